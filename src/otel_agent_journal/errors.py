@@ -1,0 +1,131 @@
+"""Every error that the package raises, as one tree.
+
+    JournalError
+    ├── ConfigError            a setting is malformed, or an optional package is missing
+    │   ├── UnknownScheme      no installed store answers to this URL's scheme
+    │   └── MissingExtra       the store or feature exists, its package is not installed
+    ├── CodecError             bytes or a mapping that is not an event
+    │   └── NewerSchema        written by a newer version of this package
+    └── StoreError             a store could not do what was asked
+        ├── StoreUnreachable   not there, locked, full or refused; worth a retry
+        ├── UnsupportedByStore the backend declares that it cannot do this
+        ├── SessionNotFound    no session has this id
+        ├── EventTooLarge      one event is over the backend's limit
+        ├── ConflictError      the same id was written before with other content
+        └── WrongExpectedSequence  another writer was first
+
+Messages say what was attempted, the value, the limit and what to do next; fields carry the same for machines.
+Nothing here is ever raised into an instrumented agent.
+"""
+
+from __future__ import annotations
+
+
+class JournalError(Exception):
+    """Base of every error of this package."""
+
+    exit_code: int = 1
+
+
+class ConfigError(JournalError):
+    """A setting is malformed."""
+
+    exit_code = 2
+
+
+class UnknownScheme(ConfigError):
+    """No installed store answers to this URL scheme."""
+
+    def __init__(self, url: str, known: tuple[str, ...]) -> None:
+        scheme = url.partition(":")[0]
+        super().__init__(f"store {url}: no store is known by the scheme '{scheme}'; known here: {', '.join(known)}")
+        self.url = url
+        self.scheme = scheme
+        self.known = known
+
+
+class MissingExtra(ConfigError):
+    """A feature exists, its optional package is not installed."""
+
+    def __init__(self, what: str, requirement: str) -> None:
+        super().__init__(f"{what} is not installed: pip install '{requirement}'")
+        self.what = what
+        self.requirement = requirement
+
+
+class CodecError(JournalError):
+    """Bytes or a mapping that is not a journal event."""
+
+
+class NewerSchema(CodecError):
+    """Something was written by a newer version of this package."""
+
+    def __init__(self, what: str, found: int, known: int) -> None:
+        super().__init__(
+            f"{what} has schema version {found}, this package reads up to {known}; it was left untouched:"
+            " pip install --upgrade otel-agent-journal"
+        )
+        self.found = found
+        self.known = known
+
+
+class StoreError(JournalError):
+    """A store could not do what was asked."""
+
+
+class StoreUnreachable(StoreError):
+    """The store is not there, locked, full or refuses us; the same call may succeed later."""
+
+    exit_code = 4
+
+
+class UnsupportedByStore(StoreError):
+    """The backend declares that it cannot do this."""
+
+    def __init__(self, store: str, capability: str) -> None:
+        super().__init__(f"store {store} cannot do this: it declares no capability '{capability}'")
+        self.store = store
+        self.capability = capability
+
+
+class SessionNotFound(StoreError):
+    """No session has this id."""
+
+    exit_code = 3
+
+    def __init__(self, session_id: str, hint: str = "") -> None:
+        super().__init__(f"no session matches '{session_id}'" + (f"; {hint}" if hint else ""))
+        self.session_id = session_id
+
+
+class EventTooLarge(StoreError):
+    """One event is over the backend's limit."""
+
+    def __init__(self, event_id: str, size_bytes: int, limit_bytes: int, advice: str = "") -> None:
+        super().__init__(
+            f"event {event_id} is {size_bytes:,} bytes, limit {limit_bytes:,}" + (f"; {advice}" if advice else "")
+        )
+        self.event_id = event_id
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
+class ConflictError(StoreError):
+    """The same id was written before with other content."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(f"event {event_id} is in the store with another digest; nothing was written")
+        self.event_id = event_id
+
+
+class WrongExpectedSequence(StoreError):
+    """Another writer appended to this agent instance first."""
+
+    def __init__(self, instance_id: str, expected: int, actual: int) -> None:
+        super().__init__(
+            f"instance {instance_id}: expected the next sequence to be {expected}, it is {actual};"
+            " nothing was written: read the instance again and retry"
+        )
+        self.instance_id = instance_id
+        self.expected = expected
+        self.actual = actual

@@ -1,0 +1,149 @@
+"""The journal event and the ids it is known by. Pure: now and randomness are arguments.
+
+Events are made in `mapping/` from what an agent recorded, are encoded by `codec.py`, and are kept by a
+`JournalStore`. This module knows nothing of spans, files or databases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha1
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+SCHEMA_VERSION: Final = 1
+
+STEP_KINDS: Final = ("AGENT", "NODE", "MODEL", "TOOL", "RETRIEVAL", "STEP")
+OUTCOMES: Final = ("ok", "error", "cancelled", "interrupted")
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+SESSION_INITIATED: Final = "SESSION_INITIATED"
+SESSION_COMPLETED: Final = "SESSION_COMPLETED"
+SESSION_FAILED: Final = "SESSION_FAILED"
+SESSION_INTERRUPTED: Final = "SESSION_INTERRUPTED"
+SESSION_LINKED: Final = "SESSION_LINKED"
+RUN_RESUMED: Final = "RUN_RESUMED"
+PROGRESS: Final = "PROGRESS"
+CHUNK: Final = "CHUNK"
+REASONING: Final = "REASONING"
+WARNING: Final = "WARNING"
+FINAL_RESPONSE: Final = "FINAL_RESPONSE"
+STAGE_CHANGED: Final = "STAGE_CHANGED"
+
+START_TYPES: Final = frozenset(f"{kind}_START" for kind in STEP_KINDS)
+END_TYPES: Final = frozenset(f"{kind}_{phase}" for kind in STEP_KINDS for phase in ("END", "ERROR"))
+IN_STEP_TYPES: Final = frozenset((PROGRESS, CHUNK, REASONING, WARNING, FINAL_RESPONSE))
+CONTEXT_TYPES: Final = frozenset(
+    (
+        "SYSTEM_MESSAGE",
+        "USER_MESSAGE",
+        "ASSISTANT_MESSAGE",
+        "TOOL_CALL",
+        "TOOL_RESULT",
+        "CONTEXT_REWOUND",
+        "CONTEXT_REPLACED",
+        "MESSAGE_REDACTED",
+        "STATE_CHANGED",
+    )
+)
+
+EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+
+# The namespace of every id derived here: uuid5(NAMESPACE_URL, "urn:otel-agent-journal")
+_NAMESPACE: Final = bytes.fromhex("f76a8d2d4d245fe1b67c8f2ebbd57e92")
+_SHA1_OF_NAMESPACE: Final = sha1(_NAMESPACE, usedforsecurity=False)
+
+
+class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why an attempt failed: the exception's type and message, and the service's own code where it gave one."""
+
+    type: str
+    message: str = ""
+    code: str | None = None
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Tokens of one model call. `input_tokens` includes those read from and written to a cache."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class JournalEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One immutable fact of a session.
+
+    `timestamp_ns` is UTC since the epoch: of a START the span's start, of an ending the span's end. `step_id`,
+    `attempt` and the span ids are set on step events, `instance_id` and `seq` on context events only.
+    """
+
+    session_id: str
+    event_id: str
+    type: str
+    timestamp_ns: int
+    level: str = "INFO"
+    name: str | None = None
+    writer: str | None = None
+    instance_id: str | None = None
+    seq: int | None = None
+    step_id: str | None = None
+    parent_step_id: str | None = None
+    attempt: int | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    outcome: str | None = None
+    duration_ns: int | None = None
+    error: ErrorInfo | None = None
+    usage: Usage | None = None
+    details: Mapping[str, Any] = EMPTY
+    digest: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """What makes two events the same: session, time and id. Also the order inside a session."""
+        return (self.session_id, self.timestamp_ns, self.event_id)
+
+
+def derived_id(name: str) -> str:
+    """Return uuid5 of `name` in the journal's namespace, as 32 hex digits."""
+    state = _SHA1_OF_NAMESPACE.copy()
+    state.update(name.encode("utf-8", "surrogatepass"))
+    raw = bytearray(state.digest()[:16])
+    raw[6] = (raw[6] & 0x0F) | 0x50
+    raw[8] = (raw[8] & 0x3F) | 0x80
+    return raw.hex()
+
+
+def step_event_id(step_id: str, attempt: int, start_ns: int, phase: str, index: int = 0) -> str:
+    """Return the id of an event of a step: the same through every door, another for each attempt in any process.
+
+    `phase` is START, END, or the type of an event within the step, which `index` counts. `start_ns` tells the
+    first attempt of one process from the first attempt of the next (docs/adr/0001).
+    """
+    return derived_id(f"{step_id}:{attempt}:{start_ns}:{phase}:{index}")
+
+
+def time_ordered_id(now_ns: int, random_bytes: bytes) -> str:
+    """Return a uuid7 as 32 hex digits. `random_bytes`: 10 bytes."""
+    head = (now_ns // 1_000_000) & 0xFFFFFFFFFFFF
+    tail = int.from_bytes(random_bytes[:10], "big")
+    rand_a = (tail >> 68) & 0xFFF
+    rand_b = tail & 0x3FFFFFFFFFFFFFFF
+    return f"{(head << 80) | (0x7 << 76) | (rand_a << 64) | (0b10 << 62) | rand_b:032x}"
+
+
+def is_context(event_type: str) -> bool:
+    """Tell whether events of this type belong to an agent instance's sequence."""
+    return event_type in CONTEXT_TYPES
+
+
+def kind_of(event_type: str) -> str | None:
+    """Return AGENT, NODE, MODEL, TOOL, RETRIEVAL or STEP for a step's START or ending, else None."""
+    if event_type in START_TYPES or event_type in END_TYPES:
+        return event_type.rpartition("_")[0]
+    return None

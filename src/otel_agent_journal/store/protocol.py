@@ -1,0 +1,175 @@
+"""The port to every place a journal can live: `JournalStore`, with `BlobStore` and `StoreAdmin` beside it.
+
+A backend implements these, declares what it can do, and passes `otel_agent_journal.testing.StoreContract` against
+its real server. Sync; a store is used from one thread at a time unless its class says otherwise. Knows nothing of
+spools, spans or projections, but for the head it keeps for listings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.projections.head import SessionHead
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend can do; asking for what it cannot raises `UnsupportedByStore`, never answers empty."""
+
+    read: bool = True
+    context: bool = True
+    blobs: bool = True
+    heads: bool = True
+    prune: bool = False
+    max_event_bytes: int | None = None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Events in the order they arrived at the store, and the cursor to go on from."""
+
+    events: tuple[JournalEvent, ...]
+    cursor: str
+
+
+class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sessions a listing wants, newest `updated_ns` first.
+
+    `since_ns` and `until_ns` bound `updated_ns`, both inclusive. `id_prefix` is matched literally.
+    """
+
+    statuses: tuple[str, ...] = ()
+    agent: str | None = None
+    since_ns: int | None = None
+    until_ns: int | None = None
+    id_prefix: str | None = None
+    limit: int | None = None
+
+
+class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store is and holds, for `doctor`. Counts are exact or absent."""
+
+    url: str
+    backend: str
+    schema_version: int
+    sessions: int | None = None
+    events: int | None = None
+    size_bytes: int | None = None
+
+
+@runtime_checkable
+class JournalStore(Protocol):
+    """Append-only sessions of events.
+
+    Every method raises `StoreUnreachable` when the same call may succeed later, another `StoreError` when it will
+    not. A fresh store needs no preparation for the embedded backends; others are prepared by `StoreAdmin.init`.
+    """
+
+    @property
+    def url(self) -> str:
+        """Its URL, secrets masked: safe to print."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this backend can do."""
+        ...
+
+    def append(self, events: Sequence[JournalEvent]) -> None:
+        """Write session events, of one or of many sessions.
+
+        Durable when it returns; idempotent (of two events with one `key` one copy stays, the first); not atomic: after
+        an error any part may have been written, and the whole is simply appended again.
+
+        Raises:
+            EventTooLarge: one event can never be written; the others of the batch may have been.
+        """
+        ...
+
+    def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> None:
+        """Write context events of one agent instance, atomically, if its next sequence is `expected_seq`.
+
+        `events` carry `instance_id` and gapless `seq` from `expected_seq` on; 0 is the first of an instance. Repeating
+        a call whose events are all there already succeeds and changes nothing.
+
+        Raises:
+            WrongExpectedSequence: another writer was first; nothing was written.
+            ConflictError: an event of that id is there with another digest; nothing was written.
+        """
+        ...
+
+    def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
+        """Yield a session's events, context events included, in order of `(timestamp_ns, event_id)`.
+
+        `after` is the position of the last event already had. An unknown session yields nothing. A read is
+        prefix-stable: what was yielded once is yielded again, in the same order, though late events may come between.
+        """
+        ...
+
+    def read_context(self, instance_id: str, from_seq: int = 0) -> Iterator[JournalEvent]:
+        """Yield an agent instance's context events in order of `seq`, from `from_seq` on."""
+        ...
+
+    def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
+        """Return the next events in order of arrival, of all sessions or one, and the cursor to go on from.
+
+        `None` starts at the beginning; `tip()` gives the cursor of now. An event is never skipped, however late it
+        arrives and whatever its timestamp. No events means there are none yet.
+        """
+        ...
+
+    def tip(self) -> str:
+        """Return the cursor after everything that is in the store now."""
+        ...
+
+    def sessions(self, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
+        """Yield the heads of sessions, the latest updated first."""
+        ...
+
+    def head(self, session_id: str) -> SessionHead | None:
+        """Return a session's head, or None where there is none yet."""
+        ...
+
+    def write_head(self, head: SessionHead) -> SessionHead | None:
+        """Replace a session's head if the stored one still has `head.version`; return it with its new version.
+
+        `writers` are merged, the later time of each staying. Returns None, and writes nothing, where another writer
+        was first: read the session again, fold, retry.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release what the store holds; it is not used afterwards. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class BlobStore(Protocol):
+    """Values over the field limit, by the blake2b of their JSON text."""
+
+    def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
+        """Keep a value; durable when it returns, idempotent."""
+        ...
+
+    def get_blob(self, session_id: str, digest: str) -> bytes | None:
+        """Return a value's JSON text, or None where it is not there."""
+        ...
+
+
+@runtime_checkable
+class StoreAdmin(Protocol):
+    """What an operator does to a store."""
+
+    def init(self) -> None:
+        """Create what is missing: tables, indexes, settings. Idempotent; changes nothing that is there."""
+        ...
+
+    def info(self) -> StoreInfo:
+        """Return what the store is and holds."""
+        ...
+
+    def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
+        """Delete sessions last updated before a time; return how many. Raises UnsupportedByStore where it cannot."""
+        ...
