@@ -1,0 +1,258 @@
+"""The GenAI semantic conventions as this package writes and reads them, and the `agent_journal.*` names beside them.
+
+The published constants are marked as moved and lag behind, so the names live here, once. The functions say which
+attributes a step's span has: the recorder calls them for a live span, `to_span.py` for one rebuilt from its events,
+so that both are equal. Pure; `start_attributes` and `end_attributes` run inside the agent for every step.
+
+Source: open-telemetry/semantic-conventions-genai, `docs/gen-ai/` (all of it at stability Development).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from otel_agent_journal.event import ErrorInfo, Usage
+
+SCOPE_NAME: Final = "otel_agent_journal"
+
+# --- operations ---------------------------------------------------------------------------------------------------
+
+OPERATION_NAME: Final = "gen_ai.operation.name"
+
+CHAT: Final = "chat"
+GENERATE_CONTENT: Final = "generate_content"
+TEXT_COMPLETION: Final = "text_completion"
+EMBEDDINGS: Final = "embeddings"
+RETRIEVAL: Final = "retrieval"
+CREATE_AGENT: Final = "create_agent"
+INVOKE_AGENT: Final = "invoke_agent"
+INVOKE_WORKFLOW: Final = "invoke_workflow"
+PLAN: Final = "plan"
+EXECUTE_TOOL: Final = "execute_tool"
+INVOKE_NODE: Final = "invoke_node"  # ours: the conventions know no graph nodes
+
+# --- identity -----------------------------------------------------------------------------------------------------
+
+CONVERSATION_ID: Final = "gen_ai.conversation.id"
+AGENT_ID: Final = "gen_ai.agent.id"
+AGENT_NAME: Final = "gen_ai.agent.name"
+AGENT_DESCRIPTION: Final = "gen_ai.agent.description"
+AGENT_VERSION: Final = "gen_ai.agent.version"
+WORKFLOW_NAME: Final = "gen_ai.workflow.name"
+PROVIDER_NAME: Final = "gen_ai.provider.name"
+SYSTEM: Final = "gen_ai.system"  # what the provider was called before; read, never written
+DATA_SOURCE_ID: Final = "gen_ai.data_source.id"
+OUTPUT_TYPE: Final = "gen_ai.output.type"
+ERROR_TYPE: Final = "error.type"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+
+# --- request and response -----------------------------------------------------------------------------------------
+
+REQUEST_MODEL: Final = "gen_ai.request.model"
+REQUEST_TEMPERATURE: Final = "gen_ai.request.temperature"
+REQUEST_TOP_P: Final = "gen_ai.request.top_p"
+REQUEST_TOP_K: Final = "gen_ai.request.top_k"
+REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+REQUEST_STOP_SEQUENCES: Final = "gen_ai.request.stop_sequences"
+REQUEST_SEED: Final = "gen_ai.request.seed"
+REQUEST_FREQUENCY_PENALTY: Final = "gen_ai.request.frequency_penalty"
+REQUEST_PRESENCE_PENALTY: Final = "gen_ai.request.presence_penalty"
+REQUEST_CHOICE_COUNT: Final = "gen_ai.request.choice.count"
+REQUEST_STREAM: Final = "gen_ai.request.stream"
+RESPONSE_ID: Final = "gen_ai.response.id"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+
+# --- tools --------------------------------------------------------------------------------------------------------
+
+TOOL_NAME: Final = "gen_ai.tool.name"
+TOOL_TYPE: Final = "gen_ai.tool.type"
+TOOL_DESCRIPTION: Final = "gen_ai.tool.description"
+TOOL_DEFINITIONS: Final = "gen_ai.tool.definitions"
+TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
+TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
+TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
+
+# --- content, off on spans unless asked for -----------------------------------------------------------------------
+
+INPUT_MESSAGES: Final = "gen_ai.input.messages"
+OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
+RETRIEVAL_QUERY: Final = "gen_ai.retrieval.query.text"
+RETRIEVAL_DOCUMENTS: Final = "gen_ai.retrieval.documents"
+
+CAPTURE_CONTENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+
+# --- usage --------------------------------------------------------------------------------------------------------
+
+USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+USAGE_CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+USAGE_CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"  # written
+USAGE_CACHE_CREATION_TOKENS: Final = "gen_ai.usage.cache_creation.input_tokens"  # its name before; read
+USAGE_REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+
+# For each field of `Usage` every name it is found under; the first that is there counts.
+USAGE_READINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "input_tokens": (USAGE_INPUT_TOKENS, "gen_ai.usage.prompt_tokens"),
+    "output_tokens": (USAGE_OUTPUT_TOKENS, "gen_ai.usage.completion_tokens"),
+    "cache_read_tokens": (USAGE_CACHE_READ_TOKENS, "gen_ai.usage.cache_read_input_tokens"),
+    "cache_write_tokens": (
+        USAGE_CACHE_WRITE_TOKENS,
+        USAGE_CACHE_CREATION_TOKENS,
+        "gen_ai.usage.cache_write_input_tokens",
+        "gen_ai.usage.cache_creation_input_tokens",
+    ),
+    "reasoning_tokens": (USAGE_REASONING_TOKENS, "gen_ai.usage.reasoning_tokens"),
+}
+
+# --- ours ---------------------------------------------------------------------------------------------------------
+
+STEP_ID: Final = "agent_journal.step.id"
+STEP_PARENT_ID: Final = "agent_journal.step.parent_id"
+STEP_KIND: Final = "agent_journal.step.kind"
+STEP_NAME: Final = "agent_journal.step.name"
+ATTEMPT: Final = "agent_journal.attempt"
+OUTCOME: Final = "agent_journal.outcome"
+NODE_NAME: Final = "agent_journal.node.name"
+
+STATUS_UNSET: Final = 0  # the three codes of OTLP's Status
+STATUS_OK: Final = 1
+STATUS_ERROR: Final = 2
+
+KIND_INTERNAL: Final = "INTERNAL"
+KIND_CLIENT: Final = "CLIENT"
+
+OPERATION_OF_KIND: Final[Mapping[str, str]] = {
+    "AGENT": INVOKE_AGENT,
+    "NODE": INVOKE_NODE,
+    "MODEL": CHAT,
+    "TOOL": EXECUTE_TOOL,
+    "RETRIEVAL": RETRIEVAL,
+}
+
+KIND_OF_OPERATION: Final[Mapping[str, str]] = {
+    CHAT: "MODEL",
+    GENERATE_CONTENT: "MODEL",
+    TEXT_COMPLETION: "MODEL",
+    EMBEDDINGS: "MODEL",
+    CREATE_AGENT: "AGENT",
+    INVOKE_AGENT: "AGENT",
+    INVOKE_WORKFLOW: "AGENT",
+    INVOKE_NODE: "NODE",
+    EXECUTE_TOOL: "TOOL",
+    RETRIEVAL: "RETRIEVAL",
+}
+
+# The attribute that carries a step's own name, and the lower-case word for its kind.
+_NAME_ATTRIBUTE: Final[Mapping[str, str]] = {
+    "AGENT": AGENT_NAME,
+    "NODE": NODE_NAME,
+    "MODEL": STEP_NAME,
+    "TOOL": TOOL_NAME,
+    "RETRIEVAL": STEP_NAME,
+    "STEP": STEP_NAME,
+}
+_KIND_WORD: Final[Mapping[str, str]] = {kind: kind.lower() for kind in _NAME_ATTRIBUTE}
+
+
+def span_name(kind: str, name: str, operation: str | None = None) -> str:
+    """Return the name of a step's span: its operation and its name, or for a plain step its name alone.
+
+    `operation` is the `gen_ai.operation.name` where it is another than the kind's own (`invoke_workflow`,
+    `embeddings`). A name that is empty is left out.
+    """
+    verb = operation or OPERATION_OF_KIND.get(kind)
+    if verb is None:
+        return name
+    return f"{verb} {name}" if name else verb
+
+
+def span_kind(kind: str) -> str:
+    """Return CLIENT for a model call, INTERNAL for everything else."""
+    return KIND_CLIENT if kind == "MODEL" else KIND_INTERNAL
+
+
+def start_attributes(
+    kind: str,
+    name: str,
+    session_id: str,
+    step_id: str,
+    parent_step_id: str | None,
+    attempt: int,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the attributes that a step's span has at its creation.
+
+    `extra` are those that do not follow from the other arguments (the requested model, the provider, a tool call's
+    id, another operation name); they win, and are what the START event keeps in `details.attributes`.
+    """
+    attributes: dict[str, Any] = {
+        CONVERSATION_ID: session_id,
+        STEP_ID: step_id,
+        STEP_KIND: _KIND_WORD[kind],
+        ATTEMPT: attempt,
+        _NAME_ATTRIBUTE[kind]: name,
+    }
+    if kind != "STEP":
+        attributes[OPERATION_NAME] = OPERATION_OF_KIND[kind]
+    if parent_step_id is not None:
+        attributes[STEP_PARENT_ID] = parent_step_id
+    if extra:
+        attributes.update(extra)
+        if attributes.get(OPERATION_NAME) == INVOKE_WORKFLOW:
+            attributes[WORKFLOW_NAME] = attributes.pop(AGENT_NAME, name)
+    return attributes
+
+
+def end_attributes(
+    outcome: str,
+    usage: Usage | None = None,
+    error: ErrorInfo | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the attributes that a step's span gets as it ends.
+
+    `extra` are those that do not follow from the other arguments (`gen_ai.response.*`, what user code set on a light
+    span); they win, and are what the ending event keeps in `details.attributes`. `error.type` is set for the outcome
+    error only: being cancelled or interrupted is none.
+    """
+    attributes: dict[str, Any] = {OUTCOME: outcome}
+    if usage is not None:
+        attributes[USAGE_INPUT_TOKENS] = usage.input_tokens
+        attributes[USAGE_OUTPUT_TOKENS] = usage.output_tokens
+        if usage.cache_read_tokens:
+            attributes[USAGE_CACHE_READ_TOKENS] = usage.cache_read_tokens
+        if usage.cache_write_tokens:
+            attributes[USAGE_CACHE_WRITE_TOKENS] = usage.cache_write_tokens
+        if usage.reasoning_tokens:
+            attributes[USAGE_REASONING_TOKENS] = usage.reasoning_tokens
+    if error is not None and outcome == "error":
+        attributes[ERROR_TYPE] = error.type
+    if extra:
+        attributes.update(extra)
+    return attributes
+
+
+def span_status(outcome: str, error: ErrorInfo | None = None) -> tuple[int, str | None]:
+    """Return status code and description of a span that ended in order.
+
+    ERROR for the outcome error; otherwise UNSET, as the specification asks of instrumentations, for cancelled and
+    interrupted (waiting for input) too. Only a step that its writer left open has ERROR with outcome interrupted.
+    """
+    if outcome != "error":
+        return STATUS_UNSET, None
+    if error is None:
+        return STATUS_ERROR, None
+    return STATUS_ERROR, error.message or error.type
+
+
+def captures_content_on_spans(setting: str | None) -> bool:
+    """Tell whether a value of OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT puts content on spans.
+
+    NO_CONTENT is the default; SPAN_ONLY and SPAN_AND_EVENT say yes; anything else, `true` included, is no.
+    """
+    return (setting or "").strip().upper() in ("SPAN_ONLY", "SPAN_AND_EVENT")
