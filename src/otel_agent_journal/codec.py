@@ -63,6 +63,30 @@ def parse_timestamp(text: str) -> int:
     return seconds * _NS + int((fraction or "0").ljust(9, "0"))
 
 
+# --- plain values -------------------------------------------------------------------------------------------------
+
+MAX_DEPTH: Final = 64  # deeper than any real payload, far above the recursion limit's reach
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Return a value that JSON can carry: keys as texts, what is unknown by its `repr`, nothing over 64 levels deep."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if depth >= MAX_DEPTH:
+        return "..."
+    if isinstance(value, Mapping):
+        return {_key(key): plain(item, depth + 1) for key, item in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item, depth + 1) for item in cast("list[Any]", value)]
+    return repr(value)
+
+
+def _key(key: Any) -> str:
+    return plain(key) if isinstance(key, str) else repr(key)
+
+
 # --- the neutral dict ---------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from otel_agent_journal.codec import sealed
+from otel_agent_journal.codec import plain, sealed
 from otel_agent_journal.event import EMPTY, ErrorInfo, JournalEvent, Usage, step_event_id
 
 FACTS_VERSION: Final = 1
@@ -112,15 +112,19 @@ def events_of(fact: Fact, writer: str) -> tuple[JournalEvent, ...]:
     """Return the events, digests set, that a fact stands for: one, or none for heartbeats and blobs."""
     match fact:
         case StepStarted():
-            return (sealed(_started(fact, writer)),)
+            event = _started(fact, writer)
         case StepEnded():
-            return (sealed(_ended(fact, writer)),)
+            event = _ended(fact, writer)
         case StepNoted():
-            return (sealed(_noted(fact, writer)),)
+            event = _noted(fact, writer)
         case SessionNoted():
-            return (sealed(_of_session(fact, writer)),)
+            event = _of_session(fact, writer)
         case Heartbeat() | BlobKept():
             return ()
+    try:
+        return (sealed(event),)
+    except (TypeError, ValueError, RecursionError):  # msgpack holds what JSON cannot, such as keys that are tuples
+        return (sealed(msgspec.structs.replace(event, details=plain(event.details))),)
 
 
 def _started(fact: StepStarted, writer: str) -> JournalEvent:
