@@ -18,7 +18,7 @@ from otel_agent_journal.event import EMPTY, ErrorInfo, JournalEvent, Usage, step
 FACTS_VERSION: Final = 1
 
 
-class StepStarted(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class StepStarted(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=1):
     """An attempt at a step begins. `kind` is one of `event.STEP_KINDS`; `start_ns` is the span's start."""
 
     session_id: str
@@ -33,7 +33,7 @@ class StepStarted(msgspec.Struct, frozen=True, array_like=True, tag=1):
     details: Mapping[str, Any] = EMPTY
 
 
-class StepEnded(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class StepEnded(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=2):
     """An attempt at a step is over. `error` is set when `outcome` is error, and may be when it is cancelled."""
 
     session_id: str
@@ -52,7 +52,7 @@ class StepEnded(msgspec.Struct, frozen=True, array_like=True, tag=2):
     details: Mapping[str, Any] = EMPTY
 
 
-class StepNoted(msgspec.Struct, frozen=True, array_like=True, tag=3):
+class StepNoted(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=3):
     """Something happened within a step: PROGRESS, CHUNK, ... `index` counts the events of one attempt, from 0."""
 
     session_id: str
@@ -70,7 +70,7 @@ class StepNoted(msgspec.Struct, frozen=True, array_like=True, tag=3):
     details: Mapping[str, Any] = EMPTY
 
 
-class SessionNoted(msgspec.Struct, frozen=True, array_like=True, tag=4):
+class SessionNoted(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=4):
     """An event of the session itself, its id fixed when it was made."""
 
     session_id: str
@@ -87,14 +87,14 @@ class SessionNoted(msgspec.Struct, frozen=True, array_like=True, tag=4):
     details: Mapping[str, Any] = EMPTY
 
 
-class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=5):
+class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=5):
     """The writer is alive and these sessions are open. Never an event: it moves `last_seen` in their heads."""
 
     timestamp_ns: int
     sessions: tuple[str, ...]
 
 
-class BlobKept(msgspec.Struct, frozen=True, array_like=True, tag=6):
+class BlobKept(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=6):
     """A value over the field limit, as JSON text; details refer to it by `{"$blob": digest, "bytes": n, ...}`."""
 
     session_id: str
