@@ -1,0 +1,126 @@
+"""Message content between the journal's details and the opt-in attributes of the GenAI conventions. Pure.
+
+The journal keeps content in `details` under `input`, `messages`, `output`, `sources`; a span has it, as JSON text,
+only where OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT asks for it. A value that is kept as a blob goes onto a
+span as its preview.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import msgspec
+
+from otel_agent_journal.mapping import genai
+
+_to_json: Final = msgspec.json.Encoder().encode
+_from_json: Final = msgspec.json.Decoder().decode
+
+# Where a span has content of a step, and under which key of `details` the journal keeps it.
+_DETAIL_OF_ATTRIBUTE: Final[Mapping[str, str]] = {
+    genai.INPUT_MESSAGES: "messages",
+    genai.OUTPUT_MESSAGES: "output",
+    genai.SYSTEM_INSTRUCTIONS: "system_instructions",
+    genai.TOOL_CALL_ARGUMENTS: "input",
+    genai.TOOL_CALL_RESULT: "output",
+    genai.RETRIEVAL_QUERY: "input",
+    genai.RETRIEVAL_DOCUMENTS: "sources",
+    genai.TOOL_DEFINITIONS: "tool_definitions",
+}
+CONTENT_ATTRIBUTES: Final = frozenset(_DETAIL_OF_ATTRIBUTE)
+
+
+def details_of_content(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the details that a span's content attributes stand for, JSON text decoded."""
+    return {
+        detail: _decoded(attributes[attribute])
+        for attribute, detail in _DETAIL_OF_ATTRIBUTE.items()
+        if attribute in attributes
+    }
+
+
+def _decoded(value: Any) -> Any:
+    if not isinstance(value, str) or value[:1] not in ("[", "{"):
+        return value
+    try:
+        return _from_json(value)
+    except msgspec.DecodeError:
+        return value
+
+
+def content_attributes(kind: str, details: Mapping[str, Any]) -> dict[str, str]:
+    """Return the content attributes of a step's span from the details of its START or of its ending.
+
+    Keys that are not there add nothing; kinds without content conventions (nodes, plain steps) have none.
+    """
+    match kind:
+        case "MODEL" | "AGENT":
+            return _present(
+                (genai.INPUT_MESSAGES, _messages(details.get("messages", details.get("input")), "user")),
+                (genai.OUTPUT_MESSAGES, _messages(details.get("output"), "assistant")),
+                (genai.SYSTEM_INSTRUCTIONS, details.get("system_instructions")),
+                (genai.TOOL_DEFINITIONS, details.get("tool_definitions")),
+            )
+        case "TOOL":
+            return _present(
+                (genai.TOOL_CALL_ARGUMENTS, details.get("input")), (genai.TOOL_CALL_RESULT, details.get("output"))
+            )
+        case "RETRIEVAL":
+            documents = details.get("sources", details.get("output"))
+            return _present((genai.RETRIEVAL_QUERY, details.get("input")), (genai.RETRIEVAL_DOCUMENTS, documents))
+        case _:
+            return {}
+
+
+def _present(*pairs: tuple[str, Any]) -> dict[str, str]:
+    return {key: _text(value) for key, value in pairs if value is not None}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping) and "$blob" in value:
+        return str(cast("Mapping[str, Any]", value).get("preview", ""))
+    if isinstance(value, str):
+        return value
+    try:
+        return _to_json(value).decode()
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def _messages(value: Any, role: str) -> Any:
+    """Return messages in the shape of the conventions: each a role and parts."""
+    if value is None or (isinstance(value, Mapping) and "$blob" in value):
+        return value
+    if isinstance(value, Mapping) and "messages" in value:
+        value = cast("Mapping[str, Any]", value)["messages"]
+    items = cast("list[Any]", value) if isinstance(value, list | tuple) else [value]
+    return [_message(item, role) for item in items]
+
+
+def _message(item: Any, role: str) -> Any:
+    if not isinstance(item, Mapping):
+        return {"role": role, "parts": [{"type": "text", "content": item}]}
+    message = cast("Mapping[str, Any]", item)
+    if "parts" in message:
+        return message
+    if "content" not in message and "tool_calls" not in message:
+        return {"role": role, "parts": [{"type": "text", "content": message}]}
+    parts: list[dict[str, Any]] = []
+    said_by = str(message.get("role") or message.get("type") or role)
+    content = message.get("content")
+    if said_by == "tool":
+        parts.append({"type": "tool_call_response", "id": message.get("tool_call_id"), "response": content})
+    elif content:
+        parts.append({"type": "text", "content": content})
+    for call in cast("list[Any]", message.get("tool_calls") or ()):
+        asked = cast("Mapping[str, Any]", call) if isinstance(call, Mapping) else {"name": str(call)}
+        parts.append(
+            {
+                "type": "tool_call",
+                "id": asked.get("id"),
+                "name": asked.get("name"),
+                "arguments": asked.get("args", asked.get("arguments")),
+            }
+        )
+    return {"role": said_by, "parts": parts}
