@@ -41,9 +41,7 @@ def span_record(span: ReadableSpan) -> SpanRecord:
             SpanEvent(event.name, event.timestamp, plain_attributes(event.attributes)) for event in span.events
         ),
         links=tuple(
-            SpanLink(
-                f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}", plain_attributes(link.attributes)
-            )
+            SpanLink(f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}", plain_attributes(link.attributes))
             for link in span.links
         ),
         status_code=span.status.status_code.value,

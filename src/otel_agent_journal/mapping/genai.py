@@ -156,7 +156,7 @@ _NAME_ATTRIBUTE: Final[Mapping[str, str]] = {
     "RETRIEVAL": STEP_NAME,
     "STEP": STEP_NAME,
 }
-_KIND_WORD: Final[Mapping[str, str]] = {kind: kind.lower() for kind in _NAME_ATTRIBUTE}
+KIND_WORDS: Final[Mapping[str, str]] = {kind: kind.lower() for kind in _NAME_ATTRIBUTE}
 
 
 def span_name(kind: str, name: str, operation: str | None = None) -> str:
@@ -193,7 +193,7 @@ def start_attributes(
     attributes: dict[str, Any] = {
         CONVERSATION_ID: session_id,
         STEP_ID: step_id,
-        STEP_KIND: _KIND_WORD[kind],
+        STEP_KIND: KIND_WORDS[kind],
         ATTEMPT: attempt,
         _NAME_ATTRIBUTE[kind]: name,
     }

@@ -1,0 +1,262 @@
+"""From a span that somebody else opened to the facts of a step. Pure.
+
+Our own steps do not come this way, the recorder writes their facts itself; but a span of ours that arrives here (from
+another process, by OTLP) carries the step's identity and yields the very same event ids. What a span says that does
+not follow from the step is kept in details, so that `to_span.py` gives the span back as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from otel_agent_journal.event import ErrorInfo, Usage, derived_id
+from otel_agent_journal.mapping import genai
+from otel_agent_journal.mapping.content import CONTENT_ATTRIBUTES, details_of_content
+from otel_agent_journal.mapping.facts import StepEnded, StepStarted
+from otel_agent_journal.mapping.span_record import SpanEvent, SpanRecord
+
+SESSION_KEYS: Final = (genai.CONVERSATION_ID, "session.id")
+_JOURNALED_PREFIXES: Final = ("gen_ai.", "agent_journal.")
+
+# Exceptions that end a step without being its error, by the last part of their name.
+_OUTCOME_OF_EXCEPTION: Final[Mapping[str, str]] = {
+    "CancelledError": "cancelled",
+    "GeneratorExit": "cancelled",
+    "KeyboardInterrupt": "cancelled",
+    "GraphInterrupt": "interrupted",
+    "NodeInterrupt": "interrupted",
+}
+
+_USAGE_KEYS: Final = frozenset(key for keys in genai.USAGE_READINGS.values() for key in keys)
+# What a step itself says again, and its details therefore need not.
+_DERIVABLE: Final = _USAGE_KEYS | {
+    genai.CONVERSATION_ID,
+    genai.STEP_ID,
+    genai.STEP_PARENT_ID,
+    genai.STEP_KIND,
+    genai.STEP_NAME,
+    genai.NODE_NAME,
+    genai.ATTEMPT,
+    genai.OUTCOME,
+}
+
+
+def is_journaled(record: SpanRecord, *, spans: str = "genai") -> bool:
+    """Tell whether a span becomes a step: one with `gen_ai.*` or `agent_journal.*`, or any with `spans="all"`."""
+    return spans == "all" or any(key.startswith(_JOURNALED_PREFIXES) for key in record.attributes)
+
+
+def is_ours(record: SpanRecord) -> bool:
+    """Tell whether a span carries a step's identity: the recorder opened it, or marked it as adopted."""
+    return genai.STEP_ID in record.attributes
+
+
+def kind_of_span(record: SpanRecord) -> str:
+    """Return the kind of step a span is: as it says itself, or by its operation; STEP where neither tells."""
+    said = str(record.attributes.get(genai.STEP_KIND, "")).upper()
+    if said in genai.KIND_WORDS:
+        return said
+    return genai.KIND_OF_OPERATION.get(str(record.attributes.get(genai.OPERATION_NAME, "")), "STEP")
+
+
+def name_of_span(record: SpanRecord, kind: str) -> str:
+    """Return the step's name: that of its tool, agent, workflow, node or model; else the span's without its verb."""
+    for key in _NAME_KEYS[kind]:
+        name = record.attributes.get(key)
+        if isinstance(name, str) and name:
+            return name
+    operation = str(record.attributes.get(genai.OPERATION_NAME) or genai.OPERATION_OF_KIND.get(kind, ""))
+    verb, _, target = record.name.partition(" ")
+    return target if target and verb == operation else record.name
+
+
+_NAME_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "AGENT": (genai.WORKFLOW_NAME, genai.AGENT_NAME),
+    "NODE": (genai.NODE_NAME,),
+    "MODEL": (genai.STEP_NAME, genai.REQUEST_MODEL, genai.RESPONSE_MODEL),
+    "TOOL": (genai.TOOL_NAME,),
+    "RETRIEVAL": (genai.STEP_NAME, genai.DATA_SOURCE_ID),
+    "STEP": (genai.STEP_NAME,),
+}
+
+
+def session_of(
+    record: SpanRecord,
+    *,
+    enclosing: str | None = None,
+    baggage: Mapping[str, object] | None = None,
+    default: str | None = None,
+) -> str:
+    """Return the session a span belongs to.
+
+    A span of ours says so itself. Otherwise the first that is there: `enclosing` (a journaled step or a `session()`
+    block), baggage, `default` (`--session`), the span's own conversation or session id, its trace id.
+    """
+    own = _session_attribute(record.attributes)
+    if is_ours(record) and own:
+        return own
+    return enclosing or _session_attribute(baggage or {}) or default or own or record.trace_id
+
+
+def _session_attribute(carrier: Mapping[str, object]) -> str | None:
+    for key in SESSION_KEYS:
+        value = carrier.get(key)
+        if value not in (None, ""):
+            return str(value)
+    return None
+
+
+def step_id_of(record: SpanRecord) -> str:
+    """Return the step's id: the span's own, else uuid5 of its trace, span and start time.
+
+    The start time keeps apart spans whose ids come from a seeded `random` and collide.
+    """
+    own = record.attributes.get(genai.STEP_ID)
+    return str(own) if own else derived_id(f"{record.trace_id}:{record.span_id}:{record.start_ns}")
+
+
+def attempt_of(record: SpanRecord) -> int:
+    """Return which attempt at the step the span is; 1 where it does not say."""
+    attempt = record.attributes.get(genai.ATTEMPT)
+    return attempt if isinstance(attempt, int) and attempt > 0 else 1
+
+
+def started(record: SpanRecord, *, session_id: str | None = None, parent_step_id: str | None = None) -> StepStarted:
+    """Return the fact that a span's step began.
+
+    `session_id` defaults to what the span alone says; `parent_step_id` is the step of the parent span where the
+    caller knows it, and gives way to the span's own. An unknown parent span is kept in `details.parent_span_id`.
+    """
+    kind = kind_of_span(record)
+    session = session_id or session_of(record)
+    return StepStarted(
+        session_id=session,
+        kind=kind,
+        name=name_of_span(record, kind),
+        step_id=step_id_of(record),
+        parent_step_id=_parent_of(record, parent_step_id),
+        attempt=attempt_of(record),
+        start_ns=record.start_ns,
+        trace_id=record.trace_id,
+        span_id=record.span_id,
+        details=_start_details(record, kind, session, parent_step_id),
+    )
+
+
+def ended(
+    record: SpanRecord,
+    *,
+    session_id: str | None = None,
+    parent_step_id: str | None = None,
+    at_start: Mapping[str, Any] | None = None,
+) -> StepEnded:
+    """Return the fact that a span's step is over; a span without an end is over as it starts.
+
+    `at_start` are the attributes the span had when `started` was made of it: only what changed since is kept.
+    """
+    kind = kind_of_span(record)
+    outcome, error = outcome_of(record)
+    return StepEnded(
+        session_id=session_id or session_of(record),
+        kind=kind,
+        name=name_of_span(record, kind),
+        step_id=step_id_of(record),
+        parent_step_id=_parent_of(record, parent_step_id),
+        attempt=attempt_of(record),
+        start_ns=record.start_ns,
+        trace_id=record.trace_id,
+        span_id=record.span_id,
+        end_ns=record.start_ns if record.end_ns is None else record.end_ns,
+        outcome=outcome,
+        error=error,
+        usage=usage_of(record.attributes),
+        details=_end_details(record, at_start or {}),
+    )
+
+
+def _parent_of(record: SpanRecord, known: str | None) -> str | None:
+    own = record.attributes.get(genai.STEP_PARENT_ID)
+    return str(own) if own else known
+
+
+def _start_details(record: SpanRecord, kind: str, session_id: str, parent_step_id: str | None) -> dict[str, Any]:
+    details = details_of_content(record.attributes)
+    attributes = _kept(record.attributes)
+    if attributes:
+        details["attributes"] = attributes
+    operation = record.attributes.get(genai.OPERATION_NAME)
+    plain_name = genai.span_name(kind, name_of_span(record, kind), None if operation is None else str(operation))
+    if record.name != plain_name:
+        details["span_name"] = record.name
+    if record.kind != genai.span_kind(kind):
+        details["span_kind"] = record.kind
+    if record.scope_name and record.scope_name != genai.SCOPE_NAME:
+        details["scope"] = {"name": record.scope_name, "version": record.scope_version}
+    if record.parent_span_id is not None and _parent_of(record, parent_step_id) is None:
+        details["parent_span_id"] = record.parent_span_id
+    if record.trace_state:
+        details["trace_state"] = record.trace_state
+    if record.links:
+        details["links"] = [_link(link.trace_id, link.span_id, link.attributes) for link in record.links]
+    own_session = _session_attribute(record.attributes)
+    if own_session is not None and own_session != session_id:
+        details["framework_session_id"] = own_session
+    return details
+
+
+def _link(trace_id: str, span_id: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    link: dict[str, Any] = {"trace_id": trace_id, "span_id": span_id}
+    return link | {"attributes": dict(attributes)} if attributes else link
+
+
+def _end_details(record: SpanRecord, at_start: Mapping[str, Any]) -> dict[str, Any]:
+    missing = object()
+    later = {key: value for key, value in record.attributes.items() if at_start.get(key, missing) != value}
+    details = details_of_content(later)
+    attributes = _kept(later)
+    if attributes:
+        details["attributes"] = attributes
+    if record.events:
+        details["events"] = [
+            {"name": event.name, "timestamp_ns": event.timestamp_ns, "attributes": dict(event.attributes)}
+            for event in record.events
+        ]
+    if record.status_code == genai.STATUS_OK:
+        details["span_status"] = "OK"
+    return details
+
+
+def _kept(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in attributes.items() if key not in _DERIVABLE and key not in CONTENT_ATTRIBUTES}
+
+
+def usage_of(attributes: Mapping[str, Any]) -> Usage | None:
+    """Return the tokens that attributes count, under any of the names in use; None where they count none."""
+    counts: dict[str, int] = {}
+    for field, keys in genai.USAGE_READINGS.items():
+        found = next((value for key in keys if isinstance(value := attributes.get(key), int | float)), None)
+        if found is not None:
+            counts[field] = int(found)
+    return Usage(**counts) if counts else None
+
+
+def outcome_of(record: SpanRecord) -> tuple[str, ErrorInfo | None]:
+    """Return how a span's step ended, and its error.
+
+    `agent_journal.outcome` decides where it is set. Otherwise status ERROR is an error, unless the exception is one
+    that cancels or interrupts; any other status is ok.
+    """
+    said = record.attributes.get(genai.OUTCOME)
+    if record.status_code != genai.STATUS_ERROR:
+        return (str(said) if said else "ok"), None
+    exception = next((event for event in reversed(record.events) if event.name == "exception"), None)
+    error = _error_of(record, exception)
+    return str(said or _OUTCOME_OF_EXCEPTION.get(error.type.rpartition(".")[2], "error")), error
+
+
+def _error_of(record: SpanRecord, exception: SpanEvent | None) -> ErrorInfo:
+    recorded: Mapping[str, Any] = {} if exception is None else exception.attributes
+    kind = record.attributes.get(genai.ERROR_TYPE) or recorded.get("exception.type") or "Error"
+    message = record.status_description or recorded.get("exception.message") or ""
+    return ErrorInfo(type=str(kind), message=str(message))

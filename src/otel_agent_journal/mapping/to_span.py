@@ -1,0 +1,191 @@
+"""From the events of one attempt at a step back to its span. Pure.
+
+The same functions of `genai.py` give a live span its attributes, so a span rebuilt here equals the one that a
+TracerProvider of the program would have exported. An attempt that its writer left open has a span too: ended at the
+writer's last sign of life, status ERROR, outcome interrupted. Whoever calls this knows the events; how spans are sent
+is `spool/forward.py`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Any, Final, cast
+
+from otel_agent_journal.codec import parse_timestamp
+from otel_agent_journal.errors import CodecError
+from otel_agent_journal.event import (
+    CHUNK,
+    EMPTY,
+    FINAL_RESPONSE,
+    IN_STEP_TYPES,
+    REASONING,
+    STAGE_CHANGED,
+    ErrorInfo,
+    JournalEvent,
+    kind_of,
+)
+from otel_agent_journal.mapping import genai
+from otel_agent_journal.mapping.content import content_attributes
+from otel_agent_journal.mapping.span_record import SpanEvent, SpanLink, SpanRecord, plain_attributes
+
+INTERRUPTED_WITHOUT_END: Final = "interrupted: the process ended before the step did"
+
+MAX_SPAN_EVENTS: Final = 128  # the SDK's own default for events of a span
+
+_CONTENT_TYPES: Final = frozenset((CHUNK, REASONING, FINAL_RESPONSE))
+_NOTED_TYPES: Final = (IN_STEP_TYPES | {STAGE_CHANGED}) - _CONTENT_TYPES
+
+
+def span_of_attempt(
+    start: JournalEvent | None,
+    end: JournalEvent | None,
+    *,
+    interrupted_ns: int | None = None,
+    parent_span_id: str | None = None,
+    notes: Iterable[JournalEvent] = (),
+    resource: Mapping[str, Any] = EMPTY,
+    scope_version: str = "",
+    capture_content: bool = False,
+) -> SpanRecord:
+    """Return the span of one attempt, from its START and its ending.
+
+    One of the two may be missing: an ending knows when its attempt began, a START alone is a step left open, ended at
+    `interrupted_ns` (its own start where even that is not known or earlier). `parent_span_id` is the span of the
+    parent step's attempt; `details.parent_span_id` wins over it. `notes` are the events within the attempt.
+
+    Raises:
+        ValueError: neither is given, or what is given is no event of a step.
+    """
+    first = start or end
+    kind = None if first is None else kind_of(first.type)
+    if first is None or kind is None:
+        raise ValueError(f"a span needs the START or the ending of a step, not {None if first is None else first.type}")
+    opening = EMPTY if start is None else start.details
+    start_ns = _start_ns(start, end)
+    name = first.name or ""
+    extra = _mapping(opening.get("attributes"))
+    outcome, error = ("interrupted", None) if end is None else (end.outcome or "ok", end.error)
+    attributes = genai.start_attributes(
+        kind, name, first.session_id, first.step_id or "", first.parent_step_id, first.attempt or 1, extra
+    )
+    attributes.update(_end_attributes(end, outcome, error))
+    if capture_content:
+        attributes.update(content_attributes(kind, opening))
+        attributes.update(content_attributes(kind, EMPTY if end is None else end.details))
+    code, description = _status(end, outcome, error)
+    scope = _mapping(opening.get("scope"))
+    span_name = opening.get("span_name") or genai.span_name(kind, name, extra.get(genai.OPERATION_NAME))
+    return SpanRecord(
+        trace_id=trace_id_of(first, end),
+        span_id=span_id_of(first, end),
+        parent_span_id=opening.get("parent_span_id") or parent_span_id,
+        name=str(span_name),
+        kind=str(opening.get("span_kind") or genai.span_kind(kind)),
+        start_ns=start_ns,
+        end_ns=max(start_ns, end.timestamp_ns if end is not None else interrupted_ns or start_ns),
+        attributes=plain_attributes(attributes),
+        events=_events(end, notes, capture_content),
+        links=links_of(opening) + links_of(EMPTY if end is None else end.details),
+        status_code=code,
+        status_description=description,
+        resource=resource,
+        scope_name=str(scope.get("name") or genai.SCOPE_NAME),
+        scope_version=str(scope.get("version", "") if scope else scope_version),
+        trace_state=str(opening.get("trace_state") or ""),
+    )
+
+
+def _start_ns(start: JournalEvent | None, end: JournalEvent | None) -> int:
+    if start is not None:
+        return start.timestamp_ns
+    assert end is not None
+    return end.timestamp_ns - (end.duration_ns or 0)
+
+
+def _end_attributes(end: JournalEvent | None, outcome: str, error: ErrorInfo | None) -> dict[str, Any]:
+    if end is None:
+        return genai.end_attributes(outcome)
+    return genai.end_attributes(outcome, end.usage, error, _mapping(end.details.get("attributes")))
+
+
+def _status(end: JournalEvent | None, outcome: str, error: ErrorInfo | None) -> tuple[int, str | None]:
+    if end is None:
+        return genai.STATUS_ERROR, INTERRUPTED_WITHOUT_END
+    if outcome != "error" and end.details.get("span_status") == "OK":
+        return genai.STATUS_OK, None
+    return genai.span_status(outcome, error)
+
+
+def span_id_of(event: JournalEvent, end: JournalEvent | None = None) -> str:
+    """Return the span id of an attempt: the recorded one, else one that follows from the step's id and attempt."""
+    known = _hex(event.span_id, 16) or (_hex(end.span_id, 16) if end is not None else None)
+    return known or _derived(f"{event.step_id}:{event.attempt}:{event.writer}", 8)
+
+
+def trace_id_of(event: JournalEvent, end: JournalEvent | None = None) -> str:
+    """Return the trace id of an attempt: the recorded one, else one that all such attempts of a session share."""
+    known = _hex(event.trace_id, 32) or (_hex(end.trace_id, 32) if end is not None else None)
+    return known or _derived(event.session_id, 16)
+
+
+def _derived(name: str, size: int) -> str:
+    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
+
+
+def links_of(details: Mapping[str, Any]) -> tuple[SpanLink, ...]:
+    """Return the span links that details keep; an entry without both ids is none."""
+    entries: Any = details.get("links")
+    if not isinstance(entries, list | tuple):
+        return ()
+    found: list[SpanLink] = []
+    for entry in cast("list[Any]", entries):
+        link = _mapping(entry)
+        trace_id, span_id = _hex(link.get("trace_id"), 32), _hex(link.get("span_id"), 16)
+        if trace_id and span_id:
+            found.append(SpanLink(trace_id, span_id, plain_attributes(_mapping(link.get("attributes")))))
+    return tuple(found)
+
+
+def _hex(value: Any, digits: int) -> str | None:
+    if not isinstance(value, str) or len(value) != digits:
+        return None
+    try:
+        return value if int(value, 16) else None
+    except ValueError:
+        return None
+
+
+def is_note(event: JournalEvent, *, capture_content: bool = False) -> bool:
+    """Tell whether an event within a step becomes an event of its span; streamed and final text is content."""
+    return event.type in _NOTED_TYPES or (capture_content and event.type in _CONTENT_TYPES)
+
+
+def span_event_of(event: JournalEvent) -> SpanEvent:
+    """Return the span event that an event within a step stands for, named by its type in lower case."""
+    return SpanEvent(event.type.lower(), event.timestamp_ns, plain_attributes(event.details))
+
+
+def _events(end: JournalEvent | None, notes: Iterable[JournalEvent], capture_content: bool) -> tuple[SpanEvent, ...]:
+    events = [span_event_of(note) for note in notes if is_note(note, capture_content=capture_content)]
+    recorded: Any = None if end is None else end.details.get("events")
+    if end is not None and isinstance(recorded, list | tuple):
+        for entry in map(_mapping, cast("list[Any]", recorded)):
+            when = entry.get("timestamp_ns")
+            when = when if isinstance(when, int) else end.timestamp_ns
+            events.append(
+                SpanEvent(str(entry.get("name", "")), when, plain_attributes(_mapping(entry.get("attributes"))))
+            )
+    return tuple(sorted(events, key=lambda event: event.timestamp_ns)[-MAX_SPAN_EVENTS:])
+
+
+def last_seen_ns(interruption: JournalEvent) -> int:
+    """Return when the writer that a SESSION_INTERRUPTED is about was last seen."""
+    try:
+        return parse_timestamp(str(interruption.details["last_seen"]))
+    except (KeyError, CodecError):
+        return interruption.timestamp_ns - 1
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else EMPTY
