@@ -1,0 +1,192 @@
+"""What content becomes before it reaches the spool: redacted, made encodable, and cut out into blobs when large.
+
+A fact is encoded in one pass when everything in it is plain, which is the rule; all care is spent only where the
+encoder objects or the result is over the field limit. Nothing here raises.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from hashlib import blake2b
+from typing import Any, Final, cast
+
+import msgspec
+
+from otel_agent_journal.codec import DIGEST_BYTES
+from otel_agent_journal.mapping.facts import BlobKept, Fact
+
+_log = logging.getLogger(__name__)
+
+FIELD_LIMIT_BYTES: Final = 64 * 1024  # an event with six such fields stays below DynamoDB's 400 KiB
+MAX_BLOB_BYTES: Final = 64 * 1024 * 1024  # a value over this is not kept; its reference says so
+PREVIEW_CHARACTERS: Final = 256
+_MAX_REPR: Final = 2000
+_MAX_NODES: Final = 200_000  # of one value; cyclic and pathological structures end here
+_MAX_DEPTH: Final = 32
+
+Redactor = Callable[[str, Any], Any]
+"""Called as `redactor(field, value)` for every content field of an event before it is written anywhere.
+
+`field` is `input`, `output`, `messages`, `sources`, `metadata`, `text`, `error.message`, ...; `value` is plain data
+(dicts, lists, texts, numbers). What it returns is journaled. It runs in the agent's thread, so it should be quick; if
+it raises, the field is left out and the failure counted.
+"""
+
+
+def plain_object(value: Any) -> Any:
+    """Return plain data for an object that the encoder does not know."""
+    if isinstance(value, BaseException):
+        return {"type": type(value).__qualname__, "message": str(value)}
+    for method in ("model_dump", "dict", "to_dict"):
+        dump = getattr(value, method, None)
+        if callable(dump) and not isinstance(value, type):
+            try:
+                return dump()
+            except Exception:  # noqa: BLE001, S112 - a foreign object's own method; the next way is tried
+                continue
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name, None) for field in fields(value)}
+    return short_repr(value)
+
+
+def short_repr(value: Any) -> str:
+    """Return an object's `repr`, or its type's name where that raises."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a foreign object's own method
+        text = f"<{type(value).__module__}.{type(value).__qualname__}>"
+    return text if len(text) <= _MAX_REPR else text[:_MAX_REPR] + "..."
+
+
+def to_plain(value: Any) -> Any:
+    """Return plain JSON data for anything: cycles cut, unknown objects by what they say of themselves."""
+    budget = [_MAX_NODES]
+    return _walk(value, budget, 0, set())
+
+
+def _walk(value: Any, budget: list[int], depth: int, above: set[int]) -> Any:  # noqa: PLR0911 - one case a line
+    budget[0] -= 1
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**64 else str(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return short_repr(bytes(value))
+    if budget[0] <= 0 or depth > _MAX_DEPTH or id(value) in above:
+        return "..."
+    above = above | {id(value)}
+    if isinstance(value, Mapping):
+        items = list(cast("Mapping[Any, Any]", value).items())
+        return {str(_walk(key, budget, depth + 1, above)): _walk(item, budget, depth + 1, above) for key, item in items}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_walk(item, budget, depth + 1, above) for item in list(cast("list[Any]", value))]
+    return _walk(plain_object(value), budget, depth + 1, above)
+
+
+class ContentEncoder:
+    """Turns facts into the bytes of the spool.
+
+    Args:
+        content: journal content; off, `details` keep only what is not content.
+        redactor: see `Redactor`.
+        field_limit_bytes: a field whose JSON is longer becomes a blob.
+    """
+
+    # What remains of `details` where content is off.
+    METADATA: Final = frozenset(
+        (
+            "attributes",
+            "checkpoint_id",
+            "exported",
+            "framework_session_id",
+            "links",
+            "messages_before",
+            "messages_digest",
+            "parent_span_id",
+            "progress",
+            "reason",
+            "resumes",
+            "stage",
+        )
+    )
+    _NOT_REDACTED: Final = METADATA - {"attributes"}
+
+    def __init__(
+        self, *, content: bool = True, redactor: Redactor | None = None, field_limit_bytes: int = FIELD_LIMIT_BYTES
+    ) -> None:
+        self.content = content
+        self.redactor = redactor
+        self.field_limit_bytes = field_limit_bytes
+        self.failures = 0
+        self._encode = msgspec.msgpack.Encoder(enc_hook=plain_object).encode
+        self._encode_json = msgspec.json.Encoder(enc_hook=plain_object).encode
+
+    def encode(self, fact: Fact) -> tuple[bytes, tuple[bytes, ...]]:
+        """Return the fact's bytes, and those of the blobs that must be written before it."""
+        try:
+            data = self._encode(fact)
+        except Exception:  # noqa: BLE001 - what content holds is not ours to know
+            fact = msgspec.structs.replace(fact, details=to_plain(getattr(fact, "details", {})))
+            data = self._encode(fact)
+        if len(data) <= self.field_limit_bytes:
+            return data, ()
+        return self._offload(fact)
+
+    def details(self, details: dict[str, Any]) -> dict[str, Any]:
+        """Return the details as they may be journaled: without content where it is off, redacted where asked."""
+        if not self.content:
+            details = {key: value for key, value in details.items() if key in self.METADATA}
+        if self.redactor is None or not details:
+            return details
+        return {
+            key: value if key in self._NOT_REDACTED else self.redacted(key, value) for key, value in details.items()
+        }
+
+    def redacted(self, field: str, value: Any) -> Any:
+        """Return what the redactor makes of a field; a field that it fails on is left out."""
+        if self.redactor is None:
+            return value
+        try:
+            return self.redactor(field, to_plain(value))
+        except Exception:  # noqa: BLE001 - the user's code; the agent must not feel it
+            self.failures += 1
+            if self.failures == 1:
+                _log.warning("redactor failed on field <%s> | the field was left out", field, exc_info=True)
+            return "[left out: the redactor failed]"
+
+    def _offload(self, fact: Fact) -> tuple[bytes, tuple[bytes, ...]]:
+        details = getattr(fact, "details", None)
+        if not details:
+            return self._encode(fact), ()
+        blobs: list[bytes] = []
+        kept: dict[str, Any] = {}
+        for key, value in details.items():
+            text = self._json(value)
+            if len(text) <= self.field_limit_bytes:
+                kept[key] = value
+                continue
+            digest = blake2b(text, digest_size=DIGEST_BYTES).hexdigest()
+            kept[key] = {"$blob": digest, "bytes": len(text), "preview": _preview(text)}
+            if len(text) > MAX_BLOB_BYTES:
+                kept[key]["lost"] = f"over {MAX_BLOB_BYTES:,} bytes"
+            else:
+                blobs.append(self._encode(BlobKept(fact.session_id, digest, text)))  # type: ignore[union-attr]
+        fact = msgspec.structs.replace(fact, details=kept)
+        try:
+            return self._encode(fact), tuple(blobs)
+        except Exception:  # noqa: BLE001 - as in `encode`
+            return self._encode(msgspec.structs.replace(fact, details=to_plain(kept))), tuple(blobs)
+
+    def _json(self, value: Any) -> bytes:
+        try:
+            return self._encode_json(value)
+        except Exception:  # noqa: BLE001 - as in `encode`
+            return self._encode_json(to_plain(value))
+
+
+def _preview(text: bytes) -> str:
+    return text[: PREVIEW_CHARACTERS * 4].decode("utf-8", "ignore")[:PREVIEW_CHARACTERS]

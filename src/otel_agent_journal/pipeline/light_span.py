@@ -1,0 +1,95 @@
+"""The span of a step where the program has no recording one: no TracerProvider, the SDK disabled, or not sampled.
+
+The user's own spans nest under it by its ids. What user code sets on it is kept and goes into the step's ending, so
+that the drain can forward a whole span. It has no processor and is never exported from here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from opentelemetry.trace import Span, SpanContext, Status, StatusCode
+from opentelemetry.util.types import Attributes, AttributeValue
+
+MAX_ATTRIBUTES: Final = 128  # the SDK's own default
+MAX_EVENTS: Final = 128  # the SDK's own default
+
+
+class LightSpan(Span):
+    """A span that lives in memory until its step ends. What is past the SDK's default limits is dropped."""
+
+    __slots__ = ("_context", "_ended", "attributes", "events", "links", "status")
+
+    def __init__(self, context: SpanContext) -> None:
+        self._context = context
+        self._ended = False
+        self.attributes: dict[str, Any] | None = None
+        self.events: list[dict[str, Any]] | None = None
+        self.links: list[dict[str, str]] | None = None
+        self.status: Status | None = None
+
+    def get_span_context(self) -> SpanContext:
+        """Return its ids."""
+        return self._context
+
+    def is_recording(self) -> bool:
+        """Tell whether what is set on it is still kept: until it ends."""
+        return not self._ended
+
+    def end(self, end_time: int | None = None) -> None:
+        """Take nothing more."""
+        self._ended = True
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Keep an attribute for the ending."""
+        if self._ended:
+            return
+        if self.attributes is None:
+            self.attributes = {}
+        if key in self.attributes or len(self.attributes) < MAX_ATTRIBUTES:
+            self.attributes[key] = value
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Keep attributes for the ending."""
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+
+    def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
+        """Keep an event for the ending."""
+        if self._ended:
+            return
+        if self.events is None:
+            self.events = []
+        if len(self.events) < MAX_EVENTS:
+            moment = time.time_ns() if timestamp is None else timestamp
+            self.events.append({"name": name, "timestamp_ns": moment, "attributes": dict(attributes or {})})
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
+        """Keep a link for the ending."""
+        if self._ended:
+            return
+        if self.links is None:
+            self.links = []
+        if len(self.links) < MAX_EVENTS:
+            self.links.append({"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"})
+
+    def update_name(self, name: str) -> None:
+        """Do nothing: a step keeps the name that its START was journaled under."""
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Keep a status for the ending."""
+        if not self._ended:
+            self.status = status if isinstance(status, Status) else Status(status, description)
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Keep an exception event for the ending."""
+        facts: dict[str, Any] = {"exception.type": type(exception).__qualname__, "exception.message": str(exception)}
+        self.add_event("exception", {**facts, **(attributes or {})}, timestamp)

@@ -1,0 +1,296 @@
+"""The recorder for hand-written agents: `session()` and, within it, `step()`, sync and async.
+
+    with session("s1", agent="researcher") as s:
+        s.record("TRAINING_JOB_STARTED", {"job": "a7"})
+        with s.step("tool", "search", input=query) as step:
+            step.complete(search(query))
+
+Both are the current span while their block runs, so that other instrumentations nest under them. Nothing raises but
+a call that can never be right (an event type in lower case); the block's own exception passes untouched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from contextvars import Token
+from types import TracebackType
+from typing import Any, Final, Self
+
+from opentelemetry import context as context_api
+
+from otel_agent_journal.event import (
+    EMPTY,
+    FINAL_RESPONSE,
+    PROGRESS,
+    REASONING,
+    SESSION_COMPLETED,
+    SESSION_FAILED,
+    SESSION_INITIATED,
+    STAGE_CHANGED,
+    STEP_KINDS,
+    WARNING,
+    ErrorInfo,
+    Usage,
+)
+from otel_agent_journal.pipeline.recorder import Recorder, Step, current_step, error_info
+
+_EVENT_TYPE: Final = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
+CANCELS: Final = (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit, SystemExit)
+"""What ends a step as cancelled, never as an error."""
+
+
+class _Block:
+    """A `with` block in which a step is the current one."""
+
+    def __init__(self) -> None:
+        self._token: Token[Any] | None = None
+
+    def _attach(self, step: Step) -> None:
+        self._token = context_api.attach(step.context())  # type: ignore[assignment]
+
+    def _detach(self) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            try:
+                token.var.reset(token)
+            except ValueError:  # the block was left in another context than it was entered in; that one is gone
+                pass
+
+
+class StepBlock(_Block):
+    """One step of a hand-written agent: a span, a START, and an ending when the block is left."""
+
+    def __init__(
+        self, recorder: Recorder, kind: str, name: str, parent: Step | None, details: dict[str, Any], options: Any
+    ) -> None:
+        super().__init__()
+        if kind.upper() not in STEP_KINDS:
+            known = ", ".join(kind.lower() for kind in STEP_KINDS)
+            raise ValueError(f"step kind '{kind}' is not known; it is one of: {known}")
+        self._recorder = recorder
+        self._kind = kind.upper()
+        self._name = name
+        self._parent = parent
+        self._details = details
+        self._options = options
+        self._step: Step | None = None
+
+    @property
+    def step_id(self) -> str | None:
+        """The step's id, once the block is entered."""
+        return self._step.step_id if self._step else None
+
+    def progress(self, message: str, **details: Any) -> None:
+        """Journal how far the step has come."""
+        self._note(PROGRESS, {"message": message, **details})
+
+    def reasoning(self, text: str) -> None:
+        """Journal what the agent thinks."""
+        self._note(REASONING, {"text": text})
+
+    def warning(self, message: str, **details: Any) -> None:
+        """Journal that something is off, though the step goes on."""
+        self._note(WARNING, {"message": message, **details}, "WARNING")
+
+    def chunk(self, text: str) -> None:
+        """Journal streamed text; it is gathered to at most four CHUNK events a second."""
+        if self._step is not None:
+            self._step.chunk(text)
+
+    def complete(
+        self,
+        output: Any = None,
+        *,
+        sources: Sequence[Any] | None = None,
+        message_id: str | None = None,
+        usage: Usage | Mapping[str, int] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """End the step with its result. Leaving the block without it ends the step with none.
+
+        Args:
+            output: any data; what is not plain is journaled by its fields or its `repr`.
+            sources: what the result rests on: URLs, documents.
+            message_id: the message that the result became.
+            usage: tokens, of a model step.
+            attributes: more attributes for the span.
+        """
+        details: dict[str, Any] = {}
+        if output is not None:
+            details["output"] = output
+        if sources is not None:
+            details["sources"] = list(sources)
+        if message_id is not None:
+            details["message_id"] = message_id
+        if isinstance(usage, Mapping):
+            usage = Usage(**usage)
+        if self._step is not None:
+            self._step.end("ok", usage=usage, attributes=dict(attributes) if attributes else None, details=details)
+
+    def fail(self, error: BaseException | str, **details: Any) -> None:
+        """End the step as failed, where no exception leaves the block."""
+        if self._step is not None:
+            self._step.end("error", error=error if isinstance(error, BaseException) else _said(error), details=details)
+
+    def _note(self, event_type: str, details: dict[str, Any], level: str = "INFO") -> None:
+        if self._step is not None and not self._step.ended:
+            self._step.note(event_type, details, level=level)
+
+    def __enter__(self) -> Self:
+        """Begin the step."""
+        self._step = self._recorder.start_step(
+            self._kind, self._name, parent=self._parent, details=dict(self._details), **self._options
+        )
+        self._attach(self._step)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the step: failed or cancelled by the exception that passes, else as it was completed."""
+        self._detach()
+        if self._step is not None:
+            _end(self._step, error)
+
+    async def __aenter__(self) -> Self:
+        """Begin the step."""
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the step."""
+        self.__exit__(kind, error, traceback)
+
+
+class SessionBlock(_Block):
+    """One invocation of a hand-written agent: its root step, and the session's own events around it."""
+
+    def __init__(self, recorder: Recorder, session_id: str | None, agent: str | None, details: dict[str, Any]) -> None:
+        super().__init__()
+        self._recorder = recorder
+        self._wanted = session_id
+        self._agent = agent or "agent"
+        self._details = details
+        self._root: Step | None = None
+        self._response: Any = None
+
+    @property
+    def session_id(self) -> str:
+        """The session's id."""
+        return self._root.session_id if self._root else self._wanted or ""
+
+    def record(self, event_type: str, details: Mapping[str, Any] = EMPTY, *, level: str = "INFO") -> None:
+        """Journal an event of your own.
+
+        Args:
+            event_type: upper snake case, such as TRAINING_JOB_STARTED.
+            details: any data.
+            level: DEBUG, INFO, WARNING or ERROR.
+
+        Raises:
+            ValueError: the type is not upper snake case.
+        """
+        if not _EVENT_TYPE.fullmatch(event_type):
+            raise ValueError(f"event type '{event_type}' is not upper snake case, as in TRAINING_JOB_STARTED")
+        self._recorder.record(self.session_id, event_type, details, level=level, step=current_step() or self._root)
+
+    def stage(self, stage: str, *, progress: float | None = None) -> None:
+        """Journal which stage the work has reached. `progress`: percent, 0 to 100."""
+        details: dict[str, Any] = {"stage": stage}
+        if progress is not None:
+            details["progress"] = min(100, max(0, progress))
+        self._recorder.record(self.session_id, STAGE_CHANGED, details, name=stage, step=current_step() or self._root)
+
+    def step(
+        self,
+        kind: str,
+        name: str,
+        *,
+        input: Any = None,  # noqa: A002 - the field's name in the journal
+        attributes: Mapping[str, Any] | None = None,
+    ) -> StepBlock:
+        """Return a block for one step. `kind`: agent, node, model, tool, retrieval or step."""
+        return step_block(self._recorder, kind, name, input=input, attributes=attributes, fallback=self._root)
+
+    def respond(self, response: Any) -> None:
+        """Journal the agent's final response."""
+        self._response = response
+        if self._root is not None and not self._root.ended:
+            self._root.note(FINAL_RESPONSE, {"output": response})
+
+    def __enter__(self) -> Self:
+        """Begin the session's root step."""
+        recorder = self._recorder
+        session_id = self._wanted or recorder.session_of(context_api.get_current()) or recorder.ids.hex()
+        recorder.record(session_id, SESSION_INITIATED, {"agent": self._agent}, name=self._agent)
+        self._root = recorder.start_step(
+            "AGENT", self._agent, session_id=session_id, detached=True, details=dict(self._details)
+        )
+        self._attach(self._root)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the root step, and say how the session went."""
+        self._detach()
+        root = self._root
+        if root is None:
+            return
+        if self._response is not None and error is None:
+            root.end("ok", details={"output": self._response})
+        _end(root, error)
+        if error is None:
+            self._recorder.record(root.session_id, SESSION_COMPLETED, name=self._agent)
+        elif not isinstance(error, CANCELS):
+            info = error_info(error)
+            self._recorder.record(
+                root.session_id,
+                SESSION_FAILED,
+                {"error": {"type": info.type, "message": info.message}},
+                level="ERROR",
+                name=self._agent,
+            )
+
+    async def __aenter__(self) -> Self:
+        """Begin the session's root step."""
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the root step, and say how the session went."""
+        self.__exit__(kind, error, traceback)
+
+
+def step_block(
+    recorder: Recorder,
+    kind: str,
+    name: str,
+    *,
+    input: Any = None,  # noqa: A002 - the field's name in the journal
+    attributes: Mapping[str, Any] | None = None,
+    fallback: Step | None = None,
+) -> StepBlock:
+    """Return a block for one step: a child of the step that this code runs in, else of `fallback`, else a root."""
+    enclosing = current_step()
+    parent = enclosing if enclosing is not None and not enclosing.ended else fallback
+    options: dict[str, Any] = {"attributes": dict(attributes)} if attributes else {}
+    return StepBlock(recorder, kind, name, parent, {} if input is None else {"input": input}, options)
+
+
+def _end(step: Step, error: BaseException | None) -> None:
+    if error is None:
+        step.end("ok")
+    elif isinstance(error, CANCELS):
+        step.end("cancelled", error=error)
+    else:
+        step.end("error", error=error)
+
+
+def _said(message: str) -> ErrorInfo:
+
+    return ErrorInfo(type="Error", message=message)
