@@ -3,31 +3,125 @@
 JSON lines are what the command line prints, what S3 keeps, and what other programs may write; the neutral dict is
 what backends with typed fields (DynamoDB, SQL) store under their own names. Both carry the same keys. Records of
 other writers, with a timestamp of another precision or without an id, are read too.
+
+Encoding is total: what JSON cannot carry is written as `plain` says, so that no event is lost for a strange value.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
+from math import isfinite
 from typing import Any, Final, cast
 
 import msgspec
 
 from otel_agent_journal.errors import CodecError, NewerSchema
-from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, ErrorInfo, JournalEvent, Usage, derived_id
+from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, JournalEvent, derived_id
 
 DIGEST_BYTES: Final = 16
 _NS: Final = 1_000_000_000
 
-_encode_json: Final = msgspec.json.Encoder().encode
-_encode_canonical: Final = msgspec.json.Encoder(order="deterministic").encode
-_decode_json: Final = msgspec.json.Decoder(dict[str, Any]).decode
+MAX_DEPTH: Final = 128  # levels of nesting that `plain` keeps; readers in other languages stop near here too
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339: Final = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(Z|z|[+-]\d\d:?\d\d)?", re.ASCII
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])([01]\d|2[0-3]):?([0-5]\d))?",
+    re.ASCII,
 )
+
+# What the codec must survive: no such type, no such integer or surrogate, nested too deep.
+UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
+
+
+# --- values -------------------------------------------------------------------------------------------------------
+
+
+def valid_text(text: str) -> str:
+    """Return `text` with each lone surrogate, which UTF-8 cannot carry, as its escape: `\\udc80`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as JSON can carry it; total, and the identity on what JSON carries already.
+
+    Keys become text. Lone surrogates become escapes, NaN and the infinities None, bytes base64, dates RFC 3339,
+    anything unknown its `repr`; a cycle, or nesting beyond `MAX_DEPTH`, a text that says so.
+    """
+    return _plain(value, ())
+
+
+def _plain(value: Any, within: tuple[int, ...]) -> Any:
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return valid_text(value)
+        case int():
+            return int(value)
+        case float():
+            return float(value) if isfinite(value) else None
+        case _:
+            pass
+    if id(value) in within:
+        return f"<{type(value).__name__} within itself>"
+    if len(within) >= MAX_DEPTH:
+        return f"<{type(value).__name__} nested deeper than {MAX_DEPTH}>"
+    within = (*within, id(value))
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value).items()
+        return {valid_text(key if isinstance(key, str) else str(key)): _plain(item, within) for key, item in items}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item, within) for item in cast("list[Any]", value)]
+    return _plain(_built_in(value), within)
+
+
+def _built_in(value: Any) -> Any:
+    try:
+        return msgspec.to_builtins(value, str_keys=True)
+    except UNENCODABLE:
+        return _described(value)
+
+
+def _described(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
+        return f"<{type(value).__name__}>"
+
+
+_to_json: Final = msgspec.json.Encoder(enc_hook=plain).encode
+_to_canonical_json: Final = msgspec.json.Encoder(enc_hook=plain, order="deterministic").encode
+_from_json: Final = msgspec.json.Decoder().decode
+
+
+def encode_value(value: Any) -> bytes:
+    """Return any value as JSON; total, see `plain`."""
+    try:
+        return _to_json(value)
+    except UNENCODABLE:
+        return _to_json(plain(value))
+
+
+def decode_value(data: bytes | str) -> Any:
+    """Return the value of JSON text, integers of any size exact, lone surrogates as their escapes.
+
+    Raises:
+        CodecError: it is not JSON.
+    """
+    try:
+        return _from_json(data)
+    except (ValueError, RecursionError):
+        pass
+    # The standard library reads what the fast decoder refuses: lone surrogates, 1e400, a byte order mark.
+    try:
+        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+        return plain(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise CodecError(f"not JSON: {error}") from error
 
 
 # --- time ---------------------------------------------------------------------------------------------------------
@@ -35,56 +129,44 @@ _RFC3339: Final = re.compile(
 
 @lru_cache(maxsize=64)
 def _second(seconds: int) -> str:
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S") if moment.year >= 1000 else f"{moment:%m-%dT%H:%M:%S}"
+    moment = _EPOCH + timedelta(seconds=seconds)
+    return f"{moment.year:04d}-{moment:%m-%dT%H:%M:%S}"
 
 
 def format_timestamp(timestamp_ns: int) -> str:
-    """Return RFC 3339 in UTC with exactly nine digits and `Z`, so that text sorts as time does."""
+    """Return RFC 3339 in UTC with exactly nine digits and `Z`, so that text sorts as time does.
+
+    Raises:
+        CodecError: the time is outside the years 1 to 9999.
+    """
     seconds, fraction = divmod(timestamp_ns, _NS)
-    return f"{_second(seconds)}.{fraction:09d}Z"
+    try:
+        return f"{_second(seconds)}.{fraction:09d}Z"
+    except OverflowError as error:
+        raise CodecError(f"time {timestamp_ns} ns is outside the years 1 to 9999") from error
 
 
 def parse_timestamp(text: str) -> int:
-    """Return nanoseconds of an RFC 3339 timestamp of any precision; without an offset it is taken as UTC."""
+    """Return nanoseconds of an RFC 3339 timestamp of any precision; without an offset it is taken as UTC.
+
+    A leap second, :60, is the second after :59.
+
+    Raises:
+        CodecError: it is no such timestamp.
+    """
     match = _RFC3339.fullmatch(text.strip())
     if match is None:
         raise CodecError(f"timestamp {text!r} is not RFC 3339, as in 2026-01-31T12:00:00.000000000Z")
-    *calendar, fraction, offset = match.groups()
-    zone = UTC
-    if offset and offset not in "Zz":
-        minutes = int(offset[1:3]) * 60 + int(offset[-2:])
-        zone = timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))
+    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    fraction, sign, offset_hours, offset_minutes = match.groups()[6:]
     try:
-        moment = datetime(*(int(part) for part in calendar), tzinfo=zone)  # type: ignore[arg-type]
+        moment = datetime(year, month, day, hour, minute, 59 if second == 60 else second, tzinfo=UTC)
     except ValueError as error:
         raise CodecError(f"timestamp {text!r}: {error}") from error
-    seconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
+    seconds = (moment - _EPOCH) // timedelta(seconds=1) + (second == 60)
+    if sign is not None:
+        seconds -= int(f"{sign}1") * (int(offset_hours) * 3600 + int(offset_minutes) * 60)
     return seconds * _NS + int((fraction or "0").ljust(9, "0"))
-
-
-# --- plain values -------------------------------------------------------------------------------------------------
-
-MAX_DEPTH: Final = 64  # deeper than any real payload, far above the recursion limit's reach
-
-
-def plain(value: Any, depth: int = 0) -> Any:
-    """Return a value that JSON can carry: keys as texts, what is unknown by its `repr`, nothing over 64 levels deep."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if depth >= MAX_DEPTH:
-        return "..."
-    if isinstance(value, Mapping):
-        return {_key(key): plain(item, depth + 1) for key, item in cast("Mapping[Any, Any]", value).items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item, depth + 1) for item in cast("list[Any]", value)]
-    return repr(value)
-
-
-def _key(key: Any) -> str:
-    return plain(key) if isinstance(key, str) else repr(key)
 
 
 # --- the neutral dict ---------------------------------------------------------------------------------------------
@@ -142,24 +224,22 @@ def from_neutral(record: Mapping[str, Any], *, fallback_id: str | None = None) -
         NewerSchema: a newer version of this package wrote it.
         CodecError: it is not an event.
     """
-    record = _upcast(record)
+    record = upcast(record)
+    session_id = _required(record, "session_id")
+    fields: dict[str, Any] = {field: value for field in _PLAIN_FIELDS if (value := record.get(field)) is not None}
+    if "name" not in fields:
+        fields["name"] = record.get("tool_name")
+    for field in ("error", "usage", "digest"):
+        fields[field] = record.get(field)
+    fields["session_id"] = session_id
+    fields["event_id"] = record.get("event_id") or derived_id(f"{session_id}:{fallback_id or ''}")
+    fields["type"] = _required(record, "event_type")
+    fields["timestamp_ns"] = parse_timestamp(_required(record, "timestamp"))
+    fields["level"] = record.get("level") or "INFO"
+    fields["details"] = _details(record.get("details"))
     try:
-        event_id = record.get("event_id") or derived_id(_required(record, "session_id") + ":" + (fallback_id or ""))
-        usage, error = record.get("usage"), record.get("error")
-        return JournalEvent(
-            session_id=_required(record, "session_id"),
-            event_id=event_id,
-            type=_required(record, "event_type"),
-            timestamp_ns=parse_timestamp(_required(record, "timestamp")),
-            level=record.get("level") or "INFO",
-            details=cast("Mapping[str, Any]", _details(record.get("details"))),
-            error=None if error is None else msgspec.convert(error, ErrorInfo),
-            usage=None if usage is None else msgspec.convert(usage, Usage),
-            digest=record.get("digest"),
-            schema_version=SCHEMA_VERSION,
-            **{field: record.get(field) for field in _PLAIN_FIELDS} | {"name": record.get("name", record.get("tool_name"))},
-        )
-    except (TypeError, AttributeError, msgspec.ValidationError) as problem:
+        return msgspec.convert(fields, JournalEvent)
+    except msgspec.ValidationError as problem:
         raise CodecError(f"not a journal event: {problem}") from problem
 
 
@@ -182,8 +262,8 @@ def _details(value: Any) -> Mapping[str, Any]:
 
 
 def encode_line(event: JournalEvent) -> bytes:
-    """Return one line of JSON, without the line end."""
-    return _encode_json(to_neutral(event))
+    """Return one line of JSON, without the line end; total but for the time, see `plain`."""
+    return encode_value(to_neutral(event))
 
 
 def decode_line(line: bytes | str) -> JournalEvent:
@@ -193,14 +273,11 @@ def decode_line(line: bytes | str) -> JournalEvent:
         NewerSchema: a newer version of this package wrote it.
         CodecError: it is not JSON, or not an event.
     """
-    try:
-        record = _decode_json(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CodecError(f"not a line of JSON: {error}") from error
-    if record.get("event_id"):
-        return from_neutral(record)
+    record = decode_value(line)
+    if not isinstance(record, dict):
+        raise CodecError(f"not a journal event: a JSON object is expected, this is {type(record).__name__}")
     text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
-    return from_neutral(record, fallback_id=text.strip())
+    return from_neutral(cast("dict[str, Any]", record), fallback_id=text.strip())
 
 
 def digest(event: JournalEvent) -> str:
@@ -208,7 +285,11 @@ def digest(event: JournalEvent) -> str:
     body = to_neutral(event)
     body.pop("digest", None)
     body.pop("schema_version", None)
-    return blake2b(_encode_canonical(body), digest_size=DIGEST_BYTES).hexdigest()
+    try:
+        canonical = _to_canonical_json(body)
+    except UNENCODABLE:
+        canonical = _to_canonical_json(plain(body))
+    return blake2b(canonical, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def sealed(event: JournalEvent) -> JournalEvent:
@@ -229,12 +310,22 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: Final[Mapping[int, Upcaster]] = {}
 
 
-def _upcast(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    version = record.get("schema_version", SCHEMA_VERSION)
-    if not isinstance(version, int):
+def upcast(
+    record: Mapping[str, Any], *, upcasters: Mapping[int, Upcaster] = UPCASTERS, current: int = SCHEMA_VERSION
+) -> Mapping[str, Any]:
+    """Return a neutral dict of any version up to `current` as one of version `current`; without one it is taken so.
+
+    Raises:
+        NewerSchema: its version is above `current`.
+        CodecError: it has no version that ever was.
+    """
+    version = record.get("schema_version", current)
+    if type(version) is not int:
         raise CodecError(f"not a journal event: 'schema_version' is {version!r}, a whole number is expected")
-    if version > SCHEMA_VERSION:
-        raise NewerSchema(f"event {record.get('event_id', '?')}", version, SCHEMA_VERSION)
-    for step in range(version, SCHEMA_VERSION):
-        record = UPCASTERS[step](dict(record))
+    if version > current:
+        raise NewerSchema(f"event {record.get('event_id', '?')}", version, current)
+    for older in range(version, current):
+        if older not in upcasters:
+            raise CodecError(f"not a journal event: there is no schema version {older}")
+        record = upcasters[older](dict(record))
     return record

@@ -8,11 +8,11 @@ msgpack arrays; their order of fields is their format, and `FACTS_VERSION`, kept
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
-from otel_agent_journal.codec import plain, sealed
+from otel_agent_journal.codec import UNENCODABLE, plain, sealed, valid_text
 from otel_agent_journal.event import EMPTY, ErrorInfo, JournalEvent, Usage, step_event_id
 
 FACTS_VERSION: Final = 1
@@ -104,27 +104,70 @@ class BlobKept(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", t
 
 Fact = StepStarted | StepEnded | StepNoted | SessionNoted | Heartbeat | BlobKept
 
-encode_fact: Final = msgspec.msgpack.Encoder().encode
-decode_fact: Final = msgspec.msgpack.Decoder(Fact).decode
+_BIG_INTEGER: Final = 1  # msgpack extension: the decimal digits of an integer beyond 64 bits
+_encode: Final = msgspec.msgpack.Encoder(enc_hook=plain).encode
+
+
+def encode_fact(fact: Fact) -> bytes:
+    """Return a fact as msgpack. Total: what msgpack cannot carry is written as `codec.plain` says."""
+    try:
+        return _encode(fact)
+    except UNENCODABLE:
+        return _encode(_packable(fact))
+
+
+def _packable(fact: Fact) -> Fact:
+    changed: dict[str, Any] = {}
+    for field in fact.__struct_fields__:
+        match getattr(fact, field):
+            case str(text):
+                changed[field] = valid_text(text)
+            case ErrorInfo(type=kind, message=message, code=code):
+                code = None if code is None else valid_text(code)
+                changed[field] = ErrorInfo(type=valid_text(kind), message=valid_text(message), code=code)
+            case tuple(texts):
+                changed[field] = tuple(valid_text(text) for text in texts)
+            case Mapping() as details:
+                changed[field] = _with_extensions(plain(details))
+            case _:
+                pass
+    return msgspec.structs.replace(fact, **changed)
+
+
+def _with_extensions(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _with_extensions(item) for key, item in cast("dict[str, Any]", value).items()}
+        case list():
+            return [_with_extensions(item) for item in cast("list[Any]", value)]
+        case int() if not -(2**63) <= value < 2**64:
+            return msgspec.msgpack.Ext(_BIG_INTEGER, str(value).encode())
+        case _:
+            return value
+
+
+def _extension(code: int, data: memoryview) -> Any:
+    if code == _BIG_INTEGER:
+        return int(bytes(data))
+    raise ValueError(f"msgpack extension {code} is not of a fact")
+
+
+decode_fact: Final = msgspec.msgpack.Decoder(Fact, ext_hook=_extension).decode
 
 
 def events_of(fact: Fact, writer: str) -> tuple[JournalEvent, ...]:
     """Return the events, digests set, that a fact stands for: one, or none for heartbeats and blobs."""
     match fact:
         case StepStarted():
-            event = _started(fact, writer)
+            return (sealed(_started(fact, writer)),)
         case StepEnded():
-            event = _ended(fact, writer)
+            return (sealed(_ended(fact, writer)),)
         case StepNoted():
-            event = _noted(fact, writer)
+            return (sealed(_noted(fact, writer)),)
         case SessionNoted():
-            event = _of_session(fact, writer)
+            return (sealed(_of_session(fact, writer)),)
         case Heartbeat() | BlobKept():
             return ()
-    try:
-        return (sealed(event),)
-    except (TypeError, ValueError, RecursionError):  # msgpack holds what JSON cannot, such as keys that are tuples
-        return (sealed(msgspec.structs.replace(event, details=plain(event.details))),)
 
 
 def _started(fact: StepStarted, writer: str) -> JournalEvent:
