@@ -1,0 +1,433 @@
+"""The fold whose result is a session's head: its status, and what a listing shows of it.
+
+Events come in any order and any number of times; the head is the same. The state remembers each open attempt in
+full and of everything else a 64-bit hash, so that a session of 100,000 steps is folded in a few megabytes. It
+knows no clock: whether a silent writer is still there is judged by a reader, with `judged`. Hashes are Python's own
+and differ between processes, so a state is never written anywhere; the head is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, NamedTuple, TypeVar, cast
+
+import msgspec
+
+from otel_agent_journal import event as ev
+from otel_agent_journal.event import JournalEvent, Usage, step_event_id
+from otel_agent_journal.projections.head import (
+    AWAITING_INPUT,
+    CANCELLED,
+    COMPLETED,
+    ERROR,
+    INTERRUPTED,
+    LOST,
+    PENDING,
+    PROCESSING,
+    SessionHead,
+)
+from otel_agent_journal.projections.id_set import MASK, IdSet
+
+SILENCE_NS: Final = 60 * 1_000_000_000  # four heartbeats missed (DESIGN §5)
+
+_ENDED: Final[Mapping[str, tuple[str, str | None]]] = {
+    "ok": (COMPLETED, None),
+    "error": (ERROR, None),
+    "cancelled": (INTERRUPTED, CANCELLED),
+    "interrupted": (INTERRUPTED, AWAITING_INPUT),
+}
+_LIFECYCLE: Final[Mapping[str, str]] = {
+    ev.SESSION_INITIATED: PENDING,
+    ev.SESSION_COMPLETED: COMPLETED,
+    ev.SESSION_FAILED: ERROR,
+}
+
+
+_Ordered = TypeVar("_Ordered", bound=tuple[Any, ...])
+
+
+class Interruption(NamedTuple):
+    """What the latest SESSION_INTERRUPTED says of a writer."""
+
+    timestamp_ns: int
+    event_id: str
+    reason: str
+
+
+class _Open(NamedTuple):
+    """An attempt that began and has not ended. `name` is the hash of its step, number and writer."""
+
+    start_ns: int
+    writer: str
+    root: bool
+    name: int
+
+
+class _Root(NamedTuple):
+    """An attempt at a root step; the latest of them compares greatest. `key` is the id its ending should have."""
+
+    start_ns: int
+    key: str
+    end_ns: int
+    outcome: str
+    writer: str
+    name: int
+
+
+class StatusState:
+    """What the fold has seen of one session. Mutable and opaque: `apply` moves it, `head_of` reads it."""
+
+    __slots__ = (
+        "agent",
+        "ended",
+        "errors",
+        "instant",
+        "interruptions",
+        "last_ended",
+        "last_event_ns",
+        "lifecycle",
+        "loose",
+        "named",
+        "open",
+        "root",
+        "seen",
+        "seen_ns",
+        "stage",
+        "started_ns",
+        "steps",
+        "unpaired_root",
+        "updated_ns",
+        "usage",
+        "usage_of_roots",
+    )
+
+    def __init__(self) -> None:
+        self.seen = IdSet()
+        self.steps = IdSet()
+        self.ended = IdSet()
+        self.open: dict[int, _Open] = {}
+        # Endings that do not say when their attempt began: the latest of each step, number and writer.
+        self.loose: dict[int, tuple[int, str]] = {}
+        # Endings of no duration, by id: where the clock stepped back, only the id joins them to their start.
+        self.instant: dict[str, tuple[int, str]] = {}
+        self.root: _Root | None = None
+        self.unpaired_root: tuple[int, str, str] | None = None
+        self.last_ended: tuple[int, str, str] | None = None
+        self.last_event_ns: dict[str, int] = {}
+        self.seen_ns: dict[str, int] = {}
+        self.interruptions: dict[str, Interruption] = {}
+        self.lifecycle: tuple[int, str, str] | None = None
+        self.agent: tuple[int, str, str] | None = None
+        self.named: tuple[int, str, str] | None = None
+        self.stage: tuple[int, str, str, float | None] | None = None
+        self.started_ns = 0
+        self.updated_ns = 0
+        self.errors = 0
+        self.usage = [0, 0, 0, 0, 0]
+        self.usage_of_roots = [0, 0, 0, 0, 0]
+
+
+def fold(events: Iterable[JournalEvent], state: StatusState | None = None) -> StatusState:
+    """Apply `events` of one session to `state`, or to a new one, and return it."""
+    state = state or StatusState()
+    for event in events:
+        apply(state, event)
+    return state
+
+
+def apply(state: StatusState, event: JournalEvent) -> None:
+    """Move `state` by one event. Total over all types, known or not; an event seen before changes nothing."""
+    at, event_id, kind = event.timestamp_ns, event.event_id, event.type
+    if not state.seen.add(hash((at, event_id)) & MASK):
+        return
+    state.started_ns = min(state.started_ns, at) if len(state.seen) > 1 else at
+    state.updated_ns = max(state.updated_ns, at)
+    if kind == ev.SESSION_INTERRUPTED:
+        _interrupt(state, event)
+        return
+    writer = event.writer or ""
+    if at >= state.last_event_ns.get(writer, at):
+        state.last_event_ns[writer] = at
+    if kind in ev.START_TYPES:
+        _start(state, event)
+    elif kind in ev.END_TYPES:
+        _end(state, event)
+    elif kind == ev.STAGE_CHANGED:
+        _stage(state, event)
+    elif kind in _LIFECYCLE:
+        state.lifecycle = _latest(state.lifecycle, (at, event_id, kind))
+        agent = event.details.get("agent")
+        if isinstance(agent, str):
+            state.named = _earliest(state.named, (at, event_id, agent))
+
+
+def heard(state: StatusState, writer: str, at_ns: int) -> None:
+    """Note a heartbeat: `writer` was alive at `at_ns`. Moves `last_seen` in the head, nothing else."""
+    state.seen_ns[writer] = max(at_ns, state.seen_ns.get(writer, 0))
+
+
+# --- one kind of event each ---------------------------------------------------------------------------------------
+
+
+def _interrupt(state: StatusState, event: JournalEvent) -> None:
+    writer, reason = event.details.get("writer"), event.details.get("reason")
+    target = writer if isinstance(writer, str) else event.writer or ""
+    mark = Interruption(event.timestamp_ns, event.event_id, reason if isinstance(reason, str) else LOST)
+    state.interruptions[target] = _latest(state.interruptions.get(target), mark)
+
+
+def _start(state: StatusState, event: JournalEvent) -> None:
+    if event.step_id is None:
+        return
+    state.steps.add(hash(event.step_id) & MASK)
+    start_ns, writer, root = (
+        event.timestamp_ns,
+        event.writer or "",
+        event.parent_step_id is None,
+    )
+    if root:
+        _root(
+            state,
+            event,
+            _Root(start_ns, _ending_id(event, start_ns), 0, "", writer, _name(event)),
+        )
+    key, name = _key(event, start_ns), _name(event)
+    loose = state.loose.get(name)
+    if (
+        key not in state.ended
+        and (loose is None or loose[0] < start_ns)
+        and not (state.instant and _ending_id(event, start_ns) in state.instant)
+    ):
+        state.open[key] = _Open(start_ns, writer, root, name)
+
+
+def _end(state: StatusState, event: JournalEvent) -> None:
+    at, event_id, outcome = event.timestamp_ns, event.event_id, outcome_of(event)
+    root = event.parent_step_id is None
+    state.errors += outcome == "error"
+    # An agent's own usage is the sum of its calls': it is shown only where the calls themselves are not journaled.
+    if not event.type.startswith("AGENT"):
+        _count(state.usage, event.usage)
+    elif root:
+        _count(state.usage_of_roots, event.usage)
+    if event.step_id is None:
+        return
+    state.steps.add(hash(event.step_id) & MASK)
+    state.last_ended = _latest(state.last_ended, (at, event_id, outcome))
+    if event.duration_ns is None:
+        _end_loosely(state, event, outcome)
+        return
+    start_ns = at - event.duration_ns
+    key = _key(event, start_ns)
+    state.ended.add(key)
+    state.open.pop(key, None)
+    if event.duration_ns == 0:
+        _end_instantly(state, event, outcome)
+    if root:
+        begun = _Root(
+            start_ns,
+            _ending_id(event, start_ns),
+            at,
+            outcome,
+            event.writer or "",
+            _name(event),
+        )
+        _root(state, event, begun)
+
+
+def _end_instantly(state: StatusState, event: JournalEvent, outcome: str) -> None:
+    """Close the attempt whose ending has this very id, though it began later than it ended."""
+    state.instant[event.event_id] = _latest(state.instant.get(event.event_id), (event.timestamp_ns, outcome))
+    name = _name(event)
+    for key, one in list(state.open.items()):
+        if one.name == name and _ending_id(event, one.start_ns) == event.event_id:
+            del state.open[key]
+
+
+def _end_loosely(state: StatusState, event: JournalEvent, outcome: str) -> None:
+    """Close every attempt of that step, number and writer that began no later: it is not said which."""
+    at, name = event.timestamp_ns, _name(event)
+    state.loose[name] = _latest(state.loose.get(name), (at, outcome))
+    for key in [key for key, one in state.open.items() if one.name == name and one.start_ns <= at]:
+        del state.open[key]
+    if event.parent_step_id is None:
+        state.unpaired_root = _latest(state.unpaired_root, (at, event.event_id, outcome))
+
+
+def _root(state: StatusState, event: JournalEvent, root: _Root) -> None:
+    state.root = _latest(state.root, root)
+    if event.type.startswith("AGENT") and event.name:
+        state.agent = _earliest(state.agent, (root.start_ns, root.key, event.name))
+
+
+def _stage(state: StatusState, event: JournalEvent) -> None:
+    stage, progress = event.details.get("stage"), event.details.get("progress")
+    name = stage if isinstance(stage, str) else event.name or ""
+    percent = float(progress) if isinstance(progress, int | float) else None
+    if state.stage is None or (event.timestamp_ns, event.event_id) > state.stage[:2]:
+        state.stage = (event.timestamp_ns, event.event_id, name, percent)
+
+
+def _count(total: list[int], usage: Usage | None) -> None:
+    if usage is not None:
+        for place, tokens in enumerate(cast("tuple[int, ...]", msgspec.structs.astuple(usage))):
+            total[place] += tokens
+
+
+def _latest(known: _Ordered | None, found: _Ordered) -> _Ordered:
+    return found if known is None or found > known else known
+
+
+def _earliest(known: _Ordered | None, found: _Ordered) -> _Ordered:
+    return found if known is None or found < known else known
+
+
+def outcome_of(event: JournalEvent) -> str:
+    """Return how an ending says the attempt ended, by its type where it says nothing."""
+    if event.outcome in _ENDED:
+        return event.outcome
+    return "error" if event.type.endswith("_ERROR") else "ok"
+
+
+def _key(event: JournalEvent, start_ns: int) -> int:
+    return hash((event.step_id, event.attempt or 1, start_ns)) & MASK
+
+
+def _name(event: JournalEvent) -> int:
+    return hash((event.step_id, event.attempt or 1, event.writer))
+
+
+def _ending_id(event: JournalEvent, start_ns: int) -> str:
+    return step_event_id(event.step_id or "", event.attempt or 1, start_ns, "END")
+
+
+# --- the head -----------------------------------------------------------------------------------------------------
+
+
+class _Verdict(NamedTuple):
+    status: str
+    reason: str | None = None
+    ended_ns: int | None = None
+
+
+def head_of(state: StatusState, session_id: str, *, version: int = 0) -> SessionHead:
+    """Return the head that the events so far amount to."""
+    running = [one for one in state.open.values() if mark_upon(state, one.writer) is None]
+    verdict = _verdict(state, running)
+    usage = state.usage if any(state.usage) else state.usage_of_roots
+    agent = state.agent or state.named
+    writers = dict(state.last_event_ns)
+    for writer, at_ns in state.seen_ns.items():
+        writers[writer] = max(at_ns, writers.get(writer, 0))
+    return SessionHead(
+        session_id=session_id,
+        status=verdict.status,
+        reason=verdict.reason,
+        agent=agent[2] if agent else None,
+        stage=state.stage[2] if state.stage else None,
+        progress=state.stage[3] if state.stage else None,
+        events=len(state.seen),
+        steps=len(state.steps),
+        errors=state.errors,
+        input_tokens=usage[0],
+        output_tokens=usage[1],
+        cache_read_tokens=usage[2],
+        cache_write_tokens=usage[3],
+        reasoning_tokens=usage[4],
+        started_ns=state.started_ns,
+        updated_ns=state.updated_ns,
+        ended_ns=verdict.ended_ns,
+        writers=dict(sorted(writers.items())),
+        open_writers=tuple(sorted({one.writer for one in running})),
+        version=version,
+    )
+
+
+def _verdict(state: StatusState, running: list[_Open]) -> _Verdict:
+    root = state.root
+    if root is None:
+        return _verdict_without_roots(state, running)
+    if any(one.root for one in running):
+        return _Verdict(PROCESSING)
+    if root.outcome:
+        return _Verdict(*_ENDED[root.outcome], root.end_ns)
+    ending = _ending_of(state, root)
+    if ending is not None:
+        return _Verdict(*_ENDED[ending[1]], ending[0])
+    mark = mark_upon(state, root.writer)
+    if mark is not None:
+        return _Verdict(INTERRUPTED, mark.reason, mark.timestamp_ns)
+    return _Verdict(COMPLETED)  # something ended it that called it no root
+
+
+def _ending_of(state: StatusState, root: _Root) -> tuple[int, str] | None:
+    """Return the ending of a root that does not itself say when the root began."""
+    loose = state.loose.get(root.name)
+    if loose is not None and loose[0] >= root.start_ns:
+        return loose
+    return state.instant.get(root.key)
+
+
+def _verdict_without_roots(state: StatusState, running: list[_Open]) -> _Verdict:
+    """Judge a session of which no root began: as a program declared it, or by what stray steps there are."""
+    if running:
+        return _Verdict(PROCESSING)
+    if state.unpaired_root is not None:
+        return _Verdict(*_ENDED[state.unpaired_root[2]], state.unpaired_root[0])
+    if state.lifecycle is not None and state.lifecycle[2] != ev.SESSION_INITIATED:
+        return _Verdict(_LIFECYCLE[state.lifecycle[2]], None, state.lifecycle[0])
+    marks = [mark for writer in state.interruptions if (mark := mark_upon(state, writer))]
+    if marks:
+        return _Verdict(INTERRUPTED, max(marks).reason, max(marks).timestamp_ns)
+    if state.lifecycle is None and state.last_ended is not None:
+        return _Verdict(*_ENDED[state.last_ended[2]], state.last_ended[0])
+    return _Verdict(PENDING)
+
+
+def mark_upon(state: StatusState, writer: str) -> Interruption | None:
+    """Return what SESSION_INTERRUPTED says of a writer, unless the writer has written since."""
+    mark = state.interruptions.get(writer)
+    return mark if mark is not None and state.last_event_ns.get(writer, 0) <= mark.timestamp_ns else None
+
+
+# --- liveness -----------------------------------------------------------------------------------------------------
+
+
+def silent_writers(
+    head: SessionHead,
+    now_ns: int,
+    *,
+    waiting_writers: Collection[str] = frozenset(),
+    silence_ns: int = SILENCE_NS,
+) -> tuple[str, ...]:
+    """Return the writers with an open step that were not heard of for `silence_ns` and have nothing waiting."""
+    return tuple(
+        writer
+        for writer in head.open_writers
+        if writer not in waiting_writers and now_ns - head.writers.get(writer, head.updated_ns) >= silence_ns
+    )
+
+
+def judged(
+    head: SessionHead,
+    now_ns: int,
+    *,
+    waiting_writers: Collection[str] = frozenset(),
+    silence_ns: int = SILENCE_NS,
+) -> SessionHead:
+    """Return the head as a reader at `now_ns` should show it: lost, where the writer of every open step is silent.
+
+    Args:
+        waiting_writers: writers whose spool is known to hold events not yet delivered; their silence proves nothing.
+        silence_ns: how long a writer may be silent and still be thought alive, 60 s.
+
+    Returns:
+        `head` itself, or a copy whose `ended_ns` is when the last of its writers was seen. Never to be stored.
+    """
+    if head.status != PROCESSING:
+        return head
+    silent = silent_writers(head, now_ns, waiting_writers=waiting_writers, silence_ns=silence_ns)
+    if len(silent) < len(head.open_writers):
+        return head
+    seen_ns = max(head.writers.get(writer, head.updated_ns) for writer in silent)
+    return msgspec.structs.replace(head, status=INTERRUPTED, reason=LOST, ended_ns=seen_ns)

@@ -1,0 +1,378 @@
+"""The step tree of a session: what ran, under what, in which attempts, and what it cost. Pure.
+
+An attempt hangs under the attempt of its parent step that it ran in. A step that was taken up again by another
+invocation, after an interrupt or a crash, therefore appears once under each, with the attempts made there, and
+`StepTree.step` gives it whole. Events come in any order and any number of times. Liveness is not judged here: a
+reader names the writers it holds for lost.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+
+import msgspec
+
+from otel_agent_journal.event import (
+    EMPTY,
+    END_TYPES,
+    RUN_RESUMED,
+    START_TYPES,
+    ErrorInfo,
+    JournalEvent,
+    Usage,
+    kind_of,
+    step_event_id,
+)
+from otel_agent_journal.projections.head import LOST
+from otel_agent_journal.projections.status import StatusState, fold, mark_upon, outcome_of
+
+RUNNING: Final = "running"
+INTERRUPTED: Final = "interrupted"
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One go at a step. `attempt` counts within a writer, `ordinal` over all writers, from 1.
+
+    `outcome` is None while it runs. One that its writer left behind has outcome interrupted, a `reason`, and as its
+    end the writer's last sign of life. `key` tells it from every other attempt of the session.
+    """
+
+    key: str
+    step_id: str
+    parent_step_id: str | None
+    kind: str
+    name: str
+    attempt: int
+    ordinal: int = 1
+    writer: str | None = None
+    start_ns: int
+    end_ns: int | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    error: ErrorInfo | None = None
+    usage: Usage | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    details_start: Mapping[str, Any] = EMPTY
+    details_end: Mapping[str, Any] = EMPTY
+    notes: tuple[JournalEvent, ...] = ()
+
+    @property
+    def duration_ns(self) -> int | None:
+        """How long it took; None while it runs."""
+        return None if self.end_ns is None else max(0, self.end_ns - self.start_ns)
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One unit of work at one place of the tree, with the attempts made there, oldest first: at least one.
+
+    `orphan`: it names a parent of which the journal knows nothing, and is shown as a root.
+    """
+
+    step_id: str
+    parent_step_id: str | None
+    kind: str
+    name: str
+    attempts: tuple[Attempt, ...]
+    depth: int = 0
+    orphan: bool = False
+
+    @property
+    def last(self) -> Attempt:
+        """The latest attempt, which speaks for the step."""
+        return self.attempts[-1]
+
+    @property
+    def status(self) -> str:
+        """running, or the last attempt's outcome: ok, error, cancelled, interrupted."""
+        return self.last.outcome or RUNNING
+
+    @property
+    def start_ns(self) -> int:
+        """When the first attempt began."""
+        return self.attempts[0].start_ns
+
+    @property
+    def end_ns(self) -> int | None:
+        """When the last attempt ended; None while it runs."""
+        return self.last.end_ns
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step and everything beneath it amount to. `steps` are distinct, `errors` are attempts."""
+
+    steps: int = 0
+    errors: int = 0
+    usage: Usage = Usage()
+
+
+class StepTree:
+    """The steps of one session. Immutable once made; not thread-safe while `totals` is first asked for."""
+
+    def __init__(
+        self, attempts: Iterable[Attempt], resumes: Mapping[str, str], parents: Mapping[str, Attempt | None]
+    ) -> None:
+        """Arrange `attempts`; `parents` gives each one's parent attempt by key and must be free of cycles."""
+        self.resumes = resumes
+        self._attempts = sorted(attempts, key=_by_start)
+        self._by_step: dict[str, list[Attempt]] = defaultdict(list)
+        self._beneath: dict[str, list[Attempt]] = defaultdict(list)
+        self._tops: list[Attempt] = []
+        self._depths: dict[str, int] = {}
+        self._usage: dict[str, Usage] | None = None
+        for one in self._attempts:
+            self._by_step[one.step_id].append(one)
+            parent = parents[one.key]
+            (self._tops if parent is None else self._beneath[parent.key]).append(one)
+        pending = [(one, 0) for one in self._tops]
+        while pending:
+            one, depth = pending.pop()
+            self._depths[one.key] = depth
+            pending += [(child, depth + 1) for child in self._beneath[one.key]]
+
+    @property
+    def roots(self) -> tuple[Step, ...]:
+        """The invocations, and orphans, in order of their start."""
+        return self._grouped(self._tops)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Every step whole, once, in order of its start."""
+        return tuple(self._made(ones) for ones in self._by_step.values())
+
+    def step(self, step_id: str) -> Step | None:
+        """Return a step with all its attempts, wherever they were made, or None."""
+        ones = self._by_step.get(step_id)
+        return self._made(ones) if ones else None
+
+    def children(self, of: Step | str) -> tuple[Step, ...]:
+        """Return what ran directly under a step, in order of start: under the attempts of a `Step`, or all of an id."""
+        ones: Sequence[Attempt] = of.attempts if isinstance(of, Step) else self._by_step.get(of, [])
+        return self._grouped([child for one in ones for child in self._beneath[one.key]])
+
+    def walk(self) -> Iterator[Step]:
+        """Yield every step below its parent, depth first, in order of start; `depth` counts from 0."""
+        pending = list(reversed(self.roots))
+        while pending:
+            step = pending.pop()
+            yield step
+            pending += reversed(self.children(step))
+
+    def totals(self, step: Step | None = None) -> Totals:
+        """Sum up a step and all beneath it, or the whole session.
+
+        Usage of a step counts only where nothing beneath it has any: an agent's is the sum of its calls'.
+        """
+        pending = list(self._tops if step is None else step.attempts)
+        usage = [self._usage_of(one) for one in pending]
+        steps: set[str] = set()
+        errors = 0
+        while pending:
+            one = pending.pop()
+            steps.add(one.step_id)
+            errors += one.outcome == "error"
+            pending += self._beneath[one.key]
+        return Totals(steps=len(steps), errors=errors, usage=_summed(usage))
+
+    def _usage_of(self, attempt: Attempt) -> Usage:
+        if self._usage is None:
+            self._usage = {}
+            for one in sorted(self._attempts, key=lambda one: -self._depths[one.key]):
+                beneath = _summed(self._usage[child.key] for child in self._beneath[one.key])
+                self._usage[one.key] = beneath if beneath != _NOTHING else one.usage or _NOTHING
+        return self._usage[attempt.key]
+
+    def _grouped(self, attempts: Iterable[Attempt]) -> tuple[Step, ...]:
+        together: dict[str, list[Attempt]] = defaultdict(list)
+        for one in sorted(attempts, key=_by_start):
+            together[one.step_id].append(one)
+        return tuple(self._made(ones) for ones in together.values())
+
+    def _made(self, attempts: Sequence[Attempt]) -> Step:
+        last, depth = attempts[-1], self._depths[attempts[0].key]
+        return Step(
+            step_id=last.step_id,
+            parent_step_id=last.parent_step_id,
+            kind=last.kind,
+            name=last.name,
+            attempts=tuple(attempts),
+            depth=depth,
+            orphan=depth == 0 and last.parent_step_id is not None,
+        )
+
+
+_NOTHING: Final = Usage()
+
+
+def _by_start(attempt: Attempt) -> tuple[int, str]:
+    return (attempt.start_ns, attempt.key)
+
+
+def _summed(several: Iterable[Usage]) -> Usage:
+    columns = zip(*(msgspec.structs.astuple(usage) for usage in several), strict=True)
+    return Usage(**dict(zip(Usage.__struct_fields__, map(sum, columns), strict=False)))
+
+
+# --- from events --------------------------------------------------------------------------------------------------
+
+
+def fold_steps(events: Iterable[JournalEvent], *, lost_writers: Collection[str] = frozenset()) -> StepTree:
+    """Return the step tree of one session's events.
+
+    Args:
+        events: in any order, with any repetition; types that concern no step are passed over.
+        lost_writers: writers that the reader judges to be gone (`status.silent_writers`): their open attempts are
+            shown as interrupted, lost.
+    """
+    distinct: dict[tuple[str, int, str], JournalEvent] = {}
+    for event in events:
+        known = distinct.get(event.key)
+        # Of two copies that came through two doors the same one stays, whichever came first.
+        if known is None or (event.digest or "", event.writer or "") < (known.digest or "", known.writer or ""):
+            distinct[event.key] = event
+    ordered = [distinct[key] for key in sorted(distinct)]
+    state = fold(ordered)
+    attempts = [_closed(one, state, lost_writers) for one in _paired(ordered)]
+    by_step = _by_step(attempts)
+    notes = _notes(ordered, by_step)
+    attempts = [
+        msgspec.structs.replace(one, ordinal=ordinal, notes=tuple(notes.get(one.key, ())))
+        for ones in by_step.values()
+        for ordinal, one in enumerate(ones, start=1)
+    ]
+    by_step = _by_step(attempts)
+    return StepTree(attempts, _resumes(ordered, by_step), _parents(attempts, by_step))
+
+
+def _paired(ordered: Sequence[JournalEvent]) -> list[Attempt]:
+    """Join each START to its ending: by the ending's derived id, else by the start it implies, else by its number."""
+    starts: dict[str, JournalEvent] = {}
+    numbered: dict[tuple[str | None, int, str | None], list[str]] = defaultdict(list)
+    for event in ordered:
+        if event.type in START_TYPES and event.step_id is not None:
+            key = _ending_id(event, event.timestamp_ns)
+            if starts.setdefault(key, event) is event:
+                numbered[_number(event)].append(key)
+    ends: dict[str, JournalEvent] = {}
+    loose: list[JournalEvent] = []
+    for event in ordered:
+        if event.type in END_TYPES and event.step_id is not None:
+            if event.event_id in starts:
+                ends[event.event_id] = event
+            elif event.duration_ns is not None:
+                ends[_ending_id(event, event.timestamp_ns - event.duration_ns)] = event
+            else:
+                loose.append(event)
+    for event in loose:
+        begun = [key for key in numbered[_number(event)] if starts[key].timestamp_ns <= event.timestamp_ns]
+        for key in begun or (event.event_id,):
+            ends.setdefault(key, event)
+    return [_attempt(key, starts.get(key), ends.get(key)) for key in starts | ends]
+
+
+def _number(event: JournalEvent) -> tuple[str | None, int, str | None]:
+    return (event.step_id, event.attempt or 1, event.writer)
+
+
+def _ending_id(event: JournalEvent, start_ns: int) -> str:
+    return step_event_id(event.step_id or "", event.attempt or 1, start_ns, "END")
+
+
+def _attempt(key: str, start: JournalEvent | None, end: JournalEvent | None) -> Attempt:
+    one = cast("JournalEvent", start or end)
+    return Attempt(
+        key=key,
+        step_id=one.step_id or "",
+        parent_step_id=one.parent_step_id,
+        kind=kind_of(one.type) or "STEP",
+        name=one.name or one.step_id or "",
+        attempt=one.attempt or 1,
+        writer=one.writer,
+        start_ns=start.timestamp_ns if start else one.timestamp_ns - (one.duration_ns or 0),
+        end_ns=end.timestamp_ns if end else None,
+        outcome=outcome_of(end) if end else None,
+        error=end.error if end else None,
+        usage=end.usage if end else None,
+        trace_id=one.trace_id or (end.trace_id if end else None),
+        span_id=one.span_id or (end.span_id if end else None),
+        details_start=start.details if start else EMPTY,
+        details_end=end.details if end else EMPTY,
+    )
+
+
+def _closed(one: Attempt, state: StatusState, lost_writers: Collection[str]) -> Attempt:
+    """Return an attempt that its writer left behind as interrupted, any other as it is."""
+    writer = one.writer or ""
+    mark = mark_upon(state, writer)
+    if one.outcome is not None or (mark is None and writer not in lost_writers):
+        return one
+    end_ns, reason = (mark.timestamp_ns, mark.reason) if mark else (state.last_event_ns[writer], LOST)
+    return msgspec.structs.replace(one, outcome=INTERRUPTED, end_ns=end_ns, reason=reason)
+
+
+def _by_step(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
+    by_step: dict[str, list[Attempt]] = defaultdict(list)
+    for one in sorted(attempts, key=_by_start):
+        by_step[one.step_id].append(one)
+    return by_step
+
+
+def _notes(ordered: Iterable[JournalEvent], by_step: Mapping[str, Sequence[Attempt]]) -> dict[str, list[JournalEvent]]:
+    """Return what was noted during each attempt, by its key."""
+    notes: dict[str, list[JournalEvent]] = defaultdict(list)
+    for event in ordered:
+        ones = by_step.get(event.step_id or "", ())
+        if ones and event.type not in START_TYPES and event.type not in END_TYPES:
+            own = [one for one in ones if (one.attempt, one.writer) == (event.attempt or 1, event.writer)]
+            notes[_under_way(own or ones, event.timestamp_ns).key].append(event)
+    return notes
+
+
+def _under_way(attempts: Sequence[Attempt], at_ns: int) -> Attempt:
+    """Return the latest attempt begun by then, else the first."""
+    begun = [one for one in attempts if one.start_ns <= at_ns]
+    return begun[-1] if begun else attempts[0]
+
+
+def _parents(attempts: Iterable[Attempt], by_step: Mapping[str, Sequence[Attempt]]) -> dict[str, Attempt | None]:
+    """Return each attempt's parent attempt by key; a cycle is cut above its earliest member."""
+    parents: dict[str, Attempt | None] = {}
+    for one in attempts:
+        ones = by_step.get(one.parent_step_id or "", ())
+        own = [parent for parent in ones if parent.writer == one.writer]
+        parents[one.key] = _under_way(own or ones, one.start_ns) if ones else None
+    safe: set[str] = set()
+    for one in attempts:
+        path: dict[str, Attempt] = {}
+        at: Attempt | None = one
+        while at is not None and at.key not in safe and at.key not in path:
+            path[at.key] = at
+            at = parents[at.key]
+        if at is not None and at.key in path:
+            members = list(path.values())[list(path).index(at.key) :]
+            parents[min(members, key=_by_start).key] = None
+        safe.update(path)
+    return parents
+
+
+def _resumes(ordered: Iterable[JournalEvent], by_step: Mapping[str, Sequence[Attempt]]) -> dict[str, str]:
+    """Return which root went on from which: by the checkpoint that one stopped at and the other began from."""
+    stopped: dict[Any, list[Attempt]] = defaultdict(list)
+    for one in sorted((one for ones in by_step.values() for one in ones), key=_by_start):
+        checkpoint = one.details_end.get("checkpoint_id")
+        if one.parent_step_id is None and isinstance(checkpoint, str):
+            stopped[checkpoint].append(one)
+    resumes: dict[str, str] = {}
+    for event in ordered:
+        checkpoint = event.details.get("checkpoint_id")
+        if event.type == RUN_RESUMED and event.step_id is not None and isinstance(checkpoint, str):
+            earlier = [
+                one
+                for one in stopped[checkpoint]
+                if one.step_id != event.step_id and one.start_ns <= event.timestamp_ns
+            ]
+            if earlier:
+                resumes[event.step_id] = earlier[-1].step_id
+    return resumes
