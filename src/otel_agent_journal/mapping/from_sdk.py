@@ -9,7 +9,8 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from otel_agent_journal.mapping.span_record import SpanEvent, SpanLink, SpanRecord, plain_attributes, sound_text
+from otel_agent_journal.codec import valid_text
+from otel_agent_journal.mapping.span_record import SpanEvent, SpanLink, SpanRecord, plain_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,13 +61,13 @@ def readable_span(record: SpanRecord, resource: Resource | None = None) -> Reada
     `resource` saves making one of `record.resource` for each span of a batch. The parent is taken to be local.
     """
     return ReadableSpan(
-        name=sound_text(record.name),
+        name=valid_text(record.name),
         context=_context(record.trace_id, record.span_id, record.trace_flags, record.trace_state),
         parent=None if record.parent_span_id is None else _context(record.trace_id, record.parent_span_id),
         resource=Resource(plain_attributes(record.resource)) if resource is None else resource,
         attributes=plain_attributes(record.attributes),
         events=tuple(
-            Event(sound_text(event.name), plain_attributes(event.attributes), event.timestamp_ns)
+            Event(valid_text(event.name), plain_attributes(event.attributes), event.timestamp_ns)
             for event in record.events
         ),
         links=tuple(
@@ -89,4 +90,4 @@ def _status(code: int, description: str | None) -> Status:
     status = _STATUSES.get(code, StatusCode.UNSET)
     if status is not StatusCode.ERROR:
         return Status(status)
-    return Status(status, None if description is None else sound_text(description))
+    return Status(status, None if description is None else valid_text(description))

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from otel_agent_journal.codec import valid_text
 from otel_agent_journal.event import EMPTY
 from otel_agent_journal.mapping.genai import KIND_INTERNAL, STATUS_UNSET
 
@@ -69,7 +70,7 @@ def plain_attributes(attributes: Mapping[Any, Any] | None) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
-        return sound_text(value)
+        return valid_text(value)
     if value is None or isinstance(value, bool | float | bytes):
         return value
     if isinstance(value, int):
@@ -78,9 +79,5 @@ def _plain(value: Any) -> Any:
         return tuple(_plain(item) for item in cast("list[Any]", value))
     if isinstance(value, Mapping):
         return plain_attributes(cast("Mapping[Any, Any]", value))
-    return sound_text(str(value))
+    return valid_text(str(value))
 
-
-def sound_text(text: str) -> str:
-    """Return text that UTF-8 can carry: a lone surrogate, which protobuf refuses, becomes a question mark."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -171,7 +171,7 @@ def ended(
         outcome=outcome,
         error=error,
         usage=usage_of(record.attributes),
-        details=_end_details(record, at_start or {}),
+        details=_end_details(record, at_start or {}, genai.span_status(outcome, error)),
     )
 
 
@@ -210,7 +210,9 @@ def _link(trace_id: str, span_id: str, attributes: Mapping[str, Any]) -> dict[st
     return link | {"attributes": dict(attributes)} if attributes else link
 
 
-def _end_details(record: SpanRecord, at_start: Mapping[str, Any]) -> dict[str, Any]:
+def _end_details(
+    record: SpanRecord, at_start: Mapping[str, Any], status: tuple[int, str | None]
+) -> dict[str, Any]:
     missing = object()
     later = {key: value for key, value in record.attributes.items() if at_start.get(key, missing) != value}
     details = details_of_content(later)
@@ -222,8 +224,8 @@ def _end_details(record: SpanRecord, at_start: Mapping[str, Any]) -> dict[str, A
             {"name": event.name, "timestamp_ns": event.timestamp_ns, "attributes": dict(event.attributes)}
             for event in record.events
         ]
-    if record.status_code == genai.STATUS_OK:
-        details["span_status"] = "OK"
+    if (record.status_code, record.status_description) != status:
+        details["status"] = {"code": record.status_code, "description": record.status_description}
     return details
 
 

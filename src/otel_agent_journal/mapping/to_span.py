@@ -110,10 +110,16 @@ def _end_attributes(end: JournalEvent | None, outcome: str, error: ErrorInfo | N
 
 
 def _status(end: JournalEvent | None, outcome: str, error: ErrorInfo | None) -> tuple[int, str | None]:
+    """Return what the SDK would have: OK set by user code is final, an error wins over anything else set."""
     if end is None:
         return genai.STATUS_ERROR, INTERRUPTED_WITHOUT_END
-    if outcome != "error" and end.details.get("span_status") == "OK":
+    recorded = _mapping(end.details.get("status"))
+    code = recorded.get("code")
+    if code == genai.STATUS_OK:
         return genai.STATUS_OK, None
+    if code == genai.STATUS_ERROR and outcome != "error":
+        description = recorded.get("description")
+        return genai.STATUS_ERROR, None if description is None else str(description)
     return genai.span_status(outcome, error)
 
 
