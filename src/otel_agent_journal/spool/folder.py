@@ -1,0 +1,223 @@
+"""A reader's view of one writer's folder: what is not acknowledged yet, in order, and whether more can come.
+
+Reads with `os.pread` alone, never through a map: a file that somebody truncates must not kill the drainer. Used by
+one thread, under the folder's drain lock. Damage is skipped and counted; nothing here raises for what is in a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from otel_agent_journal.spool.frames import HEADER_BYTES, salt_of
+from otel_agent_journal.spool.home import (
+    CLOSED,
+    INFO,
+    WRITER_LOCK,
+    WriterInfo,
+    info_of,
+    segment_name,
+    segment_numbers,
+)
+from otel_agent_journal.spool.locks import is_held
+from otel_agent_journal.spool.segment_reader import SegmentReader
+
+_LOOK_AGAIN_S: Final = 0.5  # how often a folder is searched for a later segment while the current one is quiet
+
+
+class Position(NamedTuple):
+    """Just after a record: where reading goes on."""
+
+    segment: int
+    offset: int
+
+
+class SpoolFolder:
+    """Read and acknowledge what one writer put into its spool.
+
+    Args:
+        path: the writer's folder; its name is the writer's id.
+
+    `corrupt` counts damaged places, `refused` what the writer had to refuse, as far as it could leave word.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.writer = path.name
+        self.corrupt = 0
+        self.refused = 0
+        self._salt = salt_of(self.writer)
+        self._readers: dict[int, SegmentReader] = {}
+        self._current: SegmentReader | None = None
+        self._read_last = 0
+        self._looked_at = float("-inf")
+        self._later = False
+        self._dead = False
+
+    @property
+    def info(self) -> WriterInfo:
+        """What `writer.json` says of the writer; its id alone where that is damaged."""
+        return info_of(self.path)
+
+    @property
+    def from_newer(self) -> bool:
+        """Tell whether a newer version of this package wrote it, which leaves it untouched."""
+        return any(reader.newer for reader in self._readers.values())
+
+    def is_closed(self) -> bool:
+        """Tell whether the writer ended in order."""
+        return (self.path / CLOSED).exists()
+
+    def is_alive(self) -> bool:
+        """Tell whether the writer's process still runs. Once dead it stays dead."""
+        if self._dead:
+            return False
+        held = is_held(self.path / WRITER_LOCK)
+        if held is None:
+            held = _runs(self.info)
+        self._dead = not held
+        return held
+
+    def declare_dead(self) -> None:
+        """Take the writer for dead, whatever its lock says: its parent saw it end."""
+        self._dead = True
+
+    def read(self, max_bytes: int = 1024 * 1024) -> list[tuple[Position, bytes]]:
+        """Return the next whole records not read yet, about `max_bytes` of them; empty where there are none now.
+
+        A fresh object starts at what is acknowledged. `rewind` starts there again.
+        """
+        records: list[tuple[Position, bytes]] = []
+        left = max_bytes
+        while left > 0 and (reader := self._reader()) is not None and not reader.newer:
+            over = self._is_over(reader)  # asked before reading: what is written afterwards is read next time
+            found = reader.read(left, over=over)
+            self.corrupt += found.corrupt
+            records.extend((Position(reader.number, end), payload) for end, payload in found.frames)
+            left -= found.size
+            if not found.frames:
+                if not (over and reader.exhausted):
+                    break
+                self._read_last, self._current = reader.number, None
+        if not records:
+            self._collect()
+        return records
+
+    def rewind(self) -> None:
+        """Go back to what is acknowledged, to read the rest again."""
+        self._forget()
+        self._read_last = 0
+
+    def acknowledge(self, position: Position) -> None:
+        """Note that everything up to a position is delivered; what is wholly delivered is deleted.
+
+        Survives this process, though not a power loss, after which records are read again.
+        """
+        for number, reader in self._readers.items():
+            if number < position.segment:
+                reader.acknowledge(reader.offset)
+            elif number == position.segment:
+                reader.acknowledge(position.offset)
+        self._collect()
+
+    @property
+    def pending_bytes(self) -> int:
+        """How much is not acknowledged yet. Reads the tail: for people, not for loops."""
+        total = 0
+        for number in segment_numbers(self.path):
+            reader = self._readers.get(number)
+            fresh = SegmentReader.open(self.path / segment_name(number), number, self._salt) if reader is None else None
+            reader = reader or fresh
+            if reader is not None:
+                total += reader.pending_bytes()
+            if fresh is not None:
+                fresh.close()
+        return total
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether the writer is gone and all it wrote is acknowledged: the folder can be removed."""
+        if self.is_alive():
+            return False
+        read = all(number <= self._read_last for number in segment_numbers(self.path))
+        return read and all(reader.done for reader in self._readers.values())
+
+    def remove(self) -> None:
+        """Delete the folder; its caller holds the drain lock and knows that it is `finished`."""
+        self.close()
+        with contextlib.suppress(OSError):
+            (self.path / INFO).unlink(missing_ok=True)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        self._forget()
+
+    def _forget(self) -> None:
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+        self._current = None
+
+    def _reader(self) -> SegmentReader | None:
+        if self._current is not None:
+            return self._current
+        for number in segment_numbers(self.path):
+            if number > self._read_last:
+                reader = SegmentReader.open(self.path / segment_name(number), number, self._salt)
+                if reader is None:  # it vanished, or may not be read
+                    continue
+                self._readers[number] = self._current = reader
+                self._later, self._looked_at = False, float("-inf")
+                return reader
+        return None
+
+    def _is_over(self, reader: SegmentReader) -> bool:
+        state = reader.state()
+        self.refused = max(self.refused, state.refused)
+        return state.sealed or self._later_holds_frames(reader.number) or not self.is_alive()
+
+    def _later_holds_frames(self, current: int) -> bool:
+        now = time.monotonic()
+        if not self._later and now - self._looked_at >= _LOOK_AGAIN_S:
+            self._looked_at = now
+            later = [number for number in segment_numbers(self.path) if number > current]
+            self._later = any(_holds_frames(self.path / segment_name(number)) for number in later)
+        return self._later
+
+    def _collect(self) -> None:
+        for number in [number for number, reader in self._readers.items() if reader.done and number <= self._read_last]:
+            self._readers.pop(number).delete()
+
+
+def _holds_frames(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return any(os.pread(descriptor, 16, HEADER_BYTES))
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _runs(info: WriterInfo) -> bool:
+    """Tell by process id, where the file system has no locks; of another host we cannot know, and say yes."""
+    if info.host != socket.gethostname():
+        return True
+    if info.pid <= 0:
+        return False
+    try:
+        os.kill(info.pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

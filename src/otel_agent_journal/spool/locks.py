@@ -1,0 +1,87 @@
+"""Locks between processes: who writes a spool folder, who drains it.
+
+An flock ends with its holder, however that dies. It belongs to the open file, so forked children close their copy.
+Where a file system has no flock, a lock is always granted and never seen held; `SpoolFolder` then goes by process id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+from weakref import WeakSet
+
+from otel_agent_journal.spool.fork import tell_of_forks
+
+_BUSY: Final = (errno.EWOULDBLOCK, errno.EACCES)
+
+
+_held_here: WeakSet[FileLock] = WeakSet()
+
+
+class FileLock:
+    """An exclusive lock that this process holds; made by `take` alone."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        _held_here.add(self)
+        tell_of_forks(self)
+
+    @classmethod
+    def take(cls, path: Path) -> FileLock | None:
+        """Return the lock on this file, made where missing, or None where somebody else holds it.
+
+        Raises:
+            OSError: the file cannot be made or opened.
+        """
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _BUSY:
+                os.close(descriptor)
+                return None
+        if os.fstat(descriptor).st_nlink == 0:  # its folder was removed between our open and our lock
+            os.close(descriptor)
+            return None
+        return cls(path, descriptor)
+
+    def move(self, path: Path) -> None:
+        """Note that the locked file was renamed."""
+        self.path = path
+
+    def close(self) -> None:
+        """Release the lock. May be called twice."""
+        descriptor, self._descriptor = self._descriptor, -1
+        _held_here.discard(self)
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    def after_fork(self) -> None:
+        """Close the child's copy, which leaves the lock with the parent."""
+        self.close()
+
+
+def is_held(path: Path) -> bool | None:
+    """Tell whether anybody holds this lock, this process included; None where the file system cannot tell."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return True if error.errno in _BUSY else None
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def is_held_here(path: Path) -> bool:
+    """Tell whether this process itself holds this lock."""
+    return any(lock.path == path for lock in list(_held_here))

@@ -1,0 +1,208 @@
+"""The segments of one writer, one after the other: which is in use, which is ready to follow, and whether there may
+be another.
+
+Numbers are given out in order and a segment is put in use at most once, in that order. Readers rely on it: a segment
+is over when it is sealed, its writer is dead, or a later one holds a frame; so nothing that interrupts us here, at
+any point, can leave a log that never goes on. Called under the writer's lock, but for `prepare`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+from otel_agent_journal.spool.frames import HEADER_BYTES, WriterState
+from otel_agent_journal.spool.home import CLOSED, info_here, is_whole, make_home, segment_name
+from otel_agent_journal.spool.locks import FileLock
+from otel_agent_journal.spool.quota import reclaim, used_bytes
+from otel_agent_journal.spool.segment import Segment, create_segment, sync_folder
+
+FIRST_SEGMENT_BYTES: Final = 1024 * 1024  # most processes write little
+LEAST_SEGMENT_BYTES: Final = 64 * 1024  # on a nearly full disk, what is still worth a file
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Refused(Exception):
+    """There is no room for this record, though nothing is broken."""
+
+
+class SegmentSequence:
+    """Hand out segment after segment for one writer at a time."""
+
+    def __init__(
+        self, root: Path, segment_bytes: int, cap_bytes: int, resource: Mapping[str, str], *, fsync: bool
+    ) -> None:
+        self._root = root
+        self._segment_bytes = segment_bytes
+        self._cap_bytes = cap_bytes
+        self._resource = resource
+        self._fsync = fsync
+        self.vanished = 0
+
+    def begin(self, writer: str) -> None:
+        """Start over as this writer, with nothing open."""
+        self.writer = writer
+        self.folder = self._root / writer
+        self.current: Segment | None = None
+        self._spare: Segment | None = None
+        self._lock: FileLock | None = None
+        self._retired: list[Segment] = []
+        self._last_number = 0
+        self._over = False
+
+    def put(self, frame: bytes) -> None:
+        """Stand in for a segment where there is none."""
+        raise ValueError("no segment is open")
+
+    def in_use(self) -> Segment:
+        """Return the segment in use. Raises OSError where there is none."""
+        if self.current is None:
+            raise OSError(errno.EBADF, "no segment is open")
+        return self.current
+
+    def is_whole(self) -> bool:
+        """Tell whether the folder that we write to is still there."""
+        return self._lock is not None and is_whole(self.folder)
+
+    def advance(self, need_bytes: int, refused: int) -> Segment:
+        """Put the next segment in use, with room for a frame of `need_bytes`, and seal the one before.
+
+        Raises:
+            Refused: the cap.
+            OSError: the disk, or the permissions.
+        """
+        before = self.current
+        segment, carried = self._take_spare(need_bytes), b""
+        if segment is None:
+            carried = before.unacknowledged() if self._settle() and before is not None else b""
+            segment = self._create(self._next_number(), need_bytes + len(carried))
+        if self.current is not before:  # a signal handler appended meanwhile and was here first
+            segment.discard()
+            return self.current or segment
+        if carried:  # the folder had vanished: what it still held goes into the new one
+            segment.put(carried)
+        if before is not None and self._fsync:
+            before.sync()
+        self.current = segment
+        if before is not None:
+            self._seal(before, refused)
+            self._retired.append(before)
+        if refused:
+            self.note_refused(refused)
+        return segment
+
+    def prepare(self, lock: AbstractContextManager[object]) -> None:
+        """Make the next segment ready and close the last, in a thread of its own: no append waits for the disk, or
+        for the GIL that every system call gives up."""
+        with lock:
+            retired, self._retired = self._retired, []
+            number = self._next_number()
+        for segment in retired:
+            segment.close()
+        with contextlib.suppress(Exception):
+            if not self.is_whole():
+                return  # the next append that needs a segment finds no spare, and makes the folder anew
+            segment = self._create(number, 0)
+            with lock:
+                late = self._over or self._spare is not None or self.current is None or number < self.current.number
+                if not late:
+                    self._spare = segment
+            if late:
+                segment.discard()
+
+    def note_refused(self, refused: int) -> None:
+        """Leave the count where the drainer, another process, finds it."""
+        if self.current is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self.current.state(WriterState(False, 0, refused))
+
+    def close(self, refused: int) -> None:
+        """Seal the log, mark it closed, release the lock. Never raises."""
+        self._over = True
+        segment, self.current = self.current, None
+        spare, self._spare = self._spare, None
+        if segment is not None:
+            self._seal(segment, refused)
+            segment.close(shrink=True)
+        for retired in self._retired:
+            retired.close()
+        if spare is not None:
+            spare.discard()
+        if self._lock is not None:
+            with contextlib.suppress(OSError):
+                (self.folder / CLOSED).touch(mode=0o600)
+            self._lock.close()
+
+    def drop(self) -> None:
+        """Let go of everything without touching the files: they are the parent's."""
+        for segment in (self.current, self._spare, *self._retired):
+            if segment is not None:
+                segment.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _next_number(self) -> int:
+        self._last_number = number = self._last_number + 1
+        return number
+
+    def _settle(self) -> bool:
+        """Make the folder where it is not there; return whether it once was."""
+        if self.is_whole():
+            return False
+        vanished = self._lock is not None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        if self._spare is not None:
+            self._spare.discard()
+            self._spare = None
+        self._lock = make_home(self._root, info_here(self.writer, self._resource))
+        self.vanished += vanished
+        return vanished
+
+    def _take_spare(self, need_bytes: int) -> Segment | None:
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return None
+        if spare.size - HEADER_BYTES >= need_bytes:
+            return spare
+        spare.discard()
+        return None
+
+    def _create(self, number: int, need_bytes: int) -> Segment:
+        """Return a new segment, smaller than usual where cap or disk leave no more."""
+        least = HEADER_BYTES + need_bytes
+        usual = self._segment_bytes if self.current is not None else min(self._segment_bytes, FIRST_SEGMENT_BYTES)
+        largest = self._within_cap(max(usual, least), max(least, min(usual, LEAST_SEGMENT_BYTES)))
+        sizes = sorted({max(least, size) for size in (largest, largest // 8, LEAST_SEGMENT_BYTES) if size <= largest})
+        while True:
+            size = sizes.pop()
+            try:
+                segment = create_segment(self.folder / segment_name(number), self.writer, number, size)
+            except OSError as error:
+                if error.errno not in _NO_SPACE or not sizes:
+                    raise
+            else:
+                break
+        if self._fsync:
+            sync_folder(self.folder)
+        return segment
+
+    def _within_cap(self, wanted: int, least: int) -> int:
+        free = self._cap_bytes - used_bytes(self._root)
+        if free < wanted:
+            free += reclaim(self._root, wanted - free)
+        if free < least:
+            raise Refused(
+                f"the spool {self._root} is at its cap of {self._cap_bytes:,} bytes and nothing in it is delivered yet;"
+                " run 'agent-journal drain', or see 'agent-journal doctor' for why the store takes nothing"
+            )
+        return min(wanted, free)
+
+    def _seal(self, segment: Segment, refused: int) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            segment.state(WriterState(True, segment.end(), refused))
