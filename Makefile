@@ -1,0 +1,51 @@
+# Everything a developer or CI runs. Each target sets up what it needs, and is quick the second time.
+#   make venv   the environment, at .venv        make demo   a journaled agent, live (needs Python alone)
+#   make test   every gate and test              make lint   the gates alone
+#   make bench  the measurements of the README   make soak   the long forms of the tests
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo lint format test soak bench servers constraints clean
+SHELL := /bin/bash
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.stamp
+PYTEST := $(BIN)/python -m pytest
+
+help:
+	@sed -n '2,4s/^# *//p' Makefile
+
+venv: $(STAMP)
+
+# Stamped: a second run is instant until pyproject.toml or constraints.txt change.
+$(STAMP): pyproject.toml constraints.txt scripts/venv.sh
+	@PYTHON=$(PYTHON) scripts/venv.sh
+	@touch $@
+
+demo: venv
+	@$(BIN)/agent-journal demo
+
+lint: venv
+	@scripts/lint.sh
+
+format: venv
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+test: venv
+	@scripts/test.sh
+
+soak: venv
+	@AGENT_JOURNAL_SOAK=1 scripts/test.sh --soak
+
+bench: venv
+	@scripts/bench.sh
+
+servers:
+	@scripts/real_servers.sh
+
+constraints: venv
+	@$(BIN)/python scripts/compile_constraints.py
+
+clean:
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* .import_linter_cache .grimp_cache build dist
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
