@@ -1,0 +1,165 @@
+"""Settings: read once from the environment, checked, and handed down as one frozen value.
+
+Only `bootstrap` and the command line read them; everything below takes plain arguments. A malformed variable is a
+`ConfigError` that names the variable, its value and what is expected.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from otel_agent_journal.errors import ConfigError
+
+HOME: Final = ".agent-journal"
+DEFAULT_STORE: Final = f"sqlite:///{HOME}/journal.db"
+
+STORE: Final = "AGENT_JOURNAL_STORE"
+SPOOL: Final = "AGENT_JOURNAL_SPOOL"
+SPOOL_CAP: Final = "AGENT_JOURNAL_SPOOL_CAP"
+SESSION: Final = "AGENT_JOURNAL_SESSION"
+OTLP: Final = "AGENT_JOURNAL_OTLP"
+CONTENT: Final = "AGENT_JOURNAL_CONTENT"
+FIELD_LIMIT: Final = "AGENT_JOURNAL_FIELD_LIMIT"
+REDACTOR: Final = "AGENT_JOURNAL_REDACTOR"
+SPANS: Final = "AGENT_JOURNAL_SPANS"
+FSYNC: Final = "AGENT_JOURNAL_FSYNC"
+DURABILITY: Final = "AGENT_JOURNAL_DURABILITY"
+STORE_TIMEOUT: Final = "AGENT_JOURNAL_STORE_TIMEOUT"
+DRAIN: Final = "AGENT_JOURNAL_DRAIN"
+SPAN_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+
+MIB: Final = 1024 * 1024
+DEFAULT_SPOOL_CAP_BYTES: Final = 1024 * MIB
+DEFAULT_FIELD_LIMIT_BYTES: Final = 64 * 1024
+DEFAULT_STORE_TIMEOUT_S: Final = 2.0
+
+VARIABLES: Final[Mapping[str, str]] = {
+    STORE: f"the journal's store, as a URL; default {DEFAULT_STORE}",
+    SPOOL: "the folder of the spool; default: beside an SQLite journal, else in .agent-journal",
+    SPOOL_CAP: "what the spool may take of the disk, in MiB; default 1024",
+    SESSION: "the session of everything that names none, as `run --session`",
+    OTLP: "the OTLP endpoint that spans are forwarded to, as `run --otlp`",
+    CONTENT: "`full` (default) or `metadata`: whether messages, inputs and outputs are journaled",
+    FIELD_LIMIT: "bytes over which one field of an event is kept as a blob; default 65536",
+    REDACTOR: "`module:function`, called as function(field, value) before anything is written",
+    SPANS: "`genai` (default) or `all`: which spans of others are journaled",
+    FSYNC: "`always`: an event survives power loss too; default `never`",
+    DURABILITY: "`spool` (default) or `store`: what an event has reached before its step runs",
+    STORE_TIMEOUT: "seconds that `AGENT_JOURNAL_DURABILITY=store` waits for the store; default 2",
+    DRAIN: "`self` (default): this process drains its spool; `parent`: another does, set by `agent-journal run`",
+    SPAN_CONTENT: "SPAN_ONLY or SPAN_AND_EVENT put message content on spans; default NO_CONTENT",
+}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set. Paths are as given: relative ones count from the working directory."""
+
+    store: str = DEFAULT_STORE
+    store_given: bool = False
+    spool: Path = Path(HOME) / "spool"
+    spool_cap_bytes: int = DEFAULT_SPOOL_CAP_BYTES
+    session: str | None = None
+    otlp: str | None = None
+    content: bool = True
+    field_limit_bytes: int = DEFAULT_FIELD_LIMIT_BYTES
+    redactor: str | None = None
+    all_spans: bool = False
+    fsync: bool = False
+    store_durable: bool = False
+    store_timeout_s: float = DEFAULT_STORE_TIMEOUT_S
+    drained_by_parent: bool = False
+    span_content: bool = False
+
+
+def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of an environment; an empty variable counts as absent.
+
+    Raises:
+        ConfigError: a variable is malformed.
+    """
+    found = {key: value.strip() for key, value in (os.environ if environ is None else environ).items()}
+    store = found.get(STORE) or DEFAULT_STORE
+    if ":" not in store:
+        raise ConfigError(f"{STORE} is '{store}', which is not a URL; a file is named as sqlite:///{store}")
+    spool = found.get(SPOOL)
+    return Settings(
+        store=store,
+        store_given=bool(found.get(STORE)),
+        spool=Path(spool) if spool else spool_of(store),
+        spool_cap_bytes=_whole(found, SPOOL_CAP, DEFAULT_SPOOL_CAP_BYTES // MIB, least=16) * MIB,
+        session=found.get(SESSION) or None,
+        otlp=found.get(OTLP) or _standard_otlp(found),
+        content=_choice(found, CONTENT, ("full", "metadata")) == "full",
+        field_limit_bytes=_whole(found, FIELD_LIMIT, DEFAULT_FIELD_LIMIT_BYTES, least=256),
+        redactor=_reference(found, REDACTOR),
+        all_spans=_choice(found, SPANS, ("genai", "all")) == "all",
+        fsync=_choice(found, FSYNC, ("never", "always")) == "always",
+        store_durable=_choice(found, DURABILITY, ("spool", "store")) == "store",
+        store_timeout_s=_seconds(found, STORE_TIMEOUT, DEFAULT_STORE_TIMEOUT_S),
+        drained_by_parent=_choice(found, DRAIN, ("self", "parent")) == "parent",
+        span_content=found.get(SPAN_CONTENT, "").upper() in ("SPAN_ONLY", "SPAN_AND_EVENT"),
+    )
+
+
+def spool_of(store: str) -> Path:
+    """Return where the spool of a store is: beside a file, else in the working directory. No two stores share one."""
+    if store == DEFAULT_STORE:
+        return Path(HOME) / "spool"
+    scheme, _, rest = store.partition("://")
+    if scheme == "sqlite":
+        file = Path(rest.partition("?")[0].removeprefix("/") or "journal.db")
+        return file.parent / ("spool" if file.name == "journal.db" else f"{file.name}.spool")
+    return Path(HOME) / f"spool-{blake2b(store.encode(), digest_size=6).hexdigest()}"
+
+
+def _standard_otlp(found: Mapping[str, str]) -> str | None:
+    """Return the endpoint of OpenTelemetry's own variables, where they ask for traces to be exported by OTLP."""
+    exporters = [name.strip() for name in found.get("OTEL_TRACES_EXPORTER", "otlp").split(",")]
+    if "otlp" not in exporters or found.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    return found.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or found.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
+
+
+def _choice(found: Mapping[str, str], variable: str, choices: tuple[str, ...]) -> str:
+    value = found.get(variable, "").lower() or choices[0]
+    if value not in choices:
+        raise ConfigError(f"{variable} is '{found[variable]}'; it is one of: {', '.join(choices)}")
+    return value
+
+
+def _whole(found: Mapping[str, str], variable: str, default: int, *, least: int) -> int:
+    text = found.get(variable)
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < least:
+        raise ConfigError(f"{variable} is '{text}'; a whole number of at least {least} is expected")
+    return int(text)
+
+
+def _seconds(found: Mapping[str, str], variable: str, default: float) -> float:
+    text = found.get(variable)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 < value <= 3600:
+        raise ConfigError(f"{variable} is '{text}'; seconds over 0 and up to 3600 are expected, as in 2 or 0.5")
+    return value
+
+
+def _reference(found: Mapping[str, str], variable: str) -> str | None:
+    text = found.get(variable)
+    if not text:
+        return None
+    module, _, function = text.partition(":")
+    if not module or not function:
+        raise ConfigError(f"{variable} is '{text}'; it names a function as module:function")
+    return text

@@ -1,0 +1,166 @@
+"""Messages and updates of LangChain as plain data, each message journaled once a session.
+
+A chat history is handed to the model whole at every call. What the journal needs of it are the messages it does not
+hold yet, with the count and a digest of the others; a message that a model or tool step already journaled stands in
+a node's update as `{"$message": id}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, Final, cast
+
+from otel_agent_journal.codec import DIGEST_BYTES
+
+_ROLES: Final = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "HumanMessageChunk": "user"}
+_MAX_SEEN: Final = 20_000  # messages of one session that are remembered; the oldest are journaled again if they recur
+_MAX_SESSIONS: Final = 1_000
+_REFERENCES: Final = 3  # longer runs of known messages are journaled as their count alone
+_DEPTH: Final = 4  # how deep a node's update is searched for messages
+
+
+def is_message(value: Any) -> bool:
+    """Tell whether a value is a LangChain message, without importing LangChain."""
+    return hasattr(value, "content") and hasattr(value, "type") and hasattr(value, "additional_kwargs")
+
+
+def message_key(message: Any) -> str:
+    """Return what a message is known by: its tool call, its id, or where it has neither its text."""
+    call_id = getattr(message, "tool_call_id", None)
+    if call_id:
+        return f"tool:{call_id}"
+    key = message.id
+    if key is not None:
+        return cast("str", key)
+    content = message.content
+    return f"{message.type}:{hash(content) if isinstance(content, str) else len(content)}"
+
+
+def plain_message(message: Any) -> dict[str, Any]:
+    """Return role, content, tool calls and ids of a message."""
+    kind = message.type
+    plain: dict[str, Any] = {"role": getattr(message, "role", None) or _ROLES.get(kind, kind), "content": message.content}
+    if message.id is not None:
+        plain["id"] = message.id
+    if message.name:
+        plain["name"] = message.name
+    calls = getattr(message, "tool_calls", None)
+    if calls:
+        plain["tool_calls"] = [{"id": call.get("id"), "name": call["name"], "args": call["args"]} for call in calls]
+    call_id = getattr(message, "tool_call_id", None)
+    if call_id:
+        plain["tool_call_id"] = call_id
+        if getattr(message, "status", None) == "error":
+            plain["status"] = "error"
+    return plain
+
+
+class History:
+    """The messages of one session that are in the journal."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, None] = {}
+
+    def __contains__(self, key: str) -> bool:
+        """Tell whether a message is in the journal."""
+        return key in self._seen
+
+    def add(self, key: str) -> None:
+        """Remember a message."""
+        self._seen[key] = None
+        if len(self._seen) > _MAX_SEEN:
+            for old in list(self._seen)[: _MAX_SEEN // 10]:
+                self._seen.pop(old, None)
+
+    def journaled(self, message: Any) -> dict[str, Any]:
+        """Return a message for the journal: whole the first time, then a reference."""
+        key = message_key(message)
+        if key in self._seen:
+            return {"$message": key}
+        self.add(key)
+        return plain_message(message)
+
+
+class Histories:
+    """The histories of the sessions that were active last."""
+
+    def __init__(self) -> None:
+        self._by_session: dict[str, History] = {}
+
+    def of(self, session_id: str) -> History:
+        """Return a session's history."""
+        known = self._by_session
+        history = known.get(session_id)
+        if history is None:
+            history = known.setdefault(session_id, History())
+            if len(known) > _MAX_SESSIONS:
+                known.pop(next(iter(known)), None)
+        return history
+
+
+class Conversation:
+    """What one agent last showed its model. Successive calls repeat it, so only what follows is looked at."""
+
+    def __init__(self) -> None:
+        self._keys: list[str] = []
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
+
+    def split(self, messages: Sequence[Any], history: History) -> dict[str, Any]:
+        """Return the details of a model's START: the messages that are new, count and digest of the others."""
+        keys = [message_key(message) for message in messages]
+        known = len(self._keys)
+        if keys[:known] != self._keys:
+            known = 0
+            self._digest = blake2b(digest_size=DIGEST_BYTES)
+        rest = self._digest.copy()
+        new: list[dict[str, Any]] = []
+        for key, message in zip(keys[known:], messages[known:], strict=True):
+            if key in history:
+                rest.update(key.encode("utf-8", "replace"))
+            else:
+                history.add(key)
+                new.append(plain_message(message))
+            self._digest.update(key.encode("utf-8", "replace"))
+        self._keys = keys
+        details: dict[str, Any] = {"messages": new}
+        if len(new) < len(messages):
+            details["messages_before"] = len(messages) - len(new)
+            details["messages_digest"] = rest.hexdigest()
+        return details
+
+
+def plain_update(value: Any, history: History, depth: int = 0) -> Any:
+    """Return what a node or tool returned, its messages plain or by reference; other objects are left to the encoder."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if depth > _DEPTH:
+        return value
+    if isinstance(value, Mapping):
+        mapping = cast("Mapping[Any, Any]", value)
+        return {key: plain_update(item, history, depth + 1) for key, item in mapping.items()}
+    if isinstance(value, list | tuple):
+        items = cast("list[Any]", value)
+        known = _leading(items, history)
+        if known > _REFERENCES:
+            return [{"$messages": known}, *(plain_update(item, history, depth + 1) for item in items[known:])]
+        return [plain_update(item, history, depth + 1) for item in items]
+    if is_message(value):
+        return history.journaled(value)
+    kind = type(value).__name__
+    if kind == "Command":
+        parts = {name: getattr(value, name, None) for name in ("update", "goto", "resume", "graph")}
+        return {name: plain_update(part, history, depth + 1) for name, part in parts.items() if part}
+    if kind == "Send":
+        return {"send": value.node, "arg": plain_update(value.arg, history, depth + 1)}
+    return value
+
+
+def _leading(items: Sequence[Any], history: History) -> int:
+    """Return how many messages at the head of a list the journal holds already: a state's history, not an update."""
+    count = 0
+    for item in items:
+        if not is_message(item) or message_key(item) not in history:
+            break
+        count += 1
+    return count

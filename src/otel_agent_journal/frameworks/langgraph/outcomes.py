@@ -1,0 +1,75 @@
+"""How a LangGraph run ended, and what a model's answer says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from otel_agent_journal.event import Usage
+from otel_agent_journal.mapping.genai import (
+    RESPONSE_FINISH_REASONS,
+    RESPONSE_ID,
+    RESPONSE_MODEL,
+)
+from otel_agent_journal.pipeline.session import CANCELS
+
+# Exceptions by which LangGraph steers itself, by name since langgraph need not be installed.
+_INTERRUPTS: Final = frozenset(("GraphInterrupt", "NodeInterrupt"))
+_STEERING: Final = frozenset(("ParentCommand",))
+_DRAINED: Final = frozenset(("GraphDrained", "GraphBubbleUp"))
+
+
+def outcome_of(error: BaseException) -> str:
+    """Return interrupted, cancelled, ok or error for what ended a run."""
+    if isinstance(error, CANCELS):
+        return "cancelled"
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names & _INTERRUPTS:
+        return "interrupted"
+    if names & _STEERING:
+        return "ok"
+    if names & _DRAINED:
+        return "interrupted"
+    return "error"
+
+
+def usage_of(message: Any, llm_output: Any) -> Usage | None:
+    """Return the tokens of a model's answer, or None where it names none."""
+    found = getattr(message, "usage_metadata", None)
+    if found:
+        into, out = found.get("input_token_details") or {}, found.get("output_token_details") or {}
+        return Usage(
+            input_tokens=_count(found.get("input_tokens")),
+            output_tokens=_count(found.get("output_tokens")),
+            cache_read_tokens=_count(into.get("cache_read")),
+            cache_write_tokens=_count(into.get("cache_creation") or into.get("cache_write")),
+            reasoning_tokens=_count(out.get("reasoning")),
+        )
+    if isinstance(llm_output, Mapping):
+        older: Any = cast("Mapping[str, Any]", llm_output).get("token_usage") or {}
+        if older:
+            return Usage(
+                input_tokens=_count(older.get("prompt_tokens")), output_tokens=_count(older.get("completion_tokens"))
+            )
+    return None
+
+
+def response_attributes(message: Any, generation_info: Any) -> dict[str, Any]:
+    """Return `gen_ai.response.*` of a model's answer."""
+    said: dict[str, Any] = getattr(message, "response_metadata", None) or {}
+    info = cast("Mapping[str, Any]", generation_info) if isinstance(generation_info, Mapping) else {}
+    attributes: dict[str, Any] = {}
+    model = said.get("model_name") or said.get("model") or said.get("model_id")
+    if isinstance(model, str):
+        attributes[RESPONSE_MODEL] = model
+    reason = said.get("finish_reason") or said.get("stop_reason") or said.get("stopReason") or info.get("finish_reason")
+    if isinstance(reason, str):
+        attributes[RESPONSE_FINISH_REASONS] = [reason]
+    response_id = said.get("id")
+    if isinstance(response_id, str):
+        attributes[RESPONSE_ID] = response_id
+    return attributes
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
