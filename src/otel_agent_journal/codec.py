@@ -41,7 +41,7 @@ UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 def valid_text(text: str) -> str:
-    """Return `text` with each lone surrogate, which UTF-8 cannot carry, as its escape: `\\udc80`."""
+    r"""Return `text` with each lone surrogate, which UTF-8 cannot carry, as its escape: `\udc80`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -89,7 +89,7 @@ def _built_in(value: Any) -> Any:
 def _described(value: Any) -> str:
     try:
         return repr(value)
-    except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
+    except Exception:  # a user's __repr__ may raise anything
         return f"<{type(value).__name__}>"
 
 

@@ -1,0 +1,192 @@
+"""A journal in the memory of one process, for tests: the whole port, nothing durable.
+
+Events go through the codec on their way in, so that what is read is what a real store would have kept, and a value
+changed afterwards changes nothing here. Thread-safe.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator, Sequence
+from threading import RLock
+
+import msgspec
+
+from otel_agent_journal.codec import decode_line, encode_line
+from otel_agent_journal.errors import ConflictError, StoreError, UnsupportedByStore
+from otel_agent_journal.event import SCHEMA_VERSION, JournalEvent
+from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.store.heads import is_wanted, merged_writers
+from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.sequence import require_gapless, require_session_event, verdict
+
+
+def open_store(url: str = "memory://", *, create: bool = True) -> MemoryStore:
+    """Return a new, empty store; `memory://` names no other."""
+    del create
+    return MemoryStore(url)
+
+
+class MemoryStore:
+    """The journal as three dictionaries and a list in order of arrival."""
+
+    def __init__(self, url: str = "memory://") -> None:
+        self._url = url
+        self._lock = RLock()
+        self._closed = False
+        self._arrived: list[JournalEvent] = []
+        self._keys: dict[str, list[tuple[int, str]]] = {}
+        self._events: dict[tuple[str, int, str], JournalEvent] = {}
+        self._instances: dict[str, list[JournalEvent]] = {}
+        self._heads: dict[str, SessionHead] = {}
+        self._blobs: dict[tuple[str, str], bytes] = {}
+
+    @property
+    def url(self) -> str:
+        """`memory://`."""
+        return self._url
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All but prune."""
+        return Capabilities()
+
+    def append(self, events: Sequence[JournalEvent]) -> None:
+        """Write session events; see `JournalStore.append`."""
+        for event in events:
+            require_session_event(event)
+        with self._open():
+            for event in events:
+                self._add(event)
+
+    def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> None:
+        """Write context events if the instance's next sequence is the expected; see `JournalStore.append_context`."""
+        require_gapless(instance_id, expected_seq, events)
+        if not events:
+            return
+        with self._open():
+            sequence = self._instances.get(instance_id, [])
+            if sequence and sequence[0].session_id != events[0].session_id:
+                raise StoreError(f"instance {instance_id} is of session {sequence[0].session_id}; nothing was written")
+            there = sequence[expected_seq : expected_seq + len(events)]
+            if verdict(instance_id, expected_seq, len(sequence), there, events) == "written already":
+                return
+            taken = {event.event_id for event in sequence}
+            for event in events:
+                if event.event_id in taken or event.key in self._events:
+                    raise ConflictError(event.event_id)
+                taken.add(event.event_id)
+            self._instances[instance_id] = sequence + [self._add(event) for event in events]
+
+    def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
+        """Yield a session's events in order; see `JournalStore.read`."""
+        position = after
+        while True:
+            with self._open():
+                keys = self._keys.get(session_id, [])
+                index = 0 if position is None else bisect_right(keys, position)
+                if index == len(keys):
+                    return
+                position = keys[index]
+                event = self._events[session_id, *position]
+            yield event
+
+    def read_context(self, instance_id: str, from_seq: int = 0) -> Iterator[JournalEvent]:
+        """Yield an instance's events from a sequence number on; see `JournalStore.read_context`."""
+        with self._open():
+            sequence = self._instances.get(instance_id, [])[max(0, from_seq) :]
+        yield from sequence
+
+    def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
+        """Return the next events in order of arrival; see `JournalStore.follow`."""
+        with self._open():
+            position = self._position(cursor)
+            found: list[JournalEvent] = []
+            while position < len(self._arrived) and len(found) < limit:
+                event = self._arrived[position]
+                position += 1
+                if session_id is None or event.session_id == session_id:
+                    found.append(event)
+            return Page(tuple(found), str(position))
+
+    def tip(self) -> str:
+        """Return the cursor of now."""
+        with self._open():
+            return str(len(self._arrived))
+
+    def sessions(self, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
+        """Yield the heads that are wanted, the latest updated first."""
+        wanted = wanted or SessionFilter()
+        with self._open():
+            heads = [head for head in self._heads.values() if is_wanted(head, wanted)]
+        heads.sort(key=lambda head: (-head.updated_ns, head.session_id))
+        yield from heads if wanted.limit is None else heads[: max(0, wanted.limit)]
+
+    def head(self, session_id: str) -> SessionHead | None:
+        """Return a session's head, or None where there is none yet."""
+        with self._open():
+            return self._heads.get(session_id)
+
+    def write_head(self, head: SessionHead) -> SessionHead | None:
+        """Replace a session's head over the version it was read at; see `JournalStore.write_head`."""
+        with self._open():
+            stored = self._heads.get(head.session_id)
+            if head.version != (stored.version if stored else 0):
+                return None
+            writers = merged_writers(stored, head)
+            written = msgspec.structs.replace(head, writers=writers, version=head.version + 1)
+            self._heads[head.session_id] = written
+            return written
+
+    def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
+        """Keep a value over the field limit."""
+        with self._open():
+            self._blobs.setdefault((session_id, digest), bytes(data))
+
+    def get_blob(self, session_id: str, digest: str) -> bytes | None:
+        """Return a value's JSON text, or None where it is not there."""
+        with self._open():
+            return self._blobs.get((session_id, digest))
+
+    def init(self) -> None:
+        """Do nothing: memory needs no preparation."""
+
+    def info(self) -> StoreInfo:
+        """Return what the store holds."""
+        with self._open():
+            return StoreInfo(
+                url=self._url,
+                backend="memory",
+                schema_version=SCHEMA_VERSION,
+                sessions=len(self._heads),
+                events=len(self._arrived),
+            )
+
+    def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
+        """Raise UnsupportedByStore: nothing outlives the process anyway."""
+        raise UnsupportedByStore(self._url, "prune")
+
+    def close(self) -> None:
+        """Refuse every call from now on."""
+        self._closed = True
+
+    def _open(self) -> RLock:
+        if self._closed:
+            raise StoreError(f"store {self._url} is closed")
+        return self._lock
+
+    def _add(self, event: JournalEvent) -> JournalEvent:
+        stored = decode_line(encode_line(event))
+        if stored.key in self._events:
+            return self._events[stored.key]
+        self._events[stored.key] = stored
+        keys = self._keys.setdefault(stored.session_id, [])
+        insort(keys, (stored.timestamp_ns, stored.event_id), lo=bisect_left(keys, (stored.timestamp_ns,)))
+        self._arrived.append(stored)
+        return stored
+
+    def _position(self, cursor: str | None) -> int:
+        position = 0 if cursor is None else int(cursor) if cursor.isascii() and cursor.isdigit() else -1
+        if not 0 <= position <= len(self._arrived):
+            raise StoreError(f"cursor '{cursor}' is not one of store {self._url}")
+        return position

@@ -1,0 +1,81 @@
+"""Stores by URL: the scheme names an entry point of the group `otel_agent_journal.stores`, a backend's factory.
+
+Nothing is imported before it is asked for. The backends of the core are known without installed metadata.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final, Protocol, cast
+
+from otel_agent_journal.errors import ConfigError, MissingExtra, UnknownScheme
+from otel_agent_journal.store.protocol import JournalStore
+
+GROUP: Final = "otel_agent_journal.stores"
+BUILT_IN: Final = {
+    "memory": "otel_agent_journal.store.memory:open_store",
+    "sqlite": "otel_agent_journal.store.sqlite:open_store",
+}
+# Schemes of the exporters that are distributions of their own, and what to install for them.
+EXPORTERS: Final = {
+    "dynamodb": "otel-agent-journal-dynamodb",
+    "postgresql": "otel-agent-journal-postgresql",
+    "s3": "otel-agent-journal-s3",
+}
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9.-]*)(?:\+[a-z0-9.-]+)?://", re.IGNORECASE)
+_SECRET: Final = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*")
+_USER: Final = re.compile(r"(://[^/?#@:]*):[^/?#]*@")
+
+
+class OpenStore(Protocol):
+    """What an entry point of the group names: opens a store by its URL."""
+
+    def __call__(self, url: str, *, create: bool = True) -> JournalStore:
+        """Return the store; `create=False` is a reader's, which must not make a store that is not there."""
+        ...
+
+
+def open_store(url: str, *, create: bool = True) -> JournalStore:
+    """Return the store that a URL names. Whether it can be reached shows at the first call to it.
+
+    Args:
+        url: `scheme://...`, as the backend of that scheme understands it.
+        create: whether an embedded store that is not there is made; readers say no.
+
+    Raises:
+        UnknownScheme: no backend answers to the scheme.
+        MissingExtra: the backend exists, its distribution is not installed.
+        ConfigError: the URL is malformed.
+    """
+    match = _SCHEME.match(url)
+    if match is None:
+        raise ConfigError(
+            f"store {masked(url)} is not a URL; a SQLite file is named as in sqlite:///{url or 'journal.db'}"
+        )
+    scheme = match[1].lower()
+    return _factory(scheme, url)(url, create=create)
+
+
+def known_schemes() -> tuple[str, ...]:
+    """Return the schemes that `open_store` can open here and now, sorted."""
+    return tuple(sorted(BUILT_IN.keys() | {entry_point.name for entry_point in entry_points(group=GROUP)}))
+
+
+def masked(url: str) -> str:
+    """Return a URL that may be printed: the password, and options that look like secrets, as `***`."""
+    return _SECRET.sub(r"\1***", _USER.sub(r"\1:***@", url))
+
+
+def _factory(scheme: str, url: str) -> OpenStore:
+    if scheme in BUILT_IN:
+        return cast("OpenStore", EntryPoint(scheme, BUILT_IN[scheme], GROUP).load())
+    for entry_point in entry_points(group=GROUP, name=scheme):
+        try:
+            return cast("OpenStore", entry_point.load())
+        except ModuleNotFoundError as error:
+            requirement = EXPORTERS.get(scheme, entry_point.dist.name if entry_point.dist else scheme)
+            raise MissingExtra(f"store {masked(url)}: the module '{error.name}'", requirement) from error
+    if scheme in EXPORTERS:
+        raise MissingExtra(f"store {masked(url)}: the backend for '{scheme}'", EXPORTERS[scheme])
+    raise UnknownScheme(masked(url), known_schemes())

@@ -1,0 +1,349 @@
+"""The embedded store: a journal in one SQLite file, on the standard library alone.
+
+Any number of processes may use one file at a time; readers never wait for the writer. By default a commit is synced
+to the disk before `append` returns, because the spool forgets what was appended (docs/adr/0003). Where the file is
+opened and its errors are explained is `sqlite_file`, what is in it `sqlite_tables`.
+"""
+
+# ruff: noqa: S608 - the statements are made of constants of ours, every value is a parameter
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, unquote
+
+import msgspec
+
+from otel_agent_journal.errors import (
+    ConfigError,
+    ConflictError,
+    EventTooLarge,
+    StoreError,
+    UnsupportedByStore,
+)
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.store.heads import merged_writers
+from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.sequence import require_gapless, require_session_event, verdict
+from otel_agent_journal.store.sqlite_file import SqliteFile, Synchronous
+from otel_agent_journal.store.sqlite_tables import (
+    APPEND,
+    APPEND_ONCE,
+    EVENT_COLUMNS,
+    HEAD_COLUMNS,
+    TABLES_VERSION,
+    WRITE_HEAD,
+    Row,
+    event_of,
+    head_of,
+    head_row,
+    row_of,
+    with_valid_text,
+)
+
+MAX_EVENT_BYTES: Final = 1_000_000_000  # SQLITE_MAX_LENGTH, the bound of a row as SQLite is built everywhere
+TIMEOUT_S: Final = 2.0  # how long to wait for another process's transaction; the drain retries after that
+PAGE_EVENTS: Final = 500
+_FORMS: Final = "sqlite:///relative.db or sqlite:////absolute.db"
+
+
+def open_store(url: str, *, create: bool = True) -> SqliteStore:
+    """Return the store of a URL, `sqlite:///relative.db` or `sqlite:////absolute.db`; nothing is opened yet.
+
+    Percent escapes in the path are resolved. `?timeout=SECONDS` is the wait for other processes' transactions,
+    `?synchronous=normal` leaves the sync to the disk to SQLite: faster, and a power loss may take the last seconds.
+
+    Args:
+        url: the store's URL.
+        create: whether a file that is not there is made; readers say no and get `StoreUnreachable`.
+
+    Raises:
+        ConfigError: the URL is malformed.
+    """
+    place, _, query = url.partition("?")
+    if not place.startswith("sqlite:///") or place.endswith("/") or place == "sqlite:///:memory:":
+        advice = "use memory:// for a journal in memory" if ":memory:" in place else f"the form is {_FORMS}"
+        raise ConfigError(f"store {url} names no file; {advice}")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    synchronous = options.pop("synchronous", "full").lower()
+    timeout = options.pop("timeout", str(TIMEOUT_S))
+    if options:
+        raise ConfigError(f"store {url}: '{next(iter(options))}' is no option; there are timeout and synchronous")
+    if synchronous not in ("full", "normal"):
+        raise ConfigError(f"store {url}: synchronous is '{synchronous}', it may be full or normal")
+    if not timeout.replace(".", "", 1).isdecimal():
+        raise ConfigError(f"store {url}: timeout is '{timeout}', a number of seconds is expected")
+    path = Path(unquote(place.removeprefix("sqlite:///")))
+    return SqliteStore(path, create=create, timeout_s=float(timeout), synchronous=synchronous)
+
+
+def url_of(path: Path) -> str:
+    """Return the URL of a journal's file."""
+    return "sqlite:///" + quote(str(path))
+
+
+class SqliteStore:
+    """A journal in a SQLite file. Thread-safe; opened by the first call, again after whatever goes wrong."""
+
+    def __init__(
+        self, path: Path, *, create: bool = True, timeout_s: float = TIMEOUT_S, synchronous: Synchronous = "full"
+    ) -> None:
+        self._url = url_of(path)
+        self._file = SqliteFile(path, create=create, timeout_s=timeout_s, synchronous=synchronous)
+
+    @property
+    def url(self) -> str:
+        """Its URL, without options; there are no secrets in it."""
+        return self._url
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All but prune."""
+        return Capabilities(max_event_bytes=MAX_EVENT_BYTES)
+
+    def append(self, events: Sequence[JournalEvent]) -> None:
+        """Write session events in one transaction; see `JournalStore.append`.
+
+        Raises:
+            EventTooLarge: one event is over a gigabyte; nothing was written.
+        """
+        if not events:
+            return
+        for event in events:
+            require_session_event(event)
+        rows = [row_of(event) for event in events]
+        try:
+            self._insert(rows)
+        except UnicodeEncodeError:
+            self._insert([with_valid_text(row) for row in rows])
+        except OverflowError as error:
+            raise StoreError(
+                f"one of {len(events)} events, the first {events[0].event_id}, has a number beyond 64 bits outside"
+                " its details; nothing was written"
+            ) from error
+
+    def _insert(self, rows: Sequence[Row]) -> None:
+        with self._file.writing() as connection:
+            try:
+                connection.executemany(APPEND, rows)
+            except sqlite3.DataError as error:
+                raise _too_large(rows, connection) from error
+
+    def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> None:
+        """Write context events if the instance's next sequence is the expected; see `JournalStore.append_context`."""
+        require_gapless(instance_id, expected_seq, events)
+        if not events:
+            return
+        session_id, last_seq = events[0].session_id, expected_seq + len(events) - 1
+        rows = [with_valid_text(row_of(event)) for event in events]
+        with self._file.writing() as connection:
+            known = connection.execute(
+                "SELECT session_id, last_seq FROM agent_instances WHERE instance_id = ?", (instance_id,)
+            ).fetchone()
+            if known is not None and known[0] != session_id:
+                raise StoreError(f"instance {instance_id} is of session {known[0]}; nothing was written")
+            there = _context(connection, instance_id, expected_seq, len(events))
+            next_seq = 0 if known is None else known[1] + 1
+            if verdict(instance_id, expected_seq, next_seq, there, events) == "written already":
+                return
+            for event, row in zip(events, rows, strict=True):
+                try:
+                    connection.execute(APPEND_ONCE, row)
+                except sqlite3.IntegrityError as error:
+                    raise ConflictError(event.event_id) from error
+            connection.execute(
+                "INSERT INTO agent_instances (instance_id, session_id, last_seq) VALUES (?, ?, ?)"
+                " ON CONFLICT (instance_id) DO UPDATE SET last_seq = excluded.last_seq",
+                (instance_id, session_id, last_seq),
+            )
+
+    def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
+        """Yield a session's events in order, a page at a time, no transaction left open; see `JournalStore.read`."""
+        beginning = "" if after is None else "AND (timestamp_ns, event_id) > (?, ?)"
+        position = () if after is None else after
+        while True:
+            with self._file.reading() as connection:
+                rows = connection.execute(
+                    f"SELECT {EVENT_COLUMNS} FROM events WHERE session_id = ? {beginning}"
+                    f" ORDER BY timestamp_ns, event_id LIMIT {PAGE_EVENTS}",
+                    (session_id, *position),
+                ).fetchall()
+            yield from map(event_of, rows)
+            if len(rows) < PAGE_EVENTS:
+                return
+            beginning, position = "AND (timestamp_ns, event_id) > (?, ?)", rows[-1][1:3]
+
+    def read_context(self, instance_id: str, from_seq: int = 0) -> Iterator[JournalEvent]:
+        """Yield an instance's events from a sequence number on; see `JournalStore.read_context`."""
+        from_seq = max(0, from_seq)
+        while True:
+            with self._file.reading() as connection:
+                events = _context(connection, instance_id, from_seq, PAGE_EVENTS)
+            yield from events
+            if len(events) < PAGE_EVENTS:
+                return
+            from_seq += PAGE_EVENTS
+
+    def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
+        """Return the next events in order of arrival; see `JournalStore.follow`."""
+        limit = max(0, limit)
+        with self._file.reading() as connection:
+            tip = _tip(connection)
+            position = self._position(cursor, tip)
+            # By the session's index where much lies ahead, by arrival where little does: the unary plus forbids the
+            # index of the other column.
+            if session_id is None:
+                condition, values = "arrival > ?", (position,)
+            elif tip - position > 4 * limit:
+                condition, values = "+arrival > ? AND session_id = ?", (position, session_id)
+            else:
+                condition, values = "arrival > ? AND +session_id = ?", (position, session_id)
+            rows = connection.execute(
+                f"SELECT arrival, {EVENT_COLUMNS} FROM events WHERE {condition} AND +arrival <= ?"
+                " ORDER BY arrival LIMIT ?",
+                (*values, tip, limit),
+            ).fetchall()
+        end = tip if len(rows) < limit else rows[-1][0] if rows else position
+        return Page(tuple(event_of(row[1:]) for row in rows), str(end))
+
+    def tip(self) -> str:
+        """Return the cursor of now."""
+        with self._file.reading() as connection:
+            return str(_tip(connection))
+
+    def _position(self, cursor: str | None, tip: int) -> int:
+        position = 0 if cursor is None else int(cursor) if cursor.isascii() and cursor.isdigit() else -1
+        if not 0 <= position <= tip:
+            raise StoreError(f"cursor '{cursor}' is not one of store {self._url}, which is at {tip}; start at None")
+        return position
+
+    def sessions(self, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
+        """Yield the heads that are wanted, the latest updated first.
+
+        The order is that of the moment of the first one; a head is as it is when it is reached, and left out if it
+        is not wanted any more.
+        """
+        condition, values = _condition(wanted or SessionFilter())
+        limit = -1 if wanted is None or wanted.limit is None else max(0, wanted.limit)
+        with self._file.reading() as connection:
+            found = connection.execute(
+                f"SELECT session_id FROM sessions WHERE {condition} ORDER BY updated_ns DESC, session_id LIMIT ?",
+                (*values, limit),
+            ).fetchall()
+        for start in range(0, len(found), PAGE_EVENTS):
+            page = [session_id for (session_id,) in found[start : start + PAGE_EVENTS]]
+            with self._file.reading() as connection:
+                rows = connection.execute(
+                    f"SELECT {HEAD_COLUMNS} FROM sessions WHERE {condition}"
+                    f" AND session_id IN ({', '.join('?' * len(page))})",
+                    (*values, *page),
+                ).fetchall()
+            by_id = {row[0]: row for row in rows}
+            yield from (head_of(by_id[session_id]) for session_id in page if session_id in by_id)
+
+    def head(self, session_id: str) -> SessionHead | None:
+        """Return a session's head, or None where there is none yet."""
+        with self._file.reading() as connection:
+            return _head(connection, session_id)
+
+    def write_head(self, head: SessionHead) -> SessionHead | None:
+        """Replace a session's head over the version it was read at; see `JournalStore.write_head`."""
+        with self._file.writing() as connection:
+            stored = _head(connection, head.session_id)
+            if head.version != (stored.version if stored else 0):
+                return None
+            writers = merged_writers(stored, head)
+            written = msgspec.structs.replace(head, writers=writers, version=head.version + 1)
+            connection.execute(WRITE_HEAD, with_valid_text(head_row(written)))
+        return written
+
+    def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
+        """Keep a value over the field limit; the first of a digest stays."""
+        with self._file.writing() as connection:
+            connection.execute(
+                "INSERT INTO blobs (session_id, digest, data) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (session_id, digest, data),
+            )
+
+    def get_blob(self, session_id: str, digest: str) -> bytes | None:
+        """Return a value's JSON text, or None where it is not there."""
+        with self._file.reading() as connection:
+            row = connection.execute(
+                "SELECT data FROM blobs WHERE session_id = ? AND digest = ?", (session_id, digest)
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def init(self) -> None:
+        """Create the file and its tables where they are missing."""
+        with self._file.reading():
+            pass
+
+    def info(self) -> StoreInfo:
+        """Return what the store is and holds. Counting takes about a second for five million events."""
+        with self._file.reading() as connection:
+            (sessions,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
+            (events,) = connection.execute("SELECT count(*) FROM events").fetchone()
+        return StoreInfo(
+            url=self._url,
+            backend="sqlite",
+            schema_version=TABLES_VERSION,
+            sessions=sessions,
+            events=events,
+            size_bytes=self._file.size_bytes(),
+        )
+
+    def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
+        """Raise UnsupportedByStore: this version keeps everything."""
+        raise UnsupportedByStore(self._url, "prune")
+
+    def close(self) -> None:
+        """Close the file; every later call is refused."""
+        self._file.close()
+
+
+def _context(connection: sqlite3.Connection, instance_id: str, from_seq: int, limit: int) -> list[JournalEvent]:
+    rows = connection.execute(
+        f"SELECT {EVENT_COLUMNS} FROM events WHERE instance_id = ? AND sequence_number >= ?"
+        " AND sequence_number IS NOT NULL ORDER BY sequence_number LIMIT ?",
+        (instance_id, from_seq, limit),
+    ).fetchall()
+    return [event_of(row) for row in rows]
+
+
+def _tip(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    return 0 if row is None else row[0]
+
+
+def _head(connection: sqlite3.Connection, session_id: str) -> SessionHead | None:
+    row = connection.execute(f"SELECT {HEAD_COLUMNS} FROM sessions WHERE session_id = ?", (session_id,)).fetchone()
+    return None if row is None else head_of(row)
+
+
+def _condition(wanted: SessionFilter) -> tuple[str, list[Any]]:
+    clauses, values = ["TRUE"], list[Any]()
+    if wanted.statuses:
+        clauses.append(f"status IN ({', '.join('?' * len(wanted.statuses))})")
+        values.extend(wanted.statuses)
+    for clause, value in (
+        ("agent = ?", wanted.agent),
+        ("updated_ns >= ?", wanted.since_ns),
+        ("updated_ns <= ?", wanted.until_ns),
+    ):
+        if value is not None:
+            clauses.append(clause)
+            values.append(value)
+    if wanted.id_prefix:
+        clauses.append("session_id >= ? AND session_id < ?")
+        values.extend((wanted.id_prefix, wanted.id_prefix + "\U0010ffff"))
+    return " AND ".join(clauses), values
+
+
+def _too_large(rows: Sequence[Row], connection: sqlite3.Connection) -> EventTooLarge:
+    limit = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
+    size, event_id = max((sum(len(str(value)) for value in row), row[2]) for row in rows)
+    return EventTooLarge(event_id, size, limit, "lower the field limit, so that large values become blobs")

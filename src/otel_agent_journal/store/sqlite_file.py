@@ -1,0 +1,259 @@
+"""One SQLite file, opened when it is first needed: who may use it, in which transaction, and what went wrong.
+
+Opening writes nothing to a file that is not a journal of this version. What SQLite reports becomes our errors: what
+may pass (locked, full, read-only, away) `StoreUnreachable`, what will not (damaged, foreign) `StoreError`. Knows
+nothing of events.
+
+A connection must not cross a fork: a child forgets the one it inherited, unclosed, and opens its own. A file that was
+removed or replaced while open is opened anew, else all that is written would vanish with it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Generator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from threading import RLock
+from typing import Final, Literal
+from urllib.parse import quote
+from weakref import WeakMethod
+
+from otel_agent_journal.errors import NewerSchema, StoreError, StoreUnreachable
+from otel_agent_journal.store.sqlite_tables import APPLICATION_ID, CREATE, TABLES_VERSION
+
+Synchronous = Literal["full", "normal"]
+
+CACHE_KIB: Final = 8 * 1024  # the hot pages of the key's index at a few dozen sessions written at once
+CHECKPOINT_PAGES: Final = 4_000  # 16 MB: an fsync of the main file every 30,000 events or so
+JOURNAL_SIZE_LIMIT: Final = 64 * 1024 * 1024  # what a long reader made the WAL grow to is given back
+
+# By primary result code; {path} is filled in. Every text says what is the matter and what to do next.
+_PASSING: Final = {
+    sqlite3.SQLITE_BUSY: "is locked by another process; end its transaction, or retry",
+    sqlite3.SQLITE_LOCKED: "is locked by another statement; retry",
+    sqlite3.SQLITE_PROTOCOL: "is locked by other processes in turn; retry",
+    sqlite3.SQLITE_FULL: "cannot grow, the disk is full; free space, or move the journal to another disk",
+    sqlite3.SQLITE_READONLY: "is read-only; make the file and its folder writable, or name another store",
+    sqlite3.SQLITE_PERM: "is not accessible; check the permissions of the file and its folder",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that its folder is there and may be read and written",
+    sqlite3.SQLITE_IOERR: "cannot be read or written; check the disk it lies on",
+    sqlite3.SQLITE_NOMEM: "needs more memory than there is; retry",
+}
+# After these the connection is of no more use.
+_REOPEN_AFTER: Final = frozenset((sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY))
+_DAMAGED: Final = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+
+
+class SqliteFile:
+    """A journal's file and the one connection to it.
+
+    Thread-safe by one lock. `create=False` is for readers: a file that is not there is not made.
+    """
+
+    def __init__(self, path: Path, *, create: bool, timeout_s: float, synchronous: Synchronous) -> None:
+        self.path = path.absolute()
+        self._create = create
+        self._timeout_s = timeout_s
+        self._synchronous = synchronous
+        self._lock = RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._inode: tuple[int, int] | None = None
+        self._sealed = False
+        self._closed = False
+        leave = WeakMethod(self._leave_fork)
+        os.register_at_fork(after_in_child=lambda: (method := leave()) and method())
+
+    @contextmanager
+    def reading(self) -> Generator[sqlite3.Connection]:
+        """Yield the connection, for statements that write nothing."""
+        with self._lock:
+            try:
+                yield self._ready()
+            except sqlite3.Error as error:
+                raise self._explained(error) from error
+
+    @contextmanager
+    def writing(self) -> Generator[sqlite3.Connection]:
+        """Yield the connection in a write transaction, committed and on the disk when the block ends."""
+        with self.reading() as connection:
+            if connection.in_transaction:  # called by a signal handler or a finalizer of this very thread
+                raise StoreUnreachable(f"journal {self.path} is in the middle of a write of this thread; retry")
+            with _transaction(connection):
+                yield connection
+
+    def size_bytes(self) -> int:
+        """Return what the file and its write-ahead log take."""
+        return _size(self.path) + _size(self._log)
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        with self._lock:
+            self._closed = True
+            self._drop()
+
+    @property
+    def _log(self) -> Path:
+        return self.path.with_name(self.path.name + "-wal")
+
+    def _ready(self) -> sqlite3.Connection:
+        if self._closed:
+            raise StoreError(f"journal {self.path} is closed")
+        if self._connection is not None and (self._sealed or _inode_of(self.path) != self._inode):
+            self._drop()
+        if self._connection is None:
+            self._connection = self._opened()
+            self._inode = _inode_of(self.path)
+        return self._connection
+
+    def _opened(self) -> sqlite3.Connection:
+        self._sealed = False
+        if _size(self.path) and self._is_journal():
+            return self._connected("ro&immutable=1" if self._sealed else "rw")
+        if not self._create:
+            raise StoreUnreachable(
+                f"there is no journal at {self.path} yet; run an agent with this store first, or check the path"
+            )
+        return self._created()
+
+    def _is_journal(self) -> bool:
+        """Look at the file without being able to change it; a folder we may not write to makes it sealed."""
+        try:
+            return self._identified("ro")
+        except sqlite3.OperationalError as error:
+            if _code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or _size(self._log):
+                raise
+        self._sealed = True
+        return self._identified("ro&immutable=1")
+
+    def _identified(self, mode: str) -> bool:
+        with closing(self._connected(mode)) as connection:
+            return self._is_ours(connection)
+
+    def _is_ours(self, connection: sqlite3.Connection) -> bool:
+        """Tell a journal of ours from a blank database; raise for a newer one and for another program's."""
+        (program,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if program == APPLICATION_ID and version:
+            if version > TABLES_VERSION:
+                raise NewerSchema(f"journal {self.path}", version, TABLES_VERSION)
+            return True
+        tables = ", ".join(name for (name,) in connection.execute("SELECT name FROM sqlite_master LIMIT 4"))
+        if program or version or tables:
+            raise StoreError(
+                f"{self.path} is a SQLite file of another program (application_id {program},"
+                f" tables: {tables or 'none'}); it was left untouched: name another file"
+            )
+        return False
+
+    def _created(self) -> sqlite3.Connection:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnreachable(f"journal {self.path}: its folder cannot be made: {error.strerror}") from error
+        connection = self._connected("rwc")
+        try:
+            self._write_ahead(connection)
+            with _transaction(connection):
+                if not self._is_ours(connection):  # else another process was first
+                    for statement in CREATE:
+                        connection.execute(statement)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _write_ahead(self, connection: sqlite3.Connection) -> None:
+        """Switch to WAL, which fails at once and not after the timeout while another process does the same."""
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL").fetchone()
+                return
+            except sqlite3.OperationalError as error:
+                if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
+
+    def _connected(self, mode: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"file:{quote(str(self.path))}?mode={mode}",
+            uri=True,
+            timeout=self._timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT}")
+        return connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _leave_fork(self) -> None:
+        inherited, self._connection, self._lock = self._connection, None, RLock()
+        if inherited is not None:
+            _keep_for_ever(inherited)
+
+    def _explained(self, error: sqlite3.Error) -> StoreError:
+        code = _code(error)
+        if code in _PASSING:
+            if code in _REOPEN_AFTER:
+                self._drop()
+            waited = f" (waited {self._timeout_s:g} s)" if code == sqlite3.SQLITE_BUSY else ""
+            return StoreUnreachable(f"journal {self.path} {_PASSING[code]}{waited}: {error}")
+        if code in _DAMAGED:
+            self._drop()
+            return StoreError(
+                f"{self.path} is not a journal, or a damaged one ({error}); it was left as it is: save what can be"
+                f" read with `sqlite3 {self.path} .recover`, move the file away, or name another"
+            )
+        return StoreError(f"journal {self.path}: {error}")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Generator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # some errors roll back by themselves
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        raise
+
+
+def _code(error: sqlite3.Error) -> int | None:
+    extended = getattr(error, "sqlite_errorcode", None)
+    return None if extended is None else extended & 0xFF
+
+
+def _inode_of(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _keep_for_ever(connection: sqlite3.Connection) -> None:
+    """Never close a connection that was inherited: a thread that is gone may hold its locks."""
+    with suppress(ImportError):
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))

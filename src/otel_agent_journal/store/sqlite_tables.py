@@ -1,0 +1,204 @@
+"""The tables of a SQLite journal, and events and heads to their rows and back. Pure.
+
+The columns are named for people who query the file with SQL. `events.arrival` is the catch-up cursor: SQLite has one
+writer at a time, so a lower number is never committed after a higher one, and AUTOINCREMENT never gives one twice.
+The unique index on the event's key is what makes an append idempotent; there is none on `event_id` alone, which
+would cost three quarters of the ingest at a few million rows.
+"""
+
+# ruff: noqa: S608 - the statements are made of constants of ours, every value is a parameter
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from otel_agent_journal.codec import decode_value, encode_value, from_neutral, to_neutral, valid_text
+from otel_agent_journal.errors import NewerSchema
+from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, ErrorInfo, JournalEvent, Usage
+from otel_agent_journal.projections.head import SessionHead
+
+APPLICATION_ID: Final = 0x4F414A31  # "OAJ1", what `file journal.db` and we know the file by
+TABLES_VERSION: Final = 1  # PRAGMA user_version
+
+Row = tuple[Any, ...]
+
+CREATE: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS events (
+        arrival INTEGER PRIMARY KEY AUTOINCREMENT,
+        session_id TEXT NOT NULL, timestamp_ns INTEGER NOT NULL, event_id TEXT NOT NULL,
+        type TEXT NOT NULL, level TEXT NOT NULL, name TEXT, writer TEXT,
+        instance_id TEXT, sequence_number INTEGER,
+        step_id TEXT, parent_step_id TEXT, attempt INTEGER, trace_id TEXT, span_id TEXT,
+        outcome TEXT, duration_ns INTEGER,
+        error_type TEXT, error_message TEXT, error_code TEXT,
+        input_tokens INTEGER, output_tokens INTEGER,
+        cache_read_tokens INTEGER, cache_write_tokens INTEGER, reasoning_tokens INTEGER,
+        details TEXT, digest TEXT, schema_version INTEGER NOT NULL
+    )
+    """,
+    "CREATE UNIQUE INDEX IF NOT EXISTS events_key ON events (session_id, timestamp_ns, event_id)",
+    """
+    CREATE UNIQUE INDEX IF NOT EXISTS events_sequence ON events (instance_id, sequence_number)
+        WHERE sequence_number IS NOT NULL
+    """,
+    """
+    CREATE UNIQUE INDEX IF NOT EXISTS events_in_instance ON events (instance_id, event_id)
+        WHERE sequence_number IS NOT NULL
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS agent_instances (
+        instance_id TEXT PRIMARY KEY, session_id TEXT NOT NULL, last_seq INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS sessions (
+        session_id TEXT PRIMARY KEY, status TEXT NOT NULL, reason TEXT, agent TEXT, stage TEXT, progress REAL,
+        events INTEGER NOT NULL, steps INTEGER NOT NULL, errors INTEGER NOT NULL,
+        input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+        cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
+        started_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL, ended_ns INTEGER,
+        writers TEXT NOT NULL, open_writers TEXT NOT NULL, version INTEGER NOT NULL
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS sessions_by_time ON sessions (updated_ns DESC, session_id)",
+    "CREATE INDEX IF NOT EXISTS sessions_by_status ON sessions (status, updated_ns DESC, session_id)",
+    "CREATE INDEX IF NOT EXISTS sessions_by_agent ON sessions (agent, updated_ns DESC, session_id)",
+    """
+    CREATE TABLE IF NOT EXISTS blobs (
+        session_id TEXT NOT NULL, digest TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (session_id, digest)
+    )
+    """,
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {TABLES_VERSION}",
+)
+
+EVENT_COLUMNS: Final = (
+    "session_id, timestamp_ns, event_id, type, level, name, writer, instance_id, sequence_number, step_id,"
+    " parent_step_id, attempt, trace_id, span_id, outcome, duration_ns, error_type, error_message, error_code,"
+    " input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, details, digest,"
+    " schema_version"
+)
+_EVENT_MARKS: Final = ", ".join("?" * len(EVENT_COLUMNS.split(",")))
+# A conflict in anything but the key, such as a number taken in an instance, is an error and not a repetition.
+APPEND: Final = (
+    f"INSERT INTO events ({EVENT_COLUMNS}) VALUES ({_EVENT_MARKS})"
+    " ON CONFLICT (session_id, timestamp_ns, event_id) DO NOTHING"
+)
+APPEND_ONCE: Final = f"INSERT INTO events ({EVENT_COLUMNS}) VALUES ({_EVENT_MARKS})"
+
+_HEAD_FIELDS: Final = SessionHead.__struct_fields__
+HEAD_COLUMNS: Final = ", ".join(_HEAD_FIELDS)
+WRITE_HEAD: Final = f"INSERT OR REPLACE INTO sessions ({HEAD_COLUMNS}) VALUES ({', '.join('?' * len(_HEAD_FIELDS))})"
+
+
+def row_of(event: JournalEvent) -> Row:
+    """Return an event as the values of `EVENT_COLUMNS`."""
+    error, usage = event.error, event.usage
+    return (
+        event.session_id,
+        event.timestamp_ns,
+        event.event_id,
+        event.type,
+        event.level,
+        event.name,
+        event.writer,
+        event.instance_id,
+        event.seq,
+        event.step_id,
+        event.parent_step_id,
+        event.attempt,
+        event.trace_id,
+        event.span_id,
+        event.outcome,
+        event.duration_ns,
+        *((None, None, None) if error is None else (error.type, error.message, error.code)),
+        *(
+            (None, None, None, None, None)
+            if usage is None
+            else (
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.cache_read_tokens,
+                usage.cache_write_tokens,
+                usage.reasoning_tokens,
+            )
+        ),
+        encode_value(event.details).decode() if event.details else None,
+        event.digest,
+        event.schema_version,
+    )
+
+
+def with_valid_text(row: Row) -> Row:
+    """Return a row with its lone surrogates, which SQLite cannot hold, as their escapes."""
+    return tuple(valid_text(value) if isinstance(value, str) else value for value in row)
+
+
+def event_of(row: Row) -> JournalEvent:
+    """Return the event of a row, old versions upcast.
+
+    Raises:
+        NewerSchema: a newer version of this package wrote it.
+    """
+    (session_id, timestamp_ns, event_id, kind, level, name, writer, instance_id, seq, step_id) = row[:10]
+    (parent_step_id, attempt, trace_id, span_id, outcome, duration_ns) = row[10:16]
+    (error_type, error_message, error_code) = row[16:19]
+    details, digest, version = row[24:]
+    event = JournalEvent(
+        session_id=session_id,
+        event_id=event_id,
+        type=kind,
+        timestamp_ns=timestamp_ns,
+        level=level,
+        name=name,
+        writer=writer,
+        instance_id=instance_id,
+        seq=seq,
+        step_id=step_id,
+        parent_step_id=parent_step_id,
+        attempt=attempt,
+        trace_id=trace_id,
+        span_id=span_id,
+        outcome=outcome,
+        duration_ns=duration_ns,
+        error=None if error_type is None else ErrorInfo(type=error_type, message=error_message, code=error_code),
+        usage=None if row[19] is None else _usage_of(row[19:24]),
+        details=EMPTY if details is None else cast("Mapping[str, Any]", decode_value(details)),
+        digest=digest,
+        schema_version=version,
+    )
+    return event if version == SCHEMA_VERSION else _upcast(event)
+
+
+def _usage_of(tokens: Row) -> Usage:
+    return Usage(
+        input_tokens=tokens[0],
+        output_tokens=tokens[1],
+        cache_read_tokens=tokens[2],
+        cache_write_tokens=tokens[3],
+        reasoning_tokens=tokens[4],
+    )
+
+
+def _upcast(event: JournalEvent) -> JournalEvent:
+    if event.schema_version > SCHEMA_VERSION:
+        raise NewerSchema(f"event {event.event_id}", event.schema_version, SCHEMA_VERSION)
+    return from_neutral(to_neutral(event))
+
+
+def head_row(head: SessionHead) -> Row:
+    """Return a head as the values of `HEAD_COLUMNS`."""
+    values = {field: getattr(head, field) for field in _HEAD_FIELDS}
+    values["writers"] = encode_value(head.writers).decode()
+    values["open_writers"] = encode_value(head.open_writers).decode()
+    return tuple(values.values())
+
+
+def head_of(row: Row) -> SessionHead:
+    """Return the head of a row."""
+    values: dict[str, Any] = dict(zip(_HEAD_FIELDS, row, strict=True))
+    values["writers"] = decode_value(values["writers"])
+    values["open_writers"] = tuple(decode_value(values["open_writers"]))
+    return SessionHead(**values)
