@@ -78,8 +78,8 @@ def _present(*pairs: tuple[str, Any]) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, Mapping) and "$blob" in value:
-        return str(cast("Mapping[str, Any]", value).get("preview", ""))
+    if _is_blob(value):
+        return str(value.get("preview", ""))
     if isinstance(value, str):
         return value
     try:
@@ -90,12 +90,17 @@ def _text(value: Any) -> str:
 
 def _messages(value: Any, role: str) -> Any:
     """Return messages in the shape of the conventions: each a role and parts."""
-    if value is None or (isinstance(value, Mapping) and "$blob" in value):
+    if value is None or _is_blob(value):
         return value
+    said: Any = value
     if isinstance(value, Mapping) and "messages" in value:
-        value = cast("Mapping[str, Any]", value)["messages"]
-    items = cast("list[Any]", value) if isinstance(value, list | tuple) else [value]
+        said = cast("Mapping[str, Any]", value)["messages"]
+    items = cast("list[Any]", said) if isinstance(said, list | tuple) else [said]
     return [_message(item, role) for item in items]
+
+
+def _is_blob(value: Any) -> bool:
+    return isinstance(value, Mapping) and "$blob" in value
 
 
 def _message(item: Any, role: str) -> Any:

@@ -97,6 +97,10 @@ class SpanJoiner:
         """Tell whether the START of an ending is here."""
         return _key(end) in self._open
 
+    def knows_step(self, step_id: str) -> bool:
+        """Tell whether a START of a step was here, so that the steps below it find their parent's span."""
+        return step_id in self._attempts
+
     def begin(self, start: JournalEvent, resource: Mapping[str, Any] = EMPTY) -> None:
         """Take in a START; taking it in twice changes nothing."""
         key = _key(start)
@@ -109,9 +113,10 @@ class SpanJoiner:
         self._open[key] = _Open(start, resource)
         if len(self._open) > self._max_open:
             self._open.popitem(last=False)
-        self._remember(start)
+        self.recollect(start)
 
-    def _remember(self, start: JournalEvent) -> None:
+    def recollect(self, start: JournalEvent) -> None:
+        """Learn of an attempt as a parent of others, without waiting for its ending."""
         step_id = start.step_id or ""
         attempt = _Attempt(start.timestamp_ns, start.writer, trace_id_of(start), span_id_of(start))
         known = self._attempts.pop(step_id, ())
@@ -141,7 +146,7 @@ class SpanJoiner:
         return not self._include_exported and event.details.get("exported") is True
 
     def interrupt(self, interruption: JournalEvent) -> list[SpanRecord]:
-        """Return the spans that a SESSION_INTERRUPTED ends: the writer's open steps in that session, exported or not."""
+        """Return the spans that a SESSION_INTERRUPTED ends: the writer's open steps of the session, exported too."""
         writer = interruption.details.get("writer") or interruption.writer
         session_id, until_ns = interruption.session_id, interruption.timestamp_ns
         return self._cut(
@@ -149,7 +154,9 @@ class SpanJoiner:
             [
                 key
                 for key, waiting in self._open.items()
-                if key[0] == writer and waiting.start.session_id == session_id and waiting.start.timestamp_ns <= until_ns
+                if key[0] == writer
+                and waiting.start.session_id == session_id
+                and waiting.start.timestamp_ns <= until_ns
             ],
         )
 
@@ -186,8 +193,7 @@ class SpanJoiner:
             capture_content=self._capture_content,
         )
         first = start or end
-        assert first is not None
-        parent = None if record.parent_span_id else self._parent(first, record.start_ns)
+        parent = None if first is None or record.parent_span_id else self._parent(first, record.start_ns)
         if parent is None:
             return record
         if parent.trace_id == record.trace_id:

@@ -65,7 +65,7 @@ def plain_attributes(attributes: Mapping[Any, Any] | None) -> dict[str, Any]:
     """Return attributes with the values that OpenTelemetry knows: sequences as tuples, strange values as text."""
     if not attributes:
         return {}
-    return {str(key): _plain(value) for key, value in attributes.items() if key}
+    return {valid_text(str(key)): _plain(value) for key, value in attributes.items() if key}
 
 
 def _plain(value: Any) -> Any:
@@ -80,4 +80,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return plain_attributes(cast("Mapping[Any, Any]", value))
     return valid_text(str(value))
-

@@ -62,7 +62,7 @@ def span_of_attempt(
     if first is None or kind is None:
         raise ValueError(f"a span needs the START or the ending of a step, not {None if first is None else first.type}")
     opening = EMPTY if start is None else start.details
-    start_ns = _start_ns(start, end)
+    start_ns = first.timestamp_ns - (first.duration_ns or 0)
     name = first.name or ""
     extra = _mapping(opening.get("attributes"))
     outcome, error = ("interrupted", None) if end is None else (end.outcome or "ok", end.error)
@@ -94,13 +94,6 @@ def span_of_attempt(
         scope_version=str(scope.get("version", "") if scope else scope_version),
         trace_state=str(opening.get("trace_state") or ""),
     )
-
-
-def _start_ns(start: JournalEvent | None, end: JournalEvent | None) -> int:
-    if start is not None:
-        return start.timestamp_ns
-    assert end is not None
-    return end.timestamp_ns - (end.duration_ns or 0)
 
 
 def _end_attributes(end: JournalEvent | None, outcome: str, error: ErrorInfo | None) -> dict[str, Any]:
