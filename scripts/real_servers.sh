@@ -7,7 +7,7 @@
 # A server is stamped by version: a second run costs nothing. What is printed on stdout is one path for each server;
 # everything else goes to stderr and to <cache>/build-<server>.log.
 #
-# Exit codes: 0 all there · 1 a build failed · 2 unknown server · 3 the toolchain (Go) is not installed
+# Exit codes: 0 all there · 1 a build failed · 2 unknown server · 3 the toolchain (Go) is missing or too old
 set -euo pipefail
 
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/otel-agent-journal"
@@ -16,8 +16,14 @@ JAEGER_VERSION=v1.76.0
 say() { printf 'real_servers: %s\n' "$*" >&2; }
 
 need_go() {
+    local minor
     if ! command -v go >/dev/null 2>&1; then
-        say "cannot build $1: Go is not installed. Install Go 1.25 or newer (https://go.dev/doc/install) and run this again."
+        say "cannot build $1: Go is not installed. Install Go 1.25 or newer and run this again."
+        exit 3
+    fi
+    minor=$(go env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+    if [ "${minor:-0}" -lt 25 ]; then
+        say "cannot build $1: $(go env GOVERSION) is too old. Install Go 1.25 or newer and run this again."
         exit 3
     fi
 }

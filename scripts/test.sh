@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Every gate and every test; called by `make test` once the environment is there. Exit code 0 only if all of it passed.
+#
+#   scripts/test.sh [--soak]     --soak: the long forms alone
+#
+# The real servers are built beside the gates. Where Go is missing the rest runs and the last line says what was left out;
+# with CI=true that is a failure.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+BIN=.venv/bin
+failed=()
+left_out=()
+
+scripts/real_servers.sh jaeger >/dev/null &
+servers=$!
+
+if [ "${1:-}" != --soak ]; then
+    scripts/lint.sh || failed+=(gates)
+fi
+
+wait $servers
+case $? in
+    0) export AGENT_JOURNAL_TEST_SERVERS=required ;; # from here on a real server that does not answer is a failure
+    3) left_out+=("jaeger (Go is missing)") ;;
+    *) left_out+=("jaeger (it could not be built)"); failed+=(servers) ;;
+esac
+
+if [ "${1:-}" = --soak ]; then
+    $BIN/python -m pytest -q -m soak --timeout 3600 || failed+=(soak)
+else
+    # Two workers for what waits or computes by itself; alone and in order, what measures time or memory.
+    $BIN/python -m pytest -q -n 2 --dist loadfile -m "not serial" --cov --cov-report= || failed+=(tests)
+    $BIN/python -m pytest -q -m serial
+    status=$?
+    [ $status = 0 ] || [ $status = 5 ] || failed+=("serial tests") # 5: there are none
+    $BIN/python -m coverage report || failed+=("branch coverage of the pure core")
+fi
+
+if [ ${#left_out[@]} -gt 0 ] && [ "${CI:-}" = true ]; then failed+=("servers left out in CI"); fi
+echo
+if [ ${#failed[@]} -gt 0 ]; then
+    (IFS=,; printf 'FAILED: %s\n' "${failed[*]}" | sed 's/,/, /g')
+else
+    echo "all passed"
+fi
+if [ ${#left_out[@]} -gt 0 ]; then (IFS=,; printf 'servers left out: %s\n' "${left_out[*]}" | sed 's/,/, /g'); fi
+[ ${#failed[@]} -eq 0 ]

@@ -1,0 +1,33 @@
+"""What every test stands on: a clean environment, hypothesis profiles, and the rule for the long forms."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+KEPT = frozenset(("AGENT_JOURNAL_SOAK", "AGENT_JOURNAL_TEST_SERVERS"))
+
+# Before any test module imports the package: settings of the developer's shell are not those of a test.
+for variable in [name for name in os.environ if name.startswith(("OTEL_", "AGENT_JOURNAL_"))]:
+    if variable not in KEPT:
+        del os.environ[variable]
+
+# No deadline: the machine is shared, and a slow example is not a wrong one.
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True, print_blob=True)
+settings.register_profile("soak", parent=settings.get_profile("local"), max_examples=2000)
+if os.environ.get("AGENT_JOURNAL_SOAK"):
+    settings.load_profile("soak")
+else:
+    settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long forms run when they are asked for."""
+    if os.environ.get("AGENT_JOURNAL_SOAK"):
+        return
+    for item in items:
+        if item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.skip(reason="the long form: make soak"))
