@@ -1,0 +1,198 @@
+"""The `agent-journal` group: finds a command's module when it is called, and turns every error into one line.
+
+Nothing heavier than click is imported here, so that `--help` is quick. What an error prints and which code the process
+ends with is decided in this one place; commands raise, or return their exit code. Not responsible for options that
+several commands share (`invocation.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, Final, NoReturn
+
+import click
+
+from otel_agent_journal.cli.invocation import CliError, OutputClosed, common_options, invocation_of
+from otel_agent_journal.cli.readable import one_line
+from otel_agent_journal.errors import JournalError
+
+PROGRAM: Final = "agent-journal"
+
+DONE: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+NOT_FOUND: Final = 3
+UNREACHABLE: Final = 4
+CHECK_FAILED: Final = 5
+CTRL_C: Final = 130
+PIPE_CLOSED: Final = 141  # 128 + SIGPIPE, what the shell shows for any program whose reader went away
+
+# Name to one line of help, in the order of use; a test holds each line equal to its command's own.
+COMMANDS: Final[Mapping[str, str]] = {
+    "run": "Run a program with its agents journaled, its code untouched.",
+    "demo": "Run a small research agent live, no key and no account needed.",
+    "ls": "List sessions, the latest first.",
+    "show": "Show a session as a tree of steps, or one step in full.",
+    "tail": "Print events as they arrive, of one session or of all.",
+    "status": "Say where a session stands: status, stage, open steps, tokens.",
+    "drain": "Deliver what agents left in the spool to the store.",
+    "sweep": "Mark sessions interrupted whose process has gone silent.",
+    "verify": "Check digests, order, parents and heads of the journal.",
+    "doctor": "Check settings, store, spool, OTLP endpoint and frameworks.",
+    "export": "Send a session's spans to an OTLP endpoint such as Jaeger.",
+}
+
+
+class JournalGroup(click.Group):
+    """A group whose commands are imported when they are called, and whose `main` is the error boundary."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        return import_module(f"otel_agent_journal.cli.{cmd_name}").command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command named by the first argument.
+
+        Raises:
+            CliError: there is none; names the nearest.
+        """
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+            meant = f"; did you mean '{near[0]}'?" if near else ""
+            raise CliError(f"there is no command '{name}'{meant}; {PROGRAM} --help lists them all", USAGE)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def main(self, args: Sequence[str] | None = None, *positional: Any, **options: Any) -> NoReturn:
+        """Run a command line and exit with its code."""
+        verbose = _wants_traceback(sys.argv[1:] if args is None else args)
+        try:
+            result = super().main(args, *positional, **({"prog_name": PROGRAM} | options | {"standalone_mode": False}))
+            _flush()
+            code = result if isinstance(result, int) else DONE
+        except BaseException as error:  # noqa: BLE001 - the boundary; what is not ours to end is raised again
+            code = _explain(error, verbose=verbose)
+        sys.exit(code)
+
+
+@click.group(
+    cls=JournalGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 store unreachable, 5 check failed, 130 Ctrl-C."
+    " Documented in docs/cli.md.",
+)
+@click.option("--version", is_flag=True, help="Print the version and exit.")
+@common_options
+@click.pass_context
+def group(ctx: click.Context, version: bool) -> None:
+    """The journal of your agents: every session, every step, live and after a crash.
+
+    Without --store or AGENT_JOURNAL_STORE the journal is .agent-journal/journal.db in the working directory. Tables on
+    a terminal, JSON lines in a pipe.
+    """
+    invocation_of(ctx)
+    if version:
+        from importlib.metadata import version as version_of
+
+        click.echo(f"{PROGRAM} {version_of('otel-agent-journal')}")
+        ctx.exit(DONE)
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+        ctx.exit(DONE)
+
+
+def main() -> NoReturn:
+    """Run the command line of this process; the entry point `agent-journal`."""
+    group.main()
+
+
+def _wants_traceback(args: Sequence[str]) -> bool:
+    own = args[: args.index("--")] if "--" in args else args
+    return "-v" in own or "--verbose" in own
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise OutputClosed from error
+
+
+def _explain(error: BaseException, *, verbose: bool) -> int:
+    """Print why a command ended early and return its exit code; what is not ours to end passes through."""
+    match error:
+        case SystemExit():
+            raise error
+        case OutputClosed():
+            _silence_stdout()
+            return PIPE_CLOSED
+        case KeyboardInterrupt() | click.exceptions.Abort():
+            return CTRL_C
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.UsageError():
+            _say(_usage(error))
+            return USAGE
+        case click.ClickException():
+            _say(error.format_message())
+            return FAILED
+        case JournalError():
+            code, message = error.exit_code, str(error)
+        case OSError():
+            code, message = FAILED, f"{_reason(error)}; {PROGRAM} doctor checks files and settings"
+        case Exception():
+            code = FAILED
+            message = (
+                f"{type(error).__name__}: {error}; this is a defect of {PROGRAM}: run again with -v for its traceback"
+            )
+        case _:
+            raise error
+    if verbose:
+        traceback.print_exception(error)
+    _say(message)
+    return code
+
+
+def _reason(error: OSError) -> str:
+    if error.filename is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}"
+
+
+def _usage(error: click.UsageError) -> str:
+    message = error.format_message().rstrip(".")
+    message = message[:1].lower() + message[1:]
+    if error.ctx is None:
+        return message
+    return f"{message}; {error.ctx.command_path} --help shows what it takes"
+
+
+def _say(message: str) -> None:
+    with suppress(OSError):  # stderr may be closed too
+        click.echo(f"error: {one_line(message)}", err=True)
+
+
+def _silence_stdout() -> None:
+    """Let the interpreter's last flush go nowhere, so that a reader that went away is no error."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,205 @@
+"""What `doctor` looks at, one generator a part: versions, variables, store, spool, OTLP, frameworks."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from otel_agent_journal.cli import readable
+from otel_agent_journal.cli.journal import settings_with
+from otel_agent_journal.config import SPOOL_CAP, VARIABLES
+from otel_agent_journal.errors import ConfigError, JournalError, StoreUnreachable
+from otel_agent_journal.store.registry import masked
+
+if TYPE_CHECKING:
+    from otel_agent_journal.config import Settings
+
+State = Literal["ok", "warning", "red", "absent"]
+
+OWN_VARIABLES: Final = frozenset(VARIABLES) | {"AGENT_JOURNAL_OUTPUT"}
+_PREFIX: Final = "AGENT_JOURNAL_"
+_PACKAGES: Final = ("opentelemetry-api", "opentelemetry-sdk", "msgspec", "click", "rich")
+# Distribution of a framework, and the instrumentor of ours that journals it.
+_FRAMEWORKS: Final[Mapping[str, str]] = {"langgraph": "agent_journal_langgraph"}
+_SECRETS: Final = ("KEY", "TOKEN", "SECRET", "PASSWORD", "HEADERS")
+_CONNECT_S: Final = 2.0
+_OTLP_PORTS: Final = {"http": 80, "https": 443, "grpc": 4317}
+
+
+class Check(NamedTuple):
+    """One thing looked at. `advice`: what to do about it, where there is anything to do."""
+
+    check: str
+    state: State
+    detail: str
+    advice: str | None = None
+
+
+def diagnose(store: str | None) -> Iterator[Check]:
+    """Yield what is found, in the order one would look. `store`: of the command line, before the environment's."""
+    yield from _versions()
+    yield from _variables()
+    try:
+        settings = settings_with(store=store)
+    except ConfigError as error:
+        yield Check("settings", "red", str(error), "correct it, then run agent-journal doctor again")
+        return
+    yield from _store(settings)
+    yield from _spool(settings)
+    yield from _otlp(settings)
+    yield from _frameworks()
+
+
+def _versions() -> Iterator[Check]:
+    ours = _version("otel-agent-journal")
+    yield Check("otel-agent-journal", "ok", f"{ours or 'from source'}, Python {platform.python_version()}")
+    found = [f"{name} {_version(name) or 'missing'}" for name in _PACKAGES]
+    missing = [name for name in _PACKAGES if _version(name) is None]
+    advice = f"pip install {' '.join(missing)}" if missing else None
+    yield Check("packages", "red" if missing else "ok", ", ".join(found), advice)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _variables() -> Iterator[Check]:
+    """Say which variables are set, and which look like ours and are not."""
+    mine = sorted(name for name in os.environ if name.startswith(_PREFIX))
+    unknown = [name for name in mine if name not in OWN_VARIABLES]
+    known = [f"{name}={_shown(name)}" for name in mine if name in OWN_VARIABLES]
+    yield Check("variables", "ok", ", ".join(known) or "none of AGENT_JOURNAL_* set, all defaults")
+    for name in unknown:
+        near = get_close_matches(name, OWN_VARIABLES, n=1)
+        meant = f"did you mean {near[0]}?" if near else "docs/cli.md lists those there are"
+        yield Check("variables", "warning", f"{name} is none of ours and changes nothing", meant)
+
+
+def _shown(name: str) -> str:
+    value = os.environ[name]
+    return "***" if any(secret in name for secret in _SECRETS) else masked(value)
+
+
+def _store(settings: Settings) -> Iterator[Check]:
+    from otel_agent_journal.bootstrap import open_store
+    from otel_agent_journal.store.protocol import StoreAdmin
+
+    name = masked(settings.store)
+    began_s = time.monotonic()
+    try:
+        store = open_store(settings)
+        try:
+            info = store.info() if isinstance(store, StoreAdmin) else None
+            next(store.sessions(), None)
+        finally:
+            store.close()
+    except StoreUnreachable as error:
+        if not settings.store_given and "no journal" in str(error):
+            yield Check("store", "warning", f"{name}: not made yet", "agent-journal run -- python my_agent.py")
+            return
+        yield Check("store", "red", f"{name}: {error}", "check that it is there and that you may read and write it")
+        return
+    except JournalError as error:
+        yield Check("store", "red", f"{name}: {error}")
+        return
+    took = readable.duration(int((time.monotonic() - began_s) * readable.NS_PER_S))
+    held: list[str] = []
+    if info is not None:
+        counts = ((info.sessions, "session"), (info.events, "event"))
+        held = [readable.plural(number, noun) for number, noun in counts if number is not None]
+        if info.size_bytes is not None:
+            held.append(readable.size(info.size_bytes))
+    yield Check("store", "ok", f"{name}: reachable in {took}" + (f", {', '.join(held)}" if held else ""))
+
+
+def _spool(settings: Settings) -> Iterator[Check]:
+    from otel_agent_journal.spool.home import DEAD_LETTERS
+    from otel_agent_journal.spool.survey import survey
+
+    found = survey(settings.spool)
+    alive = sum(folder.alive for folder in found.folders)
+    held = f"{readable.size(found.pending_bytes)} not delivered yet, {readable.size(found.disk_bytes)} on the disk"
+    yield Check("spool", "ok", f"{settings.spool}: {readable.plural(alive, 'live writer')}, {held}")
+    problem = _unwritable(settings)
+    if problem:
+        yield Check("spool", "red", problem, "agents can record nothing there: free it, or set AGENT_JOURNAL_SPOOL")
+    dead = [folder for folder in found.folders if not folder.alive and not folder.drained_now]
+    if dead:
+        left = readable.size(sum(folder.pending_bytes for folder in dead))
+        what = f"{readable.plural(len(dead), 'dead writer')} left {left}"
+        yield Check("spool", "warning", what, "agent-journal drain")
+    if found.refused:
+        what = f"{readable.plural(found.refused, 'event')} found no room: the disk or the cap was full"
+        advice = f"free disk, or raise {SPOOL_CAP} (MiB); agent-journal drain makes room"
+        yield Check("spool", "red", what, advice)
+    if found.dead_letters:
+        what = f"{readable.plural(found.dead_letters, 'event')} that the store refused for good"
+        yield Check("dead letters", "red", what, f"each says why: {settings.spool / DEAD_LETTERS}")
+
+
+def _unwritable(settings: Settings) -> str | None:
+    """Return why an agent could not make its spool, None where it could."""
+    place = settings.spool
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        return f"{place} is a file, the spool {settings.spool} cannot be made"
+    if not os.access(place, os.W_OK | os.X_OK):
+        return f"{place} may not be written"
+    return None
+
+
+def _otlp(settings: Settings) -> Iterator[Check]:
+    if not settings.otlp:
+        yield Check("otlp", "absent", "no endpoint: spans are not forwarded (--otlp URL, or AGENT_JOURNAL_OTLP)")
+        return
+    name = masked(settings.otlp)
+    parts = urlsplit(settings.otlp if "://" in settings.otlp else f"grpc://{settings.otlp}")
+    try:
+        port = parts.port or _OTLP_PORTS.get(parts.scheme, 4317)
+        socket.create_connection((parts.hostname or "localhost", port), timeout=_CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        advice = "start the backend or correct the URL; journaling goes on without it"
+        yield Check("otlp", "red", f"{name}: {error}", advice)
+        return
+    yield Check("otlp", "ok", f"{name}: accepts connections")
+
+
+def _frameworks() -> Iterator[Check]:
+    instrumentors = {point.name: point for point in entry_points(group="opentelemetry_instrumentor")}
+    for framework, name in _FRAMEWORKS.items():
+        found = _version(framework)
+        if found is None:
+            yield Check(framework, "absent", "not installed")
+            continue
+        point = instrumentors.get(name)
+        if point is None:
+            yield Check(
+                framework,
+                "red",
+                f"{framework} {found}: its instrumentor '{name}' is not registered",
+                "pip install --force-reinstall otel-agent-journal",
+            )
+            continue
+        yield _usable(framework, found, point)
+
+
+def _usable(framework: str, found: str, point: Any) -> Check:
+    advice = f"pip install --upgrade otel-agent-journal {framework}"
+    try:
+        missing: str | None = point.load()().missing()
+    except Exception as error:  # noqa: BLE001 - a framework's import may raise anything
+        return Check(framework, "red", f"{framework} {found}: the instrumentor cannot be loaded: {error}", advice)
+    if missing:
+        return Check(framework, "red", f"{framework} {found}: {missing}", advice)
+    return Check(framework, "ok", f"{framework} {found}: journaled by '{point.name}'")

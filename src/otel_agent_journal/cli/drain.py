@@ -1,0 +1,100 @@
+"""`agent-journal drain`: deliver what agents left in the spool to the store, now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from otel_agent_journal.cli import readable
+from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
+from otel_agent_journal.cli.progress import progress
+
+if TYPE_CHECKING:
+    from otel_agent_journal.cli.output import Output
+    from otel_agent_journal.config import Settings
+    from otel_agent_journal.spool.drain import DrainReport
+    from otel_agent_journal.spool.forward import ForwardStats
+    from otel_agent_journal.store.protocol import JournalStore
+
+PATIENCE_S: Final = 5.0  # how long a store that cannot be reached is tried
+_FORWARD_S: Final = 10.0
+
+
+@click.command("drain", short_help="Deliver what agents left in the spool to the store.")
+@click.option("--otlp", metavar="URL", help="Forward the spans of what is delivered. [env: AGENT_JOURNAL_OTLP]")
+@common_options
+@pass_invocation
+def command(invocation: Invocation, otlp: str | None) -> None:
+    """Deliver what agents left in the spool to the store.
+
+    Takes in the spools of dead processes, and of live ones that nobody drains. Exits with 4 if the store cannot be
+    reached; then the spool keeps what is left.
+    """
+    from otel_agent_journal.bootstrap import open_store
+    from otel_agent_journal.spool.survey import survey
+
+    output = invocation.output()
+    settings = invocation.settings(otlp=otlp)
+    found = survey(settings.spool)
+    store = open_store(settings, create=bool(found.folders))
+    invocation.resources.callback(store.close)
+    if not found.folders:
+        next(iter(store.sessions()), None)  # nothing to deliver, but whether it could be is worth an exit code
+    report, forwarded = _deliver(settings, store, found.pending_bytes)
+    if output.for_people:
+        _print(output, report, forwarded)
+    else:
+        output.record(_record(report, forwarded))
+
+
+def _deliver(settings: Settings, store: JournalStore, total: int) -> tuple[DrainReport, ForwardStats | None]:
+    from otel_agent_journal.bootstrap import open_drain, open_forwarder
+
+    forwarder = open_forwarder(settings, store) if settings.otlp is not None else None
+    done = 0
+    with progress(total, f"delivering {readable.size(total)}") as move:
+
+        def moved(delivered: int, _total: int) -> None:
+            nonlocal done
+            move(max(0, delivered - done))
+            done = max(done, delivered)
+
+        try:
+            report = open_drain(settings, store, forward=forwarder).drain_once(patience_s=PATIENCE_S, progress=moved)
+        finally:
+            forwarded = forwarder.close(_FORWARD_S) if forwarder is not None else None
+    return report, forwarded
+
+
+def _record(report: DrainReport, forwarded: ForwardStats | None) -> dict[str, Any]:
+    import msgspec
+
+    record: dict[str, Any] = msgspec.to_builtins(report)
+    record.pop("forwarded")
+    record.pop("forward_failures")
+    return {**record, "spans": None if forwarded is None else msgspec.to_builtins(forwarded)}
+
+
+def _print(output: Output, report: DrainReport, forwarded: ForwardStats | None) -> None:
+    spools = readable.plural(report.folders_finished, "spool")
+    output.text(f"delivered {readable.plural(report.delivered, 'event')}, {spools} of ended processes finished")
+    if report.interrupted:
+        output.text(output.paint(f"{readable.plural(report.interrupted, 'session')} marked interrupted", "yellow"))
+    if report.folders_held_by_others:
+        output.text(f"{readable.plural(report.folders_held_by_others, 'spool')} left to who drains them now")
+    if report.dead_lettered:
+        text = f"{readable.plural(report.dead_lettered, 'event')} refused by the store, kept as dead letters"
+        output.text(output.paint(f"{text}: {readable.one_line(report.last_error or '')}", "red"))
+    if report.corrupt:
+        output.text(output.paint(f"{readable.plural(report.corrupt, 'damaged place')} skipped", "yellow"))
+    if report.refused:
+        output.text(output.paint(f"{readable.plural(report.refused, 'event')} had found no room in the spool", "red"))
+    if forwarded is not None:
+        output.text(f"forwarded: {_forwarded(forwarded)}")
+
+
+def _forwarded(stats: ForwardStats) -> str:
+    import msgspec
+
+    return ", ".join(f"{name} {value}" for name, value in msgspec.to_builtins(stats).items() if value not in (0, None))

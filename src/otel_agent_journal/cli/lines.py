@@ -1,0 +1,141 @@
+"""One line an event: what `tail` and `show --events` print for people."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from otel_agent_journal.cli import readable
+from otel_agent_journal.codec import encode_value
+from otel_agent_journal.event import (
+    CHUNK,
+    END_TYPES,
+    FINAL_RESPONSE,
+    PROGRESS,
+    REASONING,
+    SESSION_INTERRUPTED,
+    STAGE_CHANGED,
+    START_TYPES,
+    JournalEvent,
+    kind_of,
+)
+from otel_agent_journal.projections.status import outcome_of
+
+if TYPE_CHECKING:
+    from otel_agent_journal.cli.output import Output
+
+_MARKS: Final = {
+    "ok": ("✓", "green"),
+    "error": ("✗", "red"),
+    "cancelled": ("◼", "yellow"),
+    "interrupted": ("‼", "yellow"),
+}
+_LEVEL_COLORS: Final = {"ERROR": "red", "WARNING": "yellow"}
+_REMEMBERED: Final = 10_000  # steps whose depth is known; older ones would indent as roots
+_LONGEST: Final = 500  # characters of a line where there is no terminal to fit
+_TYPE_WIDTH: Final = 10
+_NAME_WIDTH: Final = 32
+_TEXT_KEYS: Final = ("text", "message", "content", "output", "input", "stage", "reason")
+
+
+class EventLines:
+    """Turns events, in the order they come, into lines; remembers depths, so that a step stands below its parent.
+
+    `sessions`: whether lines name their session.
+    """
+
+    def __init__(self, output: Output, *, sessions: bool) -> None:
+        self._output = output
+        self._sessions = sessions
+        self._depths: OrderedDict[str, int] = OrderedDict()
+
+    def line(self, event: JournalEvent) -> str:
+        """Return the line of an event."""
+        paint = self._output.paint
+        mark, color = _mark(event)
+        kind = kind_of(event.type) or event.type
+        name = "  " * min(self._depth(event), 12) + readable.one_line(event.name or "", 60)
+        took = readable.duration(event.duration_ns)
+        session = f"{readable.one_line(event.session_id[:8]):<8}  " if self._sessions else ""
+        head = f"{readable.clock(event.timestamp_ns, millis=True)}  {session}"
+        body = f"{readable.one_line(kind):<{_TYPE_WIDTH}} {name:<{_NAME_WIDTH}}"
+        columns = f"{body} {took:>8}" if took else f"{body} {'':>8}"
+        room = self._output.width - len(head) - len(columns) - 5 if self._output.tty else _LONGEST
+        remark = readable.one_line(_remark(event), room) if room > 8 else ""
+        style = color if event.type in END_TYPES and mark != "✓" else _LEVEL_COLORS.get(event.level, "dim")
+        return f"{paint(head, 'dim')}{paint(mark, color)} {columns}  {paint(remark, style)}".rstrip()
+
+    def _depth(self, event: JournalEvent) -> int:
+        if event.step_id is None:
+            return 0
+        known = self._depths.get(event.step_id)
+        if known is None:
+            known = self._depths.get(event.parent_step_id, -1) + 1 if event.parent_step_id else 0
+            self._depths[event.step_id] = known
+            if len(self._depths) > _REMEMBERED:
+                self._depths.popitem(last=False)
+        return known
+
+
+def preview(value: Any) -> str:
+    """Return a value of the details as text: a blob by its preview, a message by its words, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        mapping = cast("Mapping[str, Any]", value)
+        if "$blob" in mapping:
+            return str(mapping.get("preview", ""))
+        if isinstance(mapping.get("content"), str) and mapping["content"]:
+            return mapping["content"]
+    if value is None:
+        return ""
+    return encode_value(value).decode("utf-8", "replace")
+
+
+def _mark(event: JournalEvent) -> tuple[str, str]:
+    if event.type in START_TYPES:
+        return "▶", "cyan"
+    if event.type in END_TYPES:
+        return _MARKS[outcome_of(event)]
+    if event.type == SESSION_INTERRUPTED:
+        return _MARKS["interrupted"]
+    return "·", _LEVEL_COLORS.get(event.level, "dim")
+
+
+def _remark(event: JournalEvent) -> str:
+    details = event.details
+    if event.type in START_TYPES:
+        again = f"attempt {event.attempt}  " if (event.attempt or 1) > 1 else ""
+        return again + preview(details.get("input"))
+    if event.type in END_TYPES:
+        return "  ".join(part for part in (_error(event), _tokens(event), _outcome(event)) if part)
+    if event.type == SESSION_INTERRUPTED:
+        return f"{details.get('reason', 'lost')}: writer {details.get('writer')} last seen {details.get('last_seen')}"
+    if event.type == STAGE_CHANGED:
+        progress = details.get("progress")
+        return str(details.get("stage", "")) + ("" if progress is None else f"  {progress} %")
+    if event.type in (PROGRESS, CHUNK, REASONING, FINAL_RESPONSE):
+        for key in _TEXT_KEYS:
+            if details.get(key):
+                return preview(details[key])
+    return preview(dict(details)) if details else ""
+
+
+def _error(event: JournalEvent) -> str:
+    if event.error is None:
+        return ""
+    return f"{event.error.type}: {event.error.message}" if event.error.message else event.error.type
+
+
+def _tokens(event: JournalEvent) -> str:
+    if event.usage is None:
+        return ""
+    return f"{readable.count(event.usage.input_tokens)}→{readable.count(event.usage.output_tokens)} tokens"
+
+
+def _outcome(event: JournalEvent) -> str:
+    outcome = outcome_of(event)
+    if outcome == "interrupted":
+        return "awaiting input"
+    return outcome if outcome == "cancelled" else preview(event.details.get("output")) if outcome == "ok" else ""

@@ -1,0 +1,146 @@
+"""The conversation of a session: messages that models were given and gave, as they were journaled, in order.
+
+A model's START holds the messages that were new then, its ending what it answered, so that putting them one after
+the other gives every message once. Messages come in the shape of the GenAI conventions (role and parts) or in that of
+a framework (role or type, and content).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from otel_agent_journal.cli import readable
+from otel_agent_journal.cli.lines import preview
+from otel_agent_journal.codec import format_timestamp
+from otel_agent_journal.event import JournalEvent
+
+if TYPE_CHECKING:
+    from otel_agent_journal.cli.output import Output
+
+KEYS: Final = ("timestamp", "session_id", "step_id", "name", "role", "content", "tool_calls", "tool_call_id")
+_ROLES: Final = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "function": "tool"}
+_ROLE_OF_TYPE: Final = {
+    "SYSTEM_MESSAGE": "system",
+    "USER_MESSAGE": "user",
+    "ASSISTANT_MESSAGE": "assistant",
+    "TOOL_CALL": "assistant",
+    "TOOL_RESULT": "tool",
+}
+_COLORS: Final = {"user": "cyan", "assistant": "green", "tool": "magenta", "system": "dim"}
+
+
+def conversation(
+    events: Iterable[JournalEvent], resolved: Callable[[str, Any], Any] = lambda _session, value: value
+) -> Iterator[dict[str, Any]]:
+    """Yield the messages of a session's events as data. `resolved` replaces blob references."""
+    for event in events:
+        for role, message in _said(event, resolved):
+            yield {
+                "timestamp": format_timestamp(event.timestamp_ns),
+                "session_id": event.session_id,
+                "step_id": event.step_id,
+                "name": event.name,
+                **_message(message, role),
+            }
+
+
+def transcript(output: Output, messages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the lines of a conversation for people."""
+    said_any = False
+    for message in messages:
+        said_any = True
+        role = str(message["role"])
+        color = _COLORS.get(role, "yellow")
+        name = readable.one_line(str(message.get("name") or ""), 40)
+        yield output.paint(readable.one_line(role), color, "bold") + (output.paint(f"  {name}", "dim") if name else "")
+        for line in readable.neutral(preview(message.get("content"))).splitlines():
+            yield f"  {line}"
+        for call in message.get("tool_calls") or ():
+            yield output.paint(f"  → {_call(call)}", "yellow")
+        yield ""
+    if not said_any:
+        yield "no messages were journaled (AGENT_JOURNAL_CONTENT=metadata keeps them out)"
+
+
+def _said(event: JournalEvent, resolved: Callable[[str, Any], Any]) -> Iterator[tuple[str, Any]]:
+    if event.type in _ROLE_OF_TYPE:
+        details = dict(event.details)
+        yield _ROLE_OF_TYPE[event.type], resolved(event.session_id, details.get("message", details))
+        return
+    if event.type == "MODEL_START":
+        value, role = event.details.get("messages", event.details.get("input")), "user"
+    elif event.type in ("MODEL_END", "MODEL_ERROR"):
+        value, role = event.details.get("messages", event.details.get("output")), "assistant"
+    else:
+        return
+    value = resolved(event.session_id, value)
+    if isinstance(value, Mapping) and "messages" in value:
+        value = cast("Mapping[str, Any]", value)["messages"]
+    if value is None:
+        return
+    for message in cast("list[Any]", value if isinstance(value, list | tuple) else [value]):
+        yield role, message
+
+
+def _message(message: Any, role: str) -> dict[str, Any]:
+    if not isinstance(message, Mapping):
+        return {"role": role, "content": message}
+    said = cast("Mapping[str, Any]", message)
+    spoken = str(said.get("role") or said.get("type") or role)
+    parts = said.get("parts")
+    found: dict[str, Any] = {"role": _ROLES.get(spoken, spoken)}
+    if isinstance(parts, list | tuple):
+        return found | _from_parts(cast("list[Any]", parts))
+    if "content" not in said and "tool_calls" not in said:
+        return {"role": role, "content": dict(said)}
+    found["content"] = _text(said.get("content"))
+    if said.get("tool_calls"):
+        found["tool_calls"] = [_asked(call) for call in cast("list[Any]", said["tool_calls"])]
+    if said.get("tool_call_id"):
+        found["tool_call_id"] = said["tool_call_id"]
+    return found
+
+
+def _from_parts(parts: list[Any]) -> dict[str, Any]:
+    texts: list[Any] = []
+    calls: list[dict[str, Any]] = []
+    found: dict[str, Any] = {}
+    for part in parts:
+        if not isinstance(part, Mapping):
+            texts.append(part)
+            continue
+        piece = cast("Mapping[str, Any]", part)
+        if piece.get("type") == "tool_call":
+            calls.append(_asked(piece))
+        elif piece.get("type") == "tool_call_response":
+            found["tool_call_id"] = piece.get("id")
+            texts.append(piece.get("response", piece.get("result")))
+        else:
+            texts.append(piece.get("content", dict(piece)))
+    found["content"] = _text(texts)
+    if calls:
+        found["tool_calls"] = calls
+    return found
+
+
+def _text(content: Any) -> Any:
+    """Return content blocks that are all text as one text, anything else as it is."""
+    if not isinstance(content, list | tuple):
+        return content
+    blocks = cast("list[Any]", content)
+    texts = [cast("Mapping[str, Any]", one).get("text") if isinstance(one, Mapping) else one for one in blocks]
+    if all(isinstance(text, str) for text in texts):
+        return "".join(cast("list[str]", texts))
+    return blocks[0] if len(blocks) == 1 else blocks
+
+
+def _asked(call: Any) -> dict[str, Any]:
+    if not isinstance(call, Mapping):
+        return {"name": str(call)}
+    asked = cast("Mapping[str, Any]", call)
+    return {"id": asked.get("id"), "name": asked.get("name"), "arguments": asked.get("args", asked.get("arguments"))}
+
+
+def _call(call: Mapping[str, Any]) -> str:
+    return readable.one_line(f"{call.get('name')}({preview(call.get('arguments'))})", 400)

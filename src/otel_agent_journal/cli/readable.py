@@ -1,0 +1,150 @@
+"""Values as people read them: times, durations, counts, and text that cannot drive their terminal. Pure.
+
+Data formats never come through here, but for `neutral`, which takes the control sequences out of text. Content of a
+journal was written by models and tools, so nobody vouches for it.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+NS_PER_S: Final = 1_000_000_000
+NS_PER_MS: Final = 1_000_000
+
+# C0, DEL and C1 steer a terminal (ESC, CSI, OSC, BEL); the rest reorder or hide what is shown (bidirectional controls).
+_CONTROLS: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
+)
+_UNICODE_CONTROLS: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+_SPACES: Final = re.compile(r"\s+")
+_SINCE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|w)", re.ASCII)
+_UNIT_NS: Final = {
+    "ms": NS_PER_MS,
+    "s": NS_PER_S,
+    "m": 60 * NS_PER_S,
+    "min": 60 * NS_PER_S,
+    "h": 3600 * NS_PER_S,
+    "d": 86_400 * NS_PER_S,
+    "w": 7 * 86_400 * NS_PER_S,
+}
+
+
+def neutral(text: str) -> str:
+    """Return text with control characters made visible, line ends and tabs kept; lone surrogates replaced."""
+    return _CONTROLS.sub(_visible, text).encode("utf-8", "replace").decode("utf-8")
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """Return neutral text on one line, runs of white space as one space, cut with an ellipsis at `limit` characters."""
+    if limit is not None:
+        text = text[: limit * 4 + 64]  # enough to fill the line; the rest of a megabyte is not looked at
+    line = neutral(_SPACES.sub(" ", text).strip())
+    return line if limit is None or len(line) <= limit else line[: max(0, limit - 1)] + "…"
+
+
+def escape_json_controls(data: bytes) -> bytes:
+    """Return JSON of the same value in which the control characters that JSON allows raw are escaped."""
+    if data.isascii() and b"\x7f" not in data:
+        return data
+    return _UNICODE_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", data.decode("utf-8")).encode("utf-8")
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)  # the Unicode picture of that control: ␛ for ESC
+    return "␡" if code == 0x7F else f"\\u{code:04x}"
+
+
+def duration(ns: int | None) -> str:
+    """Return a duration in the two units that matter: 850 µs, 12 ms, 3.4 s, 2m 05s, 1h 12m, 3d 04h."""
+    if ns is None:
+        return ""
+    if ns < NS_PER_MS:
+        return f"{max(0, ns) // 1000} µs"
+    if ns < NS_PER_S:
+        return f"{ns / NS_PER_MS:.0f} ms"
+    seconds = ns / NS_PER_S
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}m {rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02d}m" if hours < 24 else f"{hours // 24}d {hours % 24:02d}h"
+
+
+def ago(then_ns: int, now_ns: int) -> str:
+    """Return how long ago a time was, coarsely."""
+    passed = now_ns - then_ns
+    if passed < -5 * NS_PER_S:
+        return f"in {duration(-passed)}"  # the writer's clock is ahead of ours
+    if passed < NS_PER_S:
+        return "now"
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        if passed >= size * NS_PER_S:
+            return f"{passed // (size * NS_PER_S)} {unit} ago"
+    return "now"
+
+
+def clock(ns: int, *, millis: bool = False, date: bool = False) -> str:
+    """Return a time of day in the reader's own time zone."""
+    moment = datetime.fromtimestamp(ns // NS_PER_S, tz=UTC).astimezone()
+    text = moment.strftime("%Y-%m-%d %H:%M:%S" if date else "%H:%M:%S")
+    return f"{text}.{ns % NS_PER_S // NS_PER_MS:03d}" if millis else text
+
+
+def count(number: int) -> str:
+    """Return a count short enough for a column: 999, 8.1k, 3.2M."""
+    if number < 1000:
+        return str(number)
+    if number < 999_950:
+        return f"{number / 1000:.1f}k"
+    return f"{number / 1_000_000:.1f}M"
+
+
+def size(number: int) -> str:
+    """Return bytes in binary units."""
+    amount = float(number)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def plural(number: int, noun: str) -> str:
+    """Return `1 step`, `2 steps`, `1,234 steps`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def span_of(text: str) -> int | None:
+    """Return the nanoseconds of a span of time such as 30s, 15m, 2h, 7d, 1w, or None where it is not one."""
+    match = _SINCE.fullmatch(text.strip())
+    return None if match is None else int(float(match[1]) * _UNIT_NS[match[2]])
+
+
+def short_ids(ids: list[str], shortest: int = 8) -> dict[str, str]:
+    """Map long hexadecimal ids to the shortest prefix that no other of them has; other ids to themselves."""
+    ordered = sorted(set(ids))
+    short: dict[str, str] = {}
+    for index, one in enumerate(ordered):
+        if len(one) < 32 or not re.fullmatch(r"[0-9a-fA-F-]+", one):
+            short[one] = one
+            continue
+        near = ordered[max(0, index - 1) : index] + ordered[index + 1 : index + 2]
+        same = max((_common(one, other) for other in near), default=0)
+        short[one] = one[: max(shortest, same + 1)]
+    return short
+
+
+def _common(left: str, right: str) -> int:
+    length = 0
+    for a, b in zip(left, right, strict=False):
+        if a != b:
+            break
+        length += 1
+    return length

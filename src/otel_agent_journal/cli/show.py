@@ -1,0 +1,167 @@
+"""`agent-journal show`: a session as a tree, as events or as a conversation, or one step in full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
+
+if TYPE_CHECKING:
+    from otel_agent_journal.cli.journal import Journal
+    from otel_agent_journal.cli.output import Output
+    from otel_agent_journal.event import JournalEvent
+    from otel_agent_journal.projections.head import SessionHead
+    from otel_agent_journal.projections.steps import Step, StepTree
+
+EVENT_COLUMNS = (
+    "timestamp",
+    "session_id",
+    "event_type",
+    "tool_name",
+    "level",
+    "details",
+    "event_id",
+    "name",
+    "writer",
+    "instance_id",
+    "seq",
+    "step_id",
+    "parent_step_id",
+    "attempt",
+    "trace_id",
+    "span_id",
+    "outcome",
+    "duration_ns",
+    "error",
+    "usage",
+    "digest",
+    "schema_version",
+)
+
+
+@click.command("show", short_help="Show a session as a tree of steps, or one step in full.")
+@click.argument("session", required=False, metavar="SESSION[/STEP]")
+@click.option("--tree", "view", flag_value="tree", help="The steps, as a waterfall. This is the default.")
+@click.option("--events", "view", flag_value="events", help="The events, in the order of the session.")
+@click.option("--messages", "view", flag_value="messages", help="The conversation with the models.")
+@click.option("--errors", is_flag=True, help="Only what went wrong: failed steps, or events of level ERROR.")
+@common_options
+@pass_invocation
+def command(invocation: Invocation, session: str | None, view: str | None, errors: bool) -> None:
+    """Show a session as a tree of steps, or one step in full.
+
+    SESSION may be the beginning of an id. STEP is a step's id, the beginning of one, or a name that one step has.
+    """
+    from otel_agent_journal.cli.journal import find_step, need_session
+
+    if errors and view == "messages":
+        raise click.UsageError("--errors goes with --tree and --events; a conversation has no errors")
+    output = invocation.output()
+    journal = invocation.journal()
+    if not session:
+        raise need_session(journal, "show")
+    head, step = journal.session_and_step(session)
+    if step is None:
+        _session(output, journal, head, view or "tree", errors)
+        return
+    found = find_step(journal.tree(head), step)
+    if view == "tree":
+        _tree(output, journal, head, errors, under=found.step_id)
+    elif view in ("events", "messages"):
+        events = (event for event in journal.events(head.session_id) if event.step_id == found.step_id)
+        _flat(output, journal, events, view, errors)
+    else:
+        _step(output, journal, head, found)
+
+
+def _session(output: Output, journal: Journal, head: SessionHead, view: str, errors: bool) -> None:
+    if view == "tree":
+        _tree(output, journal, head, errors)
+    else:
+        _flat(output, journal, journal.events(head.session_id), view, errors)
+
+
+def _flat(output: Output, journal: Journal, events: Iterable[JournalEvent], view: str, errors: bool) -> None:
+    from otel_agent_journal.cli import messages
+    from otel_agent_journal.cli.lines import EventLines
+    from otel_agent_journal.codec import encode_line, to_neutral
+
+    if view == "messages":
+        said = messages.conversation(events, journal.resolved)
+        if output.for_people:
+            for text in messages.transcript(output, said):
+                output.text(text)
+        else:
+            output.records(said, messages.KEYS)
+        return
+    if errors:
+        events = (event for event in events if event.level == "ERROR")
+    if output.for_people:
+        lines = EventLines(output, sessions=False)
+        for event in events:
+            output.text(lines.line(event))
+    elif output.format == "csv":
+        output.records((to_neutral(event) for event in events), EVENT_COLUMNS)
+    else:
+        output.encoded(encode_line(event) for event in events)
+
+
+def _tree(output: Output, journal: Journal, head: SessionHead, errors: bool, under: str | None = None) -> None:
+    from otel_agent_journal.cli import steps
+
+    tree = journal.tree(head)
+    walked = list(tree.walk()) if under is None else list(_beneath(tree, under))
+    failed = [step for step in walked if any(attempt.outcome == "error" for attempt in step.attempts)]
+    if not output.for_people:
+        output.records(steps.rows(head.session_id, failed if errors else walked, head.writers), steps.ROW_KEYS)
+        return
+    now_ns = journal.clock()
+    for line in steps.headline(output, journal.judged(head), now_ns):
+        output.text(line)
+    shown = _with_ancestors(walked, failed) if errors else walked
+    for line in steps.waterfall(output, tree, shown, head.writers, now_ns):
+        output.text(line)
+    if errors and not failed:
+        output.text("no step failed")
+
+
+def _beneath(tree: StepTree, step_id: str) -> Iterator[Step]:
+    """Yield the places of a step in the tree and everything beneath them."""
+    within: int | None = None
+    for step in tree.walk():
+        if within is not None and step.depth <= within:
+            within = None
+        if within is None and step.step_id == step_id:
+            within = step.depth
+        if within is not None:
+            yield step
+
+
+def _with_ancestors(walked: list[Step], wanted: list[Step]) -> list[Step]:
+    """Return the wanted steps and those above them, in the order of the walk."""
+    chosen = {id(step) for step in wanted}
+    kept: list[Step] = []
+    above: list[int] = []
+    for step in reversed(walked):
+        # Walking backwards, the first step of a smaller depth is the parent of those before it.
+        if id(step) in chosen or (above and step.depth < above[-1]):
+            kept.append(step)
+            while above and above[-1] >= step.depth:
+                above.pop()
+            if step.depth:
+                above.append(step.depth)
+    return kept[::-1]
+
+
+def _step(output: Output, journal: Journal, head: SessionHead, step: Step) -> None:
+    from otel_agent_journal.cli import step_in_full
+
+    record: dict[str, Any] = step_in_full.record(journal, head, step)
+    if not output.for_people:
+        output.record(record)
+        return
+    for line in step_in_full.lines(output, journal, head, step, record):
+        output.text(line)

@@ -1,0 +1,119 @@
+"""`agent-journal status`: where one session stands now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from otel_agent_journal.cli import readable
+from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
+
+if TYPE_CHECKING:
+    from otel_agent_journal.cli.journal import Journal
+    from otel_agent_journal.cli.output import Output
+    from otel_agent_journal.projections.head import SessionHead
+
+
+@click.command("status", short_help="Say where a session stands: status, stage, open steps, tokens.")
+@click.argument("session", required=False)
+@common_options
+@pass_invocation
+def command(invocation: Invocation, session: str | None) -> None:
+    """Say where a session stands: status, stage, open steps, tokens.
+
+    SESSION may be the beginning of an id.
+    """
+    from otel_agent_journal.cli.journal import need_session
+
+    output = invocation.output()
+    journal = invocation.journal()
+    if not session:
+        raise need_session(journal, "status")
+    stored = journal.session(session)
+    found = record(journal, stored)
+    if not output.for_people:
+        output.record(found)
+        return
+    _print(output, journal, journal.judged(stored), found)
+
+
+def record(journal: Journal, stored: SessionHead) -> dict[str, Any]:
+    """Return where a session stands, as data; `open_steps` are those that run, or ran when their process died."""
+    from otel_agent_journal.cli.ls import record as listed
+    from otel_agent_journal.codec import format_timestamp
+
+    head = journal.judged(stored)
+    last_ns = last_seen_ns(stored)
+    row = listed(head)
+    return {
+        "session_id": row.pop("session_id"),
+        "status": row.pop("status"),
+        "reason": head.reason,
+        "agent": row.pop("agent"),
+        "stage": head.stage,
+        "progress": head.progress,
+        "last_seen_at": format_timestamp(last_ns) if last_ns else None,
+        "open_steps": open_steps(journal, stored),
+        **row,
+        "cache_read_tokens": head.cache_read_tokens,
+        "cache_write_tokens": head.cache_write_tokens,
+        "reasoning_tokens": head.reasoning_tokens,
+        "events": head.events,
+        "writers": {writer: format_timestamp(seen) for writer, seen in head.writers.items()},
+    }
+
+
+def open_steps(journal: Journal, stored: SessionHead) -> list[dict[str, Any]]:
+    """Return the steps without an ending, outermost first: running, or left behind by a process that died."""
+    from otel_agent_journal.codec import format_timestamp
+
+    return [
+        {
+            "step_id": step.step_id,
+            "kind": step.kind,
+            "name": step.name,
+            "status": step.status,
+            "reason": step.last.reason,
+            "since": format_timestamp(step.last.start_ns),
+            "attempt": step.last.ordinal,
+            "writer": step.last.writer,
+        }
+        for step in journal.tree(stored).walk()
+        if step.status == "running" or step.last.reason is not None
+    ]
+
+
+def last_seen_ns(head: SessionHead) -> int:
+    """Return when anything was last heard of a session: an event or a heartbeat."""
+    return max([head.updated_ns, *head.writers.values()])
+
+
+def _print(output: Output, journal: Journal, head: SessionHead, found: dict[str, Any]) -> None:
+    from otel_agent_journal.cli.ls import STYLES
+    from otel_agent_journal.codec import parse_timestamp
+
+    now_ns = journal.clock()
+
+    def say(name: str, text: str) -> None:
+        output.text(f"{output.paint(f'{name:<10}', 'dim')} {text}")
+
+    reason = f" ({head.reason.replace('_', ' ')})" if head.reason else ""
+    say("session", output.paint(readable.one_line(head.session_id), "bold"))
+    say("status", output.paint(head.status, STYLES[head.status]) + reason)
+    say("agent", readable.one_line(head.agent or "-"))
+    if head.stage:
+        done = "" if head.progress is None else f"  {head.progress:g} %"
+        say("stage", readable.one_line(head.stage) + done)
+    seen_ns = last_seen_ns(head)
+    say("last seen", f"{readable.clock(seen_ns, date=True)} ({readable.ago(seen_ns, now_ns)})" if seen_ns else "never")
+    for step in found["open_steps"]:
+        since = readable.ago(parse_timestamp(step["since"]), now_ns)
+        what = readable.one_line(f"{step['kind'].lower()} {step['name']}", 60)
+        state = "running" if step["status"] == "running" else f"left open ({step['reason']})"
+        say("open", f"{what}  {state}, began {since}")
+    say("steps", f"{head.steps:,}")
+    say("errors", output.paint(str(head.errors), "red") if head.errors else "0")
+    say("tokens", f"{head.input_tokens:,} in, {head.output_tokens:,} out")
+    if head.ended_ns is not None and head.started_ns:
+        say("duration", readable.duration(head.ended_ns - head.started_ns))

@@ -1,0 +1,104 @@
+"""One step with everything that the journal knows of it: every attempt, input and output, blobs fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from otel_agent_journal.cli import readable, steps
+from otel_agent_journal.codec import encode_value, format_timestamp, to_neutral
+
+if TYPE_CHECKING:
+    from otel_agent_journal.cli.journal import Journal
+    from otel_agent_journal.cli.output import Output
+    from otel_agent_journal.projections.head import SessionHead
+    from otel_agent_journal.projections.steps import Attempt, Step
+
+# What of the details people want to see, in this order; the rest follows under its own names.
+_FIRST: Final = ("input", "messages", "output", "sources")
+
+
+def record(journal: Journal, head: SessionHead, step: Step) -> dict[str, Any]:
+    """Return a step as data: its row of the tree, `input`, `output`, and its attempts with their details."""
+    attempts = [_attempt(journal, head.session_id, attempt) for attempt in step.attempts]
+    row = steps.row(head.session_id, step, head.writers)
+    last = attempts[-1]["details"]
+    return {
+        **row,
+        "input": last.get("input", last.get("messages")),
+        "output": last.get("output"),
+        "attempts": attempts,
+    }
+
+
+def lines(output: Output, journal: Journal, head: SessionHead, step: Step, record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a step for people."""
+    now_ns = journal.clock()
+    mark, color = steps.MARKS[step.status]
+    took = readable.duration((now_ns if step.end_ns is None else step.end_ns) - step.start_ns)
+    yield f"{output.paint(mark, color)} {output.paint(steps.label(step), 'bold')}  {took}"
+    yield output.paint(f"session {readable.one_line(head.session_id)}  step {readable.one_line(step.step_id)}", "dim")
+    remark = steps.remark_of(step, head.writers, now_ns)
+    if remark:
+        yield output.paint(readable.one_line(remark), color)
+    for attempt in record["attempts"]:
+        yield ""
+        yield from _attempt_lines(output, attempt)
+
+
+def _attempt(journal: Journal, session_id: str, attempt: Attempt) -> dict[str, Any]:
+    details = {**attempt.details_start, **attempt.details_end}
+    if "messages" in attempt.details_start and "messages" in attempt.details_end:
+        details["messages"] = attempt.details_start["messages"]
+        details["answers"] = attempt.details_end["messages"]
+    attributes = [found for found in (attempt.details_start, attempt.details_end) if "attributes" in found]
+    if len(attributes) == 2:
+        details["attributes"] = {**attempt.details_start["attributes"], **attempt.details_end["attributes"]}
+    return {
+        "ordinal": attempt.ordinal,
+        "attempt": attempt.attempt,
+        "outcome": attempt.outcome,
+        "reason": attempt.reason,
+        "started_at": format_timestamp(attempt.start_ns),
+        "ended_at": None if attempt.end_ns is None else format_timestamp(attempt.end_ns),
+        "duration_ms": None if attempt.duration_ns is None else attempt.duration_ns // readable.NS_PER_MS,
+        "error": None if attempt.error is None else msgspec.to_builtins(attempt.error),
+        "usage": None if attempt.usage is None else msgspec.to_builtins(attempt.usage),
+        "writer": attempt.writer,
+        "trace_id": attempt.trace_id,
+        "span_id": attempt.span_id,
+        "details": journal.resolved(session_id, details),
+        "events": [journal.resolved(session_id, to_neutral(note)) for note in attempt.notes],
+    }
+
+
+def _attempt_lines(output: Output, attempt: Mapping[str, Any]) -> Iterator[str]:
+    outcome = attempt["outcome"] or "running"
+    took = "" if attempt["duration_ms"] is None else f"  {readable.duration(attempt['duration_ms'] * 1_000_000)}"
+    reason = f" ({attempt['reason']})" if attempt["reason"] else ""
+    yield output.paint(f"attempt {attempt['ordinal']}  {outcome}{reason}{took}", steps.MARKS[outcome][1])
+    yield output.paint(f"  {attempt['started_at']} … {attempt['ended_at'] or ''}", "dim")
+    if attempt["trace_id"]:
+        yield output.paint(f"  trace {attempt['trace_id']}  span {attempt['span_id'] or '-'}", "dim")
+    if attempt["error"]:
+        yield from _section(output, "error", attempt["error"])
+    details = attempt["details"]
+    for key in [*(key for key in _FIRST if key in details), *(key for key in details if key not in _FIRST)]:
+        yield from _section(output, key, details[key])
+    if attempt["usage"]:
+        yield from _section(output, "usage", attempt["usage"])
+    for event in attempt["events"]:
+        yield from _section(output, event["event_type"], event.get("details"))
+
+
+def _section(output: Output, title: str, value: Any) -> Iterator[str]:
+    text = value if isinstance(value, str) else msgspec.json.format(encode_value(value), indent=2).decode()
+    found = readable.neutral(text).splitlines()
+    if len(found) <= 1:
+        yield f"  {output.paint(readable.one_line(title), 'bold')}  {found[0] if found else ''}".rstrip()
+        return
+    yield f"  {output.paint(readable.one_line(title), 'bold')}"
+    for line in found:
+        yield f"    {line}"

@@ -1,0 +1,222 @@
+"""Steps for people and for programs: the printed waterfall, and the same rows as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from otel_agent_journal.cli import readable
+from otel_agent_journal.codec import format_timestamp
+from otel_agent_journal.event import Usage
+
+if TYPE_CHECKING:
+    from otel_agent_journal.cli.output import Output
+    from otel_agent_journal.projections.head import SessionHead
+    from otel_agent_journal.projections.steps import Attempt, Step, StepTree
+
+ROW_KEYS: Final = (
+    "session_id",
+    "step_id",
+    "parent_step_id",
+    "depth",
+    "kind",
+    "name",
+    "status",
+    "reason",
+    "attempts",
+    "errors",
+    "started_at",
+    "ended_at",
+    "last_seen_at",
+    "duration_ms",
+    "input_tokens",
+    "output_tokens",
+    "error",
+    "writer",
+    "trace_id",
+    "span_id",
+)
+MARKS: Final = {
+    "ok": ("✓", "green"),
+    "error": ("✗", "red"),
+    "cancelled": ("◼", "yellow"),
+    "interrupted": ("‼", "yellow"),
+    "running": ("▶", "cyan"),
+}
+_MAX_LABEL: Final = 72
+_BAR: Final = 24
+
+
+def rows(session_id: str, steps: Iterable[Step], last_seen: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    """Yield steps as data. `last_seen`: of each writer; given for steps that run or were cut off."""
+    for step in steps:
+        yield row(session_id, step, last_seen)
+
+
+def row(session_id: str, step: Step, last_seen: Mapping[str, int]) -> dict[str, Any]:
+    """Return one step as data, times RFC 3339, null where not known."""
+    last, usage = step.last, usage_of(step)
+    left_open = step.status == "running" or last.reason is not None
+    return {
+        "session_id": session_id,
+        "step_id": step.step_id,
+        "parent_step_id": step.parent_step_id,
+        "depth": step.depth,
+        "kind": step.kind,
+        "name": step.name,
+        "status": step.status,
+        "reason": last.reason,
+        "attempts": len(step.attempts),
+        "errors": sum(attempt.outcome == "error" for attempt in step.attempts),
+        "started_at": format_timestamp(step.start_ns),
+        "ended_at": None if step.end_ns is None else format_timestamp(step.end_ns),
+        "last_seen_at": _time(seen_ns(last, last_seen)) if left_open else None,
+        "duration_ms": None if step.end_ns is None else max(0, step.end_ns - step.start_ns) // readable.NS_PER_MS,
+        "input_tokens": usage.input_tokens if usage else None,
+        "output_tokens": usage.output_tokens if usage else None,
+        "error": msgspec.to_builtins(last.error) if last.error else None,
+        "writer": last.writer,
+        "trace_id": last.trace_id,
+        "span_id": last.span_id,
+    }
+
+
+def usage_of(step: Step) -> Usage | None:
+    """Return what the step's attempts used together, None where none says."""
+    said = [attempt.usage for attempt in step.attempts if attempt.usage is not None]
+    if not said:
+        return None
+    return Usage(
+        input_tokens=sum(usage.input_tokens for usage in said), output_tokens=sum(usage.output_tokens for usage in said)
+    )
+
+
+def seen_ns(attempt: Attempt, last_seen: Mapping[str, int]) -> int | None:
+    """Return when the writer of an attempt gave its last sign of life."""
+    return max(last_seen.get(attempt.writer or "", 0), attempt.end_ns or 0) or None
+
+
+def headline(output: Output, head: SessionHead, now_ns: int) -> Iterator[str]:
+    """Yield the lines above a session's tree."""
+    color = {"COMPLETED": "green", "ERROR": "red", "PROCESSING": "cyan"}.get(head.status, "yellow")
+    status = f"{head.status} ({head.reason.replace('_', ' ')})" if head.reason else head.status
+    facts = [readable.plural(head.steps, "step")]
+    if head.errors:
+        facts.append(output.paint(readable.plural(head.errors, "error"), "red"))
+    tokens = head.input_tokens + head.output_tokens
+    if tokens:
+        facts.append(f"{readable.count(tokens)} tokens")
+    end_ns = head.ended_ns if head.ended_ns is not None else now_ns if head.status == "PROCESSING" else None
+    if head.started_ns and end_ns is not None:
+        facts.append(readable.duration(end_ns - head.started_ns))
+    agent = output.paint(readable.one_line(head.agent or "session"), "bold")
+    yield f"{agent}  {output.paint(status, color)}  {'  '.join(facts)}"
+    where = [f"session {readable.one_line(head.session_id)}"]
+    if head.started_ns:
+        where.append(f"started {readable.clock(head.started_ns, date=True)}")
+    if head.stage:
+        done = "" if head.progress is None else f" {head.progress:g} %"
+        where.append(f"stage {readable.one_line(head.stage)}{done}")
+    if head.status == "PROCESSING" or head.reason in ("killed", "lost"):
+        last_ns = max([head.updated_ns, *head.writers.values()]) if head.status == "PROCESSING" else head.ended_ns
+        last_ns = last_ns or head.updated_ns
+        where.append(f"last seen {readable.clock(last_ns)} ({readable.ago(last_ns, now_ns)})")
+    yield output.paint("  ".join(where), "dim")
+
+
+def waterfall(
+    output: Output, tree: StepTree, shown: list[Step], last_seen: Mapping[str, int], now_ns: int
+) -> Iterator[str]:
+    """Yield one line a step: branch, outcome, name, duration, tokens, when it ran, and what went wrong."""
+    from otel_agent_journal.cli.table import cell_len, fit
+
+    if not shown:
+        return
+    labels = [f"{branch}{MARKS[step.status][0]} {label(step)}" for step, branch in _branches(shown)]
+    room = max(20, output.width - 22) if output.tty else _MAX_LABEL * 4
+    width = min(max(cell_len(text) for text in labels), _MAX_LABEL if output.tty else room, room)
+    begin_ns = min(step.start_ns for step in shown)
+    end_ns = max([now_ns if step.end_ns is None else step.end_ns for step in shown])
+    bar_width = _BAR if not output.tty or output.width >= width + _BAR + 22 else 0
+    for step, text in zip(shown, labels, strict=True):
+        color = MARKS[step.status][1]
+        took = readable.duration((now_ns if step.end_ns is None else step.end_ns) - step.start_ns)
+        usage = tree.totals(step).usage if step.kind == "AGENT" and step.depth == 0 else usage_of(step)
+        tokens = (usage.input_tokens + usage.output_tokens) if usage else 0
+        cells = [
+            _painted(output, fit(text, width), MARKS[step.status]),
+            f"{took:>8}",
+            f"{readable.count(tokens) if tokens else '':>6}",
+        ]
+        if bar_width:
+            cells.append(output.paint(_bar(step, begin_ns, end_ns, now_ns, bar_width), color))
+        line = " ".join(cells)
+        remark = remark_of(step, last_seen, now_ns)
+        left = output.width - (width + 17 + (bar_width + 1 if bar_width else 0)) if output.tty else 400
+        if remark and left >= 12:
+            line += " " + output.paint(readable.one_line(remark, left - 1), color)
+        yield line.rstrip()
+        if remark and left < 12:
+            yield output.paint(readable.one_line("     " + remark, max(20, output.width)), color)
+
+
+def label(step: Step) -> str:
+    """Return what a step is called in a tree."""
+    again = f" ×{len(step.attempts)}" if len(step.attempts) > 1 else ""
+    orphan = " (its parent is not in the journal)" if step.orphan else ""
+    return f"{step.kind.lower()} {readable.one_line(step.name, 60)}{again}{orphan}"
+
+
+def remark_of(step: Step, last_seen: Mapping[str, int], now_ns: int) -> str:
+    """Return what should be said of a step that did not simply succeed."""
+    last = step.last
+    if step.status == "running":
+        seen = seen_ns(last, last_seen)
+        return f"running, last seen {readable.ago(seen, now_ns)}" if seen else "running"
+    if last.reason is not None:
+        seen = seen_ns(last, last_seen)
+        return f"interrupted: {last.reason}" + (f", last seen {readable.clock(seen)}" if seen else "")
+    if last.outcome == "interrupted":
+        return "awaiting input"
+    if last.outcome == "cancelled":
+        return "cancelled" + (f": {last.error.type}" if last.error else "")
+    failed = [attempt for attempt in step.attempts if attempt.outcome == "error" and attempt.error is not None]
+    if not failed or failed[-1].error is None:
+        return ""
+    error = failed[-1].error
+    text = f"{error.type}: {error.message}" if error.message else error.type
+    return text if last.outcome == "error" else f"attempt {failed[-1].ordinal} failed: {text}"
+
+
+def _painted(output: Output, text: str, mark: tuple[str, str]) -> str:
+    branch, found, rest = text.partition(mark[0])
+    return f"{output.paint(branch, 'dim')}{output.paint(found, mark[1])}{rest}"
+
+
+def _branches(shown: list[Step]) -> Iterator[tuple[Step, str]]:
+    """Pair each step with the lines that join it to its parent, by looking which depths go on below it."""
+    goes_on: list[bool] = []
+    below: list[list[bool]] = []
+    for step in reversed(shown):
+        del goes_on[step.depth + 1 :]
+        goes_on.extend([False] * (step.depth + 1 - len(goes_on)))
+        below.append(goes_on[: step.depth + 1])
+        goes_on = [*goes_on[: step.depth], True]
+    for step, more in zip(shown, reversed(below), strict=True):
+        stems = "".join("│  " if more[depth] else "   " for depth in range(1, step.depth))
+        yield step, stems + ("├─ " if more[step.depth] else "└─ ") if step.depth else ""
+
+
+def _bar(step: Step, begin_ns: int, end_ns: int, now_ns: int, width: int) -> str:
+    total = max(1, end_ns - begin_ns)
+    left = (step.start_ns - begin_ns) * width // total
+    right = -((begin_ns - (now_ns if step.end_ns is None else step.end_ns)) * width // total)
+    left = min(left, width - 1)
+    right = min(max(right, left + 1), width)
+    return f"│{' ' * left}{'━' * (right - left)}{' ' * (width - right)}│"
+
+
+def _time(ns: int | None) -> str | None:
+    return None if ns is None else format_timestamp(ns)

@@ -1,0 +1,164 @@
+"""`agent-journal tail`: events as they arrive, of one session or of all. Never skips one, however late it comes."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from heapq import nlargest
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
+from otel_agent_journal.cli.readable import NS_PER_S
+from otel_agent_journal.errors import SessionNotFound, StoreUnreachable
+
+if TYPE_CHECKING:
+    from otel_agent_journal.cli.journal import Journal
+    from otel_agent_journal.cli.output import Output
+    from otel_agent_journal.event import JournalEvent
+    from otel_agent_journal.projections.head import SessionHead
+
+LAST: Final = 10  # events shown first when all sessions are followed, as tail(1) does
+POLL_S: Final = 0.1
+ADOPT_EVERY_S: Final = 5.0  # how often spools of processes that died meanwhile are looked for
+SCANNED: Final = 10_000  # events; a journal of no more is read whole for its last ones
+
+
+@click.command("tail", short_help="Print events as they arrive, of one session or of all.")
+@click.argument("session", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on as events arrive, until Ctrl-C.")
+@click.option(
+    "-n",
+    "last",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Begin with the last N events. Default: all of a SESSION, else 10.",
+)
+@common_options
+@pass_invocation
+def command(invocation: Invocation, session: str | None, follow: bool, last: int | None) -> None:
+    """Print events as they arrive, of one session or of all.
+
+    With -f a journal or a SESSION that is not there yet is waited for.
+    """
+    output = invocation.output()
+    journal, came = _journal(invocation, follow)
+    session_id = _session(journal, session, follow) if session else None
+    if last is None and session is None and not came:
+        last = LAST
+    _print(output, _events(output, journal, session_id, last, forever=follow), sessions=session is None)
+
+
+def _print(output: Output, events: Iterator[JournalEvent], *, sessions: bool) -> None:
+    from otel_agent_journal.cli.lines import EventLines
+    from otel_agent_journal.cli.show import EVENT_COLUMNS
+    from otel_agent_journal.codec import encode_line, to_neutral
+
+    if output.for_people:
+        lines = EventLines(output, sessions=sessions)
+        for event in events:
+            output.text(lines.line(event))
+    elif output.format == "csv":
+        output.records((to_neutral(event) for event in events), EVENT_COLUMNS)
+    else:
+        output.encoded(encode_line(event) for event in events)
+
+
+def _events(
+    output: Output, journal: Journal, session_id: str | None, last: int | None, *, forever: bool
+) -> Iterator[JournalEvent]:
+    """Yield the last events, all where `last` is None, then those that arrive; flushes before it waits."""
+    cursor, first = (None, []) if last is None else last_events(journal, session_id, last)
+    shown = {event.key for event in first}
+    yield from first
+    adopted_s = time.monotonic()
+    while True:
+        page = journal.store.follow(cursor, session_id=session_id)
+        cursor = page.cursor
+        yield from (event for event in page.events if event.key not in shown)
+        output.flush()
+        if page.events:
+            continue
+        if not forever:
+            return
+        time.sleep(POLL_S)
+        if time.monotonic() - adopted_s > ADOPT_EVERY_S:
+            if journal.has_dead():
+                journal.adopt()
+            adopted_s = time.monotonic()
+
+
+def last_events(journal: Journal, session_id: str | None, last: int) -> tuple[str, list[JournalEvent]]:
+    """Return the last events there are and a cursor from which everything else follows, those perhaps once more."""
+    cursor: str | None = None
+    kept: deque[JournalEvent] = deque(maxlen=last)
+    for _ in range(0, SCANNED, 1000):
+        page = journal.store.follow(cursor, session_id=session_id, limit=1000)
+        cursor = page.cursor
+        kept.extend(page.events)
+        if not page.events:
+            return cursor, list(kept)
+    cursor = journal.store.tip()
+    return cursor, _latest(journal, session_id, last)
+
+
+def _latest(journal: Journal, session_id: str | None, last: int) -> list[JournalEvent]:
+    """Return the events of the latest time, found by going back from the end of each session updated last."""
+    from otel_agent_journal.store.protocol import SessionFilter
+
+    found: list[JournalEvent] = []
+    heads = [journal.session(session_id)] if session_id else journal.store.sessions(SessionFilter(limit=last))
+    for head in heads:
+        if len(found) == last and head.updated_ns < found[-1].timestamp_ns:
+            break  # heads come latest first, so no later one has anything newer
+        recent = _end_of(journal, head, last)
+        found = nlargest(last, [*found, *recent], key=lambda event: (event.timestamp_ns, event.event_id))
+    return found[::-1]
+
+
+def _end_of(journal: Journal, head: SessionHead, last: int) -> list[JournalEvent]:
+    """Return at least the last events of a session, reading as little as it takes."""
+    reach_ns = NS_PER_S
+    while True:
+        recent = list(journal.store.read(head.session_id, (max(0, head.updated_ns - reach_ns), "")))
+        if len(recent) >= last or head.updated_ns - reach_ns < head.started_ns:
+            return recent
+        reach_ns *= 8
+
+
+def _journal(invocation: Invocation, wait: bool) -> tuple[Journal, bool]:
+    """Return the journal, and whether it came into being while we waited."""
+    from otel_agent_journal.cli.journal import note
+
+    said = False
+    while True:
+        try:
+            return invocation.journal(), said
+        except StoreUnreachable as error:
+            if not wait:
+                raise
+            if not said:
+                note(f"waiting: {error}")
+                said = True
+            time.sleep(POLL_S)
+
+
+def _session(journal: Journal, text: str, wait: bool) -> str:
+    """Return the id of the session meant."""
+    from otel_agent_journal.cli.journal import AmbiguousSession, note
+
+    said = False
+    while True:
+        try:
+            return journal.session(text).session_id
+        except AmbiguousSession:
+            raise
+        except SessionNotFound:
+            if not wait:
+                raise
+            if not said:
+                note(f"waiting for session {text}")
+                said = True
+            time.sleep(POLL_S)

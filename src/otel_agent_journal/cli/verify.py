@@ -1,0 +1,206 @@
+"""`agent-journal verify`: is the journal what it should be? Reads everything and writes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+import click
+
+from otel_agent_journal.cli import readable
+from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
+from otel_agent_journal.cli.progress import progress
+
+if TYPE_CHECKING:
+    from otel_agent_journal.cli.journal import Journal
+    from otel_agent_journal.cli.output import Output
+    from otel_agent_journal.event import JournalEvent
+    from otel_agent_journal.projections.head import SessionHead
+
+CHECK_FAILED: Final = 5
+KEYS: Final = ("session_id", "check", "event_id", "detail")
+_HEAD_LAG_NS: Final = 10 * readable.NS_PER_S  # heads are written once a second; of a busy session they may be behind
+_HEAD_LAG_S: Final = 1.5
+
+
+class Finding(NamedTuple):
+    """Something that is not as it should be. `check` is one of CHECKS."""
+
+    session_id: str
+    check: str
+    event_id: str | None
+    detail: str
+
+
+CHECKS: Final[Mapping[str, str]] = {
+    "digest": "an event's body is not the one its digest was made of",
+    "order": "events are read out of order",
+    "duplicate": "an event is there twice",
+    "start": "an attempt ended that never began",
+    "parent": "a step's parent is not in the journal",
+    "sequence": "an agent instance's sequence has a gap or a repetition",
+    "blob": "a value kept apart is missing or not the one referred to",
+    "head": "a session's head is not what its events amount to",
+}
+
+
+@click.command("verify", short_help="Check digests, order, parents and heads of the journal.")
+@click.argument("session", required=False)
+@common_options
+@pass_invocation
+def command(invocation: Invocation, session: str | None) -> int:
+    """Check digests, order, parents and heads of the journal.
+
+    Of one SESSION, or of all. Prints what it finds and exits with 5 if that is anything.
+    """
+    from otel_agent_journal.store.protocol import SessionFilter
+
+    output = invocation.output()
+    journal = invocation.journal()
+    heads = [journal.session(session)] if session else list(journal.store.sessions(SessionFilter()))
+    verified = sum(head.events for head in heads)
+    with progress(verified, f"verifying {readable.plural(len(heads), 'session')}") as move:
+        findings = [finding for head in heads for finding in _session(journal, head, move)]
+    _print(output, findings)
+    outcome = readable.plural(len(findings), "finding") if findings else "nothing wrong"
+    click.echo(
+        f"verified {readable.plural(len(heads), 'session')}, {readable.plural(verified, 'event')}: {outcome}", err=True
+    )
+    return CHECK_FAILED if findings else 0
+
+
+def _print(output: Output, findings: list[Finding]) -> None:
+    if not output.for_people:
+        output.records((finding._asdict() for finding in findings), KEYS)
+        return
+    if findings:
+        from otel_agent_journal.cli.table import Cell, Column
+
+        columns = (Column("SESSION"), Column("CHECK"), Column("EVENT"), Column("DETAIL", shrinks=True))
+        names = readable.short_ids([finding.session_id for finding in findings])
+        output.table(
+            columns,
+            (
+                (Cell(names[one.session_id]), Cell(one.check, "red"), Cell(one.event_id or "-"), Cell(one.detail))
+                for one in findings
+            ),
+        )
+
+
+def _session(journal: Journal, head: SessionHead, move: Callable[[int], None]) -> Iterator[Finding]:
+    from otel_agent_journal.projections.status import StatusState, apply, head_of
+
+    state = StatusState()
+
+    def folded() -> Iterator[JournalEvent]:
+        for event in journal.events(head.session_id):
+            apply(state, event)
+            move(1)
+            yield event
+
+    yield from check_events(head.session_id, folded(), journal.blob)
+    differing = _differing(head, head_of(state, head.session_id))
+    if differing and journal.clock() - head.updated_ns < _HEAD_LAG_NS:
+        differing = _differing_later(journal, head.session_id)
+    if differing:
+        yield Finding(head.session_id, "head", None, f"stored and replayed differ in {', '.join(differing)}")
+
+
+def check_events(session_id: str, events: Iterable[JournalEvent], blob: Any) -> Iterator[Finding]:
+    """Yield what is wrong with one session's events, given in the order that the store reads them.
+
+    `blob(session_id, digest)` returns a value's bytes or None.
+    """
+    from otel_agent_journal.codec import intact
+    from otel_agent_journal.event import END_TYPES, START_TYPES, step_event_id
+
+    last: tuple[int, str] | None = None
+    seen: set[str] = set()
+    started: set[tuple[str, int]] = set()
+    steps: set[str] = set()
+    ended: list[tuple[str, str, int, str | None]] = []
+    parents: dict[str, str] = {}
+    sequences: dict[str, list[int]] = {}
+    for event in events:
+        if not intact(event):
+            yield Finding(session_id, "digest", event.event_id, f"{event.type} was changed after it was written")
+        position = (event.timestamp_ns, event.event_id)
+        if event.event_id in seen:
+            yield Finding(session_id, "duplicate", event.event_id, f"{event.type} is there more than once")
+        elif last is not None and position < last:
+            yield Finding(session_id, "order", event.event_id, f"{event.type} is read after a later event")
+        last = position
+        seen.add(event.event_id)
+        yield from _blobs(event, blob)
+        if event.instance_id is not None and event.seq is not None:
+            sequences.setdefault(event.instance_id, []).append(event.seq)
+        if event.step_id is None:
+            continue
+        if event.type in START_TYPES:
+            started.add((event.step_id, event.attempt or 1))
+            steps.add(event.step_id)
+        elif event.type in END_TYPES:
+            start_ns = event.timestamp_ns - (event.duration_ns or 0)
+            start_id = step_event_id(event.step_id, event.attempt or 1, start_ns, "START")
+            ended.append((event.event_id, event.step_id, event.attempt or 1, start_id))
+        if event.parent_step_id is not None:
+            parents.setdefault(event.parent_step_id, event.event_id)
+    for event_id, step_id, attempt, start_id in ended:
+        if start_id not in seen and (step_id, attempt) not in started:
+            yield Finding(session_id, "start", event_id, f"attempt {attempt} of step {step_id} ended and never began")
+    for parent, event_id in parents.items():
+        if parent not in steps:
+            yield Finding(session_id, "parent", event_id, f"its parent step {parent} is not in the journal")
+    for instance_id, found in sequences.items():
+        yield from _sequence(session_id, instance_id, sorted(found))
+
+
+def _sequence(session_id: str, instance_id: str, found: list[int]) -> Iterator[Finding]:
+    for expected, seq in enumerate(found):
+        if seq != expected:
+            wrong = f"{seq} follows {found[expected - 1]}" if expected else f"it begins at {seq}"
+            yield Finding(session_id, "sequence", None, f"instance {instance_id}: {wrong}, {expected} was expected")
+            return
+
+
+def _blobs(event: JournalEvent, blob: Any) -> Iterator[Finding]:
+    from otel_agent_journal.codec import DIGEST_BYTES
+
+    for field, value in event.details.items():
+        if not isinstance(value, Mapping) or "$blob" not in value or "lost" in value:
+            continue
+        digest = str(cast("Mapping[str, Any]", value)["$blob"])
+        data = blob(event.session_id, digest)
+        if data is None:
+            yield Finding(event.session_id, "blob", event.event_id, f"'{field}' refers to {digest}, which is not kept")
+        elif blake2b(data, digest_size=DIGEST_BYTES).hexdigest() != digest:
+            yield Finding(event.session_id, "blob", event.event_id, f"'{field}': what is kept is not {digest}")
+
+
+def _differing(stored: SessionHead, replayed: SessionHead) -> list[str]:
+    """Return the fields in which a head is not what its events amount to; heartbeats move `writers` alone."""
+    return [
+        f"{field} (stored {getattr(stored, field)!r}, replayed {getattr(replayed, field)!r})"
+        for field in stored.__struct_fields__
+        if field not in ("version", "writers") and getattr(stored, field) != getattr(replayed, field)
+    ]
+
+
+def _differing_later(journal: Journal, session_id: str) -> list[str]:
+    """Compare the head of a session that is being written once more, when its drain has had time to write it."""
+    from otel_agent_journal.projections.status import fold, head_of
+
+    differing: list[list[str]] = []
+    for _ in range(3):
+        time.sleep(_HEAD_LAG_S)
+        before = journal.store.head(session_id)
+        replayed = head_of(fold(journal.events(session_id)), session_id)
+        after = journal.store.head(session_id)
+        differing = [_differing(head, replayed) for head in (before, after) if head is not None]
+        if [] in differing:
+            return []
+        if after is not None and before is not None and after.events > before.events:
+            return []  # it is being written this very moment
+    return differing[-1] if differing else ["existence"]
