@@ -588,7 +588,9 @@ class Recorder:
 
     def _tracer(self) -> Tracer | None:
         """Return a tracer of the program's provider as it is now, or None where it has none."""
-        provider = trace_api._TRACER_PROVIDER  # noqa: SLF001 - the public getter makes a proxy where there is none
+        provider: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - the public getter makes a proxy where there is none
+        if getattr(provider, "agent_journal_fallback", False):  # ours, for the spans of other libraries
+            return None
         known, tracer = self._tracers
         if provider is not known:
             tracer = None if provider is None else provider.get_tracer(SCOPE_NAME)

@@ -12,6 +12,7 @@ a call that can never be right (an event type in lower case); the block's own ex
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextvars import Token
@@ -34,7 +35,10 @@ from otel_agent_journal.event import (
     ErrorInfo,
     Usage,
 )
+from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder, Step, current_step, error_info
+
+_log = logging.getLogger(__name__)
 
 _EVENT_TYPE: Final = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 CANCELS: Final = (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit, SystemExit)
@@ -264,6 +268,62 @@ class SessionBlock(_Block):
     ) -> None:
         """End the root step, and say how the session went."""
         self.__exit__(kind, error, traceback)
+
+
+def session(session_id: str | None = None, *, agent: str | None = None, input: Any = None) -> SessionBlock:  # noqa: A002
+    """Return a block for one invocation of a hand-written agent.
+
+    Args:
+        session_id: the session; without one that of the code around it, `--session`, or a fresh one.
+        agent: the agent's name.
+        input: what the agent was asked.
+    """
+    details: dict[str, Any] = {} if input is None else {"input": input}
+    return SessionBlock(_recorder(), session_id, agent, details)
+
+
+def step(
+    kind: str,
+    name: str,
+    *,
+    input: Any = None,  # noqa: A002 - the field's name in the journal
+    attributes: Mapping[str, Any] | None = None,
+) -> StepBlock:
+    """Return a block for one step of whatever encloses this code, as `SessionBlock.step`."""
+    return step_block(_recorder(), kind, name, input=input, attributes=attributes)
+
+
+def current_session() -> str | None:
+    """Return the session that this code runs in, or None outside of any."""
+    found = current_step()
+    return found.session_id if found is not None else None
+
+
+class _Unconfigured:
+    """Takes nothing: the program runs without a journal."""
+
+    writer = ""
+
+    def append(self, payload: bytes) -> bool:
+        return True
+
+
+class _Idle:
+    recorder: Recorder | None = None
+
+
+def _recorder() -> Recorder:
+    """Return the process's recorder; without one, a recorder whose spans are real and whose events go nowhere."""
+    recorder = get_recorder()
+    if recorder is not None:
+        return recorder
+    if _Idle.recorder is None:
+        _Idle.recorder = Recorder(_Unconfigured())
+        _log.warning(
+            "nothing is journaled: call otel_agent_journal.configure() first, or start the program with"
+            " agent-journal run -- ..."
+        )
+    return _Idle.recorder
 
 
 def step_block(

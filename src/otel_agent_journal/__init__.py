@@ -1,0 +1,77 @@
+"""Every agent session as an append-only journal: OpenTelemetry spans on the way, durable events that remain.
+
+    agent-journal run -- python my_agent.py      # no line of the agent changes
+    agent-journal tail -f                        # every step as it begins and ends
+
+or, in a program: `otel_agent_journal.configure()`. Everything named here is public; it is imported when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from otel_agent_journal.pipeline.session import current_session, session, step
+    from otel_agent_journal.bootstrap.process import configure, flush, shutdown
+    from otel_agent_journal.errors import JournalError
+    from otel_agent_journal.event import ErrorInfo, JournalEvent, Usage
+    from otel_agent_journal.pipeline.content import Redactor
+    from otel_agent_journal.pipeline.exporter import JournalSpanExporter
+    from otel_agent_journal.pipeline.processor import JournalSpanProcessor
+    from otel_agent_journal.pipeline.recorder import Recorder
+    from otel_agent_journal.store.registry import open_store
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ErrorInfo": "otel_agent_journal.event",
+    "JournalError": "otel_agent_journal.errors",
+    "JournalEvent": "otel_agent_journal.event",
+    "JournalSpanExporter": "otel_agent_journal.pipeline.exporter",
+    "JournalSpanProcessor": "otel_agent_journal.pipeline.processor",
+    "Recorder": "otel_agent_journal.pipeline.recorder",
+    "Redactor": "otel_agent_journal.pipeline.content",
+    "Usage": "otel_agent_journal.event",
+    "configure": "otel_agent_journal.bootstrap.process",
+    "current_session": "otel_agent_journal.pipeline.session",
+    "flush": "otel_agent_journal.bootstrap.process",
+    "open_store": "otel_agent_journal.store.registry",
+    "session": "otel_agent_journal.pipeline.session",
+    "shutdown": "otel_agent_journal.bootstrap.process",
+    "step": "otel_agent_journal.pipeline.session",
+}
+
+__all__ = [
+    "ErrorInfo",
+    "JournalError",
+    "JournalEvent",
+    "JournalSpanExporter",
+    "JournalSpanProcessor",
+    "Recorder",
+    "Redactor",
+    "Usage",
+    "__version__",
+    "configure",
+    "current_session",
+    "flush",
+    "open_store",
+    "session",
+    "shutdown",
+    "step",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

@@ -1,0 +1,35 @@
+"""Runs as every Python under `agent-journal run` starts: journals it, then runs the `sitecustomize` it stands before.
+
+Imported by the interpreter itself, so it must never fail and must leave no trace: neither this folder on `sys.path`
+nor this module in `sys.modules`.
+"""
+
+import contextlib
+import os
+import sys
+
+
+def _step_aside() -> None:
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
+    sys.modules.pop("sitecustomize", None)
+    with contextlib.suppress(ImportError):
+        import sitecustomize  # noqa: F401 - the one that we stand before
+
+
+def _start() -> None:
+    try:
+        from otel_agent_journal.bootstrap.autostart import start
+    except ImportError as error:
+        if os.environ.pop("AGENT_JOURNAL_ANNOUNCE", None):
+            print(  # noqa: T201 - the user's terminal
+                f"agent-journal: this Python is not journaled: {sys.executable} cannot import otel_agent_journal"
+                f" ({error}); install it there: {sys.executable} -m pip install otel-agent-journal",
+                file=sys.stderr,
+            )
+        return
+    start()
+
+
+_step_aside()
+_start()

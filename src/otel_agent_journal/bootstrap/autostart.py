@@ -1,0 +1,33 @@
+"""What runs in a program under `agent-journal run`, before its first line: attach, hook the frameworks, say so."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from importlib import metadata
+
+from otel_agent_journal.bootstrap.process import attach, instrument_frameworks, is_attached
+
+ANNOUNCE = "AGENT_JOURNAL_ANNOUNCE"
+
+
+def start() -> None:
+    """Journal this process; never raises. Only the first process of a run says what was instrumented."""
+    announce = bool(os.environ.pop(ANNOUNCE, None))
+    attach()
+    said: list[str] = []
+
+    def report(name: str, reason: str | None) -> None:
+        said.append(f"{name} {_version(name)}" if reason is None else f"not {name} ({reason})")
+
+    if is_attached():
+        instrument_frameworks(report)
+        if announce:
+            print(f"agent-journal: instrumented {', '.join(said) or 'nothing'}", file=sys.stderr)  # noqa: T201
+
+
+def _version(name: str) -> str:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
+    return ""

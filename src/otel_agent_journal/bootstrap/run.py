@@ -1,0 +1,211 @@
+"""`agent-journal run`: starts a program journaled, drains its spool beside it, and notes at once when it is killed.
+
+The child's stdin, stdout, stderr and exit code are its own; what we say goes to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_agent_journal.bootstrap.autostart import ANNOUNCE
+from otel_agent_journal.bootstrap.openers import open_drain, open_forwarder, open_store
+from otel_agent_journal.bootstrap.process import environment_for_child
+from otel_agent_journal.config import Settings
+from otel_agent_journal.errors import JournalError
+from otel_agent_journal.projections.head import SessionHead
+
+if TYPE_CHECKING:
+    from otel_agent_journal.event import JournalEvent
+    from otel_agent_journal.spool.drain import Drain
+    from otel_agent_journal.spool.forward import Forwarder
+    from otel_agent_journal.store.protocol import JournalStore
+
+_NOT_FOUND: Final = 127  # as shells have it
+_NOT_EXECUTABLE: Final = 126
+_SIGNAL: Final = 128
+_DELIVER_S: Final = 30.0  # how long a store that is down is waited for once the program has ended
+_FORWARD_S: Final = 10.0
+_MAX_SESSIONS: Final = 10_000
+_FORWARDED_SIGNALS: Final = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT")
+
+
+def run_agent(
+    settings: Settings,
+    command: Sequence[str],
+    *,
+    say: Callable[[str], None] | None = None,
+    watch: Callable[[Sequence[JournalEvent]], None] | None = None,
+    **popen: Any,
+) -> int:
+    """Run a program journaled and return its exit code; 128 and the signal's number where a signal ended it.
+
+    Args:
+        settings: where to journal and forward to.
+        command: the program and its arguments.
+        say: takes each line for the user; default stderr.
+        watch: called with events as they are delivered.
+        popen: further arguments of the child.
+
+    Raises:
+        ConfigError: a setting is malformed; nothing was started.
+    """
+    return _Run(settings, say or _to_stderr, watch).run(command, popen)
+
+
+def _to_stderr(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
+
+
+class _Run:
+    """One call of `run`."""
+
+    def __init__(
+        self, settings: Settings, say: Callable[[str], None], watch: Callable[[Sequence[JournalEvent]], None] | None
+    ) -> None:
+        self._settings = settings
+        self._say = say
+        self._watch = watch
+        self._sessions: dict[str, None] = {}
+        self._forwarder: Forwarder | None = None
+
+    def run(self, command: Sequence[str], popen: dict[str, Any]) -> int:
+        from otel_agent_journal.store import registry
+
+        settings = self._settings
+        masked = registry.masked(settings.store)
+        store = open_store(settings, create=True)
+        if settings.otlp is not None:
+            self._forwarder = open_forwarder(settings, store, warn=self._warn)
+        self._say(f"agent-journal: store {masked}   otlp {settings.otlp or 'off (--otlp http://localhost:4318)'}")
+        drain = open_drain(settings, store, forward=self._take)
+        environ = environment_for_child(settings, popen.pop("env", os.environ))
+        environ[ANNOUNCE] = "1"
+        started_ns = time.time_ns()
+        try:
+            child = subprocess.Popen(list(command), env=environ, **popen)
+        except OSError as error:
+            store.close()
+            self._say(f"agent-journal: cannot run {command[0]}: {error.strerror}")
+            return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
+        with _signals_for(child):
+            drain.start()
+            code = child.wait()
+        self._finish(drain, store, child.pid, code, started_ns)
+        return code if code >= 0 else _SIGNAL - code
+
+    def _take(self, events: Sequence[JournalEvent], writer: Any) -> None:
+        for event in events:
+            self._sessions[event.session_id] = None
+        while len(self._sessions) > _MAX_SESSIONS:
+            self._sessions.pop(next(iter(self._sessions)))
+        if self._watch is not None:
+            self._watch(events)
+        if self._forwarder is not None:
+            self._forwarder(events, writer)
+
+    def _warn(self, text: str, *args: Any) -> None:
+        self._say(f"agent-journal: {text % args if args else text}")
+
+    def _finish(self, drain: Drain, store: JournalStore, pid: int, code: int, started_ns: int) -> None:
+        """Deliver what is left, say how it went, close. Ctrl-C here gives up waiting; the spool keeps the rest."""
+        try:
+            delivered = drain.stop(_DELIVER_S)
+            stats = drain.stats()
+            if self._forwarder is not None:
+                sent = self._forwarder.close(_FORWARD_S)
+                if sent.pending or sent.dropped:
+                    self._say(
+                        f"agent-journal: {sent.pending + sent.dropped} spans did not reach {self._settings.otlp}"
+                        f" ({sent.last_error}); the journal has them: agent-journal export SESSION --otlp URL"
+                    )
+            if code < 0:
+                self._say(f"agent-journal: process {pid} was killed by {_signal_name(-code)}")
+            self._summary(store, started_ns)
+            if stats.refused:
+                self._say(f"agent-journal: {stats.refused} events were refused by the spool; see agent-journal doctor")
+            if not delivered:
+                self._say(
+                    f"agent-journal: {stats.pending_bytes:,} bytes are still in the spool;"
+                    " deliver them with: agent-journal drain"
+                )
+        except KeyboardInterrupt:
+            self._say("agent-journal: not everything was delivered; the rest is in the spool: agent-journal drain")
+        finally:
+            with contextlib.suppress(Exception):
+                store.close()
+
+    def _summary(self, store: JournalStore, started_ns: int) -> None:
+        heads: list[SessionHead] = []
+        try:
+            found = (store.head(session_id) for session_id in list(self._sessions)[-5:])
+            heads = [head for head in found if head is not None and head.updated_ns >= started_ns]
+        except JournalError as error:
+            self._say(f"agent-journal: {error}")
+        if not self._sessions:
+            self._say("agent-journal: nothing was journaled: the program ran no agent that is instrumented")
+        for head in heads:
+            self._say(f"agent-journal: {describe(head)}")
+        if len(self._sessions) > len(heads) and heads:
+            self._say(f"agent-journal: {len(self._sessions)} sessions in all: agent-journal ls")
+
+
+def describe(head: SessionHead) -> str:
+    """Return one line on a session: its id, status, steps, errors, duration and tokens."""
+    status = head.status + (f" ({head.reason.replace('_', ' ')})" if head.reason else "")
+    parts = [f"session {head.session_id}  {status}", _count(head.steps, "step")]
+    if head.errors:
+        parts.append(_count(head.errors, "error"))
+    if head.started_ns and head.updated_ns:
+        parts.append(f"{(head.updated_ns - head.started_ns) / 1e9:.1f} s")
+    tokens = head.input_tokens + head.output_tokens
+    if tokens:
+        parts.append(f"{tokens:,} tokens")
+    return "  ".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+@contextlib.contextmanager
+def _signals_for(child: subprocess.Popen[Any]) -> Iterator[None]:
+    """Hand signals on to the child. Ctrl-C on a terminal reaches it by itself: we only outlive it."""
+    before: dict[int, Any] = {}
+
+    def hand_on(number: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(number)
+
+    def outlive(number: int, _frame: FrameType | None) -> None:
+        if not os.isatty(0):
+            hand_on(number, _frame)
+
+    try:
+        for name in _FORWARDED_SIGNALS:
+            number = getattr(signal, name, None)
+            if number is not None:
+                before[number] = signal.signal(number, hand_on)
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, outlive)
+    except ValueError:  # not in the main thread: whoever calls us there keeps its signals
+        pass
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
