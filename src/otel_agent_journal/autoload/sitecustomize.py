@@ -1,7 +1,6 @@
 """Runs as every Python under `agent-journal run` starts: journals it, then runs the `sitecustomize` it stands before.
 
-Imported by the interpreter itself, so it must never fail and must leave no trace: neither this folder on `sys.path`
-nor this module in `sys.modules`.
+Imported by the interpreter itself, so it must never fail, and leaves this folder off `sys.path`.
 """
 
 import contextlib
@@ -12,9 +11,11 @@ import sys
 def _step_aside() -> None:
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
-    sys.modules.pop("sitecustomize", None)
+    ours = sys.modules.pop("sitecustomize", None)
     with contextlib.suppress(ImportError):
         import sitecustomize  # noqa: F401 - the one that we stand before
+    if ours is not None:
+        sys.modules.setdefault("sitecustomize", ours)  # the interpreter looks for what it has just imported
 
 
 def _start() -> None:

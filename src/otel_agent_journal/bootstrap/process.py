@@ -96,6 +96,12 @@ class AgentProcess:
         atexit.register(self.stop)
         os.register_at_fork(after_in_child=self._after_fork)
 
+    def start_draining(self) -> None:
+        """Drain, where no parent does, without recording: for an exporter that stands alone."""
+        if not self.settings.drained_by_parent:
+            self._start_drain()
+        atexit.register(self.stop)
+
     def _start_drain(self) -> None:
         """Drain this process's spool from a thread; what cannot be opened is said once, the agent goes on."""
         try:

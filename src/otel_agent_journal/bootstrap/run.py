@@ -119,7 +119,7 @@ class _Run:
         """Deliver what is left, say how it went, close. Ctrl-C here gives up waiting; the spool keeps the rest."""
         try:
             delivered = drain.stop(_DELIVER_S)
-            stats = drain.stats()
+            stats = drain.stats
             if self._forwarder is not None:
                 sent = self._forwarder.close(_FORWARD_S)
                 if sent.pending or sent.dropped:

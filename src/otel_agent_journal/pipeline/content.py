@@ -37,6 +37,8 @@ it raises, the field is left out and the failure counted.
 
 def plain_object(value: Any) -> Any:
     """Return plain data for an object that the encoder does not know."""
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[Any, Any]", value))
     if isinstance(value, BaseException):
         return {"type": type(value).__qualname__, "message": str(value)}
     for method in ("model_dump", "dict", "to_dict"):
