@@ -89,7 +89,7 @@ def _built_in(value: Any) -> Any:
 def _described(value: Any) -> str:
     try:
         return repr(value)
-    except Exception:  # a user's __repr__ may raise anything
+    except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
         return f"<{type(value).__name__}>"
 
 

@@ -119,16 +119,17 @@ def encode_fact(fact: Fact) -> bytes:
 def _packable(fact: Fact) -> Fact:
     changed: dict[str, Any] = {}
     for field in fact.__struct_fields__:
-        match getattr(fact, field):
+        value: Any = getattr(fact, field)
+        match value:
             case str(text):
                 changed[field] = valid_text(text)
             case ErrorInfo(type=kind, message=message, code=code):
                 code = None if code is None else valid_text(code)
                 changed[field] = ErrorInfo(type=valid_text(kind), message=valid_text(message), code=code)
-            case tuple(texts):
-                changed[field] = tuple(valid_text(text) for text in texts)
-            case Mapping() as details:
-                changed[field] = _with_extensions(plain(details))
+            case tuple():
+                changed[field] = tuple(valid_text(text) for text in cast("tuple[str, ...]", value))
+            case Mapping():
+                changed[field] = _with_extensions(plain(cast("Mapping[str, Any]", value)))
             case _:
                 pass
     return msgspec.structs.replace(fact, **changed)
