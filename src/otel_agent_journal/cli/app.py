@@ -98,17 +98,19 @@ class JournalGroup(click.Group):
     cls=JournalGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 store unreachable, 5 check failed, 130 Ctrl-C."
-    " Documented in docs/cli.md.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 store unreachable, 5 check failed, 130 Ctrl-C.",
 )
 @click.option("--version", is_flag=True, help="Print the version and exit.")
 @common_options
 @click.pass_context
 def group(ctx: click.Context, version: bool) -> None:
-    """The journal of your agents: every session, every step, live and after a crash.
+    r"""The journal of your agents: every session, every step, live and after a crash.
 
-    Without --store or AGENT_JOURNAL_STORE the journal is .agent-journal/journal.db in the working directory. Tables on
-    a terminal, JSON lines in a pipe.
+    Tables on a terminal, JSON lines in a pipe. Without --store or AGENT_JOURNAL_STORE the journal is, in the working
+    directory,
+
+    \b
+      .agent-journal/journal.db
     """
     invocation_of(ctx)
     if version:

@@ -34,8 +34,11 @@ _MARKS: Final = {
 _LEVEL_COLORS: Final = {"ERROR": "red", "WARNING": "yellow"}
 _REMEMBERED: Final = 10_000  # steps whose depth is known; older ones would indent as roots
 _LONGEST: Final = 500  # characters of a line where there is no terminal to fit
+_SHORT_ID: Final = 16  # session ids up to this are shown whole
 _TYPE_WIDTH: Final = 10
 _NAME_WIDTH: Final = 32
+_NARROW_NAME_WIDTH: Final = 20
+_WIDE: Final = 110  # columns of a terminal from which on there is room for everything
 _TEXT_KEYS: Final = ("text", "message", "content", "output", "input", "stage", "reason")
 
 
@@ -49,22 +52,39 @@ class EventLines:
         self._output = output
         self._sessions = sessions
         self._depths: OrderedDict[str, int] = OrderedDict()
+        self._labels: dict[str, str] = {}  # what is shown on a terminal, of which session
 
     def line(self, event: JournalEvent) -> str:
-        """Return the line of an event."""
-        paint = self._output.paint
+        """Return the line of an event; on a narrow terminal what went wrong has a second one."""
+        paint, narrow = self._output.paint, self._output.tty and self._output.width < _WIDE
         mark, color = _mark(event)
-        kind = kind_of(event.type) or event.type
         name = "  " * min(self._depth(event), 12) + readable.one_line(event.name or "", 60)
-        took = readable.duration(event.duration_ns)
-        session = f"{readable.one_line(event.session_id[:8]):<8}  " if self._sessions else ""
-        head = f"{readable.clock(event.timestamp_ns, millis=True)}  {session}"
-        body = f"{readable.one_line(kind):<{_TYPE_WIDTH}} {name:<{_NAME_WIDTH}}"
-        columns = f"{body} {took:>8}" if took else f"{body} {'':>8}"
+        step_kind = kind_of(event.type)
+        what = f"{readable.one_line(step_kind or event.type):<{_TYPE_WIDTH}} {name}"
+        session = f"{self._label(event.session_id):<8}  " if self._sessions else ""
+        head = f"{readable.clock(event.timestamp_ns, millis=not narrow)}  {session}"
+        name_width = _NARROW_NAME_WIDTH if narrow else _NAME_WIDTH
+        columns = f"{what:<{_TYPE_WIDTH + 1 + name_width}} {readable.duration(event.duration_ns):>8}"
         room = self._output.width - len(head) - len(columns) - 5 if self._output.tty else _LONGEST
-        remark = readable.one_line(_remark(event), room) if room > 8 else ""
-        style = color if event.type in END_TYPES and mark != "✓" else _LEVEL_COLORS.get(event.level, "dim")
-        return f"{paint(head, 'dim')}{paint(mark, color)} {columns}  {paint(remark, style)}".rstrip()
+        remark, failed = _remark(event), event.type in END_TYPES and mark != "✓"
+        style = color if failed else _LEVEL_COLORS.get(event.level, "dim")
+        below = ""
+        if failed and len(remark) > room:
+            below = f"\n{' ' * len(head)}  " + paint(
+                readable.one_line(remark, self._output.width - len(head) - 3), style
+            )
+            remark = ""
+        remark = readable.one_line(remark, room) if room > 8 else ""
+        return f"{paint(head, 'dim')}{paint(mark, color)} {columns}  {paint(remark, style)}".rstrip() + below
+
+    def _label(self, session_id: str) -> str:
+        """Return a session's id: on a terminal its first characters, eight or as many as tell it from the others."""
+        if not self._output.tty:
+            return readable.one_line(session_id)
+        shown = len(session_id) if len(session_id) <= _SHORT_ID else 8
+        while self._labels.setdefault(session_id[:shown], session_id) != session_id:
+            shown += 4
+        return readable.one_line(session_id[:shown])
 
     def _depth(self, event: JournalEvent) -> int:
         if event.step_id is None:
@@ -111,7 +131,8 @@ def _remark(event: JournalEvent) -> str:
     if event.type in END_TYPES:
         return "  ".join(part for part in (_error(event), _tokens(event), _outcome(event)) if part)
     if event.type == SESSION_INTERRUPTED:
-        return f"{details.get('reason', 'lost')}: writer {details.get('writer')} last seen {details.get('last_seen')}"
+        # The mark lies a nanosecond after the writer's last sign of life.
+        return f"{details.get('reason', 'lost')}, last seen {readable.clock(event.timestamp_ns - 1)}"
     if event.type == STAGE_CHANGED:
         progress = details.get("progress")
         return str(details.get("stage", "")) + ("" if progress is None else f"  {progress} %")

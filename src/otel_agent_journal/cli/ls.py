@@ -112,14 +112,14 @@ def _table(output: Output, journal: Journal, heads: list[SessionHead], limit: in
         return
     columns = (
         Column("SESSION"),
-        Column("AGENT", shrinks=True),
+        Column("AGENT", least=8, optional=1),
         Column("STATUS"),
-        Column("STEPS", right=True),
-        Column("ERR", right=True),
-        Column("TOKENS", right=True),
-        Column("STARTED"),
-        Column("DURATION", right=True),
-        Column("", shrinks=True),
+        Column("STEPS", right=True, optional=4),
+        Column("ERR", right=True, optional=2),
+        Column("TOKENS", right=True, optional=6),
+        Column("STARTED", optional=3),
+        Column("DURATION", right=True, optional=5),
+        Column("", least=10),
     )
     ids = [head.session_id for head in heads]
     names = readable.short_ids(ids) if output.tty else {one: one for one in ids}
@@ -159,6 +159,6 @@ def _remark(journal: Journal, head: SessionHead, now_ns: int) -> str:
     if head.status == "INTERRUPTED":
         if head.reason in ("killed", "lost"):
             seen_ns = head.ended_ns or head.updated_ns
-            return f"{head.reason}, last seen {readable.ago(seen_ns, now_ns)}"
+            return f"{head.reason} {readable.ago(seen_ns, now_ns)}"
         return {"awaiting_input": "awaiting input"}.get(head.reason or "", head.reason or "")
     return ""

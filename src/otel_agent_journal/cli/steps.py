@@ -47,6 +47,7 @@ MARKS: Final = {
 }
 _MAX_LABEL: Final = 72
 _BAR: Final = 24
+_WIDE: Final = 110  # columns of a terminal from which on the bar has its full width
 
 
 def rows(session_id: str, steps: Iterable[Step], last_seen: Mapping[str, int]) -> Iterator[dict[str, Any]]:
@@ -139,9 +140,9 @@ def waterfall(
     width = min(max(cell_len(text) for text in labels), _MAX_LABEL if output.tty else room, room)
     begin_ns = min(step.start_ns for step in shown)
     end_ns = max([now_ns if step.end_ns is None else step.end_ns for step in shown])
-    bar_width = _BAR if not output.tty or output.width >= width + _BAR + 22 else 0
+    bar_width = _bar_width(output, width)
+    left = output.width - (width + 17 + (bar_width + 3 if bar_width else 0)) if output.tty else 400
     for step, text in zip(shown, labels, strict=True):
-        color = MARKS[step.status][1]
         took = readable.duration((now_ns if step.end_ns is None else step.end_ns) - step.start_ns)
         usage = tree.totals(step).usage if step.kind == "AGENT" and step.depth == 0 else usage_of(step)
         tokens = (usage.input_tokens + usage.output_tokens) if usage else 0
@@ -151,15 +152,16 @@ def waterfall(
             f"{readable.count(tokens) if tokens else '':>6}",
         ]
         if bar_width:
-            cells.append(output.paint(_bar(step, begin_ns, end_ns, now_ns, bar_width), color))
+            cells.append(output.paint(_bar(step, begin_ns, end_ns, now_ns, bar_width), MARKS[step.status][1]))
         line = " ".join(cells)
-        remark = remark_of(step, last_seen, now_ns)
-        left = output.width - (width + 17 + (bar_width + 1 if bar_width else 0)) if output.tty else 400
-        if remark and left >= 12:
-            line += " " + output.paint(readable.one_line(remark, left - 1), color)
+        remark = readable.one_line(remark_of(step, last_seen, now_ns), 400)
+        color = "yellow" if step.status == "ok" else MARKS[step.status][1]
+        if remark and len(remark) <= left:
+            line += " " + output.paint(remark, color)
         yield line.rstrip()
-        if remark and left < 12:
-            yield output.paint(readable.one_line("     " + remark, max(20, output.width)), color)
+        if remark and len(remark) > left:
+            indent = " " * min(3 * step.depth + 2, 40)
+            yield indent + output.paint(readable.one_line(remark, max(20, output.width - len(indent) - 1)), color)
 
 
 def label(step: Step) -> str:
@@ -207,6 +209,12 @@ def _branches(shown: list[Step]) -> Iterator[tuple[Step, str]]:
     for step, more in zip(shown, reversed(below), strict=True):
         stems = "".join("│  " if more[depth] else "   " for depth in range(1, step.depth))
         yield step, stems + ("├─ " if more[step.depth] else "└─ ") if step.depth else ""
+
+
+def _bar_width(output: Output, label_width: int) -> int:
+    if not output.tty or output.width >= _WIDE:
+        return _BAR
+    return _BAR // 2 if output.width >= label_width + _BAR // 2 + 20 else 0
 
 
 def _bar(step: Step, begin_ns: int, end_ns: int, now_ns: int, width: int) -> str:

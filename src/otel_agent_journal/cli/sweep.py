@@ -41,7 +41,7 @@ def command(invocation: Invocation) -> None:
     from otel_agent_journal.cli.table import Cell, Column
 
     output.table(
-        (Column("SESSION"), Column("REASON"), Column("LAST SEEN"), Column("WRITER", shrinks=True)),
+        (Column("SESSION"), Column("REASON"), Column("LAST SEEN"), Column("WRITER", optional=1)),
         ([Cell(str(row[key])) for key in ("session_id", "reason", "last_seen_at", "writer")] for row in marked),
     )
     output.text(f"{readable.plural(len(marked), 'writer')} marked")

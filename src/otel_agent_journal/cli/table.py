@@ -1,4 +1,8 @@
-"""Tables for a terminal, by rich, which is imported here and nowhere else."""
+"""Tables for a terminal, by rich, which is imported here and nowhere else.
+
+Ids are never cut: where a terminal is too narrow, columns that may shrink do, then optional ones go, and what is
+still too wide is left to the terminal to wrap.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,22 @@ from rich.text import Text
 
 from otel_agent_journal.cli.readable import one_line
 
-_UNBOUNDED: Final = 100_000  # columns; off a terminal nothing is cut and nothing is wrapped
+__all__ = ["Cell", "Column", "cell_len", "fit", "render"]
+
+_GAP: Final = 2
 
 
 class Column(NamedTuple):
-    """A column's heading, whether its cells stand right, and whether they may be cut to fit a terminal."""
+    """A column's heading and how it behaves.
+
+    `right`: its cells stand right. `least`: it may shrink to so many cells. `optional`: it goes where there is no
+    room, the highest first; 0 never.
+    """
 
     heading: str
     right: bool = False
-    shrinks: bool = False
+    least: int | None = None
+    optional: int = 0
 
 
 class Cell(NamedTuple):
@@ -33,21 +44,32 @@ class Cell(NamedTuple):
 
 def render(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, width: int, color: bool) -> str:
     """Return a table as text. `width`: of the terminal, 0 where there is none."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
+    cells = [[Text(one_line(cell.text), style=cell.style) for cell in row] for row in rows]
+    widths = [
+        max([cell_len(column.heading), *(cell.cell_len for cell in column_cells)])
+        for column, column_cells in zip(
+            columns, zip(*cells, strict=True) if cells else [()] * len(columns), strict=True
+        )
+    ]
+    shown = _shown(columns, widths, width)
+    least = _needed(columns, widths, shown)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for at in shown:
+        column = columns[at]
         table.add_column(
             column.heading,
             justify="right" if column.right else "left",
             no_wrap=True,
-            overflow="ellipsis" if column.shrinks else "fold",
-            min_width=None if column.shrinks else cell_len(column.heading),
+            overflow="ellipsis",
+            min_width=_least(column, widths[at]),
+            max_width=widths[at],
         )
-    for row in rows:
-        table.add_row(*(Text(one_line(cell.text), style=cell.style) for cell in row))
+    for row in cells:
+        table.add_row(*(row[at] for at in shown))
     sink = io.StringIO()
     console = Console(
         file=sink,
-        width=width or _UNBOUNDED,
+        width=max(width, least) if width else sum(widths) + _GAP * len(widths),
         force_terminal=color,
         no_color=not color,
         color_system="standard" if color else None,
@@ -65,3 +87,19 @@ def fit(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text + " " * (width - cell_len(text))
     return set_cell_size(text, max(0, width - 1)) + "…"
+
+
+def _shown(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
+    shown = list(range(len(columns)))
+    going = sorted((at for at in shown if columns[at].optional), key=lambda at: columns[at].optional)
+    while width and going and _needed(columns, widths, shown) > width:
+        shown.remove(going.pop())
+    return shown
+
+
+def _needed(columns: Sequence[Column], widths: Sequence[int], shown: Sequence[int]) -> int:
+    return sum(_least(columns[at], widths[at]) for at in shown) + _GAP * (len(shown) - 1)
+
+
+def _least(column: Column, width: int) -> int:
+    return width if column.least is None else min(column.least, width)

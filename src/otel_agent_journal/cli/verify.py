@@ -78,7 +78,7 @@ def _print(output: Output, findings: list[Finding]) -> None:
     if findings:
         from otel_agent_journal.cli.table import Cell, Column
 
-        columns = (Column("SESSION"), Column("CHECK"), Column("EVENT"), Column("DETAIL", shrinks=True))
+        columns = (Column("SESSION"), Column("CHECK"), Column("EVENT"), Column("DETAIL", least=40))
         names = readable.short_ids([finding.session_id for finding in findings])
         output.table(
             columns,
