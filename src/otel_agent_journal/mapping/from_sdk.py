@@ -83,7 +83,9 @@ def readable_span(record: SpanRecord, resource: Resource | None = None) -> Reada
 
 def _context(trace_id: str, span_id: str, flags: int = 1, state: str = "") -> SpanContext:
     trace_state: Any = TraceState.from_header([state]) if state else None
-    return SpanContext(int(trace_id, 16), int(span_id, 16), False, TraceFlags(flags), trace_state)
+    return SpanContext(
+        int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=TraceFlags(flags), trace_state=trace_state
+    )
 
 
 def _status(code: int, description: str | None) -> Status:
