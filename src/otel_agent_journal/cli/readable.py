@@ -83,11 +83,11 @@ def ago(then_ns: int, now_ns: int) -> str:
     if passed < -5 * NS_PER_S:
         return f"in {duration(-passed)}"  # the writer's clock is ahead of ours
     if passed < NS_PER_S:
-        return "now"
+        return "just now"
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
         if passed >= size * NS_PER_S:
             return f"{passed // (size * NS_PER_S)} {unit} ago"
-    return "now"
+    return "just now"
 
 
 def clock(ns: int, *, millis: bool = False, date: bool = False) -> str:
