@@ -122,9 +122,16 @@ def test_an_unknown_kind_and_status_are_taken_as_the_defaults() -> None:
 
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
-_extra = st.dictionaries(
-    st.sampled_from([genai.REQUEST_MODEL, genai.TOOL_CALL_ID, genai.OPERATION_NAME, "app.x"]),
-    _text | st.integers(0, 9) | st.lists(_text, max_size=2) | st.just("invoke_workflow"),
+_value = _text | st.integers(0, 9) | st.lists(_text, max_size=2)
+_extra = st.fixed_dictionaries(
+    {},
+    optional={
+        genai.REQUEST_MODEL: _text,
+        genai.TOOL_CALL_ID: _text,
+        genai.OPERATION_NAME: _text | st.just("invoke_workflow"),
+        "app.x": _value,
+        "app.y": _value,
+    },
 )
 _counts = st.integers(0, 3)
 
