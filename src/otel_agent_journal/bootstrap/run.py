@@ -91,7 +91,8 @@ class _Run:
         environ[ANNOUNCE] = "1"
         started_ns = time.time_ns()
         try:
-            child = subprocess.Popen(list(command), env=environ, **popen)
+            # Descriptors that the caller hands on stay the program's, as without us; ours are closed on exec.
+            child = subprocess.Popen(list(command), env=environ, close_fds=False, **popen)
         except OSError as error:
             store.close()
             self._say(f"agent-journal: cannot run {command[0]}: {error.strerror}")
