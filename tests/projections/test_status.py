@@ -8,8 +8,6 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.projections import told
-from tests.projections.told_at_random import heaps, retellings, sessions
 
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import (
@@ -34,6 +32,8 @@ from otel_agent_journal.projections.status import (
     judged,
     silent_writers,
 )
+from tests.projections import told
+from tests.projections.told_at_random import heaps, retellings, sessions
 
 S = 1_000_000_000
 
@@ -190,6 +190,11 @@ def test_an_interruption_without_a_reason_means_lost() -> None:
     assert status(begun, told.foreign("SESSION_INTERRUPTED", 3)) == (INTERRUPTED, LOST)
 
 
+def test_a_mark_alone_is_an_interruption() -> None:
+    """A session of which only the mark is known is INTERRUPTED."""
+    assert status(told.interrupted("w1", 3)) == (INTERRUPTED, KILLED)
+
+
 def test_another_writer_is_not_interrupted() -> None:
     """A mark upon one writer leaves the open roots of others open."""
     marked = told.start("one", 1), told.interrupted("w1", 3)
@@ -257,6 +262,15 @@ def test_an_ending_without_a_duration_closes_by_number() -> None:
     assert status(begun, told.foreign("AGENT_END", 4, step_id="root", attempt=1, writer="x"))[0] == PROCESSING
     assert status(begun, told.foreign("AGENT_END", 9, step_id="root", attempt=2, writer="x"))[0] == PROCESSING
     assert status(begun, told.foreign("AGENT_END", 9, step_id="root", attempt=1, writer="y"))[0] == PROCESSING
+
+
+def test_an_ending_without_a_duration_may_take_no_time() -> None:
+    """An ending in the same nanosecond as its START closes it; a START after the ending is another attempt."""
+    begun, again = (told.foreign("AGENT_START", at, step_id="root") for at in (5, 6))
+    ended = told.foreign("AGENT_ERROR", 5, step_id="root")
+    assert status(begun, ended) == (ERROR, None)
+    assert head(begun, ended).open_writers == ()
+    assert status(begun, ended, again) == (PROCESSING, None)
 
 
 def test_an_ending_without_a_duration_or_a_start_decides_alone() -> None:

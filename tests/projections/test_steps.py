@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.projections import told
-from tests.projections.told_at_random import heaps, retellings, sessions
 
 from otel_agent_journal.event import JournalEvent, Usage
 from otel_agent_journal.projections.head import PROCESSING
 from otel_agent_journal.projections.status import fold, head_of, silent_writers
 from otel_agent_journal.projections.steps import Step, StepTree, Totals, fold_steps
+from tests.projections import told
+from tests.projections.told_at_random import heaps, retellings, sessions
 
 
 def shown(*events: JournalEvent) -> list[str]:
@@ -140,6 +140,19 @@ def test_circles_are_cut() -> None:
     ]
 
 
+def test_a_circle_is_cut_above_its_earliest_whatever_leads_to_it() -> None:
+    """Which step leads into a circle first does not decide where it is cut."""
+    assert shown(
+        told.start("leaf", 1, under="late"),
+        told.start("late", 5, under="early"),
+        told.start("early", 3, under="late"),
+    ) == [
+        "early running [1:running] orphan",
+        "  late running [1:running]",
+        "    leaf running [1:running]",
+    ]
+
+
 def test_a_deep_tree_is_no_deep_recursion() -> None:
     """A chain of five thousand steps is walked as one of five."""
     events = [told.start(f"n{n}", n, under=f"n{n - 1}" if n else None) for n in range(5_000)]
@@ -204,6 +217,36 @@ def test_a_child_hangs_under_the_attempt_it_ran_in() -> None:
     ]
 
 
+def test_a_child_begins_with_its_attempt_or_in_its_process() -> None:
+    """A child that begins in the same nanosecond as an attempt ran in it; one of another process's attempt did not."""
+    assert shown(
+        told.start("node", 1, under="a"),
+        told.start("node", 5, under="b", attempt=2),
+        told.start("child", 5, under="node"),
+        told.start("node", 7, under="c", writer="w2"),
+        told.start("own", 8, under="node"),
+    ) == [
+        "node running [1:running 2:running 3:running] orphan",
+        "  child running [1:running]",
+        "  own running [1:running]",
+    ]
+    tree = fold_steps(
+        [
+            told.start("one", 1),
+            told.start("node", 2, under="one"),
+            told.start("two", 5, writer="w2"),
+            told.start("node", 6, under="two", writer="w2"),
+            told.start("call", 6, under="node", writer="w2"),
+            told.start("mine", 9, under="node"),
+            told.noted("PROGRESS", 9, "node", 2),
+        ]
+    )
+    (ours,), (theirs,) = (tree.children(root) for root in tree.roots)
+    assert [_line(step) for step in tree.children(ours)] == ["    mine running [1:running]"]
+    assert [_line(step) for step in tree.children(theirs)] == ["    call running [1:running]"]
+    assert [len(step.last.notes) for step in (ours, theirs)] == [1, 0]
+
+
 # --- endings ------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +276,7 @@ def test_an_ending_without_a_duration_is_joined_by_number() -> None:
     ]
     assert shown(*begun, *ended) == ["x ok [1:error 2:ok]"]
     assert shown(told.foreign("TOOL_ERROR", 3, step_id="x")) == ["x error [1:error]"]
+    assert shown(begun[0], told.foreign("TOOL_END", 1, step_id="x", writer="w")) == ["x ok [1:ok]"]
     (step,) = fold_steps(begun[:1]).roots
     assert (step.kind, step.name, step.last.attempt) == ("TOOL", "x", 1)
 
@@ -297,6 +341,8 @@ def test_a_resumed_root_names_the_one_it_goes_on_from() -> None:
     resumed = told.start("three", 20), told.said("RUN_RESUMED", 21, step="three", checkpoint_id="c")
     events = [*stops, inner, *resumed]
     assert fold_steps(events).resumes == {"three": "two"}
+    later = told.start("four", 30), told.end("four", 30, 31, "interrupted", details={"checkpoint_id": "c"})
+    assert fold_steps([*events, *later]).resumes == {"three": "two"}
     assert fold_steps(reversed(events)).resumes == {"three": "two"}
     assert (
         fold_steps([*resumed, told.end("three", 20, 30, "interrupted", details={"checkpoint_id": "c"})]).resumes == {}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hypothesis import strategies as st
-from tests.projections import told
 
 from otel_agent_journal.event import JournalEvent, Usage
+from tests.projections import told
 
 _times = st.integers(0, 30)
 _steps = st.sampled_from(("a", "b", "c", "d"))
