@@ -16,6 +16,7 @@ help:
 	@sed -n '2,4s/^# *//p' Makefile
 
 venv: $(STAMP)
+	@true
 
 # Stamped: a second run is instant until pyproject.toml or constraints.txt change.
 $(STAMP): pyproject.toml constraints.txt scripts/venv.sh
