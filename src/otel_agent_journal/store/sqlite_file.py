@@ -130,6 +130,7 @@ class SqliteFile:
 
     def _identified(self, mode: str) -> bool:
         with closing(self._connected(mode)) as connection:
+            connection.execute("BEGIN")  # one snapshot: another process may be making the tables right now
             return self._is_ours(connection)
 
     def _is_ours(self, connection: sqlite3.Connection) -> bool:

@@ -1,0 +1,192 @@
+"""The contract of heads: compare-and-set, writers merged, listing by time, status, agent and id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.store.protocol import JournalStore, SessionFilter
+from otel_agent_journal.testing.builders import a_head
+from otel_agent_journal.testing.contract_setup import THREADS, ContractSetup
+
+LISTED = {
+    "a-1": {"status": "COMPLETED", "agent": "researcher", "updated_ns": 50},
+    "a-2": {"status": "ERROR", "agent": "writer", "updated_ns": 40},
+    "a_2": {"status": "ERROR", "agent": None, "updated_ns": 30},
+    "A-3": {"status": "PROCESSING", "agent": "researcher", "updated_ns": 60},
+    "b%1": {"status": "INTERRUPTED", "agent": "writer", "updated_ns": 20},
+    "b1": {"status": "PENDING", "agent": "researcher", "updated_ns": 10},
+    "é": {"status": "COMPLETED", "agent": "reviewer é", "updated_ns": 5},
+}
+
+
+class HeadContract(ContractSetup):
+    """A head is a cache that no writer spoils."""
+
+    @pytest.fixture(autouse=True)
+    def _head_store(self, request: pytest.FixtureRequest) -> None:
+        if "store" in request.fixturenames and request.function.__name__.startswith(("test_head", "test_list")):
+            store = request.getfixturevalue("store")
+            self.needs(store, "heads", lambda: store.write_head(a_head()))
+
+    def test_head_round_trip(self, store: JournalStore) -> None:
+        """A head is read back as it was written, with the store's version."""
+        head = SessionHead(
+            session_id="s1",
+            status="INTERRUPTED",
+            reason="awaiting_input",
+            agent="researcher é",
+            stage="CostCalculator",
+            progress=33.5,
+            events=1,
+            steps=2,
+            errors=3,
+            input_tokens=4,
+            output_tokens=5,
+            cache_read_tokens=6,
+            cache_write_tokens=7,
+            reasoning_tokens=8,
+            started_ns=9,
+            updated_ns=10,
+            ended_ns=11,
+            writers={"w1": 12, "w2": 2**62},
+            open_writers=("w1", "w2"),
+        )
+        written = store.write_head(head)
+        assert written == msgspec.structs.replace(head, version=1)
+        assert store.head("s1") == written
+        assert list(store.sessions()) == [written]
+
+    def test_head_of_defaults(self, store: JournalStore) -> None:
+        """A head with nothing known is read back as such."""
+        written = store.write_head(SessionHead(session_id="s1"))
+        assert written == SessionHead(session_id="s1", version=1)
+        assert store.head("s1") == written
+
+    def test_head_not_there(self, store: JournalStore) -> None:
+        """A session without a head has none."""
+        assert store.head("s1") is None
+        assert list(store.sessions()) == []
+
+    def test_head_versions(self, store: JournalStore) -> None:
+        """A head is written over the version it was read at, and counts on."""
+        head = store.write_head(a_head())
+        for version in range(2, 6):
+            assert head is not None
+            head = store.write_head(msgspec.structs.replace(head, events=version))
+            assert head is not None
+            assert (head.version, head.events) == (version, version)
+        assert store.head("s1") == head
+
+    @pytest.mark.parametrize("version", [0, 1, 3])
+    def test_head_stale(self, store: JournalStore, version: int) -> None:
+        """A head of another version is not written: the caller gets None, the store keeps what it has."""
+        first = store.write_head(a_head())
+        assert first is not None
+        second = store.write_head(msgspec.structs.replace(first, events=2))
+        assert store.write_head(a_head(version=version, events=99, writers={"w": 2**60})) is None
+        assert store.head("s1") == second
+
+    def test_head_of_nothing(self, store: JournalStore) -> None:
+        """A head that claims a version where there is none is not written."""
+        assert store.write_head(a_head(version=1)) is None
+        assert store.head("s1") is None
+
+    def test_head_writers_merge(self, store: JournalStore) -> None:
+        """Writers are merged: none is lost, and the later time of each stays."""
+        first = store.write_head(a_head(writers={"w1": 100, "w2": 100}))
+        assert first is not None
+        second = store.write_head(msgspec.structs.replace(first, writers={"w1": 50, "w2": 150, "w3": 10}))
+        assert second is not None
+        assert second.writers == {"w1": 100, "w2": 150, "w3": 10}
+        assert store.head("s1") == second
+
+    def test_head_one_winner(self, store: JournalStore) -> None:
+        """Of writers that read the same version one wins, and no count is lost when the others retry."""
+        rounds = 10
+
+        def count(client: JournalStore, number: int) -> int:
+            refused = 0
+            for _ in range(rounds):
+                while True:
+                    head = client.head("s1") or a_head(events=0, writers={})
+                    counted = msgspec.structs.replace(head, events=head.events + 1, writers={f"w{number}": 1})
+                    if client.write_head(counted) is not None:
+                        break
+                    refused += 1
+            return refused
+
+        self.in_threads(store, count)
+        head = store.head("s1")
+        assert head is not None
+        assert (head.events, head.version) == (THREADS * rounds, THREADS * rounds)
+        assert set(head.writers) == {f"w{number}" for number in range(THREADS)}
+
+    @pytest.mark.parametrize(
+        ("wanted", "expected"),
+        [
+            ({}, "A-3 a-1 a-2 a_2 b%1 b1 é"),
+            ({"statuses": ("ERROR",)}, "a-2 a_2"),
+            ({"statuses": ("ERROR", "COMPLETED")}, "a-1 a-2 a_2 é"),
+            ({"statuses": ("NEVER",)}, ""),
+            ({"agent": "researcher"}, "A-3 a-1 b1"),
+            ({"agent": "reviewer é"}, "é"),
+            ({"since_ns": 40}, "A-3 a-1 a-2"),
+            ({"until_ns": 30}, "a_2 b%1 b1 é"),
+            ({"since_ns": 20, "until_ns": 40}, "a-2 a_2 b%1"),
+            ({"since_ns": 41, "until_ns": 49}, ""),
+            ({"id_prefix": "a-"}, "a-1 a-2"),
+            ({"id_prefix": "a_"}, "a_2"),
+            ({"id_prefix": "b%"}, "b%1"),
+            ({"id_prefix": "b"}, "b%1 b1"),
+            ({"id_prefix": "A"}, "A-3"),
+            ({"id_prefix": "a-1"}, "a-1"),
+            ({"id_prefix": ""}, "A-3 a-1 a-2 a_2 b%1 b1 é"),
+            ({"id_prefix": "zz"}, ""),
+            ({"limit": 2}, "A-3 a-1"),
+            ({"limit": 0}, ""),
+            ({"limit": 100}, "A-3 a-1 a-2 a_2 b%1 b1 é"),
+            ({"agent": "researcher", "statuses": ("COMPLETED", "PENDING"), "since_ns": 10, "limit": 1}, "a-1"),
+            ({"agent": "writer", "id_prefix": "a", "until_ns": 100}, "a-2"),
+        ],
+    )
+    def test_list(self, store: JournalStore, wanted: dict[str, Any], expected: str) -> None:
+        """Sessions are listed latest first, by status, agent, time (both bounds in) and literal prefix of the id."""
+        for session_id, fields in LISTED.items():
+            store.write_head(a_head(session_id, **fields))
+        assert [head.session_id for head in store.sessions(SessionFilter(**wanted))] == expected.split()
+
+    def test_list_moves(self, store: JournalStore) -> None:
+        """A session whose head is written anew moves in the listing, and is listed once."""
+        for number in range(3):
+            store.write_head(a_head(f"s{number}", updated_ns=number))
+        head = store.head("s0")
+        assert head is not None
+        store.write_head(msgspec.structs.replace(head, updated_ns=10, status="COMPLETED"))
+        assert [head.session_id for head in store.sessions()] == ["s0", "s2", "s1"]
+        assert [head.session_id for head in store.sessions(SessionFilter(statuses=("PROCESSING",)))] == ["s2", "s1"]
+
+    def test_list_many(self, store: JournalStore) -> None:
+        """A listing longer than any page is whole and in order, equal times included."""
+        for number in range(1_100):
+            store.write_head(a_head(f"s{number:04}", updated_ns=number // 3))
+        listed = list(store.sessions())
+        assert len({head.session_id for head in listed}) == len(listed) == 1_100
+        times = [head.updated_ns for head in listed]
+        assert times == sorted(times, reverse=True)
+
+    def test_list_while_written(self, store: JournalStore) -> None:
+        """A listing under way neither loses nor repeats a session while heads are written."""
+        for number in range(600):
+            store.write_head(a_head(f"s{number:04}", updated_ns=number))
+        listing = store.sessions()
+        listed = [next(listing).session_id for _ in range(5)]
+        for number in (3, 599, 300):
+            head = store.head(f"s{number:04}")
+            assert head is not None
+            store.write_head(msgspec.structs.replace(head, updated_ns=10_000 + number))
+        listed += [head.session_id for head in listing]
+        assert sorted(listed) == [f"s{number:04}" for number in range(600)]
