@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_agent_journal.mapping.facts import Fact
@@ -72,12 +72,14 @@ class JournalSpanProcessor(SpanProcessor):
             if not self._concerns(span):
                 return
             record = span_record(span)
-            enclosing = parent_context.get(STEP_KEY) if parent_context is not None else None
+            if parent_context is None:
+                parent_context = get_current()  # what the SDK took the parent from
+            enclosing = parent_context.get(STEP_KEY)
             around = self._open.get(span.parent.span_id) if span.parent is not None else None
             session_id = session_of(
                 record,
                 enclosing=enclosing.session_id if isinstance(enclosing, Step) else (around and around.session_id),
-                default=self._recorder.session_of(parent_context or Context()),
+                default=self._recorder.session_of(parent_context),
             )
             parent_step_id = around.step_id if around is not None and around.step_id else None
             if parent_step_id is None and isinstance(enclosing, Step):

@@ -1,0 +1,94 @@
+"""Programs run as a user runs them: real processes, in a folder of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BIN = Path(sys.executable).parent
+TIMEOUT_S = 90
+
+
+class Workdir:
+    """An empty folder with programs in it, and the commands that are run there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.env = {**os.environ, "PYTHONWARNINGS": "default"}
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file."""
+        file = self.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def command(self, *command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        env = self.env | options.pop("env", {})
+        return subprocess.run(
+            [str(part) for part in command],
+            cwd=self.path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+            **options,
+        )
+
+    def python(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a Python program by itself."""
+        return self.command(sys.executable, *arguments, **options)
+
+    def journal(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run agent-journal."""
+        return self.command(BIN / "agent-journal", *arguments, **options)
+
+    def run(self, *program: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a Python program under agent-journal run."""
+        given = options.pop("options", ())
+        return self.journal("run", *given, "--", sys.executable, *program, **options)
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Return what `ls` lists."""
+        done = self.journal("ls")
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def events(self, session: str, **options: Any) -> list[dict[str, Any]]:
+        """Return a session's events."""
+        done = self.journal("show", session, "--events", **options)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Workdir:
+    """An empty folder to run programs in."""
+    return Workdir(tmp_path)
+
+
+GRAPH = """
+import operator, os, sys, time
+from typing import Annotated, TypedDict
+from langgraph.graph import START, StateGraph
+
+class State(TypedDict):
+    notes: Annotated[list[str], operator.add]
+
+def build(*nodes):
+    graph = StateGraph(State)
+    previous = START
+    for name, function in nodes:
+        graph.add_node(name, function)
+        graph.add_edge(previous, name)
+        previous = name
+    return graph.compile(name="walker")
+"""
