@@ -75,6 +75,8 @@ class JournalGroup(click.Group):
             near = get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
             meant = f"; did you mean '{near[0]}'?" if near else ""
             raise CliError(f"there is no command '{name}'{meant}; {PROGRAM} --help lists them all", USAGE)
+        if name != "run":  # whose arguments are another program's, byte by byte
+            args = [os.fsencode(arg).decode("utf-8", "replace") for arg in args]
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -95,6 +97,7 @@ class JournalGroup(click.Group):
 
 
 @click.group(
+    PROGRAM,
     cls=JournalGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -182,7 +185,7 @@ def _reason(error: OSError) -> str:
 
 
 def _usage(error: click.UsageError) -> str:
-    message = error.format_message().rstrip(".")
+    message = error.format_message().rstrip(".").replace(". Did you mean", "; did you mean")
     message = message[:1].lower() + message[1:]
     if error.ctx is None:
         return message

@@ -112,14 +112,14 @@ def _table(output: Output, journal: Journal, heads: list[SessionHead], limit: in
         return
     columns = (
         Column("SESSION"),
-        Column("AGENT", least=8, optional=1),
+        Column("AGENT", least=8, optional=2),
         Column("STATUS"),
-        Column("STEPS", right=True, optional=4),
-        Column("ERR", right=True, optional=2),
-        Column("TOKENS", right=True, optional=6),
-        Column("STARTED", optional=3),
-        Column("DURATION", right=True, optional=5),
-        Column("", least=10),
+        Column("STEPS", right=True, optional=5),
+        Column("ERR", right=True, optional=3),
+        Column("TOKENS", right=True, optional=7),
+        Column("STARTED", optional=4),
+        Column("DURATION", right=True, optional=6),
+        Column("", least=10, optional=1),
     )
     ids = [head.session_id for head in heads]
     names = readable.short_ids(ids) if output.tty else {one: one for one in ids}
