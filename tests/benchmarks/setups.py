@@ -99,17 +99,14 @@ def _official() -> Finish:
 def _configure() -> Finish:
     import otel_agent_journal
 
-    otel_agent_journal.configure(
-        store=os.environ["BENCH_STORE"], spool=os.environ["BENCH_SPOOL"], drain=True
-    )
-    return _flush
+    otel_agent_journal.configure(os.environ["BENCH_STORE"], spool=os.environ["BENCH_SPOOL"])
 
+    def finish() -> int:
+        if not otel_agent_journal.flush(120.0):
+            raise RuntimeError("the store did not take everything within two minutes")
+        return 0
 
-def _flush() -> int:
-    from otel_agent_journal import bootstrap
-
-    bootstrap.flush(60.0)
-    return 0
+    return finish
 
 
 def _floor() -> Finish:

@@ -33,10 +33,8 @@ def main() -> int:
         invoke(-1 - number)
     before = finish()
     gc.collect()
-    marks: list[list[int]] = []
     start_ns = time.process_time_ns()
-    for number in range(invocations):
-        marks.append(invoke(number))
+    marks = [invoke(number) for number in range(invocations)]
     after = finish()
     spent_ns = time.process_time_ns() - start_ns
     measured = {
