@@ -8,6 +8,7 @@ counted: any session can be sent again from the journal, by `export.py`. How eve
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -294,30 +295,35 @@ class Forwarder:
                 self._deliver(batch)
             except SendFailed as failure:
                 self._back_off(failure)
-            except Exception as error:  # noqa: BLE001 - nothing may end this thread but `close`
-                self._give_up(len(batch), f"{type(error).__name__}: {error}")
 
     def _is_due(self) -> bool:
         return self._closing or self._hurried or len(self._queue) >= self._batch_spans
 
     def _deliver(self, batch: list[SpanRecord]) -> None:
-        """Send a batch, in halves where it is refused; what did not arrive goes back to the head of the queue."""
+        """Send a batch, in halves where it is refused; what did not arrive goes back to the head of the queue.
+
+        A fault of our own, such as a span that cannot be encoded, is a refusal like the backend's.
+        """
         waiting = [batch]
         while waiting:
             part = waiting.pop()
             try:
                 rejected = self._sender.send(part)
             except BatchRefused as refusal:
-                if len(part) == 1:
-                    self._give_up(1, refusal.reason)
-                else:
-                    middle = len(part) // 2
-                    waiting += [part[middle:], part[:middle]]
+                reason = refusal.reason
             except SendFailed:
                 self._put_back([part, *reversed(waiting)])
                 raise
+            except Exception as error:  # noqa: BLE001 - nothing may end this thread but `close`
+                reason = f"{type(error).__name__}: {error}"
             else:
                 self._arrived(len(part), rejected)
+                continue
+            if len(part) == 1:
+                self._give_up(reason)
+            else:
+                middle = len(part) // 2
+                waiting += [part[middle:], part[:middle]]
 
     def _arrived(self, spans: int, rejected: int) -> None:
         with self._changed:
@@ -341,13 +347,13 @@ class Forwarder:
             self._queue.extendleft(reversed(spans))
             self._trim()
 
-    def _give_up(self, spans: int, reason: str) -> None:
+    def _give_up(self, reason: str) -> None:
         with self._changed:
-            self._sending -= spans
-            self._dropped += spans
+            self._sending -= 1
+            self._dropped += 1
             self._last_error = reason
             self._changed.notify_all()
-        self._complain(f"OTLP {self._sender.target} {reason}; {spans} span(s) given up, journal unaffected")
+        self._complain(f"OTLP {self._sender.target} {reason}; a span was given up, journal unaffected")
 
     def _back_off(self, failure: SendFailed) -> None:
         with self._changed:
@@ -369,7 +375,8 @@ class Forwarder:
         if self._warned_at and now - self._warned_at < _WARN_EVERY_S:
             return
         self._warned_at = now
-        self._warn(text)
+        with contextlib.suppress(Exception):  # stderr may be closed
+            self._warn(text)
 
 
 def _bounded(known: OrderedDict[_Key, _Value], key: _Key, value: _Value, limit: int) -> None:

@@ -105,11 +105,16 @@ def otlp_target(url: str | None, environ: Mapping[str, str]) -> OtlpTarget:
     Raises:
         ConfigError: the URL or a variable is malformed.
     """
+    traces_url, base_url = (
+        environ.get(name, "").strip() for name in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
+    if url in (traces_url, base_url):  # handed down from the variables: their rules hold
+        url = None
     said = _variable(environ, "PROTOCOL").lower()
     if said not in ("", GRPC, HTTP, "http/json"):
         raise ConfigError(f"OTEL_EXPORTER_OTLP_PROTOCOL is '{said}'; it is one of: {GRPC}, {HTTP}")
-    whole = url or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "").strip()
-    base = "" if whole else environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
+    whole = url or traces_url
+    base = "" if whole else base_url
     if not whole and not base:
         base = f"http://localhost:{_GRPC_PORT if said == GRPC else _HTTP_PORT}"
     text = whole or base
