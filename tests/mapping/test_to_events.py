@@ -149,11 +149,13 @@ def test_what_does_not_follow_from_the_step_is_kept() -> None:
     }
 
 
-def test_a_known_parent_step_replaces_the_parent_span() -> None:
-    """The processor knows which step a parent span is."""
+def test_a_parent_span_stays_beside_the_parent_step() -> None:
+    """A span of no interest may lie between the two; only a step of ours is known to lie under its parent's span."""
     start = to_events.started(record(parent_span_id="3" * 16), parent_step_id="parent")
-    assert start.parent_step_id == "parent"
-    assert "parent_span_id" not in start.details
+    assert (start.parent_step_id, start.details["parent_span_id"]) == ("parent", "3" * 16)
+    ours = record({genai.STEP_ID: "x", genai.STEP_PARENT_ID: "own"}, parent_span_id="3" * 16)
+    start = to_events.started(ours, parent_step_id="parent")
+    assert (start.parent_step_id, "parent_span_id" in start.details) == ("own", False)
 
 
 def test_an_ending_keeps_what_changed_since_the_start() -> None:

@@ -126,7 +126,8 @@ def started(record: SpanRecord, *, session_id: str | None = None, parent_step_id
     """Return the fact that a span's step began.
 
     `session_id` defaults to what the span alone says; `parent_step_id` is the step of the parent span where the
-    caller knows it, and gives way to the span's own. An unknown parent span is kept in `details.parent_span_id`.
+    caller knows it, and gives way to the span's own. The parent span of a foreign span, which need not be that step's,
+    is kept in `details.parent_span_id`.
     """
     kind = kind_of_span(record)
     session = session_id or session_of(record)
@@ -140,7 +141,7 @@ def started(record: SpanRecord, *, session_id: str | None = None, parent_step_id
         start_ns=record.start_ns,
         trace_id=record.trace_id,
         span_id=record.span_id,
-        details=_start_details(record, kind, session, parent_step_id),
+        details=_start_details(record, kind, session),
     )
 
 
@@ -180,7 +181,7 @@ def _parent_of(record: SpanRecord, known: str | None) -> str | None:
     return str(own) if own else known
 
 
-def _start_details(record: SpanRecord, kind: str, session_id: str, parent_step_id: str | None) -> dict[str, Any]:
+def _start_details(record: SpanRecord, kind: str, session_id: str) -> dict[str, Any]:
     details = details_of_content(record.attributes)
     attributes = _kept(record.attributes)
     if attributes:
@@ -193,7 +194,7 @@ def _start_details(record: SpanRecord, kind: str, session_id: str, parent_step_i
         details["span_kind"] = record.kind
     if record.scope_name and record.scope_name != genai.SCOPE_NAME:
         details["scope"] = {"name": record.scope_name, "version": record.scope_version}
-    if record.parent_span_id is not None and _parent_of(record, parent_step_id) is None:
+    if record.parent_span_id is not None and genai.STEP_PARENT_ID not in record.attributes:
         details["parent_span_id"] = record.parent_span_id
     if record.trace_state:
         details["trace_state"] = record.trace_state
@@ -210,9 +211,7 @@ def _link(trace_id: str, span_id: str, attributes: Mapping[str, Any]) -> dict[st
     return link | {"attributes": dict(attributes)} if attributes else link
 
 
-def _end_details(
-    record: SpanRecord, at_start: Mapping[str, Any], status: tuple[int, str | None]
-) -> dict[str, Any]:
+def _end_details(record: SpanRecord, at_start: Mapping[str, Any], status: tuple[int, str | None]) -> dict[str, Any]:
     missing = object()
     later = {key: value for key, value in record.attributes.items() if at_start.get(key, missing) != value}
     details = details_of_content(later)
