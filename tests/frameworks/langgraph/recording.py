@@ -265,6 +265,8 @@ def recording_at(root: Path, *, provider: TracerProvider | None = None, **option
         assert context_api.get_current() == before, "a context is left attached"
     finally:
         recording.instrumentor.uninstrument()
+        if recording.instrumentor._handler is not None:
+            recording.instrumentor._handler.runs.clear()
         set_recorder(None)
         recording.writer.close()
         _set_provider(None)
