@@ -6,9 +6,7 @@ one thread, under the folder's drain lock. Damage is skipped and counted; nothin
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import socket
 import time
 from pathlib import Path
@@ -17,10 +15,10 @@ from typing import Final, NamedTuple
 from otel_agent_journal.spool.frames import HEADER_BYTES, salt_of
 from otel_agent_journal.spool.home import (
     CLOSED,
-    INFO,
     WRITER_LOCK,
     WriterInfo,
     info_of,
+    remove_home,
     segment_name,
     segment_numbers,
 )
@@ -58,11 +56,14 @@ class SpoolFolder:
         self._looked_at = float("-inf")
         self._later = False
         self._dead = False
+        self._info: WriterInfo | None = None
 
     @property
     def info(self) -> WriterInfo:
         """What `writer.json` says of the writer; its id alone where that is damaged."""
-        return info_of(self.path)
+        if self._info is None:
+            self._info = info_of(self.path)
+        return self._info
 
     @property
     def from_newer(self) -> bool:
@@ -140,19 +141,19 @@ class SpoolFolder:
         return total
 
     @property
-    def finished(self) -> bool:
-        """Tell whether the writer is gone and all it wrote is acknowledged: the folder can be removed."""
-        if self.is_alive():
-            return False
-        read = all(number <= self._read_last for number in segment_numbers(self.path))
-        return read and all(reader.done for reader in self._readers.values())
+    def drained(self) -> bool:
+        """Tell whether the writer is gone and all it wrote was read."""
+        return not self.is_alive() and all(number <= self._read_last for number in segment_numbers(self.path))
 
-    def remove(self) -> None:
-        """Delete the folder; its caller holds the drain lock and knows that it is `finished`."""
+    @property
+    def finished(self) -> bool:
+        """Tell whether it is drained and all of it is acknowledged: the folder can be removed."""
+        return self.drained and all(reader.done for reader in self._readers.values())
+
+    def remove(self) -> bool:
+        """Delete the folder; its caller holds the drain lock and knows that it is `finished`. Tells whether it went."""
         self.close()
-        with contextlib.suppress(OSError):
-            (self.path / INFO).unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        return remove_home(self.path)
 
     def close(self) -> None:
         """Let go of all files."""

@@ -149,6 +149,6 @@ def writer_state_bytes(state: WriterState) -> bytes:
 def writer_state_of(page: bytes) -> WriterState:
     """Return what the writer said last."""
     if len(page) < HEADER_BYTES:
-        return WriterState(False, 0, 0)
+        return WriterState(sealed=False, end=0, refused=0)
     sealed, end, refused = _WRITER_STATE.unpack_from(page, WRITER_STATE_AT)
     return WriterState(sealed == 1, end, refused)

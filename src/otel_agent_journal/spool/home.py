@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import sys
@@ -15,6 +16,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import msgspec
 
@@ -27,6 +29,8 @@ INFO: Final = "writer.json"
 SEGMENT_SUFFIX: Final = ".seg"
 DEAD_LETTERS: Final = "dead-letter.jsonl"
 HIDDEN: Final = "."  # folders still being made start with it
+_OURS: Final = frozenset((WRITER_LOCK, DRAIN_LOCK, CLOSED, INFO))
+_WRITER: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class WriterInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,27 +60,62 @@ def segment_numbers(folder: Path) -> list[int]:
     return sorted(int(stem) for stem in stems if stem.isdecimal())
 
 
-def make_home(root: Path, info: WriterInfo) -> FileLock:
-    """Make the folder `root/writer`, or take it over where it is there, and return its lock.
+def prepare_home(root: Path, info: WriterInfo) -> tuple[Path, FileLock]:
+    """Make a writer's folder under a hidden name, and lock it; `publish_home` gives it its name.
 
     Raises:
-        OSError: the folder cannot be made, or another process writes it.
+        OSError: the folder cannot be made.
     """
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = root / info.writer
-    hidden = root / f"{HIDDEN}{info.writer}.{os.getpid()}"
-    hidden.mkdir(mode=0o700, exist_ok=True)
+    hidden = root / f"{HIDDEN}{info.writer}.{uuid4().hex}"
+    hidden.mkdir(mode=0o700)
     try:
         lock = _locked(hidden)
         _write(hidden / INFO, msgspec.json.encode(info))
-        if not folder.exists():
-            os.rename(hidden, folder)
-            lock.move(folder / WRITER_LOCK)
-            return lock
-        lock.close()
-        return _locked(folder)
+    except BaseException:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
+    return hidden, lock
+
+
+def publish_home(hidden: Path, folder: Path, lock: FileLock) -> FileLock:
+    """Give a prepared folder its name, or where one is there already, take that over; return the lock that holds.
+
+    Raises:
+        OSError: another process writes it, or the name cannot be given.
+    """
+    try:
+        if folder.exists():
+            return _locked(folder)
+        lock.move(folder / WRITER_LOCK)
+        os.rename(hidden, folder)
+        return lock
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def is_home(path: Path) -> bool:
+    """Tell whether a folder is a writer's and nothing else: named as one, with nothing in it that is not ours."""
+    if _WRITER.fullmatch(path.name) is None:
+        return False
+    try:
+        names = os.listdir(path)
+    except OSError:
+        return False
+    return all(name in _OURS or name.endswith(SEGMENT_SUFFIX) for name in names)
+
+
+def remove_home(path: Path) -> bool:
+    """Delete a writer's folder and only what is ours in it; tell whether it is gone. Never raises."""
+    try:
+        names = sorted(os.listdir(path), key=lambda name: (name == DRAIN_LOCK, name))  # the lock that we hold, last
+        for name in names:
+            if name in _OURS or name.endswith(SEGMENT_SUFFIX):
+                (path / name).unlink(missing_ok=True)
+        path.rmdir()
+    except OSError:
+        return not path.exists()
+    return True
 
 
 def is_whole(folder: Path) -> bool:

@@ -62,6 +62,9 @@ class FileLock:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 
+    def __del__(self) -> None:
+        self.close()
+
     def after_fork(self) -> None:
         """Close the child's copy, which leaves the lock with the parent."""
         self.close()

@@ -7,37 +7,31 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from otel_agent_journal.spool.frames import HEADER_BYTES, acknowledged_of, writer_state_of
-from otel_agent_journal.spool.home import SEGMENT_SUFFIX
+from otel_agent_journal.spool.home import HIDDEN, SEGMENT_SUFFIX
 
 
 def used_bytes(root: Path) -> int:
     """Return what all segments under the root take, preallocated space included."""
-    total = 0
-    for path in _segments(root):
-        with contextlib.suppress(OSError):
-            total += path.stat().st_size
-    return total
+    return sum(size for _, size, _ in _segments(root))
 
 
 def reclaim(root: Path, wanted_bytes: int) -> int:
     """Delete the oldest fully acknowledged segments until so much is free; return what was freed."""
     freed = 0
-    for path in sorted(_segments(root), key=_age):
+    for _, size, path in sorted(_segments(root)):
         if freed >= wanted_bytes:
             break
-        with contextlib.suppress(OSError):
-            if _is_done(path):
-                size = path.stat().st_size
-                path.unlink()
+        if _is_done(path):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
                 freed += size
     return freed
 
 
-def header_page(path: Path) -> bytes:
+def header_page(path: str | Path) -> bytes:
     """Return a segment's header page, or less where the file is shorter or gone."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -51,23 +45,29 @@ def header_page(path: Path) -> bytes:
         os.close(descriptor)
 
 
-def _is_done(path: Path) -> bool:
+def _is_done(path: str) -> bool:
     page = header_page(path)
     state = writer_state_of(page)
     return state.sealed and acknowledged_of(page) >= state.end
 
 
-def _segments(root: Path) -> Iterator[Path]:
-    with contextlib.suppress(OSError):
-        for folder in os.scandir(root):
-            with contextlib.suppress(OSError):
-                for entry in os.scandir(folder.path) if folder.is_dir(follow_symlinks=False) else ():
-                    if entry.name.endswith(SEGMENT_SUFFIX):
-                        yield Path(entry.path)
+def _segments(root: Path) -> list[tuple[float, int, str]]:
+    """Return age, size and path of every segment under the root; what vanishes meanwhile is not there."""
+    found: list[tuple[float, int, str]] = []
+    for folder in _entries(root):
+        if folder.name.startswith(HIDDEN) or not folder.is_dir(follow_symlinks=False):
+            continue
+        for entry in _entries(folder.path):
+            if entry.name.endswith(SEGMENT_SUFFIX):
+                with contextlib.suppress(OSError):
+                    stat = entry.stat()
+                    found.append((stat.st_mtime, stat.st_size, entry.path))
+    return found
 
 
-def _age(path: Path) -> tuple[float, str]:
+def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
     try:
-        return (path.stat().st_mtime, path.name)
+        with os.scandir(folder) as entries:
+            return list(entries)
     except OSError:
-        return (0.0, path.name)
+        return []

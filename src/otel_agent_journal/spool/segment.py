@@ -69,7 +69,7 @@ class _OpenFile:
         self.path = path
         self.number = number
         self.size = size
-        self._descriptor = descriptor
+        self._descriptor = descriptor  # ours to close from here on
 
     def end(self) -> int:
         raise NotImplementedError
@@ -92,6 +92,9 @@ class _OpenFile:
         with contextlib.suppress(OSError):
             os.close(descriptor)
 
+    def __del__(self) -> None:
+        self.close()
+
     def discard(self) -> None:
         self.close()
         with contextlib.suppress(OSError):
@@ -99,13 +102,15 @@ class _OpenFile:
 
 
 class MappedSegment(_OpenFile):
-    """A segment in memory. `put` is `mmap.write`: one memory copy, atomic under the GIL, so no frame is ever half
-    reserved: a signal handler or finalizer that appends comes before it or after it, never inside."""
+    """A segment in memory.
 
-    def __init__(self, path: Path, descriptor: int, number: int, size: int) -> None:
-        super().__init__(path, descriptor, number, size)
-        _allocate(descriptor, size)
-        self._map = mmap.mmap(descriptor, size)
+    `put` is `mmap.write`: one memory copy within one C call, so that no frame is ever half reserved. A signal handler
+    or finalizer that appends comes before it or after it, never inside.
+    """
+
+    def __init__(self, path: Path, descriptor: int, number: int, mapped: mmap.mmap) -> None:
+        super().__init__(path, descriptor, number, len(mapped))
+        self._map = mapped
         self._map.seek(HEADER_BYTES)
         self.put: Callable[[bytes], object] = self._map.write
 
@@ -166,17 +171,27 @@ def create_segment(path: Path, writer: str, number: int, size: int) -> Segment:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.pwrite(descriptor, header_of(writer, number), 0)
-        try:
-            return MappedSegment(path, descriptor, number, size)
-        except OSError as error:
-            if error.errno not in _CANNOT_MAP:
-                raise
+        mapped = _map(descriptor, size)
+        if mapped is not None:
+            return MappedSegment(path, descriptor, number, mapped)
         os.ftruncate(descriptor, HEADER_BYTES)
         return WrittenSegment(path, descriptor, number, size)
     except BaseException:
-        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
         with contextlib.suppress(OSError):
             path.unlink()
+        raise
+
+
+def _map(descriptor: int, size: int) -> mmap.mmap | None:
+    """Return the file in memory, all of it allocated, or None where that cannot be had."""
+    try:
+        _allocate(descriptor, size)
+        return mmap.mmap(descriptor, size)
+    except OSError as error:
+        if error.errno in _CANNOT_MAP:
+            return None
         raise
 
 

@@ -1,5 +1,4 @@
-"""The segments of one writer, one after the other: which is in use, which is ready to follow, and whether there may
-be another.
+"""The segments of one writer, one after the other: which is in use, which is next, and whether there may be another.
 
 Numbers are given out in order and a segment is put in use at most once, in that order. Readers rely on it: a segment
 is over when it is sealed, its writer is dead, or a later one holds a frame; so nothing that interrupts us here, at
@@ -10,24 +9,29 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
 from otel_agent_journal.spool.frames import HEADER_BYTES, WriterState
-from otel_agent_journal.spool.home import CLOSED, info_here, is_whole, make_home, segment_name
+from otel_agent_journal.spool.home import CLOSED, info_here, is_whole, prepare_home, publish_home, segment_name
 from otel_agent_journal.spool.locks import FileLock
 from otel_agent_journal.spool.quota import reclaim, used_bytes
 from otel_agent_journal.spool.segment import Segment, create_segment, sync_folder
 
 FIRST_SEGMENT_BYTES: Final = 1024 * 1024  # most processes write little
 LEAST_SEGMENT_BYTES: Final = 64 * 1024  # on a nearly full disk, what is still worth a file
+_MAX_DEPTH: Final = 4  # of signal handlers within signal handlers, each needing a segment
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Refused(Exception):
     """There is no room for this record, though nothing is broken."""
+
+
+class TooDeep(Refused):
+    """Signal handlers append within signal handlers; the next one may do better."""
 
 
 class SegmentSequence:
@@ -48,15 +52,13 @@ class SegmentSequence:
         self.writer = writer
         self.folder = self._root / writer
         self.current: Segment | None = None
+        self.put: Callable[[bytes], object] = _no_segment
         self._spare: Segment | None = None
         self._lock: FileLock | None = None
         self._retired: list[Segment] = []
         self._last_number = 0
+        self._depth = 0
         self._over = False
-
-    def put(self, frame: bytes) -> None:
-        """Stand in for a segment where there is none."""
-        raise ValueError("no segment is open")
 
     def in_use(self) -> Segment:
         """Return the segment in use. Raises OSError where there is none."""
@@ -68,13 +70,24 @@ class SegmentSequence:
         """Tell whether the folder that we write to is still there."""
         return self._lock is not None and is_whole(self.folder)
 
-    def advance(self, need_bytes: int, refused: int) -> Segment:
+    def advance(self, need_bytes: int, refused: int) -> None:
         """Put the next segment in use, with room for a frame of `need_bytes`, and seal the one before.
+
+        A signal handler may append, and advance, at any point of it; then the segment that it put in use stays.
 
         Raises:
             Refused: the cap.
             OSError: the disk, or the permissions.
         """
+        self._depth += 1
+        try:
+            if self._depth > _MAX_DEPTH:
+                raise TooDeep("signal handlers append faster than a segment is made")
+            self._advance(need_bytes, refused)
+        finally:
+            self._depth -= 1
+
+    def _advance(self, need_bytes: int, refused: int) -> None:
         before = self.current
         segment, carried = self._take_spare(need_bytes), b""
         if segment is None:
@@ -82,22 +95,23 @@ class SegmentSequence:
             segment = self._create(self._next_number(), need_bytes + len(carried))
         if self.current is not before:  # a signal handler appended meanwhile and was here first
             segment.discard()
-            return self.current or segment
+            return
         if carried:  # the folder had vanished: what it still held goes into the new one
             segment.put(carried)
         if before is not None and self._fsync:
             before.sync()
-        self.current = segment
+        self.current, self.put = segment, segment.put  # no call between the two: nothing can come in between
         if before is not None:
             self._seal(before, refused)
             self._retired.append(before)
         if refused:
             self.note_refused(refused)
-        return segment
 
     def prepare(self, lock: AbstractContextManager[object]) -> None:
-        """Make the next segment ready and close the last, in a thread of its own: no append waits for the disk, or
-        for the GIL that every system call gives up."""
+        """Make the next segment ready and close the last, in a thread of its own.
+
+        So no append waits for the disk, or for the GIL that every system call gives up.
+        """
         with lock:
             retired, self._retired = self._retired, []
             number = self._next_number()
@@ -118,12 +132,12 @@ class SegmentSequence:
         """Leave the count where the drainer, another process, finds it."""
         if self.current is not None:
             with contextlib.suppress(OSError, ValueError):
-                self.current.state(WriterState(False, 0, refused))
+                self.current.state(WriterState(sealed=False, end=0, refused=refused))
 
     def close(self, refused: int) -> None:
         """Seal the log, mark it closed, release the lock. Never raises."""
         self._over = True
-        segment, self.current = self.current, None
+        segment, self.current, self.put = self.current, None, _no_segment
         spare, self._spare = self._spare, None
         if segment is not None:
             self._seal(segment, refused)
@@ -154,13 +168,18 @@ class SegmentSequence:
         if self.is_whole():
             return False
         vanished = self._lock is not None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock = None
         if self._spare is not None:
             self._spare.discard()
             self._spare = None
-        self._lock = make_home(self._root, info_here(self.writer, self._resource))
+        hidden, lock = prepare_home(self._root, info_here(self.writer, self._resource))
+        self._lock = lock  # before it is published: a signal handler that appends then finds it, or makes its own
+        try:
+            self._lock = publish_home(hidden, self.folder, lock)
+        except OSError:
+            if self._lock is lock or not self.is_whole():
+                self._lock = None
+                raise
         self.vanished += vanished
         return vanished
 
@@ -205,4 +224,8 @@ class SegmentSequence:
 
     def _seal(self, segment: Segment, refused: int) -> None:
         with contextlib.suppress(OSError, ValueError):
-            segment.state(WriterState(True, segment.end(), refused))
+            segment.state(WriterState(sealed=True, end=segment.end(), refused=refused))
+
+
+def _no_segment(frame: bytes) -> None:
+    raise ValueError("no segment is open")

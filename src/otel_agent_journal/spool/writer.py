@@ -22,7 +22,7 @@ from otel_agent_journal.spool.frames import CRC_CHUNK_BYTES, FRAME, FRAME_MAGIC,
 from otel_agent_journal.spool.group_commit import GroupCommit
 from otel_agent_journal.spool.home import DRAIN_LOCK
 from otel_agent_journal.spool.locks import is_held, is_held_here
-from otel_agent_journal.spool.segments import LEAST_SEGMENT_BYTES, Refused, SegmentSequence
+from otel_agent_journal.spool.segments import LEAST_SEGMENT_BYTES, Refused, SegmentSequence, TooDeep
 
 _log = logging.getLogger("otel_agent_journal.spool")
 _pack: Final = FRAME.pack
@@ -79,7 +79,6 @@ class SpoolWriter:
         self._salt = salt_of(writer)
         self._lock = threading.RLock()
         self._segments.begin(writer)
-        self._put = self._segments.put
         self._room = 0
         self._low = -1  # when so little room is left, the next segment is made ready; -1: it is being made
         self._closed = False
@@ -102,7 +101,7 @@ class SpoolWriter:
             frame = _pack(FRAME_MAGIC, length, crc) + payload
             try:
                 with self._lock:
-                    self._put(frame)
+                    self._segments.put(frame)
                     self.appended += 1
                     self._room = room = self._room - length
             except (ValueError, OSError):
@@ -131,7 +130,6 @@ class SpoolWriter:
                 return
             self._closed = True
             self._segments.close(self.refused)
-            self._put = self._segments.put
 
     def after_fork(self) -> None:
         """Go on, in a forked child, as a writer of its own; everything inherited stays with the parent."""
@@ -155,7 +153,7 @@ class SpoolWriter:
         problem: str | None = None
         for _ in range(_ATTEMPTS):
             try:
-                self._put(frame)
+                self._segments.put(frame)
             except OSError as error:
                 return _reason(error)
             except ValueError:
@@ -173,12 +171,13 @@ class SpoolWriter:
         if time.monotonic() < self._retry_at:
             return self.last_refusal or "refused a moment ago"
         try:
-            segment = self._segments.advance(need_bytes, self.refused)
+            self._segments.advance(need_bytes, self.refused)
         except (Refused, OSError) as error:
-            if need_bytes < LEAST_SEGMENT_BYTES:  # else it may be this record alone that finds no room
+            # A record so large, or so deep in signal handlers, may be the only one that finds no room.
+            if need_bytes < LEAST_SEGMENT_BYTES and not isinstance(error, TooDeep):
                 self._retry_at = time.monotonic() + self._retry_s
             return _reason(error)
-        self._put = segment.put
+        segment = self._segments.in_use()
         self._room = segment.size - segment.end()
         self._low = self._room // 4
         return None

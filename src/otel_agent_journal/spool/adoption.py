@@ -1,0 +1,119 @@
+"""Which folders of a spool this drainer looks after: taken under their drain lock, one drainer at a time.
+
+A live writer's folder is taken by whoever comes first; a dead one's too, to be finished. What cannot be finished (no
+permission to delete, or written by a newer version) is left alone for good by this process.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from otel_agent_journal.spool.folder import SpoolFolder
+from otel_agent_journal.spool.home import DRAIN_LOCK
+from otel_agent_journal.spool.locks import FileLock
+from otel_agent_journal.spool.survey import writer_folders
+
+_log = logging.getLogger("otel_agent_journal.spool")
+
+_LOOK_EVERY_S: Final = 0.05
+
+
+class Adoption:
+    """The folders in hand. Used by one thread at a time, but for `wait_for_other`.
+
+    Args:
+        root: the spool.
+        only_writer: of live writers, take this one alone.
+        adopt_dead: take the folders of dead writers too.
+    """
+
+    def __init__(self, root: Path, *, only_writer: str | None, adopt_dead: bool) -> None:
+        self._root = root
+        self._only_writer = only_writer
+        self._adopt_dead = adopt_dead
+        self._held: dict[str, tuple[SpoolFolder, FileLock]] = {}
+        self._left_alone: set[str] = set()
+        self._corrupt = 0
+        self._refused: dict[str, int] = {}
+        self.held_by_others = 0
+
+    def __iter__(self) -> Iterator[SpoolFolder]:
+        return iter([folder for folder, _ in self._held.values()])
+
+    @property
+    def corrupt(self) -> int:
+        """Damaged places met so far."""
+        return self._corrupt + sum(folder.corrupt for folder, _ in self._held.values())
+
+    @property
+    def refused(self) -> int:
+        """What the writers met so far had to refuse."""
+        known = self._refused | {folder.writer: folder.refused for folder, _ in self._held.values()}
+        return sum(known.values())
+
+    def look(self, dead: frozenset[str] = frozenset()) -> None:
+        """Take every folder that is free and ours to take. `dead`: writers known to be, whatever their lock says."""
+        held_by_others = 0
+        for path in writer_folders(self._root):
+            if path.name in self._left_alone or path.name in self._held:
+                continue
+            folder = SpoolFolder(path)
+            if path.name in dead:
+                folder.declare_dead()
+            if self._is_ours(folder) and not self._take(folder):
+                held_by_others += 1
+        self.held_by_others = held_by_others
+
+    def get(self, writer: str) -> SpoolFolder | None:
+        """Return the folder of a writer, if it is in hand."""
+        held = self._held.get(writer)
+        return held[0] if held else None
+
+    def release(self, folder: SpoolFolder, *, leave_alone: bool = False) -> None:
+        """Let go of a folder; with `leave_alone`, never take it again."""
+        _, lock = self._held.pop(folder.writer)
+        self._corrupt += folder.corrupt
+        self._refused[folder.writer] = folder.refused
+        folder.close()
+        lock.close()
+        if leave_alone:
+            self._left_alone.add(folder.writer)
+
+    def let_go(self) -> None:
+        """Release everything: another drainer may go on."""
+        for folder in self:
+            self.release(folder)
+
+    def wait_for_other(self, deadline: float) -> bool:
+        """Wait until whoever else drains our one writer's folder has delivered it; return whether that is so."""
+        writer = self._only_writer
+        if writer is None or writer in self._held:
+            return True
+        while SpoolFolder(self._root / writer).pending_bytes > 0:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOOK_EVERY_S)
+        return True
+
+    def _is_ours(self, folder: SpoolFolder) -> bool:
+        if folder.writer == self._only_writer:
+            return True
+        alive = folder.is_alive()
+        return self._adopt_dead if not alive else self._only_writer is None
+
+    def _take(self, folder: SpoolFolder) -> bool:
+        try:
+            lock = FileLock.take(folder.path / DRAIN_LOCK)
+        except OSError as error:
+            if folder.path.exists():
+                self._left_alone.add(folder.writer)
+                _log.warning("writer=<%s>, error=<%s> | spool folder cannot be drained", folder.writer, error)
+            return True
+        if lock is None:
+            return False
+        self._held[folder.writer] = (folder, lock)
+        return True

@@ -1,0 +1,162 @@
+"""From records of a spool to events in the store: decoded, appended in batches, tried again, or set aside.
+
+A store that cannot be reached is waited for; an event that it refuses for good is found by halving the batch and
+goes to the dead letters alone. Which records, from whose folder, and when they are acknowledged is `drain`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from otel_agent_journal.errors import JournalError, StoreUnreachable
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.mapping.facts import BlobKept, Fact, Heartbeat, decode_fact, events_of
+from otel_agent_journal.spool.dead_letters import DeadLetters
+from otel_agent_journal.spool.patience import Patience
+from otel_agent_journal.store.protocol import BlobStore, JournalStore
+
+_log = logging.getLogger("otel_agent_journal.spool")
+
+BATCH_EVENTS: Final = 1000
+_TRIES_OF_THE_UNEXPECTED: Final = 3  # an exception that no store should raise may be about the event, or pass
+
+
+class Delivered(msgspec.Struct):
+    """What became of records. Counters only grow."""
+
+    events: int = 0
+    blobs: int = 0
+    retried: int = 0
+    dead_lettered: int = 0
+    last_error: str | None = None
+
+
+class Delivery:
+    """Deliver decoded facts to one store. Used by one thread at a time."""
+
+    def __init__(
+        self, store: JournalStore, dead_letters: DeadLetters, patience: Patience, clock: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._dead_letters = dead_letters
+        self._patience = patience
+        self._clock = clock
+        self.count = Delivered()
+
+    def decode(self, payloads: Iterable[bytes], writer: str) -> list[Fact]:
+        """Return the facts of records; what is none goes to the dead letters."""
+        facts: list[Fact] = []
+        for payload in payloads:
+            try:
+                facts.append(decode_fact(payload))
+            except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+                self._set_aside_record(payload, writer, f"not a fact: {error}")
+        return facts
+
+    def deliver(self, facts: Iterable[Fact], writer: str) -> tuple[list[JournalEvent], list[Heartbeat]]:
+        """Bring facts to the store; return their events, refused ones included, and the heartbeats among them.
+
+        Raises:
+            StoreUnreachable: patience came to its end; some may have been delivered, and all are to be again.
+        """
+        events: list[JournalEvent] = []
+        heartbeats: list[Heartbeat] = []
+        for fact in facts:
+            if isinstance(fact, Heartbeat):
+                heartbeats.append(fact)
+            elif isinstance(fact, BlobKept):
+                self._keep_blob(fact, writer)
+            else:
+                events.extend(self._events(fact, writer))
+        for start in range(0, len(events), BATCH_EVENTS):
+            self.append(events[start : start + BATCH_EVENTS])
+        return events, heartbeats
+
+    def append(self, events: Sequence[JournalEvent]) -> None:
+        """Append events, each to the store or to the dead letters. Raises StoreUnreachable as `deliver` does."""
+        waiting = [events]
+        while waiting:
+            batch = waiting.pop()
+            try:
+                self.insist(lambda batch=batch: self._store.append(batch))
+            except StoreUnreachable:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one event must not hold up the rest
+                if len(batch) > 1:
+                    middle = len(batch) // 2
+                    waiting += [batch[middle:], batch[:middle]]
+                else:
+                    self._set_aside(batch[0], error)
+            else:
+                self.count.events += len(batch)
+
+    def insist(self, call: Callable[[], object]) -> None:
+        """Call until it succeeds, is refused, or patience ends, which raises StoreUnreachable."""
+        tries = unexpected = 0
+        while True:
+            try:
+                call()
+            except (StoreUnreachable, OSError) as error:
+                self._note(error)
+                problem = error
+            except JournalError:
+                raise
+            except Exception as error:
+                self._note(error)
+                unexpected += 1
+                if unexpected >= _TRIES_OF_THE_UNEXPECTED:
+                    raise
+                problem = error
+            else:
+                return
+            self.count.retried += 1
+            if not self._patience.wait(tries):
+                raise StoreUnreachable(f"store {self._store.url} cannot be reached: {problem}") from problem
+            tries += 1
+
+    def _events(self, fact: Fact, writer: str) -> tuple[JournalEvent, ...]:
+        try:
+            return events_of(fact, writer)
+        except Exception as error:  # noqa: BLE001 - a fact that no event can be made of
+            self._set_aside_record(msgspec.msgpack.encode(fact), writer, f"{type(error).__name__}: {error}")
+            return ()
+
+    def _keep_blob(self, blob: BlobKept, writer: str) -> None:
+        store = self._store
+        try:
+            if not (isinstance(store, BlobStore) and store.capabilities.blobs):
+                raise JournalError("the store keeps no oversize values")
+            self.insist(lambda: store.put_blob(blob.session_id, blob.digest, blob.data))
+        except StoreUnreachable:
+            raise
+        except Exception as error:  # noqa: BLE001 - as for events
+            self._set_aside_record(blob.data, writer, f"blob {blob.digest} of {blob.session_id}: {error}")
+        else:
+            self.count.blobs += 1
+
+    def _set_aside(self, event: JournalEvent, error: Exception) -> None:
+        self.count.dead_lettered += 1
+        self.count.last_error = str(error)
+        _log.warning(
+            "session_id=<%s>, event_id=<%s>, error=<%s> | store refuses event, kept as a dead letter",
+            event.session_id,
+            event.event_id,
+            error,
+        )
+        self._dead_letters.add_event(event, f"{type(error).__name__}: {error}", self._clock())
+
+    def _set_aside_record(self, payload: bytes, writer: str, why: str) -> None:
+        self.count.dead_lettered += 1
+        self.count.last_error = why
+        _log.warning("writer=<%s>, why=<%s> | record set aside as a dead letter", writer, why)
+        self._dead_letters.add_record(payload, writer, why, self._clock())
+
+    def _note(self, error: Exception) -> None:
+        text = f"{type(error).__name__}: {error}"
+        if text != self.count.last_error:
+            _log.warning("store=<%s>, error=<%s> | delivery is waiting for the store", self._store.url, error)
+        self.count.last_error = text

@@ -1,0 +1,258 @@
+"""The drain: brings what agents put into the spool to the store, and says which of them died.
+
+It takes folders under their drain lock, one drainer at a time; a live writer's log is followed, a dead one's
+finished. A drain that is killed loses nothing: its successor repeats what was not acknowledged, and the store dedupes
+it. This module has the thread and the waiting; what happens to records is in `rounds`, `delivery` and `heads`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from otel_agent_journal.errors import StoreUnreachable
+from otel_agent_journal.projections.head import KILLED
+from otel_agent_journal.spool.adoption import Adoption
+from otel_agent_journal.spool.dead_letters import DeadLetters
+from otel_agent_journal.spool.delivery import Delivery
+from otel_agent_journal.spool.fork import tell_of_forks
+from otel_agent_journal.spool.heads import HeadKeeper
+from otel_agent_journal.spool.patience import Patience
+from otel_agent_journal.spool.rounds import Forward, Round, Rounds
+from otel_agent_journal.spool.survey import pending_bytes
+from otel_agent_journal.store.protocol import JournalStore
+
+_log = logging.getLogger("otel_agent_journal.spool")
+
+LOOK_EVERY_S: Final = 0.5  # how often new folders, and writers that died, are looked for
+_AFTER_A_FAULT_S: Final = 1.0
+
+
+class DrainReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a drain has done so far. `refused`: by writers, for want of room; `pending_bytes`: still to be delivered."""
+
+    delivered: int = 0
+    blobs: int = 0
+    retried: int = 0
+    dead_lettered: int = 0
+    corrupt: int = 0
+    refused: int = 0
+    forwarded: int = 0
+    forward_failures: int = 0
+    interrupted: int = 0
+    folders_finished: int = 0
+    folders_held_by_others: int = 0
+    pending_bytes: int = 0
+    last_error: str | None = None
+
+
+class Drain:
+    """Deliver a spool to a store, in a thread of its own (`start`) or at once (`drain_once`).
+
+    Everything public may be called from any thread; the store is used under one lock. Nothing raises into an agent:
+    `start`, `stop`, `flush` and `writer_died` never do.
+
+    Args:
+        root: the spool.
+        store: where events go; the drain does not close it.
+        forward: called with events in the order of delivery and their writer. What it raises is counted.
+        clock: UTC nanoseconds.
+        only_writer: of live writers, follow this one alone.
+        adopt_dead: finish the folders of dead writers too.
+        poll_s, idle_poll_s: how often a live writer's log is looked at, when it is busy and when nothing comes.
+        patience: how tries are repeated while the store cannot be reached.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        store: JournalStore,
+        *,
+        forward: Forward | None = None,
+        clock: Callable[[], int] = time.time_ns,
+        only_writer: str | None = None,
+        adopt_dead: bool = True,
+        poll_s: float = 0.02,
+        idle_poll_s: float = 0.2,
+        patience: Patience | None = None,
+    ) -> None:
+        self.root = Path(root)
+        self._poll_s = poll_s
+        self._idle_poll_s = idle_poll_s
+        self._patience = patience or Patience()
+        self._adoption = Adoption(self.root, only_writer=only_writer, adopt_dead=adopt_dead)
+        self._delivery = Delivery(store, DeadLetters(self.root), self._patience, clock)
+        heads = HeadKeeper(store, self._delivery.insist)
+        self._rounds = Rounds(store, self._adoption, self._delivery, heads, forward)
+        self._begin()
+        tell_of_forks(self)
+
+    def _begin(self) -> None:
+        self._turn = threading.RLock()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._stopping = self._clean = False
+        self._flush_asked = self._flush_done = 0
+        self._deaths: dict[str, str] = {}
+        self._look_at = float("-inf")
+
+    # --- in a thread of its own ---
+
+    def start(self) -> None:
+        """Drain in a daemon thread from now on. Does nothing where it runs already."""
+        with self._changed:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._stopping = self._clean = False
+            self._patience.forever()
+            self._thread = threading.Thread(target=self._run, name="agent-journal-drain", daemon=True)
+            self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """Deliver what is there, for at most `timeout_s`, end the thread and let go of all folders.
+
+        Returns whether everything was delivered; what was not stays in the spool. May be called twice.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            thread = self._thread
+            self._stopping = True
+            self._patience.until(deadline)
+            self._changed.notify_all()
+        if thread is None or thread is threading.current_thread():
+            return True
+        thread.join(timeout_s + 0.1)
+        return not thread.is_alive() and self._clean
+
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        """Wait until everything appended before this call is in the store; return whether it is."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            running = self._thread is not None and self._thread.is_alive() and not self._stopping
+            self._flush_asked += 1
+            asked = self._flush_asked
+            self._changed.notify_all()
+            while running and self._flush_done < asked:
+                left = deadline - time.monotonic()
+                if left <= 0 or not (self._thread is not None and self._thread.is_alive()):
+                    return False
+                self._changed.wait(min(left, 0.5))
+        return self._adoption.wait_for_other(deadline) if running else False
+
+    def writer_died(self, writer: str, reason: str = KILLED) -> None:
+        """Finish this writer's folder now, whatever its lock says: its parent saw it end."""
+        with self._changed:
+            self._deaths[writer] = reason
+            self._look_at = float("-inf")
+            self._changed.notify_all()
+
+    # --- at once ---
+
+    def drain_once(
+        self, *, patience_s: float = 10.0, progress: Callable[[int, int], None] | None = None
+    ) -> DrainReport:
+        """Deliver everything that is there, of every folder nobody else drains, and return what was done.
+
+        Args:
+            patience_s: how long a store that cannot be reached is waited for.
+            progress: called with bytes delivered and bytes in all, now and then.
+
+        Raises:
+            StoreUnreachable: the store cannot be reached; the spool keeps the rest.
+        """
+        total = pending_bytes(self.root) if progress is not None else 0
+        with self._turn:
+            try:
+                caught_up = False
+                while not caught_up:
+                    self._patience.until(time.monotonic() + patience_s)
+                    caught_up = self._round(settle=True).caught_up
+                    if progress is not None:
+                        progress(total if caught_up else max(0, total - pending_bytes(self.root)), total)
+            finally:
+                if not self._stopping:
+                    self._patience.forever()
+                if self._thread is None:
+                    self._let_go()
+        return self.stats
+
+    @property
+    def stats(self) -> DrainReport:
+        """What was done so far, by this object, and what is left in the spool."""
+        count = self._delivery.count
+        return DrainReport(
+            delivered=count.events,
+            blobs=count.blobs,
+            retried=count.retried,
+            dead_lettered=count.dead_lettered,
+            corrupt=self._adoption.corrupt,
+            refused=self._adoption.refused,
+            forwarded=self._rounds.forwarded,
+            forward_failures=self._rounds.forward_failures,
+            interrupted=self._rounds.interrupted,
+            folders_finished=self._rounds.finished,
+            folders_held_by_others=self._adoption.held_by_others,
+            pending_bytes=pending_bytes(self.root),
+            last_error=count.last_error,
+        )
+
+    def after_fork(self) -> None:
+        """Become, in a forked child, a drain that was never started: thread and folders stay with the parent."""
+        self._patience.renew()
+        self._let_go()
+        self._begin()
+
+    def _run(self) -> None:
+        pause = self._poll_s
+        while True:
+            with self._changed:
+                asked, stopping = self._flush_asked, self._stopping
+            try:
+                with self._turn:
+                    done = self._round(settle=stopping or asked > self._flush_done)
+            except StoreUnreachable:
+                done = Round(0, caught_up=False)  # patience is over: a stop, or a drain_once beside us
+                if stopping:
+                    break
+            except Exception:  # noqa: BLE001 - whatever it was, the spool keeps what it has and the agent goes on
+                _log.exception("spool=<%s> | drain failed, and goes on", self.root)
+                done = Round(0, caught_up=True)
+                self._sleep(_AFTER_A_FAULT_S)
+            else:
+                self._note_flushed(asked, done)
+            if stopping and (done.caught_up or self._patience.is_over):
+                self._clean = done.caught_up
+                break
+            pause = self._poll_s if done.records else min(self._idle_poll_s, pause * 1.5)
+            if done.caught_up:
+                self._sleep(pause)
+        with self._turn:
+            self._let_go()
+
+    def _round(self, *, settle: bool) -> Round:
+        now = time.monotonic()
+        if settle or now >= self._look_at:
+            self._look_at = now + LOOK_EVERY_S
+            self._adoption.look(frozenset(self._deaths))
+        return self._rounds.go(self._deaths, settle=settle)
+
+    def _note_flushed(self, asked: int, done: Round) -> None:
+        with self._changed:
+            if done.caught_up and asked > self._flush_done:
+                self._flush_done = asked
+                self._changed.notify_all()
+
+    def _sleep(self, seconds: float) -> None:
+        with self._changed:
+            if not self._stopping and self._flush_asked == self._flush_done and self._look_at > 0:
+                self._changed.wait(seconds)
+
+    def _let_go(self) -> None:
+        self._rounds.forget()
+        self._adoption.let_go()

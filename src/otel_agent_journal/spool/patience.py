@@ -1,0 +1,66 @@
+"""How long delivery tries again: full-jitter backoff until it is told to stop."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+FIRST_CEILING_S: Final = 0.1
+LAST_CEILING_S: Final = 10.0
+
+
+class Patience:
+    """Waits between tries, each a random time up to a ceiling that doubles; gives up at a deadline, if there is one.
+
+    Thread-safe: `until` and `forever` may be called while another thread waits.
+    """
+
+    def __init__(
+        self,
+        *,
+        first_s: float = FIRST_CEILING_S,
+        last_s: float = LAST_CEILING_S,
+        jitter: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._first_s = first_s
+        self._last_s = last_s
+        self._jitter = jitter
+        self._deadline: float | None = None
+        self._changed = threading.Condition()
+
+    def until(self, deadline: float) -> None:
+        """Give up at this `time.monotonic()`; whoever waits is told at once."""
+        with self._changed:
+            self._deadline = deadline
+            self._changed.notify_all()
+
+    def forever(self) -> None:
+        """Give up no more."""
+        with self._changed:
+            self._deadline = None
+
+    def renew(self) -> None:
+        """Start over, in a forked child."""
+        self._deadline = None
+        self._changed = threading.Condition()
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the deadline has passed."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def wait(self, tries: int) -> bool:
+        """Wait after the `tries`-th failure; return whether to try again."""
+        delay = self._jitter(0, min(self._last_s, self._first_s * 2 ** min(tries, 16)))
+        end = time.monotonic() + delay
+        with self._changed:
+            while (left := end - time.monotonic()) > 0:
+                if self._deadline is not None:
+                    if time.monotonic() >= self._deadline:
+                        return False
+                    left = min(left, self._deadline - time.monotonic())
+                self._changed.wait(max(left, 0.001))
+        return not self.is_over

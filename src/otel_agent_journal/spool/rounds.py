@@ -1,0 +1,157 @@
+"""One round of the drain: every folder in hand read once, delivered, its heads written, then acknowledged.
+
+A record is acknowledged once its events, and the heads that they moved, are in the store. A dead writer's folder,
+read to its end, gets its open steps interrupted and is removed. Threads and waiting are `drain`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from otel_agent_journal.errors import StoreUnreachable
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.projections.head import KILLED
+from otel_agent_journal.spool.adoption import Adoption
+from otel_agent_journal.spool.delivery import Delivery
+from otel_agent_journal.spool.folder import Position, SpoolFolder
+from otel_agent_journal.spool.heads import HeadKeeper
+from otel_agent_journal.spool.home import WriterInfo
+from otel_agent_journal.spool.interruptions import interruption_of, sessions_left_open
+from otel_agent_journal.store.protocol import JournalStore
+
+_log = logging.getLogger("otel_agent_journal.spool")
+
+Forward = Callable[[Sequence[JournalEvent], WriterInfo], None]
+
+READ_BYTES: Final = 1024 * 1024
+HEADS_EVERY_S: Final = 1.0  # DESIGN §5: head writes are coalesced to one a second per session
+
+
+class Round(NamedTuple):
+    """What a round met: how many records, and whether every log was read to its end."""
+
+    records: int
+    caught_up: bool
+
+
+class Rounds:
+    """Go round the folders in hand. Used by one thread at a time."""
+
+    def __init__(
+        self, store: JournalStore, adoption: Adoption, delivery: Delivery, heads: HeadKeeper, forward: Forward | None
+    ) -> None:
+        self._store = store
+        self._adoption = adoption
+        self._delivery = delivery
+        self._heads = heads
+        self._forward = forward
+        self._reached: dict[str, Position] = {}
+        self._settled_at = float("-inf")
+        self._said_newer: set[str] = set()
+        self.forwarded = 0
+        self.forward_failures = 0
+        self.interrupted = 0
+        self.finished = 0
+
+    def go(self, deaths: dict[str, str], *, settle: bool) -> Round:
+        """Deliver what is there now.
+
+        Args:
+            deaths: writers known to be dead and why; those that are finished are taken out.
+            settle: write heads and acknowledge now, not when they are due.
+
+        Raises:
+            StoreUnreachable: patience came to its end; what was not acknowledged is read again next time.
+        """
+        records, caught_up, ended = 0, True, list[SpoolFolder]()
+        for folder in self._adoption:
+            if folder.writer in deaths:
+                folder.declare_dead()
+            size, count = self._follow(folder)
+            records += count
+            caught_up = caught_up and size < READ_BYTES
+            if size < READ_BYTES and folder.drained:
+                ended.append(folder)
+        if settle or ended or self._heads.has_new or time.monotonic() - self._settled_at >= HEADS_EVERY_S:
+            self._settle()
+        for folder in ended:
+            self._finish(folder, deaths)
+        return Round(records, caught_up)
+
+    def forget(self) -> None:
+        """Drop what was read and not acknowledged: the folders go to somebody else."""
+        self._reached.clear()
+        self._heads.forget()
+
+    def _follow(self, folder: SpoolFolder) -> tuple[int, int]:
+        records = folder.read(READ_BYTES)
+        if not records:
+            self._leave_to_newer(folder)
+            return 0, 0
+        writer = folder.writer
+        facts = self._delivery.decode((payload for _, payload in records), writer)
+        try:
+            events, heartbeats = self._delivery.deliver(facts, writer)
+        except StoreUnreachable:
+            self._reached.pop(writer, None)
+            folder.rewind()
+            raise
+        self._heads.note(events)
+        for heartbeat in heartbeats:
+            self._heads.heard(writer, heartbeat.timestamp_ns, heartbeat.sessions)
+        self._tell(events, folder.info)
+        self._reached[writer] = records[-1][0]
+        return sum(len(payload) for _, payload in records), len(records)
+
+    def _settle(self) -> None:
+        self._settled_at = time.monotonic()
+        self._heads.write()
+        for writer, position in self._reached.items():
+            folder = self._adoption.get(writer)
+            if folder is not None:
+                folder.acknowledge(position)
+        self._reached.clear()
+
+    def _finish(self, folder: SpoolFolder, deaths: dict[str, str]) -> None:
+        if not folder.is_closed():
+            self._interrupt(folder, deaths.get(folder.writer, KILLED))
+        deaths.pop(folder.writer, None)
+        removed = folder.finished and folder.remove()
+        self._adoption.release(folder, leave_alone=not removed)
+        self.finished += 1
+
+    def _interrupt(self, folder: SpoolFolder, reason: str) -> None:
+        writer = folder.writer
+        heads = {head.session_id: head for head in sessions_left_open(self._store, writer)}
+        heads |= {head.session_id: head for head in self._heads.left_open(writer)}
+        events = [interruption_of(head, writer, reason) for head in heads.values()]
+        if not events:
+            return
+        self._delivery.append(events)
+        self._heads.note(events)
+        self._heads.write()
+        self._tell(events, folder.info)
+        self.interrupted += len(events)
+        _log.info("writer=<%s>, sessions=<%d>, reason=<%s> | writer died with steps open", writer, len(events), reason)
+
+    def _tell(self, events: Sequence[JournalEvent], info: WriterInfo) -> None:
+        if self._forward is None or not events:
+            return
+        try:
+            self._forward(events, info)
+            self.forwarded += len(events)
+        except Exception:  # noqa: BLE001 - forwarding never holds up the journal
+            self.forward_failures += 1
+            _log.debug("writer=<%s> | forwarding failed", info.writer, exc_info=True)
+
+    def _leave_to_newer(self, folder: SpoolFolder) -> None:
+        if folder.from_newer and folder.writer not in self._said_newer:
+            self._said_newer.add(folder.writer)
+            _log.warning(
+                "writer=<%s> | its spool was written by a newer version of this package and is left untouched:"
+                " pip install --upgrade otel-agent-journal",
+                folder.writer,
+            )

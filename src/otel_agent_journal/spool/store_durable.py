@@ -1,0 +1,203 @@
+"""`AGENT_JOURNAL_DURABILITY=store`: an append that is in the store too when it returns, within a time limit.
+
+For machines that vanish with their disk. The spool is written first and the drain goes on as ever, so what the store
+does not take in time is delivered later all the same, where there is a later. The store must be one of its own: a
+store is used from one thread at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from pathlib import Path
+from typing import Final, Protocol
+
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.mapping.facts import BlobKept, Fact, Heartbeat, decode_fact, events_of
+from otel_agent_journal.spool.fork import tell_of_forks
+from otel_agent_journal.store.protocol import BlobStore, JournalStore
+
+_log = logging.getLogger("otel_agent_journal.spool")
+
+DEFAULT_TIMEOUT_S: Final = 2.0  # AGENT_JOURNAL_STORE_TIMEOUT
+MAX_WAITING: Final = 1000  # facts that the store has not taken; past it they are the drain's alone
+MAX_BATCH: Final = 100
+
+
+class Spool(Protocol):
+    """What is written first: a `SpoolWriter`."""
+
+    @property
+    def writer(self) -> str:
+        """The id of this process's journal writer."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """Where it writes."""
+        ...
+
+    def append(self, payload: bytes) -> bool:
+        """Append one record."""
+        ...
+
+    def drained_by_other(self) -> bool:
+        """Tell whether another process drains it."""
+        ...
+
+    def close(self) -> None:
+        """Seal it."""
+        ...
+
+
+class _Waiting:
+    """A record on its way, and whether the store has it."""
+
+    __slots__ = ("arrived", "payload", "taken", "writer")
+
+    def __init__(self, payload: bytes, writer: str) -> None:
+        self.payload = payload
+        self.writer = writer
+        self.taken = threading.Event()
+        self.arrived = False
+
+
+class DurableAppend:
+    """Append to a spool, then to the store in a helper thread, waiting for it at most `timeout_s`.
+
+    Past the limit, or when the store refuses, the agent goes on: `overdue` counts, the log says it once. While the
+    store does not answer, later appends do not each wait the whole limit again: one does, every `timeout_s`.
+    Thread-safe; starts anew in a forked child. `append` returns what the spool's returned.
+    """
+
+    def __init__(self, spool: Spool, store: JournalStore, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self._spool = spool
+        self._store = store
+        self._timeout_s = timeout_s
+        self.overdue = 0
+        self._said = False
+        self._begin()
+        tell_of_forks(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._behind_since: float | None = None
+        self._closed = False
+
+    @property
+    def writer(self) -> str:
+        """The id of this process's journal writer."""
+        return self._spool.writer
+
+    @property
+    def folder(self) -> Path:
+        """Where the spool writes."""
+        return self._spool.folder
+
+    def append(self, payload: bytes) -> bool:
+        """Append one record to the spool and wait for the store. Never raises."""
+        kept = self._spool.append(payload)
+        try:
+            if not self._in_time(payload):
+                self._count_overdue()
+        except Exception as error:  # noqa: BLE001 - nothing is ever raised into the agent
+            self._count_overdue(str(error))
+        return kept
+
+    def drained_by_other(self) -> bool:
+        """Tell whether another process drains the spool."""
+        return self._spool.drained_by_other()
+
+    def close(self) -> None:
+        """Wait once more for what is on its way, then close the spool. May be called twice; leaves the store open."""
+        with self._lock:
+            thread, self._closed = self._thread, True
+        if thread is not None:
+            self._queue.put(None)
+            thread.join(self._timeout_s)
+        self._spool.close()
+
+    def after_fork(self) -> None:
+        """Start over in a forked child; its store connection is the parent's, so it leaves the store to its drain."""
+        self._begin()
+        self._closed = True
+
+    def _in_time(self, payload: bytes) -> bool:
+        fact = decode_fact(payload)
+        if isinstance(fact, Heartbeat):
+            return True
+        if threading.current_thread() is self._thread:  # the store's own client is instrumented too
+            return True
+        if self._closed or self._queue.qsize() >= MAX_WAITING:
+            return False
+        waiting = _Waiting(payload, self._spool.writer)
+        self._ensure_thread()
+        self._queue.put(waiting)
+        if not waiting.taken.wait(self._allowance()):
+            self._behind_since = time.monotonic()
+            return False
+        return waiting.arrived
+
+    def _allowance(self) -> float:
+        """Return how long to wait: all of it, or next to nothing while the store is known to be behind."""
+        behind = self._behind_since
+        return 0.0 if behind is not None and time.monotonic() - behind < self._timeout_s else self._timeout_s
+
+    def _ensure_thread(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="agent-journal-store", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch, last = [first], False
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < MAX_BATCH:
+                    waiting = self._queue.get_nowait()
+                    if waiting is None:
+                        last = True
+                        break
+                    batch.append(waiting)
+            self._write(batch)
+            if last:
+                return
+
+    def _write(self, batch: list[_Waiting]) -> None:
+        try:
+            events = [
+                event for waiting in batch for event in self._events(decode_fact(waiting.payload), waiting.writer)
+            ]
+            if events:
+                self._store.append(events)
+            self._behind_since = None
+            for waiting in batch:
+                waiting.arrived = True
+        except Exception as error:  # noqa: BLE001 - the drain tries again, and knows what to do with what is refused
+            _log.debug("error=<%s> | store did not take events at once", error)
+        finally:
+            for waiting in batch:
+                waiting.taken.set()
+
+    def _events(self, fact: Fact, writer: str) -> tuple[JournalEvent, ...]:
+        if isinstance(fact, BlobKept) and isinstance(self._store, BlobStore):
+            self._store.put_blob(fact.session_id, fact.digest, fact.data)
+        return events_of(fact, writer)
+
+    def _count_overdue(self, why: str = "") -> None:
+        with self._lock:
+            self.overdue += 1
+            said, self._said = self._said, True
+        if not said:
+            _log.warning(
+                "store=<%s>, timeout_s=<%s>%s | store did not take events in time; the agent goes on, the spool keeps"
+                " them",
+                self._store.url,
+                self._timeout_s,
+                f", error=<{why}>" if why else "",
+            )

@@ -1,0 +1,229 @@
+"""What `SpoolWriter` promises an agent."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import stat
+import threading
+
+import pytest
+from spooling import everything, new_writer
+
+from otel_agent_journal.spool.folder import SpoolFolder
+from otel_agent_journal.spool.home import CLOSED
+
+
+@pytest.mark.parametrize("size", [0, 1, 299, 5120, 5121, 20_000, 200_000])
+def test_what_was_appended_is_read_back(tmp_path, size):
+    """A record of any size is read back as it was, also one larger than a segment."""
+    writer = new_writer(tmp_path, segment_bytes=64 * 1024)
+    records = [os.urandom(size) for _ in range(5)]
+    assert all(writer.append(record) for record in records)
+    assert everything(writer.folder) == records
+
+
+def test_order_is_kept_over_many_segments(tmp_path):
+    """Records come back in order, however many segments they fill."""
+    writer = new_writer(tmp_path, segment_bytes=64 * 1024)
+    records = [b"%06d" % number * 50 for number in range(3000)]
+    assert all(writer.append(record) for record in records)
+    assert len(list(writer.folder.glob("*.seg"))) > 10
+    assert everything(writer.folder, max_bytes=10_000) == records
+
+
+def test_nothing_is_made_before_the_first_append(tmp_path):
+    """A process that journals nothing leaves nothing."""
+    writer = new_writer(tmp_path / "spool")
+    writer.close()
+    assert not (tmp_path / "spool").exists()
+
+
+def test_only_the_owner_can_read_a_spool(tmp_path):
+    """Folders are 0700 and files 0600, whatever the umask."""
+    before = os.umask(0)
+    try:
+        writer = new_writer(tmp_path / "spool")
+        writer.append(b"secret")
+        writer.close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "spool").stat().st_mode) == 0o700
+    assert stat.S_IMODE(writer.folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in writer.folder.iterdir()} == {0o600}
+
+
+def test_odd_paths_will_do(tmp_path):
+    """A root with spaces, quotes and other scripts in it is a root like any other."""
+    writer = new_writer(tmp_path / "my agents' journal" / "журнал 日誌")
+    assert writer.append(b"x")
+    assert everything(writer.folder) == [b"x"]
+
+
+def test_close_gives_the_unused_space_back(tmp_path):
+    """A closed spool is as large as what it holds, is marked closed, and closes once."""
+    writer = new_writer(tmp_path)
+    writer.append(b"x" * 100)
+    writer.close()
+    writer.close()
+    (segment,) = writer.folder.glob("*.seg")
+    assert segment.stat().st_size == 4096 + 12 + 100
+    assert (writer.folder / CLOSED).exists()
+    assert not SpoolFolder(writer.folder).is_alive()
+
+
+def test_an_append_after_close_is_refused_and_counted(tmp_path):
+    """What comes too late is refused, never raised."""
+    writer = new_writer(tmp_path)
+    writer.append(b"x")
+    writer.close()
+    assert writer.append(b"y") is False
+    assert (writer.refused, writer.last_refusal) == (1, "the writer is closed")
+    assert everything(writer.folder) == [b"x"]
+
+
+def test_what_is_no_bytes_is_refused(tmp_path):
+    """A caller's mistake costs the record, never the agent."""
+    writer = new_writer(tmp_path)
+    assert writer.append("text") is False  # type: ignore[arg-type]
+    assert "TypeError" in (writer.last_refusal or "")
+
+
+def test_many_threads_append_at_once(tmp_path):
+    """Every record of every thread is there once, each thread's in its order."""
+    writer = new_writer(tmp_path, segment_bytes=64 * 1024)
+
+    def work(name: int) -> None:
+        for number in range(1000):
+            assert writer.append(b"%d:%06d:" % (name, number) + b"." * 100)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = everything(writer.folder)
+    assert len(found) == 8000
+    for name in range(8):
+        mine = [record for record in found if record.startswith(b"%d:" % name)]
+        assert mine == sorted(mine)
+        assert len(set(mine)) == 1000
+
+
+class _Farewell:
+    """Appends when it is collected."""
+
+    def __init__(self, writer) -> None:
+        self.writer = writer
+        self.me = self
+
+    def __del__(self) -> None:
+        self.writer.append(b"farewell" + b"." * 300)
+
+
+def test_a_finalizer_may_append(tmp_path):
+    """The garbage collector may run a finalizer that appends, at any moment of an append."""
+    writer = new_writer(tmp_path, segment_bytes=64 * 1024)
+    threshold = gc.get_threshold()
+    gc.set_threshold(3)
+    try:
+        for number in range(3000):
+            _Farewell(writer)
+            writer.append(b"%06d" % number + b"." * 300)
+    finally:
+        gc.set_threshold(*threshold)
+    gc.collect()
+    found = everything(writer.folder)
+    assert found.count(b"farewell" + b"." * 300) == 3000
+    assert [record for record in found if not record.startswith(b"f")] == [
+        b"%06d" % number + b"." * 300 for number in range(3000)
+    ]
+    assert writer.refused == 0
+
+
+def test_a_signal_handler_may_append(tmp_path):
+    """A signal handler may append while the same thread appends; both records are whole."""
+    writer = new_writer(tmp_path, segment_bytes=1024 * 1024)
+    handled = 0
+
+    def handle(signum, frame):
+        nonlocal handled
+        handled += 1
+        writer.append(b"signal" + b"s" * 500)
+
+    with _storm(handle):
+        for number in range(30_000):
+            writer.append(b"%06d" % number + b"." * 200)
+    found = everything(writer.folder)
+    assert handled > 10
+    assert found.count(b"signal" + b"s" * 500) == handled
+    assert len(found) == handled + 30_000
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an interrupt may hit a finalizer
+def test_an_interrupt_passes_and_leaves_the_log_readable(tmp_path):
+    """A KeyboardInterrupt in the middle of an append passes; every append that returned is read back."""
+    writer = new_writer(tmp_path, segment_bytes=1024 * 1024)
+    returned, interrupted, number = [], 0, 0
+
+    def handle(signum, frame):
+        raise KeyboardInterrupt
+
+    storm = _storm(handle)
+    while number < 20_000:
+        try:
+            with storm:
+                while number < 20_000:
+                    number += 1
+                    record = b"%06d" % number + b"." * 200
+                    if writer.append(record):
+                        returned.append(record)
+        except KeyboardInterrupt:
+            interrupted += 1
+    found = everything(writer.folder)
+    assert interrupted > 5
+    assert set(returned) <= set(found)
+    assert len(found) == len(set(found))
+    assert writer.refused == 0
+    assert writer.append(b"goes on")
+    writer.close()
+    assert everything(writer.folder)[-1] == b"goes on"
+
+
+class _storm:
+    """SIGALRM every millisecond."""
+
+    def __init__(self, handle) -> None:
+        self.handle = handle
+
+    def __enter__(self):
+        self.before = signal.signal(signal.SIGALRM, self.handle)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+
+    def __exit__(self, *_):
+        while True:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, self.before)
+            except KeyboardInterrupt:
+                continue
+            return
+
+
+def test_two_processes_share_a_root(tmp_path):
+    """Each process has a folder of its own under one root; neither sees the other's records."""
+    writers = [new_writer(tmp_path) for _ in range(2)]
+    for number, writer in enumerate(writers):
+        writer.append(b"%d" % number)
+    assert [everything(writer.folder) for writer in writers] == [[b"0"], [b"1"]]
+
+
+def test_a_second_writer_of_the_same_name_is_refused(tmp_path):
+    """No two live writers write one folder."""
+    first = new_writer(tmp_path)
+    assert first.append(b"x")
+    second = type(first)(tmp_path, writer=first.writer)
+    assert second.append(b"y") is False
+    assert "has a writer already" in (second.last_refusal or "")
+    assert everything(first.folder) == [b"x"]
