@@ -152,7 +152,7 @@ def test_a_signal_handler_may_append(tmp_path):
         handled += 1
         writer.append(b"signal" + b"s" * 500)
 
-    with _storm(handle):
+    with Storm(handle):
         for number in range(30_000):
             writer.append(b"%06d" % number + b"." * 200)
     found = everything(writer.folder)
@@ -170,7 +170,7 @@ def test_an_interrupt_passes_and_leaves_the_log_readable(tmp_path):
     def handle(signum, frame):
         raise KeyboardInterrupt
 
-    storm = _storm(handle)
+    storm = Storm(handle)
     while number < 20_000:
         try:
             with storm:
@@ -191,7 +191,7 @@ def test_an_interrupt_passes_and_leaves_the_log_readable(tmp_path):
     assert everything(writer.folder)[-1] == b"goes on"
 
 
-class _storm:
+class Storm:
     """SIGALRM every millisecond."""
 
     def __init__(self, handle) -> None:
