@@ -114,7 +114,7 @@ def _check_journal(python: str, store: str, expected: int, variant: Variant, sai
 
 
 def run(workloads: Sequence[str], chosen: Sequence[Variant], rounds: int, scale: float) -> Results:
-    """Measure every variant on every workload, round by round; the bare program twice, since all are held against it."""
+    """Measure every variant on every workload, by rounds; the bare program twice, since all are held against it."""
     results: Results = {workload: {variant: Samples() for variant in chosen} for workload in workloads}
     shuffled = random.Random(20261121)
     for number in range(1, rounds + 1):
