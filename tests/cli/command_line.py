@@ -46,7 +46,12 @@ def rows(result: Result | subprocess.CompletedProcess[str]) -> list[dict[str, An
 def program(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a command line as a program of its own, its stdout a pipe."""
     return subprocess.run(
-        [*PROGRAM, *args], capture_output=True, text=True, encoding="utf-8", env={**os.environ, **env}, timeout=60
+        [*PROGRAM, *args],
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, **env},
+        timeout=60,
+        check=False,  # the exit code is the test's business
     )
 
 

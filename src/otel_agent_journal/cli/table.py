@@ -52,7 +52,7 @@ def render(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, width: 
         )
     ]
     shown = _shown(columns, widths, width)
-    least = _needed(columns, widths, shown)
+    final = _shrunk(columns, widths, shown, width)
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for at in shown:
         column = columns[at]
@@ -61,15 +61,14 @@ def render(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, width: 
             justify="right" if column.right else "left",
             no_wrap=True,
             overflow="ellipsis",
-            min_width=_least(column, widths[at]),
-            max_width=widths[at],
+            width=final[at],
         )
     for row in cells:
         table.add_row(*(row[at] for at in shown))
     sink = io.StringIO()
     console = Console(
         file=sink,
-        width=max(width, least) if width else sum(widths) + _GAP * len(widths),
+        width=sum(final.values()) + _GAP * len(final),
         force_terminal=color,
         no_color=not color,
         color_system="standard" if color else None,
@@ -95,6 +94,17 @@ def _shown(columns: Sequence[Column], widths: Sequence[int], width: int) -> list
     while width and going and _needed(columns, widths, shown) > width:
         shown.remove(going.pop())
     return shown
+
+
+def _shrunk(columns: Sequence[Column], widths: Sequence[int], shown: Sequence[int], width: int) -> dict[int, int]:
+    """Return the width of each column shown: those that may shrink do, the last first, until all fit."""
+    final = {at: widths[at] for at in shown}
+    excess = sum(final.values()) + _GAP * (len(final) - 1) - width if width else 0
+    for at in reversed(shown):
+        given = min(max(0, excess), widths[at] - _least(columns[at], widths[at]))
+        final[at] -= given
+        excess -= given
+    return final
 
 
 def _needed(columns: Sequence[Column], widths: Sequence[int], shown: Sequence[int]) -> int:

@@ -92,6 +92,8 @@ def _events(
 
 def last_events(journal: Journal, session_id: str | None, last: int) -> tuple[str, list[JournalEvent]]:
     """Return the last events there are and a cursor from which everything else follows, those perhaps once more."""
+    if not last:
+        return journal.store.tip(), []
     cursor: str | None = None
     kept: deque[JournalEvent] = deque(maxlen=last)
     for _ in range(0, SCANNED, 1000):

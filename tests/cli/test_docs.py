@@ -1,0 +1,84 @@
+"""docs/cli.md says all of it: commands, options, exit codes, variables, checks, keys."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import click
+import pytest
+
+from otel_agent_journal.cli import app
+from otel_agent_journal.cli.app import COMMANDS, group
+from otel_agent_journal.cli.diagnosis import OWN_VARIABLES
+from otel_agent_journal.cli.invocation import FORMATS
+from otel_agent_journal.cli.ls import KEYS, STATUSES
+from otel_agent_journal.cli.steps import ROW_KEYS
+from otel_agent_journal.cli.verify import CHECKS
+from otel_agent_journal.config import VARIABLES
+
+DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+COMMON = {"--store", "-o", "--output", "-v", "--verbose", "-h", "--help"}
+
+
+def section(name: str) -> str:
+    """Return the part of the page under a heading."""
+    assert f"\n## {name}\n" in DOCS
+    return DOCS.split(f"\n## {name}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_documented(name: str) -> None:
+    """Each command has a section with its usage and each of its own options, and a row of the table."""
+    command: click.Command = importlib.import_module(f"otel_agent_journal.cli.{name}").command
+    text = section(name)
+    assert f"`agent-journal {name}" in text
+    assert f"| [`{name}`](#{name}) | {COMMANDS[name][0].lower()}{COMMANDS[name][1:-1]} |" in DOCS
+    for option in {flag for param in command.params for flag in param.opts if flag.startswith("-")} - COMMON:
+        assert f"`{option}" in text, option
+
+
+def test_no_command_is_documented_that_is_not_there() -> None:
+    """Sections of commands and commands are the same."""
+    headings = [line[3:] for line in DOCS.splitlines() if line.startswith("## ")]
+    general = {"For every command", "Exit codes", "Variables"}
+    assert set(headings) - general == set(COMMANDS)
+
+
+def test_the_common_options_are_documented() -> None:
+    """Those of every command, and of the group alone."""
+    text = section("For every command")
+    for option in {flag for param in group.params for flag in param.opts} | COMMON:
+        assert f"`{option}" in text or f"`agent-journal {option}" in text, option
+    assert all(f"`{form}`" in text for form in FORMATS)
+
+
+def test_every_exit_code_is_documented() -> None:
+    """Each code that the error boundary and the checks know has a row."""
+    codes = (
+        app.DONE,
+        app.FAILED,
+        app.USAGE,
+        app.NOT_FOUND,
+        app.UNREACHABLE,
+        app.CHECK_FAILED,
+        app.CTRL_C,
+        app.PIPE_CLOSED,
+    )
+    assert codes == (0, 1, 2, 3, 4, 5, 130, 141)
+    for code in codes:
+        assert f"\n| {code} | " in section("Exit codes")
+
+
+def test_every_variable_is_documented() -> None:
+    """Each variable that is read has a row."""
+    for variable in {*VARIABLES, *OWN_VARIABLES, "NO_COLOR", "FORCE_COLOR", "COLUMNS"}:
+        assert f"| `{variable}` |" in section("Variables"), variable
+
+
+def test_keys_statuses_and_checks_are_documented() -> None:
+    """What a script reads is on the page."""
+    assert all(f"`{key}`" in section("ls") for key in KEYS)
+    assert all(status in section("ls") for status in STATUSES)
+    assert ", ".join(ROW_KEYS) in " ".join(section("show").split())
+    assert all(f"| `{check}` | {finding} |" in section("verify") for check, finding in CHECKS.items())

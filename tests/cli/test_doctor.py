@@ -1,0 +1,119 @@
+"""`doctor`: green where all is well, red with advice where not, and never a secret."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command_line import cli, rows, terminal
+from tests.cli.conftest import Seeded
+
+
+def states(*args: str) -> dict[str, str]:
+    """Return the worst state of each check."""
+    worst = {"absent": 0, "ok": 0, "warning": 1, "red": 2}
+    found: dict[str, str] = {}
+    for row in rows(cli(*args, "doctor")):
+        if row["check"] not in found or worst[row["state"]] > worst[found[row["check"]]]:
+            found[row["check"]] = row["state"]
+    return found
+
+
+def test_all_is_well(journal: Seeded) -> None:
+    """A journal that works is green: exit code 0."""
+    journal.completed()
+    result = cli("doctor")
+    assert result.exit_code == 0
+    assert all(list(row) == ["check", "state", "detail", "advice"] for row in rows(result))
+    assert states()["store"] == "ok"
+    assert "1 session, 11 events" in result.stdout
+    assert states()["otlp"] == "absent"
+    text = terminal("doctor").text
+    assert "✓ store" in text
+    assert "- otlp" in text
+
+
+def test_a_journal_not_made_yet_is_no_failure() -> None:
+    """Before the first run the store is a warning, with the line that makes one."""
+    result = cli("doctor")
+    assert result.exit_code == 0
+    store = next(row for row in rows(result) if row["check"] == "store")
+    assert (store["state"], store["advice"]) == ("warning", "agent-journal run -- python my_agent.py")
+
+
+def test_a_store_that_cannot_be_reached_is_red() -> None:
+    """A store that was asked for and is not there fails."""
+    result = cli("--store", "sqlite:////nonexistent/journal.db", "doctor")
+    assert result.exit_code == 5
+    assert states("--store", "sqlite:////nonexistent/journal.db")["store"] == "red"
+
+
+def test_a_malformed_variable_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, and nothing else is guessed from it."""
+    monkeypatch.setenv("AGENT_JOURNAL_FSYNC", "sometimes")
+    result = cli("doctor")
+    assert result.exit_code == 5
+    assert "AGENT_JOURNAL_FSYNC is 'sometimes'; it is one of: never, always" in result.stdout
+
+
+def test_a_variable_that_is_none_of_ours_is_a_warning(monkeypatch: pytest.MonkeyPatch, journal: Seeded) -> None:
+    """A mistyped variable changes nothing, so somebody should say so."""
+    journal.completed()
+    monkeypatch.setenv("AGENT_JOURNAL_STOER", "sqlite:///x.db")
+    result = cli("doctor")
+    assert result.exit_code == 0
+    assert "did you mean AGENT_JOURNAL_STORE?" in result.stdout
+
+
+def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords in URLs do not get into a bug report."""
+    monkeypatch.setenv("AGENT_JOURNAL_STORE", "postgresql://me:hunter2@db/agents?password=hunter2")
+    monkeypatch.setenv("AGENT_JOURNAL_OTLP", "http://me:hunter2@127.0.0.1:9?api_key=hunter2")
+    result = cli("doctor")
+    assert "hunter2" not in result.output
+    assert "hunter2" not in terminal("doctor").text
+    assert "me:***@db" in result.stdout
+
+
+def test_an_otlp_endpoint_is_connected_to(monkeypatch: pytest.MonkeyPatch, journal: Seeded) -> None:
+    """Green where something listens, red where nothing does."""
+    journal.completed()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("AGENT_JOURNAL_OTLP", f"http://127.0.0.1:{port}")
+        assert states()["otlp"] == "ok"
+    assert states()["otlp"] == "red"
+    assert cli("doctor").exit_code == 5
+    monkeypatch.setenv("AGENT_JOURNAL_OTLP", "http://127.0.0.1:port")
+    assert states()["otlp"] == "red"
+
+
+def test_what_the_gone_left_in_the_spool_is_a_warning(journal: Seeded) -> None:
+    """Dead writers, dead letters and refusals are shown with what to do."""
+    from tests.cli.test_spool_commands import agent
+
+    agent("s1", "killed")
+    result = cli("doctor")
+    assert "1 dead writer left" in result.stdout
+    assert "agent-journal drain" in result.stdout
+    Path(".agent-journal/spool/dead-letter.jsonl").write_text('{"why": "too large"}\n')
+    assert states()["dead letters"] == "red"
+    assert cli("doctor").exit_code == 5
+
+
+def test_a_spool_that_cannot_be_made_is_red(journal: Seeded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents could record nothing there."""
+    Path("file").write_text("")
+    monkeypatch.setenv("AGENT_JOURNAL_SPOOL", "file/spool")
+    assert states()["spool"] == "red"
+
+
+def test_frameworks_are_shown_with_their_instrumentor(journal: Seeded) -> None:
+    """Where LangGraph is installed its instrumentor is loaded, and said to be usable."""
+    pytest.importorskip("langgraph")
+    journal.completed()
+    found = next(row for row in rows(cli("doctor")) if row["check"] == "langgraph")
+    assert found["state"] == "ok"
+    assert "journaled by 'agent_journal_langgraph'" in found["detail"]

@@ -1,0 +1,63 @@
+"""`status`: where a session stands."""
+
+from __future__ import annotations
+
+from otel_agent_journal.testing.builders import JournalBuilder
+from tests.cli.command_line import cli, rows, terminal
+from tests.cli.conftest import Seeded
+
+
+def test_a_running_session(journal: Seeded) -> None:
+    """Status, stage, progress, last sign of life, and the open steps with since when."""
+    builder = journal.running()
+    builder.record("STAGE_CHANGED", details={"stage": "CostCalculator", "progress": 50})
+    journal.keep(builder)
+    (found,) = rows(cli("status", "live"))
+    assert (found["status"], found["reason"], found["stage"], found["progress"]) == (
+        "PROCESSING",
+        None,
+        "CostCalculator",
+        50,
+    )
+    assert [(step["kind"], step["name"], step["status"]) for step in found["open_steps"]] == [
+        ("AGENT", "helper", "running"),
+        ("TOOL", "fetch", "running"),
+    ]
+    assert found["open_steps"][0]["since"] == found["started_at"]
+    assert found["last_seen_at"] == found["updated_at"]
+    text = terminal("status", "live").text
+    for part in ("PROCESSING", "CostCalculator  50 %", "tool fetch  running, began", "last seen"):
+        assert part in text
+
+
+def test_a_session_whose_process_went_silent(journal: Seeded) -> None:
+    """It is INTERRUPTED, lost, and its steps are those left open."""
+    journal.running("silent", ago_s=3600)
+    (found,) = rows(cli("status", "silent"))
+    assert (found["status"], found["reason"]) == ("INTERRUPTED", "lost")
+    assert {step["reason"] for step in found["open_steps"]} == {"lost"}
+    text = terminal("status", "silent").text
+    assert "INTERRUPTED (lost)" in text
+    assert "left open (lost)" in text
+
+
+def test_a_session_that_ended(journal: Seeded) -> None:
+    """No step is open; tokens and errors are counted."""
+    journal.completed()
+    (found,) = rows(cli("status", "done"))
+    assert found["open_steps"] == []
+    assert (found["steps"], found["errors"], found["input_tokens"], found["output_tokens"]) == (4, 1, 1020, 200)
+    assert found["duration_ms"] == 10
+    assert "1,020 in, 200 out" in terminal("status", "done").text
+
+
+def test_a_session_awaiting_input(journal: Seeded) -> None:
+    """An interrupt is INTERRUPTED with reason awaiting_input, and nothing is open."""
+    builder = JournalBuilder("asks")
+    builder.end(builder.start("AGENT", "a"), "interrupted")
+    journal.keep(builder)
+    (found,) = rows(cli("status", "asks"))
+    assert (found["status"], found["reason"], found["open_steps"]) == ("INTERRUPTED", "awaiting_input", [])
+    assert "INTERRUPTED (awaiting input)" in terminal("status", "asks").text
+    assert "awaiting input" in terminal("ls").text
+    assert "awaiting input" in terminal("show", "asks").text

@@ -1,0 +1,175 @@
+"""`tail`: the last events, then those that arrive, none skipped."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from otel_agent_journal.cli import tail as tail_command
+from otel_agent_journal.codec import encode_line
+from otel_agent_journal.testing.builders import JournalBuilder, an_event
+from otel_agent_journal.testing.builders import events as some_events
+from tests.cli.command_line import PROGRAM, cli, rows, terminal
+from tests.cli.conftest import Seeded
+
+
+class Following:
+    """A `tail -f` that runs beside the test; its stdout is read line by line."""
+
+    def __init__(self, *args: str) -> None:
+        self._errors = Path("errors").open("wb")  # noqa: SIM115 - closed by stop
+        self.child = subprocess.Popen([*PROGRAM, "tail", "-f", *args], stdout=subprocess.PIPE, stderr=self._errors)
+        assert self.child.stdout is not None
+        self.lines = self.child.stdout
+
+    def until_said(self, text: str) -> None:
+        """Wait until something was said on stderr."""
+        deadline = time.monotonic() + 20
+        while text not in Path("errors").read_text():
+            assert time.monotonic() < deadline, Path("errors").read_text()
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End it."""
+        self.child.kill()
+        self.child.wait()
+        self.lines.close()
+        self._errors.close()
+
+
+@pytest.fixture
+def follow() -> Generator[type[Following]]:
+    """Start followers that end with the test."""
+    begun: list[Following] = []
+
+    class Kept(Following):
+        def __init__(self, *args: str) -> None:
+            super().__init__(*args)
+            begun.append(self)
+
+    yield Kept
+    for one in begun:
+        one.stop()
+
+
+def test_without_a_session_the_last_ten(journal: Seeded) -> None:
+    """`tail` prints the last ten events over all sessions, `-n` says otherwise, in a pipe as lines of the journal."""
+    for number in range(3):
+        journal.completed(f"s{number}", writer=f"{number}" * 32)
+    found = cli("tail").stdout.splitlines()
+    assert len(found) == 10
+    written = [encode_line(event).decode() for event in journal.store.read("s2")]
+    assert found == written[1:]
+    assert len(cli("tail", "-n", "3").stdout.splitlines()) == 3
+    assert cli("tail", "-n", "0").stdout == ""
+    assert len(cli("tail", "-n", "100").stdout.splitlines()) == 33
+
+
+def test_of_a_session_everything(journal: Seeded) -> None:
+    """`tail SESSION` begins at the beginning, and leaves other sessions out."""
+    journal.completed("s1")
+    journal.completed("s2", writer="2" * 32)
+    assert {row["session_id"] for row in rows(cli("tail", "s1"))} == {"s1"}
+    assert len(cli("tail", "s1").stdout.splitlines()) == 11
+    assert len(cli("tail", "s1", "-n", "2").stdout.splitlines()) == 2
+    assert cli("tail", "s3").exit_code == 3
+
+
+def test_lines_for_people_are_aligned(journal: Seeded) -> None:
+    """One line an event: time, session, mark, kind, name below its parent, duration, what matters."""
+    journal.completed()
+    lines = terminal("tail", "-n", "20", columns=140).text.splitlines()
+    assert lines[0].startswith("00:00:00.000  done      ▶ AGENT      researcher")
+    assert lines[2].startswith("00:00:00.002  done      ▶ MODEL          scripted")
+    assert "1.0k→200 tokens" in lines[3]
+    assert "✗ TOOL         search" in lines[6]
+    assert lines[6].endswith("TimeoutError: no answer after 3 s")
+    assert "attempt 2" in lines[7]
+    assert lines[8].endswith("3 of 10 pages")
+    narrow = terminal("tail", "-n", "20", columns=70).text.splitlines()
+    assert narrow[7].strip() == "TimeoutError: no answer after 3 s"
+    assert max(len(line) for line in narrow) <= 70
+
+
+def test_following_prints_what_arrives_in_any_order_of_time(journal: Seeded, follow: type[Following]) -> None:
+    """Events come as they arrive at the store, late ones too, each once and line by line."""
+    journal.completed("s1")
+    tail = follow("-n", "1")
+    assert b"AGENT_END" in tail.lines.readline()
+    journal.store.append([an_event(5, session_id="late")])
+    assert tail.lines.readline() == encode_line(an_event(5, session_id="late")) + b"\n"
+    journal.store.append([an_event(1, session_id="late")])  # its time lies before what was printed
+    assert tail.lines.readline() == encode_line(an_event(1, session_id="late")) + b"\n"
+    journal.store.append([an_event(1, session_id="late"), an_event(6, session_id="late")])
+    assert tail.lines.readline() == encode_line(an_event(6, session_id="late")) + b"\n"
+
+
+def test_following_waits_for_a_journal_that_is_not_there_yet(follow: type[Following]) -> None:
+    """-f says that it waits, and then prints the journal from its first event on."""
+    tail = follow()
+    tail.until_said("waiting: there is no journal at .agent-journal/journal.db")
+    journal = Seeded()
+    journal.store.append(some_events(30))
+    assert [tail.lines.readline() for _ in range(30)] == [encode_line(event) + b"\n" for event in some_events(30)]
+
+
+def test_following_waits_for_a_session_that_is_not_there_yet(journal: Seeded, follow: type[Following]) -> None:
+    """-f SESSION waits for it; a prefix that several have is an error at once."""
+    journal.completed("s1")
+    tail = follow("mine")
+    tail.until_said("waiting for session mine")
+    journal.store.append(some_events(3, session_id="mine"))
+    lines = [encode_line(event) + b"\n" for event in some_events(3, session_id="mine")]
+    assert [tail.lines.readline() for _ in range(3)] == lines
+    journal.completed("s2", writer="2" * 32)
+    assert cli("tail", "-f", "s").exit_code == 3
+
+
+def test_following_takes_in_processes_that_die_meanwhile(
+    journal: Seeded, follow: type[Following], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process killed together with whoever drained it shows within seconds."""
+    from tests.cli.test_spool_commands import agent
+
+    journal.completed("s1")
+    tail = follow("-n", "1", "-o", "table")
+    tail.lines.readline()
+    agent("s2", "killed")
+    said = [tail.lines.readline().decode() for _ in range(3)]
+    assert "▶ AGENT" in said[0]
+    assert "▶ TOOL" in said[1]
+    assert "SESSION_INTERRUPTED" in said[2]
+    assert "killed, last seen" in said[2]
+
+
+def test_the_last_events_of_a_large_journal_are_found_from_its_heads(
+    journal: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond a certain size the journal is not read whole; the last events by time come out the same."""
+    for number in range(6):
+        session = f"s{number}"
+        journal.keep(_session(session, first=number * 40, count=40))
+    everything = cli("tail", "-n", "100").stdout.splitlines()
+    monkeypatch.setattr(tail_command, "SCANNED", 0)
+    for last in (1, 7, 45, 100):
+        assert cli("tail", "-n", str(last)).stdout.splitlines() == everything[-last:]
+    assert cli("tail", "s3", "-n", "5").stdout.splitlines() == [
+        encode_line(event).decode() for event in list(journal.store.read("s3"))[-5:]
+    ]
+
+
+def _session(session_id: str, *, first: int, count: int) -> JournalBuilder:
+    builder = JournalBuilder(session_id)
+    builder.events += some_events(count, first=first, session_id=session_id)
+    return builder
+
+
+def test_output_formats_of_a_tail(journal: Seeded) -> None:
+    """CSV and JSON too, as everywhere."""
+    journal.completed()
+    assert cli("tail", "-o", "csv").stdout.startswith("timestamp,session_id,event_type,")
+    assert cli("tail", "-o", "json").stdout.startswith("[\n")
