@@ -145,7 +145,8 @@ def test_metrics(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     from opentelemetry import metrics
 
     reader = InMemoryMetricReader()
-    monkeypatch.setattr(metrics, "get_meter_provider", lambda provider=MeterProvider([reader]): provider)
+    provider = MeterProvider([reader])
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: provider)
     graphs.chat_node(ScriptedModel(script=[reply("x", input_tokens=7, output_tokens=3)])).invoke(
         graphs.question(), graphs.on_thread()
     )

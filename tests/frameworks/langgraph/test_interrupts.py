@@ -1,4 +1,4 @@
-"""Interrupt and resume: a pause is no error, the resumed run is joined to it, and the step taken up again is the same."""
+"""Interrupt and resume: a pause is no error, the resumed run is joined to it, the step taken up again is the same."""
 
 from __future__ import annotations
 
