@@ -4,8 +4,11 @@ Opening writes nothing to a file that is not a journal of this version. What SQL
 may pass (locked, full, read-only, away) `StoreUnreachable`, what will not (damaged, foreign) `StoreError`. Knows
 nothing of events.
 
-A connection must not cross a fork: a child forgets the one it inherited, unclosed, and opens its own. A file that was
-removed or replaced while open is opened anew, else all that is written would vanish with it.
+A connection must not cross a fork, nor may a child open a second one beside it: SQLite counts the locks on a file once
+a process, and would take the parent's for the child's own. So a fork waits for the statement that runs, and the child
+closes what it inherited before it opens the file again; a child that was not waited for has no store.
+
+A file that was removed or replaced while open is opened anew, else all that is written would vanish with it.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from threading import RLock
+from threading import RLock, local
 from typing import Final, Literal
 from urllib.parse import quote
 from weakref import WeakMethod
@@ -30,7 +33,9 @@ CACHE_KIB: Final = 8 * 1024  # the hot pages of the key's index at a few dozen s
 CHECKPOINT_PAGES: Final = 4_000  # 16 MB: an fsync of the main file every 30,000 events or so
 JOURNAL_SIZE_LIMIT: Final = 64 * 1024 * 1024  # what a long reader made the WAL grow to is given back
 
-# By primary result code; {path} is filled in. Every text says what is the matter and what to do next.
+FORK_WAIT_S: Final = 0.2  # what a fork may cost an agent whose store is locked
+
+# By primary result code. Every text says what is the matter and what to do next.
 _PASSING: Final = {
     sqlite3.SQLITE_BUSY: "is locked by another process; end its transaction, or retry",
     sqlite3.SQLITE_LOCKED: "is locked by another statement; retry",
@@ -63,8 +68,16 @@ class SqliteFile:
         self._inode: tuple[int, int] | None = None
         self._sealed = False
         self._closed = False
-        leave = WeakMethod(self._leave_fork)
-        os.register_at_fork(after_in_child=lambda: (method := leave()) and method())
+        self._lost = False
+        self._forking = local()
+        before, parent, child = (
+            WeakMethod(hook) for hook in (self._before_fork, self._after_fork_in_parent, self._after_fork_in_child)
+        )
+        os.register_at_fork(
+            before=lambda: (hook := before()) and hook(),
+            after_in_parent=lambda: (hook := parent()) and hook(),
+            after_in_child=lambda: (hook := child()) and hook(),
+        )
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
@@ -101,6 +114,11 @@ class SqliteFile:
     def _ready(self) -> sqlite3.Connection:
         if self._closed:
             raise StoreError(f"journal {self.path} is closed")
+        if self._lost:
+            raise StoreUnreachable(
+                f"journal {self.path} was being written to when this process was forked, which can therefore not use"
+                " it; another process will deliver what is in the spool"
+            )
         if self._connection is not None and (self._sealed or _inode_of(self.path) != self._inode):
             self._drop()
         if self._connection is None:
@@ -123,7 +141,7 @@ class SqliteFile:
         try:
             return self._identified("ro")
         except sqlite3.OperationalError as error:
-            if _code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or _size(self._log):
+            if _code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
                 raise
         self._sealed = True
         return self._identified("ro&immutable=1")
@@ -198,10 +216,20 @@ class SqliteFile:
                 self._connection.close()
             self._connection = None
 
-    def _leave_fork(self) -> None:
-        inherited, self._connection, self._lock = self._connection, None, RLock()
-        if inherited is not None:
-            _keep_for_ever(inherited)
+    def _before_fork(self) -> None:
+        self._forking.waited = self._lock.acquire(timeout=FORK_WAIT_S)
+
+    def _after_fork_in_parent(self) -> None:
+        if self._forking.waited:
+            self._lock.release()
+
+    def _after_fork_in_child(self) -> None:
+        self._lock = RLock()
+        if self._forking.waited:
+            self._drop()
+        else:
+            _keep_for_ever(self._connection)
+            self._connection, self._lost = None, True
 
     def _explained(self, error: sqlite3.Error) -> StoreError:
         code = _code(error)
@@ -252,8 +280,8 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _keep_for_ever(connection: sqlite3.Connection) -> None:
-    """Never close a connection that was inherited: a thread that is gone may hold its locks."""
+def _keep_for_ever(connection: sqlite3.Connection | None) -> None:
+    """Never close an inherited connection in use: to wait for a thread that is gone would hang."""
     with suppress(ImportError):
         import ctypes
 
