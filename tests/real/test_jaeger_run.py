@@ -108,7 +108,7 @@ class Project:
     def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return self.command("run", *options, "--", sys.executable, "my_agent.py", **variables)
 
-    def run_and_kill(self, *options: str, **variables: str) -> None:
+    def run_and_kill(self, *options: str, after_s: float = 0.0, **variables: str) -> None:
         process = subprocess.Popen(
             [*RUN, "run", *options, "--", sys.executable, "my_agent.py"],
             cwd=self.folder,
@@ -120,6 +120,7 @@ class Project:
         assert process.stdout is not None
         with process, process.stdout as output:
             assert output.readline() == "hanging\n"
+            time.sleep(after_s)
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             for child in children:
                 os.kill(int(child), signal.SIGKILL)
@@ -238,6 +239,57 @@ def test_after_a_sigkill_every_step_is_there(jaeger: Jaeger, project: Project, p
     # Jaeger rounds start and duration to microseconds, each for itself.
     assert abs(root.end_us - work.end_us) <= 2
     assert root.end_us >= steps["execute_tool add/1"].end_us - 2
+
+
+LOOPING = """
+for turn in range(1_000_000):
+    add.invoke({"a": turn, "b": 1})
+    if turn == 5:
+        print("hanging", flush=True)
+"""
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.11, 0.37])
+def test_whenever_it_is_killed_jaeger_and_journal_agree(jaeger: Jaeger, project: Project, after_s: float) -> None:
+    """Each attempt of the journal is one span, as it ended or as interrupted, and there is no other."""
+    (project.folder / "my_agent.py").write_text(AGENT.format(before="", after=LOOPING))
+    project.run_and_kill("--otlp", jaeger.otlp_http, "--session", "s", after_s=after_s)
+
+    events = [json.loads(line) for line in project.command("show", "s", "--events", "-o", "jsonl").stdout.splitlines()]
+    outcomes = {event["span_id"]: "interrupted" for event in events if event["event_type"].endswith("_START")}
+    outcomes |= {event["span_id"]: event["outcome"] for event in events if "outcome" in event}
+    steps = [
+        span
+        for span in spans_of_service(jaeger, project.service, len(outcomes))
+        if "agent_journal.step.id" in span.tags
+    ]
+    assert len(outcomes) > 5
+    assert sorted((span.span_id, span.tags["agent_journal.outcome"]) for span in steps) == sorted(outcomes.items())
+
+
+def test_a_drain_after_the_kill_sends_the_rest(jaeger: Jaeger, project: Project) -> None:
+    """A program that drained for itself is killed: its steps left open are sent by whoever adopts its spool."""
+    project.write(before=f"from otel_agent_journal import configure\nconfigure(otlp={jaeger.otlp_http!r})")
+    environ = project.environ(HANG="1")
+    with subprocess.Popen(
+        [sys.executable, "my_agent.py"], cwd=project.folder, env=environ, stdout=subprocess.PIPE, text=True
+    ) as agent:
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == "hanging\n"
+        agent.kill()
+    project.command("drain", "--otlp", jaeger.otlp_http)
+
+    steps = {
+        span.span_id: span
+        for span in spans_of_service(jaeger, project.service, 4)
+        if "agent_journal.step.id" in span.tags
+    }
+    assert {span.label: span.tags["agent_journal.outcome"] for span in steps.values()} == {
+        "invoke_workflow researcher/1": "interrupted",
+        "invoke_node plan/1": "ok",
+        "invoke_node work/1": "interrupted",
+        "execute_tool add/1": "ok",
+    }
 
 
 def test_an_old_session_is_exported(jaeger: Jaeger, project: Project) -> None:
