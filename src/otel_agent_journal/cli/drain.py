@@ -35,6 +35,7 @@ def command(invocation: Invocation, otlp: str | None) -> None:
     from otel_agent_journal.spool.survey import survey
 
     output = invocation.output()
+    invocation.log()
     settings = invocation.settings(otlp=otlp)
     found = survey(settings.spool)
     store = open_store(settings, create=bool(found.folders))

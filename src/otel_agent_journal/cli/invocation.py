@@ -63,6 +63,17 @@ class Invocation:
 
         return settings_with(store=self.store, **options)
 
+    def log(self) -> None:
+        """Send the package's log to stderr under -v, and nowhere else: what matters of it, commands say themselves."""
+        import logging
+
+        ours = logging.getLogger("otel_agent_journal")
+        if self.verbose:
+            logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+            ours.setLevel(logging.INFO)
+        else:
+            ours.addHandler(logging.NullHandler())
+
     def journal(self, *, adopt: bool = True) -> Journal:
         """Open the journal for reading, as `Journal.open`; it is closed when the command ends.
 
@@ -71,6 +82,7 @@ class Invocation:
         """
         from otel_agent_journal.cli.journal import Journal
 
+        self.log()
         journal = Journal.open(self.settings(), adopt=adopt)
         self.resources.callback(journal.close)
         return journal

@@ -18,10 +18,11 @@ import msgspec
 
 from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.invocation import CliError
+from otel_agent_journal.cli.readable import NS_PER_S
 from otel_agent_journal.codec import decode_value
 from otel_agent_journal.config import Settings, settings_from_env
 from otel_agent_journal.errors import ConfigError, JournalError, SessionNotFound
-from otel_agent_journal.event import END_TYPES, START_TYPES, JournalEvent
+from otel_agent_journal.event import END_TYPES, START_TYPES, JournalEvent, kind_of
 from otel_agent_journal.projections.head import INTERRUPTED, PROCESSING, SessionHead
 from otel_agent_journal.projections.status import fold, head_of, judged, silent_writers
 from otel_agent_journal.projections.steps import Step, StepTree, fold_steps
@@ -32,7 +33,7 @@ ADOPT_S: Final = 2.0  # a reader's patience with a store, or a backend of spans,
 _MAX_NAMED: Final = 5  # candidates that an error names
 _NOT_FOUND: Final = 3
 _NO_LIVE_WRITER: Final = "none"
-_RECENT_NS: Final = 600 * 1_000_000_000  # how far before its last event a running step is looked for in a listing
+_RECENT_NS: Final = 600 * NS_PER_S  # how far before its last event a running step is looked for in a listing
 
 
 def settings_with(**options: str | None) -> Settings:
@@ -178,19 +179,24 @@ class Journal:
         raise first
 
     def running_step(self, head: SessionHead) -> str | None:
-        """Return kind and name of the step that a session is in now, the deepest and latest; None where none is.
+        """Return kind and name of the step that began last of those open, None where none is found.
 
-        Reads the session's last events only, so that a listing stays quick beside sessions of any length.
+        Goes back from the session's last event only as far as it must, so that a listing stays quick.
         """
-        after = (max(0, head.updated_ns - _RECENT_NS), "")
-        open_steps: dict[str | None, JournalEvent] = {}
-        for event in self.store.read(head.session_id, after):
-            if event.type in START_TYPES:
-                open_steps[event.step_id] = event
-            elif event.type in END_TYPES:
-                open_steps.pop(event.step_id, None)
-        last = next(reversed(open_steps.values()), None)
-        return None if last is None else f"{last.type.rpartition('_')[0].lower()} {last.name or ''}".strip()
+        reach_ns = NS_PER_S
+        while True:
+            open_steps: dict[str | None, JournalEvent] = {}
+            for event in self.store.read(head.session_id, (max(0, head.updated_ns - reach_ns), "")):
+                if event.type in START_TYPES:
+                    open_steps[event.step_id] = event
+                elif event.type in END_TYPES:
+                    open_steps.pop(event.step_id, None)
+            last = next(reversed(open_steps.values()), None)
+            if last is not None:
+                return f"{(kind_of(last.type) or '').lower()} {last.name or ''}".strip()
+            if head.updated_ns - reach_ns < head.started_ns or reach_ns > _RECENT_NS:
+                return None
+            reach_ns *= 8
 
     def _exact(self, session_id: str) -> SessionHead | None:
         head = self.store.head(session_id)
