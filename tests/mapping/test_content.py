@@ -66,6 +66,17 @@ def test_details_become_content_attributes(kind: str, details: dict[str, Any], e
         ({"type": "human", "content": "hi"}, {"role": "human", "parts": [{"type": "text", "content": "hi"}]}),
         ({"other": 1}, {"role": "user", "parts": [{"type": "text", "content": {"other": 1}}]}),
         (
+            {"role": "user", "content": ["a", {"type": "text", "text": "b"}, {"type": "image", "url": "u"}]},
+            {
+                "role": "user",
+                "parts": [
+                    {"type": "text", "content": "a"},
+                    {"type": "text", "content": "b"},
+                    {"type": "image", "url": "u"},
+                ],
+            },
+        ),
+        (
             {"role": "tool", "content": "3", "tool_call_id": "c"},
             {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c", "response": "3"}]},
         ),
@@ -91,3 +102,8 @@ def test_a_single_output_is_what_the_assistant_says() -> None:
     """An agent's answer need not be a list."""
     (message,) = json.loads(content_attributes("AGENT", {"output": "done"})["gen_ai.output.messages"])
     assert message == {"role": "assistant", "parts": [{"type": "text", "content": "done"}]}
+
+
+def test_a_message_journaled_before_is_not_repeated() -> None:
+    """A reference to it stays in the journal."""
+    assert content_attributes("MODEL", {"messages": [{"$message": "k"}]}) == {"gen_ai.input.messages": "[]"}

@@ -89,14 +89,14 @@ def _text(value: Any) -> str:
 
 
 def _messages(value: Any, role: str) -> Any:
-    """Return messages in the shape of the conventions: each a role and parts."""
+    """Return messages in the shape of the conventions: each a role and parts; references to earlier ones left out."""
     if value is None or _is_blob(value):
         return value
     said: Any = value
     if isinstance(value, Mapping) and "messages" in value:
         said = cast("Mapping[str, Any]", value)["messages"]
     items = cast("list[Any]", said) if isinstance(said, list | tuple) else [said]
-    return [_message(item, role) for item in items]
+    return [_message(item, role) for item in items if not (isinstance(item, Mapping) and "$message" in item)]
 
 
 def _is_blob(value: Any) -> bool:
@@ -117,7 +117,8 @@ def _message(item: Any, role: str) -> Any:
     if said_by == "tool":
         parts.append({"type": "tool_call_response", "id": message.get("tool_call_id"), "response": content})
     elif content:
-        parts.append({"type": "text", "content": content})
+        blocks = cast("list[Any]", content) if isinstance(content, list | tuple) else [content]
+        parts += [_part(block) for block in blocks]
     for call in cast("list[Any]", message.get("tool_calls") or ()):
         asked = cast("Mapping[str, Any]", call) if isinstance(call, Mapping) else {"name": str(call)}
         parts.append(
@@ -129,3 +130,11 @@ def _message(item: Any, role: str) -> Any:
             }
         )
     return {"role": said_by, "parts": parts}
+
+
+def _part(block: Any) -> Any:
+    """Return a content block as a part; blocks other than text are left as the provider has them."""
+    if not isinstance(block, Mapping):
+        return {"type": "text", "content": block}
+    named = cast("Mapping[str, Any]", block)
+    return {"type": "text", "content": named["text"]} if "text" in named else named
