@@ -1,8 +1,7 @@
 """`AGENT_JOURNAL_DURABILITY=store`: an append that is in the store too when it returns, within a time limit.
 
 For machines that vanish with their disk. The spool is written first and the drain goes on as ever, so what the store
-does not take in time is delivered later all the same, where there is a later. The store must be one of its own: a
-store is used from one thread at a time.
+does not take in time is delivered later all the same, where there is a later.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.mapping.facts import BlobKept, Fact, Heartbeat, decode_fact, events_of
+from otel_agent_journal.mapping.facts import BlobKept, Heartbeat, decode_fact, events_of
 from otel_agent_journal.spool.fork import tell_of_forks
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
 
@@ -70,12 +70,20 @@ class DurableAppend:
 
     Past the limit, or when the store refuses, the agent goes on: `overdue` counts, the log says it once. While the
     store does not answer, later appends do not each wait the whole limit again: one does, every `timeout_s`.
-    Thread-safe; starts anew in a forked child. `append` returns what the spool's returned.
+    Thread-safe; a forked child opens a store of its own. `append` returns what the spool's returned.
+
+    Args:
+        spool: what is written first.
+        open_store: returns the store, which is used by one thread of ours beside whoever else has it; called at the
+            first append, and again where it failed, by that thread.
+        timeout_s: how long an append may wait for the store.
     """
 
-    def __init__(self, spool: Spool, store: JournalStore, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self, spool: Spool, open_store: Callable[[], JournalStore], *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> None:
         self._spool = spool
-        self._store = store
+        self._open_store = open_store
         self._timeout_s = timeout_s
         self.overdue = 0
         self._said = False
@@ -86,6 +94,7 @@ class DurableAppend:
         self._lock = threading.RLock()
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._store: JournalStore | None = None
         self._behind_since: float | None = None
         self._closed = False
 
@@ -123,9 +132,8 @@ class DurableAppend:
         self._spool.close()
 
     def after_fork(self) -> None:
-        """Start over in a forked child; its store connection is the parent's, so it leaves the store to its drain."""
+        """Start over in a forked child, with a connection of its own."""
         self._begin()
-        self._closed = True
 
     def _in_time(self, payload: bytes) -> bool:
         fact = decode_fact(payload)
@@ -170,11 +178,15 @@ class DurableAppend:
 
     def _write(self, batch: list[_Waiting]) -> None:
         try:
-            events = [
-                event for waiting in batch for event in self._events(decode_fact(waiting.payload), waiting.writer)
-            ]
+            store = self._store = self._store or self._open_store()
+            events: list[JournalEvent] = []
+            for waiting in batch:
+                fact = decode_fact(waiting.payload)
+                if isinstance(fact, BlobKept) and isinstance(store, BlobStore):
+                    store.put_blob(fact.session_id, fact.digest, fact.data)
+                events += events_of(fact, waiting.writer)
             if events:
-                self._store.append(events)
+                store.append(events)
             self._behind_since = None
             for waiting in batch:
                 waiting.arrived = True
@@ -184,20 +196,13 @@ class DurableAppend:
             for waiting in batch:
                 waiting.taken.set()
 
-    def _events(self, fact: Fact, writer: str) -> tuple[JournalEvent, ...]:
-        if isinstance(fact, BlobKept) and isinstance(self._store, BlobStore):
-            self._store.put_blob(fact.session_id, fact.digest, fact.data)
-        return events_of(fact, writer)
-
     def _count_overdue(self, why: str = "") -> None:
         with self._lock:
             self.overdue += 1
             said, self._said = self._said, True
         if not said:
             _log.warning(
-                "store=<%s>, timeout_s=<%s>%s | store did not take events in time; the agent goes on, the spool keeps"
-                " them",
-                self._store.url,
+                "timeout_s=<%s>%s | store did not take events in time; the agent goes on, the spool keeps them",
                 self._timeout_s,
                 f", error=<{why}>" if why else "",
             )
