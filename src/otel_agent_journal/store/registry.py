@@ -25,7 +25,7 @@ EXPORTERS: Final = {
 }
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9.-]*)(?:\+[a-z0-9.-]+)?://", re.IGNORECASE)
 _SECRET: Final = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*")
-_USER: Final = re.compile(r"(://[^/?#@:]*):[^/?#]*@")
+_USER: Final = re.compile(r"(://[^/?#@:]*):[^?#]*@")  # greedy: an unescaped / or @ in a password is part of it
 
 
 class OpenStore(Protocol):
