@@ -14,7 +14,7 @@ from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
 from otel_agent_journal.mapping.span_record import SpanRecord
 from otel_agent_journal.mapping.to_span import last_seen_ns
 from otel_agent_journal.spool.forward import BACKOFF_BASE_S, BATCH_SPANS, GetBlob, default_resource, with_blobs
-from otel_agent_journal.spool.otlp import BatchRefused, SendFailed, SpanSender, open_sender, otlp_target
+from otel_agent_journal.spool.otlp import BatchRefused, SendFailed, SpanSender, sender_to
 
 _ATTEMPTS: Final = 5
 _UNBOUNDED: Final = 1_000_000_000
@@ -101,7 +101,7 @@ def export_session(
         BackendUnreachable: not all spans arrived.
         ConfigError: the URL or a variable is malformed, or the OTLP packages are not installed.
     """
-    outlet = sender or open_sender(otlp_target(otlp_url, environ))
+    outlet = sender or sender_to(otlp_url, environ)
     content = captures_content_on_spans(environ.get(CAPTURE_CONTENT_VARIABLE))
     spans = list(
         spans_of_session(

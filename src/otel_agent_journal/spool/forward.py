@@ -24,7 +24,7 @@ from otel_agent_journal.event import EMPTY, SESSION_INTERRUPTED, JournalEvent
 from otel_agent_journal.mapping.genai import CAPTURE_CONTENT_VARIABLE, captures_content_on_spans
 from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
 from otel_agent_journal.mapping.span_record import SpanRecord
-from otel_agent_journal.spool.otlp import BatchRefused, SendFailed, SpanSender, open_sender, otlp_target
+from otel_agent_journal.spool.otlp import BatchRefused, SendFailed, SpanSender, sender_to
 
 _log = logging.getLogger(__name__)
 
@@ -436,4 +436,4 @@ def open_forwarder(url: str | None, environ: Mapping[str, str], **options: Any) 
     """
     options.setdefault("resource", default_resource(environ))
     options.setdefault("capture_content", captures_content_on_spans(environ.get(CAPTURE_CONTENT_VARIABLE)))
-    return Forwarder(open_sender(otlp_target(url, environ)), **options)
+    return Forwarder(sender_to(url, environ), **options)

@@ -3,40 +3,31 @@
 The official exporters retry inside, block their caller for it, and say only success or failure; the forwarder must
 know whether to try again, to split a batch, or to give up one span. So their encoder is used and the sending is ours.
 All that the standard OTEL_EXPORTER_OTLP_* variables set is honoured: endpoint, protocol, headers, TLS, compression,
-timeout, each also in its _TRACES_ form. Knows nothing of events and queues.
+timeout, each also in its _TRACES_ form. What sending needs is imported when the first batch is sent, since an agent's
+process opens senders too. Knows nothing of events and queues.
 """
 
 from __future__ import annotations
 
-import base64
-import gzip
-import http.client
-import socket
-import ssl
-import urllib.error
-import urllib.request
-import zlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import unquote, urlsplit
-
-import msgspec
 
 from otel_agent_journal.errors import ConfigError, MissingExtra
 from otel_agent_journal.mapping.span_record import SpanRecord
+from otel_agent_journal.spool.otlp_target import GRPC, OtlpTarget, otlp_target
 
 if TYPE_CHECKING:
+    import ssl
+    import urllib.error
+    import urllib.request
+
     from opentelemetry.sdk.resources import Resource
 
 OTLP_EXTRA: Final = "otel-agent-journal[otlp]"
 
-GRPC: Final = "grpc"
-HTTP: Final = "http/protobuf"
-_TRACES_PATH: Final = "/v1/traces"
-_GRPC_PORT: Final = 4317
-_HTTP_PORT: Final = 4318
-_DEFAULT_TIMEOUT_S: Final = 10.0  # the specification's default
 _MAX_REASON: Final = 300
 _MAX_KNOWN_RESOURCES: Final = 256
 
@@ -81,125 +72,9 @@ class SpanSender(Protocol):
         ...
 
 
-class OtlpTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """Where spans go and how. `address` is a URL for HTTP, host:port for gRPC."""
-
-    protocol: str
-    address: str
-    insecure: bool
-    headers: Mapping[str, str]
-    timeout_s: float = _DEFAULT_TIMEOUT_S
-    compression: str = "none"
-    certificate: str | None = None
-    client_key: str | None = None
-    client_certificate: str | None = None
-    display: str = ""
-
-
-def otlp_target(url: str | None, environ: Mapping[str, str]) -> OtlpTarget:
-    """Return where spans go: to `url`, or where the OTLP variables say, by default to localhost.
-
-    A URL without a path gets `/v1/traces`, without a scheme `http`. gRPC is spoken for `grpc://` and `grpcs://`, on
-    port 4317, and where OTEL_EXPORTER_OTLP_PROTOCOL says so and neither path nor port speaks for HTTP.
-
-    Raises:
-        ConfigError: the URL or a variable is malformed.
-    """
-    traces_url, base_url = (
-        environ.get(name, "").strip() for name in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    )
-    if url in (traces_url, base_url):  # handed down from the variables: their rules hold
-        url = None
-    said = _variable(environ, "PROTOCOL").lower()
-    if said not in ("", GRPC, HTTP, "http/json"):
-        raise ConfigError(f"OTEL_EXPORTER_OTLP_PROTOCOL is '{said}'; it is one of: {GRPC}, {HTTP}")
-    whole = url or traces_url
-    base = "" if whole else base_url
-    if not whole and not base:
-        base = f"http://localhost:{_GRPC_PORT if said == GRPC else _HTTP_PORT}"
-    text = whole or base
-    scheme, _, rest = text.partition("://") if "://" in text else ("http", "", text)
-    parts = urlsplit(f"{scheme.lower()}://{rest}")
-    try:
-        port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"OTLP endpoint {text}: {error}") from error
-    if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname:
-        raise ConfigError(f"OTLP endpoint {text} is not a URL like http://localhost:4318 or grpc://localhost:4317")
-    headers = _headers(_variable(environ, "HEADERS"))
-    if parts.username is not None:
-        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    path = parts.path.rstrip("/")
-    protocol = _protocol(parts.scheme, port, path, said, from_url=url is not None)
-    secure = parts.scheme in ("https", "grpcs")
-    if protocol == GRPC:
-        address = f"{host}:{port or _GRPC_PORT}"
-        insecure = not secure and _variable(environ, "INSECURE").lower() != "false"
-        display = f"{'grpc' if insecure else 'grpcs'}://{address}"
-    else:
-        if base or (url and not path):
-            path += _TRACES_PATH
-        netloc = host if port is None else f"{host}:{port}"
-        insecure = not secure
-        address = display = f"{'https' if secure else 'http'}://{netloc}{path or '/'}"
-        if parts.query:
-            address += f"?{parts.query}"
-    return OtlpTarget(
-        protocol=protocol,
-        address=address,
-        insecure=insecure,
-        headers=headers,
-        timeout_s=_timeout(_variable(environ, "TIMEOUT")),
-        compression=_compression(_variable(environ, "COMPRESSION").lower()),
-        certificate=_variable(environ, "CERTIFICATE") or None,
-        client_key=_variable(environ, "CLIENT_KEY") or None,
-        client_certificate=_variable(environ, "CLIENT_CERTIFICATE") or None,
-        display=display,
-    )
-
-
-def _variable(environ: Mapping[str, str], name: str) -> str:
-    return (environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or environ.get(f"OTEL_EXPORTER_OTLP_{name}") or "").strip()
-
-
-def _protocol(scheme: str, port: int | None, path: str, said: str, *, from_url: bool) -> str:
-    if scheme in ("grpc", "grpcs"):
-        return GRPC
-    if from_url and (path or port == _HTTP_PORT):
-        return HTTP
-    if said and not (from_url and port == _GRPC_PORT):
-        return GRPC if said == GRPC else HTTP
-    return GRPC if port == _GRPC_PORT and not path else HTTP
-
-
-def _headers(text: str) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for entry in text.split(","):
-        name, equals, value = entry.partition("=")
-        if equals and name.strip():
-            headers[unquote(name).strip().lower()] = unquote(value).strip()
-    return headers
-
-
-def _timeout(text: str) -> float:
-    """Return seconds, as the Python SDK takes OTEL_EXPORTER_OTLP_TIMEOUT."""
-    if not text:
-        return _DEFAULT_TIMEOUT_S
-    try:
-        seconds = float(text)
-    except ValueError as error:
-        raise ConfigError(f"OTEL_EXPORTER_OTLP_TIMEOUT is '{text}', a number of seconds is expected") from error
-    if not 0 < seconds < float("inf"):
-        raise ConfigError(f"OTEL_EXPORTER_OTLP_TIMEOUT is '{text}', a number of seconds above 0 is expected")
-    return seconds
-
-
-def _compression(text: str) -> str:
-    if text not in ("", "none", "gzip", "deflate"):
-        raise ConfigError(f"OTEL_EXPORTER_OTLP_COMPRESSION is '{text}'; it is one of: none, gzip, deflate")
-    return text or "none"
+def sender_to(url: str | None, environ: Mapping[str, str]) -> SpanSender:
+    """Return what sends to `url`, or to where the OTLP variables say. Raises as `otlp_target` and `open_sender` do."""
+    return open_sender(otlp_target(url, environ))
 
 
 def open_sender(target: OtlpTarget) -> SpanSender:
@@ -208,20 +83,29 @@ def open_sender(target: OtlpTarget) -> SpanSender:
     Raises:
         MissingExtra: the OTLP packages are not installed.
     """
+    _require("opentelemetry.exporter.otlp.proto.common.trace_encoder", "forwarding to OTLP")
     if target.protocol == GRPC:
+        _require("grpc", "forwarding to OTLP over gRPC")
         return GrpcSender(target)
     return HttpSender(target)
+
+
+def _require(module: str, what: str) -> None:
+    try:
+        found = find_spec(module) is not None
+    except (ImportError, ValueError):
+        found = False
+    if not found:
+        raise MissingExtra(what, OTLP_EXTRA)
 
 
 class _Encoder:
     """Encodes spans by the official encoder; a resource that comes again is made once."""
 
     def __init__(self) -> None:
-        try:
-            from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-            from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-        except ImportError as error:
-            raise MissingExtra("forwarding to OTLP", OTLP_EXTRA) from error
+        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
         self._encode_spans: Any = encode_spans
         self._response: Any = ExportTraceServiceResponse
         self._resources: dict[int, tuple[Mapping[str, Any], Resource]] = {}
@@ -259,14 +143,22 @@ class HttpSender:
 
     def __init__(self, target: OtlpTarget) -> None:
         self._target = target
-        self._encoder = _Encoder()
-        handlers: list[urllib.request.BaseHandler] = []
-        if not target.insecure:
-            handlers.append(urllib.request.HTTPSHandler(context=_tls(target)))
-        self._opener = urllib.request.build_opener(*handlers)
+        self._tls = None if target.insecure else _tls(target)
         self._headers = {"content-type": "application/x-protobuf", "user-agent": "otel-agent-journal", **target.headers}
         if target.compression != "none":
             self._headers["content-encoding"] = target.compression
+
+    @cached_property
+    def _encoder(self) -> _Encoder:
+        return _Encoder()
+
+    @cached_property
+    def _opener(self) -> urllib.request.OpenerDirector:
+        import urllib.request
+
+        if self._tls is None:
+            return urllib.request.build_opener()
+        return urllib.request.build_opener(urllib.request.HTTPSHandler(context=self._tls))
 
     @property
     def target(self) -> str:
@@ -275,11 +167,11 @@ class HttpSender:
 
     def send(self, spans: Sequence[SpanRecord]) -> int:
         """Send spans; return how many the backend rejected. Raises BatchRefused or SendFailed."""
-        body: bytes = self._encoder.request(spans).SerializeToString()
-        if self._target.compression == "gzip":
-            body = gzip.compress(body, compresslevel=6)
-        elif self._target.compression == "deflate":
-            body = zlib.compress(body)
+        import http.client
+        import urllib.error
+        import urllib.request
+
+        body = _compressed(self._encoder.request(spans).SerializeToString(), self._target.compression)
         request = urllib.request.Request(self._target.address, body, self._headers, method="POST")  # noqa: S310 - http(s)
         try:
             with self._opener.open(request, timeout=self._target.timeout_s) as response:
@@ -296,7 +188,21 @@ class HttpSender:
         """Do nothing: no connection is kept."""
 
 
+def _compressed(body: bytes, compression: str) -> bytes:
+    if compression == "gzip":
+        import gzip
+
+        return gzip.compress(body, compresslevel=6)
+    if compression == "deflate":
+        import zlib
+
+        return zlib.compress(body)
+    return body
+
+
 def _tls(target: OtlpTarget) -> ssl.SSLContext:
+    import ssl
+
     try:
         context = ssl.create_default_context(cafile=target.certificate)
         if target.client_certificate:
@@ -318,6 +224,8 @@ def _http_failure(error: urllib.error.HTTPError) -> SendFailed:
 
 
 def _why(error: object) -> str:
+    import socket
+
     if isinstance(error, ConnectionRefusedError):
         return "refused"
     if isinstance(error, TimeoutError):
@@ -335,28 +243,36 @@ class GrpcSender:
     """OTLP over gRPC, one channel, reconnecting by itself."""
 
     def __init__(self, target: OtlpTarget) -> None:
-        try:
-            import grpc
-            from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
-        except ImportError as error:
-            raise MissingExtra("forwarding to OTLP over gRPC", OTLP_EXTRA) from error
-        self._grpc: Any = grpc
         self._target = target
-        self._encoder = _Encoder()
+        self._certificates = () if target.insecure else _certificates(target)
         self._metadata = tuple(target.headers.items())
-        self._compression: Any = grpc.Compression.Gzip if target.compression == "gzip" else None
+        self._closed = False
+
+    @cached_property
+    def _encoder(self) -> _Encoder:
+        return _Encoder()
+
+    @cached_property
+    def _channel(self) -> Any:
+        import grpc
+
+        gate: Any = grpc
         options = [
             ("grpc.max_reconnect_backoff_ms", 2000),  # the forwarder backs off itself
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.min_reconnect_backoff_ms", 200),
             ("grpc.primary_user_agent", "otel-agent-journal"),
         ]
-        if target.insecure:
-            self._channel: Any = grpc.insecure_channel(target.address, options)
-        else:
-            self._channel = grpc.secure_channel(target.address, _credentials(grpc, target), options)
+        if self._target.insecure:
+            return gate.insecure_channel(self._target.address, options)
+        return gate.secure_channel(self._target.address, gate.ssl_channel_credentials(*self._certificates), options)
+
+    @cached_property
+    def _export(self) -> Any:
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+
         stub: Any = TraceServiceStub(self._channel)
-        self._export: Any = stub.Export
+        return stub.Export
 
     @property
     def target(self) -> str:
@@ -365,12 +281,17 @@ class GrpcSender:
 
     def send(self, spans: Sequence[SpanRecord]) -> int:
         """Send spans; return how many the backend rejected. Raises BatchRefused or SendFailed."""
+        import grpc
+
+        if self._closed:
+            raise SendFailed("failed: closed")
         request = self._encoder.request(spans)
+        compression: Any = grpc.Compression.Gzip if self._target.compression == "gzip" else None
         try:
             response = self._export(
-                request, metadata=self._metadata, timeout=self._target.timeout_s, compression=self._compression
+                request, metadata=self._metadata, timeout=self._target.timeout_s, compression=compression
             )
-        except self._grpc.RpcError as error:
+        except grpc.RpcError as error:
             raise _grpc_failure(error) from error
         except ValueError as error:  # the channel was closed under us
             raise SendFailed(_why(error)) from error
@@ -378,16 +299,16 @@ class GrpcSender:
 
     def close(self) -> None:
         """Close the channel; a call under way ends."""
-        self._channel.close()
+        self._closed = True
+        if "_channel" in self.__dict__:
+            self._channel.close()
 
 
-def _credentials(grpc: Any, target: OtlpTarget) -> Any:
+def _certificates(target: OtlpTarget) -> tuple[bytes | None, ...]:
     try:
-        return grpc.ssl_channel_credentials(
-            *(
-                None if path is None else Path(path).read_bytes()
-                for path in (target.certificate, target.client_key, target.client_certificate)
-            )
+        return tuple(
+            None if path is None else Path(path).read_bytes()
+            for path in (target.certificate, target.client_key, target.client_certificate)
         )
     except OSError as error:
         raise ConfigError(f"OTLP certificate cannot be read: {error}") from error

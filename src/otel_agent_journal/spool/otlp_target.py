@@ -1,0 +1,140 @@
+"""Where spans go: an OTLP endpoint and all that the standard OTEL_EXPORTER_OTLP_* variables say of it. Pure."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from otel_agent_journal.errors import ConfigError
+
+GRPC: Final = "grpc"
+HTTP: Final = "http/protobuf"
+_TRACES_PATH: Final = "/v1/traces"
+_GRPC_PORT: Final = 4317
+_HTTP_PORT: Final = 4318
+_DEFAULT_TIMEOUT_S: Final = 10.0  # the specification's default
+
+
+class OtlpTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """Where spans go and how. `address` is a URL for HTTP, host:port for gRPC."""
+
+    protocol: str
+    address: str
+    insecure: bool
+    headers: Mapping[str, str]
+    timeout_s: float = _DEFAULT_TIMEOUT_S
+    compression: str = "none"
+    certificate: str | None = None
+    client_key: str | None = None
+    client_certificate: str | None = None
+    display: str = ""
+
+
+def otlp_target(url: str | None, environ: Mapping[str, str]) -> OtlpTarget:
+    """Return where spans go: to `url`, or where the OTLP variables say, by default to localhost.
+
+    A URL without a path gets `/v1/traces`, without a scheme `http`. gRPC is spoken for `grpc://` and `grpcs://`, on
+    port 4317, and where OTEL_EXPORTER_OTLP_PROTOCOL says so and neither path nor port speaks for HTTP.
+
+    Raises:
+        ConfigError: the URL or a variable is malformed.
+    """
+    traces_url, base_url = (
+        environ.get(name, "").strip() for name in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
+    if url in (traces_url, base_url):  # handed down from the variables: their rules hold
+        url = None
+    said = _variable(environ, "PROTOCOL").lower()
+    if said not in ("", GRPC, HTTP, "http/json"):
+        raise ConfigError(f"OTEL_EXPORTER_OTLP_PROTOCOL is '{said}'; it is one of: {GRPC}, {HTTP}")
+    whole = url or traces_url
+    base = "" if whole else base_url
+    if not whole and not base:
+        base = f"http://localhost:{_GRPC_PORT if said == GRPC else _HTTP_PORT}"
+    text = whole or base
+    scheme, _, rest = text.partition("://") if "://" in text else ("http", "", text)
+    parts = urlsplit(f"{scheme.lower()}://{rest}")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"OTLP endpoint {text}: {error}") from error
+    if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname:
+        raise ConfigError(f"OTLP endpoint {text} is not a URL like http://localhost:4318 or grpc://localhost:4317")
+    headers = _headers(_variable(environ, "HEADERS"))
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    path = parts.path.rstrip("/")
+    protocol = _protocol(parts.scheme, port, path, said, from_url=url is not None)
+    secure = parts.scheme in ("https", "grpcs")
+    if protocol == GRPC:
+        address = f"{host}:{port or _GRPC_PORT}"
+        insecure = not secure and _variable(environ, "INSECURE").lower() != "false"
+        display = f"{'grpc' if insecure else 'grpcs'}://{address}"
+    else:
+        if base or (url and not path):
+            path += _TRACES_PATH
+        netloc = host if port is None else f"{host}:{port}"
+        insecure = not secure
+        address = display = f"{'https' if secure else 'http'}://{netloc}{path or '/'}"
+        if parts.query:
+            address += f"?{parts.query}"
+    return OtlpTarget(
+        protocol=protocol,
+        address=address,
+        insecure=insecure,
+        headers=headers,
+        timeout_s=_timeout(_variable(environ, "TIMEOUT")),
+        compression=_compression(_variable(environ, "COMPRESSION").lower()),
+        certificate=_variable(environ, "CERTIFICATE") or None,
+        client_key=_variable(environ, "CLIENT_KEY") or None,
+        client_certificate=_variable(environ, "CLIENT_CERTIFICATE") or None,
+        display=display,
+    )
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    return (environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or environ.get(f"OTEL_EXPORTER_OTLP_{name}") or "").strip()
+
+
+def _protocol(scheme: str, port: int | None, path: str, said: str, *, from_url: bool) -> str:
+    if scheme in ("grpc", "grpcs"):
+        return GRPC
+    if from_url and (path or port == _HTTP_PORT):
+        return HTTP
+    if said and not (from_url and port == _GRPC_PORT):
+        return GRPC if said == GRPC else HTTP
+    return GRPC if port == _GRPC_PORT and not path else HTTP
+
+
+def _headers(text: str) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for entry in text.split(","):
+        name, equals, value = entry.partition("=")
+        if equals and name.strip():
+            headers[unquote(name).strip().lower()] = unquote(value).strip()
+    return headers
+
+
+def _timeout(text: str) -> float:
+    """Return seconds, as the Python SDK takes OTEL_EXPORTER_OTLP_TIMEOUT."""
+    if not text:
+        return _DEFAULT_TIMEOUT_S
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise ConfigError(f"OTEL_EXPORTER_OTLP_TIMEOUT is '{text}', a number of seconds is expected") from error
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(f"OTEL_EXPORTER_OTLP_TIMEOUT is '{text}', a number of seconds above 0 is expected")
+    return seconds
+
+
+def _compression(text: str) -> str:
+    if text not in ("", "none", "gzip", "deflate"):
+        raise ConfigError(f"OTEL_EXPORTER_OTLP_COMPRESSION is '{text}'; it is one of: none, gzip, deflate")
+    return text or "none"
