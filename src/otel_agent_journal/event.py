@@ -54,6 +54,7 @@ EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 # The namespace of every id derived here: uuid5(NAMESPACE_URL, "urn:otel-agent-journal")
 _NAMESPACE: Final = bytes.fromhex("f76a8d2d4d245fe1b67c8f2ebbd57e92")
 _SHA1_OF_NAMESPACE: Final = sha1(_NAMESPACE, usedforsecurity=False)
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # the uuid's two fixed bits
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -113,10 +114,8 @@ def derived_id(name: str) -> str:
     """Return uuid5 of `name` in the journal's namespace, as 32 hex digits."""
     state = _SHA1_OF_NAMESPACE.copy()
     state.update(name.encode("utf-8", "surrogatepass"))
-    raw = bytearray(state.digest()[:16])
-    raw[6] = (raw[6] & 0x0F) | 0x50
-    raw[8] = (raw[8] & 0x3F) | 0x80
-    return raw.hex()
+    digits = state.hexdigest()
+    return f"{digits[:12]}5{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:32]}"
 
 
 def step_event_id(step_id: str, attempt: int, start_ns: int, phase: str, index: int = 0) -> str:

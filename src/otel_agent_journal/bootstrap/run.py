@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -74,7 +75,7 @@ class _Run:
         self._settings = settings
         self._say = say
         self._watch = watch
-        self._sessions: dict[str, None] = {}
+        self._sessions: OrderedDict[str, None] = OrderedDict()
         self._forwarder: Forwarder | None = None
 
     def run(self, command: Sequence[str], popen: dict[str, Any]) -> int:
@@ -107,7 +108,7 @@ class _Run:
         for event in events:
             self._sessions[event.session_id] = None
         while len(self._sessions) > _MAX_SESSIONS:
-            self._sessions.pop(next(iter(self._sessions)))
+            self._sessions.popitem(last=False)
         if self._watch is not None:
             self._watch(events)
         if self._forwarder is not None:

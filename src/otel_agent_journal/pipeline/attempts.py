@@ -6,6 +6,8 @@ in another process.
 
 from __future__ import annotations
 
+import contextlib
+from collections import OrderedDict
 from typing import Final
 
 MAX_STEPS: Final = 8192
@@ -16,7 +18,8 @@ class Attempts:
 
     def __init__(self, max_steps: int = MAX_STEPS) -> None:
         self._max_steps = max_steps
-        self._counts: dict[str, int] = {}
+        # Not a dict: finding the oldest entry of one whose head was deleted is linear.
+        self._counts: OrderedDict[str, int] = OrderedDict()
 
     def next(self, step_id: str) -> int:
         """Return the number of the attempt that begins now, from 1."""
@@ -24,8 +27,6 @@ class Attempts:
         attempt = counts.pop(step_id, 0) + 1
         counts[step_id] = attempt
         if len(counts) > self._max_steps:
-            try:
-                del counts[next(iter(counts))]
-            except (StopIteration, KeyError, RuntimeError):  # another thread was faster
-                pass
+            with contextlib.suppress(KeyError):  # another thread was faster
+                counts.popitem(last=False)
         return attempt

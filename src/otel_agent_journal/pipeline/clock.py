@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 _POOL_BYTES: Final = 8192
+_ZERO: Final = bytes(8)
 
 
 class Clock:
@@ -55,6 +56,11 @@ class RandomIds:
     def bytes16(self) -> bytes:
         """Return 16 random bytes."""
         return self._word() + self._word()
+
+    def span_id_hex(self) -> str:
+        """Return 64 random bits, not all zero, as 16 hex digits."""
+        word = self._word()
+        return word.hex() if word != _ZERO else self.span_id_hex()
 
     def span_id(self) -> int:
         """Return 64 random bits, not all zero."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from opentelemetry.trace import Span, SpanContext, Status, StatusCode
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext, Status, StatusCode
 from opentelemetry.util.types import Attributes, AttributeValue
 
 MAX_ATTRIBUTES: Final = 128  # the SDK's own default
@@ -20,10 +20,13 @@ MAX_EVENTS: Final = 128  # the SDK's own default
 class LightSpan(Span):
     """A span that lives in memory until its step ends. What is past the SDK's default limits is dropped."""
 
-    __slots__ = ("_context", "_ended", "attributes", "events", "links", "status")
+    __slots__ = ("_around", "_context", "_ended", "_span_id", "attributes", "events", "links", "status")
 
-    def __init__(self, context: SpanContext) -> None:
+    def __init__(self, context: SpanContext | None, around: Span | None = None, span_id: int = 0) -> None:
+        """Make a span of these ids; or of `span_id` in the trace of the span around it, worked out when asked for."""
         self._context = context
+        self._around = around
+        self._span_id = span_id
         self._ended = False
         self.attributes: dict[str, Any] | None = None
         self.events: list[dict[str, Any]] | None = None
@@ -32,7 +35,14 @@ class LightSpan(Span):
 
     def get_span_context(self) -> SpanContext:
         """Return its ids."""
-        return self._context
+        context = self._context
+        if context is None:
+            above = self._around.get_span_context() if self._around is not None else INVALID_SPAN_CONTEXT
+            context = self._context = SpanContext(
+                above.trace_id, self._span_id, is_remote=False, trace_flags=above.trace_flags, trace_state=above.trace_state
+            )
+            self._around = None
+        return context
 
     def is_recording(self) -> bool:
         """Tell whether what is set on it is still kept: until it ends."""

@@ -8,6 +8,7 @@ end. Spans of our own steps are left alone: the recorder journals those.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -64,7 +65,7 @@ class JournalSpanProcessor(SpanProcessor):
         self._spans = spans
         self._shadowed = shadowed
         self._exported = exported
-        self._open: dict[int, _Opened] = {}
+        self._open: OrderedDict[int, _Opened] = OrderedDict()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Journal a span's START, if it says already that it is one of ours to journal."""
@@ -92,7 +93,7 @@ class JournalSpanProcessor(SpanProcessor):
                 attributes, step_id = dict(record.attributes), fact.step_id
             self._open[record_id(span)] = _Opened(session_id, step_id, parent_step_id, attributes)
             if len(self._open) > _MAX_OPEN:
-                self._open.pop(next(iter(self._open)), None)
+                self._open.popitem(last=False)
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
             _log.debug("a span's start could not be journaled", exc_info=True)
 

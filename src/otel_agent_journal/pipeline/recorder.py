@@ -31,6 +31,7 @@ from otel_agent_journal.event import (
 )
 from otel_agent_journal.mapping.facts import Fact, Heartbeat, SessionNoted, StepEnded, StepNoted, StepStarted
 from otel_agent_journal.mapping.genai import (
+    CONVERSATION_ID,
     OPERATION_NAME,
     SCOPE_NAME,
     end_attributes,
@@ -54,7 +55,6 @@ _CHUNK_MAX_CHARACTERS: Final = 8192
 _SESSION_BAGGAGE: Final = ("gen_ai.conversation.id", "session.id")
 _KINDS: Final = {"MODEL": SpanKind.CLIENT}
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
-_UNSET: Final = trace_api.DEFAULT_TRACE_OPTIONS
 
 
 class Appender(Protocol):
@@ -111,7 +111,7 @@ class Step:
         self.foreign_session_id: str | None = None
         self.memory: Any = None  # what an instrumentor keeps with the step
         self._ordinals: dict[str, itertools.count[int]] | None = None
-        self._index = itertools.count()
+        self._index: itertools.count[int] | None = None
         self._chunks: list[str] | None = None
         self._chunk_due = 0.0
         self._ended = False
@@ -121,6 +121,13 @@ class Step:
         self.span: Span
         self.trace_id: str
         self.span_id: str
+
+    def next_index(self) -> int:
+        """Return the number of the next event within the step, from 0."""
+        index = self._index
+        if index is None:
+            index = self._index = itertools.count()
+        return next(index)
 
     @property
     def ended(self) -> bool:
@@ -140,10 +147,8 @@ class Step:
 
     def context(self, base: Context | None = None) -> Context:
         """Return a context in which this step and its span are the current ones."""
-        values = dict(context_api.get_current() if base is None else base)
-        values[_SPAN_KEY] = self.span
-        values[STEP_KEY] = self
-        return Context(values)
+        current = context_api.get_current() if base is None else base
+        return Context({**current, _SPAN_KEY: self.span, STEP_KEY: self})
 
     def note(self, event_type: str, details: Mapping[str, Any] = EMPTY, *, level: str = "INFO") -> None:
         """Journal an event within the step."""
@@ -261,141 +266,163 @@ class Recorder:
             links: spans of earlier attempts.
         """
         start_ns = self._now()
-        foreign: SpanContext | None = None
         context = context_api.get_current()
         enclosing = context.get(STEP_KEY)
         if parent is None and not detached and isinstance(enclosing, Step) and not enclosing.ended:
             parent = enclosing
-        if parent is not None:
-            step = Step(self, kind, name, parent.session_id, parent)
-            step.step_id = step_id or parent.child_id(kind, name)
-            step.attempt = self._attempts.next(step.step_id)
-            step.tracer = parent.tracer
-            if enclosing is parent:
-                span = context.get(_SPAN_KEY)
-                if span is not parent.span and isinstance(span, Span):
-                    foreign = span.get_span_context()
-            else:
-                context = Context({**context, _SPAN_KEY: parent.span, STEP_KEY: parent})
-        else:
-            around = trace_api.get_current_span(context).get_span_context()
-            foreign = around if around.is_valid else None
-            step = Step(self, kind, name, "", None)
-            step.step_id = step_id or self.ids.hex()
-            step.attempt = 1 if step_id is None else self._attempts.next(step_id)
-            step.tracer = self._tracer()
-        step.start_ns = start_ns
-        # A root's session may be its trace, which the span decides: ids of a root are drawn before its span opens.
-        if parent is None:
-            step.session_id = (
-                session_id if detached and session_id else self.session_of(context) or session_id or ""
-            )
-            if step.session_id != session_id and session_id:
-                details = {**(details or {}), "framework_session_id": session_id}
-        self._open_span(step, context, foreign, attributes, links)
-        self._journal_start(step, foreign, attributes, details, links)
-        if parent is None:
-            self._roots[id(step)] = step
-        return step
-
-    def _open_span(
-        self,
-        step: Step,
-        context: Context,
-        foreign: SpanContext | None,
-        attributes: dict[str, Any] | None,
-        links: Sequence[Link],
-    ) -> None:
-        tracer = step.tracer
-        span: Span | None = None
-        if tracer is not None:
-            try:
-                span = tracer.start_span(
-                    span_name(step.kind, step.name, attributes.get(OPERATION_NAME) if attributes else None),
-                    context,
-                    _KINDS.get(step.kind, SpanKind.INTERNAL),
-                    start_attributes(
-                        step.kind,
-                        step.name,
-                        step.session_id,
-                        step.step_id,
-                        step.parent_step_id,
-                        step.attempt,
-                        attributes,
-                    ),
-                    links,
-                    step.start_ns,
-                    False,  # noqa: FBT003 - the endings are recorded here
-                    False,  # noqa: FBT003
-                )
-            except Exception:  # noqa: BLE001 - a sampler or processor of the program's
-                self._failed("a span could not be started")
-        if span is None or not span.is_recording():
-            span = self._light_span(step, span, foreign)
-        spanned = span.get_span_context()
-        step.span = span
-        parent = step.parent
-        if parent is not None and parent.span.get_span_context().trace_id == spanned.trace_id:
-            step.trace_id = parent.trace_id
-        else:
-            step.trace_id = f"{spanned.trace_id:032x}"
-        step.span_id = f"{spanned.span_id:016x}"
-        if not step.session_id:
-            step.session_id = step.trace_id
-            if span.is_recording() and not isinstance(span, LightSpan):
-                span.set_attribute("gen_ai.conversation.id", step.session_id)
-
-    def _light_span(self, step: Step, unsampled: Span | None, foreign: SpanContext | None) -> LightSpan:
-        around = foreign or (step.parent.span.get_span_context() if step.parent is not None else None)
-        if unsampled is not None:
-            given = unsampled.get_span_context()
-            if given.is_valid and (around is None or given.span_id != around.span_id):
-                return LightSpan(given)
-        if around is None:
-            return LightSpan(SpanContext(self.ids.trace_id(), self.ids.span_id(), is_remote=False, trace_flags=_SAMPLED))
-        return LightSpan(
-            SpanContext(
-                around.trace_id,
-                self.ids.span_id(),
-                is_remote=False,
-                trace_flags=around.trace_flags,
-                trace_state=around.trace_state,
-            )
-        )
-
-    def _journal_start(
-        self,
-        step: Step,
-        foreign: SpanContext | None,
-        attributes: dict[str, Any] | None,
-        details: dict[str, Any] | None,
-        links: Sequence[Link],
-    ) -> None:
-        details = details if details is not None else {}
+        if details is None:
+            details = {}
         if attributes:
             details["attributes"] = attributes
+        if parent is None:
+            step = self._root(kind, name, start_ns, context, session_id, step_id, details, detached)
+            foreign = self._open_root(step, context, attributes, links)
+            self._roots[id(step)] = step
+        else:
+            step = Step(self, kind, name, parent.session_id, parent)
+            step.start_ns = start_ns
+            step.step_id = step_id = step_id or parent.child_id(kind, name)
+            step.attempt = self._attempts.next(step_id)
+            foreign = self._open_child(step, parent, context, enclosing, attributes, links)
         if foreign is not None:
             details["parent_span_id"] = f"{foreign.span_id:016x}"
         if links:
             details["links"] = [_link(link) for link in links]
-        if step.tracer is not None and not isinstance(step.span, LightSpan) and self._exported():
+        if step.tracer is not None and type(step.span) is not LightSpan and self._exported():
             details["exported"] = True
-        if self._details_change:
+        if self._details_change and details:
             details = self.encoder.details(details)
         self._write(
             StepStarted(
                 step.session_id,
-                step.kind,
-                step.name,
+                kind,
+                name,
                 step.step_id,
                 step.parent_step_id,
                 step.attempt,
-                step.start_ns,
+                start_ns,
                 step.trace_id,
                 step.span_id,
                 details,
             )
         )
+        return step
+
+    def _root(
+        self,
+        kind: str,
+        name: str,
+        start_ns: int,
+        context: Context,
+        session_id: str | None,
+        step_id: str | None,
+        details: dict[str, Any],
+        detached: bool,  # noqa: FBT001 - handed on
+    ) -> Step:
+        found = session_id if detached and session_id else self.session_of(context) or session_id or ""
+        if session_id and found != session_id:
+            details["framework_session_id"] = session_id
+        step = Step(self, kind, name, found, None)
+        step.start_ns = start_ns
+        step.step_id = step_id or self.ids.hex()
+        step.attempt = 1 if step_id is None else self._attempts.next(step_id)
+        step.tracer = self._tracer()
+        return step
+
+    def _open_root(
+        self, step: Step, context: Context, attributes: dict[str, Any] | None, links: Sequence[Link]
+    ) -> SpanContext | None:
+        """Open a root's span, name its session by its trace where nothing else does; return the span around it."""
+        around = trace_api.get_current_span(context).get_span_context()
+        foreign = around if around.is_valid else None
+        span = self._sdk_span(step, context, foreign, attributes, links) if step.tracer is not None else None
+        if span is None:
+            trace_id = foreign.trace_id if foreign is not None else self.ids.trace_id()
+            flags = foreign.trace_flags if foreign is not None else _SAMPLED
+            state = foreign.trace_state if foreign is not None else None
+            span = LightSpan(
+                SpanContext(trace_id, self.ids.span_id(), is_remote=False, trace_flags=flags, trace_state=state)
+            )
+        self._named_by(step, span)
+        if not step.session_id:
+            step.session_id = step.trace_id
+            if type(span) is not LightSpan:
+                span.set_attribute(CONVERSATION_ID, step.session_id)
+        return foreign
+
+    def _open_child(
+        self,
+        step: Step,
+        parent: Step,
+        context: Context,
+        enclosing: Any,
+        attributes: dict[str, Any] | None,
+        links: Sequence[Link],
+    ) -> SpanContext | None:
+        """Open a child's span below its parent's, or below a span of the user's in between; return that one."""
+        above = parent.span
+        foreign: SpanContext | None = None
+        if enclosing is parent:
+            current = context.get(_SPAN_KEY)
+            if current is not above and isinstance(current, Span):
+                above = current
+                foreign = current.get_span_context()
+        tracer = step.tracer = parent.tracer
+        if tracer is not None:
+            if enclosing is not parent:
+                context = parent.context(context)
+            span = self._sdk_span(step, context, foreign or above.get_span_context(), attributes, links)
+            if span is not None:
+                self._named_by(step, span)
+                return foreign
+        step.span_id = span_id = self.ids.span_id_hex()
+        step.span = LightSpan(None, above, int(span_id, 16))
+        step.trace_id = parent.trace_id if foreign is None else f"{foreign.trace_id:032x}"
+        return foreign
+
+    def _sdk_span(
+        self,
+        step: Step,
+        context: Context,
+        above: SpanContext | None,
+        attributes: dict[str, Any] | None,
+        links: Sequence[Link],
+    ) -> Span | None:
+        """Return the step's span of the program's provider; a light one of its ids where it is not recorded.
+
+        None where the provider gives no ids of its own: the SDK is disabled, or its sampler raised.
+        """
+        tracer = step.tracer
+        if tracer is None:
+            return None
+        try:
+            span = tracer.start_span(
+                span_name(step.kind, step.name, attributes.get(OPERATION_NAME) if attributes else None),
+                context,
+                _KINDS.get(step.kind, SpanKind.INTERNAL),
+                start_attributes(
+                    step.kind, step.name, step.session_id, step.step_id, step.parent_step_id, step.attempt, attributes
+                ),
+                links,
+                step.start_ns,
+                False,  # noqa: FBT003 - the endings are recorded here
+                False,  # noqa: FBT003
+            )
+            if span.is_recording():
+                return span
+            given = span.get_span_context()
+        except Exception:  # noqa: BLE001 - a sampler or processor of the program's
+            self._failed("a span could not be started")
+            return None
+        if given.is_valid and (above is None or given.span_id != above.span_id):
+            return LightSpan(given)
+        return None
+
+    def _named_by(self, step: Step, span: Span) -> None:
+        ids = span.get_span_context()
+        step.span = span
+        step.trace_id = f"{ids.trace_id:032x}"
+        step.span_id = f"{ids.span_id:016x}"
 
     def end_step(
         self,
@@ -410,10 +437,10 @@ class Recorder:
         end_ns = self._now()
         if step._chunks:  # noqa: SLF001 - the two halves of one thing
             step.flush_chunks()
-        info = self._error_info(error)
+        info = self._error_info(error) if error is not None else None
         span = step.span
         details = details if details is not None else {}
-        if isinstance(span, LightSpan):
+        if type(span) is LightSpan:
             attributes = _kept(span, attributes, details)
             span.end()
         else:
@@ -478,7 +505,7 @@ class Recorder:
                 step.start_ns,
                 step.trace_id,
                 step.span_id,
-                next(step._index),  # noqa: SLF001 - the two halves of one thing
+                step.next_index(),
                 self._now(),
                 details,
             )
@@ -574,9 +601,7 @@ class Recorder:
             self._complained_at = now
             _log.warning("dropped=<%d> | %s", self.dropped, what, exc_info=True)
 
-    def _error_info(self, error: BaseException | ErrorInfo | None) -> ErrorInfo | None:
-        if error is None:
-            return None
+    def _error_info(self, error: BaseException | ErrorInfo) -> ErrorInfo:
         try:
             info = error if isinstance(error, ErrorInfo) else error_info(error)
             if self.encoder.redactor is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType, FrameType
 from typing import Any, Final
@@ -80,7 +81,7 @@ class GraphSteps:
         self.runs: dict[UUID, Step] = {}
         self._callers = callers
         self._histories = Histories()
-        self._interrupted: dict[tuple[str, str], Any] = {}
+        self._interrupted: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._failures = 0
 
     # --- chains: graphs, nodes, tasks ---
@@ -221,7 +222,7 @@ class GraphSteps:
             known = self._interrupted
             known[(step.session_id, event.checkpoint_id)] = step.span.get_span_context()
             if len(known) > _MAX_INTERRUPTED:
-                known.pop(next(iter(known)), None)
+                known.popitem(last=False)
 
     def on_resume(self, event: Any) -> None:
         """Journal that a root goes on from an interrupted one, and link their spans where this process knows both."""

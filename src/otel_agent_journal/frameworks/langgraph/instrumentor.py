@@ -126,7 +126,8 @@ class LangGraphInstrumentor:
         @functools.wraps(original)
         def with_our_handler(manager_self: Any, *args: Any, **kwargs: Any) -> None:
             original(manager_self, *args, **kwargs)
-            if self._enabled:
+            # A run's own managers inherit our handler from that of the root, which alone has no parent run.
+            if self._enabled and manager_self.parent_run_id is None:
                 self._add_handler(manager_self)
 
         self._replace(manager, "__init__", original, with_our_handler)
@@ -159,10 +160,10 @@ class LangGraphInstrumentor:
     def _enter(self, config: Any) -> None:
         try:
             handler = self._handler
-            run_id = getattr(config.get("callbacks"), "parent_run_id", None)
-            if handler is None or run_id is None:
+            manager = config.get("callbacks")
+            if handler is None or manager is None:
                 return
-            step = handler.runs.get(run_id)
+            step = handler.runs.get(manager.parent_run_id)
             if step is not None:
                 current = context_api.get_current()
                 if current.get(STEP_KEY) is not step:

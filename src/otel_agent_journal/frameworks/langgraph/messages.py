@@ -7,6 +7,7 @@ a node's update as `{"$message": id}`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, cast
@@ -86,7 +87,7 @@ class Histories:
     """The histories of the sessions that were active last."""
 
     def __init__(self) -> None:
-        self._by_session: dict[str, History] = {}
+        self._by_session: OrderedDict[str, History] = OrderedDict()
 
     def of(self, session_id: str) -> History:
         """Return a session's history."""
@@ -95,7 +96,7 @@ class Histories:
         if history is None:
             history = known.setdefault(session_id, History())
             if len(known) > _MAX_SESSIONS:
-                known.pop(next(iter(known)), None)
+                known.popitem(last=False)
         return history
 
 
