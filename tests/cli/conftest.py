@@ -16,6 +16,7 @@ from otel_agent_journal.testing.builders import JournalBuilder
 
 URL = "sqlite:///.agent-journal/journal.db"
 S = 1_000_000_000
+UNSET = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONUNBUFFERED")
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand in an empty directory, in UTC, with no variable set that changes what is printed."""
     monkeypatch.chdir(tmp_path)
     for name in [*os.environ]:
-        if name.startswith(("AGENT_JOURNAL_", "OTEL_")) or name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+        if name.startswith(("AGENT_JOURNAL_", "OTEL_")) or name in UNSET:
             monkeypatch.delenv(name)
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
-from otel_agent_journal.cli.app import COMMANDS, group
+from otel_agent_journal.cli.app import COMMANDS, JournalGroup
 from tests.cli.command_line import PROGRAM, cli, program
 from tests.cli.conftest import Seeded
 
@@ -164,28 +165,31 @@ def test_a_traceback_is_shown_only_when_asked_for() -> None:
     assert "Traceback" in cli("ls", "--verbose").stderr
 
 
-def test_a_defect_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+class Raising(JournalGroup):
+    """A command line whose every command raises the same."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__("agent-journal")
+        self.error = error
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        @click.command(cmd_name)
+        def raising() -> None:
+            raise self.error
+
+        return raising
+
+
+def test_a_defect_is_said_to_be_one() -> None:
     """An exception that nobody foresaw ends with 1, one line, and how to see more."""
-
-    @click.command("broken")
-    def broken() -> None:
-        raise ZeroDivisionError("by zero")
-
-    monkeypatch.setattr(group, "get_command", lambda *_: broken)
-    result = cli("ls")
+    result = CliRunner().invoke(Raising(ZeroDivisionError("by zero")), ["ls"])
     assert result.exit_code == 1
     assert result.stderr.startswith("error: ZeroDivisionError: by zero; this is a defect of agent-journal")
 
 
-def test_an_error_of_the_system_is_no_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_system_is_no_defect() -> None:
     """What the operating system refuses is said with the file's name."""
-
-    @click.command("broken")
-    def broken() -> None:
-        raise PermissionError(13, "Permission denied", "/spool")
-
-    monkeypatch.setattr(group, "get_command", lambda *_: broken)
-    result = cli("ls")
+    result = CliRunner().invoke(Raising(PermissionError(13, "Permission denied", "/spool")), ["ls"])
     assert result.exit_code == 1
     assert result.stderr.startswith("error: /spool: Permission denied; agent-journal doctor")
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from otel_agent_journal.cli import tail as tail_command
+from otel_agent_journal.cli.journal import Journal
+from otel_agent_journal.cli.output import Output
+from otel_agent_journal.cli.tail import arriving, last_events
 from otel_agent_journal.codec import encode_line
+from otel_agent_journal.config import settings_from_env
+from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.testing.builders import JournalBuilder, an_event
 from otel_agent_journal.testing.builders import events as some_events
 from tests.cli.command_line import PROGRAM, cli, rows, terminal
@@ -129,9 +135,7 @@ def test_following_waits_for_a_session_that_is_not_there_yet(journal: Seeded, fo
     assert cli("tail", "-f", "s").exit_code == 3
 
 
-def test_following_takes_in_processes_that_die_meanwhile(
-    journal: Seeded, follow: type[Following], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_following_takes_in_processes_that_die_meanwhile(journal: Seeded, follow: type[Following]) -> None:
     """A process killed together with whoever drained it shows within seconds."""
     from tests.cli.test_spool_commands import agent
 
@@ -146,26 +150,47 @@ def test_following_takes_in_processes_that_die_meanwhile(
     assert "killed, last seen" in said[2]
 
 
-def test_the_last_events_of_a_large_journal_are_found_from_its_heads(
-    journal: Seeded, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_last_events_of_a_large_journal_are_found_from_its_heads(journal: Seeded) -> None:
     """Beyond a certain size the journal is not read whole; the last events by time come out the same."""
     for number in range(6):
-        session = f"s{number}"
-        journal.keep(_session(session, first=number * 40, count=40))
-    everything = cli("tail", "-n", "100").stdout.splitlines()
-    monkeypatch.setattr(tail_command, "SCANNED", 0)
-    for last in (1, 7, 45, 100):
-        assert cli("tail", "-n", str(last)).stdout.splitlines() == everything[-last:]
-    assert cli("tail", "s3", "-n", "5").stdout.splitlines() == [
-        encode_line(event).decode() for event in list(journal.store.read("s3"))[-5:]
-    ]
+        journal.keep(_session(f"s{number}", first=number * 40, count=40))
+    reader = Journal(journal.store, settings_from_env({}))
+    _, everything = last_events(reader, None, 100)
+    for last in (0, 1, 7, 45, 100):
+        cursor, found = last_events(reader, None, last, scanned=0)
+        assert found == everything[100 - last :]
+        assert cursor == journal.store.tip()
+    assert last_events(reader, "s3", 5, scanned=0)[1] == list(journal.store.read("s3"))[-5:]
 
 
 def _session(session_id: str, *, first: int, count: int) -> JournalBuilder:
     builder = JournalBuilder(session_id)
     builder.events += some_events(count, first=first, session_id=session_id)
     return builder
+
+
+class EarlyTip:
+    """A store whose tip was asked for a moment before the latest events came."""
+
+    def __init__(self, store: JournalStore, cursor: str) -> None:
+        self._store = store
+        self._cursor = cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def tip(self) -> str:
+        return self._cursor
+
+
+def test_an_event_that_arrives_while_the_last_ones_are_read_is_printed_once(journal: Seeded) -> None:
+    """It is among the last events and after the cursor too."""
+    journal.keep(_session("s1", first=0, count=5))
+    cursor = journal.store.tip()
+    journal.keep(_session("s1", first=5, count=3))
+    reader = Journal(cast("JournalStore", EarlyTip(journal.store, cursor)), settings_from_env({}))
+    found = list(arriving(Output("jsonl", io.BytesIO()), reader, None, 4, forever=False, scanned=0))
+    assert [event.details["number"] for event in found] == [4, 5, 6, 7]
 
 
 def test_output_formats_of_a_tail(journal: Seeded) -> None:

@@ -48,7 +48,7 @@ def command(invocation: Invocation, session: str | None, follow: bool, last: int
     session_id = _session(journal, session, follow) if session else None
     if last is None and session is None and not came:
         last = LAST
-    _print(output, _events(output, journal, session_id, last, forever=follow), sessions=session is None)
+    _print(output, arriving(output, journal, session_id, last, forever=follow), sessions=session is None)
 
 
 def _print(output: Output, events: Iterator[JournalEvent], *, sessions: bool) -> None:
@@ -66,11 +66,17 @@ def _print(output: Output, events: Iterator[JournalEvent], *, sessions: bool) ->
         output.encoded(encode_line(event) for event in events)
 
 
-def _events(
-    output: Output, journal: Journal, session_id: str | None, last: int | None, *, forever: bool
+def arriving(
+    output: Output,
+    journal: Journal,
+    session_id: str | None,
+    last: int | None,
+    *,
+    forever: bool,
+    scanned: int = SCANNED,
 ) -> Iterator[JournalEvent]:
     """Yield the last events, all where `last` is None, then those that arrive; flushes before it waits."""
-    cursor, first = (None, []) if last is None else last_events(journal, session_id, last)
+    cursor, first = (None, []) if last is None else last_events(journal, session_id, last, scanned=scanned)
     shown = {event.key for event in first}
     yield from first
     adopted_s = time.monotonic()
@@ -90,13 +96,18 @@ def _events(
             adopted_s = time.monotonic()
 
 
-def last_events(journal: Journal, session_id: str | None, last: int) -> tuple[str, list[JournalEvent]]:
-    """Return the last events there are and a cursor from which everything else follows, those perhaps once more."""
+def last_events(
+    journal: Journal, session_id: str | None, last: int, *, scanned: int = SCANNED
+) -> tuple[str, list[JournalEvent]]:
+    """Return the last events there are and a cursor from which everything else follows, those perhaps once more.
+
+    A store of up to `scanned` events is read whole; of a larger one the last by time are found from its heads.
+    """
     if not last:
         return journal.store.tip(), []
     cursor: str | None = None
     kept: deque[JournalEvent] = deque(maxlen=last)
-    for _ in range(0, SCANNED, 1000):
+    for _ in range(0, scanned, 1000):
         page = journal.store.follow(cursor, session_id=session_id, limit=1000)
         cursor = page.cursor
         kept.extend(page.events)
