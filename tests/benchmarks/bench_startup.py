@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import peers
 import setups
@@ -38,6 +38,29 @@ PROGRAMS: Final = {
     "configure(), SDK, LangGraph": f"{_OURS}; {_AGENT}",
 }
 
+HELP: Final = "agent-journal --help"
+CLAIMS: Final = (  # what, the program, the one it is held against, the bound
+    (HELP, HELP, None, HELP_BOUND_MS),
+    ("import beyond the SDK", "SDK, import otel_agent_journal", "SDK", IMPORT_BOUND_MS),
+    ("import and configure() beyond the SDK", "SDK, configure()", "SDK", IMPORT_BOUND_MS),
+    ("the same after LangGraph", "SDK, LangGraph, configure()", "SDK, LangGraph", IMPORT_BOUND_MS),
+    ("the same before LangGraph", "configure(), SDK, LangGraph", "SDK, LangGraph", IMPORT_BOUND_MS),
+)
+
+
+class Took(NamedTuple):
+    """What a program took over the rounds, ms."""
+
+    lowest: float
+    median: float
+    cpu: float
+
+    @classmethod
+    def of(cls, each: Sequence[tuple[float, float]]) -> Took:
+        """Return the summary of pairs of wall and CPU time."""
+        walls = [wall for wall, _ in each]
+        return cls(min(walls), statistics.median(walls), statistics.median(cpu for _, cpu in each))
+
 
 def wall_and_cpu_ms(command: Sequence[str], environment: dict[str, str]) -> tuple[float, float]:
     """Run a command in a folder of its own; return what it took."""
@@ -48,11 +71,11 @@ def wall_and_cpu_ms(command: Sequence[str], environment: dict[str, str]) -> tupl
     return wall * 1000, (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
 
 
-def measure(rounds: int) -> dict[str, tuple[float, float]]:
-    """Return median wall and CPU time of each program, ms, run in turn; the first round only fills the caches."""
+def measure(rounds: int) -> dict[str, Took]:
+    """Run each program in turn, round by round; the first round only fills the caches."""
     python = str(peers.python_of("ours"))
     commands = {name: [python, "-c", f"{code}; {_LEAVE}"] for name, code in PROGRAMS.items()}
-    commands["agent-journal --help"] = [str(Path(python).with_name("agent-journal")), "--help"]
+    commands[HELP] = [str(Path(python).with_name("agent-journal")), "--help"]
     environment = setups.environment("none", content=False)
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for number in range(rounds + 1):
@@ -60,10 +83,7 @@ def measure(rounds: int) -> dict[str, tuple[float, float]]:
             took = wall_and_cpu_ms(command, environment)
             if number:
                 taken[name].append(took)
-    return {
-        name: (statistics.median(wall for wall, _ in each), statistics.median(cpu for _, cpu in each))
-        for name, each in taken.items()
-    }
+    return {name: Took.of(each) for name, each in taken.items()}
 
 
 def main() -> int:
@@ -74,27 +94,13 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
     took = measure(5 if arguments.quick else arguments.rounds)
-    claims: list[tuple[str, float, float]] = [
-        ("agent-journal --help", took["agent-journal --help"][0], HELP_BOUND_MS),
-        ("import beyond the SDK", took["SDK, import otel_agent_journal"][0] - took["SDK"][0], IMPORT_BOUND_MS),
-        ("import and configure() beyond the SDK", took["SDK, configure()"][0] - took["SDK"][0], IMPORT_BOUND_MS),
-        (
-            "the same in a program that has imported LangGraph",
-            took["SDK, LangGraph, configure()"][0] - took["SDK, LangGraph"][0],
-            IMPORT_BOUND_MS,
-        ),
-        (
-            "the same before LangGraph is imported",
-            took["configure(), SDK, LangGraph"][0] - took["SDK, LangGraph"][0],
-            IMPORT_BOUND_MS,
-        ),
-    ]
-    table = Table("process start, medians")
-    table.columns("program", "wall ms", "CPU ms")
-    for name, (wall, cpu) in took.items():
-        table.row(name, f"{wall:.0f}", f"{cpu:.0f}")
+    claims = [(name, took[a].lowest - (took[b].lowest if b else 0.0), bound) for name, a, b, bound in CLAIMS]
+    table = Table("process start, ms")
+    table.columns("program", "lowest", "median", "CPU median")
+    for name, (lowest, median, cpu) in took.items():
+        table.row(name, f"{lowest:.0f}", f"{median:.0f}", f"{cpu:.0f}")
     table.print()
-    table = Table("claims, wall ms")
+    table = Table("claims, lowest wall time")
     table.columns("claim", "ms", "bound", "")
     for name, value, bound in claims:
         table.row(name, f"{value:.0f}", f"{bound:.0f}", table.verdict(value <= bound))
@@ -103,7 +109,14 @@ def main() -> int:
         rows: list[dict[str, Any]] = [
             {"claim": name, "ms": value, "bound_ms": bound, "passed": value <= bound} for name, value, bound in claims
         ]
-        write_json(arguments.json, {"cpus_busy": os.getloadavg()[0], "medians_ms": took, "claims": rows})
+        write_json(
+            arguments.json,
+            {
+                "load": os.getloadavg()[0],
+                "took_ms": {name: each._asdict() for name, each in took.items()},
+                "claims": rows,
+            },
+        )
     return 0 if all(value <= bound for _, value, bound in claims) else 1
 
 
