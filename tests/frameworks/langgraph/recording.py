@@ -22,6 +22,7 @@ from opentelemetry.util._once import Once
 
 from otel_agent_journal.event import END_TYPES, START_TYPES, JournalEvent, Usage
 from otel_agent_journal.frameworks.langgraph import LangGraphInstrumentor
+from otel_agent_journal.frameworks.langgraph.messages import Histories
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.current import set_recorder
 from otel_agent_journal.pipeline.recorder import Recorder
@@ -265,8 +266,11 @@ def recording_at(root: Path, *, provider: TracerProvider | None = None, **option
         assert context_api.get_current() == before, "a context is left attached"
     finally:
         recording.instrumentor.uninstrument()
-        if recording.instrumentor._handler is not None:
-            recording.instrumentor._handler.runs.clear()
+        handler = recording.instrumentor._handler
+        if handler is not None:  # one a process; the next test's sessions have the same names
+            handler.runs.clear()
+            handler._histories = Histories()
+            handler._interrupted.clear()
         set_recorder(None)
         recording.writer.close()
         _set_provider(None)

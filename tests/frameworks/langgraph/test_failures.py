@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -208,6 +210,19 @@ def test_leaving(recording: Recording, error: type[BaseException]) -> None:
     assert [step.status for step in recording.steps.walk()] == ["cancelled", "cancelled"]
     assert recording.status == ("INTERRUPTED", "cancelled")
     assert not [span for span in recording.spans if span.status.status_code.name == "ERROR"]
+
+
+def test_control_c(recording: Recording) -> None:
+    """Ctrl-C while a node runs ends every open step as cancelled."""
+
+    def wait(state: graphs.Notes) -> graphs.Notes:
+        _thread.interrupt_main()
+        time.sleep(10)
+        return {}
+
+    with pytest.raises(KeyboardInterrupt):
+        graphs.nested(wait).invoke({"notes": []}, graphs.on_thread())
+    assert [step.status for step in recording.steps.walk()] == ["cancelled", "cancelled"]
 
 
 def test_keyboard_interrupt_in_a_fan_out(recording: Recording) -> None:

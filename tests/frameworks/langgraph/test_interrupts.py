@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
@@ -104,6 +105,32 @@ def test_in_a_tool(recording: Recording, snapshot: Any) -> None:
     agent.invoke(Command(resume="yes"), graphs.on_thread())
     assert recording.snapshot() == snapshot
     joined(recording)
+
+
+def test_in_an_agent_that_is_a_tool(recording: Recording) -> None:
+    """A question that an agent within a tool asks interrupts both agents; answered, both are taken up again."""
+    helper = graphs.agent(
+        [reply("", calls=[("ask_human", {"question": "sure?"})]), "They are."], [graphs.ask_human], name="helper"
+    )
+
+    @tool
+    def delegate(task: str) -> str:
+        """Hand over."""
+        return str(helper.invoke(graphs.question(task))["messages"][-1].content)
+
+    boss = graphs.agent(
+        [reply("", calls=[("delegate", {"task": "ask"})]), "Thanks."],
+        [delegate],
+        name="boss",
+        checkpointer=InMemorySaver(),
+    )
+    boss.invoke(graphs.question(), graphs.on_thread())
+    assert recording.status == ("INTERRUPTED", "awaiting_input")
+    boss.invoke(Command(resume="yes"), graphs.on_thread())
+    assert recording.status == ("COMPLETED", None)
+    for name, outcomes in (("delegate", ["interrupted", "ok"]), ("ask_human", ["interrupted", "ok"])):
+        (step,) = (step for step in recording.steps.steps if step.name == name)
+        assert [one.outcome for one in step.attempts] == outcomes
 
 
 def test_interrupted_twice(recording: Recording) -> None:

@@ -129,3 +129,22 @@ def test_a_process_that_is_killed(tmp_path: Path) -> None:
     tree, _ = journal(tmp_path)
     assert told(tree)[:2] == ["AGENT outer 1:1:interrupted", "  NODE sub 1:1:interrupted"]
     assert tree.roots[0].last.reason in ("killed", "lost")
+
+
+LEAVING = """
+import sys, threading, time
+import otel_agent_journal
+from tests.frameworks.langgraph import graphs
+
+otel_agent_journal.configure(f"sqlite:///{sys.argv[1]}/journal.db")
+inside = threading.Event()
+
+def wait(state):
+    inside.set()
+    time.sleep(60)
+
+threading.Thread(
+    target=lambda: graphs.nested(wait).invoke({"notes": []}, graphs.on_thread()), daemon=True
+).start()
+assert inside.wait(30)
+"""

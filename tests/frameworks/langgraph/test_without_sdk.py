@@ -53,13 +53,13 @@ def journal(root: Path, how: str, *, text: bool = True) -> Any:
 
 @pytest.mark.parametrize("how", ["ratio 0", "always off", "unsampled parent", "none"])
 def test_the_journal_is_the_same(tmp_path: Path, how: str) -> None:
-    """With ratio 0, no sampling, an unsampled parent or no provider the journal is what it is with every span sampled."""
+    """With ratio 0, no sampling, an unsampled parent or no provider the journal is what it is with every sample."""
     assert journal(tmp_path / "a", how) == journal(tmp_path / "b", "sampled")
 
 
 @pytest.mark.parametrize("how", ["ratio 0", "always off", "unsampled parent", "none"])
 def test_ids_are_there(tmp_path: Path, how: str) -> None:
-    """Each attempt has a span id of its own and each invocation one trace id, an unsampled parent's where there is one."""
+    """Each attempt has a span id of its own and each invocation one trace id, that of an unsampled parent if any."""
     events = journal(tmp_path, how, text=False)
     starts = [event for event in events if event.type.endswith("_START")]
     assert len({event.span_id for event in starts}) == len(starts)
