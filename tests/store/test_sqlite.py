@@ -186,6 +186,19 @@ def test_listing_of_many_sessions(store: SqliteStore) -> None:
     assert steps < 100, "hundreds of virtual machine instructions, not hundreds of thousands"
 
 
+def test_a_listing_under_way_is_up_to_date(store: SqliteStore) -> None:
+    """A session that stops to be wanted while a listing is under way is left out of it."""
+    for number in range(600):
+        store.write_head(a_head(f"s{number:03}", updated_ns=1_000 - number))
+    listing = store.sessions(SessionFilter(statuses=("PROCESSING",)))
+    listed = [next(listing).session_id]
+    head = store.head("s550")
+    assert head is not None
+    store.write_head(msgspec.structs.replace(head, status="COMPLETED"))
+    listed += [head.session_id for head in listing]
+    assert listed == [f"s{number:03}" for number in range(600) if number != 550]
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [

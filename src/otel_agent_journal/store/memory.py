@@ -12,7 +12,7 @@ from threading import RLock
 
 import msgspec
 
-from otel_agent_journal.codec import decode_line, encode_line
+from otel_agent_journal.codec import decode_line, encode_line, valid_text
 from otel_agent_journal.errors import ConflictError, StoreError, UnsupportedByStore
 from otel_agent_journal.event import SCHEMA_VERSION, JournalEvent
 from otel_agent_journal.projections.head import SessionHead
@@ -134,7 +134,7 @@ class MemoryStore:
             if head.version != (stored.version if stored else 0):
                 return None
             writers = merged_writers(stored, head)
-            written = msgspec.structs.replace(head, writers=writers, version=head.version + 1)
+            written = _with_valid_text(msgspec.structs.replace(head, writers=writers, version=head.version + 1))
             self._heads[head.session_id] = written
             return written
 
@@ -190,3 +190,9 @@ class MemoryStore:
         if not 0 <= position <= len(self._arrived):
             raise StoreError(f"cursor '{cursor}' is not one of store {self._url}")
         return position
+
+
+def _with_valid_text(head: SessionHead) -> SessionHead:
+    texts = {field: getattr(head, field) for field in ("session_id", "status", "reason", "agent", "stage")}
+    changed = {field: valid_text(text) for field, text in texts.items() if text is not None}
+    return msgspec.structs.replace(head, **changed)

@@ -41,6 +41,13 @@ class ContextContract(ContractSetup):
         assert list(store.read_context("i1", 100)) == []
         assert list(store.read_context("nobody")) == []
 
+    def test_context_of_strange_text(self, store: JournalStore) -> None:
+        """What JSON cannot hold is kept in context events as in others."""
+        (event,) = context_events(1, text="\udc80")
+        store.append_context("i1", 0, [msgspec.structs.replace(event, name="tool-\udc80")])
+        (read,) = store.read_context("i1")
+        assert (read.name, read.details) == ("tool-\\udc80", {"content": "\\udc80 0"})
+
     def test_context_order_is_the_number(self, store: JournalStore) -> None:
         """In an instance the number is the order, and not the time."""
         made = [msgspec.structs.replace(event, timestamp_ns=1_000 - seq) for seq, event in enumerate(context_events(5))]
@@ -55,6 +62,7 @@ class ContextContract(ContractSetup):
             store.append_context("i1", start, made[start : start + 20])
         assert [event.seq for event in store.read_context("i1")] == list(range(1_300))
         assert [event.seq for event in store.read_context("i1", 700)] == list(range(700, 1_300))
+        assert [event.seq for event in store.read_context("i1", -5)] == list(range(1_300))
 
     def test_context_instances_apart(self, store: JournalStore) -> None:
         """Instances count for themselves, in one session or in many."""

@@ -20,6 +20,7 @@ LISTED = {
     "b%1": {"status": "INTERRUPTED", "agent": "writer", "updated_ns": 20},
     "b1": {"status": "PENDING", "agent": "researcher", "updated_ns": 10},
     "é": {"status": "COMPLETED", "agent": "reviewer é", "updated_ns": 5},
+    "b😀": {"status": "ERROR", "agent": "writer", "updated_ns": 4},
 }
 
 
@@ -65,6 +66,13 @@ class HeadContract(ContractSetup):
         written = store.write_head(SessionHead(session_id="s1"))
         assert written == SessionHead(session_id="s1", version=1)
         assert store.head("s1") == written
+
+    def test_head_of_strange_text(self, store: JournalStore) -> None:
+        """A lone surrogate in a head is kept as its escape."""
+        store.write_head(a_head(agent="a\udc80", stage="b\ud800"))
+        head = store.head("s1")
+        assert head is not None
+        assert (head.agent, head.stage) == ("a\\udc80", "b\\ud800")
 
     def test_head_not_there(self, store: JournalStore) -> None:
         """A session without a head has none."""
@@ -128,27 +136,27 @@ class HeadContract(ContractSetup):
     @pytest.mark.parametrize(
         ("wanted", "expected"),
         [
-            ({}, "A-3 a-1 a-2 a_2 b%1 b1 é"),
-            ({"statuses": ("ERROR",)}, "a-2 a_2"),
-            ({"statuses": ("ERROR", "COMPLETED")}, "a-1 a-2 a_2 é"),
+            ({}, "A-3 a-1 a-2 a_2 b%1 b1 é b😀"),
+            ({"statuses": ("ERROR",)}, "a-2 a_2 b😀"),
+            ({"statuses": ("ERROR", "COMPLETED")}, "a-1 a-2 a_2 é b😀"),
             ({"statuses": ("NEVER",)}, ""),
             ({"agent": "researcher"}, "A-3 a-1 b1"),
             ({"agent": "reviewer é"}, "é"),
             ({"since_ns": 40}, "A-3 a-1 a-2"),
-            ({"until_ns": 30}, "a_2 b%1 b1 é"),
+            ({"until_ns": 30}, "a_2 b%1 b1 é b😀"),
             ({"since_ns": 20, "until_ns": 40}, "a-2 a_2 b%1"),
             ({"since_ns": 41, "until_ns": 49}, ""),
             ({"id_prefix": "a-"}, "a-1 a-2"),
             ({"id_prefix": "a_"}, "a_2"),
             ({"id_prefix": "b%"}, "b%1"),
-            ({"id_prefix": "b"}, "b%1 b1"),
+            ({"id_prefix": "b"}, "b%1 b1 b😀"),
             ({"id_prefix": "A"}, "A-3"),
             ({"id_prefix": "a-1"}, "a-1"),
-            ({"id_prefix": ""}, "A-3 a-1 a-2 a_2 b%1 b1 é"),
+            ({"id_prefix": ""}, "A-3 a-1 a-2 a_2 b%1 b1 é b😀"),
             ({"id_prefix": "zz"}, ""),
             ({"limit": 2}, "A-3 a-1"),
             ({"limit": 0}, ""),
-            ({"limit": 100}, "A-3 a-1 a-2 a_2 b%1 b1 é"),
+            ({"limit": 100}, "A-3 a-1 a-2 a_2 b%1 b1 é b😀"),
             ({"agent": "researcher", "statuses": ("COMPLETED", "PENDING"), "since_ns": 10, "limit": 1}, "a-1"),
             ({"agent": "writer", "id_prefix": "a", "until_ns": 100}, "a-2"),
         ],
