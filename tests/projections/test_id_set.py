@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tracemalloc
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ def test_it_takes_ids_that_only_ever_grow() -> None:
     assert 5_000 not in ids
 
 
+@pytest.mark.serial
 def test_an_id_costs_under_ten_bytes() -> None:
     """A hundred thousand ids take under ten bytes each."""
     source = random.Random(3)

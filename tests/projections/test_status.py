@@ -450,6 +450,7 @@ def _long_session(steps: int) -> Iterator[JournalEvent]:
         )
 
 
+@pytest.mark.serial
 def test_a_hundred_thousand_steps_take_under_four_megabytes() -> None:
     """The state of a session of 100,000 steps stays under 4 MB."""
     state, events = fold([told.start("root", 0)]), _long_session(100_000)

@@ -94,7 +94,7 @@ class Jaeger:
             return
         self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(2)  # what it holds is in memory: nothing is lost by a kill
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
