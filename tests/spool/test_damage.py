@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spooling import everything, new_writer
 
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.frames import ACKNOWLEDGED_AT, HEADER_BYTES, frame_of, next_frame, salt_of
 from otel_agent_journal.spool.home import segment_name
+from tests.spool.spooling import everything, new_writer
 
 RECORDS = [b"first", b"second" * 20, b"third" * 7, b"fourth" * 40]
 

@@ -9,7 +9,6 @@ import threading
 import time
 
 import pytest
-from spooling import BASE_NS, ended, eventually, heartbeat, new_writer, noted, started
 
 from otel_agent_journal.errors import EventTooLarge, StoreError, StoreUnreachable
 from otel_agent_journal.event import SESSION_INTERRUPTED, derived_id
@@ -21,6 +20,7 @@ from otel_agent_journal.spool.locks import FileLock, is_held
 from otel_agent_journal.spool.patience import Patience
 from otel_agent_journal.spool.survey import writer_folders
 from otel_agent_journal.store.memory import MemoryStore
+from tests.spool.spooling import BASE_NS, ended, eventually, heartbeat, new_writer, noted, started
 
 
 class FaultyStore(MemoryStore):
@@ -393,7 +393,9 @@ def test_events_are_forwarded_in_order_with_their_writer(tmp_path):
     writer = new_writer(tmp_path, resource={"service.name": "agent"})
     for number in range(10):
         writer.append(noted(number))
-    report = Drain(tmp_path, MemoryStore(), forward=lambda events, info: taken.append((list(events), info))).drain_once()
+    report = Drain(
+        tmp_path, MemoryStore(), forward=lambda events, info: taken.append((list(events), info))
+    ).drain_once()
     assert [event.details["n"] for events, _ in taken for event in events] == list(range(10))
     assert {info.writer for _, info in taken} == {writer.writer}
     assert taken[0][1].resource == {"service.name": "agent"}
@@ -659,3 +661,15 @@ def test_a_forked_child_drains_nothing_of_its_parents(tmp_path, drains):
     writer.append(noted(2))
     assert drain.flush()
     assert numbers(store) == [1, 2]
+
+
+def test_a_stop_delivers_more_than_one_reading_of_small_records(tmp_path, drains):
+    """However many records there are, and however small, a stop that says that all is delivered is right."""
+    writer, store = new_writer(tmp_path), MemoryStore()
+    for number in range(12_000):
+        writer.append(noted(number))
+    writer._segments.drop()
+    drain = drains(tmp_path, store)
+    assert drain.stop(30)
+    assert len(numbers(store)) == 12_000
+    assert writer_folders(tmp_path) == []

@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 
 import pytest
-from spooling import everything, new_writer
 
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.quota import used_bytes
 from otel_agent_journal.spool.survey import survey
+from tests.spool.spooling import everything, new_writer
 
 RECORD = b"r" * 1000
 
@@ -181,7 +181,7 @@ def test_at_its_cap_a_spool_refuses_and_goes_on(tmp_path):
     assert used_bytes(tmp_path) <= 1024 * 1024
     assert "cap of 1,048,576 bytes" in (writer.last_refusal or "")
     reader = SpoolFolder(writer.folder)
-    records = [record for record in iter(reader.read, [])]
+    records = list(iter(reader.read, []))
     assert [int(payload[:6]) for batch in records for _, payload in batch] == accepted
     reader.acknowledge(records[-1][-1][0])
     assert writer.append(b"again")
@@ -195,7 +195,7 @@ def test_at_the_cap_delivered_segments_go_first(tmp_path):
     other.close()
     numbers = sorted(other.folder.glob("*.seg"))
     reader = SpoolFolder(other.folder)
-    batches = [record for record in iter(reader.read, [])]
+    batches = list(iter(reader.read, []))
     position = batches[-1][-1][0]
     for reading in list(reader._readers.values()):  # acknowledged by a drain that died before it could delete
         reading.acknowledge(reading.offset)

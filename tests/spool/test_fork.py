@@ -7,13 +7,13 @@ import signal
 import subprocess
 import threading
 import time
-
-from spooling import eventually, everything, new_writer
+from pathlib import Path
 
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.home import DRAIN_LOCK
 from otel_agent_journal.spool.locks import FileLock, is_held
 from otel_agent_journal.spool.survey import writer_folders
+from tests.spool.spooling import eventually, everything, new_writer
 
 
 def in_child(work) -> int:
@@ -152,7 +152,7 @@ def test_a_drain_lock_stays_with_the_parent(tmp_path):
         time.sleep(30)
         os._exit(0)
     try:
-        eventually(lambda: os.path.exists(f"/proc/{pid}"))
+        eventually(lambda: Path(f"/proc/{pid}").exists())
         assert is_held(tmp_path / DRAIN_LOCK)
         lock.close()
         eventually(lambda: not is_held(tmp_path / DRAIN_LOCK), 5)

@@ -6,11 +6,12 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
-from spooling import everything, new_writer
 
 from otel_agent_journal.spool.group_commit import GroupCommit
+from tests.spool.spooling import everything, new_writer
 
 
 class Disk:
@@ -90,7 +91,7 @@ def test_appends_are_synced(tmp_path, monkeypatch):
     synced, real = [], os.fdatasync
 
     def fdatasync(descriptor):
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
         real(descriptor)
 
     monkeypatch.setattr(os, "fdatasync", fdatasync)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from spooling import BASE_NS, new_writer, started
-
 from otel_agent_journal.event import SESSION_INTERRUPTED
 from otel_agent_journal.spool.drain import Drain
 from otel_agent_journal.spool.interruptions import interruptions
 from otel_agent_journal.store.memory import MemoryStore
+from tests.spool.spooling import BASE_NS, new_writer, started
 
 SECOND = 1_000_000_000
 STARTED_NS = BASE_NS + 1000

@@ -7,13 +7,13 @@ import threading
 import time
 
 import pytest
-from spooling import everything, heartbeat, new_writer, noted
 
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.mapping.facts import BlobKept, encode_fact
 from otel_agent_journal.spool.drain import Drain
 from otel_agent_journal.spool.store_durable import DurableAppend
 from otel_agent_journal.store.memory import MemoryStore
+from tests.spool.spooling import everything, heartbeat, new_writer, noted
 
 
 class SlowStore(MemoryStore):

@@ -41,7 +41,8 @@ class SpoolFolder:
     Args:
         path: the writer's folder; its name is the writer's id.
 
-    `corrupt` counts damaged places, `refused` what the writer had to refuse, as far as it could leave word.
+    `corrupt` counts damaged places, `refused` what the writer had to refuse, as far as it could leave word;
+    `has_more` tells whether the last `read` stopped at its limit.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,6 +50,7 @@ class SpoolFolder:
         self.writer = path.name
         self.corrupt = 0
         self.refused = 0
+        self.has_more = False
         self._salt = salt_of(self.writer)
         self._readers: dict[int, SegmentReader] = {}
         self._current: SegmentReader | None = None
@@ -105,6 +107,7 @@ class SpoolFolder:
                 if not (over and reader.exhausted):
                     break
                 self._read_last, self._current = reader.number, None
+        self.has_more = left <= 0
         if not records:
             self._collect()
         return records

@@ -27,7 +27,7 @@ class FileLock:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         _held_here.add(self)
         tell_of_forks(self)
 
@@ -43,8 +43,9 @@ class FileLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _BUSY:
+                ours = _forgotten(descriptor)
                 os.close(descriptor)
-                return None
+                return None if ours is None else cls(path, ours)
         if os.fstat(descriptor).st_nlink == 0:  # its folder was removed between our open and our lock
             os.close(descriptor)
             return None
@@ -56,7 +57,7 @@ class FileLock:
 
     def close(self) -> None:
         """Release the lock. May be called twice."""
-        descriptor, self._descriptor = self._descriptor, -1
+        descriptor, self.descriptor = self.descriptor, -1
         _held_here.discard(self)
         if descriptor >= 0:
             with contextlib.suppress(OSError):
@@ -88,3 +89,18 @@ def is_held(path: Path) -> bool | None:
 def is_held_here(path: Path) -> bool:
     """Tell whether this process itself holds this lock."""
     return any(lock.path == path for lock in list(_held_here))
+
+
+def _forgotten(descriptor: int) -> int | None:
+    """Return a descriptor of this process on the same file that no lock object knows.
+
+    A KeyboardInterrupt that hits between an `open` and what would have remembered it leaves one, and with it the lock.
+    """
+    wanted = os.fstat(descriptor)
+    known = {lock.descriptor for lock in list(_held_here)} | {descriptor}
+    with contextlib.suppress(OSError, ValueError):
+        for number in map(int, os.listdir("/dev/fd")):
+            with contextlib.suppress(OSError):
+                if number not in known and os.path.samestat(os.fstat(number), wanted):
+                    return number
+    return None

@@ -70,10 +70,9 @@ class Rounds:
         for folder in self._adoption:
             if folder.writer in deaths:
                 folder.declare_dead()
-            size, count = self._follow(folder)
-            records += count
-            caught_up = caught_up and size < READ_BYTES
-            if size < READ_BYTES and folder.drained:
+            records += self._follow(folder)
+            caught_up = caught_up and not folder.has_more
+            if not folder.has_more and folder.drained:
                 ended.append(folder)
         if settle or ended or self._heads.has_new or time.monotonic() - self._settled_at >= HEADS_EVERY_S:
             self._settle()
@@ -86,11 +85,11 @@ class Rounds:
         self._reached.clear()
         self._heads.forget()
 
-    def _follow(self, folder: SpoolFolder) -> tuple[int, int]:
+    def _follow(self, folder: SpoolFolder) -> int:
         records = folder.read(READ_BYTES)
         if not records:
             self._leave_to_newer(folder)
-            return 0, 0
+            return 0
         writer = folder.writer
         facts = self._delivery.decode((payload for _, payload in records), writer)
         try:
@@ -104,7 +103,7 @@ class Rounds:
             self._heads.heard(writer, heartbeat.timestamp_ns, heartbeat.sessions)
         self._tell(events, folder.info)
         self._reached[writer] = records[-1][0]
-        return sum(len(payload) for _, payload in records), len(records)
+        return len(records)
 
     def _settle(self) -> None:
         self._settled_at = time.monotonic()
