@@ -10,7 +10,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from otel_agent_journal.bootstrap.demo import run_demo
     from otel_agent_journal.bootstrap.exporter import SpanExporterFromEnv
     from otel_agent_journal.bootstrap.openers import open_drain, open_forwarder, open_store
     from otel_agent_journal.bootstrap.process import attach, configure, flush, shutdown
@@ -26,7 +25,6 @@ _HOME = {
     "open_forwarder": "openers",
     "open_store": "openers",
     "run_agent": "run",
-    "run_demo": "demo",
     "shutdown": "process",
 }
 
@@ -40,7 +38,6 @@ __all__ = [
     "open_forwarder",
     "open_store",
     "run_agent",
-    "run_demo",
     "shutdown",
 ]
 

@@ -75,6 +75,7 @@ class AgentProcess:
             session_id=settings.session,
             span_content=settings.span_content,
             exported=self.providers.exported,
+            forwarded=settings.otlp is not None,
         )
 
     def start(self) -> None:

@@ -86,7 +86,8 @@ class _Run:
         store = open_store(settings, create=True)
         if settings.otlp is not None:
             self._forwarder = open_forwarder(settings, store, warn=self._warn)
-        self._say(f"agent-journal: store {masked}   otlp {settings.otlp or 'off (--otlp http://localhost:4318)'}")
+        target = self._forwarder.stats.target if self._forwarder is not None else "off (--otlp http://localhost:4318)"
+        self._say(f"agent-journal: store {masked}   otlp {target}")
         drain = open_drain(settings, store, forward=self._take)
         environ = environment_for_child(settings, popen.pop("env", os.environ))
         environ[ANNOUNCE] = "1"
@@ -126,7 +127,7 @@ class _Run:
                 sent = self._forwarder.close(_FORWARD_S)
                 if sent.pending or sent.dropped:
                     self._say(
-                        f"agent-journal: {sent.pending + sent.dropped} spans did not reach {self._settings.otlp}"
+                        f"agent-journal: {sent.pending + sent.dropped} spans did not reach {sent.target}"
                         f" ({sent.last_error}); the journal has them: agent-journal export SESSION --otlp URL"
                     )
             if code < 0:

@@ -69,7 +69,7 @@ def command(invocation: Invocation, session: str | None, view: str | None, error
         return
     found = find_step(journal.tree(head), step)
     if view == "tree":
-        _tree(output, journal, head, errors, under=found.step_id)
+        print_tree(output, journal, head, errors, under=found.step_id)
     elif view in ("events", "messages"):
         events = (event for event in journal.events(head.session_id) if event.step_id == found.step_id)
         _flat(output, journal, events, view, errors)
@@ -79,7 +79,7 @@ def command(invocation: Invocation, session: str | None, view: str | None, error
 
 def _session(output: Output, journal: Journal, head: SessionHead, view: str, errors: bool) -> None:
     if view == "tree":
-        _tree(output, journal, head, errors)
+        print_tree(output, journal, head, errors)
     else:
         _flat(output, journal, journal.events(head.session_id), view, errors)
 
@@ -109,7 +109,8 @@ def _flat(output: Output, journal: Journal, events: Iterable[JournalEvent], view
         output.encoded(encode_line(event) for event in events)
 
 
-def _tree(output: Output, journal: Journal, head: SessionHead, errors: bool, under: str | None = None) -> None:
+def print_tree(output: Output, journal: Journal, head: SessionHead, errors: bool = False, under: str | None = None) -> None:
+    """Print a session as a waterfall of steps; `under` limits it to one step and what is below it."""
     from otel_agent_journal.cli import steps
 
     tree = journal.tree(head)

@@ -101,6 +101,7 @@ class ContentEncoder:
     # What remains of `details` where content is off.
     METADATA: Final = frozenset(
         (
+            "agent",
             "attributes",
             "checkpoint_id",
             "exported",
@@ -112,7 +113,12 @@ class ContentEncoder:
             "progress",
             "reason",
             "resumes",
+            "scope",
+            "span_kind",
+            "span_name",
             "stage",
+            "status",
+            "trace_state",
         )
     )
     _NOT_REDACTED: Final = METADATA - {"attributes"}

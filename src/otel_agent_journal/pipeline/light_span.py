@@ -39,7 +39,11 @@ class LightSpan(Span):
         if context is None:
             above = self._around.get_span_context() if self._around is not None else INVALID_SPAN_CONTEXT
             context = self._context = SpanContext(
-                above.trace_id, self._span_id, is_remote=False, trace_flags=above.trace_flags, trace_state=above.trace_state
+                above.trace_id,
+                self._span_id,
+                is_remote=False,
+                trace_flags=above.trace_flags,
+                trace_state=above.trace_state,
             )
             self._around = None
         return context

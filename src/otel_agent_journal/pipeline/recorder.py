@@ -52,6 +52,7 @@ _SPAN_KEY: Final = str(next(iter(trace_api.set_span_in_context(trace_api.INVALID
 
 _CHUNK_INTERVAL_S: Final = 0.25  # at most four CHUNK events a second a step
 _CHUNK_MAX_CHARACTERS: Final = 8192
+_OURS: Final = ("gen_ai.", "agent_journal.", "error.")
 _SESSION_BAGGAGE: Final = ("gen_ai.conversation.id", "session.id")
 _KINDS: Final = {"MODEL": SpanKind.CLIENT}
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
@@ -82,6 +83,7 @@ class Step:
         "_chunks",
         "_ended",
         "_index",
+        "_open",
         "_ordinals",
         "attempt",
         "foreign_session_id",
@@ -115,6 +117,7 @@ class Step:
         self._chunks: list[str] | None = None
         self._chunk_due = 0.0
         self._ended = False
+        self._open: dict[int, Step] | None = None  # children that have not ended
         self.step_id: str
         self.attempt: int
         self.start_ns: int
@@ -183,11 +186,28 @@ class Step:
         usage: Usage | None = None,
         attributes: dict[str, Any] | None = None,
         details: dict[str, Any] | None = None,
+        on_span: dict[str, Any] | None = None,
     ) -> None:
-        """End the step; every call but the first does nothing."""
-        if not self._ended:
-            self._ended = True
-            self.recorder.end_step(self, outcome, error, usage, attributes, details)
+        """End the step; every call but the first does nothing. With a cancelled step end all that it has open.
+
+        Args:
+            outcome: one of `event.OUTCOMES`.
+            error: why, where it failed or was cancelled.
+            usage: tokens of a model call.
+            attributes: of the span, kept in the journal too.
+            details: of the ending event.
+            on_span: attributes of the span alone.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        if outcome == "cancelled" and self._open:
+            for child in list(self._open.values()):
+                child.end("cancelled")
+        parent = self.parent
+        if parent is not None and parent._open is not None:
+            parent._open.pop(id(self), None)
+        self.recorder.end_step(self, outcome, error, usage, attributes, details, on_span)
 
 
 class Recorder:
@@ -199,6 +219,7 @@ class Recorder:
         session_id: the session of everything that names none (`--session`).
         span_content: put message content on spans too.
         exported: tells whether the spans of the program's own provider reach a backend by its own exporters.
+        forwarded: the drain forwards the steps that are not: what user code sets on their spans is kept for it.
         clock, ids: for tests.
     """
 
@@ -210,6 +231,7 @@ class Recorder:
         session_id: str | None = None,
         span_content: bool = False,
         exported: Callable[[], bool] = lambda: False,
+        forwarded: bool = False,
         clock: Clock | None = None,
         ids: RandomIds | None = None,
     ) -> None:
@@ -222,6 +244,7 @@ class Recorder:
         self.dropped = 0
         self.metrics = Metrics()
         self._exported = exported
+        self._forwarded = forwarded
         self._attempts = Attempts()
         self._append = appender.append
         self._now = self.clock.now_ns
@@ -250,6 +273,7 @@ class Recorder:
         step_id: str | None = None,
         attributes: dict[str, Any] | None = None,
         details: dict[str, Any] | None = None,
+        on_span: dict[str, Any] | None = None,
         links: Sequence[Link] = (),
     ) -> Step:
         """Open a step: its span begins and its START is safe from `kill -9` when this returns.
@@ -263,6 +287,7 @@ class Recorder:
             step_id: where it is known; else it follows from the parent, or is fresh for a root.
             attributes: of the span, beyond those that follow from the other arguments.
             details: of the START event.
+            on_span: attributes of the span alone, such as content that is wanted there.
             links: spans of earlier attempts.
         """
         start_ns = self._now()
@@ -274,16 +299,24 @@ class Recorder:
             details = {}
         if attributes:
             details["attributes"] = attributes
+        if on_span:
+            attributes = {**(attributes or {}), **on_span}
         if parent is None:
             step = self._root(kind, name, start_ns, context, session_id, step_id, details, detached)
             foreign = self._open_root(step, context, attributes, links)
             self._roots[id(step)] = step
         else:
             step = Step(self, kind, name, parent.session_id, parent)
+            if session_id and session_id != parent.session_id:
+                details["framework_session_id"] = session_id
             step.start_ns = start_ns
             step.step_id = step_id = step_id or parent.child_id(kind, name)
             step.attempt = self._attempts.next(step_id)
             foreign = self._open_child(step, parent, context, enclosing, attributes, links)
+            siblings = parent._open  # noqa: SLF001 - a step's own business
+            if siblings is None:
+                siblings = parent._open = {}  # noqa: SLF001
+            siblings[id(step)] = step
         if foreign is not None:
             details["parent_span_id"] = f"{foreign.span_id:016x}"
         if links:
@@ -432,6 +465,7 @@ class Recorder:
         usage: Usage | None,
         attributes: dict[str, Any] | None,
         details: dict[str, Any] | None,
+        on_span: dict[str, Any] | None,
     ) -> None:
         """Journal a step's ending and end its span. Call `Step.end`, which lets only the first through."""
         end_ns = self._now()
@@ -444,7 +478,9 @@ class Recorder:
             attributes = _kept(span, attributes, details)
             span.end()
         else:
-            self._end_span(span, outcome, usage, info, attributes, end_ns)
+            self._end_span(span, outcome, usage, info, {**(attributes or {}), **on_span} if on_span else attributes, end_ns)
+            if self._forwarded and not self._exported():
+                attributes = _set_by_user(span, attributes, details)
         if attributes:
             details["attributes"] = attributes
         if self._details_change and details:
@@ -651,6 +687,19 @@ def _kept(span: LightSpan, attributes: dict[str, Any] | None, details: dict[str,
     if span.attributes:
         return {**span.attributes, **(attributes or {})}
     return attributes
+
+
+def _set_by_user(span: Any, attributes: dict[str, Any] | None, details: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the attributes with those that user code set on a span of the SDK; its events go into details."""
+    found: Mapping[str, Any] = getattr(span, "attributes", None) or EMPTY
+    theirs = {key: value for key, value in found.items() if not key.startswith(_OURS)}
+    events = getattr(span, "events", ())
+    if events:
+        details["events"] = [
+            {"name": event.name, "timestamp_ns": event.timestamp, "attributes": dict(event.attributes or {})}
+            for event in events
+        ]
+    return {**theirs, **(attributes or {})} if theirs else attributes
 
 
 def _link(link: Link) -> dict[str, str]:

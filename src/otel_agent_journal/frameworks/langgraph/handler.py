@@ -23,7 +23,6 @@ from otel_agent_journal.frameworks.langgraph.messages import (
     Histories,
     History,
     is_message,
-    message_key,
     plain_message,
     plain_update,
 )
@@ -50,6 +49,7 @@ from otel_agent_journal.pipeline.recorder import Recorder, Step
 _log = logging.getLogger(__name__)
 
 _MAX_RUNS: Final = 100_000  # runs whose end never came are forgotten, the oldest first
+_PURGE_RUNS: Final = 1_000  # from how many on they are looked through
 _MAX_INTERRUPTED: Final = 1_000  # interrupted runs that a resumed one in this process can be linked to
 _WORKFLOW: Final[Mapping[str, Any]] = {OPERATION_NAME: INVOKE_WORKFLOW}
 _FRAMEWORK_METADATA: Final = frozenset(
@@ -83,6 +83,7 @@ class GraphSteps:
         self._histories = Histories()
         self._interrupted: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._failures = 0
+        self._purge_at = _PURGE_RUNS
 
     # --- chains: graphs, nodes, tasks ---
 
@@ -128,9 +129,8 @@ class GraphSteps:
     def _start_root(
         self, recorder: Recorder, run_id: UUID, name: str | None, inputs: Any, metadata: Mapping[str, Any]
     ) -> None:
-        if len(self.runs) > _MAX_RUNS:
-            for stale in list(self.runs)[: _MAX_RUNS // 10]:
-                self.runs.pop(stale, None)
+        if len(self.runs) > self._purge_at:
+            self._purge()
         if _begun_by_graph(self._callers()):
             self._start_graph(recorder, run_id, name, inputs, metadata, None)
             return
@@ -162,8 +162,6 @@ class GraphSteps:
         }
         if of_user and parent is None:
             details["metadata"] = of_user
-        if parent is not None and thread is not None and str(thread) != parent.session_id:
-            details["framework_session_id"] = str(thread)
         step = recorder.start_step(
             "AGENT",
             name or "LangGraph",
@@ -203,6 +201,8 @@ class GraphSteps:
         if outcome == "interrupted":
             details = self._interrupts(step, error)
         step.end(outcome, error=error if outcome in ("error", "cancelled") else None, details=details)
+        if outcome == "cancelled":
+            self._purge()
 
     # --- interrupt and resume ---
 
@@ -285,10 +285,19 @@ class GraphSteps:
             session_id = parent.session_id if parent is not None else (None if thread is None else str(thread))
             agent = parent.memory.agent if parent is not None and parent.memory is not None else None
             details = self._prompt(recorder, messages, session_id, agent)
-            if recorder.span_content and details.get("messages"):
-                attributes[INPUT_MESSAGES] = _json(details["messages"])
+            on_span = (
+                {INPUT_MESSAGES: _json(details["messages"])}
+                if recorder.span_content and details.get("messages")
+                else None
+            )
             step = recorder.start_step(
-                "MODEL", name, session_id=session_id, parent=parent, attributes=attributes, details=details
+                "MODEL",
+                name,
+                session_id=session_id,
+                parent=parent,
+                attributes=attributes,
+                details=details,
+                on_span=on_span,
             )
             memory = step.memory = Memory(run_id, metadata.get("langgraph_checkpoint_ns", ""), agent)
             memory.request = attributes
@@ -333,20 +342,20 @@ class GraphSteps:
             if step.memory.first_chunk_s is not None:
                 attributes[RESPONSE_TIME_TO_FIRST_CHUNK] = step.memory.first_chunk_s
             details: dict[str, Any] = {}
+            on_span: dict[str, Any] | None = None
             if recorder.content or recorder.span_content:
-                output = plain_message(message) if message is not None else getattr(first, "text", None)
-                if message is not None:
-                    self._histories.of(step.session_id).add(message_key(message))
+                history = self._histories.of(step.session_id)
+                output = history.origin(message) if message is not None else getattr(first, "text", None)
                 details["output"] = output
                 if recorder.span_content:
-                    attributes[OUTPUT_MESSAGES] = _json([output])
+                    on_span = {OUTPUT_MESSAGES: _json([output])}
             recorder.metrics.operation(
                 {OPERATION_NAME: "chat", **(step.memory.request or {}), **attributes},
                 recorder.clock.now_ns() - step.start_ns,
                 usage,
                 None,
             )
-            step.end("ok", usage=usage, attributes=attributes, details=details)
+            step.end("ok", usage=usage, attributes=attributes, details=details, on_span=on_span)
         except Exception:  # noqa: BLE001 - the one boundary
             self._failed(recorder)
             step.end("ok")
@@ -387,23 +396,22 @@ class GraphSteps:
             metadata = metadata or {}
             name = more.get("name") or (serialized or {}).get("name") or "tool"
             call_id = more.get("tool_call_id")
-            attributes: dict[str, Any] = {}
-            if call_id:
-                attributes[TOOL_CALL_ID] = call_id
+            on_span: dict[str, Any] | None = None
             if recorder.span_content:
-                attributes[TOOL_CALL_ARGUMENTS] = _json(more.get("inputs") or input_str)
+                on_span = {TOOL_CALL_ARGUMENTS: _json(more.get("inputs") or input_str)}
                 if serialized and serialized.get("description"):
-                    attributes[TOOL_DESCRIPTION] = serialized["description"]
+                    on_span[TOOL_DESCRIPTION] = serialized["description"]
             thread = metadata.get("thread_id")
             given = more.get("inputs")
             step = recorder.start_step(
                 "TOOL",
                 name,
-                session_id=None if thread is None else str(thread),
+                session_id=None if parent is not None or thread is None else str(thread),
                 parent=parent,
                 step_id=derived_id(f"{parent.step_id}:tool:{call_id}") if call_id and parent is not None else None,
-                attributes=attributes or None,
+                attributes={TOOL_CALL_ID: call_id} if call_id else None,
                 details={"input": input_str if given is None else given} if recorder.content else {},
+                on_span=on_span,
             )
             agent = parent.memory.agent if parent is not None and parent.memory is not None else None
             step.memory = Memory(run_id, metadata.get("langgraph_checkpoint_ns", ""), agent)
@@ -418,16 +426,19 @@ class GraphSteps:
             return
         recorder = step.recorder
         try:
-            details = self._content(recorder, "output", output, step)
-            attributes: dict[str, Any] | None = None
+            if recorder.content and is_message(output):
+                details = {"output": self._histories.of(step.session_id).origin(output)}
+            else:
+                details = self._content(recorder, "output", output, step)
+            on_span: dict[str, Any] | None = None
             if recorder.span_content:
                 content = output.content if is_message(output) else output
-                attributes = {TOOL_CALL_RESULT: content if isinstance(content, str) else _json(content)}
+                on_span = {TOOL_CALL_RESULT: content if isinstance(content, str) else _json(content)}
             if getattr(output, "status", None) == "error":
                 said = ErrorInfo(type="ToolException", message=str(getattr(output, "content", ""))[:4096])
-                step.end("error", error=said, attributes=attributes, details=details)
+                step.end("error", error=said, details=details, on_span=on_span)
             else:
-                step.end("ok", attributes=attributes, details=details)
+                step.end("ok", details=details, on_span=on_span)
         except Exception:  # noqa: BLE001 - the one boundary
             self._failed(recorder)
             step.end("ok")
@@ -457,7 +468,7 @@ class GraphSteps:
             step = recorder.start_step(
                 "RETRIEVAL",
                 more.get("name") or (serialized or {}).get("name") or "retriever",
-                session_id=None if thread is None else str(thread),
+                session_id=None if parent is not None or thread is None else str(thread),
                 parent=parent,
                 details={"input": query} if recorder.content else {},
             )
@@ -487,6 +498,15 @@ class GraphSteps:
         self.on_chain_error(error, run_id=run_id)
 
     # --- inside ---
+
+    def _purge(self) -> None:
+        """Forget runs whose end LangChain did not tell: of cancelled tools, of generators that were dropped."""
+        for run_id, step in list(self.runs.items()):
+            if step.ended:
+                self.runs.pop(run_id, None)
+        for stale in list(self.runs)[:-_MAX_RUNS]:
+            self.runs.pop(stale, None)
+        self._purge_at = max(_PURGE_RUNS, 2 * len(self.runs))
 
     def _ending(self, run_id: UUID) -> Step | None:
         """Return the step that a run's end ends; None for plumbing and for runs we never saw begin."""
@@ -524,7 +544,10 @@ class GraphSteps:
 def _request(metadata: Mapping[str, Any], more: Mapping[str, Any], serialized: Any) -> tuple[dict[str, Any], str]:
     parameters: Mapping[str, Any] = more.get("invocation_params") or {}
     model = (
-        metadata.get("ls_model_name") or parameters.get("model") or parameters.get("model_name") or parameters.get("model_id")
+        metadata.get("ls_model_name")
+        or parameters.get("model")
+        or parameters.get("model_name")
+        or parameters.get("model_id")
     )
     attributes: dict[str, Any] = {}
     if isinstance(model, str) and model:
@@ -571,5 +594,3 @@ def _json(value: Any) -> str:
         return msgspec.json.encode(to_plain(value)).decode()
     except Exception:  # noqa: BLE001 - content of the user's
         return "[not encodable]"
-
-

@@ -7,10 +7,13 @@ a node's update as `{"$message": id}`.
 
 from __future__ import annotations
 
+import operator
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, cast
+
+import msgspec
 
 from otel_agent_journal.codec import DIGEST_BYTES
 
@@ -18,6 +21,8 @@ _ROLES: Final = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistan
 _MAX_SEEN: Final = 20_000  # messages of one session that are remembered; the oldest are journaled again if they recur
 _MAX_SESSIONS: Final = 1_000
 _REFERENCES: Final = 3  # longer runs of known messages are journaled as their count alone
+_GIVEN_LATER: Final = ("id", "name")
+_encode: Final = msgspec.json.Encoder(enc_hook=repr).encode
 _DEPTH: Final = 4  # how deep a node's update is searched for messages
 
 
@@ -26,22 +31,13 @@ def is_message(value: Any) -> bool:
     return hasattr(value, "content") and hasattr(value, "type") and hasattr(value, "additional_kwargs")
 
 
-def message_key(message: Any) -> str:
-    """Return what a message is known by: its tool call, its id, or where it has neither its text."""
-    call_id = getattr(message, "tool_call_id", None)
-    if call_id:
-        return f"tool:{call_id}"
-    key = message.id
-    if key is not None:
-        return cast("str", key)
-    content = message.content
-    return f"{message.type}:{hash(content) if isinstance(content, str) else len(content)}"
-
-
 def plain_message(message: Any) -> dict[str, Any]:
     """Return role, content, tool calls and ids of a message."""
     kind = message.type
-    plain: dict[str, Any] = {"role": getattr(message, "role", None) or _ROLES.get(kind, kind), "content": message.content}
+    plain: dict[str, Any] = {
+        "role": getattr(message, "role", None) or _ROLES.get(kind, kind),
+        "content": message.content,
+    }
     if message.id is not None:
         plain["id"] = message.id
     if message.name:
@@ -57,30 +53,53 @@ def plain_message(message: Any) -> dict[str, Any]:
     return plain
 
 
+def message_key(message: Any, plain: dict[str, Any]) -> tuple[str, int]:
+    """Return what a message is known by, and a fingerprint of what it says: the same id may come with another text.
+
+    A tool's result is known by its call, since its id is given later; a message without an id by what it says. Agents
+    sign an answer with their name afterwards, which makes no other message of it.
+    """
+    said = {name: value for name, value in plain.items() if name not in _GIVEN_LATER}
+    try:
+        fingerprint = hash(_encode(said))
+    except Exception:  # noqa: BLE001 - content of the user's
+        fingerprint = id(message)
+    call_id = plain.get("tool_call_id")
+    if call_id:
+        return f"tool:{call_id}", fingerprint
+    return message.id or f"text:{fingerprint:x}", fingerprint
+
+
 class History:
     """The messages of one session that are in the journal."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, None] = {}
+        self._seen: OrderedDict[str, int] = OrderedDict()
 
-    def __contains__(self, key: str) -> bool:
-        """Tell whether a message is in the journal."""
-        return key in self._seen
+    def holds(self, key: str, fingerprint: int) -> bool:
+        """Tell whether a message is in the journal, with this very content."""
+        return self._seen.get(key) == fingerprint
 
-    def add(self, key: str) -> None:
+    def add(self, key: str, fingerprint: int) -> None:
         """Remember a message."""
-        self._seen[key] = None
+        self._seen[key] = fingerprint
         if len(self._seen) > _MAX_SEEN:
-            for old in list(self._seen)[: _MAX_SEEN // 10]:
-                self._seen.pop(old, None)
+            self._seen.popitem(last=False)
+
+    def origin(self, message: Any) -> dict[str, Any]:
+        """Return a message whole, where it is made: the answer of a model, the result of a tool."""
+        plain = plain_message(message)
+        self.add(*message_key(message, plain))
+        return plain
 
     def journaled(self, message: Any) -> dict[str, Any]:
         """Return a message for the journal: whole the first time, then a reference."""
-        key = message_key(message)
-        if key in self._seen:
+        plain = plain_message(message)
+        key, fingerprint = message_key(message, plain)
+        if self.holds(key, fingerprint):
             return {"$message": key}
-        self.add(key)
-        return plain_message(message)
+        self.add(key, fingerprint)
+        return plain
 
 
 class Histories:
@@ -101,29 +120,35 @@ class Histories:
 
 
 class Conversation:
-    """What one agent last showed its model. Successive calls repeat it, so only what follows is looked at."""
+    """What one agent last showed its model. Successive calls repeat it, so only what follows is looked at.
+
+    The messages themselves are kept, as the agent's own state keeps them, and compared by identity: a history of two
+    hundred costs a few microseconds. After a reload every message is another object, and is looked at once more.
+    """
 
     def __init__(self) -> None:
-        self._keys: list[str] = []
+        self._shown: list[Any] = []
         self._digest = blake2b(digest_size=DIGEST_BYTES)
 
     def split(self, messages: Sequence[Any], history: History) -> dict[str, Any]:
         """Return the details of a model's START: the messages that are new, count and digest of the others."""
-        keys = [message_key(message) for message in messages]
-        known = len(self._keys)
-        if keys[:known] != self._keys:
+        known = len(self._shown)
+        if known > len(messages) or not all(map(operator.is_, self._shown, messages)):
             known = 0
             self._digest = blake2b(digest_size=DIGEST_BYTES)
         rest = self._digest.copy()
         new: list[dict[str, Any]] = []
-        for key, message in zip(keys[known:], messages[known:], strict=True):
-            if key in history:
-                rest.update(key.encode("utf-8", "replace"))
+        for message in messages[known:]:
+            plain = plain_message(message)
+            key, fingerprint = message_key(message, plain)
+            name = key.encode("utf-8", "replace")
+            if history.holds(key, fingerprint):
+                rest.update(name)
             else:
-                history.add(key)
-                new.append(plain_message(message))
-            self._digest.update(key.encode("utf-8", "replace"))
-        self._keys = keys
+                history.add(key, fingerprint)
+                new.append(plain)
+            self._digest.update(name)
+        self._shown = list(messages)
         details: dict[str, Any] = {"messages": new}
         if len(new) < len(messages):
             details["messages_before"] = len(messages) - len(new)
@@ -161,7 +186,7 @@ def _leading(items: Sequence[Any], history: History) -> int:
     """Return how many messages at the head of a list the journal holds already: a state's history, not an update."""
     count = 0
     for item in items:
-        if not is_message(item) or message_key(item) not in history:
+        if not is_message(item) or not history.holds(*message_key(item, plain_message(item))):
             break
         count += 1
     return count
