@@ -281,7 +281,10 @@ def decode_line(line: bytes | str) -> JournalEvent:
 
 
 def digest(event: JournalEvent) -> str:
-    """Return blake2b, 32 hex digits, of the event's canonical body: sorted keys, without the digest and the version."""
+    """Return blake2b, 32 hex digits, of the event's canonical body: sorted keys, without the digest and the version.
+
+    Details are taken for JSON: a set in them, which has no order to be kept, spoils the digest of what is read back.
+    """
     body = to_neutral(event)
     body.pop("digest", None)
     body.pop("schema_version", None)

@@ -167,7 +167,7 @@ def events_of(fact: Fact, writer: str) -> tuple[JournalEvent, ...]:
             return (sealed(_noted(fact, writer)),)
         case SessionNoted():
             return (sealed(_of_session(fact, writer)),)
-        case Heartbeat() | BlobKept():
+        case _:
             return ()
 
 
