@@ -1,7 +1,7 @@
 """The measured process of `bench_memory.py`: runs the graph of 20 nodes and prints its memory every so many steps.
 
 Takes its setup from the environment: as the child of `agent-journal run` it does nothing, else it configures itself.
-A line of JSON each time: steps so far, and in bytes its own and, under `run`, its parent's resident memory.
+A line of JSON each time: steps so far, its own memory and, under `run`, its parent's.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ from pathlib import Path
 import setups
 import workloads
 
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_FIELDS = {"VmRSS": "resident", "RssAnon": "own"}
 
 
-def resident_bytes(pid: int) -> int:
-    """Return the resident set of a process, what it maps from files included."""
-    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
+def memory_of(pid: int) -> dict[str, int]:
+    """Return the resident memory of a process in bytes: all of it, and what is its own and not a mapped file's."""
+    found: dict[str, int] = {}
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name in _FIELDS:
+            found[_FIELDS[name]] = int(value.split()[0]) * 1024
+    return found
 
 
 def main() -> int:
@@ -41,8 +46,8 @@ def main() -> int:
         steps += workloads.NODES + 1
         if steps - printed >= every:
             printed = steps
-            drain = resident_bytes(os.getppid()) if arguments.mode == "run" else None
-            print(json.dumps({"steps": steps, "agent": resident_bytes(os.getpid()), "drain": drain}), flush=True)
+            drain = memory_of(os.getppid()) if arguments.mode == "run" else None
+            print(json.dumps({"steps": steps, "agent": memory_of(os.getpid()), "drain": drain}), flush=True)
     finish()
     return 0
 
