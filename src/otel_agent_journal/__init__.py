@@ -12,7 +12,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from otel_agent_journal.pipeline.session import current_session, session, step
     from otel_agent_journal.bootstrap.process import configure, flush, shutdown
     from otel_agent_journal.errors import JournalError
     from otel_agent_journal.event import ErrorInfo, JournalEvent, Usage
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.pipeline.exporter import JournalSpanExporter
     from otel_agent_journal.pipeline.processor import JournalSpanProcessor
     from otel_agent_journal.pipeline.recorder import Recorder
+    from otel_agent_journal.pipeline.session import current_session, session, step
     from otel_agent_journal.store.registry import open_store
 
 __version__ = "0.1.0"

@@ -4,6 +4,7 @@ Imported by the interpreter itself, so it must never fail, and leaves this folde
 """
 
 import contextlib
+import importlib
 import os
 import sys
 
@@ -13,7 +14,7 @@ def _step_aside() -> None:
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
     ours = sys.modules.pop("sitecustomize", None)
     with contextlib.suppress(ImportError):
-        import sitecustomize  # noqa: F401 - the one that we stand before
+        importlib.import_module("sitecustomize")  # the one that we stand before
     if ours is not None:
         sys.modules.setdefault("sitecustomize", ours)  # the interpreter looks for what it has just imported
 

@@ -1,4 +1,4 @@
-"""`OTEL_TRACES_EXPORTER=agent_journal`: the exporter as OpenTelemetry's own configuration makes it, without arguments."""
+"""`OTEL_TRACES_EXPORTER=agent_journal`: the exporter as OpenTelemetry's configuration makes it, without arguments."""
 
 from __future__ import annotations
 

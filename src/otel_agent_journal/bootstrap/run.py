@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -187,7 +187,7 @@ def _signal_name(number: int) -> str:
 
 
 @contextlib.contextmanager
-def _signals_for(child: subprocess.Popen[Any]) -> Iterator[None]:
+def _signals_for(child: subprocess.Popen[Any]) -> Generator[None]:
     """Hand signals on to the child. Ctrl-C on a terminal reaches it by itself: we only outlive it."""
     before: dict[int, Any] = {}
 

@@ -109,7 +109,9 @@ def _flat(output: Output, journal: Journal, events: Iterable[JournalEvent], view
         output.encoded(encode_line(event) for event in events)
 
 
-def print_tree(output: Output, journal: Journal, head: SessionHead, errors: bool = False, under: str | None = None) -> None:
+def print_tree(
+    output: Output, journal: Journal, head: SessionHead, errors: bool = False, under: str | None = None
+) -> None:
     """Print a session as a waterfall of steps; `under` limits it to one step and what is below it."""
     from otel_agent_journal.cli import steps
 

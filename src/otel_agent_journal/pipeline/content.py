@@ -68,7 +68,7 @@ def to_plain(value: Any) -> Any:
     return _walk(value, budget, 0, set())
 
 
-def _walk(value: Any, budget: list[int], depth: int, above: set[int]) -> Any:  # noqa: PLR0911 - one case a line
+def _walk(value: Any, budget: list[int], depth: int, above: set[int]) -> Any:
     budget[0] -= 1
     if value is None or isinstance(value, bool | float):
         return value
@@ -77,7 +77,7 @@ def _walk(value: Any, budget: list[int], depth: int, above: set[int]) -> Any:  #
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, bytes | bytearray | memoryview):
-        return short_repr(bytes(value))
+        return short_repr(bytes(cast("bytes", value)))
     if budget[0] <= 0 or depth > _MAX_DEPTH or id(value) in above:
         return "..."
     above = above | {id(value)}

@@ -20,7 +20,8 @@ from otel_agent_journal.mapping.facts import Fact
 from otel_agent_journal.mapping.from_sdk import span_record
 from otel_agent_journal.mapping.genai import SCOPE_NAME
 from otel_agent_journal.mapping.to_events import ended, is_journaled, session_of, started
-from otel_agent_journal.pipeline.recorder import STEP_KEY, Recorder, Step
+from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.step import STEP_KEY, Step
 
 _log = logging.getLogger(__name__)
 

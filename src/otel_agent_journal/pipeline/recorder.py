@@ -1,13 +1,12 @@
 """The recorder: one call opens a step's span and makes its START durable, one call ends both.
 
 Instrumentors and hand-written agents call it; it hands encoded facts to an appender (the spool) and knows nothing of
-files, stores or frameworks. Where the program has a TracerProvider a step's span is one of its spans, else a
-`LightSpan`. Nothing here raises into the agent, and a failure to record is counted in `Recorder.dropped`.
+files, stores or frameworks. Nothing here raises into the agent, and a failure to record is counted in
+`Recorder.dropped`.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import time
@@ -15,47 +14,25 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from opentelemetry import context as context_api
-from opentelemetry import trace as trace_api
 from opentelemetry.baggage import get_baggage
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
+from opentelemetry.trace import Link
 
-from otel_agent_journal.event import (
-    CHUNK,
-    EMPTY,
-    RUN_RESUMED,
-    ErrorInfo,
-    Usage,
-    derived_id,
-    time_ordered_id,
-)
+from otel_agent_journal.event import EMPTY, RUN_RESUMED, ErrorInfo, Usage, time_ordered_id
 from otel_agent_journal.mapping.facts import Fact, Heartbeat, SessionNoted, StepEnded, StepNoted, StepStarted
-from otel_agent_journal.mapping.genai import (
-    CONVERSATION_ID,
-    OPERATION_NAME,
-    SCOPE_NAME,
-    end_attributes,
-    span_name,
-    span_status,
-    start_attributes,
-)
 from otel_agent_journal.pipeline.attempts import Attempts
 from otel_agent_journal.pipeline.clock import Clock, RandomIds
 from otel_agent_journal.pipeline.content import ContentEncoder
+from otel_agent_journal.pipeline.failure import error_info
 from otel_agent_journal.pipeline.light_span import LightSpan
 from otel_agent_journal.pipeline.metrics import Metrics
+from otel_agent_journal.pipeline.spans import Spans, kept_by, set_by_user
+from otel_agent_journal.pipeline.step import STEP_KEY, Step
 
 _log = logging.getLogger(__name__)
 
-STEP_KEY: Final = context_api.create_key("agent-journal-step")
-_SPAN_KEY: Final = str(next(iter(trace_api.set_span_in_context(trace_api.INVALID_SPAN, Context()))))
-
-_CHUNK_INTERVAL_S: Final = 0.25  # at most four CHUNK events a second a step
-_CHUNK_MAX_CHARACTERS: Final = 8192
-_OURS: Final = ("gen_ai.", "agent_journal.", "error.")
 _SESSION_BAGGAGE: Final = ("gen_ai.conversation.id", "session.id")
-_KINDS: Final = {"MODEL": SpanKind.CLIENT}
-_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+_COMPLAIN_EVERY_S: Final = 60.0
 
 
 class Appender(Protocol):
@@ -69,145 +46,6 @@ class Appender(Protocol):
     def append(self, payload: bytes) -> bool:
         """Make a fact durable; False where it was refused. Never raises."""
         ...
-
-
-class Step:
-    """One attempt at a unit of work, from its START to its ending. Made by `Recorder.start_step`.
-
-    Safe to end from any thread; only the first ending counts.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "_chunk_due",
-        "_chunks",
-        "_ended",
-        "_index",
-        "_open",
-        "_ordinals",
-        "attempt",
-        "foreign_session_id",
-        "kind",
-        "memory",
-        "name",
-        "parent",
-        "parent_step_id",
-        "recorder",
-        "session_id",
-        "span",
-        "span_id",
-        "start_ns",
-        "step_id",
-        "trace_id",
-        "tracer",
-    )
-
-    def __init__(self, recorder: Recorder, kind: str, name: str, session_id: str, parent: Step | None) -> None:
-        self.recorder = recorder
-        self.kind = kind
-        self.name = name
-        self.session_id = session_id
-        self.parent = parent
-        self.parent_step_id = parent.step_id if parent is not None else None
-        self.tracer: Tracer | None = None
-        self.foreign_session_id: str | None = None
-        self.memory: Any = None  # what an instrumentor keeps with the step
-        self._ordinals: dict[str, itertools.count[int]] | None = None
-        self._index: itertools.count[int] | None = None
-        self._chunks: list[str] | None = None
-        self._chunk_due = 0.0
-        self._ended = False
-        self._open: dict[int, Step] | None = None  # children that have not ended
-        self.step_id: str
-        self.attempt: int
-        self.start_ns: int
-        self.span: Span
-        self.trace_id: str
-        self.span_id: str
-
-    def next_index(self) -> int:
-        """Return the number of the next event within the step, from 0."""
-        index = self._index
-        if index is None:
-            index = self._index = itertools.count()
-        return next(index)
-
-    @property
-    def ended(self) -> bool:
-        """Tell whether the step is over."""
-        return self._ended
-
-    def child_id(self, kind: str, name: str) -> str:
-        """Return the id of the next child of that kind and name: the same again in the next attempt."""
-        ordinals = self._ordinals
-        if ordinals is None:
-            ordinals = self._ordinals = {}
-        key = f"{kind}:{name}"
-        counter = ordinals.get(key)
-        if counter is None:
-            counter = ordinals.setdefault(key, itertools.count())
-        return derived_id(f"{self.step_id}:{key}:{next(counter)}")
-
-    def context(self, base: Context | None = None) -> Context:
-        """Return a context in which this step and its span are the current ones."""
-        current = context_api.get_current() if base is None else base
-        return Context({**current, _SPAN_KEY: self.span, STEP_KEY: self})
-
-    def note(self, event_type: str, details: Mapping[str, Any] = EMPTY, *, level: str = "INFO") -> None:
-        """Journal an event within the step."""
-        self.recorder.note(self, event_type, details, level)
-
-    def chunk(self, text: str) -> None:
-        """Journal streamed text, gathered to at most four CHUNK events a second."""
-        if not text or self._ended or not self.recorder.content:
-            return
-        if self._chunks is None:
-            self._chunks = []
-        self._chunks.append(text)
-        now = time.monotonic()
-        if now >= self._chunk_due:
-            self._chunk_due = now + _CHUNK_INTERVAL_S
-            self.flush_chunks()
-
-    def flush_chunks(self) -> None:
-        """Journal the streamed text that is still gathered."""
-        chunks = self._chunks
-        if chunks:
-            self._chunks = []
-            text = "".join(chunks)
-            for at in range(0, len(text), _CHUNK_MAX_CHARACTERS):
-                self.recorder.note(self, CHUNK, {"text": text[at : at + _CHUNK_MAX_CHARACTERS]}, "DEBUG")
-
-    def end(
-        self,
-        outcome: str = "ok",
-        *,
-        error: BaseException | ErrorInfo | None = None,
-        usage: Usage | None = None,
-        attributes: dict[str, Any] | None = None,
-        details: dict[str, Any] | None = None,
-        on_span: dict[str, Any] | None = None,
-    ) -> None:
-        """End the step; every call but the first does nothing. With a cancelled step end all that it has open.
-
-        Args:
-            outcome: one of `event.OUTCOMES`.
-            error: why, where it failed or was cancelled.
-            usage: tokens of a model call.
-            attributes: of the span, kept in the journal too.
-            details: of the ending event.
-            on_span: attributes of the span alone.
-        """
-        if self._ended:
-            return
-        self._ended = True
-        if outcome == "cancelled" and self._open:
-            for child in list(self._open.values()):
-                child.end("cancelled")
-        parent = self.parent
-        if parent is not None and parent._open is not None:
-            parent._open.pop(id(self), None)
-        self.recorder.end_step(self, outcome, error, usage, attributes, details, on_span)
 
 
 class Recorder:
@@ -251,7 +89,7 @@ class Recorder:
         self._encode = self.encoder.encode
         self._details_change = not self.encoder.content or self.encoder.redactor is not None
         self._roots: dict[int, Step] = {}
-        self._tracers: tuple[Any, Tracer | None] = (None, None)
+        self._spans = Spans(self.ids, self._failed)
         self._complained_at = 0.0
         os.register_at_fork(after_in_child=self._after_fork)
 
@@ -303,7 +141,7 @@ class Recorder:
             attributes = {**(attributes or {}), **on_span}
         if parent is None:
             step = self._root(kind, name, start_ns, context, session_id, step_id, details, detached)
-            foreign = self._open_root(step, context, attributes, links)
+            foreign = self._spans.open_root(step, context, attributes, links)
             self._roots[id(step)] = step
         else:
             step = Step(self, kind, name, parent.session_id, parent)
@@ -312,11 +150,8 @@ class Recorder:
             step.start_ns = start_ns
             step.step_id = step_id = step_id or parent.child_id(kind, name)
             step.attempt = self._attempts.next(step_id)
-            foreign = self._open_child(step, parent, context, enclosing, attributes, links)
-            siblings = parent._open  # noqa: SLF001 - a step's own business
-            if siblings is None:
-                siblings = parent._open = {}  # noqa: SLF001
-            siblings[id(step)] = step
+            foreign = self._spans.open_child(step, parent, context, enclosing, attributes, links)
+            parent.child_began(step)
         if foreign is not None:
             details["parent_span_id"] = f"{foreign.span_id:016x}"
         if links:
@@ -350,7 +185,7 @@ class Recorder:
         session_id: str | None,
         step_id: str | None,
         details: dict[str, Any],
-        detached: bool,  # noqa: FBT001 - handed on
+        detached: bool,
     ) -> Step:
         found = session_id if detached and session_id else self.session_of(context) or session_id or ""
         if session_id and found != session_id:
@@ -359,103 +194,7 @@ class Recorder:
         step.start_ns = start_ns
         step.step_id = step_id or self.ids.hex()
         step.attempt = 1 if step_id is None else self._attempts.next(step_id)
-        step.tracer = self._tracer()
         return step
-
-    def _open_root(
-        self, step: Step, context: Context, attributes: dict[str, Any] | None, links: Sequence[Link]
-    ) -> SpanContext | None:
-        """Open a root's span, name its session by its trace where nothing else does; return the span around it."""
-        around = trace_api.get_current_span(context).get_span_context()
-        foreign = around if around.is_valid else None
-        span = self._sdk_span(step, context, foreign, attributes, links) if step.tracer is not None else None
-        if span is None:
-            trace_id = foreign.trace_id if foreign is not None else self.ids.trace_id()
-            flags = foreign.trace_flags if foreign is not None else _SAMPLED
-            state = foreign.trace_state if foreign is not None else None
-            span = LightSpan(
-                SpanContext(trace_id, self.ids.span_id(), is_remote=False, trace_flags=flags, trace_state=state)
-            )
-        self._named_by(step, span)
-        if not step.session_id:
-            step.session_id = step.trace_id
-            if type(span) is not LightSpan:
-                span.set_attribute(CONVERSATION_ID, step.session_id)
-        return foreign
-
-    def _open_child(
-        self,
-        step: Step,
-        parent: Step,
-        context: Context,
-        enclosing: Any,
-        attributes: dict[str, Any] | None,
-        links: Sequence[Link],
-    ) -> SpanContext | None:
-        """Open a child's span below its parent's, or below a span of the user's in between; return that one."""
-        above = parent.span
-        foreign: SpanContext | None = None
-        if enclosing is parent:
-            current = context.get(_SPAN_KEY)
-            if current is not above and isinstance(current, Span):
-                above = current
-                foreign = current.get_span_context()
-        tracer = step.tracer = parent.tracer
-        if tracer is not None:
-            if enclosing is not parent:
-                context = parent.context(context)
-            span = self._sdk_span(step, context, foreign or above.get_span_context(), attributes, links)
-            if span is not None:
-                self._named_by(step, span)
-                return foreign
-        step.span_id = span_id = self.ids.span_id_hex()
-        step.span = LightSpan(None, above, int(span_id, 16))
-        step.trace_id = parent.trace_id if foreign is None else f"{foreign.trace_id:032x}"
-        return foreign
-
-    def _sdk_span(
-        self,
-        step: Step,
-        context: Context,
-        above: SpanContext | None,
-        attributes: dict[str, Any] | None,
-        links: Sequence[Link],
-    ) -> Span | None:
-        """Return the step's span of the program's provider; a light one of its ids where it is not recorded.
-
-        None where the provider gives no ids of its own: the SDK is disabled, or its sampler raised.
-        """
-        tracer = step.tracer
-        if tracer is None:
-            return None
-        try:
-            span = tracer.start_span(
-                span_name(step.kind, step.name, attributes.get(OPERATION_NAME) if attributes else None),
-                context,
-                _KINDS.get(step.kind, SpanKind.INTERNAL),
-                start_attributes(
-                    step.kind, step.name, step.session_id, step.step_id, step.parent_step_id, step.attempt, attributes
-                ),
-                links,
-                step.start_ns,
-                False,  # noqa: FBT003 - the endings are recorded here
-                False,  # noqa: FBT003
-            )
-            if span.is_recording():
-                return span
-            given = span.get_span_context()
-        except Exception:  # noqa: BLE001 - a sampler or processor of the program's
-            self._failed("a span could not be started")
-            return None
-        if given.is_valid and (above is None or given.span_id != above.span_id):
-            return LightSpan(given)
-        return None
-
-    def _named_by(self, step: Step, span: Span) -> None:
-        ids = span.get_span_context()
-        step.span = span
-        step.trace_id = f"{ids.trace_id:032x}"
-        step.span_id = f"{ids.span_id:016x}"
 
     def end_step(
         self,
@@ -469,18 +208,18 @@ class Recorder:
     ) -> None:
         """Journal a step's ending and end its span. Call `Step.end`, which lets only the first through."""
         end_ns = self._now()
-        if step._chunks:  # noqa: SLF001 - the two halves of one thing
-            step.flush_chunks()
+        step.flush_chunks()
         info = self._error_info(error) if error is not None else None
         span = step.span
         details = details if details is not None else {}
         if type(span) is LightSpan:
-            attributes = _kept(span, attributes, details)
+            attributes = kept_by(span, attributes, details)
             span.end()
         else:
-            self._end_span(span, outcome, usage, info, {**(attributes or {}), **on_span} if on_span else attributes, end_ns)
+            shown = {**(attributes or {}), **on_span} if on_span else attributes
+            self._spans.end(span, outcome, usage, info, shown, end_ns)
             if self._forwarded and not self._exported():
-                attributes = _set_by_user(span, attributes, details)
+                attributes = set_by_user(span, attributes, details)
         if attributes:
             details["attributes"] = attributes
         if self._details_change and details:
@@ -505,25 +244,6 @@ class Recorder:
         )
         if step.parent is None:
             self._roots.pop(id(step), None)
-
-    def _end_span(
-        self,
-        span: Span,
-        outcome: str,
-        usage: Usage | None,
-        info: ErrorInfo | None,
-        attributes: dict[str, Any] | None,
-        end_ns: int,
-    ) -> None:
-        try:
-            for key, value in end_attributes(outcome, usage, info, attributes).items():
-                span.set_attribute(key, value)
-            if outcome == "error":
-                code, description = span_status(outcome, info)
-                span.set_status(Status(StatusCode(code), description))
-            span.end(end_ns)
-        except Exception:  # noqa: BLE001 - a processor of the program's
-            self._failed("a span could not be ended")
 
     def note(self, step: Step, event_type: str, details: Mapping[str, Any], level: str = "INFO") -> None:
         """Journal an event within a step."""
@@ -633,7 +353,7 @@ class Recorder:
     def _failed(self, what: str) -> None:
         self.dropped += 1
         now = time.monotonic()
-        if now - self._complained_at > 60 or not self._complained_at:
+        if now - self._complained_at > _COMPLAIN_EVERY_S or not self._complained_at:
             self._complained_at = now
             _log.warning("dropped=<%d> | %s", self.dropped, what, exc_info=True)
 
@@ -647,66 +367,9 @@ class Recorder:
         except Exception:  # noqa: BLE001 - an exception whose own `str` raises
             return ErrorInfo(type=type(error).__qualname__)
 
-    def _tracer(self) -> Tracer | None:
-        """Return a tracer of the program's provider as it is now, or None where it has none."""
-        provider: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - the public getter makes a proxy where there is none
-        if getattr(provider, "agent_journal_fallback", False):  # ours, for the spans of other libraries
-            return None
-        known, tracer = self._tracers
-        if provider is not known:
-            tracer = None if provider is None else provider.get_tracer(SCOPE_NAME)
-            if isinstance(tracer, trace_api.NoOpTracer):
-                tracer = None
-            self._tracers = (provider, tracer)
-        return tracer
-
     def _after_fork(self) -> None:
         self._roots = {}
 
 
-def error_info(error: BaseException) -> ErrorInfo:
-    """Return type, message and, of AWS's client errors, the service's code of an exception."""
-    code: str | None = None
-    response: Any = getattr(error, "response", None)
-    if isinstance(response, Mapping):
-        inner: Any = response.get("Error")  # botocore.exceptions.ClientError
-        if isinstance(inner, Mapping) and inner.get("Code"):
-            code = str(inner["Code"])
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return ErrorInfo(type=name, message=str(error)[:4096], code=code)
-
-
-def _kept(span: LightSpan, attributes: dict[str, Any] | None, details: dict[str, Any]) -> dict[str, Any] | None:
-    if span.events:
-        details["events"] = span.events
-    if span.links:
-        details["links"] = span.links
-    if span.status is not None and span.status.status_code is not StatusCode.UNSET:
-        details["status"] = {"code": span.status.status_code.value, "description": span.status.description}
-    if span.attributes:
-        return {**span.attributes, **(attributes or {})}
-    return attributes
-
-
-def _set_by_user(span: Any, attributes: dict[str, Any] | None, details: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the attributes with those that user code set on a span of the SDK; its events go into details."""
-    found: Mapping[str, Any] = getattr(span, "attributes", None) or EMPTY
-    theirs = {key: value for key, value in found.items() if not key.startswith(_OURS)}
-    events = getattr(span, "events", ())
-    if events:
-        details["events"] = [
-            {"name": event.name, "timestamp_ns": event.timestamp, "attributes": dict(event.attributes or {})}
-            for event in events
-        ]
-    return {**theirs, **(attributes or {})} if theirs else attributes
-
-
 def _link(link: Link) -> dict[str, str]:
     return {"trace_id": f"{link.context.trace_id:032x}", "span_id": f"{link.context.span_id:016x}"}
-
-
-def current_step() -> Step | None:
-    """Return the step that encloses this code, where there is one."""
-    step = context_api.get_current().get(STEP_KEY)
-    return step if isinstance(step, Step) else None

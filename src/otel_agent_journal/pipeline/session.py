@@ -36,7 +36,9 @@ from otel_agent_journal.event import (
     Usage,
 )
 from otel_agent_journal.pipeline.current import get_recorder
-from otel_agent_journal.pipeline.recorder import Recorder, Step, current_step, error_info
+from otel_agent_journal.pipeline.failure import error_info
+from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.step import Step, current_step
 
 _log = logging.getLogger(__name__)
 

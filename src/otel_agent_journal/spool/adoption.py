@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_agent_journal.spool.folder import SpoolFolder
-from otel_agent_journal.spool.home import DRAIN_LOCK
+from otel_agent_journal.spool.home import DRAIN_LOCK, remove_abandoned
 from otel_agent_journal.spool.locks import FileLock
 from otel_agent_journal.spool.survey import writer_folders
 
@@ -39,6 +39,7 @@ class Adoption:
         self._left_alone: set[str] = set()
         self._corrupt = 0
         self._refused: dict[str, int] = {}
+        self._tidied = False
         self.held_by_others = 0
 
     def __iter__(self) -> Iterator[SpoolFolder]:
@@ -58,6 +59,9 @@ class Adoption:
     def look(self, dead: frozenset[str] = frozenset()) -> None:
         """Take every folder that is free and ours to take. `dead`: writers known to be, whatever their lock says."""
         held_by_others = 0
+        if self._adopt_dead and not self._tidied:
+            self._tidied = True
+            remove_abandoned(self._root, time.time())
         for path in writer_folders(self._root):
             if path.name in self._left_alone or path.name in self._held:
                 continue

@@ -169,12 +169,12 @@ class Drain:
         total = pending_bytes(self.root) if progress is not None else 0
         with self._turn:
             try:
-                caught_up = False
-                while not caught_up:
+                done = Round(1, caught_up=False)
+                while done.records and not done.caught_up:
                     self._patience.until(time.monotonic() + patience_s)
-                    caught_up = self._round(settle=True).caught_up
+                    done = self._round(settle=True)
                     if progress is not None:
-                        progress(total if caught_up else max(0, total - pending_bytes(self.root)), total)
+                        progress(total if done.caught_up else max(0, total - pending_bytes(self.root)), total)
             finally:
                 if not self._stopping:
                     self._patience.forever()
@@ -226,11 +226,11 @@ class Drain:
                 self._sleep(_AFTER_A_FAULT_S)
             else:
                 self._note_flushed(asked, done)
-            if stopping and (done.caught_up or self._patience.is_over):
+            if stopping and (done.caught_up or not done.records or self._patience.is_over):
                 self._clean = done.caught_up
                 break
             pause = self._poll_s if done.records else min(self._idle_poll_s, pause * 1.5)
-            if done.caught_up:
+            if done.caught_up or not done.records:
                 self._sleep(pause)
         with self._turn:
             self._let_go()

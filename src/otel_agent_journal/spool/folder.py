@@ -94,10 +94,27 @@ class SpoolFolder:
         """Return the next whole records not read yet, about `max_bytes` of them; empty where there are none now.
 
         A fresh object starts at what is acknowledged. `rewind` starts there again.
+
+        Raises:
+            OSError: the folder or its next segment cannot be read now.
         """
         records: list[tuple[Position, bytes]] = []
+        try:
+            self.has_more = self._read_into(records, max_bytes)
+        except OSError:
+            if not records:
+                raise
+            self.has_more = True  # what was read is given first; the next call meets the error again
+        if not records:
+            self._collect()
+        return records
+
+    def _read_into(self, records: list[tuple[Position, bytes]], max_bytes: int) -> bool:
         left = max_bytes
-        while left > 0 and (reader := self._reader()) is not None and not reader.newer:
+        while left > 0:
+            reader = self._reader()
+            if reader is None or reader.newer:
+                return False
             over = self._is_over(reader)  # asked before reading: what is written afterwards is read next time
             found = reader.read(left, over=over)
             self.corrupt += found.corrupt
@@ -105,12 +122,9 @@ class SpoolFolder:
             left -= found.size
             if not found.frames:
                 if not (over and reader.exhausted):
-                    break
+                    return False
                 self._read_last, self._current = reader.number, None
-        self.has_more = left <= 0
-        if not records:
-            self._collect()
-        return records
+        return True
 
     def rewind(self) -> None:
         """Go back to what is acknowledged, to read the rest again."""
@@ -131,21 +145,30 @@ class SpoolFolder:
 
     @property
     def pending_bytes(self) -> int:
-        """How much is not acknowledged yet. Reads the tail: for people, not for loops."""
-        total = 0
-        for number in segment_numbers(self.path):
-            reader = self._readers.get(number)
-            fresh = SegmentReader.open(self.path / segment_name(number), number, self._salt) if reader is None else None
-            reader = reader or fresh
-            if reader is not None:
-                total += reader.pending_bytes()
-            if fresh is not None:
-                fresh.close()
-        return total
+        """How much is not acknowledged yet, at least one byte where that cannot be read.
+
+        Reads the tail: for people, not for loops.
+        """
+        try:
+            return sum(self._pending_of(number) for number in segment_numbers(self.path))
+        except OSError:
+            return 1
+
+    def _pending_of(self, number: int) -> int:
+        reader = self._readers.get(number)
+        if reader is not None:
+            return reader.pending_bytes()
+        fresh = SegmentReader.open(self.path / segment_name(number), number, self._salt)
+        if fresh is None:
+            return 0
+        try:
+            return fresh.pending_bytes()
+        finally:
+            fresh.close()
 
     @property
     def drained(self) -> bool:
-        """Tell whether the writer is gone and all it wrote was read."""
+        """Tell whether the writer is gone and all it wrote was read. Raises OSError where that cannot be told."""
         return not self.is_alive() and all(number <= self._read_last for number in segment_numbers(self.path))
 
     @property

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import msgspec
 
-from otel_agent_journal.spool.locks import FileLock
+from otel_agent_journal.spool.locks import FileLock, is_held
 
 WRITER_LOCK: Final = "writer.lock"
 DRAIN_LOCK: Final = "drain.lock"
@@ -30,6 +30,8 @@ SEGMENT_SUFFIX: Final = ".seg"
 DEAD_LETTERS: Final = "dead-letter.jsonl"
 HIDDEN: Final = "."  # folders still being made start with it
 _OURS: Final = frozenset((WRITER_LOCK, DRAIN_LOCK, CLOSED, INFO))
+_HIDDEN_HOME: Final = re.compile(r"\.[0-9a-f]{32}\.[0-9a-f]{32}")
+_ABANDONED_AFTER_S: Final = 3600.0
 _WRITER: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -51,10 +53,14 @@ def segment_name(number: int) -> str:
 
 
 def segment_numbers(folder: Path) -> list[int]:
-    """Return the numbers of the segments in a folder, in order; none where it cannot be read."""
+    """Return the numbers of the segments in a folder, in order; none where there is no folder.
+
+    Raises:
+        OSError: it cannot be read now, which is not to be mistaken for an empty one.
+    """
     try:
         names = os.listdir(folder)
-    except OSError:
+    except FileNotFoundError:
         return []
     stems = (name[: -len(SEGMENT_SUFFIX)] for name in names if name.endswith(SEGMENT_SUFFIX))
     return sorted(int(stem) for stem in stems if stem.isdecimal())
@@ -116,6 +122,19 @@ def remove_home(path: Path) -> bool:
     except OSError:
         return not path.exists()
     return True
+
+
+def remove_abandoned(root: Path, now_s: float) -> None:
+    """Delete folders that a writer died in the middle of preparing. Never raises."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(root):
+            path = root / name
+            if (
+                _HIDDEN_HOME.fullmatch(name)
+                and now_s - path.stat().st_mtime > _ABANDONED_AFTER_S
+                and is_held(path / WRITER_LOCK) is False
+            ):
+                remove_home(path)
 
 
 def is_whole(folder: Path) -> bool:

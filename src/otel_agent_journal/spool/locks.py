@@ -72,11 +72,13 @@ class FileLock:
 
 
 def is_held(path: Path) -> bool | None:
-    """Tell whether anybody holds this lock, this process included; None where the file system cannot tell."""
+    """Tell whether anybody holds this lock, this process included; None where that cannot be told."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:  # no descriptors left, say: that proves nobody dead
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:

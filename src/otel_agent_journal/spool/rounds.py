@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import KILLED
 from otel_agent_journal.spool.adoption import Adoption
@@ -31,7 +30,7 @@ HEADS_EVERY_S: Final = 1.0  # DESIGN §5: head writes are coalesced to one a sec
 
 
 class Round(NamedTuple):
-    """What a round met: how many records, and whether every log was read to its end."""
+    """What a round met: how many records, and whether every log was read to its end; neither: some cannot be read."""
 
     records: int
     caught_up: bool
@@ -51,6 +50,7 @@ class Rounds:
         self._reached: dict[str, Position] = {}
         self._settled_at = float("-inf")
         self._said_newer: set[str] = set()
+        self._said_unreadable: set[str] = set()
         self.forwarded = 0
         self.forward_failures = 0
         self.interrupted = 0
@@ -70,10 +70,14 @@ class Rounds:
         for folder in self._adoption:
             if folder.writer in deaths:
                 folder.declare_dead()
-            records += self._follow(folder)
-            caught_up = caught_up and not folder.has_more
-            if not folder.has_more and folder.drained:
-                ended.append(folder)
+            try:
+                records += self._follow(folder)
+                caught_up = caught_up and not folder.has_more
+                if not folder.has_more and folder.drained:
+                    ended.append(folder)
+            except OSError as error:
+                caught_up = False
+                self._say_unreadable(folder, error)
         if settle or ended or self._heads.has_new or time.monotonic() - self._settled_at >= HEADS_EVERY_S:
             self._settle()
         for folder in ended:
@@ -91,16 +95,16 @@ class Rounds:
             self._leave_to_newer(folder)
             return 0
         writer = folder.writer
-        facts = self._delivery.decode((payload for _, payload in records), writer)
         try:
+            facts = self._delivery.decode((payload for _, payload in records), writer)
             events, heartbeats = self._delivery.deliver(facts, writer)
-        except StoreUnreachable:
+            self._heads.note(events)
+            for heartbeat in heartbeats:
+                self._heads.heard(writer, heartbeat.timestamp_ns, heartbeat.sessions)
+        except BaseException:  # what was read and not delivered must never be acknowledged
             self._reached.pop(writer, None)
             folder.rewind()
             raise
-        self._heads.note(events)
-        for heartbeat in heartbeats:
-            self._heads.heard(writer, heartbeat.timestamp_ns, heartbeat.sessions)
         self._tell(events, folder.info)
         self._reached[writer] = records[-1][0]
         return len(records)
@@ -145,6 +149,11 @@ class Rounds:
         except Exception:  # noqa: BLE001 - forwarding never holds up the journal
             self.forward_failures += 1
             _log.debug("writer=<%s> | forwarding failed", info.writer, exc_info=True)
+
+    def _say_unreadable(self, folder: SpoolFolder, error: OSError) -> None:
+        if folder.writer not in self._said_unreadable:
+            self._said_unreadable.add(folder.writer)
+            _log.warning("writer=<%s>, error=<%s> | spool cannot be read now, and is kept", folder.writer, error)
 
     def _leave_to_newer(self, folder: SpoolFolder) -> None:
         if folder.from_newer and folder.writer not in self._said_newer:

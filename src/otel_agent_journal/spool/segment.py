@@ -62,38 +62,52 @@ class Segment(Protocol):
         ...
 
 
+class _Descriptor:
+    """An open file, closed once: by `close`, or with its last owner, whatever interrupts whom.
+
+    Closing a number twice would close a file of somebody else that got the number meanwhile.
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def close(self) -> None:
+        number, self.number = self.number, -1
+        if number >= 0:
+            with contextlib.suppress(OSError):
+                os.close(number)
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class _OpenFile:
     """What both kinds share: the file itself."""
 
-    def __init__(self, path: Path, descriptor: int, number: int, size: int) -> None:
+    def __init__(self, path: Path, file: _Descriptor, number: int, size: int) -> None:
         self.path = path
         self.number = number
         self.size = size
-        self._descriptor = descriptor  # ours to close from here on
+        self._file = file
 
     def end(self) -> int:
         raise NotImplementedError
 
     def sync(self) -> None:
-        if self._descriptor >= 0:  # a closed segment was synced before it was closed
-            getattr(os, "fdatasync", os.fsync)(self._descriptor)
+        if self._file.number >= 0:  # a closed segment was synced before it was closed
+            getattr(os, "fdatasync", os.fsync)(self._file.number)
 
     def unacknowledged(self) -> bytes:
-        start = acknowledged_of(os.pread(self._descriptor, HEADER_BYTES, 0))
-        return os.pread(self._descriptor, max(0, self.end() - start), start)
+        start = acknowledged_of(os.pread(self._file.number, HEADER_BYTES, 0))
+        return os.pread(self._file.number, max(0, self.end() - start), start)
 
     def close(self, *, shrink: bool = False) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor < 0:
-            return
-        with contextlib.suppress(OSError):
-            if shrink:
-                os.ftruncate(descriptor, self.end())
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
-
-    def __del__(self) -> None:
-        self.close()
+        if shrink and self._file.number >= 0:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.number, self.end())
+        self._file.close()
 
     def discard(self) -> None:
         self.close()
@@ -108,8 +122,8 @@ class MappedSegment(_OpenFile):
     or finalizer that appends comes before it or after it, never inside.
     """
 
-    def __init__(self, path: Path, descriptor: int, number: int, mapped: mmap.mmap) -> None:
-        super().__init__(path, descriptor, number, len(mapped))
+    def __init__(self, path: Path, file: _Descriptor, number: int, mapped: mmap.mmap) -> None:
+        super().__init__(path, file, number, len(mapped))
         self._map = mapped
         self._map.seek(HEADER_BYTES)
         self.put: Callable[[bytes], object] = self._map.write
@@ -130,8 +144,8 @@ class MappedSegment(_OpenFile):
 class WrittenSegment(_OpenFile):
     """A segment where mapping cannot be had. Slower beside busy threads: each write gives up the GIL."""
 
-    def __init__(self, path: Path, descriptor: int, number: int, size: int) -> None:
-        super().__init__(path, descriptor, number, size)
+    def __init__(self, path: Path, file: _Descriptor, number: int, size: int) -> None:
+        super().__init__(path, file, number, size)
         self._end = HEADER_BYTES
         self._broken = False
         self.put: Callable[[bytes], object] = self._write
@@ -151,7 +165,7 @@ class WrittenSegment(_OpenFile):
             raise
 
     def _write_at(self, start: int, data: bytes) -> None:
-        written = os.pwrite(self._descriptor, data, start)
+        written = os.pwrite(self._file.number, data, start)
         if written != len(data):
             raise OSError(errno.ENOSPC, f"wrote {written} of {len(data)} bytes", str(self.path))
 
@@ -168,17 +182,16 @@ def create_segment(path: Path, writer: str, number: int, size: int) -> Segment:
     Raises:
         OSError: no space, no permission, no folder; nothing is left behind.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    file = _Descriptor(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     try:
-        os.pwrite(descriptor, header_of(writer, number), 0)
-        mapped = _map(descriptor, size)
+        os.pwrite(file.number, header_of(writer, number), 0)
+        mapped = _map(file.number, size)
         if mapped is not None:
-            return MappedSegment(path, descriptor, number, mapped)
-        os.ftruncate(descriptor, HEADER_BYTES)
-        return WrittenSegment(path, descriptor, number, size)
+            return MappedSegment(path, file, number, mapped)
+        os.ftruncate(file.number, HEADER_BYTES)
+        return WrittenSegment(path, file, number, size)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+        file.close()
         with contextlib.suppress(OSError):
             path.unlink()
         raise

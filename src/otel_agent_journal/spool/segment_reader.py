@@ -7,6 +7,7 @@ or nothing more can come. Of other segments, and of the writer's life, knows `fo
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from pathlib import Path
@@ -48,6 +49,7 @@ class SegmentReader:
         self.path = path
         self.number = number
         self.exhausted = False
+        self._failed = False
         self._salt = salt
         self._descriptor = descriptor
         self._searched_at = float("-inf")
@@ -60,16 +62,26 @@ class SegmentReader:
 
     @classmethod
     def open(cls, path: Path, number: int, salt: int) -> SegmentReader | None:
-        """Return a reader, or None where the file is not there or may not be read."""
-        for mode in (os.O_RDWR, os.O_RDONLY):  # read-only: delivered, though never acknowledged
-            with contextlib.suppress(OSError):
-                return cls(path, number, salt, os.open(path, mode))
-        return None
+        """Return a reader, or None where the file is not there.
+
+        Raises:
+            OSError: it cannot be read now.
+        """
+        try:
+            try:
+                descriptor = os.open(path, os.O_RDWR)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                    raise
+                descriptor = os.open(path, os.O_RDONLY)  # delivered, though never acknowledged
+        except FileNotFoundError:
+            return None
+        return cls(path, number, salt, descriptor)
 
     @property
     def done(self) -> bool:
-        """Tell whether nothing more can come and all of it is acknowledged."""
-        return self.exhausted and self.acknowledged >= self.offset
+        """Tell whether nothing more can come and all of it is acknowledged; never of what could not be read."""
+        return self.exhausted and not self._failed and self.acknowledged >= self.offset
 
     def state(self) -> WriterState:
         """Return what the writer said last: whether the segment is sealed, how many events it had to refuse."""
@@ -163,4 +175,5 @@ class SegmentReader:
         try:
             return os.pread(self._descriptor, max(0, size), offset)
         except OSError:
+            self._failed = True
             return b""

@@ -98,7 +98,7 @@ class ScriptedResearcher(BaseChatModel):
             yield chunk
         last = AIMessageChunk(
             content="",
-            usage_metadata=self._usage(messages, answer),
+            usage_metadata=self._usage(messages, answer),  # type: ignore[arg-type]
             response_metadata={"model_name": self.model, "finish_reason": "stop"},
         )
         yield ChatGenerationChunk(message=last)

@@ -12,7 +12,7 @@ from langgraph.graph import START, StateGraph
 from opentelemetry import context as context_api
 from opentelemetry import trace
 
-from otel_agent_journal.pipeline.recorder import current_step
+from otel_agent_journal.pipeline.step import current_step
 from otel_agent_journal.testing.scripted import ScriptedModel, reply
 from tests.frameworks.langgraph import graphs
 from tests.frameworks.langgraph.recording import Recording

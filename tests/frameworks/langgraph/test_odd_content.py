@@ -19,7 +19,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import BaseModel
 
 from otel_agent_journal.event import Usage
-from otel_agent_journal.pipeline.recorder import Step
+from otel_agent_journal.pipeline.step import Step
 from otel_agent_journal.testing.scripted import ScriptedModel
 from tests.frameworks.langgraph import graphs
 from tests.frameworks.langgraph.recording import Recording

@@ -13,13 +13,14 @@ import logging
 import sys
 from collections.abc import Callable
 from importlib import metadata as distributions
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 from opentelemetry import context as context_api
 from wrapt import register_post_import_hook
 
-from otel_agent_journal.frameworks.langgraph.handler import Callers, GraphSteps
-from otel_agent_journal.pipeline.recorder import STEP_KEY
+from otel_agent_journal.frameworks.langgraph.handler import GraphSteps
+from otel_agent_journal.frameworks.langgraph.runs import Callers
+from otel_agent_journal.pipeline.step import STEP_KEY
 
 _log = logging.getLogger(__name__)
 
@@ -33,14 +34,13 @@ class LangGraphInstrumentor:
     wrappers do nothing; one that another instrumentation has wrapped since is left in place, so that theirs stays.
     """
 
-    _instance: LangGraphInstrumentor | None = None
-    _ready: bool
+    _instance: Self | None = None
+    _ready = False
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> LangGraphInstrumentor:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Return the one instance."""
         if cls._instance is None:
             cls._instance = super().__new__(cls)
-            cls._instance._ready = False
         return cls._instance
 
     def __init__(self) -> None:

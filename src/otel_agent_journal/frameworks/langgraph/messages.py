@@ -157,7 +157,7 @@ class Conversation:
 
 
 def plain_update(value: Any, history: History, depth: int = 0) -> Any:
-    """Return what a node or tool returned, its messages plain or by reference; other objects are left to the encoder."""
+    """Return what a node or tool returned, messages plain or by reference; other objects are left to the encoder."""
     if value is None or isinstance(value, str | int | float):
         return value
     if depth > _DEPTH:

@@ -11,6 +11,7 @@ from otel_agent_journal.mapping.genai import (
     RESPONSE_ID,
     RESPONSE_MODEL,
 )
+from otel_agent_journal.pipeline.content import to_plain
 from otel_agent_journal.pipeline.session import CANCELS
 
 # Exceptions by which LangGraph steers itself, by name since langgraph need not be installed.
@@ -33,11 +34,23 @@ def outcome_of(error: BaseException) -> str:
     return "error"
 
 
+def interrupts_of(error: BaseException) -> list[dict[str, Any]]:
+    """Return the questions that a graph paused with."""
+    found: Any = error.args[0] if error.args else ()
+    if not isinstance(found, list | tuple):
+        return []
+    return [
+        {"id": getattr(item, "id", None), "value": to_plain(getattr(item, "value", None))}
+        for item in cast("list[Any]", found)
+    ]
+
+
 def usage_of(message: Any, llm_output: Any) -> Usage | None:
     """Return the tokens of a model's answer, or None where it names none."""
     found = getattr(message, "usage_metadata", None)
     if found:
-        into, out = found.get("input_token_details") or {}, found.get("output_token_details") or {}
+        into: Mapping[str, Any] = found.get("input_token_details") or {}
+        out: Mapping[str, Any] = found.get("output_token_details") or {}
         return Usage(
             input_tokens=_count(found.get("input_tokens")),
             output_tokens=_count(found.get("output_tokens")),
@@ -57,12 +70,14 @@ def usage_of(message: Any, llm_output: Any) -> Usage | None:
 def response_attributes(message: Any, generation_info: Any) -> dict[str, Any]:
     """Return `gen_ai.response.*` of a model's answer."""
     said: dict[str, Any] = getattr(message, "response_metadata", None) or {}
-    info = cast("Mapping[str, Any]", generation_info) if isinstance(generation_info, Mapping) else {}
+    info: Mapping[str, Any] = cast("Any", generation_info) if isinstance(generation_info, Mapping) else {}
     attributes: dict[str, Any] = {}
     model = said.get("model_name") or said.get("model") or said.get("model_id")
     if isinstance(model, str):
         attributes[RESPONSE_MODEL] = model
-    reason = said.get("finish_reason") or said.get("stop_reason") or said.get("stopReason") or info.get("finish_reason")
+    reason: Any = (
+        said.get("finish_reason") or said.get("stop_reason") or said.get("stopReason") or info.get("finish_reason")
+    )
     if isinstance(reason, str):
         attributes[RESPONSE_FINISH_REASONS] = [reason]
     response_id = said.get("id")

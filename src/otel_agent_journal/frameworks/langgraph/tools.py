@@ -1,0 +1,139 @@
+"""Tool and retriever runs: a step for each call, its input and its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from otel_agent_journal.event import ErrorInfo, derived_id
+from otel_agent_journal.frameworks.langgraph.messages import is_message
+from otel_agent_journal.frameworks.langgraph.runs import Runs, as_json, session_id_of
+from otel_agent_journal.mapping.genai import (
+    TOOL_CALL_ARGUMENTS,
+    TOOL_CALL_ID,
+    TOOL_CALL_RESULT,
+    TOOL_DESCRIPTION,
+)
+from otel_agent_journal.pipeline.current import get_recorder
+from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS
+
+
+class ToolSteps(Runs):
+    """Callbacks for tools and retrievers."""
+
+    def on_tool_start(
+        self,
+        serialized: Mapping[str, Any] | None,
+        input_str: str,
+        *args: Any,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        """Open a tool step; its id follows from the tool call, so that a repeated call is another attempt at it."""
+        recorder = get_recorder()
+        if recorder is None or not self.enabled:
+            return
+        try:
+            parent = self._parent(parent_run_id)
+            metadata = metadata or {}
+            name = more.get("name") or (serialized or {}).get("name") or "tool"
+            call_id = more.get("tool_call_id")
+            on_span: dict[str, Any] | None = None
+            if recorder.span_content:
+                on_span = {TOOL_CALL_ARGUMENTS: as_json(more.get("inputs") or input_str)}
+                if serialized and serialized.get("description"):
+                    on_span[TOOL_DESCRIPTION] = serialized["description"]
+            given = more.get("inputs")
+            step = recorder.start_step(
+                "TOOL",
+                name,
+                session_id=session_id_of(metadata, parent),
+                parent=parent,
+                step_id=derived_id(f"{parent.step_id}:tool:{call_id}") if call_id and parent is not None else None,
+                attributes={TOOL_CALL_ID: call_id} if call_id else None,
+                details={"input": input_str if given is None else given} if recorder.content else {},
+                on_span=on_span,
+            )
+            self._opened(step, run_id, metadata.get("langgraph_checkpoint_ns", ""), parent)
+        except Exception:  # noqa: BLE001 - the one boundary
+            self._failed(recorder)
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
+        """End a tool step with its result; a result that says it is an error fails the step."""
+        step = self._ending(run_id)
+        if step is None:
+            return
+        recorder = step.recorder
+        try:
+            if recorder.content and is_message(output):
+                details = {"output": self._histories.of(step.session_id).origin(output)}
+            else:
+                details = self._content(recorder, "output", output, step)
+            on_span: dict[str, Any] | None = None
+            if recorder.span_content:
+                content = output.content if is_message(output) else output
+                on_span = {TOOL_CALL_RESULT: content if isinstance(content, str) else as_json(content)}
+            if getattr(output, "status", None) == "error":
+                said = ErrorInfo(
+                    type="ToolException", message=str(getattr(output, "content", ""))[:MAX_MESSAGE_CHARACTERS]
+                )
+                step.end("error", error=said, details=details, on_span=on_span)
+            else:
+                step.end("ok", details=details, on_span=on_span)
+        except Exception:  # noqa: BLE001 - the one boundary
+            self._failed(recorder)
+            step.end("ok")
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
+        """End a tool step as failed, cancelled or interrupted."""
+        self._failed_with(error, run_id)
+
+    def on_retriever_start(
+        self,
+        serialized: Mapping[str, Any] | None,
+        query: str,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        """Open a retrieval step with its query."""
+        recorder = get_recorder()
+        if recorder is None or not self.enabled:
+            return
+        try:
+            parent = self._parent(parent_run_id)
+            metadata = metadata or {}
+            step = recorder.start_step(
+                "RETRIEVAL",
+                more.get("name") or (serialized or {}).get("name") or "retriever",
+                session_id=session_id_of(metadata, parent),
+                parent=parent,
+                details={"input": query} if recorder.content else {},
+            )
+            self._opened(step, run_id, metadata.get("langgraph_checkpoint_ns", ""), parent)
+        except Exception:  # noqa: BLE001 - the one boundary
+            self._failed(recorder)
+
+    def on_retriever_end(self, documents: Sequence[Any], *, run_id: UUID, **_: Any) -> None:
+        """End a retrieval step with the documents it found."""
+        step = self._ending(run_id)
+        if step is None:
+            return
+        found = [
+            {
+                "content": getattr(document, "page_content", None),
+                "metadata": getattr(document, "metadata", None),
+                "id": getattr(document, "id", None),
+            }
+            for document in (documents or ())
+        ]
+        step.end("ok", details={"output": found} if step.recorder.content else {})
+
+    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
+        """End a retrieval step as failed or cancelled."""
+        self._failed_with(error, run_id)

@@ -1,0 +1,203 @@
+"""The spans of steps: those of the program's TracerProvider where it has one, else light ones of our own.
+
+Opens and ends spans for the recorder and names a step by its span's ids; of events and spools it knows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from opentelemetry import trace as trace_api
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
+
+from otel_agent_journal.event import EMPTY, ErrorInfo, Usage
+from otel_agent_journal.mapping.genai import (
+    CONVERSATION_ID,
+    OPERATION_NAME,
+    SCOPE_NAME,
+    end_attributes,
+    span_name,
+    span_status,
+    start_attributes,
+)
+from otel_agent_journal.pipeline.clock import RandomIds
+from otel_agent_journal.pipeline.light_span import LightSpan
+from otel_agent_journal.pipeline.step import SPAN_KEY, Step
+
+_OURS: Final = ("gen_ai.", "agent_journal.", "error.")
+_KINDS: Final = {"MODEL": SpanKind.CLIENT}
+_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+
+Attributes = dict[str, Any] | None
+
+
+class Spans:
+    """Opens and ends the spans of steps.
+
+    Args:
+        ids: of light spans.
+        failed: told when a processor or sampler of the program's raises.
+    """
+
+    def __init__(self, ids: RandomIds, failed: Callable[[str], None]) -> None:
+        self._ids = ids
+        self._failed = failed
+        self._known: tuple[Any, Tracer | None] = (None, None)
+
+    def open_root(
+        self, step: Step, context: Context, attributes: Attributes, links: Sequence[Link]
+    ) -> SpanContext | None:
+        """Open a root's span, name its session by its trace where nothing else does; return the span around it."""
+        step.tracer = self._tracer()
+        around = trace_api.get_current_span(context).get_span_context()
+        foreign = around if around.is_valid else None
+        span = self._of_provider(step, context, foreign, attributes, links) if step.tracer is not None else None
+        if span is None:
+            trace_id = foreign.trace_id if foreign is not None else self._ids.trace_id()
+            flags = foreign.trace_flags if foreign is not None else _SAMPLED
+            state = foreign.trace_state if foreign is not None else None
+            span = LightSpan(
+                SpanContext(trace_id, self._ids.span_id(), is_remote=False, trace_flags=flags, trace_state=state)
+            )
+        _name(step, span)
+        if not step.session_id:
+            step.session_id = step.trace_id
+            if type(span) is not LightSpan:
+                span.set_attribute(CONVERSATION_ID, step.session_id)
+        return foreign
+
+    def open_child(
+        self,
+        step: Step,
+        parent: Step,
+        context: Context,
+        enclosing: Any,
+        attributes: Attributes,
+        links: Sequence[Link],
+    ) -> SpanContext | None:
+        """Open a child's span below its parent's, or below a span of the user's in between; return that one."""
+        above = parent.span
+        foreign: SpanContext | None = None
+        if enclosing is parent:
+            current = context.get(SPAN_KEY)
+            if current is not above and isinstance(current, Span):
+                above = current
+                foreign = current.get_span_context()
+        tracer = step.tracer = parent.tracer
+        if tracer is not None:
+            if enclosing is not parent:
+                context = parent.context(context)
+            span = self._of_provider(step, context, foreign or above.get_span_context(), attributes, links)
+            if span is not None:
+                _name(step, span)
+                return foreign
+        step.span_id = span_id = self._ids.span_id_hex()
+        step.span = LightSpan(None, above, int(span_id, 16))
+        step.trace_id = parent.trace_id if foreign is None else f"{foreign.trace_id:032x}"
+        return foreign
+
+    def end(
+        self,
+        span: Span,
+        outcome: str,
+        usage: Usage | None,
+        error: ErrorInfo | None,
+        attributes: Attributes,
+        end_ns: int,
+    ) -> None:
+        """End a span of the program's provider."""
+        try:
+            for key, value in end_attributes(outcome, usage, error, attributes).items():
+                span.set_attribute(key, value)
+            if outcome == "error":
+                code, description = span_status(outcome, error)
+                span.set_status(Status(StatusCode(code), description))
+            span.end(end_ns)
+        except Exception:  # noqa: BLE001 - a processor of the program's
+            self._failed("a span could not be ended")
+
+    def _of_provider(
+        self,
+        step: Step,
+        context: Context,
+        above: SpanContext | None,
+        attributes: Attributes,
+        links: Sequence[Link],
+    ) -> Span | None:
+        """Return the step's span of the program's provider; a light one of its ids where it is not recorded.
+
+        None where the provider gives no ids of its own: the SDK is disabled, or its sampler raised.
+        """
+        tracer = step.tracer
+        if tracer is None:
+            return None
+        try:
+            span = tracer.start_span(
+                span_name(step.kind, step.name, attributes.get(OPERATION_NAME) if attributes else None),
+                context,
+                _KINDS.get(step.kind, SpanKind.INTERNAL),
+                start_attributes(
+                    step.kind, step.name, step.session_id, step.step_id, step.parent_step_id, step.attempt, attributes
+                ),
+                links,
+                step.start_ns,
+                False,  # noqa: FBT003 - the endings are recorded here
+                False,  # noqa: FBT003
+            )
+            if span.is_recording():
+                return span
+            given = span.get_span_context()
+        except Exception:  # noqa: BLE001 - a sampler or processor of the program's
+            self._failed("a span could not be started")
+            return None
+        if given.is_valid and (above is None or given.span_id != above.span_id):
+            return LightSpan(given)
+        return None
+
+    def _tracer(self) -> Tracer | None:
+        """Return a tracer of the program's provider as it is now, or None where it has none."""
+        provider: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - the public getter makes a proxy where there is none
+        if getattr(provider, "agent_journal_fallback", False):  # ours, for the spans of other libraries
+            return None
+        known, tracer = self._known
+        if provider is not known:
+            tracer = None if provider is None else provider.get_tracer(SCOPE_NAME)
+            if isinstance(tracer, trace_api.NoOpTracer):
+                tracer = None
+            self._known = (provider, tracer)
+        return tracer
+
+
+def _name(step: Step, span: Span) -> None:
+    ids = span.get_span_context()
+    step.span = span
+    step.trace_id = f"{ids.trace_id:032x}"
+    step.span_id = f"{ids.span_id:016x}"
+
+
+def kept_by(span: LightSpan, attributes: Attributes, details: dict[str, Any]) -> Attributes:
+    """Return the attributes with those that were set on a light span; what else it keeps goes into details."""
+    if span.events:
+        details["events"] = span.events
+    if span.links:
+        details["links"] = span.links
+    if span.status is not None and span.status.status_code is not StatusCode.UNSET:
+        details["status"] = {"code": span.status.status_code.value, "description": span.status.description}
+    if span.attributes:
+        return {**span.attributes, **(attributes or {})}
+    return attributes
+
+
+def set_by_user(span: Any, attributes: Attributes, details: dict[str, Any]) -> Attributes:
+    """Return the attributes with those that user code set on a span of the SDK; its events go into details."""
+    found: Mapping[str, Any] = getattr(span, "attributes", None) or EMPTY
+    theirs = {key: value for key, value in found.items() if not key.startswith(_OURS)}
+    events = getattr(span, "events", ())
+    if events:
+        details["events"] = [
+            {"name": event.name, "timestamp_ns": event.timestamp, "attributes": dict(event.attributes or {})}
+            for event in events
+        ]
+    return {**theirs, **(attributes or {})} if theirs else attributes

@@ -1,0 +1,181 @@
+"""A step while it runs: what the recorder knows of one attempt, and how it is ended.
+
+Made by `Recorder.start_step`, kept by instrumentors and in the OpenTelemetry context of the code that runs in it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context as context_api
+from opentelemetry import trace as trace_api
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, Tracer
+
+from otel_agent_journal.event import CHUNK, EMPTY, ErrorInfo, Usage, derived_id
+
+if TYPE_CHECKING:
+    from otel_agent_journal.pipeline.recorder import Recorder
+
+STEP_KEY: Final = context_api.create_key("agent-journal-step")
+SPAN_KEY: Final = str(next(iter(trace_api.set_span_in_context(trace_api.INVALID_SPAN, Context()))))
+
+CHUNK_INTERVAL_S: Final = 0.25  # at most four CHUNK events a second a step
+CHUNK_MAX_CHARACTERS: Final = 8192
+
+
+class Step:
+    """One attempt at a unit of work, from its START to its ending. Made by `Recorder.start_step`.
+
+    Safe to end from any thread; only the first ending counts.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_chunk_due",
+        "_chunks",
+        "_ended",
+        "_index",
+        "_open",
+        "_ordinals",
+        "attempt",
+        "kind",
+        "memory",
+        "name",
+        "parent",
+        "parent_step_id",
+        "recorder",
+        "session_id",
+        "span",
+        "span_id",
+        "start_ns",
+        "step_id",
+        "trace_id",
+        "tracer",
+    )
+
+    def __init__(self, recorder: Recorder, kind: str, name: str, session_id: str, parent: Step | None) -> None:
+        self.recorder = recorder
+        self.kind = kind
+        self.name = name
+        self.session_id = session_id
+        self.parent = parent
+        self.parent_step_id = parent.step_id if parent is not None else None
+        self.tracer: Tracer | None = None
+        self.memory: Any = None  # what an instrumentor keeps with the step
+        self._ordinals: dict[str, itertools.count[int]] | None = None
+        self._index: itertools.count[int] | None = None
+        self._chunks: list[str] | None = None
+        self._chunk_due = 0.0
+        self._ended = False
+        self._open: dict[int, Step] | None = None  # children that have not ended
+        self.step_id: str
+        self.attempt: int
+        self.start_ns: int
+        self.span: Span
+        self.trace_id: str
+        self.span_id: str
+
+    def next_index(self) -> int:
+        """Return the number of the next event within the step, from 0."""
+        index = self._index
+        if index is None:
+            index = self._index = itertools.count()
+        return next(index)
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether the step is over."""
+        return self._ended
+
+    def child_id(self, kind: str, name: str) -> str:
+        """Return the id of the next child of that kind and name: the same again in the next attempt."""
+        ordinals = self._ordinals
+        if ordinals is None:
+            ordinals = self._ordinals = {}
+        key = f"{kind}:{name}"
+        counter = ordinals.get(key)
+        if counter is None:
+            counter = ordinals.setdefault(key, itertools.count())
+        return derived_id(f"{self.step_id}:{key}:{next(counter)}")
+
+    def child_began(self, child: Step) -> None:
+        """Remember a child until it ends."""
+        children = self._open
+        if children is None:
+            children = self._open = {}
+        children[id(child)] = child
+
+    def child_ended(self, child: Step) -> None:
+        """Forget a child."""
+        if self._open is not None:
+            self._open.pop(id(child), None)
+
+    def context(self, base: Context | None = None) -> Context:
+        """Return a context in which this step and its span are the current ones."""
+        current = context_api.get_current() if base is None else base
+        return Context({**current, SPAN_KEY: self.span, STEP_KEY: self})
+
+    def note(self, event_type: str, details: Mapping[str, Any] = EMPTY, *, level: str = "INFO") -> None:
+        """Journal an event within the step."""
+        self.recorder.note(self, event_type, details, level)
+
+    def chunk(self, text: str) -> None:
+        """Journal streamed text, gathered to at most four CHUNK events a second."""
+        if not text or self._ended or not self.recorder.content:
+            return
+        if self._chunks is None:
+            self._chunks = []
+        self._chunks.append(text)
+        now = time.monotonic()
+        if now >= self._chunk_due:
+            self._chunk_due = now + CHUNK_INTERVAL_S
+            self.flush_chunks()
+
+    def flush_chunks(self) -> None:
+        """Journal the streamed text that is still gathered."""
+        chunks = self._chunks
+        if chunks:
+            self._chunks = []
+            text = "".join(chunks)
+            for at in range(0, len(text), CHUNK_MAX_CHARACTERS):
+                self.recorder.note(self, CHUNK, {"text": text[at : at + CHUNK_MAX_CHARACTERS]}, "DEBUG")
+
+    def end(
+        self,
+        outcome: str = "ok",
+        *,
+        error: BaseException | ErrorInfo | None = None,
+        usage: Usage | None = None,
+        attributes: dict[str, Any] | None = None,
+        details: dict[str, Any] | None = None,
+        on_span: dict[str, Any] | None = None,
+    ) -> None:
+        """End the step; every call but the first does nothing. With a cancelled step end all that it has open.
+
+        Args:
+            outcome: one of `event.OUTCOMES`.
+            error: why, where it failed or was cancelled.
+            usage: tokens of a model call.
+            attributes: of the span, kept in the journal too.
+            details: of the ending event.
+            on_span: attributes of the span alone.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        if outcome == "cancelled" and self._open:
+            for child in list(self._open.values()):
+                child.end("cancelled")
+        if self.parent is not None:
+            self.parent.child_ended(self)
+        self.recorder.end_step(self, outcome, error, usage, attributes, details, on_span)
+
+
+def current_step() -> Step | None:
+    """Return the step that encloses this code, where there is one."""
+    step = context_api.get_current().get(STEP_KEY)
+    return step if isinstance(step, Step) else None
