@@ -170,3 +170,18 @@ def test_redacted_with_content_on_spans(tmp_path: Path) -> None:
     with recorded(tmp_path, redactor=redact, span_content=True) as recording:
         ask()
         assert "secret" not in journaled(recording)
+
+
+def test_on_spans_and_not_in_the_journal(tmp_path: Path) -> None:
+    """The two switches are apart: content on spans does not bring any into a journal that wants none."""
+    with recorded(tmp_path, content=False, span_content=True) as recording:
+        ask()
+        assert SECRET in on_spans(recording)
+        assert "secret" not in journaled(recording)
+
+
+def test_on_spans_and_in_the_journal(tmp_path: Path) -> None:
+    """Content that is on spans too is still journaled once."""
+    with recorded(tmp_path, span_content=True) as recording:
+        ask()
+        assert journaled(recording).count(ANSWER) == 1

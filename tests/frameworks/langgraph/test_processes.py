@@ -148,3 +148,19 @@ threading.Thread(
 ).start()
 assert inside.wait(30)
 """
+
+
+def test_a_process_that_leaves_in_the_middle(tmp_path: Path) -> None:
+    """What is open when a process leaves in order ends as cancelled, every step of it."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVING, str(tmp_path)],
+        check=False,
+        timeout=60,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    tree, status = journal(tmp_path)
+    assert status == ("INTERRUPTED", "cancelled")
+    assert [(step.name, step.status) for step in tree.walk()] == [("outer", "cancelled"), ("sub", "cancelled")]

@@ -96,3 +96,10 @@ def test_the_trace(recording: Recording) -> None:
     (name,) = recording.sessions
     assert name == recording.attempt("two").trace_id
     assert recording.tree(details=False) == TWO
+
+
+def test_a_session_block_keeps_the_thread(recording: Recording) -> None:
+    """In a `session()` block the thread that was not used is kept."""
+    with session("s9", agent="boss"):
+        graphs.two_nodes().invoke({"notes": []}, graphs.on_thread())
+    assert recording.attempt("two").details_start["framework_session_id"] == "t1"
