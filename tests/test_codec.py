@@ -138,6 +138,7 @@ def test_tool_name_is_of_tool_events() -> None:
     assert to_neutral(msgspec.structs.replace(FULL, type="TOOL_START"))["tool_name"] == "claude"
     assert "tool_name" not in to_neutral(msgspec.structs.replace(FULL, type="TOOL_START", name=None))
     assert "tool_name" not in to_neutral(FULL)
+    assert "tool_name" not in to_neutral(msgspec.structs.replace(FULL, type="TOOLBOX_OPENED"))
 
 
 def test_empty_fields_are_absent() -> None:
@@ -501,9 +502,10 @@ def test_current_records_are_left_alone() -> None:
 
 def test_newer_records_are_refused() -> None:
     """A record of a newer version is refused, with both versions and what to do."""
+    newer = msgspec.structs.replace(FULL, schema_version=SCHEMA_VERSION + 1)
     with pytest.raises(NewerSchema, match="pip install --upgrade") as refused:
-        decode_line(encode_line(FULL).replace(b'"schema_version":1', b'"schema_version":9'))
-    assert (refused.value.found, refused.value.known) == (9, SCHEMA_VERSION)
+        decode_line(encode_line(newer))
+    assert (refused.value.found, refused.value.known) == (SCHEMA_VERSION + 1, SCHEMA_VERSION)
     assert FULL.event_id in str(refused.value)
 
 

@@ -63,6 +63,12 @@ def test_time_ordered_ids_differ_and_sort() -> None:
     assert max(ids) < time_ordered_id(6_000_000, bytes(10))
 
 
+@pytest.mark.parametrize("bit", [*range(62), *range(68, 80)])
+def test_time_ordered_ids_use_74_random_bits(bit: int) -> None:
+    """Each of the bits that a uuid7 leaves to chance makes another id."""
+    assert time_ordered_id(0, (1 << bit).to_bytes(10, "big")) != time_ordered_id(0, bytes(10))
+
+
 def test_key() -> None:
     """An event's key is its session, time and id."""
     event = JournalEvent(session_id="s", event_id="e", type="NOTE", timestamp_ns=7)

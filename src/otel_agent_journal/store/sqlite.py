@@ -1,7 +1,7 @@
 """The embedded store: a journal in one SQLite file, on the standard library alone.
 
 Any number of processes may use one file at a time; readers never wait for the writer. By default a commit is synced
-to the disk before `append` returns, because the spool forgets what was appended (docs/adr/0003). Where the file is
+to the disk before `append` returns, because the spool forgets what was appended (docs/adr/0004). Where the file is
 opened and its errors are explained is `sqlite_file`, what is in it `sqlite_tables`.
 """
 
