@@ -6,6 +6,7 @@ encoder objects or the result is over the field limit. Nothing here raises.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
@@ -14,7 +15,8 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from otel_agent_journal.codec import DIGEST_BYTES
+from otel_agent_journal.codec import DIGEST_BYTES, valid_text
+from otel_agent_journal.event import ErrorInfo
 from otel_agent_journal.mapping.facts import BlobKept, Fact
 
 _log = logging.getLogger(__name__)
@@ -25,6 +27,7 @@ PREVIEW_CHARACTERS: Final = 256
 _MAX_REPR: Final = 2000
 _MAX_NODES: Final = 200_000  # of one value; cyclic and pathological structures end here
 _MAX_DEPTH: Final = 32
+_TRIES: Final = 8  # at reading what another thread changes
 
 Redactor = Callable[[str, Any], Any]
 """Called as `redactor(field, value)` for every content field of an event before it is written anywhere.
@@ -36,20 +39,22 @@ it raises, the field is left out and the failure counted.
 
 
 def plain_object(value: Any) -> Any:
-    """Return plain data for an object that the encoder does not know."""
-    if isinstance(value, Mapping):
-        return dict(cast("Mapping[Any, Any]", value))
-    if isinstance(value, BaseException):
-        return {"type": type(value).__qualname__, "message": str(value)}
-    for method in ("model_dump", "dict", "to_dict"):
-        dump = getattr(value, method, None)
-        if callable(dump) and not isinstance(value, type):
-            try:
-                return dump()
-            except Exception:  # noqa: BLE001, S112 - a foreign object's own method; the next way is tried
-                continue
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name, None) for field in fields(value)}
+    """Return plain data for an object that the encoder does not know. Never raises."""
+    try:
+        if isinstance(value, Mapping):
+            return dict(cast("Mapping[Any, Any]", value))
+        if isinstance(value, BaseException):
+            return {"type": type(value).__qualname__, "message": str(value)}
+        if not isinstance(value, type):
+            for method in ("model_dump", "dict", "to_dict"):
+                dump = getattr(value, method, None)
+                if callable(dump):
+                    with contextlib.suppress(Exception):  # a foreign object's own method; the next way is tried
+                        return dump()
+            if is_dataclass(value):
+                return {field.name: getattr(value, field.name, None) for field in fields(value)}
+    except Exception:  # noqa: BLE001 - an object that raises whatever it is asked
+        pass
     return short_repr(value)
 
 
@@ -75,18 +80,46 @@ def _walk(value: Any, budget: list[int], depth: int, above: set[int]) -> Any:
     if isinstance(value, int):
         return value if -(2**63) <= value < 2**64 else str(value)
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return valid_text(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return short_repr(bytes(cast("bytes", value)))
     if budget[0] <= 0 or depth > _MAX_DEPTH or id(value) in above:
         return "..."
     above = above | {id(value)}
     if isinstance(value, Mapping):
-        items = list(cast("Mapping[Any, Any]", value).items())
+        items = _items(cast("Mapping[Any, Any]", value))
         return {str(_walk(key, budget, depth + 1, above)): _walk(item, budget, depth + 1, above) for key, item in items}
     if isinstance(value, list | tuple | set | frozenset):
         return [_walk(item, budget, depth + 1, above) for item in list(cast("list[Any]", value))]
     return _walk(plain_object(value), budget, depth + 1, above)
+
+
+def _items(mapping: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    """Return a mapping's items, even while another thread changes it."""
+    for _ in range(_TRIES):
+        try:
+            return list(mapping.items())
+        except RuntimeError:
+            continue
+    return []
+
+
+def _repaired(fact: Fact) -> Fact:
+    """Return a fact that can be encoded whatever was in it."""
+    changes: dict[str, Any] = {}
+    for name in fact.__struct_fields__:
+        value: Any = getattr(fact, name)
+        if isinstance(value, str):
+            changes[name] = valid_text(value)
+        elif isinstance(value, ErrorInfo):
+            code = None if value.code is None else valid_text(value.code)
+            changes[name] = ErrorInfo(type=valid_text(value.type), message=valid_text(value.message), code=code)
+        elif name == "details":
+            try:
+                changes[name] = to_plain(value)
+            except Exception:  # noqa: BLE001 - content of the user's: it may cost itself, not its event
+                changes[name] = {"lost": "the content could not be read"}
+    return msgspec.structs.replace(fact, **changes)
 
 
 class ContentEncoder:
@@ -138,7 +171,7 @@ class ContentEncoder:
         try:
             data = self._encode(fact)
         except Exception:  # noqa: BLE001 - what content holds is not ours to know
-            fact = msgspec.structs.replace(fact, details=to_plain(getattr(fact, "details", {})))
+            fact = _repaired(fact)
             data = self._encode(fact)
         if len(data) <= self.field_limit_bytes:
             return data, ()
@@ -187,13 +220,15 @@ class ContentEncoder:
         try:
             return self._encode(fact), tuple(blobs)
         except Exception:  # noqa: BLE001 - as in `encode`
-            return self._encode(msgspec.structs.replace(fact, details=to_plain(kept))), tuple(blobs)
+            return self._encode(_repaired(fact)), tuple(blobs)
 
     def _json(self, value: Any) -> bytes:
         try:
             return self._encode_json(value)
         except Exception:  # noqa: BLE001 - as in `encode`
-            return self._encode_json(to_plain(value))
+            with contextlib.suppress(Exception):
+                return self._encode_json(to_plain(value))
+            return b'"[could not be read]"'
 
 
 def _preview(text: bytes) -> str:

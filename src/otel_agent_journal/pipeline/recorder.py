@@ -18,6 +18,7 @@ from opentelemetry.baggage import get_baggage
 from opentelemetry.context import Context
 from opentelemetry.trace import Link
 
+from otel_agent_journal.codec import valid_text
 from otel_agent_journal.event import EMPTY, RUN_RESUMED, ErrorInfo, Usage, time_ordered_id
 from otel_agent_journal.mapping.facts import Fact, Heartbeat, SessionNoted, StepEnded, StepNoted, StepStarted
 from otel_agent_journal.pipeline.attempts import Attempts
@@ -190,6 +191,8 @@ class Recorder:
         found = session_id if detached and session_id else self.session_of(context) or session_id or ""
         if session_id and found != session_id:
             details["framework_session_id"] = session_id
+        if not found.isascii():
+            found = valid_text(found)  # what the journal can hold is what the span says too
         step = Step(self, kind, name, found, None)
         step.start_ns = start_ns
         step.step_id = step_id or self.ids.hex()

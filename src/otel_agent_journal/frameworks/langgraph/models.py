@@ -100,7 +100,10 @@ class ModelSteps(Runs):
         if messages and not is_message(messages[0]):
             return {"input": list(messages)}
         conversation = agent.memory.conversation if agent is not None else None
-        return (conversation or Conversation()).split(messages, self._histories.of(session_id or ""))
+        try:
+            return (conversation or Conversation()).split(messages, self._histories.of(session_id or ""))
+        except Exception:  # noqa: BLE001 - content of the user's: it may cost itself, not its step
+            return {"messages": "[could not be read]"}
 
     def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **_: Any) -> None:
         """Journal streamed text, gathered."""

@@ -119,9 +119,12 @@ class Runs:
     def _content(self, recorder: Recorder, field: str, value: Any, step: Step | None) -> dict[str, Any]:
         if not recorder.content or value is None:
             return {}
-        if step is None:
-            return {field: to_plain(plain_update(value, History()))}
-        return {field: plain_update(value, self._histories.of(step.session_id))}
+        try:
+            if step is None:
+                return {field: to_plain(plain_update(value, History()))}
+            return {field: plain_update(value, self._histories.of(step.session_id))}
+        except Exception:  # noqa: BLE001 - content of the user's: it may cost itself, not its step
+            return {field: "[could not be read]"}
 
     def _failed(self, recorder: Recorder) -> None:
         self._failures += 1
