@@ -514,13 +514,15 @@ def test_an_interruption_is_written_once_however_often_it_is_found(tmp_path):
     assert list(store.read("s1")) == before
 
 
-def test_two_adopters_race_and_one_wins(tmp_path):
-    """However many processes open a spool at once, each dead writer's folder is drained by one of them."""
+@pytest.mark.parametrize("attempt", range(3))
+def test_adopters_race_and_one_wins(tmp_path, attempt):
+    """However many drains open a spool at once, each folder is drained by one of them, and none is misjudged."""
     for session in range(10):
         writer = new_writer(tmp_path)
-        for number in range(200):
+        writer.append(started(1, f"s{session}"))
+        for number in range(100):
             writer.append(noted(number, f"s{session}"))
-        die(writer)
+        writer.close()
     store, reports = MemoryStore(), []
     barrier = threading.Barrier(4)
 
@@ -533,10 +535,26 @@ def test_two_adopters_race_and_one_wins(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(report.delivered for report in reports) == 2000
+    assert sum(report.delivered for report in reports) == 1010
     assert sum(report.folders_finished for report in reports) == 10
+    assert sum(report.interrupted for report in reports) == 0
     assert writer_folders(tmp_path) == []
-    assert all(numbers(store, f"s{session}") == list(range(200)) for session in range(10))
+    for session in range(10):
+        assert len(list(store.read(f"s{session}"))) == 101
+
+
+def test_a_half_removed_folder_is_no_dead_writer(tmp_path):
+    """A drainer that died while it removed a finished folder leaves nothing that looks like a killed writer."""
+    writer, store = new_writer(tmp_path), MemoryStore()
+    writer.append(started(1))
+    writer.close()
+    kept = writer.folder / "drain.lock"
+    Drain(tmp_path, store).drain_once()
+    writer.folder.mkdir()
+    kept.touch()
+    report = Drain(tmp_path, store).drain_once()
+    assert (report.interrupted, writer_folders(tmp_path)) == (0, [])
+    assert [event.type for event in store.read("s1")] == ["TOOL_START"]
 
 
 def test_a_folder_that_somebody_drains_is_left_to_them(tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_agent_journal.spool.folder import SpoolFolder
-from otel_agent_journal.spool.home import DRAIN_LOCK, remove_abandoned
+from otel_agent_journal.spool.home import DRAIN_LOCK, is_remnant, remove_abandoned, remove_home
 from otel_agent_journal.spool.locks import FileLock
 from otel_agent_journal.spool.survey import writer_folders
 
@@ -119,5 +119,9 @@ class Adoption:
             return True
         if lock is None:
             return False
+        if is_remnant(folder.path):  # another drainer is just removing it, or died while it did
+            remove_home(folder.path)
+            lock.close()
+            return True
         self._held[folder.writer] = (folder, lock)
         return True

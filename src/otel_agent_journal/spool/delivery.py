@@ -1,7 +1,7 @@
 """From records of a spool to events in the store: decoded, appended in batches, tried again, or set aside.
 
-A store that cannot be reached is waited for; an event that it refuses for good is found by halving the batch and
-goes to the dead letters alone. Which records, from whose folder, and when they are acknowledged is `drain`'s.
+A store that cannot be reached, or is unusable until somebody has seen to it, is waited for; an event that it refuses
+for good is found by halving the batch and goes to the dead letters alone. Which records, from whose folder, and when they are acknowledged is `drain`'s.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from otel_agent_journal.errors import JournalError, StoreUnreachable
+from otel_agent_journal.errors import JournalError, NewerSchema, StoreUnreachable, StoreUnusable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.facts import BlobKept, Fact, Heartbeat, decode_fact, events_of
 from otel_agent_journal.spool.dead_letters import DeadLetters
@@ -33,6 +33,7 @@ class Delivered(msgspec.Struct):
     retried: int = 0
     dead_lettered: int = 0
     last_error: str | None = None
+    failing: bool = False  # the last call to the store did not reach it
 
 
 class Delivery:
@@ -82,7 +83,7 @@ class Delivery:
         while waiting:
             batch = waiting.pop()
             try:
-                self.insist(lambda batch=batch: self._store.append(batch))
+                self.insist(lambda batch=batch: _reach(lambda: self._store.append(batch)))
             except StoreUnreachable:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one event must not hold up the rest
@@ -112,7 +113,9 @@ class Delivery:
                     raise
                 problem = error
             else:
+                self.count.failing = False
                 return
+            self.count.failing = True
             self.count.retried += 1
             if not self._patience.wait(tries):
                 raise StoreUnreachable(f"store {self._store.url} cannot be reached: {problem}") from problem
@@ -130,7 +133,7 @@ class Delivery:
         try:
             if not (isinstance(store, BlobStore) and store.capabilities.blobs):
                 raise JournalError("the store keeps no oversize values")
-            self.insist(lambda: store.put_blob(blob.session_id, blob.digest, blob.data))
+            self.insist(lambda: _reach(lambda: store.put_blob(blob.session_id, blob.digest, blob.data)))
         except StoreUnreachable:
             raise
         except Exception as error:  # noqa: BLE001 - as for events
@@ -160,3 +163,11 @@ class Delivery:
         if text != self.count.last_error:
             _log.warning("store=<%s>, error=<%s> | delivery is waiting for the store", self._store.url, error)
         self.count.last_error = text
+
+
+def _reach(call: Callable[[], object]) -> None:
+    """Call a store; where it is the store that is unusable, no event is to blame, and none becomes a dead letter."""
+    try:
+        call()
+    except (StoreUnusable, NewerSchema) as error:
+        raise StoreUnreachable(str(error)) from error

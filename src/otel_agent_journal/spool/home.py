@@ -114,8 +114,7 @@ def is_home(path: Path) -> bool:
 def remove_home(path: Path) -> bool:
     """Delete a writer's folder and only what is ours in it; tell whether it is gone. Never raises."""
     try:
-        names = sorted(os.listdir(path), key=lambda name: (name == DRAIN_LOCK, name))  # the lock that we hold, last
-        for name in names:
+        for name in sorted(os.listdir(path), key=_removal):
             if name in _OURS or name.endswith(SEGMENT_SUFFIX):
                 (path / name).unlink(missing_ok=True)
         path.rmdir()
@@ -135,6 +134,19 @@ def remove_abandoned(root: Path, now_s: float) -> None:
                 and is_held(path / WRITER_LOCK) is False
             ):
                 remove_home(path)
+
+
+def is_remnant(path: Path) -> bool:
+    """Tell whether a folder is what somebody's removal left: there is no writer to it any more, and no log."""
+    with contextlib.suppress(OSError):
+        names = os.listdir(path)
+        return WRITER_LOCK not in names and not any(name.endswith(SEGMENT_SUFFIX) for name in names)
+    return False
+
+
+def _removal(name: str) -> int:
+    """Order a removal so that whoever finds it half done can tell: the log first, then the writer's lock, then ours."""
+    return {INFO: 1, WRITER_LOCK: 2, CLOSED: 3, DRAIN_LOCK: 4}.get(name, 0)
 
 
 def is_whole(folder: Path) -> bool:
@@ -165,7 +177,7 @@ def info_here(writer: str, resource: Mapping[str, str]) -> WriterInfo:
 
 
 def _locked(folder: Path) -> FileLock:
-    lock = FileLock.take(folder / WRITER_LOCK)
+    lock = FileLock.take(folder / WRITER_LOCK, recover=True)
     if lock is None:
         raise FileExistsError(f"spool folder {folder} has a writer already")
     return lock

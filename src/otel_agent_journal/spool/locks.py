@@ -32,8 +32,11 @@ class FileLock:
         tell_of_forks(self)
 
     @classmethod
-    def take(cls, path: Path) -> FileLock | None:
+    def take(cls, path: Path, *, recover: bool = False) -> FileLock | None:
         """Return the lock on this file, made where missing, or None where somebody else holds it.
+
+        `recover`: take over a lock that this process holds and has forgotten, because a KeyboardInterrupt hit between
+        opening and remembering it. Only for a file that no other thread locks.
 
         Raises:
             OSError: the file cannot be made or opened.
@@ -43,7 +46,7 @@ class FileLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _BUSY:
-                ours = _forgotten(descriptor)
+                ours = _forgotten(descriptor) if recover else None
                 os.close(descriptor)
                 return None if ours is None else cls(path, ours)
         if os.fstat(descriptor).st_nlink == 0:  # its folder was removed between our open and our lock
@@ -94,15 +97,13 @@ def is_held_here(path: Path) -> bool:
 
 
 def _forgotten(descriptor: int) -> int | None:
-    """Return a descriptor of this process on the same file that no lock object knows.
-
-    A KeyboardInterrupt that hits between an `open` and what would have remembered it leaves one, and with it the lock.
-    """
+    """Return a descriptor of this process on the same file, opened as locks are, that no lock object knows."""
     wanted = os.fstat(descriptor)
     known = {lock.descriptor for lock in list(_held_here)} | {descriptor}
     with contextlib.suppress(OSError, ValueError):
         for number in map(int, os.listdir("/dev/fd")):
             with contextlib.suppress(OSError):
-                if number not in known and os.path.samestat(os.fstat(number), wanted):
+                same = number not in known and os.path.samestat(os.fstat(number), wanted)
+                if same and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR:  # probes only read
                     return number
     return None
