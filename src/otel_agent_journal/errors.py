@@ -8,6 +8,7 @@
     │   └── NewerSchema        written by a newer version of this package
     └── StoreError             a store could not do what was asked
         ├── StoreUnreachable   not there, locked, full or refused; worth a retry
+        ├── StoreUnusable      damaged, of another program or closed; nothing can be written until somebody acts
         ├── UnsupportedByStore the backend declares that it cannot do this
         ├── SessionNotFound    no session has this id
         ├── EventTooLarge      one event is over the backend's limit
@@ -77,6 +78,10 @@ class StoreUnreachable(StoreError):
     """The store is not there, locked, full or refuses us; the same call may succeed later."""
 
     exit_code = 4
+
+
+class StoreUnusable(StoreError):
+    """The store as a whole is damaged, another program's, or closed: it is no fault of what was to be written."""
 
 
 class UnsupportedByStore(StoreError):

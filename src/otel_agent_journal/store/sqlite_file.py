@@ -1,7 +1,7 @@
 """One SQLite file, opened when it is first needed: who may use it, in which transaction, and what went wrong.
 
 Opening writes nothing to a file that is not a journal of this version. What SQLite reports becomes our errors: what
-may pass (locked, full, read-only, away) `StoreUnreachable`, what will not (damaged, foreign) `StoreError`. Knows
+may pass (locked, full, read-only, away) `StoreUnreachable`, what will not (damaged, foreign) `StoreUnusable`. Knows
 nothing of events.
 
 A connection must not cross a fork, nor may a child open a second one beside it: SQLite counts the locks on a file once
@@ -24,7 +24,7 @@ from typing import Final, Literal
 from urllib.parse import quote
 from weakref import WeakMethod
 
-from otel_agent_journal.errors import NewerSchema, StoreError, StoreUnreachable
+from otel_agent_journal.errors import NewerSchema, StoreError, StoreUnreachable, StoreUnusable
 from otel_agent_journal.store.sqlite_tables import APPLICATION_ID, CREATE, TABLES_VERSION
 
 Synchronous = Literal["full", "normal"]
@@ -113,7 +113,7 @@ class SqliteFile:
 
     def _ready(self) -> sqlite3.Connection:
         if self._closed:
-            raise StoreError(f"journal {self.path} is closed")
+            raise StoreUnusable(f"journal {self.path} is closed")
         if self._lost:
             raise StoreUnreachable(
                 f"journal {self.path} was being written to when this process was forked, which can therefore not use"
@@ -161,7 +161,7 @@ class SqliteFile:
             return True
         tables = ", ".join(name for (name,) in connection.execute("SELECT name FROM sqlite_master LIMIT 4"))
         if program or version or tables:
-            raise StoreError(
+            raise StoreUnusable(
                 f"{self.path} is a SQLite file of another program (application_id {program},"
                 f" tables: {tables or 'none'}); it was left untouched: name another file"
             )
@@ -240,7 +240,7 @@ class SqliteFile:
             return StoreUnreachable(f"journal {self.path} {_PASSING[code]}{waited}: {error}")
         if code in _DAMAGED:
             self._drop()
-            return StoreError(
+            return StoreUnusable(
                 f"{self.path} is not a journal, or a damaged one ({error}); it was left as it is: save what can be"
                 f" read with `sqlite3 {self.path} .recover`, move the file away, or name another"
             )
