@@ -43,17 +43,17 @@ class Adoption:
         self.held_by_others = 0
 
     def __iter__(self) -> Iterator[SpoolFolder]:
-        return iter([folder for folder, _ in self._held.values()])
+        return iter([folder for folder, _ in list(self._held.values())])  # others may ask for figures meanwhile
 
     @property
     def corrupt(self) -> int:
         """Damaged places met so far."""
-        return self._corrupt + sum(folder.corrupt for folder, _ in self._held.values())
+        return self._corrupt + sum(folder.corrupt for folder in self)
 
     @property
     def refused(self) -> int:
         """What the writers met so far had to refuse."""
-        known = self._refused | {folder.writer: folder.refused for folder, _ in self._held.values()}
+        known = self._refused | {folder.writer: folder.refused for folder in self}
         return sum(known.values())
 
     def look(self, dead: frozenset[str] = frozenset()) -> None:

@@ -1,7 +1,8 @@
 """From records of a spool to events in the store: decoded, appended in batches, tried again, or set aside.
 
 A store that cannot be reached, or is unusable until somebody has seen to it, is waited for; an event that it refuses
-for good is found by halving the batch and goes to the dead letters alone. Which records, from whose folder, and when they are acknowledged is `drain`'s.
+for good is found by halving the batch and goes to the dead letters alone. Which records, from whose folder, and when
+they are acknowledged is `drain`'s.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from otel_agent_journal.spool.delivery import Delivery
 from otel_agent_journal.spool.fork import tell_of_forks
 from otel_agent_journal.spool.heads import HeadKeeper
 from otel_agent_journal.spool.patience import Patience
-from otel_agent_journal.spool.rounds import Forward, Round, Rounds
+from otel_agent_journal.spool.rounds import Death, Forward, Round, Rounds
 from otel_agent_journal.spool.survey import pending_bytes
 from otel_agent_journal.store.protocol import JournalStore
 
@@ -32,6 +32,10 @@ _log = logging.getLogger("otel_agent_journal.spool")
 
 LOOK_EVERY_S: Final = 0.5  # how often new folders, and writers that died, are looked for
 _AFTER_A_FAULT_S: Final = 1.0
+# When a stop gives up on a store that takes nothing; the spool keeps the rest.
+HUNG_S: Final = 5.0  # and says nothing either
+FAILING_S: Final = 1.0  # and is known to fail
+_WATCH_S: Final = 0.05
 
 
 class DrainReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,8 +103,9 @@ class Drain:
         self._thread: threading.Thread | None = None
         self._stopping = self._clean = False
         self._flush_asked = self._flush_done = 0
-        self._deaths: dict[str, str] = {}
+        self._deaths: dict[str, Death] = {}
         self._look_at = float("-inf")
+        self._stop_at = float("inf")
 
     # --- in a thread of its own ---
 
@@ -117,18 +122,35 @@ class Drain:
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Deliver what is there, for at most `timeout_s`, end the thread and let go of all folders.
 
-        Returns whether everything was delivered; what was not stays in the spool. May be called twice.
+        Gives up earlier on a store that takes nothing: after `FAILING_S` where it is known to fail, else after
+        `HUNG_S`. Returns whether everything was delivered; what was not stays in the spool. May be called twice.
         """
-        deadline = time.monotonic() + timeout_s
+        moved_at = time.monotonic()
+        deadline = moved_at + timeout_s
         with self._changed:
             thread = self._thread
             self._stopping = True
+            self._stop_at = deadline
             self._patience.until(deadline)
             self._changed.notify_all()
         if thread is None or thread is threading.current_thread():
             return True
-        thread.join(timeout_s + 0.1)
+        count, seen = self._delivery.count, -1
+        while thread.is_alive() and time.monotonic() < deadline:
+            thread.join(_WATCH_S)
+            done = count.events + count.blobs + self._rounds.finished
+            if done != seen:
+                seen, moved_at = done, time.monotonic()
+            elif time.monotonic() - moved_at >= (FAILING_S if count.failing else HUNG_S):
+                break
+        self._patience.until(time.monotonic())
+        thread.join(_WATCH_S)
         return not thread.is_alive() and self._clean
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether the thread runs, as after a `stop` that the store did not let end: then it is in use."""
+        return self._thread is not None and self._thread.is_alive()
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until everything appended before this call is in the store; return whether it is."""
@@ -145,10 +167,16 @@ class Drain:
                 self._changed.wait(min(left, 0.5))
         return self._adoption.wait_for_other(deadline) if running else False
 
-    def writer_died(self, writer: str, reason: str = KILLED) -> None:
-        """Finish this writer's folder now, whatever its lock says: its parent saw it end."""
+    def writer_died(self, writer: str, reason: str = KILLED, *, at_ns: int | None = None) -> None:
+        """Finish this writer's folder now, whatever its lock says: its parent saw it end.
+
+        Args:
+            writer: its id.
+            reason: killed or lost.
+            at_ns: until when it was seen alive, if that is known.
+        """
         with self._changed:
-            self._deaths[writer] = reason
+            self._deaths[writer] = Death(reason, at_ns or 0)
             self._look_at = float("-inf")
             self._changed.notify_all()
 
@@ -226,7 +254,7 @@ class Drain:
                 self._sleep(_AFTER_A_FAULT_S)
             else:
                 self._note_flushed(asked, done)
-            if stopping and (done.caught_up or not done.records or self._patience.is_over):
+            if stopping and (done.caught_up or not done.records or time.monotonic() >= self._stop_at):
                 self._clean = done.caught_up
                 break
             pause = self._poll_s if done.records else min(self._idle_poll_s, pause * 1.5)

@@ -41,13 +41,15 @@ class SpoolFolder:
     Args:
         path: the writer's folder; its name is the writer's id.
 
-    `corrupt` counts damaged places, `refused` what the writer had to refuse, as far as it could leave word;
-    `has_more` tells whether the last `read` stopped at its limit.
+    `alive_ns` is when the writer was last found alive, 0 if it never was; `corrupt` counts damaged places, `refused`
+    what the writer had to refuse, as far as it could leave word; `has_more` tells whether the last `read` stopped at
+    its limit.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.writer = path.name
+        self.alive_ns = 0
         self.corrupt = 0
         self.refused = 0
         self.has_more = False
@@ -83,7 +85,10 @@ class SpoolFolder:
         held = is_held(self.path / WRITER_LOCK)
         if held is None:
             held = _runs(self.info)
-        self._dead = not held
+        if held:
+            self.alive_ns = time.time_ns()
+        else:
+            self._dead = True
         return held
 
     def declare_dead(self) -> None:

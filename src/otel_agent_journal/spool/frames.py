@@ -29,6 +29,7 @@ ACKNOWLEDGED_AT: Final = 64
 _ACKNOWLEDGED: Final = Struct("<QQ")  # offset, and its complement
 WRITER_STATE_AT: Final = 128
 _WRITER_STATE: Final = Struct("<QQQ")  # 1 when sealed, end of the last frame, events refused so far by this writer
+WRITER_STATE_BYTES: Final = _WRITER_STATE.size
 _COMPLEMENT: Final = (1 << 64) - 1
 
 
@@ -147,8 +148,13 @@ def writer_state_bytes(state: WriterState) -> bytes:
 
 
 def writer_state_of(page: bytes) -> WriterState:
-    """Return what the writer said last."""
-    if len(page) < HEADER_BYTES:
+    """Return what the writer said last, from a header page."""
+    return writer_state_at(page[WRITER_STATE_AT : WRITER_STATE_AT + WRITER_STATE_BYTES])
+
+
+def writer_state_at(state: bytes) -> WriterState:
+    """Return what the writer said last, from WRITER_STATE_BYTES at WRITER_STATE_AT."""
+    if len(state) < WRITER_STATE_BYTES:
         return WriterState(sealed=False, end=0, refused=0)
-    sealed, end, refused = _WRITER_STATE.unpack_from(page, WRITER_STATE_AT)
+    sealed, end, refused = _WRITER_STATE.unpack(state)
     return WriterState(sealed == 1, end, refused)

@@ -39,9 +39,9 @@ def interruption(session_id: str, writer: str, last_seen_ns: int, reason: str) -
     )
 
 
-def interruption_of(head: SessionHead, writer: str, reason: str) -> JournalEvent:
-    """Return the event for a writer that the head knows."""
-    return interruption(head.session_id, writer, head.writers.get(writer, head.updated_ns), reason)
+def interruption_of(head: SessionHead, writer: str, reason: str, alive_ns: int = 0) -> JournalEvent:
+    """Return the event for a writer that the head knows. `alive_ns`: when its process was seen alive, if it was."""
+    return interruption(head.session_id, writer, max(head.writers.get(writer, head.updated_ns), alive_ns), reason)
 
 
 def sessions_left_open(store: JournalStore, writer: str) -> Iterator[SessionHead]:

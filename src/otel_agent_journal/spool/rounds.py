@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.projections.head import KILLED
+from otel_agent_journal.projections.head import KILLED, SessionHead
 from otel_agent_journal.spool.adoption import Adoption
 from otel_agent_journal.spool.delivery import Delivery
 from otel_agent_journal.spool.folder import Position, SpoolFolder
@@ -36,6 +36,13 @@ class Round(NamedTuple):
     caught_up: bool
 
 
+class Death(NamedTuple):
+    """Why a writer is known to be dead, and until when it was seen alive (0: not known)."""
+
+    reason: str = KILLED
+    at_ns: int = 0
+
+
 class Rounds:
     """Go round the folders in hand. Used by one thread at a time."""
 
@@ -56,7 +63,7 @@ class Rounds:
         self.interrupted = 0
         self.finished = 0
 
-    def go(self, deaths: dict[str, str], *, settle: bool) -> Round:
+    def go(self, deaths: dict[str, Death], *, settle: bool) -> Round:
         """Deliver what is there now.
 
         Args:
@@ -90,7 +97,10 @@ class Rounds:
         self._heads.forget()
 
     def _follow(self, folder: SpoolFolder) -> int:
+        damaged = folder.corrupt
         records = folder.read(READ_BYTES)
+        if folder.corrupt > damaged:
+            _log.warning("writer=<%s>, places=<%d> | spool is damaged", folder.writer, folder.corrupt - damaged)
         if not records:
             self._leave_to_newer(folder)
             return 0
@@ -118,19 +128,19 @@ class Rounds:
                 folder.acknowledge(position)
         self._reached.clear()
 
-    def _finish(self, folder: SpoolFolder, deaths: dict[str, str]) -> None:
+    def _finish(self, folder: SpoolFolder, deaths: dict[str, Death]) -> None:
         if not folder.is_closed():
-            self._interrupt(folder, deaths.get(folder.writer, KILLED))
+            self._interrupt(folder, deaths.get(folder.writer, Death()))
         deaths.pop(folder.writer, None)
         removed = folder.finished and folder.remove()
         self._adoption.release(folder, leave_alone=not removed)
         self.finished += 1
 
-    def _interrupt(self, folder: SpoolFolder, reason: str) -> None:
-        writer = folder.writer
-        heads = {head.session_id: head for head in sessions_left_open(self._store, writer)}
-        heads |= {head.session_id: head for head in self._heads.left_open(writer)}
-        events = [interruption_of(head, writer, reason) for head in heads.values()]
+    def _interrupt(self, folder: SpoolFolder, death: Death) -> None:
+        writer, reason, alive_ns = folder.writer, death.reason, max(death.at_ns, folder.alive_ns)
+        heads = {head.session_id: head for head in self._heads.left_open(writer)}
+        self._delivery.insist(lambda: heads.update(_by_session(sessions_left_open(self._store, writer))))
+        events = [interruption_of(head, writer, reason, alive_ns) for head in heads.values()]
         if not events:
             return
         self._delivery.append(events)
@@ -163,3 +173,7 @@ class Rounds:
                 " pip install --upgrade otel-agent-journal",
                 folder.writer,
             )
+
+
+def _by_session(heads: Iterable[SessionHead]) -> dict[str, SessionHead]:
+    return {head.session_id: head for head in heads}

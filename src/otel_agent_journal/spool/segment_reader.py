@@ -19,6 +19,8 @@ from otel_agent_journal.spool.frames import (
     FORMAT_VERSION,
     FRAME_BYTES,
     HEADER_BYTES,
+    WRITER_STATE_AT,
+    WRITER_STATE_BYTES,
     WriterState,
     acknowledged_bytes,
     acknowledged_of,
@@ -27,7 +29,7 @@ from otel_agent_journal.spool.frames import (
     length_at,
     next_frame,
     payload_at,
-    writer_state_of,
+    writer_state_at,
 )
 
 _SEARCH_EVERY_S: Final = 1.0  # behind a half-written tail of a live writer, how often a good frame is looked for
@@ -85,13 +87,15 @@ class SegmentReader:
 
     def state(self) -> WriterState:
         """Return what the writer said last: whether the segment is sealed, how many events it had to refuse."""
-        return writer_state_of(self._header())
+        return writer_state_at(self._bytes(WRITER_STATE_AT, WRITER_STATE_BYTES))
 
     def read(self, max_bytes: int, *, over: bool) -> Frames:
         """Return the next frames, about `max_bytes` of them. `over`: nobody writes here any more."""
+        if not over and is_blank(self._bytes(self.offset, FRAME_BYTES), 0):  # most looks at a live log find nothing
+            return Frames([], 0, 0)
         data = self._from(self.offset, max(max_bytes, _LEAST_READ_BYTES))
         frames, at = self._whole_frames(data)
-        if frames or (not over and is_blank(data, 0)):
+        if frames:
             return self._advance(frames, at, 0)
         if not data:
             self.exhausted = over

@@ -69,7 +69,7 @@ class DurableAppend:
     """Append to a spool, then to the store in a helper thread, waiting for it at most `timeout_s`.
 
     Past the limit, or when the store refuses, the agent goes on: `overdue` counts, the log says it once. While the
-    store does not answer, later appends do not each wait the whole limit again: one does, every `timeout_s`.
+    store does not answer or refuses, later appends do not each wait the whole limit again: one does, every `timeout_s`.
     Thread-safe; a forked child opens a store of its own. `append` returns what the spool's returned.
 
     Args:
@@ -146,10 +146,10 @@ class DurableAppend:
         waiting = _Waiting(payload, self._spool.writer)
         self._ensure_thread()
         self._queue.put(waiting)
-        if not waiting.taken.wait(self._allowance()):
+        if not waiting.taken.wait(self._allowance()) or not waiting.arrived:
             self._behind_since = time.monotonic()
             return False
-        return waiting.arrived
+        return True
 
     def _allowance(self) -> float:
         """Return how long to wait: all of it, or next to nothing while the store is known to be behind."""

@@ -207,7 +207,7 @@ class SpoolWriter:
             self.last_refusal = reason
             self._segments.note_refused(self.refused)
             now = time.monotonic()
-            silent = now < self._say_at
+            silent = now < self._say_at or self._closed  # what comes after the end is counted, not complained of
             if not silent:
                 self._say_at = now + SAY_EVERY_S
         if not silent:
