@@ -16,7 +16,7 @@ import msgspec
 
 from otel_agent_journal.bootstrap.openers import late_redactor, open_drain, open_forwarder, open_store
 from otel_agent_journal.config import Settings, settings_from_env, spool_of
-from otel_agent_journal.errors import ConfigError, JournalError
+from otel_agent_journal.errors import ConfigError, JournalError, StoreError
 
 if TYPE_CHECKING:
     from otel_agent_journal.bootstrap.providers import Providers
@@ -149,14 +149,19 @@ class AgentProcess:
             self.providers.enabled = False
             self.recorder.close()
             self.providers.close()
-        for part in (self._heartbeat, self._drain, self._forwarder, self.writer, self._store):
+        for part in (self._heartbeat, self._drain, self._forwarder, self.writer):
             with contextlib.suppress(Exception):
                 self._close(part)
+        with contextlib.suppress(Exception):
+            self._close(self._store)
 
     def _close(self, part: Any) -> None:
         if part is self._drain and part is not None:
             self.writer.close()
-            part.stop(FLUSH_S)
+            if not part.stop(FLUSH_S) and (waiting := part.stats.pending_bytes):
+                _log.warning("bytes=<%d> | not delivered; they wait in the spool for: agent-journal drain", waiting)
+            if part.is_running:  # it is in the store's hands, and closing would wait for it
+                self._store = None
         elif part is self._forwarder and part is not None:
             part.close(FLUSH_S)
         elif part is self._heartbeat and part is not None:
@@ -225,7 +230,8 @@ def configure(
     from otel_agent_journal.store import registry
 
     settings = msgspec.structs.replace(settings, **changes)
-    registry.open_store(settings.store).close()  # an unknown scheme or a missing extra is told now, to the caller
+    with contextlib.suppress(StoreError):  # one that is away is waited for
+        registry.open_store(settings.store).close()  # an unknown scheme or a missing extra is told now, to the caller
     shutdown()
     _start(settings, redactor)
     if instrument:

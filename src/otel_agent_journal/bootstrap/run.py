@@ -6,13 +6,16 @@ The child's stdin, stdout, stderr and exit code are its own; what we say goes to
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +23,7 @@ from otel_agent_journal.bootstrap.autostart import ANNOUNCE
 from otel_agent_journal.bootstrap.openers import open_drain, open_forwarder, open_store
 from otel_agent_journal.bootstrap.process import environment_for_child
 from otel_agent_journal.config import Settings
-from otel_agent_journal.errors import JournalError
+from otel_agent_journal.errors import JournalError, StoreError
 from otel_agent_journal.projections.head import SessionHead
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 _NOT_FOUND: Final = 127  # as shells have it
 _NOT_EXECUTABLE: Final = 126
 _SIGNAL: Final = 128
-_DELIVER_S: Final = 30.0  # how long a store that is down is waited for once the program has ended
+_DELIVER_S: Final = 30.0  # once the program has ended, while the store takes what is left; one that does not, less
 _FORWARD_S: Final = 10.0
 _MAX_SESSIONS: Final = 10_000
 _FORWARDED_SIGNALS: Final = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT")
@@ -83,12 +86,12 @@ class _Run:
 
         settings = self._settings
         masked = registry.masked(settings.store)
-        store = open_store(settings, create=True)
+        store = self._open(settings)
         if settings.otlp is not None:
             self._forwarder = open_forwarder(settings, store, warn=self._warn)
         target = self._forwarder.stats.target if self._forwarder is not None else "off (--otlp http://localhost:4318)"
         self._say(f"agent-journal: store {masked}   otlp {target}")
-        drain = open_drain(settings, store, forward=self._take)
+        drain = open_drain(settings, store, forward=self._take) if store is not None else None
         environ = environment_for_child(settings, popen.pop("env", os.environ))
         environ[ANNOUNCE] = "1"
         started_ns = time.time_ns()
@@ -96,14 +99,34 @@ class _Run:
             # Descriptors that the caller hands on stay the program's, as without us; ours are closed on exec.
             child = subprocess.Popen(list(command), env=environ, close_fds=False, **popen)
         except OSError as error:
-            store.close()
+            if store is not None:
+                store.close()
             self._say(f"agent-journal: cannot run {command[0]}: {error.strerror}")
             return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
-        with _signals_for(child):
-            drain.start()
+        with _signals_for(child), _log_lines(self._warn):
+            if drain is not None:
+                drain.start()
             code = child.wait()
-        self._finish(drain, store, child.pid, code, started_ns)
+            ended_ns = time.time_ns()
+        if drain is not None and store is not None:
+            for writer in _writers_of(child.pid, settings.spool, started_ns):
+                drain.writer_died(writer, at_ns=ended_ns)
+            with _log_lines(self._warn):
+                self._finish(drain, store, child.pid, code, started_ns)
         return code if code >= 0 else _SIGNAL - code
+
+    def _open(self, settings: Settings) -> JournalStore | None:
+        """Open the store; without one the program runs all the same, and its events wait in the spool.
+
+        Raises:
+            ConfigError: what names the store is malformed.
+        """
+        try:
+            return open_store(settings, create=True)
+        except StoreError as error:
+            self._say(f"agent-journal: {error}")
+            self._say("agent-journal: events wait in the spool; deliver them with: agent-journal drain")
+            return None
 
     def _take(self, events: Sequence[JournalEvent], writer: Any) -> None:
         for event in events:
@@ -132,7 +155,8 @@ class _Run:
                     )
             if code < 0:
                 self._say(f"agent-journal: process {pid} was killed by {_signal_name(-code)}")
-            self._summary(store, started_ns)
+            if delivered:
+                self._summary(store, started_ns)
             if stats.refused:
                 self._say(f"agent-journal: {stats.refused} events were refused by the spool; see agent-journal doctor")
             if not delivered:
@@ -143,8 +167,9 @@ class _Run:
         except KeyboardInterrupt:
             self._say("agent-journal: not everything was delivered; the rest is in the spool: agent-journal drain")
         finally:
-            with contextlib.suppress(Exception):
-                store.close()
+            if not drain.is_running:  # else it is in the store's hands, and closing would wait for it
+                with contextlib.suppress(Exception):
+                    store.close()
 
     def _summary(self, store: JournalStore, started_ns: int) -> None:
         heads: list[SessionHead] = []
@@ -184,6 +209,35 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def _writers_of(pid: int, spool: Path, since_ns: int) -> list[str]:
+    """Return the writers in a spool that are this process of ours."""
+    from otel_agent_journal.spool.home import info_of
+    from otel_agent_journal.spool.survey import writer_folders
+
+    known = map(info_of, writer_folders(spool))
+    here = socket.gethostname()
+    return [info.writer for info in known if (info.pid, info.host) == (pid, here) and info.started_ns >= since_ns]
+
+
+@contextlib.contextmanager
+def _log_lines(warn: Callable[[str], None]) -> Generator[None]:
+    """Say the warnings of the package as lines of ours, where nobody has set up logging."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            warn(record.getMessage())
+
+    if logging.getLogger().handlers:
+        yield
+        return
+    ours, handler = logging.getLogger("otel_agent_journal"), Lines(logging.WARNING)
+    ours.addHandler(handler)
+    try:
+        yield
+    finally:
+        ours.removeHandler(handler)
 
 
 @contextlib.contextmanager
