@@ -233,7 +233,7 @@ def print_tables(results: Results) -> None:
 def main() -> int:
     """Measure, print, and return 1 if a bound is broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="two rounds of a fifth: to see that it runs, not to judge")
     parser.add_argument("--modes", nargs="+", choices=setups.MODES, default=setups.MODES)
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=WORKLOADS)
