@@ -75,7 +75,7 @@ class ModelSteps(Runs):
             agent = parent.memory.agent if parent is not None and parent.memory is not None else None
             details = self._prompt(recorder, messages, session_id, agent)
             on_span = (
-                {INPUT_MESSAGES: as_json(details["messages"])}
+                {INPUT_MESSAGES: as_json(recorder.encoder.redacted("messages", details["messages"]))}
                 if recorder.span_content and details.get("messages")
                 else None
             )
@@ -101,7 +101,7 @@ class ModelSteps(Runs):
             return {"input": list(messages)}
         conversation = agent.memory.conversation if agent is not None else None
         try:
-            return (conversation or Conversation()).split(messages, self._histories.of(session_id or ""))
+            return (conversation or Conversation()).split(messages, self._history(recorder, session_id or ""))
         except Exception:  # noqa: BLE001 - content of the user's: it may cost itself, not its step
             return {"messages": "[could not be read]"}
 
@@ -132,11 +132,11 @@ class ModelSteps(Runs):
             details: dict[str, Any] = {}
             on_span: dict[str, Any] | None = None
             if recorder.content or recorder.span_content:
-                history = self._histories.of(step.session_id)
+                history = self._history(recorder, step.session_id)
                 output = history.origin(message) if message is not None else getattr(first, "text", None)
                 details["output"] = output
                 if recorder.span_content:
-                    on_span = {OUTPUT_MESSAGES: as_json([output])}
+                    on_span = {OUTPUT_MESSAGES: as_json([recorder.encoder.redacted("output", output)])}
             recorder.metrics.operation(
                 {OPERATION_NAME: CHAT, **(step.memory.request or {}), **attributes},
                 recorder.clock.now_ns() - step.start_ns,

@@ -73,6 +73,7 @@ class Runs:
         self.enabled = True
         self.runs: dict[UUID, Step] = {}
         self._callers = callers
+        self._recorder: Recorder | None = None
         self._histories = Histories()
         self._failures = 0
         self._purge_at = _PURGE_RUNS
@@ -86,6 +87,13 @@ class Runs:
         memory = step.memory = Memory(run_id, ns, agent)
         self.runs[run_id] = step
         return memory
+
+    def _history(self, recorder: Recorder, session_id: str) -> History:
+        """Return what of a session is in the recorder's journal; another recorder's is another journal."""
+        if recorder is not self._recorder:
+            self._recorder = recorder
+            self._histories = Histories()
+        return self._histories.of(session_id)
 
     def _purge(self) -> None:
         """Forget runs whose end LangChain did not tell: of cancelled tools, of generators that were dropped."""
@@ -122,7 +130,7 @@ class Runs:
         try:
             if step is None:
                 return {field: to_plain(plain_update(value, History()))}
-            return {field: plain_update(value, self._histories.of(step.session_id))}
+            return {field: plain_update(value, self._history(recorder, step.session_id))}
         except Exception:  # noqa: BLE001 - content of the user's: it may cost itself, not its step
             return {field: "[could not be read]"}
 

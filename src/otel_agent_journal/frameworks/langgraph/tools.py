@@ -43,7 +43,9 @@ class ToolSteps(Runs):
             call_id = more.get("tool_call_id")
             on_span: dict[str, Any] | None = None
             if recorder.span_content:
-                on_span = {TOOL_CALL_ARGUMENTS: as_json(more.get("inputs") or input_str)}
+                on_span = {
+                    TOOL_CALL_ARGUMENTS: as_json(recorder.encoder.redacted("input", more.get("inputs") or input_str))
+                }
                 if serialized and serialized.get("description"):
                     on_span[TOOL_DESCRIPTION] = serialized["description"]
             given = more.get("inputs")
@@ -69,12 +71,12 @@ class ToolSteps(Runs):
         recorder = step.recorder
         try:
             if recorder.content and is_message(output):
-                details = {"output": self._histories.of(step.session_id).origin(output)}
+                details = {"output": self._history(recorder, step.session_id).origin(output)}
             else:
                 details = self._content(recorder, "output", output, step)
             on_span: dict[str, Any] | None = None
             if recorder.span_content:
-                content = output.content if is_message(output) else output
+                content = recorder.encoder.redacted("output", output.content if is_message(output) else output)
                 on_span = {TOOL_CALL_RESULT: content if isinstance(content, str) else as_json(content)}
             if getattr(output, "status", None) == "error":
                 said = ErrorInfo(
