@@ -1,6 +1,6 @@
 """A LangGraph agent that knows nothing of the journal.
 
-    agent-journal run -- python examples/graph_agent.py
+agent-journal run -- python examples/graph_agent.py
 """
 
 import operator

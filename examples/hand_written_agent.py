@@ -1,6 +1,6 @@
 """An agent without a framework: sessions and steps are recorded by hand.
 
-    python examples/hand_written_agent.py && agent-journal show research-1
+python examples/hand_written_agent.py && agent-journal show research-1
 """
 
 import otel_agent_journal
