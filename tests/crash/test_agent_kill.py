@@ -1,4 +1,4 @@
-"""A real LangGraph agent is killed with SIGKILL at random moments; nothing that was durable is lost, nothing doubled."""
+"""A real LangGraph agent is killed with SIGKILL at random moments: nothing durable is lost, nothing doubled."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def kill_one(folder: Path, delay_s: float, *, under_run: bool) -> list[str]:
 
 def victims(runner: int) -> list[psutil.Process]:
     """Return the agent below a runner, not the runner itself."""
-    return [process for process in psutil.Process(runner).children(recursive=True)]
+    return psutil.Process(runner).children(recursive=True)
 
 
 def events_in(store: JournalStore) -> list[JournalEvent]:
@@ -116,11 +116,14 @@ def check_sessions(store: JournalStore, events: list[JournalEvent]) -> None:
         started = {(event.step_id, event.attempt) for event in session if event.type in START_TYPES}
         ended = {(event.step_id, event.attempt) for event in session if event.type in END_TYPES}
         assert ended <= started, "an ending without its start"
-        places = {(event.step_id, event.attempt): place for place, event in enumerate(session) if event.type in START_TYPES}
+        places = {
+            (event.step_id, event.attempt): place for place, event in enumerate(session) if event.type in START_TYPES
+        }
         for place, event in enumerate(session):
             if event.parent_step_id is not None and event.type in START_TYPES:
                 parents = [at for (step_id, _), at in places.items() if step_id == event.parent_step_id]
-                assert parents and min(parents) < place, "a step before its parent"
+                assert parents, "a step without its parent"
+                assert min(parents) < place, "a step before its parent"
         head = head_of(fold(session), session_id)
         stored = store.head(session_id)
         assert stored is not None

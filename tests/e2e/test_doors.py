@@ -1,4 +1,4 @@
-"""The other ways in: opentelemetry-instrument, configure(), the exporter, the processor, and programs with a provider."""
+"""The other ways in: opentelemetry-instrument, configure(), exporter and processor, programs with a provider."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from typing import Any
 
 from tests.e2e.conftest import BIN, GRAPH, Workdir
+
+QUIET = {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
 
 RUN_IT = 'build(("a", lambda s: {"notes": ["a"]})).invoke({"notes": []}, {"configurable": {"thread_id": "s1"}})\n'
 AGENT = GRAPH + RUN_IT
@@ -58,7 +60,7 @@ def test_opentelemetry_instrument_gives_the_same_journal(workdir: Workdir) -> No
         BIN / "opentelemetry-instrument",
         sys.executable,
         "agent.py",
-        env={"OTEL_TRACES_EXPORTER": "console,agent_journal", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"},
+        env=QUIET | {"OTEL_TRACES_EXPORTER": "console,agent_journal"},
     )
     assert done.returncode == 0, done.stderr
     assert '"name": "invoke_node a"' in done.stdout
@@ -82,7 +84,8 @@ def test_run_over_opentelemetry_instrument_attaches_once(workdir: Workdir) -> No
 def test_configure_in_the_program(workdir: Workdir) -> None:
     """configure() before or after LangGraph is imported journals by a thread of the program."""
     workdir.write("first.py", "import otel_agent_journal; otel_agent_journal.configure()\n" + AGENT)
-    workdir.write("later.py", GRAPH + "import otel_agent_journal; otel_agent_journal.configure()\n" + RUN_IT.replace("s1", "s2"))
+    configured = "import otel_agent_journal; otel_agent_journal.configure()\n"
+    workdir.write("later.py", GRAPH + configured + RUN_IT.replace("s1", "s2"))
     assert workdir.python("first.py").returncode == 0
     assert workdir.python("later.py").returncode == 0
     assert shape(workdir.events("s1")) == WANTED
@@ -128,7 +131,7 @@ Configurator().configure()
     )
     done = workdir.python(
         "program.py",
-        env={"OTEL_TRACES_EXPORTER": "agent_journal", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"},
+        env=QUIET | {"OTEL_TRACES_EXPORTER": "agent_journal"},
     )
     assert done.returncode == 0, done.stderr
     events = workdir.events("foreign")
@@ -233,7 +236,8 @@ else:
         events = workdir.events(how)
         assert shape(events) == WANTED, how
         assert events[1]["span_id"] == inside, "the step's span is the current one in the node"
-        assert json.loads(spans.replace("'", '"')) == (["invoke_node a", "invoke_workflow walker"] if how == "sampled" else [])
+        recorded = ["invoke_node a", "invoke_workflow walker"] if how == "sampled" else []
+        assert json.loads(spans.replace("'", '"')) == recorded
         if how == "parent":
             assert {event["trace_id"] for event in events} == {"1234567890abcdef1234567890abcdef"}
         if how != "sampled":

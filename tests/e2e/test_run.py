@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -36,7 +34,8 @@ def test_untouched_program_is_journaled(workdir: Workdir) -> None:
         ("AGENT_END", "walker"),
     ]
     (session,) = workdir.sessions()
-    assert (session["session_id"], session["status"], session["agent"], session["steps"]) == ("s1", "COMPLETED", "walker", 3)
+    said = [session[key] for key in ("session_id", "status", "agent", "steps")]
+    assert said == ["s1", "COMPLETED", "walker", 3]
 
 
 def test_says_what_was_instrumented(workdir: Workdir) -> None:
@@ -87,7 +86,7 @@ def test_no_thread_means_trace_id(workdir: Workdir) -> None:
 
 def test_killed_program_is_noted_at_once(workdir: Workdir) -> None:
     """A program that is killed leaves its session interrupted and names the step that ran, as run returns."""
-    kill = 'lambda s: os.kill(os.getpid(), 9)'
+    kill = "lambda s: os.kill(os.getpid(), 9)"
     workdir.write(
         "agent.py",
         GRAPH
@@ -166,7 +165,9 @@ def test_terminate_reaches_the_program(workdir: Workdir) -> None:
     """SIGTERM to the runner ends the program, and its session is told."""
     workdir.write(
         "agent.py",
-        GRAPH + 'build(("slow", lambda s: time.sleep(60))).invoke({"notes": []}, {"configurable": {"thread_id": "s1"}})\n',
+        GRAPH
+        + 'build(("slow", lambda s: time.sleep(60))).invoke('
+        + '{"notes": []}, {"configurable": {"thread_id": "s1"}})\n',
     )
     runner = psutil.Popen(
         [BIN / "agent-journal", "run", "--", sys.executable, "agent.py"], cwd=workdir.path, env=workdir.env
@@ -211,7 +212,8 @@ open("done", "w").close()
     finally:
         end(runner)
     assert (workdir.path / "done").exists()
-    assert [event["event_type"] for event in workdir.events("s1")] == ["AGENT_START", "NODE_START", "NODE_END", "AGENT_END"]
+    types = [event["event_type"] for event in workdir.events("s1")]
+    assert types == ["AGENT_START", "NODE_START", "NODE_END", "AGENT_END"]
     assert workdir.sessions()[0]["status"] == "COMPLETED"
 
 
@@ -254,5 +256,5 @@ def test_path_is_absolute(workdir: Workdir) -> None:
     workdir.write("agent.py", AGENT.replace("agent = build", "os.chdir('away'); agent = build"))
     workdir.run("agent.py")
     assert not (workdir.path / "away" / ".agent-journal").exists()
-    assert Path(os.path.join(workdir.path, ".agent-journal", "journal.db")).exists()
+    assert (workdir.path / ".agent-journal" / "journal.db").exists()
     assert workdir.sessions()[0]["steps"] == 3
