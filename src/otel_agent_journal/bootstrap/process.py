@@ -92,7 +92,7 @@ class AgentProcess:
                 self.recorder, is_drained=self.writer.drained_by_other, drain_here=self._start_drain
             )
         else:
-            self._heartbeat = Heartbeat(self.recorder)
+            self._heartbeat = Heartbeat(self.recorder, is_drained=self._is_whole)
             self._start_drain()
         atexit.register(self.stop)
         os.register_at_fork(after_in_child=self._after_fork)
@@ -114,6 +114,11 @@ class AgentProcess:
             self._drain.start()
         except Exception as error:  # noqa: BLE001 - the one boundary: the agent must not feel it
             _log.warning("reason=<%s> | events stay in the spool until agent-journal drain delivers them", error)
+
+    def _is_whole(self) -> bool:
+        """Have the spool look whether its folder is still there; that this process drains it is known."""
+        self.writer.drained_by_other()
+        return True
 
     def _opened_store(self) -> JournalStore:
         if self._store is None:

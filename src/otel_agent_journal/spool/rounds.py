@@ -129,7 +129,8 @@ class Rounds:
         self._reached.clear()
 
     def _finish(self, folder: SpoolFolder, deaths: dict[str, Death]) -> None:
-        if not folder.is_closed():
+        # A folder that was deleted proves nobody dead: its writer makes another.
+        if not folder.is_closed() and (folder.path.exists() or folder.writer in deaths):
             self._interrupt(folder, deaths.get(folder.writer, Death()))
         deaths.pop(folder.writer, None)
         removed = folder.finished and folder.remove()

@@ -44,7 +44,7 @@ _PASSING: Final = {
     sqlite3.SQLITE_READONLY: "is read-only; make the file and its folder writable, or name another store",
     sqlite3.SQLITE_PERM: "is not accessible; check the permissions of the file and its folder",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that its folder is there and may be read and written",
-    sqlite3.SQLITE_IOERR: "cannot be read or written; check the disk it lies on",
+    sqlite3.SQLITE_IOERR: "cannot be read or written; check the disk it lies on, and how much is free there",
     sqlite3.SQLITE_NOMEM: "needs more memory than there is; retry",
 }
 # After these the connection is of no more use.
