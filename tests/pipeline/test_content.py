@@ -1,0 +1,130 @@
+"""Content on its way to the spool: redacted, made encodable, cut out into blobs; whatever it is, its event survives."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_agent_journal.mapping.facts import BlobKept, StepStarted, decode_fact
+from otel_agent_journal.pipeline.content import MAX_BLOB_BYTES, ContentEncoder, to_plain
+
+
+def fact(**details: Any) -> StepStarted:
+    """A fact with details."""
+    return StepStarted("s1", "NODE", "n", "a" * 32, None, 1, 5, None, None, details)
+
+
+def through(encoder: ContentEncoder, **details: Any) -> Any:
+    """Details as they come out of the spool."""
+    data, _ = encoder.encode(fact(**details))
+    return decode_fact(data).details  # type: ignore[union-attr]
+
+
+@dataclass
+class Point:
+    """A plain dataclass."""
+
+    x: int
+
+
+class Model:
+    """What dumps itself."""
+
+    def model_dump(self) -> dict[str, Any]:
+        """Return its fields."""
+        return {"a": 1}
+
+
+class Broken:
+    """What raises at everything."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+def test_objects_become_plain() -> None:
+    """Dataclasses, models, exceptions and unknown objects are journaled by what they say of themselves."""
+    found = through(ContentEncoder(), output=[Point(1), Model(), ValueError("no"), object])
+    assert found["output"][:3] == [{"x": 1}, {"a": 1}, {"type": "ValueError", "message": "no"}]
+    assert "object" in found["output"][3]
+
+
+def test_cycles_end() -> None:
+    """A structure that holds itself, however often, ends."""
+    loop: list[Any] = []
+    loop.extend([loop, loop, {"again": loop}])
+    assert json.dumps(through(ContentEncoder(), output=loop))
+
+
+def test_broken_objects_cost_themselves() -> None:
+    """An object that raises at everything costs its place, never its event."""
+    found = through(ContentEncoder(), output=["kept", Broken()])
+    assert found["output"][0] == "kept"
+
+
+def test_large_field_becomes_a_blob() -> None:
+    """A field over the limit is a reference with digest, size and preview; the blob is to be written first."""
+    encoder = ContentEncoder(field_limit_bytes=1000)
+    data, blobs = encoder.encode(fact(input="x" * 5000, output="small"))
+    details = decode_fact(data).details  # type: ignore[union-attr]
+    (blob,) = (decode_fact(one) for one in blobs)
+    assert isinstance(blob, BlobKept)
+    assert details["output"] == "small"
+    assert details["input"] == {"$blob": blob.digest, "bytes": 5002, "preview": '"' + "x" * 255}
+    assert json.loads(blob.data) == "x" * 5000
+    assert MAX_BLOB_BYTES > 5002
+
+
+def test_metadata_only() -> None:
+    """With content off only what is no content is left of the details."""
+    encoder = ContentEncoder(content=False)
+    kept = encoder.details({"input": "secret", "attributes": {"gen_ai.request.model": "m"}, "parent_span_id": "b" * 16})
+    assert kept == {"attributes": {"gen_ai.request.model": "m"}, "parent_span_id": "b" * 16}
+
+
+def test_redactor_sees_every_content_field() -> None:
+    """The redactor gets plain data under the field's name, and what it returns is journaled."""
+    seen: list[tuple[str, Any]] = []
+
+    def redactor(field: str, value: Any) -> Any:
+        seen.append((field, value))
+        return "***"
+
+    encoder = ContentEncoder(redactor=redactor)
+    assert encoder.details({"input": Point(1), "parent_span_id": "b" * 16}) == {
+        "input": "***",
+        "parent_span_id": "b" * 16,
+    }
+    assert seen == [("input", {"x": 1})]
+
+
+def test_failing_redactor_leaves_the_field_out() -> None:
+    """A field that the redactor fails on is not journaled, and counted."""
+    encoder = ContentEncoder(redactor=lambda field, value: 1 / 0)
+    assert encoder.details({"input": "secret"}) == {"input": "[left out: the redactor failed]"}
+    assert encoder.failures == 1
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.builds(Point, st.integers()),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text() | st.integers() | st.tuples(st.integers()), inner, max_size=4)
+        | st.sets(st.integers(), max_size=3)
+    ),
+    max_leaves=20,
+)
+
+
+@given(anything)
+def test_anything_is_encoded(value: Any) -> None:
+    """Whatever content is, its event is encoded and can be read back."""
+    assert "output" in through(ContentEncoder(), output=value)
+    json.dumps(to_plain(value))

@@ -1,0 +1,50 @@
+"""The public API, pinned: a change here is one that users see."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import otel_agent_journal
+
+
+def test_public_names() -> None:
+    """These names are public, sorted, and each can be imported."""
+    assert otel_agent_journal.__all__ == [
+        "ErrorInfo",
+        "JournalError",
+        "JournalEvent",
+        "JournalSpanExporter",
+        "JournalSpanProcessor",
+        "Recorder",
+        "Redactor",
+        "Usage",
+        "__version__",
+        "configure",
+        "current_session",
+        "flush",
+        "open_store",
+        "session",
+        "shutdown",
+        "step",
+    ]
+    assert all(getattr(otel_agent_journal, name) is not None for name in otel_agent_journal.__all__)
+    assert dir(otel_agent_journal) == otel_agent_journal.__all__
+
+
+def test_import_is_light(tmp_path: Path) -> None:
+    """Importing the package, and recording with it, imports nothing heavy that it may never need."""
+    program = """
+import sys, otel_agent_journal
+otel_agent_journal.configure()
+with otel_agent_journal.session("s1", agent="a"):
+    pass
+otel_agent_journal.shutdown()
+heavy = {"rich", "click", "sqlalchemy", "boto3", "starlette", "grpc", "langchain_core", "langgraph", "requests"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False, env={}, cwd=tmp_path
+    )
+    assert done.stdout == "[]\n", done.stderr

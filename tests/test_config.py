@@ -1,0 +1,113 @@
+"""Settings: read from the environment, checked, and told what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from otel_agent_journal.config import Settings, settings_from_env, spool_of
+from otel_agent_journal.errors import ConfigError
+
+
+def test_nothing_set_gives_the_defaults() -> None:
+    """Without variables, or with empty ones, the defaults hold."""
+    assert (
+        settings_from_env({})
+        == settings_from_env({"AGENT_JOURNAL_STORE": " ", "AGENT_JOURNAL_CONTENT": ""})
+        == Settings()
+    )
+
+
+def test_everything_set() -> None:
+    """Each variable sets its setting."""
+    found = settings_from_env(
+        {
+            "AGENT_JOURNAL_STORE": "sqlite:///x.db",
+            "AGENT_JOURNAL_SPOOL": "/var/spool/x",
+            "AGENT_JOURNAL_SPOOL_CAP": "64",
+            "AGENT_JOURNAL_SESSION": "s1",
+            "AGENT_JOURNAL_OTLP": "http://localhost:4318",
+            "AGENT_JOURNAL_CONTENT": "Metadata",
+            "AGENT_JOURNAL_FIELD_LIMIT": "1024",
+            "AGENT_JOURNAL_REDACTOR": "mine:redact",
+            "AGENT_JOURNAL_SPANS": "all",
+            "AGENT_JOURNAL_FSYNC": "always",
+            "AGENT_JOURNAL_DURABILITY": "store",
+            "AGENT_JOURNAL_STORE_TIMEOUT": "0.5",
+            "AGENT_JOURNAL_DRAIN": "parent",
+            "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "span_and_event",
+        }
+    )
+    assert found == Settings(
+        store="sqlite:///x.db",
+        store_given=True,
+        spool=Path("/var/spool/x"),
+        spool_cap_bytes=64 * 1024 * 1024,
+        session="s1",
+        otlp="http://localhost:4318",
+        content=False,
+        field_limit_bytes=1024,
+        redactor="mine:redact",
+        all_spans=True,
+        fsync=True,
+        store_durable=True,
+        store_timeout_s=0.5,
+        drained_by_parent=True,
+        span_content=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("AGENT_JOURNAL_STORE", "journal.db", "sqlite:///journal.db"),
+        ("AGENT_JOURNAL_CONTENT", "some", "it is one of: full, metadata"),
+        ("AGENT_JOURNAL_SPANS", "some", "it is one of: genai, all"),
+        ("AGENT_JOURNAL_FSYNC", "yes", "it is one of: never, always"),
+        ("AGENT_JOURNAL_DURABILITY", "disk", "it is one of: spool, store"),
+        ("AGENT_JOURNAL_SPOOL_CAP", "1", "a whole number of at least 16"),
+        ("AGENT_JOURNAL_FIELD_LIMIT", "1k", "a whole number of at least 256"),
+        ("AGENT_JOURNAL_STORE_TIMEOUT", "soon", "seconds over 0"),
+        ("AGENT_JOURNAL_STORE_TIMEOUT", "0", "seconds over 0"),
+        ("AGENT_JOURNAL_REDACTOR", "mine", "module:function"),
+    ],
+)
+def test_malformed_variables_are_told(variable: str, value: str, said: str) -> None:
+    """A malformed variable is named with its value and what is expected."""
+    with pytest.raises(ConfigError) as caught:
+        settings_from_env({variable: value})
+    message = str(caught.value)
+    assert variable in message
+    assert value in message
+    assert said in message
+
+
+def test_standard_otlp_variables() -> None:
+    """The OTLP variables of OpenTelemetry name the endpoint, unless they switch the export off."""
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:4318"}
+    assert settings_from_env(endpoint).otlp == "http://a:4318"
+    assert (
+        settings_from_env(endpoint | {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://b/v1/traces"}).otlp
+        == "http://b/v1/traces"
+    )
+    assert settings_from_env(endpoint | {"AGENT_JOURNAL_OTLP": "http://c"}).otlp == "http://c"
+    assert settings_from_env(endpoint | {"OTEL_TRACES_EXPORTER": "console"}).otlp is None
+    assert settings_from_env(endpoint | {"OTEL_SDK_DISABLED": "true"}).otlp is None
+
+
+def test_no_two_stores_share_a_spool() -> None:
+    """The spool lies beside the journal, and each store has its own."""
+    stores = [
+        "sqlite:///.agent-journal/journal.db",
+        "sqlite:///other/journal.db",
+        "sqlite:///other/second.db",
+        "sqlite:////abs/journal.db",
+        "dynamodb://one",
+        "dynamodb://two",
+    ]
+    spools = [spool_of(store) for store in stores]
+    assert len(set(spools)) == len(stores)
+    assert spools[0] == Path(".agent-journal/spool")
+    assert spools[1] == Path("other/spool")
+    assert spools[3] == Path("/abs/spool")
