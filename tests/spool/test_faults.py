@@ -63,6 +63,18 @@ def test_space_that_comes_back_is_used(small_disk):
     assert folder.refused == writer.refused == 2
 
 
+def test_a_full_disk_is_not_asked_at_every_append(small_disk):
+    """After a refusal nothing is tried until the time for it has come."""
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(900 * 1024))
+    writer = new_writer(small_disk / "spool", retry_s=3600)
+    while writer.append(RECORD):
+        pass
+    ballast.unlink()
+    assert not writer.append(RECORD)
+    assert writer.append(b"")  # what still fits is not refused
+
+
 def test_a_disk_full_from_the_start_is_survived(small_disk):
     """Where there is no room for a folder, the first append is refused, and the spool opens later."""
     ballast = small_disk / "ballast"

@@ -118,8 +118,6 @@ class SegmentSequence:
         for segment in retired:
             segment.close()
         with contextlib.suppress(Exception):
-            if not self.is_whole():
-                return  # the next append that needs a segment finds no spare, and makes the folder anew
             segment = self._create(number, 0)
             with lock:
                 late = self._over or self._spare is not None or self.current is None or number < self.current.number
