@@ -22,7 +22,7 @@ import pytest
 
 from tests.docs.pages import PAGES, Block, blocks, name
 
-LIMIT_S = 60
+LIMIT_S = 90
 LANGUAGES = frozenset(("bash", "python", "text", "console", "json", "toml", ""))
 RUNNABLE = [page for page in PAGES if any(block.language in ("bash", "python") for block in blocks(page.read_text()))]
 _WORD = re.compile(r"[A-Za-z_]{3,}|[▶✓✗‼·]")
