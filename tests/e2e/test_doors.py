@@ -242,3 +242,31 @@ else:
             assert {event["trace_id"] for event in events} == {"1234567890abcdef1234567890abcdef"}
         if how != "sampled":
             assert events[2]["details"]["attributes"]["mine"] == 1
+
+
+def test_configure_again_replaces_everything(workdir: Workdir) -> None:
+    """A second configure() moves the journal; nothing is written twice, and nothing to where it was before."""
+    workdir.write(
+        "agent.py",
+        PROVIDER
+        + "provide()\n"
+        + FOREIGN
+        + GRAPH
+        + """
+import otel_agent_journal
+def call(state):
+    foreign_call()
+    return {"notes": ["a"]}
+agent = build(("a", call))
+for store in ("sqlite:///one/journal.db", "sqlite:///two/journal.db"):
+    otel_agent_journal.configure(store)
+    agent.invoke({"notes": []}, {"configurable": {"thread_id": "s1"}})
+""",
+    )
+    for program in (workdir.python, workdir.run):
+        done = program("agent.py")
+        assert done.returncode == 0, done.stderr
+        assert "refuse" not in done.stderr
+    for place in ("one", "two"):
+        events = workdir.events("s1", env={"AGENT_JOURNAL_STORE": f"sqlite:///{place}/journal.db"})
+        assert len(events) == 2 * (len(WANTED) + 2)

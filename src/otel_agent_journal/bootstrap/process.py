@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from otel_agent_journal.bootstrap.openers import late_redactor, open_drain, open_forwarder, open_store
-from otel_agent_journal.config import Settings, settings_from_env, spool_of
+from otel_agent_journal.config import SPOOL, Settings, settings_from_env, spool_of
 from otel_agent_journal.errors import ConfigError, JournalError, StoreError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class AgentProcess:
         self._forwarder: Forwarder | None = None
         self._heartbeat: Heartbeat | None = None
         self.pid = os.getpid()
+        self._stopped = False
         if redactor is None and settings.redactor is not None:
             redactor = late_redactor(settings.redactor)
         self.writer: SpoolWriter = SpoolWriter(
@@ -151,7 +152,7 @@ class AgentProcess:
             atexit.unregister(self.stop)
             if get_recorder() is self.recorder:
                 set_recorder(None)
-            self.providers.enabled = False
+            self._stopped = True
             self.recorder.close()
             self.providers.close()
         for part in (self._heartbeat, self._drain, self._forwarder, self.writer):
@@ -176,6 +177,8 @@ class AgentProcess:
 
     def _after_fork(self) -> None:
         """Go on in a forked child as a process of its own: its parent's threads and connections are not here."""
+        if self._stopped:
+            return
         self.pid = os.getpid()
         self._store = self._drain = self._forwarder = None
         if not self.settings.drained_by_parent:
@@ -220,7 +223,8 @@ def configure(
         if ":" not in store:
             raise ConfigError(f"store '{store}' is not a URL; a file is named as sqlite:///{store}")
         changes |= {"store": store, "store_given": True}
-        if spool is None and not os.environ.get("AGENT_JOURNAL_SPOOL"):
+        # Under `run` the variable names the spool of its own store; a person's is meant for whatever store there is.
+        if store != settings.store and (settings.drained_by_parent or not os.environ.get(SPOOL)):
             changes["spool"] = spool_of(store)
     if spool is not None:
         changes["spool"] = Path(spool)
@@ -234,6 +238,8 @@ def configure(
         changes["content"] = content == "full"
     from otel_agent_journal.store import registry
 
+    if changes.get("spool", settings.spool) != settings.spool:
+        changes["drained_by_parent"] = False  # a parent, where there is one, drains the spool it has named
     settings = msgspec.structs.replace(settings, **changes)
     with contextlib.suppress(StoreError):  # one that is away is waited for
         registry.open_store(settings.store).close()  # an unknown scheme or a missing extra is told now, to the caller
@@ -317,7 +323,7 @@ def _instrument(entry_point: Any) -> str | None:
 def environment_for_child(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment in which a program and all that it starts is journaled to a parent's spool."""
     from otel_agent_journal import autoload
-    from otel_agent_journal.config import DRAIN, OTLP, SESSION, SPOOL, STORE
+    from otel_agent_journal.config import DRAIN, OTLP, SESSION, STORE
 
     child = dict(environ)
     folder = str(Path(autoload.__file__).parent)

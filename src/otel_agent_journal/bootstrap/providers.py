@@ -37,10 +37,10 @@ class Providers:
         self._make_processor = make_processor
         self._host = host_of(endpoint) if endpoint else None
         self._joined: set[int] = set()
+        self._processors: list[Any] = []
         self._exports: tuple[Any, int, bool] = (None, -1, False)
         self.fallback: TracerProvider | None = None
         self.enabled = True
-        self.found: list[str] = []
 
     def join(self) -> None:
         """Join the providers that are there and, from now on, those that will be."""
@@ -65,7 +65,9 @@ class Providers:
             if id(provider) in self._joined or getattr(provider, "agent_journal_fallback", False):
                 return
             self._joined.add(id(provider))
-            provider.add_span_processor(self._make_processor(provider))
+            processor = self._make_processor(provider)
+            self._processors.append(processor)
+            provider.add_span_processor(processor)
         except Exception:  # noqa: BLE001 - the program's provider must come up
             _log.warning("a TracerProvider could not be joined", exc_info=True)
 
@@ -96,8 +98,13 @@ class Providers:
         trace_api._TRACER_PROVIDER = self.fallback  # noqa: SLF001
 
     def close(self) -> None:
-        """Send what the stand-in still holds."""
+        """Journal no more spans of others; send what the stand-in still holds, and give its place back."""
+        self.enabled = False
+        for processor in self._processors:
+            processor.shutdown()
         if self.fallback is not None:
+            if trace_api._TRACER_PROVIDER is self.fallback:  # noqa: SLF001 - as above
+                trace_api._TRACER_PROVIDER = None  # noqa: SLF001
             self.fallback.shutdown()
 
 

@@ -66,6 +66,7 @@ class JournalSpanProcessor(SpanProcessor):
         self._spans = spans
         self._shadowed = shadowed
         self._exported = exported
+        self._closed = False
         self._open: OrderedDict[int, _Opened] = OrderedDict()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -122,7 +123,8 @@ class JournalSpanProcessor(SpanProcessor):
             _log.debug("a span's end could not be journaled", exc_info=True)
 
     def shutdown(self) -> None:
-        """Do nothing: the recorder is closed by the process that made it."""
+        """Journal nothing from here on. The recorder stays open: whoever made it closes it."""
+        self._closed = True
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Return at once: what was journaled is in the spool already."""
@@ -130,6 +132,8 @@ class JournalSpanProcessor(SpanProcessor):
 
     def _concerns(self, span: ReadableSpan) -> bool:
         scope = span.instrumentation_scope
+        if self._closed:
+            return False
         return scope is None or (scope.name != SCOPE_NAME and not self._shadowed(scope.name))
 
     def _write(self, fact: Any) -> None:
