@@ -20,6 +20,7 @@ from otel_agent_journal.store.protocol import JournalStore
 _log = logging.getLogger("otel_agent_journal.spool")
 
 MAX_SESSIONS: Final = 4096
+MAX_ENDED: Final = 512  # of these, how many with no step open: they may go on, then they are read again
 MAX_EVENTS: Final = 1_000_000  # over all folds in hand, at some 20-40 bytes each
 _ATTEMPTS: Final = 8  # against other drainers of the same session
 
@@ -139,6 +140,9 @@ class HeadKeeper:
         raise StoreUnreachable(f"session {session_id}: others keep writing its head; it is written a little later")
 
     def _make_room(self) -> None:
+        ended = [known for known, one in self._in_hand.items() if one.state is not None and not one.state.open]
+        for oldest in ended[:-MAX_ENDED]:
+            del self._in_hand[oldest]
         sizes = {known: len(one.state.seen) if one.state else 0 for known, one in self._in_hand.items()}
         total = sum(sizes.values())
         for oldest, size in sizes.items():
