@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -67,7 +66,7 @@ def test_memory_over_graph_runs(workdir: Workdir, door: str, sessions: str) -> N
 
 @pytest.mark.timeout(300)
 def test_memory_without_a_backend(workdir: Workdir) -> None:
-    """Spans for an OTLP backend that is not there do not pile up in memory."""
+    """Spans for an OTLP backend that is not there do not pile up in memory beyond a queue and what is known of them."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # taken, and nobody listens
         lines = measure(
@@ -75,10 +74,10 @@ def test_memory_without_a_backend(workdir: Workdir) -> None:
             "run",
             "recorder",
             "many",
-            100_000 if os.environ.get("AGENT_JOURNAL_SOAK") else 10_000,
+            25_000,
             AGENT_JOURNAL_OTLP=f"http://127.0.0.1:{nobody.getsockname()[1]}",
         )
-    check(lines, after=0.5, growth_bytes=16 * MIB)
+    check(lines, after=0.5, growth_bytes=24 * MIB)  # an endless queue would take 40
 
 
 @pytest.mark.soak

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.pipeline.recorder import Recorder
     from otel_agent_journal.spool.drain import Drain
     from otel_agent_journal.spool.forward import Forwarder
+    from otel_agent_journal.spool.store_durable import DurableAppend
     from otel_agent_journal.spool.writer import SpoolWriter
     from otel_agent_journal.store.protocol import JournalStore
 
@@ -62,11 +63,12 @@ class AgentProcess:
             fsync=settings.fsync,
             resource=resource_of_program(),
         )
-        appender: Any = self.writer
+        appender: SpoolWriter | DurableAppend = self.writer
         if settings.store_durable:
             from otel_agent_journal.spool.store_durable import DurableAppend
 
             appender = DurableAppend(self.writer, self._opened_store, timeout_s=settings.store_timeout_s)
+        self._appender = appender
         self.providers: Providers = Providers(self._processor_for, settings.otlp)
         self.recorder: Recorder = Recorder(
             appender,
@@ -155,7 +157,7 @@ class AgentProcess:
             self._stopped = True
             self.recorder.close()
             self.providers.close()
-        for part in (self._heartbeat, self._drain, self._forwarder, self.writer):
+        for part in (self._heartbeat, self._appender, self._drain, self._forwarder):
             with contextlib.suppress(Exception):
                 self._close(part)
         with contextlib.suppress(Exception):
@@ -163,17 +165,16 @@ class AgentProcess:
 
     def _close(self, part: Any) -> None:
         if part is self._drain and part is not None:
-            self.writer.close()
             if not part.stop(FLUSH_S) and (waiting := part.stats.pending_bytes):
                 _log.warning("bytes=<%d> | not delivered; they wait in the spool for: agent-journal drain", waiting)
-            if part.is_running:  # it is in the store's hands, and closing would wait for it
-                self._store = None
         elif part is self._forwarder and part is not None:
             part.close(FLUSH_S)
         elif part is self._heartbeat and part is not None:
             part.stop()
         elif part is not None:
             part.close()
+        if getattr(part, "is_running", False):  # it is in the store's hands, and closing would wait for it
+            self._store = None
 
     def _after_fork(self) -> None:
         """Go on in a forked child as a process of its own: its parent's threads and connections are not here."""

@@ -25,6 +25,7 @@ _log = logging.getLogger("otel_agent_journal.spool")
 DEFAULT_TIMEOUT_S: Final = 2.0  # AGENT_JOURNAL_STORE_TIMEOUT
 MAX_WAITING: Final = 1000  # facts that the store has not taken; past it they are the drain's alone
 MAX_BATCH: Final = 100
+CLOSE_S: Final = 5.0  # how long a close waits at most, whatever the limit of an append is
 
 
 class Spool(Protocol):
@@ -128,8 +129,13 @@ class DurableAppend:
             thread, self._closed = self._thread, True
         if thread is not None:
             self._queue.put(None)
-            thread.join(self._timeout_s)
+            thread.join(min(self._allowance(), CLOSE_S))
         self._spool.close()
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether the helper thread runs, as after a `close` that the store did not let end: then it is in use."""
+        return self._thread is not None and self._thread.is_alive()
 
     def after_fork(self) -> None:
         """Start over in a forked child, with a connection of its own."""
