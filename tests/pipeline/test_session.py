@@ -136,6 +136,8 @@ def test_chunks_are_gathered(recorder: Recorder, written: Written) -> None:
             one.chunk(f"{number} ")
     chunks = [event for event in written.events if event.type == "CHUNK"]
     assert len(chunks) < 20
+    end = next(event for event in written.events if event.type == "MODEL_END")
+    assert max(event.timestamp_ns for event in chunks) < end.timestamp_ns
     assert "".join(event.details["text"] for event in chunks) == "".join(f"{number} " for number in range(1000))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,8 @@ def command(invocation: Invocation, otlp: str | None, session: str | None) -> in
 
     if find_spec("langgraph") is None:
         raise MissingExtra("the demo is a LangGraph agent; langgraph", "otel-agent-journal[langgraph]")
+    if invocation.format is None and not os.environ.get("AGENT_JOURNAL_OUTPUT"):
+        invocation.format = "table"  # a show for people, in a pipe too
     output = invocation.output()
     settings = invocation.settings(otlp=otlp, session=session)
     live = _Live(output)

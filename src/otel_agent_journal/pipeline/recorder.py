@@ -210,8 +210,8 @@ class Recorder:
         on_span: dict[str, Any] | None,
     ) -> None:
         """Journal a step's ending and end its span. Call `Step.end`, which lets only the first through."""
-        end_ns = self._now()
         step.flush_chunks()
+        end_ns = self._now()
         info = self._error_info(error) if error is not None else None
         span = step.span
         details = details if details is not None else {}
