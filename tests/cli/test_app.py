@@ -36,6 +36,14 @@ def test_help_imports_nothing_heavy(args: list[str]) -> None:
     assert found.stdout
 
 
+def test_help_names_the_default_journal_on_a_line_of_its_own() -> None:
+    """The path stands whole and indented, with no marker of click's left beside it."""
+    said = cli("--help").stdout
+    assert "\\b" not in said
+    assert "\b" not in said
+    assert "    .agent-journal/journal.db" in said.splitlines()
+
+
 def test_help_is_quick() -> None:
     """`--help` takes under 250 ms of a processor, process start included; the best of several on a shared machine."""
     best = float("inf")

@@ -12,6 +12,28 @@ from tests.cli.command_line import cli, rows, terminal
 from tests.cli.conftest import Seeded
 
 
+def with_tools(journal: Seeded) -> None:
+    """Keep a session `tools`: a model asks for two tools, one is not there, is given both results, and asks again."""
+    builder = JournalBuilder("tools")
+    root = builder.start("AGENT", "helper")
+    model = builder.start("NODE", "model", parent=root)
+    asked = {"messages": [{"role": "user", "content": "what is new?", "id": "m1"}]}
+    call = builder.start("MODEL", "scripted", parent=model, details=asked)
+    builder.end(call, details={"output": {"role": "assistant", "content": "let me look", "id": "m2"}})
+    builder.end(model, details={"output": {"messages": [{"$message": "m2"}]}})
+    result = {"role": "tool", "content": "three pages", "tool_call_id": "c1"}
+    missing = {"role": "tool", "content": "nope is not a tool", "tool_call_id": "c2", "status": "error"}
+    tools = builder.start("NODE", "tools", parent=root)
+    builder.end(builder.start("TOOL", "search", parent=tools), details={"output": {"update": {"messages": [result]}}})
+    builder.end(tools, details={"output": {"messages": [{"$message": "tool:c1"}, missing]}})
+    given = {"messages": [{"$message": "m2"}, result, missing, {**result, "content": "cut"}]}
+    again = builder.start("MODEL", "scripted", parent=root, details=given)
+    builder.end(again, details={"output": {"role": "assistant", "content": "much", "id": "m2"}})
+    builder.end(builder.start("TOOL", "search", parent=root), details={"output": result})
+    builder.end(root, details={"output": {"messages": [{"$messages": 4}, {"$message": "text:abc"}]}})
+    journal.keep(builder)
+
+
 def test_the_tree_is_a_waterfall(journal: Seeded) -> None:
     """Each step stands below its parent with outcome, attempts, duration, tokens, and what went wrong."""
     journal.completed()
@@ -138,6 +160,44 @@ def test_a_step_in_full(journal: Seeded) -> None:
         assert part in text
 
 
+def test_a_step_in_full_has_the_messages_that_it_refers_to(journal: Seeded) -> None:
+    """A reference becomes the message as it was then; earlier messages become their count; what nobody knows stays."""
+    with_tools(journal)
+    output = rows(cli("show", "tools/tools"))[0]["output"]
+    assert output["messages"][0] == {"role": "tool", "content": "three pages", "tool_call_id": "c1"}
+    assert rows(cli("show", "tools/model"))[0]["output"]["messages"][0]["content"] == "let me look"
+    text = terminal("show", "tools/tools").text
+    assert '"content": "three pages"' in text
+    assert "$message" not in text
+    (found,) = rows(cli("show", "tools/helper"))
+    assert found["output"]["messages"] == [{"$messages": 4}, {"$message": "text:abc"}]
+    assert '"4 earlier messages"' in terminal("show", "tools/helper").text
+
+
+def test_a_message_that_is_a_blob_is_found_by_its_reference(journal: Seeded) -> None:
+    """What is too large for its event is referred to all the same."""
+    from otel_agent_journal.store.protocol import BlobStore
+
+    builder = JournalBuilder("large")
+    root = builder.start("NODE", "tools")
+    tool = builder.start("TOOL", "search", parent=root)
+    builder.end(tool, details={"output": {"$blob": "d" * 32, "bytes": 7, "preview": "{"}})
+    builder.end(root, details={"output": [{"update": {"messages": [{"$message": "tool:c1"}]}}]})
+    journal.keep(builder)
+    assert isinstance(journal.store, BlobStore)
+    journal.store.put_blob("large", "d" * 32, b'{"role": "tool", "content": "all of it", "tool_call_id": "c1"}')
+    assert rows(cli("show", "large/tools"))[0]["output"][0]["update"]["messages"][0]["content"] == "all of it"
+    assert [row["content"] for row in rows(cli("show", "large", "--messages"))] == ["all of it"]
+
+
+def test_a_short_step_has_its_duration(journal: Seeded) -> None:
+    """An attempt of less than a millisecond is shown in microseconds, not as none."""
+    builder = JournalBuilder("short", clock=iter(range(10**18, 10**18 + 10**9, 250_000)).__next__)
+    builder.end(builder.start("TOOL", "search"))
+    journal.keep(builder)
+    assert "attempt 1  ok  250 µs" in terminal("show", "short/search").text
+
+
 def test_a_step_with_a_view_is_that_part_of_the_session(journal: Seeded) -> None:
     """SESSION/STEP --events gives the step's events, --tree what ran beneath it."""
     journal.completed()
@@ -170,6 +230,22 @@ def test_the_conversation(journal: Seeded) -> None:
     text = terminal("show", "done", "--messages").text
     assert "user  scripted\n  what is new?" in text
     assert "→ search(" in text
+
+
+def test_the_conversation_has_the_results_of_tools(journal: Seeded) -> None:
+    """A tool's result is said once, where the tool ended, or where a node said it of a tool that never ran."""
+    with_tools(journal)
+    found = rows(cli("show", "tools", "--messages"))
+    assert [(row["role"], row["name"], row["content"], row.get("tool_call_id")) for row in found] == [
+        ("user", "scripted", "what is new?", None),
+        ("assistant", "scripted", "let me look", None),
+        ("tool", "search", "three pages", "c1"),
+        ("tool", "tools", "nope is not a tool", "c2"),
+        ("tool", "scripted", "cut", "c1"),
+        ("assistant", "scripted", "much", None),
+        ("tool", "search", "three pages", "c1"),
+    ]
+    assert "tool  search\n  three pages" in terminal("show", "tools", "--messages").text
 
 
 def test_messages_of_any_shape_are_read(journal: Seeded) -> None:

@@ -9,7 +9,7 @@ from importlib import metadata
 
 from otel_agent_journal.bootstrap.process import attach, instrument_frameworks, is_attached
 
-ANNOUNCE = "AGENT_JOURNAL_ANNOUNCE"
+ANNOUNCE = "AGENT_JOURNAL_ANNOUNCE"  # names the file that `autoload` makes where `run` reached a Python
 
 
 def start() -> None:

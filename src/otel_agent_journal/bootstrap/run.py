@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
@@ -38,6 +39,9 @@ _SIGNAL: Final = 128
 _DELIVER_S: Final = 30.0  # once the program has ended, while the store takes what is left; one that does not, less
 _FORWARD_S: Final = 10.0
 _MAX_SESSIONS: Final = 10_000
+_NOT_REACHED: Final = (
+    "no Python of the program could be reached (python -I, -E and -S ignore us, and so do programs that are not Python)"
+)
 _FORWARDED_SIGNALS: Final = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT")
 
 
@@ -61,7 +65,8 @@ def run_agent(
     Raises:
         ConfigError: a setting is malformed; nothing was started.
     """
-    return _Run(settings, say or _to_stderr, watch).run(command, popen)
+    with _mark_of_reached() as mark:
+        return _Run(settings, say or _to_stderr, watch, mark).run(command, popen)
 
 
 def _to_stderr(line: str) -> None:
@@ -73,11 +78,16 @@ class _Run:
     """One call of `run`."""
 
     def __init__(
-        self, settings: Settings, say: Callable[[str], None], watch: Callable[[Sequence[JournalEvent]], None] | None
+        self,
+        settings: Settings,
+        say: Callable[[str], None],
+        watch: Callable[[Sequence[JournalEvent]], None] | None,
+        mark: Path,
     ) -> None:
         self._settings = settings
         self._say = say
         self._watch = watch
+        self._mark = mark
         self._sessions: OrderedDict[str, None] = OrderedDict()
         self._forwarder: Forwarder | None = None
 
@@ -93,7 +103,7 @@ class _Run:
         self._say(f"agent-journal: store {masked}   otlp {target}")
         drain = open_drain(settings, store, forward=self._take) if store is not None else None
         environ = environment_for_child(settings, popen.pop("env", os.environ))
-        environ[ANNOUNCE] = "1"
+        environ[ANNOUNCE] = str(self._mark)
         started_ns = time.time_ns()
         try:
             # Descriptors that the caller hands on stay the program's, as without us; ours are closed on exec.
@@ -179,7 +189,8 @@ class _Run:
         except JournalError as error:
             self._say(f"agent-journal: {error}")
         if not self._sessions:
-            self._say("agent-journal: nothing was journaled: the program ran no agent that is instrumented")
+            why = "the program ran no agent that is instrumented" if self._mark.exists() else _NOT_REACHED
+            self._say(f"agent-journal: nothing was journaled: {why}")
         for head in heads:
             self._say(f"agent-journal: {describe(head)}")
         if len(self._sessions) > len(heads) and heads:
@@ -209,6 +220,18 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+@contextlib.contextmanager
+def _mark_of_reached() -> Generator[Path]:
+    """Name a file that is there once a Python of the program was reached."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="agent-journal-", ignore_cleanup_errors=True)
+    except OSError:
+        yield Path(os.devnull)  # no room for a mark: taken for reached
+        return
+    with folder as name:
+        yield Path(name) / "reached"
 
 
 def _writers_of(pid: int, spool: Path, since_ns: int) -> list[str]:

@@ -107,14 +107,14 @@ class JournalGroup(click.Group):
 @common_options
 @click.pass_context
 def group(ctx: click.Context, version: bool) -> None:
-    r"""The journal of your agents: every session, every step, live and after a crash.
+    """The journal of your agents: every session, every step, live and after a crash.
 
     Tables on a terminal, JSON lines in a pipe. Without --store or AGENT_JOURNAL_STORE the journal is, in the working
     directory,
 
     \b
       .agent-journal/journal.db
-    """
+    """  # noqa: D301 - click wants the character itself, which keeps the path on a line of its own
     invocation_of(ctx)
     if version:
         from importlib.metadata import version as version_of

@@ -1,8 +1,8 @@
 """The conversation of a session: messages that models were given and gave, as they were journaled, in order.
 
-A model's START holds the messages that were new then, its ending what it answered, so that putting them one after
-the other gives every message once. Messages come in the shape of the GenAI conventions (role and parts) or in that of
-a framework (role or type, and content).
+A model's START holds the messages that were new then, its ending what it answered, the ending of a tool, or of the
+node that ran it, the tool's result, so that putting them one after the other gives every message once. Messages come
+in the shape of the GenAI conventions (role and parts) or in that of a framework (role or type, and content).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from otel_agent_journal.cli import readable
+from otel_agent_journal.cli import readable, references
 from otel_agent_journal.cli.lines import preview
 from otel_agent_journal.codec import format_timestamp
 from otel_agent_journal.event import JournalEvent
@@ -27,6 +27,7 @@ _ROLE_OF_TYPE: Final = {
     "TOOL_CALL": "assistant",
     "TOOL_RESULT": "tool",
 }
+_RESULTS: Final = ("TOOL_END", "TOOL_ERROR", "NODE_END")  # a tool that is not there has no step, only its node's word
 _COLORS: Final = {"user": "cyan", "assistant": "green", "tool": "magenta", "system": "dim"}
 
 
@@ -34,14 +35,22 @@ def conversation(
     events: Iterable[JournalEvent], resolved: Callable[[str, Any], Any] = lambda _session, value: value
 ) -> Iterator[dict[str, Any]]:
     """Yield the messages of a session's events as data. `resolved` replaces blob references."""
+    results: dict[Any, dict[str, Any]] = {}  # what tools gave last, by the id of the call
     for event in events:
-        for role, message in _said(event, resolved):
+        for role, said in _said(event, resolved):
+            message = _message(said, role)
+            call_id = message.get("tool_call_id")
+            # Nodes and models are given again what the tool's ending has said; a tool that runs again says it again.
+            if not event.type.startswith("TOOL_") and call_id and results.get(call_id) == message:
+                continue
+            if event.type in _RESULTS:
+                results[call_id] = message
             yield {
                 "timestamp": format_timestamp(event.timestamp_ns),
                 "session_id": event.session_id,
                 "step_id": event.step_id,
                 "name": event.name,
-                **_message(message, role),
+                **message,
             }
 
 
@@ -68,6 +77,11 @@ def _said(event: JournalEvent, resolved: Callable[[str, Any], Any]) -> Iterator[
         details = dict(event.details)
         yield _ROLE_OF_TYPE[event.type], resolved(event.session_id, details.get("message", details))
         return
+    if event.type in _RESULTS:
+        for found in references.whole(resolved(event.session_id, event.details.get("output"))):
+            if found["role"] == "tool" and found.get("tool_call_id"):
+                yield "tool", found
+        return
     if event.type == "MODEL_START":
         value, role = event.details.get("messages", event.details.get("input")), "user"
     elif event.type in ("MODEL_END", "MODEL_ERROR"):
@@ -80,7 +94,8 @@ def _said(event: JournalEvent, resolved: Callable[[str, Any], Any]) -> Iterator[
     if value is None:
         return
     for message in cast("list[Any]", value if isinstance(value, list | tuple) else [value]):
-        yield role, message
+        if not references.is_reference(message):
+            yield role, message
 
 
 def _message(message: Any, role: str) -> dict[str, Any]:

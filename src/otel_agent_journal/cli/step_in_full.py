@@ -1,4 +1,4 @@
-"""One step with everything that the journal knows of it: every attempt, input and output, blobs fetched."""
+"""One step with everything that the journal knows of it: every attempt, blobs and referenced messages fetched."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from otel_agent_journal.cli import readable, steps
+from otel_agent_journal.cli import readable, references, steps
 from otel_agent_journal.codec import encode_value, format_timestamp, to_neutral
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def lines(output: Output, journal: Journal, head: SessionHead, step: Step, recor
     remark = steps.remark_of(step, head.writers, now_ns)
     if remark:
         yield output.paint(readable.one_line(remark), color)
-    for attempt in record["attempts"]:
+    for attempt, told in zip(step.attempts, record["attempts"], strict=True):
         yield ""
-        yield from _attempt_lines(output, attempt)
+        yield from _attempt_lines(output, told, attempt.duration_ns)
 
 
 def _attempt(journal: Journal, session_id: str, attempt: Attempt) -> dict[str, Any]:
@@ -56,6 +56,10 @@ def _attempt(journal: Journal, session_id: str, attempt: Attempt) -> dict[str, A
     attributes = [found for found in (attempt.details_start, attempt.details_end) if "attributes" in found]
     if len(attributes) == 2:
         details["attributes"] = {**attempt.details_start["attributes"], **attempt.details_end["attributes"]}
+    details = references.replaced(
+        journal.resolved(session_id, details),
+        lambda: references.known_by(journal.events(session_id), attempt.end_ns, journal.resolved),
+    )
     return {
         "ordinal": attempt.ordinal,
         "attempt": attempt.attempt,
@@ -69,14 +73,14 @@ def _attempt(journal: Journal, session_id: str, attempt: Attempt) -> dict[str, A
         "writer": attempt.writer,
         "trace_id": attempt.trace_id,
         "span_id": attempt.span_id,
-        "details": journal.resolved(session_id, details),
+        "details": details,
         "events": [journal.resolved(session_id, to_neutral(note)) for note in attempt.notes],
     }
 
 
-def _attempt_lines(output: Output, attempt: Mapping[str, Any]) -> Iterator[str]:
+def _attempt_lines(output: Output, attempt: Mapping[str, Any], duration_ns: int | None) -> Iterator[str]:
     outcome = attempt["outcome"] or "running"
-    took = "" if attempt["duration_ms"] is None else f"  {readable.duration(attempt['duration_ms'] * 1_000_000)}"
+    took = "" if duration_ns is None else f"  {readable.duration(duration_ns)}"
     reason = f" ({attempt['reason']})" if attempt["reason"] else ""
     yield output.paint(f"attempt {attempt['ordinal']}  {outcome}{reason}{took}", steps.MARKS[outcome][1])
     yield output.paint(f"  {attempt['started_at']} … {attempt['ended_at'] or ''}", "dim")
@@ -94,6 +98,7 @@ def _attempt_lines(output: Output, attempt: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _section(output: Output, title: str, value: Any) -> Iterator[str]:
+    value = references.worded(value)
     text = value if isinstance(value, str) else msgspec.json.format(encode_value(value), indent=2).decode()
     found = readable.neutral(text).splitlines()
     if len(found) <= 1:
