@@ -1,13 +1,22 @@
-"""An exception as the journal keeps it."""
+"""An exception as the journal keeps it, and whether it is one at all."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from otel_agent_journal.event import ErrorInfo
 
 MAX_MESSAGE_CHARACTERS: Final = 4096
+
+
+def is_cancel(error: BaseException) -> bool:
+    """Tell whether an exception ends a step as cancelled, never as an error."""
+    if isinstance(error, KeyboardInterrupt | GeneratorExit | SystemExit):
+        return True
+    asyncio: Any = sys.modules.get("asyncio")  # which costs more to import than all of us, and no error is its before
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 def error_info(error: BaseException) -> ErrorInfo:

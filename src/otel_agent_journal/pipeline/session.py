@@ -11,7 +11,6 @@ a call that can never be right (an event type in lower case); the block's own ex
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -36,16 +35,13 @@ from otel_agent_journal.event import (
     Usage,
 )
 from otel_agent_journal.pipeline.current import get_recorder
-from otel_agent_journal.pipeline.failure import error_info
+from otel_agent_journal.pipeline.failure import error_info, is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import Step, current_step
 
 _log = logging.getLogger(__name__)
 
 _EVENT_TYPE: Final = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
-CANCELS: Final = (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit, SystemExit)
-"""What ends a step as cancelled, never as an error."""
-
 
 class _Block:
     """A `with` block in which a step is the current one."""
@@ -251,7 +247,7 @@ class SessionBlock(_Block):
         _end(root, error)
         if error is None:
             self._recorder.record(root.session_id, SESSION_COMPLETED, name=self._agent)
-        elif not isinstance(error, CANCELS):
+        elif not is_cancel(error):
             info = error_info(error)
             self._recorder.record(
                 root.session_id,
@@ -347,7 +343,7 @@ def step_block(
 def _end(step: Step, error: BaseException | None) -> None:
     if error is None:
         step.end("ok")
-    elif isinstance(error, CANCELS):
+    elif is_cancel(error):
         step.end("cancelled", error=error)
     else:
         step.end("error", error=error)

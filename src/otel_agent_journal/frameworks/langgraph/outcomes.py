@@ -12,7 +12,7 @@ from otel_agent_journal.mapping.genai import (
     RESPONSE_MODEL,
 )
 from otel_agent_journal.pipeline.content import to_plain
-from otel_agent_journal.pipeline.session import CANCELS
+from otel_agent_journal.pipeline.failure import is_cancel
 
 # Exceptions by which LangGraph steers itself, by name since langgraph need not be installed.
 _INTERRUPTS: Final = frozenset(("GraphInterrupt", "NodeInterrupt"))
@@ -22,7 +22,7 @@ _DRAINED: Final = frozenset(("GraphDrained", "GraphBubbleUp"))
 
 def outcome_of(error: BaseException) -> str:
     """Return interrupted, cancelled, ok or error for what ended a run."""
-    if isinstance(error, CANCELS):
+    if is_cancel(error):
         return "cancelled"
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & _INTERRUPTS:
