@@ -137,7 +137,8 @@ class ChainSteps(Runs):
         try:
             memory = step.memory
             if memory.interrupts is not None:
-                step.end("interrupted", details={"checkpoint_id": memory.checkpoint, "interrupts": memory.interrupts})
+                at = {} if memory.checkpoint is None else {"checkpoint_id": memory.checkpoint}
+                step.end("interrupted", details={**at, "interrupts": memory.interrupts})
                 return
             step.end("ok", details=self._content(recorder, "output", outputs, step))
         except Exception:  # noqa: BLE001 - the one boundary

@@ -118,8 +118,15 @@ class Runs:
             return
         outcome = outcome_of(error)
         details: dict[str, Any] = {}
-        if outcome == "interrupted" and step.recorder.content:
-            details["interrupts"] = interrupts_of(error)
+        if outcome == "interrupted":
+            asked = interrupts_of(error)
+            if step.recorder.content:
+                details["interrupts"] = asked
+            if step.kind == "NODE" and step.memory.agent is not None:
+                # The graph pauses with its node. LangGraph says so too, with the checkpoint, in versions that have
+                # `langgraph.callbacks`; in older ones this is all there is to know it by.
+                graph: Memory = step.memory.agent.memory
+                graph.interrupts = graph.interrupts or (asked if step.recorder.content else [])
         step.end(outcome, error=error if outcome in ("error", "cancelled") else None, details=details)
         if outcome == "cancelled":
             self._purge()
