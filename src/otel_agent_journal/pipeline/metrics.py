@@ -36,7 +36,7 @@ class Metrics:
         self, attributes: dict[str, Any], duration_ns: int, usage: Usage | None, error: ErrorInfo | None
     ) -> None:
         """Record one model call. `attributes`: operation name, provider, request and response model."""
-        if not self._ready():
+        if not self.ready():
             return
         labels = {
             key: attributes[key]
@@ -50,7 +50,8 @@ class Metrics:
             self._tokens.record(usage.input_tokens, {**labels, _TOKEN_TYPE: "input"})
             self._tokens.record(usage.output_tokens, {**labels, _TOKEN_TYPE: "output"})
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
+        """Tell whether the program has a MeterProvider: without one nothing need be put together."""
         provider = metrics_api.get_meter_provider()
         if provider is not self._provider:
             self._provider = provider

@@ -99,6 +99,10 @@ class Recorder:
         """Tell whether content is journaled."""
         return self.encoder.content
 
+    def shows_content(self, step: Step | None) -> bool:
+        """Tell whether the span of a step, or of a child of it, takes content: a light one keeps none."""
+        return self.span_content and (step is None or type(step.span) is not LightSpan)
+
     # --- steps ---
 
     def start_step(

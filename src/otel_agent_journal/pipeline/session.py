@@ -43,6 +43,7 @@ _log = logging.getLogger(__name__)
 
 _EVENT_TYPE: Final = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
+
 class _Block:
     """A `with` block in which a step is the current one."""
 

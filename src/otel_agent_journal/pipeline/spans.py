@@ -16,6 +16,7 @@ from otel_agent_journal.event import EMPTY, ErrorInfo, Usage
 from otel_agent_journal.mapping.genai import (
     CONVERSATION_ID,
     OPERATION_NAME,
+    OUTCOME,
     SCOPE_NAME,
     end_attributes,
     span_name,
@@ -109,8 +110,10 @@ class Spans:
     ) -> None:
         """End a span of the program's provider."""
         try:
-            for key, value in end_attributes(outcome, usage, error, attributes).items():
-                span.set_attribute(key, value)
+            if usage is None and error is None and not attributes:
+                span.set_attribute(OUTCOME, outcome)
+            else:
+                span.set_attributes(end_attributes(outcome, usage, error, attributes))
             if outcome == "error":
                 code, description = span_status(outcome, error)
                 span.set_status(Status(StatusCode(code), description))

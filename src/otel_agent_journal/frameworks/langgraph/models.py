@@ -76,7 +76,7 @@ class ModelSteps(Runs):
             details = self._prompt(recorder, messages, session_id, agent)
             on_span = (
                 {INPUT_MESSAGES: as_json(recorder.encoder.redacted("messages", details["messages"]))}
-                if recorder.span_content and details.get("messages")
+                if details.get("messages") and recorder.shows_content(parent)
                 else None
             )
             step = recorder.start_step(
@@ -135,14 +135,15 @@ class ModelSteps(Runs):
                 history = self._history(recorder, step.session_id)
                 output = history.origin(message) if message is not None else getattr(first, "text", None)
                 details["output"] = output
-                if recorder.span_content:
+                if recorder.shows_content(step):
                     on_span = {OUTPUT_MESSAGES: as_json([recorder.encoder.redacted("output", output)])}
-            recorder.metrics.operation(
-                {OPERATION_NAME: CHAT, **(step.memory.request or {}), **attributes},
-                recorder.clock.now_ns() - step.start_ns,
-                usage,
-                None,
-            )
+            if recorder.metrics.ready():
+                recorder.metrics.operation(
+                    {OPERATION_NAME: CHAT, **(step.memory.request or {}), **attributes},
+                    recorder.clock.now_ns() - step.start_ns,
+                    usage,
+                    None,
+                )
             step.end("ok", usage=usage, attributes=attributes, details=details, on_span=on_span)
         except Exception:  # noqa: BLE001 - the one boundary
             self._failed(recorder)

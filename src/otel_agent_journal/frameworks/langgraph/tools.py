@@ -42,7 +42,7 @@ class ToolSteps(Runs):
             name = more.get("name") or (serialized or {}).get("name") or "tool"
             call_id = more.get("tool_call_id")
             on_span: dict[str, Any] | None = None
-            if recorder.span_content:
+            if recorder.shows_content(parent):
                 on_span = {
                     TOOL_CALL_ARGUMENTS: as_json(recorder.encoder.redacted("input", more.get("inputs") or input_str))
                 }
@@ -75,7 +75,7 @@ class ToolSteps(Runs):
             else:
                 details = self._content(recorder, "output", output, step)
             on_span: dict[str, Any] | None = None
-            if recorder.span_content:
+            if recorder.shows_content(step):
                 content = recorder.encoder.redacted("output", output.content if is_message(output) else output)
                 on_span = {TOOL_CALL_RESULT: content if isinstance(content, str) else as_json(content)}
             if getattr(output, "status", None) == "error":
