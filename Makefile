@@ -39,7 +39,7 @@ soak: venv
 	@AGENT_JOURNAL_SOAK=1 scripts/test.sh --soak
 
 bench: venv
-	@scripts/bench.sh
+	@$(BIN)/python tests/benchmarks/run_all.py
 
 servers:
 	@scripts/real_servers.sh
