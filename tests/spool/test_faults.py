@@ -11,6 +11,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -197,6 +198,35 @@ def test_at_its_cap_a_spool_refuses_and_goes_on(tmp_path):
     assert [int(payload[:6]) for batch in records for _, payload in batch] == accepted
     reader.acknowledge(records[-1][-1][0])
     assert writer.append(b"again")
+
+
+def test_segments_made_ahead_never_pass_the_cap(tmp_path, monkeypatch):
+    """Two threads may each find room for the same next segment: the one that comes second gives its own back."""
+    allocate, found_room, go_on = os.posix_fallocate, threading.Barrier(2, timeout=10), threading.Event()
+
+    def by_turns(descriptor, offset, length):
+        name = threading.current_thread().name
+        if name in ("first", "second"):
+            found_room.wait()
+        if name == "second":
+            go_on.wait(10)
+        allocate(descriptor, offset, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", by_turns)
+    writer = new_writer(tmp_path, segment_bytes=256 * 1024, cap_bytes=512 * 1024, retry_s=0)
+    assert writer.append(RECORD)
+    ahead = {
+        name: threading.Thread(name=name, target=writer._segments.prepare, args=(writer._lock,))
+        for name in ("first", "second")
+    }
+    for thread in ahead.values():
+        thread.start()
+    ahead["first"].join(10)
+    assert all(writer.append(RECORD) for _ in range(300))  # into the segment that the first made
+    go_on.set()
+    ahead["second"].join(10)
+    assert used_bytes(tmp_path) <= 512 * 1024
+    writer.close()
 
 
 def test_at_the_cap_delivered_segments_go_first(tmp_path):

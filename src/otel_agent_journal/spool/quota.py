@@ -1,6 +1,6 @@
 """How much disk a spool may take: its size, and what can go first, which is what is acknowledged already.
 
-The bound is for the root, over all processes. Two that grow in the same instant may pass it by a segment each.
+The bound is for the root, over all processes; two of them that grow in one instant may pass it by a segment each.
 """
 
 from __future__ import annotations

@@ -121,6 +121,7 @@ class SegmentSequence:
             segment = self._create(number, 0)
             with lock:
                 late = self._over or self._spare is not None or self.current is None or number < self.current.number
+                late = late or used_bytes(self._root) > self._cap_bytes  # the thread that appends grew meanwhile
                 if not late:
                     self._spare = segment
             if late:
