@@ -28,8 +28,11 @@ START_TIMEOUT_S = 60.0
 SEED = int(os.environ.get("AGENT_JOURNAL_SEED", "20261121"))
 
 
-def kill_one(folder: Path, delay_s: float, *, under_run: bool) -> list[str]:
-    """Start an agent, kill it after a delay, and return the ids of the events that were durable by then."""
+def kill_one(folder: Path, delay_s: float, *, under_run: bool, at_least: int = 0) -> list[str]:
+    """Start an agent, kill it after a delay, and return the ids of the events that were durable by then.
+
+    With `at_least` the delay begins when so many events are durable.
+    """
     read, write = os.pipe()
     command = [sys.executable, str(AGENT), str(write)]
     if under_run:
@@ -43,7 +46,7 @@ def kill_one(folder: Path, delay_s: float, *, under_run: bool) -> list[str]:
     seen = bytearray()
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while b"ready\n" not in seen:
+        while b"ready\n" not in seen or seen.count(b"\n") <= at_least:
             ready, _, _ = select.select([read], [], [], max(0.0, deadline - time.monotonic()))
             chunk = os.read(read, 65536) if ready else b""
             if not chunk:
