@@ -7,19 +7,14 @@ a node's update as `{"$message": id}`.
 
 from __future__ import annotations
 
-import operator
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from typing import Any, Final, cast
 
 import msgspec
 
-from otel_agent_journal.codec import DIGEST_BYTES
+from otel_agent_journal.pipeline.history import Known, KnownBySession, Shown
 
 _ROLES: Final = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "HumanMessageChunk": "user"}
-_MAX_SEEN: Final = 20_000  # messages of one session that are remembered; the oldest are journaled again if they recur
-_MAX_SESSIONS: Final = 1_000
 _REFERENCES: Final = 3  # longer runs of known messages are journaled as their count alone
 _GIVEN_LATER: Final = ("id", "name")
 _encode: Final = msgspec.json.Encoder(enc_hook=repr).encode
@@ -70,21 +65,8 @@ def message_key(message: Any, plain: dict[str, Any]) -> tuple[str, int]:
     return message.id or f"text:{fingerprint:x}", fingerprint
 
 
-class History:
+class History(Known):
     """The messages of one session that are in the journal."""
-
-    def __init__(self) -> None:
-        self._seen: OrderedDict[str, int] = OrderedDict()
-
-    def holds(self, key: str, fingerprint: int) -> bool:
-        """Tell whether a message is in the journal, with this very content."""
-        return self._seen.get(key) == fingerprint
-
-    def add(self, key: str, fingerprint: int) -> None:
-        """Remember a message."""
-        self._seen[key] = fingerprint
-        if len(self._seen) > _MAX_SEEN:
-            self._seen.popitem(last=False)
 
     def origin(self, message: Any) -> dict[str, Any]:
         """Return a message whole, where it is made: the answer of a model, the result of a tool."""
@@ -102,58 +84,24 @@ class History:
         return plain
 
 
-class Histories:
+class Histories(KnownBySession[History]):
     """The histories of the sessions that were active last."""
 
     def __init__(self) -> None:
-        self._by_session: OrderedDict[str, History] = OrderedDict()
-
-    def of(self, session_id: str) -> History:
-        """Return a session's history."""
-        known = self._by_session
-        history = known.get(session_id)
-        if history is None:
-            history = known.setdefault(session_id, History())
-            if len(known) > _MAX_SESSIONS:
-                known.popitem(last=False)
-        return history
+        super().__init__(History)
 
 
-class Conversation:
-    """What one agent last showed its model. Successive calls repeat it, so only what follows is looked at.
-
-    The messages themselves are kept, as the agent's own state keeps them, and compared by identity: a history of two
-    hundred costs a few microseconds. After a reload every message is another object, and is looked at once more.
-    """
+class Conversation(Shown):
+    """What one agent last showed its model."""
 
     def __init__(self) -> None:
-        self._shown: list[Any] = []
-        self._digest = blake2b(digest_size=DIGEST_BYTES)
+        super().__init__(_read)
 
-    def split(self, messages: Sequence[Any], history: History) -> dict[str, Any]:
-        """Return the details of a model's START: the messages that are new, count and digest of the others."""
-        known = len(self._shown)
-        if known > len(messages) or not all(map(operator.is_, self._shown, messages)):
-            known = 0
-            self._digest = blake2b(digest_size=DIGEST_BYTES)
-        rest = self._digest.copy()
-        new: list[dict[str, Any]] = []
-        for message in messages[known:]:
-            plain = plain_message(message)
-            key, fingerprint = message_key(message, plain)
-            name = key.encode("utf-8", "replace")
-            if history.holds(key, fingerprint):
-                rest.update(name)
-            else:
-                history.add(key, fingerprint)
-                new.append(plain)
-            self._digest.update(name)
-        self._shown = list(messages)
-        details: dict[str, Any] = {"messages": new}
-        if len(new) < len(messages):
-            details["messages_before"] = len(messages) - len(new)
-            details["messages_digest"] = rest.hexdigest()
-        return details
+
+def _read(message: Any) -> tuple[str, int, dict[str, Any]]:
+    plain = plain_message(message)
+    key, fingerprint = message_key(message, plain)
+    return key, fingerprint, plain
 
 
 def plain_update(value: Any, history: History, depth: int = 0) -> Any:
