@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_agent_journal.cli import readable
+from otel_agent_journal.event import ErrorInfo
 
 S = readable.NS_PER_S
 
@@ -131,3 +132,23 @@ def test_ids_that_people_chose_are_not_cut() -> None:
     """A session id that is no hexadecimal number is shown whole."""
     name = "customer-4711-onboarding-conversation-2026"
     assert readable.short_ids([name, "s1"]) == {name: name, "s1": "s1"}
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ErrorInfo(type="KeyError"), "KeyError"),
+        (ErrorInfo(type="OSError", message="broken"), "OSError: broken"),
+        (
+            ErrorInfo(type="x.ClientError", message="slow down", code="Throttled"),
+            "x.ClientError (Throttled): slow down",
+        ),
+        (
+            ErrorInfo(type="x.NoCredentialsError", message="none", code="NoCredentialsError"),
+            "x.NoCredentialsError: none",
+        ),
+    ],
+)
+def test_failures(error: ErrorInfo, text: str) -> None:
+    """What failed is said by type, the service's code where it says more, and message."""
+    assert readable.failure(error) == text

@@ -17,6 +17,7 @@ from otel_agent_journal.mapping.facts import (
     FACTS_VERSION,
     BlobKept,
     Fact,
+    FailureNoted,
     Heartbeat,
     SessionNoted,
     StepEnded,
@@ -43,6 +44,9 @@ FACTS: tuple[Fact, ...] = (
     SessionNoted("s1", "e" * 32, "JOB", "WARNING", 5_000, "job", "5" * 32, "6" * 32, 1, "8" * 32, "9" * 16, {"a": 1}),
     Heartbeat(7_000, ("s1", "s2")),
     BlobKept("s1", "d" * 32, b'"text"'),
+    FailureNoted(
+        "s1", "e" * 32, "JOB_FAILED", "ERROR", 5_000, error=ErrorInfo(type="OSError", message="no", code="E1")
+    ),
 )
 
 ids = st.none() | hex_ids
@@ -52,6 +56,9 @@ facts = st.one_of(
     st.builds(StepEnded, *step, times_ns, texts, st.none() | errors, st.none() | usages, json_objects),
     st.builds(StepNoted, texts, texts, texts, *step[2:], st.integers(0, 9), times_ns, json_objects),
     st.builds(SessionNoted, texts, hex_ids, texts, texts, times_ns, ids, ids, ids, st.none(), ids, ids, json_objects),
+    st.builds(
+        FailureNoted, texts, hex_ids, texts, texts, times_ns, ids, ids, ids, st.none(), ids, ids, json_objects, errors
+    ),
     st.builds(Heartbeat, times_ns, st.lists(texts).map(tuple)),
     st.builds(BlobKept, texts, hex_ids, st.binary()),
 )
@@ -177,7 +184,15 @@ def test_session_event() -> None:
     assert (event.writer, intact(event)) == (WRITER, True)
 
 
-@pytest.mark.parametrize("fact", FACTS[8:])
+@pytest.mark.parametrize("fact", FACTS[8:10])
 def test_no_events(fact: Fact) -> None:
     """Heartbeats and blobs are no events."""
     assert events_of(fact, WRITER) == ()
+
+
+def test_a_failure_of_the_session_has_its_error() -> None:
+    """An event of the session that tells of a failure carries the error as any ending does; all others have none."""
+    failed, plainly = events_of(FACTS[-1], WRITER)[0], events_of(FACTS[6], WRITER)[0]
+    assert (failed.type, failed.error) == ("JOB_FAILED", ErrorInfo(type="OSError", message="no", code="E1"))
+    assert intact(failed)
+    assert plainly.error is None

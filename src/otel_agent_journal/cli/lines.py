@@ -140,13 +140,11 @@ def _remark(event: JournalEvent) -> str:
         for key in _TEXT_KEYS:
             if details.get(key):
                 return preview(details[key])
-    return preview(dict(details)) if details else ""
+    return "  ".join(part for part in (_error(event), preview(dict(details)) if details else "") if part)
 
 
 def _error(event: JournalEvent) -> str:
-    if event.error is None:
-        return ""
-    return f"{event.error.type}: {event.error.message}" if event.error.message else event.error.type
+    return readable.failure(event.error) if event.error is not None else ""
 
 
 def _tokens(event: JournalEvent) -> str:

@@ -10,6 +10,8 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
+from otel_agent_journal.event import ErrorInfo
+
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
 
@@ -148,3 +150,9 @@ def _common(left: str, right: str) -> int:
             break
         length += 1
     return length
+
+
+def failure(error: ErrorInfo) -> str:
+    """Return why something failed: the exception's type, the service's code where that says more, and the message."""
+    code = f" ({error.code})" if error.code and not error.type.endswith(error.code) else ""
+    return f"{error.type}{code}" + (f": {error.message}" if error.message else "")

@@ -187,8 +187,7 @@ def remark_of(step: Step, last_seen: Mapping[str, int], now_ns: int) -> str:
     failed = [attempt for attempt in step.attempts if attempt.outcome == "error" and attempt.error is not None]
     if not failed or failed[-1].error is None:
         return ""
-    error = failed[-1].error
-    text = f"{error.type}: {error.message}" if error.message else error.type
+    text = readable.failure(failed[-1].error)
     return text if last.outcome == "error" else f"attempt {failed[-1].ordinal} failed: {text}"
 
 

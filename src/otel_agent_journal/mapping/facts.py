@@ -87,6 +87,12 @@ class SessionNoted(msgspec.Struct, frozen=True, array_like=True, tag_field="fact
     details: Mapping[str, Any] = EMPTY
 
 
+class FailureNoted(SessionNoted, frozen=True, array_like=True, tag_field="fact", tag=7):
+    """An event of the session itself that says why something failed."""
+
+    error: ErrorInfo | None = None
+
+
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=5):
     """The writer is alive and these sessions are open. Never an event: it moves `last_seen` in their heads."""
 
@@ -102,7 +108,7 @@ class BlobKept(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", t
     data: bytes
 
 
-Fact = StepStarted | StepEnded | StepNoted | SessionNoted | Heartbeat | BlobKept
+Fact = StepStarted | StepEnded | StepNoted | SessionNoted | FailureNoted | Heartbeat | BlobKept
 
 _BIG_INTEGER: Final = 1  # msgpack extension: the decimal digits of an integer beyond 64 bits
 _encode: Final = msgspec.msgpack.Encoder(enc_hook=plain).encode
@@ -243,5 +249,6 @@ def _of_session(fact: SessionNoted, writer: str) -> JournalEvent:
         attempt=fact.attempt,
         trace_id=fact.trace_id,
         span_id=fact.span_id,
+        error=fact.error if isinstance(fact, FailureNoted) else None,
         details=fact.details,
     )

@@ -20,7 +20,15 @@ from opentelemetry.trace import Link
 
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.event import EMPTY, RUN_RESUMED, ErrorInfo, Usage, time_ordered_id
-from otel_agent_journal.mapping.facts import Fact, Heartbeat, SessionNoted, StepEnded, StepNoted, StepStarted
+from otel_agent_journal.mapping.facts import (
+    Fact,
+    FailureNoted,
+    Heartbeat,
+    SessionNoted,
+    StepEnded,
+    StepNoted,
+    StepStarted,
+)
 from otel_agent_journal.pipeline.attempts import Attempts
 from otel_agent_journal.pipeline.clock import Clock, RandomIds
 from otel_agent_journal.pipeline.content import ContentEncoder
@@ -297,27 +305,27 @@ class Recorder:
         name: str | None = None,
         step: Step | None = None,
         event_id: str | None = None,
+        error: BaseException | ErrorInfo | None = None,
     ) -> None:
-        """Journal an event of a session, beside or within a step."""
+        """Journal an event of a session, beside or within a step. `error`: why, where it tells of a failure."""
         if self._details_change:
             details = self.encoder.details(dict(details))
         now_ns = self._now()
-        self._write(
-            SessionNoted(
-                session_id,
-                event_id or time_ordered_id(now_ns, self.ids.bytes16()),
-                event_type,
-                level,
-                now_ns,
-                name,
-                step.step_id if step else None,
-                step.parent_step_id if step else None,
-                step.attempt if step else None,
-                step.trace_id if step else None,
-                step.span_id if step else None,
-                details,
-            )
+        said = (
+            session_id,
+            event_id or time_ordered_id(now_ns, self.ids.bytes16()),
+            event_type,
+            level,
+            now_ns,
+            name,
+            step.step_id if step else None,
+            step.parent_step_id if step else None,
+            step.attempt if step else None,
+            step.trace_id if step else None,
+            step.span_id if step else None,
+            details,
         )
+        self._write(SessionNoted(*said) if error is None else FailureNoted(*said, self._error_info(error)))
 
     def resumed(self, step: Step, checkpoint_id: str) -> None:
         """Journal that a root goes on from where an interrupted one stopped, at a checkpoint."""

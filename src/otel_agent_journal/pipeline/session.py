@@ -35,7 +35,7 @@ from otel_agent_journal.event import (
     Usage,
 )
 from otel_agent_journal.pipeline.current import get_recorder
-from otel_agent_journal.pipeline.failure import error_info, is_cancel
+from otel_agent_journal.pipeline.failure import is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import Step, current_step
 
@@ -249,14 +249,7 @@ class SessionBlock(_Block):
         if error is None:
             self._recorder.record(root.session_id, SESSION_COMPLETED, name=self._agent)
         elif not is_cancel(error):
-            info = error_info(error)
-            self._recorder.record(
-                root.session_id,
-                SESSION_FAILED,
-                {"error": {"type": info.type, "message": info.message}},
-                level="ERROR",
-                name=self._agent,
-            )
+            self._recorder.record(root.session_id, SESSION_FAILED, level="ERROR", name=self._agent, error=error)
 
     async def __aenter__(self) -> Self:
         """Begin the session's root step."""
