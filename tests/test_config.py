@@ -35,6 +35,7 @@ def test_everything_set() -> None:
             "AGENT_JOURNAL_FSYNC": "always",
             "AGENT_JOURNAL_DURABILITY": "store",
             "AGENT_JOURNAL_STORE_TIMEOUT": "0.5",
+            "AGENT_JOURNAL_FLUSH_TIMEOUT": "1.5",
             "AGENT_JOURNAL_DRAIN": "parent",
             "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "span_and_event",
         }
@@ -53,6 +54,7 @@ def test_everything_set() -> None:
         fsync=True,
         store_durable=True,
         store_timeout_s=0.5,
+        flush_timeout_s=1.5,
         drained_by_parent=True,
         span_content=True,
     )
@@ -70,6 +72,7 @@ def test_everything_set() -> None:
         ("AGENT_JOURNAL_FIELD_LIMIT", "1k", "a whole number of at least 256"),
         ("AGENT_JOURNAL_STORE_TIMEOUT", "soon", "seconds over 0"),
         ("AGENT_JOURNAL_STORE_TIMEOUT", "0", "seconds over 0"),
+        ("AGENT_JOURNAL_FLUSH_TIMEOUT", "-1", "seconds over 0"),
         ("AGENT_JOURNAL_REDACTOR", "mine", "module:function"),
     ],
 )

@@ -31,6 +31,7 @@ SPANS: Final = "AGENT_JOURNAL_SPANS"
 FSYNC: Final = "AGENT_JOURNAL_FSYNC"
 DURABILITY: Final = "AGENT_JOURNAL_DURABILITY"
 STORE_TIMEOUT: Final = "AGENT_JOURNAL_STORE_TIMEOUT"
+FLUSH_TIMEOUT: Final = "AGENT_JOURNAL_FLUSH_TIMEOUT"
 DRAIN: Final = "AGENT_JOURNAL_DRAIN"
 SPAN_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
@@ -38,6 +39,7 @@ MIB: Final = 1024 * 1024
 DEFAULT_SPOOL_CAP_BYTES: Final = 1024 * MIB
 DEFAULT_FIELD_LIMIT_BYTES: Final = 64 * 1024
 DEFAULT_STORE_TIMEOUT_S: Final = 2.0
+DEFAULT_FLUSH_TIMEOUT_S: Final = 2.0
 
 VARIABLES: Final[Mapping[str, str]] = {
     STORE: f"the journal's store, as a URL; default {DEFAULT_STORE}",
@@ -52,6 +54,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     FSYNC: "`always`: an event survives power loss too; default `never`",
     DURABILITY: "`spool` (default) or `store`: what an event has reached before its step runs",
     STORE_TIMEOUT: "seconds that `AGENT_JOURNAL_DURABILITY=store` waits for the store; default 2",
+    FLUSH_TIMEOUT: "seconds that a response waits for the journal and spans to be flushed; default 2",
     DRAIN: "`self` (default): this process drains its spool; `parent`: another does, set by `agent-journal run`",
     SPAN_CONTENT: "SPAN_ONLY or SPAN_AND_EVENT put message content on spans; default NO_CONTENT",
 }
@@ -73,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fsync: bool = False
     store_durable: bool = False
     store_timeout_s: float = DEFAULT_STORE_TIMEOUT_S
+    flush_timeout_s: float = DEFAULT_FLUSH_TIMEOUT_S
     drained_by_parent: bool = False
     span_content: bool = False
 
@@ -102,6 +106,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         fsync=_choice(found, FSYNC, ("never", "always")) == "always",
         store_durable=_choice(found, DURABILITY, ("spool", "store")) == "store",
         store_timeout_s=_seconds(found, STORE_TIMEOUT, DEFAULT_STORE_TIMEOUT_S),
+        flush_timeout_s=_seconds(found, FLUSH_TIMEOUT, DEFAULT_FLUSH_TIMEOUT_S),
         drained_by_parent=_choice(found, DRAIN, ("self", "parent")) == "parent",
         span_content=found.get(SPAN_CONTENT, "").upper() in ("SPAN_ONLY", "SPAN_AND_EVENT"),
     )

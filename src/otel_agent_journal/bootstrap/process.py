@@ -83,10 +83,11 @@ class AgentProcess:
 
     def start(self) -> None:
         """Begin to record, to beat, and to drain where no parent does."""
-        from otel_agent_journal.pipeline.current import set_recorder
+        from otel_agent_journal.pipeline.current import Flush, set_flush, set_recorder
         from otel_agent_journal.pipeline.heartbeat import Heartbeat
 
         set_recorder(self.recorder)
+        set_flush(Flush(self.flush, self.settings.flush_timeout_s))
         self.providers.join()
         if self.settings.otlp is not None:
             self.providers.stand_in(self.settings.otlp, os.environ)
@@ -148,12 +149,13 @@ class AgentProcess:
         """End what is open as cancelled, deliver, and close. Never raises; may be called twice."""
         if self.pid != os.getpid():
             return
-        from otel_agent_journal.pipeline.current import get_recorder, set_recorder
+        from otel_agent_journal.pipeline.current import get_recorder, set_flush, set_recorder
 
         with contextlib.suppress(Exception):
             atexit.unregister(self.stop)
             if get_recorder() is self.recorder:
                 set_recorder(None)
+                set_flush(None)
             self._stopped = True
             self.recorder.close()
             self.providers.close()

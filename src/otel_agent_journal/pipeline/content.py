@@ -145,12 +145,14 @@ class ContentEncoder:
             "parent_span_id",
             "progress",
             "reason",
+            "request_id",
             "resumes",
             "scope",
             "span_kind",
             "span_name",
             "stage",
             "status",
+            "task_id",
             "trace_state",
         )
     )
