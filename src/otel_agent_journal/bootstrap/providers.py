@@ -154,6 +154,7 @@ def _exporter(endpoint: str, environ: Mapping[str, str]) -> Any:
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
     from otel_agent_journal.mapping.from_sdk import span_record
+    from otel_agent_journal.mapping.to_events import is_ours
     from otel_agent_journal.spool.otlp import SendFailed, open_sender, otlp_target
 
     sender = open_sender(otlp_target(endpoint, environ))
@@ -162,8 +163,10 @@ def _exporter(endpoint: str, environ: Mapping[str, str]) -> Any:
         """Sends the spans of other libraries to where the drain sends steps."""
 
         def export(self, spans: Any) -> SpanExportResult:
+            others = [record for record in map(span_record, spans) if not is_ours(record)]  # steps the drain forwards
             try:
-                sender.send([span_record(span) for span in spans])
+                if others:
+                    sender.send(others)
             except SendFailed as failure:
                 _log.warning("spans=<%d>, reason=<%s> | spans of other libraries were not sent", len(spans), failure)
                 return SpanExportResult.FAILURE

@@ -20,6 +20,7 @@ from otel_agent_journal.mapping.facts import Fact
 from otel_agent_journal.mapping.from_sdk import span_record
 from otel_agent_journal.mapping.genai import SCOPE_NAME
 from otel_agent_journal.mapping.to_events import ended, is_journaled, session_of, started
+from otel_agent_journal.pipeline.adoption import belongs, is_adopted, is_marked
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import STEP_KEY, Step
 
@@ -74,9 +75,11 @@ class JournalSpanProcessor(SpanProcessor):
         try:
             if not self._concerns(span):
                 return
-            record = span_record(span)
             if parent_context is None:
                 parent_context = get_current()  # what the SDK took the parent from
+            if is_adopted(_scope(span)) and belongs(span, parent_context):
+                return
+            record = span_record(span)
             enclosing = parent_context.get(STEP_KEY)
             around = self._open.get(span.parent.span_id) if span.parent is not None else None
             session_id = session_of(
@@ -105,6 +108,8 @@ class JournalSpanProcessor(SpanProcessor):
             if not self._concerns(span):
                 return
             opened = self._open.pop(record_id(span), None)
+            if is_adopted(_scope(span)) and is_marked(span):
+                return
             record = span_record(span)
             if not is_journaled(record, spans=self._spans) and (opened is None or opened.attributes is None):
                 return
@@ -138,6 +143,10 @@ class JournalSpanProcessor(SpanProcessor):
 
     def _write(self, fact: Any) -> None:
         write_fact(self._recorder, fact, exported=self._exported())
+
+
+def _scope(span: ReadableSpan) -> str:
+    return span.instrumentation_scope.name if span.instrumentation_scope is not None else ""
 
 
 def record_id(span: ReadableSpan) -> int:

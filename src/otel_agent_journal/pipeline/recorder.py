@@ -11,12 +11,13 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from opentelemetry import context as context_api
+from opentelemetry import trace as trace_api
 from opentelemetry.baggage import get_baggage
 from opentelemetry.context import Context
-from opentelemetry.trace import Link
+from opentelemetry.trace import Link, SpanContext
 
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.event import EMPTY, RUN_RESUMED, ErrorInfo, Usage, time_ordered_id
@@ -29,13 +30,14 @@ from otel_agent_journal.mapping.facts import (
     StepNoted,
     StepStarted,
 )
+from otel_agent_journal.pipeline.adoption import AdoptedSpan, end_beside, marked
 from otel_agent_journal.pipeline.attempts import Attempts
 from otel_agent_journal.pipeline.clock import Clock, RandomIds
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.failure import error_info
 from otel_agent_journal.pipeline.light_span import LightSpan
 from otel_agent_journal.pipeline.metrics import Metrics
-from otel_agent_journal.pipeline.spans import Spans, kept_by, set_by_user
+from otel_agent_journal.pipeline.spans import Spans, kept_by, name_by, of_framework, set_by_user
 from otel_agent_journal.pipeline.step import STEP_KEY, Step
 
 _log = logging.getLogger(__name__)
@@ -55,6 +57,16 @@ class Appender(Protocol):
     def append(self, payload: bytes) -> bool:
         """Make a fact durable; False where it was refused. Never raises."""
         ...
+
+
+class Opening(NamedTuple):
+    """What a step's span and START are made of."""
+
+    context: Context
+    enclosing: Any  # the step of that context
+    attributes: dict[str, Any] | None
+    links: Sequence[Link]
+    details: dict[str, Any]
 
 
 class Recorder:
@@ -126,6 +138,7 @@ class Recorder:
         details: dict[str, Any] | None = None,
         on_span: dict[str, Any] | None = None,
         links: Sequence[Link] = (),
+        waits: bool = False,
     ) -> Step:
         """Open a step: its span begins and its START is safe from `kill -9` when this returns.
 
@@ -140,6 +153,8 @@ class Recorder:
             details: of the START event.
             on_span: attributes of the span alone, such as content that is wanted there.
             links: spans of earlier attempts.
+            waits: its framework is about to open a span for it: the step begins with `adopt`, or else with `open`, an
+                event within it or its ending.
         """
         start_ns = self._now()
         context = context_api.get_current()
@@ -154,7 +169,6 @@ class Recorder:
             attributes = {**(attributes or {}), **on_span}
         if parent is None:
             step = self._root(kind, name, start_ns, context, session_id, step_id, details, detached)
-            foreign = self._spans.open_root(step, context, attributes, links)
             self._roots[id(step)] = step
         else:
             step = Step(self, kind, name, parent.session_id, parent)
@@ -163,8 +177,57 @@ class Recorder:
             step.start_ns = start_ns
             step.step_id = step_id = step_id or parent.child_id(kind, name)
             step.attempt = self._attempts.next(step_id)
-            foreign = self._spans.open_child(step, parent, context, enclosing, attributes, links)
             parent.child_began(step)
+        opening = Opening(context, enclosing, attributes, links, details)
+        if waits:
+            step.opening = opening
+            name_by(step, trace_api.get_current_span(context))  # until it has its own
+        else:
+            self._open(step, opening)
+        return step
+
+    def open(self, step: Step) -> None:
+        """Begin a step that waited for a span of its framework's with one of our own: none was opened."""
+        opening, step.opening = step.opening, None
+        if opening is not None:
+            self._open(step, opening)
+
+    def adopt(self, step: Step, span: Any, *, outlives: bool = False) -> None:
+        """Begin a step that waited with the span that its framework has opened for it.
+
+        Args:
+            step: made with `waits`.
+            span: a recording one of the SDK.
+            outlives: the framework ends it, and still writes to it, after the step has ended.
+        """
+        opening, step.opening = step.opening, None
+        if opening is None:
+            return
+        foreign: SpanContext | None = None
+        try:
+            name_by(step, span)
+            step.start_ns = span.start_time
+            step.tracer = self._spans.tracer()
+            step.session_id = step.session_id or step.trace_id
+            step.adopted = AdoptedSpan(span, outlives=outlives)
+            span.set_attributes({**marked(step), **(opening.attributes or {})})
+            if span.parent is not None and (step.parent is None or span.parent != step.parent.span.get_span_context()):
+                foreign = span.parent
+        except Exception:  # noqa: BLE001 - what is no span of the SDK after all
+            self._failed("a framework's span could not be adopted")
+        self._begun(step, opening, foreign)
+
+    def _open(self, step: Step, opening: Opening) -> None:
+        context, enclosing, attributes, links, _ = opening
+        if step.parent is None:
+            foreign = self._spans.open_root(step, context, attributes, links)
+        else:
+            foreign = self._spans.open_child(step, step.parent, context, enclosing, attributes, links)
+        self._begun(step, opening, foreign)
+
+    def _begun(self, step: Step, opening: Opening, foreign: SpanContext | None) -> None:
+        """Journal a step's START."""
+        details, links = opening.details, opening.links
         if foreign is not None:
             details["parent_span_id"] = f"{foreign.span_id:016x}"
         if links:
@@ -176,18 +239,17 @@ class Recorder:
         self._write(
             StepStarted(
                 step.session_id,
-                kind,
-                name,
+                step.kind,
+                step.name,
                 step.step_id,
                 step.parent_step_id,
                 step.attempt,
-                start_ns,
+                step.start_ns,
                 step.trace_id,
                 step.span_id,
                 details,
             )
         )
-        return step
 
     def _root(
         self,
@@ -227,9 +289,15 @@ class Recorder:
         info = self._error_info(error) if error is not None else None
         span = step.span
         details = details if details is not None else {}
+        if step.beside is not None:
+            end_beside(step, outcome, info, end_ns)
         if type(span) is LightSpan:
             attributes = kept_by(span, attributes, details)
             span.end()
+        elif step.adopted is not None:
+            if self._forwarded and not self._exported():
+                attributes = of_framework(span, attributes)
+            step.adopted.step_ends(outcome, usage, info, attributes, end_ns)
         else:
             shown = {**(attributes or {}), **on_span} if on_span else attributes
             self._spans.end(span, outcome, usage, info, shown, end_ns)
@@ -262,6 +330,8 @@ class Recorder:
 
     def note(self, step: Step, event_type: str, details: Mapping[str, Any], level: str = "INFO") -> None:
         """Journal an event within a step."""
+        if step.opening is not None:
+            self.open(step)
         if self._details_change:
             details = self.encoder.details(dict(details))
         self._write(
@@ -336,7 +406,7 @@ class Recorder:
     def heartbeat(self) -> None:
         """Journal that this process is alive, while it has a root open."""
         self.clock.catch_up()
-        sessions = tuple({root.session_id for root in list(self._roots.values())})
+        sessions = tuple({root.session_id for root in list(self._roots.values()) if root.session_id})
         if sessions:
             self._write(Heartbeat(self._now(), sessions))
 

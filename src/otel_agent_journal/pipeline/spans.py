@@ -13,11 +13,16 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 
 from otel_agent_journal.event import EMPTY, ErrorInfo, Usage
+from otel_agent_journal.mapping.content import CONTENT_ATTRIBUTES
 from otel_agent_journal.mapping.genai import (
+    ATTEMPT,
     CONVERSATION_ID,
     OPERATION_NAME,
     OUTCOME,
     SCOPE_NAME,
+    STEP_ID,
+    STEP_KIND,
+    STEP_PARENT_ID,
     end_attributes,
     span_name,
     span_status,
@@ -28,6 +33,7 @@ from otel_agent_journal.pipeline.light_span import LightSpan
 from otel_agent_journal.pipeline.step import SPAN_KEY, Step
 
 _OURS: Final = ("gen_ai.", "agent_journal.", "error.")
+_IDENTITY: Final = frozenset((CONVERSATION_ID, STEP_ID, STEP_KIND, STEP_PARENT_ID, ATTEMPT, OUTCOME))
 _KINDS: Final = {"MODEL": SpanKind.CLIENT}
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 
@@ -51,7 +57,7 @@ class Spans:
         self, step: Step, context: Context, attributes: Attributes, links: Sequence[Link]
     ) -> SpanContext | None:
         """Open a root's span, name its session by its trace where nothing else does; return the span around it."""
-        step.tracer = self._tracer()
+        step.tracer = self.tracer()
         around = trace_api.get_current_span(context).get_span_context()
         foreign = around if around.is_valid else None
         span = self._of_provider(step, context, foreign, attributes, links) if step.tracer is not None else None
@@ -62,7 +68,7 @@ class Spans:
             span = LightSpan(
                 SpanContext(trace_id, self._ids.span_id(), is_remote=False, trace_flags=flags, trace_state=state)
             )
-        _name(step, span)
+        name_by(step, span)
         if not step.session_id:
             step.session_id = step.trace_id
             if type(span) is not LightSpan:
@@ -92,7 +98,7 @@ class Spans:
                 context = parent.context(context)
             span = self._of_provider(step, context, foreign or above.get_span_context(), attributes, links)
             if span is not None:
-                _name(step, span)
+                name_by(step, span)
                 return foreign
         step.span_id = span_id = self._ids.span_id_hex()
         step.span = LightSpan(None, above, int(span_id, 16))
@@ -159,7 +165,7 @@ class Spans:
             return LightSpan(given)
         return None
 
-    def _tracer(self) -> Tracer | None:
+    def tracer(self) -> Tracer | None:
         """Return a tracer of the program's provider as it is now, or None where it has none."""
         provider: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - the public getter makes a proxy where there is none
         if getattr(provider, "agent_journal_fallback", False):  # ours, for the spans of other libraries
@@ -173,7 +179,8 @@ class Spans:
         return tracer
 
 
-def _name(step: Step, span: Span) -> None:
+def name_by(step: Step, span: Span) -> None:
+    """Give a step its span, and the ids of it."""
     ids = span.get_span_context()
     step.span = span
     step.trace_id = f"{ids.trace_id:032x}"
@@ -191,6 +198,13 @@ def kept_by(span: LightSpan, attributes: Attributes, details: dict[str, Any]) ->
     if span.attributes:
         return {**span.attributes, **(attributes or {})}
     return attributes
+
+
+def of_framework(span: Any, attributes: Attributes) -> dict[str, Any]:
+    """Return the attributes with those that a framework set on the span it opened, but for content."""
+    found: Mapping[str, Any] = getattr(span, "attributes", None) or EMPTY
+    theirs = {key: value for key, value in found.items() if key not in CONTENT_ATTRIBUTES and key not in _IDENTITY}
+    return {**theirs, **(attributes or {})}
 
 
 def set_by_user(span: Any, attributes: Attributes, details: dict[str, Any]) -> Attributes:

@@ -41,10 +41,13 @@ class Step:
         "_index",
         "_open",
         "_ordinals",
+        "adopted",
         "attempt",
+        "beside",
         "kind",
         "memory",
         "name",
+        "opening",
         "parent",
         "parent_step_id",
         "recorder",
@@ -66,6 +69,9 @@ class Step:
         self.parent_step_id = parent.step_id if parent is not None else None
         self.tracer: Tracer | None = None
         self.memory: Any = None  # what an instrumentor keeps with the step
+        self.opening: Any = None  # what its START will say, while it waits for its framework to open its span
+        self.adopted: Any = None  # the framework's span, where that is the step's
+        self.beside: list[Any] | None = None  # spans that its framework opened beside its steps
         self._ordinals: dict[str, itertools.count[int]] | None = None
         self._index: itertools.count[int] | None = None
         self._chunks: list[str] | None = None
@@ -170,6 +176,8 @@ class Step:
         if outcome == "cancelled" and self._open:
             for child in list(self._open.values()):
                 child.end("cancelled")
+        if self.opening is not None:
+            self.recorder.open(self)
         if self.parent is not None:
             self.parent.child_ended(self)
         self.recorder.end_step(self, outcome, error, usage, attributes, details, on_span)

@@ -1,0 +1,142 @@
+"""Spans that a framework opens itself and that are a step's: the step takes them as its own, none is made beside.
+
+An instrumentor names its framework's scope with `adopt_scope` and puts a `Claim` for a step into the context that the
+framework opens the step's span in; `JournalSpanProcessor` calls `belongs` as any span of that scope begins. What the
+framework opens beside its steps (the cycles of a loop) is marked with the session, and ended with the step around it
+where the framework forgets to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Final
+
+from opentelemetry import context as context_api
+from opentelemetry.context import Context
+from opentelemetry.trace import Status, StatusCode
+
+from otel_agent_journal.event import ErrorInfo, Usage
+from otel_agent_journal.mapping.genai import (
+    CONVERSATION_ID,
+    OPERATION_NAME,
+    end_attributes,
+    span_status,
+    start_attributes,
+)
+from otel_agent_journal.pipeline.step import STEP_KEY, Step
+
+CLAIM_KEY: Final = context_api.create_key("agent-journal-claim")
+
+_MAX_BESIDE: Final = 100  # open spans beside a step that are remembered
+
+
+class _Scopes:
+    adopted: frozenset[str] = frozenset()
+
+
+def adopt_scope(name: str, *, adopted: bool = True) -> None:
+    """Take spans of this scope for those of our steps, or leave them again."""
+    _Scopes.adopted = _Scopes.adopted | {name} if adopted else _Scopes.adopted - {name}
+
+
+def is_adopted(scope: str) -> bool:
+    """Tell whether the spans of a scope are taken for those of our steps."""
+    return scope in _Scopes.adopted
+
+
+class Claim:
+    """A step's claim on the next span of its framework whose name begins so. Holds once."""
+
+    __slots__ = ("held", "prefix", "step")
+
+    def __init__(self, step: Step, prefix: str) -> None:
+        self.step = step
+        self.prefix = prefix
+        self.held = True
+
+
+class AdoptedSpan:
+    """The framework's span of a step: it ends when both the step has ended and the framework is done with it.
+
+    The framework ends a model's or a tool's span before the step knows its outcome, an agent's after; a span it
+    forgets (a cancelled model call) ends with its step.
+
+    Args:
+        span: of the SDK.
+        outlives: the framework ends it after the step and still writes to it then.
+    """
+
+    __slots__ = ("_done", "_end", "_end_ns", "_outlives", "span")
+
+    def __init__(self, span: Any, *, outlives: bool) -> None:
+        self.span = span
+        self._end = span.end
+        self._end_ns: int | None = None
+        self._done = False
+        self._outlives = outlives
+        span.end = self._framework_ends
+
+    def _framework_ends(self, end_time: int | None = None) -> None:
+        self._done = True
+        if self._end_ns is not None:
+            self._end(self._end_ns if end_time is None else max(end_time, self._end_ns))
+
+    def step_ends(
+        self, outcome: str, usage: Usage | None, error: ErrorInfo | None, attributes: dict[str, Any] | None, end_ns: int
+    ) -> None:
+        """Say how the step ended, and end the span unless the framework still has it."""
+        span = self.span
+        with contextlib.suppress(Exception):  # a processor or limit of the program's
+            span.set_attributes(end_attributes(outcome, usage, error, attributes))
+            _set_status(span, outcome, error)
+        self._end_ns = end_ns
+        if self._done or not self._outlives:
+            self._end(end_ns)
+
+
+def _set_status(span: Any, outcome: str, error: ErrorInfo | None) -> None:
+    if outcome == "error":
+        code, description = span_status(outcome, error)
+        span.set_status(Status(StatusCode(code), description))
+    elif outcome != "ok" and span.status.status_code is StatusCode.OK:
+        span._status = Status(StatusCode.UNSET)  # noqa: SLF001 - the SDK lets nothing follow OK, which this is not
+
+
+def marked(step: Step) -> dict[str, Any]:
+    """Return the attributes by which a framework's span is known as this step's."""
+    attributes = start_attributes(
+        step.kind, step.name, step.session_id, step.step_id, step.parent_step_id, step.attempt, None
+    )
+    attributes.pop(OPERATION_NAME, None)  # the framework's word: chat, invoke_agent, invoke_graph
+    return attributes
+
+
+def belongs(span: Any, context: Context) -> bool:
+    """Let a step take its framework's span as it begins; return whether it is a step's, or beside the steps of one."""
+    claim: Any = context.get(CLAIM_KEY)
+    if isinstance(claim, Claim) and claim.held and span.name.startswith(claim.prefix):
+        claim.held = False
+        claim.step.recorder.adopt(claim.step, span)
+        return True
+    around: Any = context.get(STEP_KEY)
+    if not isinstance(around, Step) or around.ended:
+        return False
+    span.set_attribute(CONVERSATION_ID, around.session_id)
+    beside = [other for other in around.beside or () if other.is_recording()]
+    around.beside = [*beside[-_MAX_BESIDE:], span]
+    return True
+
+
+def is_marked(span: Any) -> bool:
+    """Tell whether a framework's span is a step's, or beside the steps of one: the recorder journals those."""
+    return CONVERSATION_ID in (span.attributes or ())
+
+
+def end_beside(step: Step, outcome: str, error: ErrorInfo | None, end_ns: int) -> None:
+    """End the spans beside a step that its framework has left open."""
+    beside, step.beside = step.beside, None
+    for span in reversed(beside or ()):
+        if span.is_recording():
+            with contextlib.suppress(Exception):
+                _set_status(span, outcome, error)
+                span.end(end_ns)
