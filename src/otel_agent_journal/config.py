@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from otel_agent_journal.errors import ConfigError
+from otel_agent_journal.event import EMPTY
 
 HOME: Final = ".agent-journal"
 DEFAULT_STORE: Final = f"sqlite:///{HOME}/journal.db"
@@ -28,6 +29,7 @@ CONTENT: Final = "AGENT_JOURNAL_CONTENT"
 FIELD_LIMIT: Final = "AGENT_JOURNAL_FIELD_LIMIT"
 REDACTOR: Final = "AGENT_JOURNAL_REDACTOR"
 SPANS: Final = "AGENT_JOURNAL_SPANS"
+STAGES: Final = "AGENT_JOURNAL_STAGES"
 FSYNC: Final = "AGENT_JOURNAL_FSYNC"
 DURABILITY: Final = "AGENT_JOURNAL_DURABILITY"
 STORE_TIMEOUT: Final = "AGENT_JOURNAL_STORE_TIMEOUT"
@@ -50,6 +52,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     CONTENT: "`full` (default) or `metadata`: whether messages, inputs and outputs are journaled",
     FIELD_LIMIT: "bytes over which one field of an event is kept as a blob; default 65536",
     REDACTOR: "`module:function`, called as function(field, value) before anything is written",
+    STAGES: "JSON of a stage's name to percent done, as in `{\"search\": 30}`: the progress of stages that name none",
     SPANS: "`genai` (default) or `all`: which spans of others are journaled",
     FSYNC: "`always`: an event survives power loss too; default `never`",
     DURABILITY: "`spool` (default) or `store`: what an event has reached before its step runs",
@@ -73,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     field_limit_bytes: int = DEFAULT_FIELD_LIMIT_BYTES
     redactor: str | None = None
     all_spans: bool = False
+    stages: Mapping[str, float] = EMPTY
     fsync: bool = False
     store_durable: bool = False
     store_timeout_s: float = DEFAULT_STORE_TIMEOUT_S
@@ -103,6 +107,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         field_limit_bytes=_whole(found, FIELD_LIMIT, DEFAULT_FIELD_LIMIT_BYTES, least=256),
         redactor=_reference(found, REDACTOR),
         all_spans=_choice(found, SPANS, ("genai", "all")) == "all",
+        stages=_percents(found, STAGES),
         fsync=_choice(found, FSYNC, ("never", "always")) == "always",
         store_durable=_choice(found, DURABILITY, ("spool", "store")) == "store",
         store_timeout_s=_seconds(found, STORE_TIMEOUT, DEFAULT_STORE_TIMEOUT_S),
@@ -158,6 +163,19 @@ def _seconds(found: Mapping[str, str], variable: str, default: float) -> float:
     if not 0 < value <= 3600:
         raise ConfigError(f"{variable} is '{text}'; seconds over 0 and up to 3600 are expected, as in 2 or 0.5")
     return value
+
+
+def _percents(found: Mapping[str, str], variable: str) -> Mapping[str, float]:
+    text = found.get(variable)
+    if not text:
+        return EMPTY
+    try:
+        percents = msgspec.json.decode(text, type=dict[str, float])
+    except msgspec.DecodeError:
+        percents = {"": -1.0}
+    if not all(0 <= percent <= 100 for percent in percents.values()):
+        raise ConfigError(f"{variable} is '{text}'; JSON of names to percent is expected, as in {{\"search\": 30}}")
+    return percents
 
 
 def _reference(found: Mapping[str, str], variable: str) -> str | None:

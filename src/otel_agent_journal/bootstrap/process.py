@@ -79,6 +79,7 @@ class AgentProcess:
             span_content=settings.span_content,
             exported=self.providers.exported,
             forwarded=settings.otlp is not None,
+            stages=settings.stages,
         )
 
     def start(self) -> None:

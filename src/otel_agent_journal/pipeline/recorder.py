@@ -20,7 +20,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext
 
 from otel_agent_journal.codec import valid_text
-from otel_agent_journal.event import EMPTY, RUN_RESUMED, ErrorInfo, Usage, time_ordered_id
+from otel_agent_journal.event import EMPTY, RUN_RESUMED, STAGE_CHANGED, ErrorInfo, Usage, time_ordered_id
 from otel_agent_journal.mapping.facts import (
     Fact,
     FailureNoted,
@@ -79,6 +79,7 @@ class Recorder:
         span_content: put message content on spans too.
         exported: tells whether the spans of the program's own provider reach a backend by its own exporters.
         forwarded: the drain forwards the steps that are not: what user code sets on their spans is kept for it.
+        stages: percent of the work that is done when a stage of that name is reached.
         clock, ids: for tests.
     """
 
@@ -91,6 +92,7 @@ class Recorder:
         span_content: bool = False,
         exported: Callable[[], bool] = lambda: False,
         forwarded: bool = False,
+        stages: Mapping[str, float] = EMPTY,
         clock: Clock | None = None,
         ids: RandomIds | None = None,
     ) -> None:
@@ -104,6 +106,7 @@ class Recorder:
         self.metrics = Metrics()
         self._exported = exported
         self._forwarded = forwarded
+        self._stages = stages
         self._attempts = Attempts()
         self._append = appender.append
         self._now = self.clock.now_ns
@@ -396,6 +399,14 @@ class Recorder:
             details,
         )
         self._write(SessionNoted(*said) if error is None else FailureNoted(*said, self._error_info(error)))
+
+    def stage(self, session_id: str, stage: str, *, progress: float | None = None, step: Step | None = None) -> None:
+        """Journal which stage the work has reached. `progress`: percent; by default what is known of the stage."""
+        details: dict[str, Any] = {"stage": stage}
+        known = self._stages.get(stage) if progress is None else progress
+        if known is not None:
+            details["progress"] = min(100, max(0, known))
+        self.record(session_id, STAGE_CHANGED, details, name=stage, step=step)
 
     def resumed(self, step: Step, checkpoint_id: str) -> None:
         """Journal that a root goes on from where an interrupted one stopped, at a checkpoint."""

@@ -28,7 +28,6 @@ from otel_agent_journal.event import (
     SESSION_COMPLETED,
     SESSION_FAILED,
     SESSION_INITIATED,
-    STAGE_CHANGED,
     STEP_KINDS,
     WARNING,
     ErrorInfo,
@@ -201,11 +200,8 @@ class SessionBlock(_Block):
         self._recorder.record(self.session_id, event_type, details, level=level, step=current_step() or self._root)
 
     def stage(self, stage: str, *, progress: float | None = None) -> None:
-        """Journal which stage the work has reached. `progress`: percent, 0 to 100."""
-        details: dict[str, Any] = {"stage": stage}
-        if progress is not None:
-            details["progress"] = min(100, max(0, progress))
-        self._recorder.record(self.session_id, STAGE_CHANGED, details, name=stage, step=current_step() or self._root)
+        """Journal which stage the work has reached. `progress`: percent, 0 to 100; by default the stage's own."""
+        self._recorder.stage(self.session_id, stage, progress=progress, step=current_step() or self._root)
 
     def step(
         self,
