@@ -40,7 +40,15 @@ _TIMES = re.compile(r"('gen_ai\.response\.time_to_first_chunk': |time_to_first_c
 class Recording:
     """One instrumented process, and what it recorded. Made by the `recording` fixture or by `recording_at`."""
 
-    def __init__(self, root: Path, *, provider: TracerProvider | None, writer: str = "a" * 32, **options: Any) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        provider: TracerProvider | None,
+        writer: str = "a" * 32,
+        instrumentor: Any = None,
+        **options: Any,
+    ) -> None:
         self.root = root
         self.store = MemoryStore()
         self.exporter = InMemorySpanExporter()
@@ -52,7 +60,7 @@ class Recording:
             **{key: options.pop(key) for key in ("content", "redactor", "field_limit_bytes") if key in options}
         )
         self.recorder = Recorder(self.writer, encoder=encoder, **options)
-        self.instrumentor = LangGraphInstrumentor()
+        self.instrumentor: Any = instrumentor or LangGraphInstrumentor()
 
     # --- what was recorded ---
 
@@ -152,7 +160,7 @@ class Recording:
             assert head is not None
             assert head.steps == len(tree.steps)
         assert self.recorder.dropped == 0
-        handler = self.instrumentor._handler
+        handler = getattr(self.instrumentor, "_handler", None)
         assert not handler or not handler.runs, "runs that have ended are still remembered"
         assert not self.recorder.open_roots()
         if spans and self.provider is not None:
@@ -266,7 +274,7 @@ def recording_at(root: Path, *, provider: TracerProvider | None = None, **option
         assert context_api.get_current() == before, "a context is left attached"
     finally:
         recording.instrumentor.uninstrument()
-        handler = recording.instrumentor._handler
+        handler = getattr(recording.instrumentor, "_handler", None)
         if handler is not None:  # one a process; the next test's sessions have the same names
             handler.runs.clear()
             handler._histories = Histories()
