@@ -45,13 +45,20 @@ def is_adopted(scope: str) -> bool:
 
 
 class Claim:
-    """A step's claim on the next span of its framework whose name begins so. Holds once."""
+    """A step's claim on the next span of its framework whose name begins so. Holds once.
 
-    __slots__ = ("held", "prefix", "step")
+    Args:
+        step: made with `waits`.
+        prefix: of the span's name.
+        outlives: as for `Recorder.adopt`.
+    """
 
-    def __init__(self, step: Step, prefix: str) -> None:
+    __slots__ = ("held", "outlives", "prefix", "step")
+
+    def __init__(self, step: Step, prefix: str, *, outlives: bool = False) -> None:
         self.step = step
         self.prefix = prefix
+        self.outlives = outlives
         self.held = True
 
 
@@ -116,7 +123,7 @@ def belongs(span: Any, context: Context) -> bool:
     claim: Any = context.get(CLAIM_KEY)
     if isinstance(claim, Claim) and claim.held and span.name.startswith(claim.prefix):
         claim.held = False
-        claim.step.recorder.adopt(claim.step, span)
+        claim.step.recorder.adopt(claim.step, span, outlives=claim.outlives)
         return True
     around: Any = context.get(STEP_KEY)
     if not isinstance(around, Step) or around.ended:

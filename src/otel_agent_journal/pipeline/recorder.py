@@ -69,6 +69,16 @@ class Opening(NamedTuple):
     details: dict[str, Any]
 
 
+class Root(Protocol):
+    """What is under way at the top of a session, a root step or an invocation: its process must live for it to end."""
+
+    session_id: str
+
+    def end(self, outcome: str = "ok") -> None:
+        """End it; every call but the first does nothing."""
+        ...
+
+
 class Recorder:
     """Journals what an agent's process does. One a process; safe from any thread.
 
@@ -112,7 +122,7 @@ class Recorder:
         self._now = self.clock.now_ns
         self._encode = self.encoder.encode
         self._details_change = not self.encoder.content or self.encoder.redactor is not None
-        self._roots: dict[int, Step] = {}
+        self._roots: dict[int, Root] = {}
         self._spans = Spans(self.ids, self._failed)
         self._complained_at = 0.0
         os.register_at_fork(after_in_child=self._after_fork)
@@ -188,6 +198,11 @@ class Recorder:
         else:
             self._open(step, opening)
         return step
+
+    def spans_are_real(self) -> bool:
+        """Tell whether a span that a framework opens here is one of the SDK's, and so can be adopted."""
+        around = trace_api.get_current_span().get_span_context()
+        return self._spans.are_real() and (not around.is_valid or around.trace_flags.sampled)
 
     def open(self, step: Step) -> None:
         """Begin a step that waited for a span of its framework's with one of our own: none was opened."""
@@ -421,7 +436,15 @@ class Recorder:
         if sessions:
             self._write(Heartbeat(self._now(), sessions))
 
-    def open_roots(self) -> list[Step]:
+    def hold(self, root: Root) -> None:
+        """Say in heartbeats that this is under way, and end it as cancelled where the process leaves in order."""
+        self._roots[id(root)] = root
+
+    def let_go(self, root: Root) -> None:
+        """Hold a root no longer: it has ended."""
+        self._roots.pop(id(root), None)
+
+    def open_roots(self) -> list[Root]:
         """Return the roots that have not ended."""
         return list(self._roots.values())
 

@@ -90,8 +90,10 @@ class Spans:
         if enclosing is parent:
             current = context.get(SPAN_KEY)
             if current is not above and isinstance(current, Span):
-                above = current
-                foreign = current.get_span_context()
+                ids = current.get_span_context()
+                # A framework whose spans are not recorded makes copies of ours current.
+                if ids.is_valid and ids != above.get_span_context():
+                    above, foreign = current, ids
         tracer = step.tracer = parent.tracer
         if tracer is not None:
             if enclosing is not parent:
@@ -164,6 +166,11 @@ class Spans:
         if given.is_valid and (above is None or given.span_id != above.span_id):
             return LightSpan(given)
         return None
+
+    def are_real(self) -> bool:
+        """Tell whether spans of others are recorded in this process: by the program's provider or by our stand-in."""
+        provider: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - as in `tracer`
+        return getattr(provider, "agent_journal_fallback", False) or self.tracer() is not None
 
     def tracer(self) -> Tracer | None:
         """Return a tracer of the program's provider as it is now, or None where it has none."""

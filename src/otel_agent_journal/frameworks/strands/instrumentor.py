@@ -1,0 +1,226 @@
+"""Hooks Strands: the constructors and streams of agents, graphs and swarms, patched when they are imported.
+
+A constructor gives its object our hooks and middleware, the documented ways; so does the stream of one that was made
+before us. The stream also runs in a context of its own, for what Strands attaches there would stay with a caller that
+breaks it off.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import os
+import sys
+from collections.abc import AsyncGenerator, Callable
+from importlib import metadata as distributions
+from typing import Any, Final, Self, cast
+from weakref import WeakSet
+
+from opentelemetry import context as context_api
+from opentelemetry import trace as trace_api
+from opentelemetry.context import Context
+from wrapt import register_post_import_hook
+
+from otel_agent_journal.frameworks.strands.contexts import isolated
+from otel_agent_journal.frameworks.strands.invocations import SCOPE
+from otel_agent_journal.frameworks.strands.models import ModelSteps
+from otel_agent_journal.frameworks.strands.multiagent import PROMPT_KEY, MultiAgentSteps
+from otel_agent_journal.frameworks.strands.tools import ToolSteps
+from otel_agent_journal.pipeline.adoption import adopt_scope
+from otel_agent_journal.pipeline.current import get_recorder
+
+_log = logging.getLogger(__name__)
+
+MINIMUM: Final = (1, 50)
+SPANS_VARIABLE: Final = "AGENT_JOURNAL_STRANDS_SPANS"  # adopt (the default) or replace
+_MULTI_AGENT: Final = {"strands.multiagent.graph": "Graph", "strands.multiagent.swarm": "Swarm"}
+
+
+class StrandsSteps(ModelSteps, ToolSteps, MultiAgentSteps):
+    """Every callback."""
+
+
+class StrandsInstrumentor:
+    """Journals Strands agents to this process's recorder. One a process: every instance is the same one.
+
+    `instrument()` may be called before Strands is imported, and as often as one likes. After `uninstrument()` its hooks
+    and wrappers do nothing.
+    """
+
+    _instance: Self | None = None
+    _ready = False
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Return the one instance."""
+        if cls._instance is None:
+            cls._instance = super().__new__(cls)
+        return cls._instance
+
+    def __init__(self) -> None:
+        if self._ready:
+            return
+        self._ready = True
+        self.steps = StrandsSteps()
+        self._hooked_on_import = False
+        self._hooked: WeakSet[Any] = WeakSet()
+        self._every_agent = False
+        self._native_tracer: Any = None
+        self._restore: list[Callable[[], None]] = []
+
+    # --- what OpenTelemetry's loader calls ---
+
+    def instrumentation_dependencies(self) -> tuple[str, ...]:
+        """Return what must be installed for this to do anything."""
+        return (f"strands-agents >= {'.'.join(map(str, MINIMUM))}",)
+
+    @property
+    def is_instrumented_by_opentelemetry(self) -> bool:
+        """Tell whether it is active."""
+        return self._every_agent
+
+    def missing(self) -> str | None:
+        """Return why there is nothing to instrument, or None where there is."""
+        try:
+            found = distributions.version("strands-agents")
+        except distributions.PackageNotFoundError:
+            return "strands-agents is not installed"
+        if tuple(int(part) for part in found.split(".")[:2] if part.isdigit()) < MINIMUM:
+            return f"strands-agents {found} is older than {'.'.join(map(str, MINIMUM))}"
+        return None
+
+    def instrument(self, **_: Any) -> None:
+        """Hook every agent, graph and swarm from here on, those that are there too once they run."""
+        self._every_agent = True
+        self.watch()
+
+    def uninstrument(self, **_: Any) -> None:
+        """Journal nothing from here on; steps that are open are still ended."""
+        self._every_agent = False
+        self.steps.enabled = False
+        adopt_scope(SCOPE, adopted=False)
+        for restore in self._restore:
+            restore()
+        self._restore.clear()
+        if self._native_tracer is not None:
+            owner, tracer = self._native_tracer
+            owner.tracer, self._native_tracer = tracer, None
+
+    # --- patches ---
+
+    def watch(self) -> None:
+        """Patch what is imported, and what will be; hook nothing yet."""
+        self.steps.enabled = True
+        self.steps.adopting = os.environ.get(SPANS_VARIABLE, "").strip().lower() != "replace"
+        adopt_scope(SCOPE, adopted=self.steps.adopting)
+        if not self._hooked_on_import:
+            self._hooked_on_import = True
+            register_post_import_hook(self._guarded(self._patch_agent), "strands.agent.agent")
+            for name in _MULTI_AGENT:
+                register_post_import_hook(self._guarded(self._patch_multi_agent), name)
+        elif not self._restore:
+            for name, patch in (
+                ("strands.agent.agent", self._patch_agent),
+                *((name, self._patch_multi_agent) for name in _MULTI_AGENT),
+            ):
+                if name in sys.modules:
+                    self._guarded(patch)(sys.modules[name])
+
+    def _guarded(self, patch: Callable[[Any], None]) -> Callable[[Any], None]:
+        def guarded(module: Any) -> None:
+            try:
+                patch(module)
+            except Exception:  # noqa: BLE001 - an import of the program's must not fail for us
+                _log.warning("module=<%s> | could not be instrumented", module.__name__, exc_info=True)
+
+        return guarded
+
+    def _patch_agent(self, module: Any) -> None:
+        self._patch(module.Agent, self.hook_agent)
+
+    def _patch_multi_agent(self, module: Any) -> None:
+        self._patch(getattr(module, _MULTI_AGENT[module.__name__]), self.hook_multi_agent)
+
+    def _patch(self, owner: Any, hook: Callable[[Any], None]) -> None:
+        """Have a class give its objects our hooks, and stream in a context of its own."""
+        make, stream = owner.__init__, owner.stream_async
+
+        @functools.wraps(make)
+        def made(self_: Any, *args: Any, **kwargs: Any) -> None:
+            make(self_, *args, **kwargs)
+            self._hook(hook, self_)
+
+        @functools.wraps(stream)
+        def streamed(self_: Any, *args: Any, **kwargs: Any) -> Any:
+            events = stream(self_, *args, **kwargs)
+            self._hook(hook, self_)
+            if not self.steps.enabled or self_ not in self._hooked or get_recorder() is None:
+                return events
+            if not inspect.isasyncgen(events):
+                return events
+            prompt = args[0] if args else kwargs.get("prompt", kwargs.get("task"))
+            return isolated(
+                cast("AsyncGenerator[Any, None]", events), Context({**context_api.get_current(), PROMPT_KEY: prompt})
+            )
+
+        self._replace(owner, "__init__", make, made)
+        self._replace(owner, "stream_async", stream, streamed)
+
+    def _hook(self, hook: Callable[[Any], None], owner: Any) -> None:
+        if not self._every_agent:
+            return
+        try:
+            hook(owner)
+        except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
+            _log.warning("agent=<%s> | could not be hooked", type(owner).__name__, exc_info=True)
+
+    def hook_agent(self, agent: Any) -> None:
+        """Give an agent our hooks and middleware, once."""
+        if agent in self._hooked:
+            return
+        from strands.hooks import AfterInvocationEvent, AfterToolCallEvent, BeforeInvocationEvent, HookOrder
+        from strands.middleware import ExecuteToolStage, InvokeModelStage
+
+        first = HookOrder.SDK_FIRST - 1
+        agent.hooks.add_callback(BeforeInvocationEvent, self.steps.before_invocation, order=first)
+        agent.hooks.add_callback(AfterInvocationEvent, self.steps.after_invocation, order=first)
+        agent.hooks.add_callback(AfterToolCallEvent, self.steps.after_tool_call, order=first)
+        agent.add_middleware(InvokeModelStage, self.steps.around_model)
+        agent.add_middleware(ExecuteToolStage, self.steps.around_tool)
+        self._hooked.add(agent)
+        self._replace_spans(agent.tracer)
+
+    def hook_multi_agent(self, source: Any) -> None:
+        """Give a graph or swarm our hooks, once."""
+        if source in self._hooked:
+            return
+        from strands.hooks import (
+            AfterMultiAgentInvocationEvent,
+            AfterNodeCallEvent,
+            BeforeMultiAgentInvocationEvent,
+            BeforeNodeCallEvent,
+            HookOrder,
+        )
+
+        first = HookOrder.SDK_FIRST - 1
+        source.hooks.add_callback(BeforeMultiAgentInvocationEvent, self.steps.before_multi_agent, order=first)
+        source.hooks.add_callback(AfterMultiAgentInvocationEvent, self.steps.after_multi_agent, order=first)
+        source.hooks.add_callback(BeforeNodeCallEvent, self.steps.before_node, order=first)
+        source.hooks.add_callback(AfterNodeCallEvent, self.steps.after_node, order=first)
+        self._hooked.add(source)
+        self._replace_spans(source.tracer)
+
+    def _replace_spans(self, native: Any) -> None:
+        """Where our spans shall replace Strands' own, keep its tracer, one a process, from opening any."""
+        if not self.steps.adopting and self._native_tracer is None:
+            self._native_tracer = (native, native.tracer)
+            native.tracer = trace_api.NoOpTracer()
+
+    def _replace(self, owner: Any, name: str, original: Any, replacement: Any) -> None:
+        setattr(owner, name, replacement)
+
+        def restore() -> None:
+            if owner.__dict__.get(name) is replacement:
+                setattr(owner, name, original)
+
+        self._restore.append(restore)

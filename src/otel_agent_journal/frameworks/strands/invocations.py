@@ -1,0 +1,254 @@
+"""Invocations of agents: a step for each, from Strands' own hooks.
+
+`BeforeInvocation` comes after Strands has opened its span, which the step adopts; `AfterInvocation` comes however the
+invocation ends. What is open is found by the agent, and by the state where one agent runs twice at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from opentelemetry import context as context_api
+from opentelemetry import trace as trace_api
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext
+
+from otel_agent_journal.event import WARNING
+from otel_agent_journal.frameworks.strands import outcomes
+from otel_agent_journal.frameworks.strands.messages import Said, plain_messages, read_message
+from otel_agent_journal.mapping.genai import AGENT_ID, CONVERSATION_ID, PROVIDER_NAME, RESPONSE_FINISH_REASONS
+from otel_agent_journal.pipeline.current import get_recorder
+from otel_agent_journal.pipeline.history import KnownBySession, Shown
+from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.step import SPAN_KEY, STEP_KEY, Step, current_step
+
+_log = logging.getLogger(__name__)
+
+SCOPE: Final = "strands.telemetry.tracer"
+PROVIDER: Final = "strands-agents"
+
+
+class Invocation:
+    """One invocation of an agent while it runs."""
+
+    __slots__ = ("around", "calls", "cycle", "passing", "state", "step")
+
+    def __init__(self, step: Step, state: Any, around: Context, passing: BaseException | None) -> None:
+        self.step = step
+        self.state = state
+        self.around = around
+        self.passing = passing  # an exception that the caller was handling when it called the agent
+        self.cycle: Any = None
+        self.calls = 0
+
+
+class Paused:
+    """How an agent, graph or swarm was interrupted, for the invocation that resumes it in this process."""
+
+    __slots__ = ("checkpoint", "nodes", "span")
+
+    def __init__(self, checkpoint: str, span: SpanContext, nodes: Mapping[str, str]) -> None:
+        self.checkpoint = checkpoint
+        self.span = span
+        self.nodes = nodes
+
+
+class Invocations:
+    """Callbacks for agents, and what the other callbacks ask of them."""
+
+    def __init__(self) -> None:
+        self.enabled = True
+        self.adopting = True
+        self._open: dict[int, list[Invocation]] = {}
+        self._shown: WeakKeyDictionary[Any, Shown] = WeakKeyDictionary()
+        self._paused: WeakKeyDictionary[Any, Paused] = WeakKeyDictionary()
+        self._recorder: Recorder | None = None
+        self._known: KnownBySession[Said] = KnownBySession(Said)
+        self._failures = 0
+
+    # --- hooks ---
+
+    def before_invocation(self, event: Any) -> None:
+        """Open an agent's step, and make it the current one."""
+        recorder = get_recorder()
+        if recorder is None or not self.enabled:
+            return
+        try:
+            self._begin(recorder, event)
+        except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
+            self.failed(recorder)
+
+    def _begin(self, recorder: Recorder, event: Any) -> None:
+        agent, around = event.agent, context_api.get_current()
+        messages: Any = getattr(event, "messages", None)
+        native = self.native_span()
+        step = recorder.start_step(
+            "AGENT",
+            agent.name,
+            session_id=session_id_of(agent),
+            attributes={PROVIDER_NAME: PROVIDER, AGENT_ID: agent.agent_id},
+            details=_input(recorder, messages),
+            waits=native is not None,
+        )
+        invocation = Invocation(step, event.invocation_state, around, sys.exc_info()[1])
+        self._open.setdefault(id(agent), []).append(invocation)
+        if native is None:
+            context_api.attach(step.context(around))
+        else:
+            recorder.adopt(step, native, outlives=True)
+            context_api.attach(Context({**around, STEP_KEY: step}))
+        self.resumed(step, agent, outcomes.answered(getattr(agent, "_interrupt_state", None)))
+
+    def after_invocation(self, event: Any) -> None:
+        """End an agent's step with what it answered, or by the exception that is passing."""
+        invocation = self._ending(event.agent, event.invocation_state)
+        if invocation is None:
+            return
+        step = invocation.step
+        try:
+            context_api.attach(invocation.around)
+            self._end(invocation, event)
+        except Exception:  # noqa: BLE001 - the one boundary
+            self.failed(step.recorder)
+            step.end("ok")
+
+    def _end(self, invocation: Invocation, event: Any) -> None:
+        step, result = invocation.step, event.result
+        error = outcomes.live_exception(invocation.passing)
+        if result is None:
+            if error is None:
+                step.end("ok")
+            else:
+                step.end(outcomes.outcome_of_exception(error), error=outcomes.error_of(error))
+            return
+        details: dict[str, Any] = {}
+        outcome = outcomes.outcome_of_stop(result.stop_reason)
+        if outcome == "interrupted":
+            details = self.pause(step, event.agent, list(result.interrupts or ()), {})
+        elif step.recorder.content:
+            given: Any = getattr(result, "structured_output", None)
+            said = plain_messages(result.message) if given is None else ()
+            details["output"] = given if given is not None else said[-1]["content"] if said else ""
+        step.end(outcome, attributes={RESPONSE_FINISH_REASONS: [str(result.stop_reason)]}, details=details)
+
+    def after_tool_call(self, event: Any) -> None:
+        """Journal that a hook of the program's kept a tool from running."""
+        invocation = self.of(event.agent, event.invocation_state)
+        denied: Any = getattr(event, "cancel_message", None)
+        if invocation is None or not denied:
+            return
+        with contextlib.suppress(Exception):
+            name = event.tool_use.get("name")
+            invocation.step.note(WARNING, {"message": f"tool {name} was not run: {denied}"}, level="WARNING")
+
+    # --- what the other callbacks ask ---
+
+    def of(self, agent: Any, state: Any = None) -> Invocation | None:
+        """Return the invocation of an agent that a callback belongs to."""
+        opened = self._open.get(id(agent))
+        if not opened:
+            return None
+        if len(opened) > 1:
+            step = current_step()
+            while step is not None:
+                for invocation in opened:
+                    if invocation.step is step:
+                        return invocation
+                step = step.parent
+            for invocation in opened:
+                if invocation.state is state:
+                    return invocation
+        return opened[-1]
+
+    def native_span(self) -> Any:
+        """Return the span of Strands' own that this code runs in, or None where there is none to adopt."""
+        span: Any = trace_api.get_current_span()
+        if not self.adopting or not span.is_recording():
+            return None
+        scope = getattr(span, "instrumentation_scope", None)
+        return span if scope is not None and scope.name == SCOPE else None
+
+    def known(self, recorder: Recorder, session_id: str) -> Said:
+        """Return what of a session is in the recorder's journal; another recorder's is another journal."""
+        if recorder is not self._recorder:
+            self._recorder = recorder
+            self._known = KnownBySession(Said)
+        return self._known.of(session_id)
+
+    def shown(self, agent: Any) -> Shown:
+        """Return what an agent last showed its model."""
+        shown = self._shown.get(agent)
+        if shown is None:
+            shown = self._shown[agent] = Shown(read_message)
+        return shown
+
+    def pause(self, step: Step, owner: Any, interrupts: list[Any], nodes: Mapping[str, str]) -> dict[str, Any]:
+        """Return the details of an interrupted ending, and remember it for the invocation that resumes it."""
+        details: dict[str, Any] = {"interrupts": outcomes.asked(interrupts, content=step.recorder.content)}
+        checkpoint = outcomes.checkpoint_of(interrupts)
+        if checkpoint is not None:
+            details["checkpoint_id"] = checkpoint
+            self._paused[owner] = Paused(checkpoint, step.span.get_span_context(), nodes)
+        return details
+
+    def resumed(self, step: Step, owner: Any, checkpoint: str | None) -> Mapping[str, str]:
+        """Journal that an invocation goes on from an interrupted one; return the nodes that had been interrupted."""
+        if checkpoint is None:
+            self._paused.pop(owner, None)
+            return {}
+        before = self._paused.pop(owner, None)
+        step.recorder.resumed(step, checkpoint if before is None else before.checkpoint)
+        if before is None:
+            return {}
+        step.span.add_link(before.span)
+        return before.nodes
+
+    def failed(self, recorder: Recorder) -> None:
+        """Count what could not be journaled, and say so now and then."""
+        self._failures += 1
+        recorder.dropped += 1
+        if self._failures == 1 or self._failures % 1000 == 0:
+            _log.warning("failures=<%d> | a step could not be journaled", self._failures, exc_info=True)
+
+    def _ending(self, agent: Any, state: Any) -> Invocation | None:
+        invocation = self.of(agent, state)
+        if invocation is not None:
+            opened = self._open[id(agent)]
+            opened.remove(invocation)
+            if not opened:
+                del self._open[id(agent)]
+        return invocation
+
+
+def session_id_of(owner: Any) -> str | None:
+    """Return the framework's own session id: the session manager's, that of `trace_attributes`, or the agent's."""
+    manager = getattr(owner, "_session_manager", None) or getattr(owner, "session_manager", None)
+    known = getattr(manager, "session_id", None)
+    if known:
+        return str(known)
+    said: Any = getattr(owner, "trace_attributes", None) or {}
+    for key in (CONVERSATION_ID, "session.id"):
+        if said.get(key):
+            return str(said[key])
+    own = getattr(owner, "session_id", None)
+    return str(own) if own else None
+
+
+def context_of(step: Step) -> Context:
+    """Return the context that a step runs in: where it waits for a span of Strands', the current one stays."""
+    current = context_api.get_current()
+    if step.opening is None:
+        return step.context(current)
+    return Context({**current, SPAN_KEY: trace_api.get_current_span(current), STEP_KEY: step})
+
+
+def _input(recorder: Recorder, messages: Any) -> dict[str, Any]:
+    if not recorder.content or not messages:
+        return {}
+    said = [one for message in messages for one in plain_messages(message)]
+    return {"input": said[0]["content"] if len(said) == 1 and said[0]["role"] == "user" else said}

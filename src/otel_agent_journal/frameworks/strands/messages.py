@@ -1,0 +1,171 @@
+"""Messages of Strands as plain data, each journaled once a session. Pure.
+
+Strands has Bedrock's shape: a role and content blocks, a tool's result being a block of a user message. The journal has
+one message for each thing said, and one for each result of a tool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import msgspec
+
+from otel_agent_journal.event import Usage
+from otel_agent_journal.pipeline.history import Known
+
+_encode: Final = msgspec.json.Encoder(enc_hook=repr).encode
+_RESULTS: Final = "results:"
+_BETWEEN: Final = "\x1f"
+_MEDIA: Final = ("image", "document", "video", "audio")
+
+
+def plain_messages(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a message says: its text and calls as one message, each tool's result as one of its own."""
+    role = str(message.get("role", "user"))
+    said: list[Any] = []
+    calls: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    blocks: Any = message.get("content") or ()
+    for block in cast("Sequence[Any]", blocks if isinstance(blocks, list | tuple) else [blocks]):
+        if not isinstance(block, Mapping):
+            said.append(block)
+            continue
+        named = cast("Mapping[str, Any]", block)
+        if "toolUse" in named:
+            use: Any = named["toolUse"]
+            calls.append({"id": use.get("toolUseId"), "name": use.get("name"), "args": use.get("input")})
+        elif "toolResult" in named:
+            results.append(plain_result(named["toolResult"]))
+        elif "text" in named:
+            said.append(named["text"])
+        elif "reasoningContent" not in named and "cachePoint" not in named:  # thoughts are journaled as REASONING
+            said.append(_other(named))
+    if not said and not calls:
+        return results
+    content: Any = "".join(said) if all(isinstance(one, str) for one in said) else said
+    plain: dict[str, Any] = {"role": role, "content": content}
+    if calls:
+        plain["tool_calls"] = calls
+    return [*results, plain]
+
+
+def plain_result(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tool's result as a message."""
+    plain: dict[str, Any] = {
+        "role": "tool",
+        "content": result_content(result),
+        "tool_call_id": result.get("toolUseId"),
+    }
+    if result.get("status") == "error":
+        plain["status"] = "error"
+    return plain
+
+
+def result_content(result: Mapping[str, Any]) -> Any:
+    """Return what a tool gave back: its text, its data, or its blocks where there are several."""
+    given: Any = result.get("content") or ()
+    blocks: list[Any] = []
+    for block in cast("Sequence[Any]", given if isinstance(given, list | tuple) else [given]):
+        if not isinstance(block, Mapping):
+            blocks.append(block)
+            continue
+        named = cast("Mapping[str, Any]", block)
+        blocks.append(named["text"] if "text" in named else named["json"] if "json" in named else _other(named))
+    if len(blocks) == 1:
+        return blocks[0]
+    return "".join(blocks) if all(isinstance(block, str) for block in blocks) else blocks
+
+
+def reasoning_of(message: Mapping[str, Any]) -> str:
+    """Return what a model thought before it answered."""
+    texts: list[str] = []
+    for block in cast("Sequence[Any]", message.get("content") or ()):
+        if isinstance(block, Mapping):
+            thought: Any = cast("Mapping[str, Any]", block).get("reasoningContent") or {}
+            text: Any = thought.get("reasoningText") or {}
+            texts.append(str(text.get("text") or ""))
+    return "\n".join(filter(None, texts))
+
+
+class Said(Known):
+    """The messages of one session that are in the journal.
+
+    Strands gives an id to a message once it is in the history; its model and tools have said it before. So an answer is
+    known by its text, and a message of results by the calls that they answer.
+    """
+
+    def holds(self, key: str, fingerprint: int) -> bool:
+        """Tell whether a message is in the journal, with this very content."""
+        if key.startswith(_RESULTS):
+            ids = key.removeprefix(_RESULTS).split(_BETWEEN)
+            return fingerprint == hash(tuple(self._seen.get(f"tool:{call_id}") for call_id in ids))
+        return super().holds(key, fingerprint)
+
+    def answer(self, message: Mapping[str, Any]) -> Any:
+        """Return a model's answer as plain data, and remember it."""
+        key, fingerprint, plain = read_message(message)
+        self.add(key, fingerprint)
+        said: list[Any] = plain["messages"]
+        return said[0] if len(said) == 1 else said or None
+
+    def result(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a tool's result as plain data, and remember it."""
+        plain = plain_result(result)
+        self.add(f"tool:{plain['tool_call_id']}", _fingerprint(plain))
+        return plain
+
+
+def _fingerprint(plain: Any) -> int:
+    try:
+        return hash(_encode(plain))
+    except Exception:  # noqa: BLE001 - content of the user's
+        return id(plain)
+
+
+def read_message(message: Mapping[str, Any]) -> tuple[str, int, dict[str, Any]]:
+    """Return what a message is known by, a fingerprint of what it says, and the message as plain data.
+
+    A message of several (results and a text) has them under `messages`.
+    """
+    plain = plain_messages(message)
+    if plain and all(one["role"] == "tool" for one in plain):
+        key = _RESULTS + _BETWEEN.join(str(one["tool_call_id"]) for one in plain)
+        return key, hash(tuple(map(_fingerprint, plain))), {"messages": plain}
+    fingerprint = _fingerprint(plain)
+    own: Any = None if message.get("role") == "assistant" else message.get("tracking_id")
+    return str(own or f"text:{fingerprint:x}"), fingerprint, {"messages": plain}
+
+
+def flattened(details: dict[str, Any]) -> dict[str, Any]:
+    """Return the details of a model's START with its new messages in one list."""
+    details["messages"] = [one for read in details["messages"] for one in read["messages"]]
+    return details
+
+
+def usage_of(usage: Any) -> Usage | None:
+    """Return the tokens of one model call. Providers count cached tokens in `inputTokens` or beside it: totals tell."""
+    if not isinstance(usage, Mapping):
+        return None
+    counts = cast("Mapping[str, Any]", usage)
+    given, out = _count(counts.get("inputTokens")), _count(counts.get("outputTokens"))
+    read, written = _count(counts.get("cacheReadInputTokens")), _count(counts.get("cacheWriteInputTokens"))
+    if given + out != _count(counts.get("totalTokens")):
+        given += read + written
+    if not (given or out or read or written):
+        return None
+    return Usage(input_tokens=given, output_tokens=out, cache_read_tokens=read, cache_write_tokens=written)
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _other(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a block that is no text: of media its kind and format, for its bytes are no message."""
+    for kind in _MEDIA:
+        media: Any = block.get(kind)
+        if isinstance(media, Mapping):
+            described = cast("Mapping[str, Any]", media)
+            return {kind: {key: value for key, value in described.items() if key in ("format", "name")}}
+    return dict(block)

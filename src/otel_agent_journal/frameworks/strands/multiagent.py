@@ -1,0 +1,167 @@
+"""Graphs and swarms: a step for each invocation and for each node, from Strands' own hooks.
+
+Strands opens a span for a graph or swarm, which the step adopts, and none for its nodes. Its hooks say that a node is
+over and not how: the state of its graph tells. A node that is interrupted has no such hook, it ends with its graph.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry import context as context_api
+from opentelemetry.context import Context
+
+from otel_agent_journal.event import ErrorInfo
+from otel_agent_journal.frameworks.strands import outcomes
+from otel_agent_journal.frameworks.strands.invocations import Invocations, context_of, session_id_of
+from otel_agent_journal.frameworks.strands.messages import plain_messages
+from otel_agent_journal.mapping.genai import INVOKE_WORKFLOW, OPERATION_NAME
+from otel_agent_journal.pipeline.adoption import CLAIM_KEY, Claim
+from otel_agent_journal.pipeline.current import get_recorder
+from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.step import Step
+
+PROMPT_KEY = context_api.create_key("agent-journal-strands-prompt")
+
+
+class Running:
+    """One invocation of a graph or swarm while it runs."""
+
+    __slots__ = ("around", "before", "nodes", "passing", "step")
+
+    def __init__(self, step: Step, around: Context, passing: BaseException | None) -> None:
+        self.step = step
+        self.around = around
+        self.passing = passing
+        self.before: Mapping[str, str] = {}  # of the invocation that is resumed: its interrupted nodes' step ids
+        self.nodes: dict[str, tuple[Step, Context]] = {}
+
+
+class MultiAgentSteps(Invocations):
+    """Callbacks for graphs, swarms and their nodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._running: dict[int, list[Running]] = {}
+
+    def before_multi_agent(self, event: Any) -> None:
+        """Open a graph's or swarm's step, and make it the current one."""
+        recorder = get_recorder()
+        if recorder is None or not self.enabled:
+            return
+        try:
+            source, around = event.source, context_api.get_current()
+            kind = type(source).__name__.lower()
+            step = recorder.start_step(
+                "AGENT",
+                str(getattr(source, "id", None) or kind),
+                session_id=session_id_of(source),
+                attributes={OPERATION_NAME: INVOKE_WORKFLOW},
+                details=_task(recorder, around.get(PROMPT_KEY)),
+                waits=self.adopting and recorder.spans_are_real(),
+            )
+            running = Running(step, around, sys.exc_info()[1])
+            self._running.setdefault(id(source), []).append(running)
+            own = context_of(step)
+            if step.opening is not None:
+                own = Context({**own, CLAIM_KEY: Claim(step, "invoke_", outlives=True)})
+            context_api.attach(own)
+            # The answers are taken after this hook: what waits for one is known already.
+            state: Any = getattr(source, "_interrupt_state", None)
+            if getattr(state, "activated", False):
+                checkpoint = outcomes.checkpoint_of(state.interrupts.values())
+                running.before = self.resumed(step, source, checkpoint)
+        except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
+            self.failed(recorder)
+
+    def after_multi_agent(self, event: Any) -> None:
+        """End a graph's or swarm's step, and the nodes that were interrupted."""
+        source = event.source
+        runs = self._running.get(id(source))
+        if not runs:
+            return
+        running = runs.pop()
+        if not runs:
+            del self._running[id(source)]
+        step = running.step
+        try:
+            context_api.attach(running.around)
+            error = outcomes.live_exception(running.passing)
+            state: Any = source.state
+            status: Any = getattr(state, "completion_status", None) or getattr(state, "status", None)
+            outcome = outcomes.outcome_of_status(status)
+            if error is not None:
+                outcome = outcomes.outcome_of_exception(error)
+            for node, _ in running.nodes.values():
+                node.end("interrupted" if outcome == "interrupted" else "cancelled")
+            if outcome == "interrupted":
+                waiting = [one for one in source._interrupt_state.interrupts.values() if one.response is None]  # noqa: SLF001
+                nodes = {name: node.step_id for name, (node, _) in running.nodes.items()}
+                step.end(outcome, details=self.pause(step, source, waiting, nodes))
+            elif outcome == "error":
+                step.end(outcome, error=outcomes.error_of(error) if error else _failure_of(state))
+            else:
+                step.end(outcome)
+        except Exception:  # noqa: BLE001 - the one boundary
+            self.failed(step.recorder)
+            step.end("ok")
+
+    def before_node(self, event: Any) -> None:
+        """Open a node's step, and make it the current one."""
+        runs = self._running.get(id(event.source))
+        if not runs or not self.enabled:
+            return
+        running = runs[-1]
+        recorder = running.step.recorder
+        try:
+            around = context_api.get_current()
+            step = recorder.start_step(
+                "NODE", event.node_id, parent=running.step, step_id=running.before.get(event.node_id)
+            )
+            running.nodes[event.node_id] = (step, around)
+            context_api.attach(step.context(around))
+        except Exception:  # noqa: BLE001 - the one boundary
+            self.failed(recorder)
+
+    def after_node(self, event: Any) -> None:
+        """End a node's step as its graph's state says."""
+        runs = self._running.get(id(event.source))
+        found = runs[-1].nodes.pop(event.node_id, None) if runs else None
+        if found is None or not runs:
+            return
+        step, around = found
+        try:
+            context_api.attach(around)
+            error = outcomes.live_exception(runs[-1].passing)
+            if error is not None:
+                step.end(outcomes.outcome_of_exception(error), error=outcomes.error_of(error))
+                return
+            result: Any = event.source.state.results.get(event.node_id)
+            outcome = outcomes.outcome_of_status(getattr(result, "status", None))
+            inner: Any = getattr(result, "result", None)
+            failure = outcomes.error_of(inner) if isinstance(inner, BaseException) else None
+            step.end(outcome, error=failure if outcome == "error" else None)
+        except Exception:  # noqa: BLE001 - the one boundary
+            self.failed(step.recorder)
+            step.end("ok")
+
+
+def _task(recorder: Recorder, task: Any) -> dict[str, Any]:
+    if not recorder.content or task is None:
+        return {}
+    if isinstance(task, list):
+        said = plain_messages({"role": "user", "content": task})
+        return {"input": said[-1]["content"] if said else task}
+    return {"input": task}
+
+
+def _failure_of(state: Any) -> ErrorInfo:
+    """Return why a graph or swarm failed: its first failed node's reason, where one says it."""
+    for name, result in list(getattr(state, "results", {}).items()):
+        inner: Any = getattr(result, "result", None)
+        if isinstance(inner, BaseException):
+            failure = outcomes.error_of(inner)
+            return ErrorInfo(type=failure.type, message=f"node {name}: {failure.message}", code=failure.code)
+    return ErrorInfo(type="MultiAgentFailed", message="the graph or swarm ended as failed")

@@ -1,0 +1,88 @@
+"""What Strands' results and exceptions mean for a step. Imports nothing of Strands: names tell its types."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
+
+from otel_agent_journal.event import ErrorInfo
+from otel_agent_journal.pipeline.content import to_plain
+from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS, error_info, is_cancel
+
+_WRAPPERS: Final = ("EventLoopException",)  # of Strands: the exception that it carries is the one that happened
+_STATUS: Final = {"completed": "ok", "failed": "error", "interrupted": "interrupted", "executing": "cancelled"}
+
+
+def outcome_of_exception(error: BaseException) -> str:
+    """Return how a step ended that this exception left."""
+    if is_cancel(error):
+        return "cancelled"
+    return "interrupted" if type(error).__name__ == "InterruptException" else "error"
+
+
+def error_of(error: BaseException) -> ErrorInfo:
+    """Return what an exception says; one that wraps another says what that one does."""
+    inner: Any = getattr(error, "original_exception", None)
+    if type(error).__name__ in _WRAPPERS and isinstance(inner, BaseException):
+        return error_info(inner)
+    return error_info(error)
+
+
+def outcome_of_stop(stop_reason: Any) -> str:
+    """Return how an invocation or a model call ended that stopped for this reason."""
+    return {"interrupt": "interrupted", "cancelled": "cancelled"}.get(str(stop_reason), "ok")
+
+
+def outcome_of_status(status: Any) -> str:
+    """Return how a graph, swarm or node ended that has this status."""
+    return _STATUS.get(str(getattr(status, "value", status)).lower(), "ok")
+
+
+def tool_error(result: Mapping[str, Any], exception: Any, content: Any) -> ErrorInfo | None:
+    """Return why a tool failed, or None where it did not: Strands raises nothing, the result tells."""
+    if isinstance(exception, BaseException):
+        return error_of(exception)
+    if result.get("status") == "error":
+        return ErrorInfo(type="ToolError", message=str(content)[:MAX_MESSAGE_CHARACTERS])
+    return None
+
+
+def asked(interrupts: Iterable[Any], *, content: bool) -> list[dict[str, Any]]:
+    """Return the questions that an agent waits for an answer to."""
+    return [
+        {
+            "id": getattr(one, "id", None),
+            "name": getattr(one, "name", None),
+            **({"value": to_plain(getattr(one, "reason", None))} if content else {}),
+        }
+        for one in interrupts
+    ]
+
+
+def checkpoint_of(interrupts: Iterable[Any]) -> str | None:
+    """Return what an interrupted invocation and the one that resumes it are both known by."""
+    ids = sorted(str(getattr(one, "id", "")) for one in interrupts)
+    return ids[0] if ids else None
+
+
+def answered(state: Any) -> str | None:
+    """Return the checkpoint that an agent, graph or swarm resumes from, by its interrupt state."""
+    if not getattr(state, "activated", False):
+        return None
+    given: Any = getattr(state, "context", {}).get("responses") or ()
+    ids: list[str] = []
+    for response in cast("Iterable[Any]", given if isinstance(given, list | tuple) else ()):
+        if isinstance(response, Mapping) and "interruptResponse" in response:
+            one: Any = cast("Mapping[str, Any]", response)["interruptResponse"]
+            ids.append(str(one.get("interruptId")))
+    return min(ids) if ids else checkpoint_of(cast("Mapping[str, Any]", state.interrupts).values())
+
+
+def live_exception(known: BaseException | None) -> BaseException | None:
+    """Return the exception that is passing while a hook of Strands runs, unless it was there before the agent was.
+
+    Strands tells its hooks that an invocation is over and not how: they run while the exception passes.
+    """
+    error = sys.exc_info()[1]
+    return None if error is known else error

@@ -1,0 +1,141 @@
+"""Tool calls: a step for each attempt, from a middleware around Strands' own run of the tool."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+
+from otel_agent_journal.event import PROGRESS, derived_id
+from otel_agent_journal.frameworks.strands import outcomes
+from otel_agent_journal.frameworks.strands.contexts import isolated
+from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of, session_id_of
+from otel_agent_journal.frameworks.strands.messages import result_content
+from otel_agent_journal.mapping.genai import TOOL_CALL_ID, TOOL_DESCRIPTION
+from otel_agent_journal.pipeline.adoption import CLAIM_KEY, Claim
+from otel_agent_journal.pipeline.current import get_recorder
+from otel_agent_journal.pipeline.step import Step
+
+
+class ToolCall:
+    """One tool call while it runs."""
+
+    __slots__ = ("interrupts", "result", "step")
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.result: Any = None
+        self.interrupts: list[Any] | None = None
+
+    def take(self, event: Any) -> None:
+        """Keep the tool's result or its questions, and journal what it streams."""
+        if hasattr(event, "tool_result"):
+            self.result = event
+        elif "tool_interrupt_event" in event:
+            self.interrupts = list(event.interrupts)
+        elif type(event).__name__ == "ToolStreamEvent" and self.step.recorder.content:
+            data: Any = event["tool_stream_event"].get("data")
+            if isinstance(data, str):
+                self.step.chunk(data)
+            elif isinstance(data, dict | list):
+                self.step.note(PROGRESS, {"output": cast("Any", data)})
+
+
+class ToolSteps(Invocations):
+    """The middleware of tool calls."""
+
+    async def around_tool(self, context: Any, call: Any) -> AsyncGenerator[Any, None]:
+        """Run a tool as a step."""
+        tool = self._start_tool(context)
+        if tool is None:
+            async for event in call(context):
+                yield event
+            return
+        step = tool.step
+        own = context_of(step)
+        if step.opening is not None:
+            own = type(own)({**own, CLAIM_KEY: Claim(step, "execute_tool")})
+        events = isolated(call(context), own)
+        try:
+            try:
+                async for event in events:
+                    with contextlib.suppress(Exception):  # an event of another shape
+                        tool.take(event)
+                    yield event
+            finally:
+                await events.aclose()
+        except BaseException as error:
+            self._tool_left(tool, error)
+            raise
+        self._tool_ended(tool)
+
+    def _start_tool(self, context: Any) -> ToolCall | None:
+        recorder = get_recorder()
+        if recorder is None or not self.enabled:
+            return None
+        try:
+            agent, use, state = context.agent, context.tool_use, context.invocation_state
+            invocation = self.of(agent, state)
+            call_id: Any = use.get("toolUseId")
+            session_id = session_id_of(agent)
+            attributes: dict[str, Any] = {TOOL_CALL_ID: str(call_id)} if call_id else {}
+            if context.tool is not None:
+                description: Any = context.tool.tool_spec.get("description")
+                if description:
+                    attributes[TOOL_DESCRIPTION] = str(description)
+            in_loop = "event_loop_cycle_id" in state  # else the program calls the tool itself: Strands opens no span
+            step = recorder.start_step(
+                "TOOL",
+                str(use.get("name")),
+                session_id=session_id,
+                parent=invocation.step if invocation is not None else None,
+                step_id=_step_id(invocation, agent, call_id) if in_loop and call_id else None,
+                attributes=attributes,
+                details={"input": use.get("input")} if recorder.content else {},
+                waits=in_loop and self.native_span() is not None,
+            )
+            return ToolCall(step)
+        except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
+            self.failed(recorder)
+            return None
+
+    def _tool_ended(self, tool: ToolCall) -> None:
+        step, event = tool.step, tool.result
+        try:
+            content = step.recorder.content
+            if event is None:
+                asked = outcomes.asked(tool.interrupts or (), content=content)
+                if tool.interrupts is None:
+                    step.end("ok")
+                else:
+                    step.end("interrupted", details={"interrupts": asked})
+                return
+            result = event.tool_result
+            error = outcomes.tool_error(result, getattr(event, "exception", None), result_content(result))
+            details = {"output": self.known(step.recorder, step.session_id).result(result)} if content else {}
+            step.end("ok" if error is None else "error", error=error, details=details)
+        except Exception:  # noqa: BLE001 - the one boundary
+            self.failed(step.recorder)
+            step.end("ok")
+
+    def _tool_left(self, tool: ToolCall, error: BaseException) -> None:
+        step = tool.step
+        try:
+            outcome = outcomes.outcome_of_exception(error)
+            if outcome == "interrupted":
+                asked = outcomes.asked([getattr(error, "interrupt", None)], content=step.recorder.content)
+                step.end(outcome, details={"interrupts": asked})
+            else:
+                step.end(outcome, error=error)
+        except Exception:  # noqa: BLE001 - the one boundary
+            self.failed(step.recorder)
+            step.end("error", error=error)
+
+
+def _step_id(invocation: Invocation | None, agent: Any, call_id: Any) -> str | None:
+    """Return the call's step id: by the message that asked for it, which an agent that is resumed still has."""
+    if invocation is None:
+        return None
+    asking: Any = agent.messages[-1].get("tracking_id") if agent.messages else None
+    asked_by = f"{invocation.step.session_id}:{asking}" if asking else invocation.step.step_id
+    return derived_id(f"{asked_by}:tool:{call_id}")
