@@ -52,7 +52,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     CONTENT: "`full` (default) or `metadata`: whether messages, inputs and outputs are journaled",
     FIELD_LIMIT: "bytes over which one field of an event is kept as a blob; default 65536",
     REDACTOR: "`module:function`, called as function(field, value) before anything is written",
-    STAGES: "JSON of a stage's name to percent done, as in `{\"search\": 30}`: the progress of stages that name none",
+    STAGES: 'JSON of a stage\'s name to percent done, as in `{"search": 30}`: the progress of stages that name none',
     SPANS: "`genai` (default) or `all`: which spans of others are journaled",
     FSYNC: "`always`: an event survives power loss too; default `never`",
     DURABILITY: "`spool` (default) or `store`: what an event has reached before its step runs",

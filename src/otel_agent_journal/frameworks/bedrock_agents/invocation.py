@@ -1,0 +1,246 @@
+"""One invocation as it is journaled: its root step, the steps below, and how all of them end.
+
+Does with the recorder what the folds of its stream ask for. Every method is called in the program's thread, between
+the service and the program, and none raises.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, cast
+
+from opentelemetry.trace import Link, SpanContext
+
+from otel_agent_journal.event import FINAL_RESPONSE, ErrorInfo, derived_id
+from otel_agent_journal.frameworks.bedrock_agents.actions import ROOT, Action, Begin, End, Ending, Note, Stage, Text
+from otel_agent_journal.frameworks.bedrock_agents.answers import AnswerFold
+from otel_agent_journal.frameworks.bedrock_agents.flows import FlowFold
+from otel_agent_journal.frameworks.bedrock_agents.prompts import Prompts
+from otel_agent_journal.frameworks.bedrock_agents.requests import Request
+from otel_agent_journal.frameworks.bedrock_agents.shapes import REQUEST_ID, mapping, text
+from otel_agent_journal.mapping.content import content_attributes
+from otel_agent_journal.mapping.genai import CHAT, OPERATION_NAME
+from otel_agent_journal.pipeline.failure import error_info, is_cancel
+from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.step import Step
+
+_log = logging.getLogger(__name__)
+
+_MAX_INTERRUPTED: Final = 1_000  # interrupted invocations that a later one in this process can be joined to
+
+
+class Memory:
+    """What is kept from one invocation for the next: prompts that are journaled, and where one was interrupted."""
+
+    def __init__(self) -> None:
+        self.prompts = Prompts()
+        self.failures = 0
+        self._interrupted: OrderedDict[str, tuple[str, SpanContext]] = OrderedDict()
+
+    def interrupted(self, asked_id: str, root: Step) -> None:
+        """Remember the session and the span of an invocation that waits for an answer."""
+        known = self._interrupted
+        known[asked_id] = (root.session_id, root.span.get_span_context())
+        if len(known) > _MAX_INTERRUPTED:
+            known.popitem(last=False)
+
+    def before(self, asked_id: str) -> tuple[str, SpanContext] | None:
+        """Return session and span of the invocation that an answer belongs to, where this process saw it."""
+        return self._interrupted.get(asked_id) if asked_id else None
+
+    def failed(self, recorder: Recorder) -> None:
+        """Count that something could not be journaled, and say so now and then."""
+        self.failures += 1
+        recorder.dropped += 1
+        if self.failures == 1 or self.failures % 1000 == 0:
+            _log.warning("failures=<%d> | an invocation could not be journaled", self.failures, exc_info=True)
+
+
+class Invocation:
+    """An invocation from its request to the end of its stream. Made by `begin`."""
+
+    def __init__(self, root: Step, fold: AnswerFold | FlowFold, memory: Memory) -> None:
+        self.root = root
+        self._fold = fold
+        self._memory = memory
+        self._steps: dict[int, Step] = {ROOT: root}
+        self._requests: dict[int, dict[str, Any]] = {}
+        self._answered: dict[str, Any] = {}
+
+    # --- what happens to it ---
+
+    def answered(self, response: Mapping[str, Any]) -> None:
+        """Take from the response what is known before its stream begins."""
+        try:
+            request_id = text(mapping(response.get("ResponseMetadata")).get("RequestId"))
+            if request_id:
+                self._answered = {REQUEST_ID: request_id}
+            if isinstance(self._fold, FlowFold):
+                self._fold.execution_id = text(response.get("executionId")) or self._fold.execution_id
+        except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
+            self._failed()
+
+    def part(self, event: Any) -> None:
+        """Journal one part of the stream, before the program sees it."""
+        if not self.root.ended and isinstance(event, Mapping):
+            part = cast("Mapping[str, Any]", event)
+            self._do(lambda: self._fold.part(part))
+
+    def ended(self) -> None:
+        """The stream is over."""
+        if self.root.ended:
+            return
+        try:
+            self._end(self._fold.ending())
+        except Exception:  # noqa: BLE001 - the one boundary
+            self._failed()
+            self.root.end("ok")
+
+    def died(self, error: BaseException) -> None:
+        """The call or its stream raised: nothing more will come."""
+        if self.root.ended:
+            return
+        if is_cancel(error):
+            self.root.end("cancelled", error=error)
+            return
+        try:
+            self._end(Ending("error", self._fold.ending().details, error_info(error)), error)
+        except Exception:  # noqa: BLE001 - the one boundary
+            self._failed()
+            self.root.end("error", error=error)
+
+    def left(self) -> None:
+        """The program reads no further: it closed the stream, or let go of it."""
+        if self.root.ended:
+            return
+        try:
+            if self._fold.is_answered:  # and has what it asked for
+                self._end(self._fold.ending())
+                return
+            details = self._fold.ending().details
+        except Exception:  # noqa: BLE001 - the one boundary
+            self._failed()
+            details = {}
+        self.root.end("cancelled", details=details)
+
+    def _end(self, ending: Ending, error: BaseException | None = None) -> None:
+        self._do(lambda: self._fold.left_open(ending))
+        for step in reversed(list(self._steps.values())[1:]):
+            step.end(ending.outcome, error=error or ending.error)  # what an action that failed has left
+        checkpoint = ending.details.get("checkpoint_id")
+        if ending.outcome == "interrupted" and checkpoint:
+            self._memory.interrupted(checkpoint, self.root)
+        self.root.end(
+            ending.outcome,
+            error=error or ending.error,
+            attributes=self._answered,
+            details=ending.details,
+            on_span=self._on_span(self.root, "AGENT", ending.details),
+        )
+
+    # --- actions ---
+
+    def _do(self, actions: Callable[[], Iterator[Action]]) -> None:
+        try:
+            for action in actions():
+                self._apply(action)
+        except Exception:  # noqa: BLE001 - the one boundary: a part costs itself, not the stream
+            self._failed()
+
+    def _apply(self, action: Action) -> None:
+        match action:
+            case Begin():
+                self._begin(action)
+            case End():
+                self._finish(action)
+            case Note(key, kind, details, level):
+                step = self._steps.get(key, self.root)
+                if kind == FINAL_RESPONSE:
+                    step.flush_chunks()
+                step.note(kind, self._with_content(details), level=level)
+            case Text(said):
+                self.root.chunk(said)
+            case Stage(key, name):
+                self.root.recorder.stage(self.root.session_id, name, step=self._steps.get(key, self.root))
+
+    def _begin(self, action: Begin) -> None:
+        root, parent = self.root, self._steps.get(action.parent, self.root)
+        recorder = root.recorder
+        details = action.details
+        if action.prompt is not None and recorder.content:
+            details = {**details, **self._memory.prompts.details(action.prompt, root.session_id)}
+        if action.kind == "MODEL":
+            self._requests[action.key] = action.attributes
+        self._steps[action.key] = recorder.start_step(
+            action.kind,
+            action.name,
+            parent=parent,
+            step_id=derived_id(f"{root.session_id}:{action.identity}") if action.identity else None,
+            attributes=dict(action.attributes) or None,
+            details=self._with_content(details),
+            on_span=self._on_span(parent, action.kind, details),
+        )
+
+    def _finish(self, action: End) -> None:
+        step = self._steps.pop(action.key, None)
+        if step is None:
+            return
+        details = action.details or {}
+        request = self._requests.pop(action.key, None)
+        if request is not None:
+            self._measure(step, request, action)
+        step.end(
+            action.outcome,
+            error=action.error,
+            usage=action.usage,
+            attributes=action.attributes or None,
+            details=self._with_content(details),
+            on_span=self._on_span(step, step.kind, details),
+        )
+
+    def _measure(self, step: Step, request: dict[str, Any], action: End) -> None:
+        recorder = step.recorder
+        if recorder.metrics.ready() and action.outcome in ("ok", "error"):
+            took_ns = recorder.clock.now_ns() - step.start_ns
+            error = action.error or ErrorInfo(type="error")
+            labels = {OPERATION_NAME: CHAT, **request}
+            recorder.metrics.operation(labels, took_ns, action.usage, error if action.outcome == "error" else None)
+
+    def _with_content(self, details: dict[str, Any]) -> dict[str, Any]:
+        return dict(details)
+
+    def _on_span(self, step: Step, kind: str, details: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the content that a span takes, where spans take any."""
+        recorder = step.recorder
+        if not details or not recorder.shows_content(step):
+            return None
+        redacted = {key: recorder.encoder.redacted(key, value) for key, value in details.items()}
+        return dict(content_attributes(kind, redacted)) or None
+
+    def _failed(self) -> None:
+        self._memory.failed(self.root.recorder)
+
+
+def begin(recorder: Recorder, operation: str, request: Request, memory: Memory) -> Invocation:
+    """Open the root step of an invocation; its START is durable when this returns."""
+    before = memory.before(request.resumes)
+    session_id = request.session_id
+    if before is not None and operation == "InvokeFlow":
+        session_id = before[0]  # the id of an execution comes with its first answer, too late to name its session
+    details = dict(request.details)
+    step = recorder.start_step(
+        "AGENT",
+        request.name,
+        session_id=session_id,
+        attributes=request.attributes,
+        details=details,
+        on_span=dict(content_attributes("AGENT", details)) if recorder.shows_content(None) else None,
+        links=(Link(before[1]),) if before is not None and before[1].is_valid else (),
+    )
+    if request.resumes:
+        recorder.resumed(step, request.resumes)
+    if operation == "InvokeFlow":
+        return Invocation(step, FlowFold(request.resumes), memory)
+    return Invocation(step, AnswerFold(request.resumes, request.answers), memory)

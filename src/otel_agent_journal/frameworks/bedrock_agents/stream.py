@@ -1,0 +1,129 @@
+"""The stream of a response, journaled as the program reads it.
+
+To the program it is botocore's own: it has its class, its attributes and its behaviour. An invocation ends with its
+stream: read to its end, dead, closed, or let go of.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+from otel_agent_journal.frameworks.bedrock_agents.invocation import Invocation
+
+
+class JournaledStream:
+    """Stands for a stream, and tells its invocation of each part before the program has it."""
+
+    __slots__ = ("__weakref__", "_agent_journal_invocation", "_agent_journal_stream")
+
+    _agent_journal_invocation: Invocation
+    _agent_journal_stream: Any
+
+    def __init__(self, stream: Any, invocation: Invocation) -> None:
+        object.__setattr__(self, "_agent_journal_stream", stream)
+        object.__setattr__(self, "_agent_journal_invocation", invocation)
+        let_go = weakref.finalize(self, invocation.left)
+        let_go.atexit = False  # the recorder ends what is open as the process leaves
+
+    def __iter__(self) -> Iterator[Any]:
+        return _journaled(self, iter(self._agent_journal_stream))
+
+    def close(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._agent_journal_stream.close(*args, **kwargs)
+        finally:
+            self._agent_journal_invocation.left()
+
+    # --- all else is the stream's own ---
+
+    __class__: Any = property(lambda self: self._agent_journal_stream.__class__)  # what `isinstance` asks
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "_agent_journal_stream"), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._agent_journal_stream, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._agent_journal_stream, name)
+
+    def __dir__(self) -> list[str]:
+        return dir(self._agent_journal_stream)
+
+    def __repr__(self) -> str:
+        return repr(self._agent_journal_stream)
+
+
+def _journaled(stream: Any, parts: Iterator[Any]) -> Iterator[Any]:
+    """Yield the parts of a stream; `stream` stays alive as long as they are read."""
+    invocation: Invocation = stream._agent_journal_invocation  # noqa: SLF001 - our own
+    try:
+        for part in parts:
+            invocation.part(part)
+            yield part
+    except GeneratorExit:  # this reading is over; another may go on
+        raise
+    except BaseException as error:
+        invocation.died(error)
+        raise
+    invocation.ended()
+
+
+class _Block(JournaledStream):
+    """Of a stream that is a context manager."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Any:
+        entered = self._agent_journal_stream.__enter__()
+        return self if entered is self._agent_journal_stream else entered
+
+    def __exit__(self, *raised: object) -> Any:
+        try:
+            return self._agent_journal_stream.__exit__(*raised)
+        finally:
+            self._agent_journal_invocation.left()
+
+
+class _Iterator(JournaledStream):
+    """Of a stream that is its own iterator."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        invocation: Invocation = self._agent_journal_invocation
+        try:
+            part = next(self._agent_journal_stream)
+        except StopIteration:
+            invocation.ended()
+            raise
+        except BaseException as error:
+            invocation.died(error)
+            raise
+        invocation.part(part)
+        return part
+
+
+class _IteratorBlock(_Iterator, _Block):
+    """Of a stream that is both."""
+
+    __slots__ = ()
+
+
+_KINDS: Final = {
+    (False, False): JournaledStream,
+    (False, True): _Block,
+    (True, False): _Iterator,
+    (True, True): _IteratorBlock,
+}
+
+
+def journaled(stream: Any, invocation: Invocation) -> Any:
+    """Return what stands for a stream: a context manager or an iterator where the stream is one."""
+    kind = cast("type[Any]", type(stream))
+    return _KINDS[hasattr(kind, "__next__"), hasattr(kind, "__exit__")](stream, invocation)
