@@ -50,10 +50,11 @@ class Invocation:
 class Paused:
     """How an agent, graph or swarm was interrupted, for the invocation that resumes it in this process."""
 
-    __slots__ = ("checkpoint", "nodes", "span")
+    __slots__ = ("checkpoint", "nodes", "session_id", "span")
 
-    def __init__(self, checkpoint: str, span: SpanContext, nodes: Mapping[str, str]) -> None:
+    def __init__(self, checkpoint: str, session_id: str, span: SpanContext, nodes: Mapping[str, str]) -> None:
         self.checkpoint = checkpoint
+        self.session_id = session_id
         self.span = span
         self.nodes = nodes
 
@@ -66,7 +67,7 @@ class Invocations:
         self.adopting = True
         self._open: dict[int, list[Invocation]] = {}
         self._shown: WeakKeyDictionary[Any, Shown] = WeakKeyDictionary()
-        self._paused: WeakKeyDictionary[Any, Paused] = WeakKeyDictionary()
+        self.paused: WeakKeyDictionary[Any, Paused] = WeakKeyDictionary()
         self._recorder: Recorder | None = None
         self._known: KnownBySession[Said] = KnownBySession(Said)
         self._failures = 0
@@ -193,15 +194,15 @@ class Invocations:
         checkpoint = outcomes.checkpoint_of(interrupts)
         if checkpoint is not None:
             details["checkpoint_id"] = checkpoint
-            self._paused[owner] = Paused(checkpoint, step.span.get_span_context(), nodes)
+            self.paused[owner] = Paused(checkpoint, step.session_id, step.span.get_span_context(), nodes)
         return details
 
     def resumed(self, step: Step, owner: Any, checkpoint: str | None) -> Mapping[str, str]:
         """Journal that an invocation goes on from an interrupted one; return the nodes that had been interrupted."""
         if checkpoint is None:
-            self._paused.pop(owner, None)
+            self.paused.pop(owner, None)
             return {}
-        before = self._paused.pop(owner, None)
+        before = self.paused.pop(owner, None)
         step.recorder.resumed(step, checkpoint if before is None else before.checkpoint)
         if before is None:
             return {}

@@ -162,6 +162,9 @@ class ModelSteps(Invocations):
 
     def _model_failed(self, model: ModelCall, error: BaseException, agent: Any) -> None:
         step = model.step
+        if model.stop is not None and isinstance(error, GeneratorExit):  # closed by a consumer that has the answer
+            self._model_ended(model, agent)
+            return
         try:
             outcome = outcomes.outcome_of_exception(error)
             if outcome == "error":

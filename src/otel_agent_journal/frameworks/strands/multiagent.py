@@ -29,12 +29,13 @@ PROMPT_KEY = context_api.create_key("agent-journal-strands-prompt")
 class Running:
     """One invocation of a graph or swarm while it runs."""
 
-    __slots__ = ("around", "before", "nodes", "passing", "step")
+    __slots__ = ("around", "before", "nodes", "passing", "resumes", "step")
 
     def __init__(self, step: Step, around: Context, passing: BaseException | None) -> None:
         self.step = step
         self.around = around
         self.passing = passing
+        self.resumes: str | None = None  # the checkpoint, until it is said that the step goes on from there
         self.before: Mapping[str, str] = {}  # of the invocation that is resumed: its interrupted nodes' step ids
         self.nodes: dict[str, tuple[Step, Context]] = {}
 
@@ -54,10 +55,13 @@ class MultiAgentSteps(Invocations):
         try:
             source, around = event.source, context_api.get_current()
             kind = type(source).__name__.lower()
+            state: Any = getattr(source, "_interrupt_state", None)
+            resumes = getattr(state, "activated", False)
+            before = self.paused.get(source) if resumes else None
             step = recorder.start_step(
                 "AGENT",
                 str(getattr(source, "id", None) or kind),
-                session_id=session_id_of(source),
+                session_id=session_id_of(source) or (before.session_id if before is not None else None),
                 attributes={OPERATION_NAME: INVOKE_WORKFLOW},
                 details=_task(recorder, around.get(PROMPT_KEY)),
                 waits=self.adopting and recorder.spans_are_real(),
@@ -69,10 +73,8 @@ class MultiAgentSteps(Invocations):
                 own = Context({**own, CLAIM_KEY: Claim(step, "invoke_", outlives=True)})
             context_api.attach(own)
             # The answers are taken after this hook: what waits for one is known already.
-            state: Any = getattr(source, "_interrupt_state", None)
-            if getattr(state, "activated", False):
-                checkpoint = outcomes.checkpoint_of(state.interrupts.values())
-                running.before = self.resumed(step, source, checkpoint)
+            if resumes:
+                running.resumes = outcomes.checkpoint_of(state.interrupts.values())
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
             self.failed(recorder)
 
@@ -88,6 +90,7 @@ class MultiAgentSteps(Invocations):
         step = running.step
         try:
             context_api.attach(running.around)
+            self._say_resumed(running, source)
             error = outcomes.live_exception(running.passing)
             state: Any = source.state
             status: Any = getattr(state, "completion_status", None) or getattr(state, "status", None)
@@ -117,6 +120,7 @@ class MultiAgentSteps(Invocations):
         recorder = running.step.recorder
         try:
             around = context_api.get_current()
+            self._say_resumed(running, event.source)
             step = recorder.start_step(
                 "NODE", event.node_id, parent=running.step, step_id=running.before.get(event.node_id)
             )
@@ -146,6 +150,12 @@ class MultiAgentSteps(Invocations):
         except Exception:  # noqa: BLE001 - the one boundary
             self.failed(step.recorder)
             step.end("ok")
+
+    def _say_resumed(self, running: Running, source: Any) -> None:
+        """Journal that a graph or swarm is resumed, now that its step has begun."""
+        checkpoint, running.resumes = running.resumes, None
+        if checkpoint is not None:
+            running.before = self.resumed(running.step, source, checkpoint)
 
 
 def _task(recorder: Recorder, task: Any) -> dict[str, Any]:

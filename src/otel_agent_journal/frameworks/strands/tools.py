@@ -120,6 +120,9 @@ class ToolSteps(Invocations):
 
     def _tool_left(self, tool: ToolCall, error: BaseException) -> None:
         step = tool.step
+        if (tool.result is not None or tool.interrupts is not None) and isinstance(error, GeneratorExit):
+            self._tool_ended(tool)  # Strands closes the stream of a tool that asks, and a consumer may once it has all
+            return
         try:
             outcome = outcomes.outcome_of_exception(error)
             if outcome == "interrupted":
