@@ -36,7 +36,7 @@ PROVIDER: Final = "strands-agents"
 class Invocation:
     """One invocation of an agent while it runs."""
 
-    __slots__ = ("around", "calls", "cycle", "passing", "state", "step")
+    __slots__ = ("around", "calls", "cycle", "passing", "resumes", "state", "step")
 
     def __init__(self, step: Step, state: Any, around: Context, passing: BaseException | None) -> None:
         self.step = step
@@ -45,6 +45,7 @@ class Invocation:
         self.passing = passing  # an exception that the caller was handling when it called the agent
         self.cycle: Any = None
         self.calls = 0
+        self.resumes: str | None = None  # the checkpoint it goes on from: its model calls are others than before it
 
 
 class Paused:
@@ -103,7 +104,8 @@ class Invocations:
         else:
             recorder.adopt(step, native, outlives=True)
             context_api.attach(Context({**around, STEP_KEY: step}))
-        self.resumed(step, agent, outcomes.answered(getattr(agent, "_interrupt_state", None)))
+        invocation.resumes = outcomes.answered(getattr(agent, "_interrupt_state", None))
+        self.resumed(step, agent, invocation.resumes)
 
     def after_invocation(self, event: Any) -> None:
         """End an agent's step with what it answered, or by the exception that is passing."""

@@ -185,7 +185,7 @@ def _step_id(invocation: Invocation, state: Mapping[str, Any]) -> str:
     if cycle is None or cycle != invocation.cycle:
         invocation.cycle = cycle
         invocation.calls += 1
-    return derived_id(f"{invocation.step.step_id}:model:{invocation.calls}")
+    return derived_id(f"{invocation.step.step_id}:{invocation.resumes or ''}:model:{invocation.calls}")
 
 
 def _request(model: Any) -> tuple[str, dict[str, Any]]:
