@@ -54,12 +54,11 @@ def _complete_agent_trace(
     payload.setdefault("eventTime", _instant(now))
     if collaborators:
         payload.setdefault("collaboratorName", collaborators[-1])
+    if request.agent_id:  # the traces of an inline agent have no such ids
         _, agent_id, alias_id = callers[-1].split("/")
-    else:
-        agent_id, alias_id = request.agent_id or "INLINE_AGENT", request.alias_id or "INLINE_AGENT"
-    payload.setdefault("agentId", agent_id)
-    payload.setdefault("agentAliasId", alias_id)
-    payload.setdefault("agentVersion", "1")
+        payload.setdefault("agentId", agent_id)
+        payload.setdefault("agentAliasId", alias_id)
+        payload.setdefault("agentVersion", "1")
     _complete_metadata(payload, request, now)
 
 
