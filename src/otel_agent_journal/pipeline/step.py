@@ -120,6 +120,10 @@ class Step:
         if self._open is not None:
             self._open.pop(id(child), None)
 
+    def let_go(self) -> None:
+        """Leave the children that are open to end by themselves, however this step ends."""
+        self._open = None
+
     def context(self, base: Context | None = None) -> Context:
         """Return a context in which this step and its span are the current ones."""
         current = context_api.get_current() if base is None else base
