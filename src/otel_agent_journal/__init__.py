@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.event import ErrorInfo, JournalEvent, Usage
     from otel_agent_journal.pipeline.content import Redactor
     from otel_agent_journal.pipeline.exporter import JournalSpanExporter
+    from otel_agent_journal.pipeline.lifecycle import invocation, record_event
     from otel_agent_journal.pipeline.processor import JournalSpanProcessor
     from otel_agent_journal.pipeline.recorder import Recorder
     from otel_agent_journal.pipeline.session import current_session, session, step
@@ -36,7 +37,9 @@ _HOME = {
     "configure": "otel_agent_journal.bootstrap.process",
     "current_session": "otel_agent_journal.pipeline.session",
     "flush": "otel_agent_journal.bootstrap.process",
+    "invocation": "otel_agent_journal.pipeline.lifecycle",
     "open_store": "otel_agent_journal.store.registry",
+    "record_event": "otel_agent_journal.pipeline.lifecycle",
     "session": "otel_agent_journal.pipeline.session",
     "shutdown": "otel_agent_journal.bootstrap.process",
     "step": "otel_agent_journal.pipeline.session",
@@ -55,7 +58,9 @@ __all__ = [
     "configure",
     "current_session",
     "flush",
+    "invocation",
     "open_store",
+    "record_event",
     "session",
     "shutdown",
     "step",

@@ -170,6 +170,97 @@ def test_stray_steps_speak_for_a_session_without_roots() -> None:
     assert status(told.said("SESSION_INITIATED", 1), *inner) == (PENDING, None)
 
 
+# --- invocations --------------------------------------------------------------------------------------------------
+
+STARTED, SUCCEEDED, FAILED, GIVEN_UP = (
+    f"AGENT_INVOCATION_{word}" for word in ("STARTED", "SUCCEEDED", "FAILED", "CANCELLED")
+)
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [(SUCCEEDED, (COMPLETED, None)), (FAILED, (ERROR, None)), (GIVEN_UP, (INTERRUPTED, CANCELLED))],
+)
+@pytest.mark.parametrize("attended", [{}, {"invocation": "i1"}])
+def test_an_invocation_alone_decides(ending: str, expected: tuple[str, str | None], attended: dict[str, str]) -> None:
+    """Where the agent itself is not journaled, the session is as the invocation ended."""
+    events = told.said("SESSION_INITIATED", 1), told.said(STARTED, 2, **attended), told.said(ending, 5, **attended)
+    assert status(*events) == expected
+    assert (head(*events).ended_ns, head(*events).open_writers) == (5, ())
+
+
+def test_a_caller_that_attends_is_processing() -> None:
+    """From the start of an invocation that its caller attends to until its ending the session is PROCESSING."""
+    started, root = told.said(STARTED, 2, invocation="i1"), (told.start("root", 3), told.end("root", 3, 4))
+    assert status(told.said("SESSION_INITIATED", 1), started) == (PROCESSING, None)
+    assert head(started).open_writers == ("w1",)
+    assert (head(started).steps, head(started).errors) == (0, 0)
+    assert status(started, *root) == (PROCESSING, None)
+    assert status(started, *root, told.said(SUCCEEDED, 5, invocation="i1")) == (COMPLETED, None)
+
+
+def test_an_invocation_that_nobody_attends_to_is_pending() -> None:
+    """One that was only said to have begun leaves no process to watch: PENDING until something else is heard."""
+    assert status(told.said("SESSION_INITIATED", 1), told.said(STARTED, 2)) == (PENDING, None)
+    assert status(told.said(STARTED, 2), told.start("root", 3, writer="w2")) == (PROCESSING, None)
+
+
+def test_a_caller_that_died_leaves_its_invocation_interrupted() -> None:
+    """An attended invocation of a writer that is gone is INTERRUPTED, and by its silence judged lost."""
+    started = told.said("SESSION_INITIATED", 1), told.said(STARTED, 2, invocation="i1")
+    assert status(*started, told.interrupted("w1", 3)) == (INTERRUPTED, KILLED)
+    assert judged(head(*started), 2 + SILENCE_NS).reason == LOST
+    answered = told.start("root", 2, writer="w2"), told.end("root", 2, 9, writer="w2")
+    assert status(*started, told.interrupted("w1", 3), *answered) == (COMPLETED, None)
+
+
+def test_invocations_are_told_apart() -> None:
+    """Of two invocations under way each ending closes its own."""
+    both = told.said(STARTED, 1, invocation="i1"), told.said(STARTED, 2, invocation="i2")
+    assert status(*both, told.said(SUCCEEDED, 3, invocation="i1")) == (PROCESSING, None)
+    ended = told.said(SUCCEEDED, 3, invocation="i1"), told.said(FAILED, 4, invocation="i2")
+    assert status(*both, *ended) == (ERROR, None)
+    assert status(told.said(STARTED, 1, invocation="i1"), told.said(STARTED, 4, invocation="i1"))[0] == PROCESSING
+
+
+def test_the_agent_decides_over_its_caller() -> None:
+    """Where the agent's own root is known its outcome counts: an answer does not hide what the agent waits for."""
+    for outcome, expected in (("interrupted", (INTERRUPTED, AWAITING_INPUT)), ("error", (ERROR, None))):
+        root = told.start("root", 2), told.end("root", 2, 4, outcome)
+        called = told.said(STARTED, 1, invocation="i1"), told.said(SUCCEEDED, 5, invocation="i1")
+        assert status(*called, *root) == expected
+        assert status(*root, told.said(SUCCEEDED, 5)) == expected
+
+
+def test_a_failure_after_the_agent_ended_decides() -> None:
+    """A caller that fails after the agent's root has ended makes the session ERROR; a root that ends later, not."""
+    root = told.start("root", 2), told.end("root", 2, 4)
+    events = told.said(STARTED, 1, invocation="i1"), *root, told.said(FAILED, 5, invocation="i1")
+    assert status(*events) == (ERROR, None)
+    assert head(*events).ended_ns == 5
+    assert status(*events, told.start("again", 7), told.end("again", 7, 9)) == (COMPLETED, None)
+    assert status(told.said(STARTED, 1), told.said(FAILED, 3), *root) == (COMPLETED, None)
+    unclear = told.start("root", 2), told.end("root", 2, 4, under="elsewhere", kind="AGENT")
+    assert status(*unclear, told.said(FAILED, 3)) == (ERROR, None)
+
+
+def test_an_invocation_after_the_last_root_decides() -> None:
+    """A later invocation in which the agent left no root of its own is judged by what its caller says."""
+    before = told.start("root", 2), told.end("root", 2, 4, "error")
+    assert status(*before, told.said(STARTED, 6, invocation="i2"), told.said(SUCCEEDED, 7, invocation="i2")) == (
+        COMPLETED,
+        None,
+    )
+    assert status(*before, told.said(STARTED, 6)) == (PENDING, None)
+    assert status(*before, told.said(STARTED, 6), told.interrupted("w1", 8)) == (INTERRUPTED, KILLED)
+
+
+def test_an_old_mark_says_nothing_of_a_later_invocation() -> None:
+    """A writer that was gone before a session was initiated anew does not interrupt it."""
+    gone = told.said("SESSION_INITIATED", 1), told.interrupted("w1", 3)
+    assert status(*gone, told.said(STARTED, 5, writer="w2")) == (PENDING, None)
+
+
 # --- interruption -------------------------------------------------------------------------------------------------
 
 

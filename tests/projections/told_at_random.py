@@ -55,7 +55,18 @@ _notes = st.builds(
 _said = st.builds(
     told.said,
     st.sampled_from(
-        ("SESSION_INITIATED", "SESSION_COMPLETED", "SESSION_FAILED", "STAGE_CHANGED", "RUN_RESUMED", "ANYTHING")
+        (
+            "SESSION_INITIATED",
+            "SESSION_COMPLETED",
+            "SESSION_FAILED",
+            "AGENT_INVOCATION_STARTED",
+            "AGENT_INVOCATION_SUCCEEDED",
+            "AGENT_INVOCATION_FAILED",
+            "AGENT_INVOCATION_CANCELLED",
+            "STAGE_CHANGED",
+            "RUN_RESUMED",
+            "ANYTHING",
+        )
     ),
     _times,
     step=st.none() | _steps,
@@ -64,6 +75,7 @@ _said = st.builds(
     progress=st.sampled_from((None, 10, 99.5)),
     agent=st.sampled_from((None, "researcher", "writer")),
     checkpoint_id=st.sampled_from(("c1", "c2")),
+    invocation=st.sampled_from((None, "i1", "i2")),
 )
 _interruptions = st.builds(told.interrupted, _writers, _times, st.sampled_from(("killed", "lost")))
 

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from otel_agent_journal.cli import readable
 from otel_agent_journal.codec import encode_value
 from otel_agent_journal.event import (
+    AGENT_INVOCATION_CANCELLED,
+    AGENT_INVOCATION_FAILED,
+    AGENT_INVOCATION_STARTED,
+    AGENT_INVOCATION_SUCCEEDED,
     CHUNK,
     END_TYPES,
     FINAL_RESPONSE,
@@ -30,6 +34,12 @@ _MARKS: Final = {
     "error": ("✗", "red"),
     "cancelled": ("◼", "yellow"),
     "interrupted": ("‼", "yellow"),
+}
+_MARKS_OF_INVOCATIONS: Final = {
+    AGENT_INVOCATION_STARTED: ("▶", "cyan"),
+    AGENT_INVOCATION_SUCCEEDED: _MARKS["ok"],
+    AGENT_INVOCATION_FAILED: _MARKS["error"],
+    AGENT_INVOCATION_CANCELLED: _MARKS["cancelled"],
 }
 _LEVEL_COLORS: Final = {"ERROR": "red", "WARNING": "yellow"}
 _REMEMBERED: Final = 10_000  # steps whose depth is known; older ones would indent as roots
@@ -120,7 +130,7 @@ def _mark(event: JournalEvent) -> tuple[str, str]:
         return _MARKS[outcome_of(event)]
     if event.type == SESSION_INTERRUPTED:
         return _MARKS["interrupted"]
-    return "·", _LEVEL_COLORS.get(event.level, "dim")
+    return _MARKS_OF_INVOCATIONS.get(event.type) or ("·", _LEVEL_COLORS.get(event.level, "dim"))
 
 
 def _remark(event: JournalEvent) -> str:
@@ -140,7 +150,14 @@ def _remark(event: JournalEvent) -> str:
         for key in _TEXT_KEYS:
             if details.get(key):
                 return preview(details[key])
-    return "  ".join(part for part in (_error(event), preview(dict(details)) if details else "") if part)
+    if event.type in _MARKS_OF_INVOCATIONS:  # the agent stands before it, and what joins the two is for programs
+        details = {key: value for key, value in details.items() if key not in ("agent", "agent_id", "invocation")}
+        said = [
+            f"{key} {preview(value)}" if key not in _TEXT_KEYS else preview(value) for key, value in details.items()
+        ]
+    else:
+        said = [preview(dict(details))] if details else []
+    return "  ".join(part for part in (_error(event), *said) if part)
 
 
 def _error(event: JournalEvent) -> str:

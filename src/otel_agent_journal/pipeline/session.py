@@ -19,6 +19,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from opentelemetry import context as context_api
+from opentelemetry.baggage import get_baggage
+from opentelemetry.context import Context
 
 from otel_agent_journal.event import (
     EMPTY,
@@ -33,6 +35,7 @@ from otel_agent_journal.event import (
     ErrorInfo,
     Usage,
 )
+from otel_agent_journal.mapping.genai import CONVERSATION_ID
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.failure import is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder
@@ -43,14 +46,25 @@ _log = logging.getLogger(__name__)
 _EVENT_TYPE: Final = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
 
-class _Block:
-    """A `with` block in which a step is the current one."""
+def checked_type(event_type: str) -> str:
+    """Return an event type of the user's.
+
+    Raises:
+        ValueError: it is not upper snake case.
+    """
+    if not _EVENT_TYPE.fullmatch(event_type):
+        raise ValueError(f"event type '{event_type}' is not upper snake case, as in TRAINING_JOB_STARTED")
+    return event_type
+
+
+class Block:
+    """A `with` block with an OpenTelemetry context of its own."""
 
     def __init__(self) -> None:
         self._token: Token[Any] | None = None
 
-    def _attach(self, step: Step) -> None:
-        self._token = context_api.attach(step.context())  # type: ignore[assignment]
+    def _attach(self, context: Context) -> None:
+        self._token = context_api.attach(context)  # type: ignore[assignment]
 
     def _detach(self) -> None:
         token, self._token = self._token, None
@@ -61,7 +75,7 @@ class _Block:
                 pass
 
 
-class StepBlock(_Block):
+class StepBlock(Block):
     """One step of a hand-written agent: a span, a START, and an ending when the block is left."""
 
     def __init__(
@@ -145,7 +159,7 @@ class StepBlock(_Block):
         self._step = self._recorder.start_step(
             self._kind, self._name, parent=self._parent, details=dict(self._details), **self._options
         )
-        self._attach(self._step)
+        self._attach(self._step.context())
         return self
 
     def __exit__(
@@ -167,7 +181,7 @@ class StepBlock(_Block):
         self.__exit__(kind, error, traceback)
 
 
-class SessionBlock(_Block):
+class SessionBlock(Block):
     """One invocation of a hand-written agent: its root step, and the session's own events around it."""
 
     def __init__(self, recorder: Recorder, session_id: str | None, agent: str | None, details: dict[str, Any]) -> None:
@@ -195,8 +209,7 @@ class SessionBlock(_Block):
         Raises:
             ValueError: the type is not upper snake case.
         """
-        if not _EVENT_TYPE.fullmatch(event_type):
-            raise ValueError(f"event type '{event_type}' is not upper snake case, as in TRAINING_JOB_STARTED")
+        checked_type(event_type)
         self._recorder.record(self.session_id, event_type, details, level=level, step=current_step() or self._root)
 
     def stage(self, stage: str, *, progress: float | None = None) -> None:
@@ -228,7 +241,7 @@ class SessionBlock(_Block):
         self._root = recorder.start_step(
             "AGENT", self._agent, session_id=session_id, detached=True, details=dict(self._details)
         )
-        self._attach(self._root)
+        self._attach(self._root.context())
         return self
 
     def __exit__(
@@ -267,7 +280,7 @@ def session(session_id: str | None = None, *, agent: str | None = None, input: A
         input: what the agent was asked.
     """
     details: dict[str, Any] = {} if input is None else {"input": input}
-    return SessionBlock(_recorder(), session_id, agent, details)
+    return SessionBlock(process_recorder(), session_id, agent, details)
 
 
 def step(
@@ -278,13 +291,16 @@ def step(
     attributes: Mapping[str, Any] | None = None,
 ) -> StepBlock:
     """Return a block for one step of whatever encloses this code, as `SessionBlock.step`."""
-    return step_block(_recorder(), kind, name, input=input, attributes=attributes)
+    return step_block(process_recorder(), kind, name, input=input, attributes=attributes)
 
 
 def current_session() -> str | None:
     """Return the session that this code runs in, or None outside of any."""
     found = current_step()
-    return found.session_id if found is not None else None
+    if found is not None:
+        return found.session_id
+    named = get_baggage(CONVERSATION_ID)
+    return named if isinstance(named, str) and named else None
 
 
 class _Unconfigured:
@@ -300,7 +316,7 @@ class _Idle:
     recorder: Recorder | None = None
 
 
-def _recorder() -> Recorder:
+def process_recorder() -> Recorder:
     """Return the process's recorder; without one, a recorder whose spans are real and whose events go nowhere."""
     recorder = get_recorder()
     if recorder is not None:

@@ -36,10 +36,14 @@ _ENDED: Final[Mapping[str, tuple[str, str | None]]] = {
     "cancelled": (INTERRUPTED, CANCELLED),
     "interrupted": (INTERRUPTED, AWAITING_INPUT),
 }
-_LIFECYCLE: Final[Mapping[str, str]] = {
-    ev.SESSION_INITIATED: PENDING,
-    ev.SESSION_COMPLETED: COMPLETED,
-    ev.SESSION_FAILED: ERROR,
+_LIFECYCLE: Final[Mapping[str, tuple[str, str | None]]] = {
+    ev.SESSION_INITIATED: (PENDING, None),
+    ev.SESSION_COMPLETED: (COMPLETED, None),
+    ev.SESSION_FAILED: (ERROR, None),
+    ev.AGENT_INVOCATION_STARTED: (PENDING, None),
+    ev.AGENT_INVOCATION_SUCCEEDED: (COMPLETED, None),
+    ev.AGENT_INVOCATION_FAILED: (ERROR, None),
+    ev.AGENT_INVOCATION_CANCELLED: (INTERRUPTED, CANCELLED),
 }
 
 
@@ -55,7 +59,7 @@ class Interruption(NamedTuple):
 
 
 class _Open(NamedTuple):
-    """An attempt that began and has not ended. `name` is the hash of its step, number and writer."""
+    """An attempt, or an invocation, that began and has not ended. `name`: hash of its step, number and writer."""
 
     start_ns: int
     writer: str
@@ -83,6 +87,7 @@ class StatusState:
         "errors",
         "instant",
         "interruptions",
+        "invoked_ns",
         "last_ended",
         "last_event_ns",
         "lifecycle",
@@ -117,6 +122,7 @@ class StatusState:
         self.seen_ns: dict[str, int] = {}
         self.interruptions: dict[str, Interruption] = {}
         self.lifecycle: tuple[int, str, str] | None = None
+        self.invoked_ns: int | None = None
         self.agent: tuple[int, str, str] | None = None
         self.named: tuple[int, str, str] | None = None
         self.stage: tuple[int, str, str, float | None] | None = None
@@ -156,6 +162,8 @@ def apply(state: StatusState, event: JournalEvent) -> None:
         _stage(state, event)
     elif kind in _LIFECYCLE:
         state.lifecycle = _latest(state.lifecycle, (at, event_id, kind))
+        if kind.startswith("AGENT_INVOCATION"):
+            _invocation(state, event)
         agent = event.details.get("agent")
         if isinstance(agent, str):
             state.named = _earliest(state.named, (at, event_id, agent))
@@ -260,6 +268,22 @@ def _root(state: StatusState, event: JournalEvent, root: _Root) -> None:
         state.agent = _earliest(state.agent, (root.start_ns, root.key, event.name))
 
 
+def _invocation(state: StatusState, event: JournalEvent) -> None:
+    """Open or close an invocation that its caller's process attends to, and which is lost with it."""
+    at, invocation = event.timestamp_ns, event.details.get("invocation")
+    started = event.type == ev.AGENT_INVOCATION_STARTED
+    if started:
+        state.invoked_ns = at if state.invoked_ns is None else max(at, state.invoked_ns)
+    if not isinstance(invocation, str):
+        return
+    key = hash(("invocation", invocation)) & MASK
+    if not started:
+        state.ended.add(key)
+        state.open.pop(key, None)
+    elif key not in state.ended:
+        state.open[key] = _latest(state.open.get(key), _Open(at, event.writer or "", root=True, name=key))
+
+
 def _stage(state: StatusState, event: JournalEvent) -> None:
     stage, progress = event.details.get("stage"), event.details.get("progress")
     name = stage if isinstance(stage, str) else event.name or ""
@@ -349,6 +373,18 @@ def _verdict(state: StatusState, running: list[_Open]) -> _Verdict:
         return _verdict_without_roots(state, running)
     if any(one.root for one in running):
         return _Verdict(PROCESSING)
+    verdict = _verdict_of_root(state, root)
+    over_ns = root.start_ns if verdict.ended_ns is None else verdict.ended_ns
+    # What the caller says counts where it says more than the root: that it failed afterwards, or began anew since.
+    said = state.lifecycle
+    if said is not None and said[2] == ev.AGENT_INVOCATION_FAILED and said[0] >= over_ns:
+        return _Verdict(ERROR, None, said[0])
+    if state.invoked_ns is not None and state.invoked_ns > over_ns:
+        return _verdict_of_lifecycle(state) or _Verdict(PENDING)
+    return verdict
+
+
+def _verdict_of_root(state: StatusState, root: _Root) -> _Verdict:
     if root.outcome:
         return _Verdict(*_ENDED[root.outcome], root.end_ns)
     ending = _ending_of(state, root)
@@ -374,14 +410,26 @@ def _verdict_without_roots(state: StatusState, running: list[_Open]) -> _Verdict
         return _Verdict(PROCESSING)
     if state.unpaired_root is not None:
         return _Verdict(*_ENDED[state.unpaired_root[2]], state.unpaired_root[0])
-    if state.lifecycle is not None and state.lifecycle[2] != ev.SESSION_INITIATED:
-        return _Verdict(_LIFECYCLE[state.lifecycle[2]], None, state.lifecycle[0])
-    marks = [mark for writer in state.interruptions if (mark := mark_upon(state, writer))]
-    if marks:
-        return _Verdict(INTERRUPTED, max(marks).reason, max(marks).timestamp_ns)
+    verdict = _verdict_of_lifecycle(state)
+    if verdict is not None:
+        return verdict
     if state.lifecycle is None and state.last_ended is not None:
         return _Verdict(*_ENDED[state.last_ended[2]], state.last_ended[0])
     return _Verdict(PENDING)
+
+
+def _verdict_of_lifecycle(state: StatusState) -> _Verdict | None:
+    """Return what the latest lifecycle event says, or that its process is gone since; None: it only began."""
+    since_ns = 0
+    if state.lifecycle is not None:
+        since_ns, _, kind = state.lifecycle
+        status, reason = _LIFECYCLE[kind]
+        if status != PENDING:
+            return _Verdict(status, reason, since_ns)
+    marks = [mark for writer in state.interruptions if (mark := mark_upon(state, writer))]
+    if marks and max(marks).timestamp_ns >= since_ns:
+        return _Verdict(INTERRUPTED, max(marks).reason, max(marks).timestamp_ns)
+    return None
 
 
 def mark_upon(state: StatusState, writer: str) -> Interruption | None:
