@@ -10,8 +10,9 @@ from typing import Any
 from otel_agent_journal.event import FINAL_RESPONSE, PROGRESS
 from otel_agent_journal.frameworks.bedrock_agents import shapes
 from otel_agent_journal.frameworks.bedrock_agents.actions import ROOT, Action, Ending, Note, Text
+from otel_agent_journal.frameworks.bedrock_agents.agents import left_open
 from otel_agent_journal.frameworks.bedrock_agents.shapes import mapping, present, text
-from otel_agent_journal.frameworks.bedrock_agents.traces import AgentTraces, left_open
+from otel_agent_journal.frameworks.bedrock_agents.traces import AgentTraces
 
 
 class AnswerFold:

@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from otel_agent_journal.event import PROGRESS
+from otel_agent_journal.event import FINAL_RESPONSE, PROGRESS
 from otel_agent_journal.frameworks.bedrock_agents import shapes
 from otel_agent_journal.frameworks.bedrock_agents.actions import ROOT, Action, Begin, End, Ending, Note, Text
+from otel_agent_journal.frameworks.bedrock_agents.agents import left_open
 from otel_agent_journal.frameworks.bedrock_agents.shapes import mapping, present, text
-from otel_agent_journal.frameworks.bedrock_agents.traces import AgentTraces, left_open
+from otel_agent_journal.frameworks.bedrock_agents.traces import AgentTraces
 
 _MAX_NODES = 10_000  # that are open at once; the oldest is taken to be over
 
@@ -64,10 +65,12 @@ class FlowFold:
         return Ending("interrupted", {**at, "interrupts": self._questions, **details})
 
     def left_open(self, ending: Ending) -> Iterator[Action]:
-        """End the nodes that nothing ended, as the flow ends."""
+        """End the nodes that nothing ended, as the flow ends, and say what came of it."""
         for name, key in reversed(self._open):
             yield from self._close(name, key, End(key, ending.outcome, error=ending.error))
         self._open.clear()
+        if ending.outcome == "ok" and ending.details:
+            yield Note(ROOT, FINAL_RESPONSE, dict(ending.details))
 
     def _output(self, said: Mapping[str, Any]) -> Iterator[Action]:
         document = mapping(said.get("content")).get("document")

@@ -67,7 +67,7 @@ class Invocation:
         self._memory = memory
         self._steps: dict[int, Step] = {ROOT: root}
         self._requests: dict[int, dict[str, Any]] = {}
-        self._answered: dict[str, Any] = {}
+        self._response: dict[str, Any] = {}
 
     # --- what happens to it ---
 
@@ -76,7 +76,7 @@ class Invocation:
         try:
             request_id = text(mapping(response.get("ResponseMetadata")).get("RequestId"))
             if request_id:
-                self._answered = {REQUEST_ID: request_id}
+                self._response = {REQUEST_ID: request_id}
             if isinstance(self._fold, FlowFold):
                 self._fold.execution_id = text(response.get("executionId")) or self._fold.execution_id
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
@@ -105,6 +105,7 @@ class Invocation:
         if is_cancel(error):
             self.root.end("cancelled", error=error)
             return
+        self.answered(mapping(getattr(error, "response", None)))
         try:
             self._end(Ending("error", self._fold.ending().details, error_info(error)), error)
         except Exception:  # noqa: BLE001 - the one boundary
@@ -126,6 +127,7 @@ class Invocation:
         self.root.end("cancelled", details=details)
 
     def _end(self, ending: Ending, error: BaseException | None = None) -> None:
+        recorder = self.root.recorder
         self._do(lambda: self._fold.left_open(ending))
         for step in reversed(list(self._steps.values())[1:]):
             step.end(ending.outcome, error=error or ending.error)  # what an action that failed has left
@@ -135,9 +137,9 @@ class Invocation:
         self.root.end(
             ending.outcome,
             error=error or ending.error,
-            attributes=self._answered,
+            attributes=self._response,
             details=ending.details,
-            on_span=self._on_span(self.root, "AGENT", ending.details),
+            on_span=_on_span(recorder, self.root, "AGENT", ending.details),
         )
 
     # --- actions ---
@@ -159,7 +161,7 @@ class Invocation:
                 step = self._steps.get(key, self.root)
                 if kind == FINAL_RESPONSE:
                     step.flush_chunks()
-                step.note(kind, self._with_content(details), level=level)
+                step.note(kind, details, level=level)
             case Text(said):
                 self.root.chunk(said)
             case Stage(key, name):
@@ -179,8 +181,8 @@ class Invocation:
             parent=parent,
             step_id=derived_id(f"{root.session_id}:{action.identity}") if action.identity else None,
             attributes=dict(action.attributes) or None,
-            details=self._with_content(details),
-            on_span=self._on_span(parent, action.kind, details),
+            details=dict(details),
+            on_span=_on_span(recorder, parent, action.kind, details),
         )
 
     def _finish(self, action: End) -> None:
@@ -196,8 +198,8 @@ class Invocation:
             error=action.error,
             usage=action.usage,
             attributes=action.attributes or None,
-            details=self._with_content(details),
-            on_span=self._on_span(step, step.kind, details),
+            details=dict(details),
+            on_span=_on_span(step.recorder, step, step.kind, details),
         )
 
     def _measure(self, step: Step, request: dict[str, Any], action: End) -> None:
@@ -207,17 +209,6 @@ class Invocation:
             error = action.error or ErrorInfo(type="error")
             labels = {OPERATION_NAME: CHAT, **request}
             recorder.metrics.operation(labels, took_ns, action.usage, error if action.outcome == "error" else None)
-
-    def _with_content(self, details: dict[str, Any]) -> dict[str, Any]:
-        return dict(details)
-
-    def _on_span(self, step: Step, kind: str, details: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the content that a span takes, where spans take any."""
-        recorder = step.recorder
-        if not details or not recorder.shows_content(step):
-            return None
-        redacted = {key: recorder.encoder.redacted(key, value) for key, value in details.items()}
-        return dict(content_attributes(kind, redacted)) or None
 
     def _failed(self) -> None:
         self._memory.failed(self.root.recorder)
@@ -229,14 +220,13 @@ def begin(recorder: Recorder, operation: str, request: Request, memory: Memory) 
     session_id = request.session_id
     if before is not None and operation == "InvokeFlow":
         session_id = before[0]  # the id of an execution comes with its first answer, too late to name its session
-    details = dict(request.details)
     step = recorder.start_step(
         "AGENT",
         request.name,
         session_id=session_id,
         attributes=request.attributes,
-        details=details,
-        on_span=dict(content_attributes("AGENT", details)) if recorder.shows_content(None) else None,
+        details=dict(request.details),
+        on_span=_on_span(recorder, None, "AGENT", request.details),
         links=(Link(before[1]),) if before is not None and before[1].is_valid else (),
     )
     if request.resumes:
@@ -244,3 +234,11 @@ def begin(recorder: Recorder, operation: str, request: Request, memory: Memory) 
     if operation == "InvokeFlow":
         return Invocation(step, FlowFold(request.resumes), memory)
     return Invocation(step, AnswerFold(request.resumes, request.answers), memory)
+
+
+def _on_span(recorder: Recorder, step: Step | None, kind: str, details: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the content that a span takes, where spans take any. `step`: whose span it is, or the one above."""
+    if not details or not recorder.shows_content(step):
+        return None
+    redacted = {key: recorder.encoder.redacted(key, value) for key, value in details.items()}
+    return dict(content_attributes(kind, redacted)) or None

@@ -13,63 +13,20 @@ from typing import Any, Final
 from otel_agent_journal.event import FINAL_RESPONSE, PROGRESS, REASONING, WARNING, ErrorInfo
 from otel_agent_journal.frameworks.bedrock_agents import shapes
 from otel_agent_journal.frameworks.bedrock_agents.actions import Action, Begin, End, Note, Stage
+from otel_agent_journal.frameworks.bedrock_agents.agents import (
+    ACTION,
+    CODE,
+    COLLABORATOR,
+    LOOKUP,
+    MODEL,
+    Agent,
+    Pending,
+    left_open,
+)
 from otel_agent_journal.frameworks.bedrock_agents.shapes import PROVIDER, mapping, present, text
 from otel_agent_journal.mapping.genai import AGENT_ID, DATA_SOURCE_ID, PROVIDER_NAME
 
 CODE_INTERPRETER: Final = "code_interpreter"
-_MODEL: Final = "model"
-_ACTION: Final = "action"
-_CODE: Final = "code"
-_LOOKUP: Final = "lookup"
-_COLLABORATOR: Final = "collaborator"
-
-
-class Pending:
-    """Something that began and has not been said to be over."""
-
-    __slots__ = ("agent", "key", "name", "returns_control", "sort", "trace_id")
-
-    def __init__(self, key: int, sort: str, trace_id: str, name: str) -> None:
-        self.key = key
-        self.sort = sort
-        self.trace_id = trace_id
-        self.name = name
-        self.returns_control = False
-        self.agent: Agent | None = None  # of a collaborator
-
-
-class Agent:
-    """An agent while it works: the one that was invoked, or a collaborator of it."""
-
-    def __init__(self, key: int, name: str = "", alias: str = "") -> None:
-        self.key = key
-        self.name = name
-        self.alias = alias
-        self.pending: list[Pending] = []
-        self.failure: ErrorInfo | None = None
-        self.response: str | None = None
-
-    def began(self, pending: Pending) -> int:
-        """Remember what begins, and return its key."""
-        self.pending.append(pending)
-        return pending.key
-
-    def take(self, sort: str, trace_id: str, name: str = "") -> Pending | None:
-        """Return what an output belongs to, the best match first, and forget it."""
-        fitting = [one for one in self.pending if one.sort == sort and (not name or one.name == name)]
-        for one in (*(one for one in fitting if one.trace_id == trace_id), *fitting):
-            self.pending.remove(one)
-            return one
-        return None
-
-    def collaborators(self) -> Iterator[Agent]:
-        """Yield the collaborators that work for this agent now, those of theirs after them."""
-        for one in list(self.pending):
-            if one.agent is not None:
-                yield one.agent
-        for one in list(self.pending):
-            if one.agent is not None:
-                yield from one.agent.collaborators()
 
 
 class AgentTraces:
@@ -153,11 +110,11 @@ class AgentTraces:
 
     def _model_begins(self, agent: Agent, said: Mapping[str, Any]) -> Iterator[Action]:
         # An agent thinks one thought at a time: one whose output was not told is over.
-        stale = agent.take(_MODEL, "")
+        stale = agent.take(MODEL, "")
         if stale is not None:
             yield End(stale.key)
         model = shapes.model_name(text(said.get("foundationModel")))
-        pending = Pending(self._next_key(), _MODEL, text(said.get("traceId")), model)
+        pending = Pending(self._next_key(), MODEL, text(said.get("traceId")), model)
         yield Begin(
             agent.began(pending),
             agent.key,
@@ -169,9 +126,9 @@ class AgentTraces:
         )
 
     def _model_ends(self, agent: Agent, said: Mapping[str, Any]) -> Iterator[Action]:
-        pending = agent.take(_MODEL, text(said.get("traceId")))
+        pending = agent.take(MODEL, text(said.get("traceId")))
         if pending is None:
-            pending = Pending(self._next_key(), _MODEL, "", "model")
+            pending = Pending(self._next_key(), MODEL, "", "model")
             yield Begin(pending.key, agent.key, "MODEL", "model", {}, {PROVIDER_NAME: PROVIDER})
         thought = mapping(mapping(said.get("reasoningContent")).get("reasoningText"))
         yield from _reasoning(pending.key, thought.get("text"))
@@ -198,7 +155,7 @@ class AgentTraces:
                     yield from self._action(agent, trace_id, given)
                 case "knowledgeBaseLookupInput":
                     base = text(given.get("knowledgeBaseId")) or "knowledge base"
-                    pending = Pending(self._next_key(), _LOOKUP, trace_id, base)
+                    pending = Pending(self._next_key(), LOOKUP, trace_id, base)
                     yield Begin(
                         agent.began(pending),
                         agent.key,
@@ -208,7 +165,7 @@ class AgentTraces:
                         {DATA_SOURCE_ID: base, PROVIDER_NAME: PROVIDER},
                     )
                 case "codeInterpreterInvocationInput":
-                    pending = Pending(self._next_key(), _CODE, trace_id, CODE_INTERPRETER)
+                    pending = Pending(self._next_key(), CODE, trace_id, CODE_INTERPRETER)
                     details = {"input": present(code=given.get("code"), files=given.get("files"))}
                     yield Begin(agent.began(pending), agent.key, "TOOL", CODE_INTERPRETER, details, {})
                 case "agentCollaboratorInvocationInput":
@@ -223,7 +180,7 @@ class AgentTraces:
         if group:
             yield Stage(agent.key, group)
         name = shapes.action_name(given)
-        pending = Pending(self._next_key(), _ACTION, trace_id, name)
+        pending = Pending(self._next_key(), ACTION, trace_id, name)
         pending.returns_control = given.get("executionType") == "RETURN_CONTROL"
         asked = text(given.get("invocationId"))
         yield Begin(
@@ -242,7 +199,7 @@ class AgentTraces:
         return f"{asked}:{name}:{count}"
 
     def _collaborator(self, agent: Agent, trace_id: str, name: str, alias: str, given: Any) -> Begin:
-        pending = Pending(self._next_key(), _COLLABORATOR, trace_id, name)
+        pending = Pending(self._next_key(), COLLABORATOR, trace_id, name)
         pending.agent = Agent(pending.key, name, alias)
         agent_id = _agent_id(alias)
         attributes = {PROVIDER_NAME: PROVIDER, **({AGENT_ID: agent_id} if agent_id else {})}
@@ -260,7 +217,7 @@ class AgentTraces:
                 case "knowledgeBaseLookupOutput":
                     documents, sources = shapes.references(found.get("retrievedReferences"))
                     details = {"output": documents, **present(sources=sources), **shapes.service_times(found)}
-                    yield from self._ended(agent, _LOOKUP, trace_id, "RETRIEVAL", "knowledge base", found, details)
+                    yield from self._ended(agent, LOOKUP, trace_id, "RETRIEVAL", "knowledge base", found, details)
                 case "codeInterpreterInvocationOutput":
                     yield from self._code_ends(agent, trace_id, found)
                 case "agentCollaboratorInvocationOutput":
@@ -303,13 +260,13 @@ class AgentTraces:
 
     def _action_ends(self, agent: Agent, trace_id: str, found: Mapping[str, Any]) -> Iterator[Action]:
         details = {**present(output=found.get("text")), **shapes.service_times(found)}
-        if self._answered and not any(one.sort == _ACTION for one in agent.pending):
+        if self._answered and not any(one.sort == ACTION for one in agent.pending):
             # The program was asked to make this call in the invocation before, and hands its result in now.
             name = self._answered.pop(0)
-            pending = Pending(self._next_key(), _ACTION, trace_id, name)
+            pending = Pending(self._next_key(), ACTION, trace_id, name)
             identity = self._identity(self._answered_id, name)
             yield Begin(agent.began(pending), agent.key, "TOOL", name, {}, {}, identity=identity)
-        yield from self._ended(agent, _ACTION, trace_id, "TOOL", "action group", found, details)
+        yield from self._ended(agent, ACTION, trace_id, "TOOL", "action group", found, details)
 
     def _code_ends(self, agent: Agent, trace_id: str, found: Mapping[str, Any]) -> Iterator[Action]:
         output = present(output=found.get("executionOutput"), files=found.get("files"))
@@ -319,15 +276,15 @@ class AgentTraces:
         elif text(found.get("executionError")):
             error = ErrorInfo(type="ExecutionError", message=text(found.get("executionError")))
         details = {**present(output=output), **shapes.service_times(found)}
-        yield from self._ended(agent, _CODE, trace_id, "TOOL", CODE_INTERPRETER, found, details, error)
+        yield from self._ended(agent, CODE, trace_id, "TOOL", CODE_INTERPRETER, found, details, error)
 
     def _collaborator_ends(self, agent: Agent, trace_id: str, found: Mapping[str, Any]) -> Iterator[Action]:
         name = text(found.get("agentCollaboratorName")) or _alias_id(text(found.get("agentCollaboratorAliasArn")))
-        pending = agent.take(_COLLABORATOR, trace_id, name)
+        pending = agent.take(COLLABORATOR, trace_id, name)
         if pending is None:
             begin = self._collaborator(agent, trace_id, name, text(found.get("agentCollaboratorAliasArn")), None)
             yield begin
-            pending = agent.take(_COLLABORATOR, trace_id, name)
+            pending = agent.take(COLLABORATOR, trace_id, name)
         if pending is None or pending.agent is None:
             return
         output = mapping(found.get("output"))
@@ -341,7 +298,7 @@ class AgentTraces:
 
     def _reprompt(self, agent: Agent, trace_id: str, found: Mapping[str, Any]) -> Iterator[Action]:
         source, said = text(found.get("source")), text(found.get("text"))
-        sort = {"ACTION_GROUP": _ACTION, "KNOWLEDGE_BASE": _LOOKUP}.get(source, "")
+        sort = {"ACTION_GROUP": ACTION, "KNOWLEDGE_BASE": LOOKUP}.get(source, "")
         pending = agent.take(sort, trace_id) if sort else None
         if pending is not None:
             yield End(pending.key, "error", error=ErrorInfo(type="Reprompt", message=said))
@@ -365,18 +322,6 @@ class AgentTraces:
         objections = [f"{where}: {line}" for where, lines in found.items() for line in lines]
         said = f"a guardrail intervened: {', '.join(objections)}" if objections else "a guardrail intervened"
         yield Note(agent.key, WARNING, {"message": said, **shapes.service_times(trace)}, "WARNING")
-
-
-def left_open(agent: Agent, outcome: str, error: ErrorInfo | None) -> Iterator[Action]:
-    """End what an agent has open, the innermost first, as the agent ends. What the program is to do is interrupted."""
-    pending, agent.pending = agent.pending, []
-    for one in reversed(pending):
-        if one.agent is not None:
-            yield from left_open(one.agent, outcome, error)
-        if one.returns_control and outcome == "ok":
-            yield End(one.key, "interrupted")
-        else:
-            yield End(one.key, outcome, error=error)
 
 
 def _reasoning(key: int, said: Any) -> Iterator[Action]:

@@ -1,0 +1,37 @@
+"""A recording of Bedrock agents for each test, checked at its end, and the service they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.config import Config
+from opentelemetry.sdk.trace import TracerProvider
+
+from otel_agent_journal.frameworks.bedrock_agents import BedrockAgentsInstrumentor
+from otel_agent_journal.testing.bedrock import BedrockServer
+from tests.frameworks.langgraph.recording import Recording, recording_at
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Iterator[Recording]:
+    """Record with a TracerProvider of the program's own; afterwards check what is true of every recording."""
+    instrumentor = BedrockAgentsInstrumentor()
+    with recording_at(tmp_path / "spool", provider=TracerProvider(), instrumentor=instrumentor) as made:
+        yield made
+        made.check()
+
+
+@pytest.fixture
+def server() -> Iterator[BedrockServer]:
+    """Bedrock on loopback."""
+    with BedrockServer() as served:
+        yield served
+
+
+@pytest.fixture
+def client(server: BedrockServer) -> Any:
+    """Return a client for agents that gives up at the first error."""
+    return server.client("bedrock-agent-runtime", config=Config(retries={"total_max_attempts": 1}))
