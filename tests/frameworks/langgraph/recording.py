@@ -262,11 +262,13 @@ def _sorted_tree(roots: Any, children: Any, lines: Any, parallel: bool) -> list[
 
 
 @contextmanager
-def recording_at(root: Path, *, provider: TracerProvider | None = None, **options: Any) -> Iterator[Recording]:
+def recording_at(
+    root: Path, *, provider: TracerProvider | None = None, kind: type[Recording] = Recording, **options: Any
+) -> Iterator[Recording]:
     """Instrument this process and record; afterwards it is as it was, and no context is left attached."""
     before = context_api.get_current()
     _set_provider(provider)
-    recording = Recording(root, provider=provider, **options)
+    recording = kind(root, provider=provider, **options)
     set_recorder(recording.recorder)
     recording.instrumentor.instrument()
     try:
