@@ -12,6 +12,7 @@ import otel_agent_journal
 def test_public_names() -> None:
     """These names are public, sorted, and each can be imported."""
     assert otel_agent_journal.__all__ == [
+        "Ending",
         "ErrorInfo",
         "JournalError",
         "JournalEvent",
@@ -30,6 +31,7 @@ def test_public_names() -> None:
         "session",
         "shutdown",
         "step",
+        "wait_for",
     ]
     assert all(getattr(otel_agent_journal, name) is not None for name in otel_agent_journal.__all__)
     assert dir(otel_agent_journal) == otel_agent_journal.__all__

@@ -17,6 +17,7 @@ from otel_agent_journal.errors import (
     StoreUnreachable,
     UnknownScheme,
     UnsupportedByStore,
+    WaitTimeout,
     WrongExpectedSequence,
 )
 
@@ -54,6 +55,13 @@ def test_tree(error: type[Exception]) -> None:
         (SessionNotFound("s9", "did you mean s8?"), "'s9'; did you mean s8?", {}, 3),
         (EventTooLarge("e", 412_345, 409_600), "412,345 bytes, limit 409,600", {"limit_bytes": 409_600}, 1),
         (EventTooLarge("e", 2, 1, "set a bucket"), "limit 1; set a bucket", {"size_bytes": 2}, 1),
+        (WaitTimeout("s9", 2.5, ("A", "B")), "none of A, B in 2.5 s; nothing was heard of it", {"status": None}, 1),
+        (
+            WaitTimeout("s9", 60, ("A",), status="PENDING", last_type="B", why="locked"),
+            "last seen: B, status PENDING; locked; wait longer",
+            {"last_type": "B", "until": ("A",), "timeout_s": 60},
+            1,
+        ),
         (ConflictError("e"), "nothing was written", {"event_id": "e"}, 1),
         (WrongExpectedSequence("i", 3, 5), "to be 3, it is 5", {"expected": 3, "actual": 5, "instance_id": "i"}, 1),
     ],

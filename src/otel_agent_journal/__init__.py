@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from otel_agent_journal.bootstrap.process import configure, flush, shutdown
+    from otel_agent_journal.bootstrap.waiting import Ending, wait_for
     from otel_agent_journal.errors import JournalError
     from otel_agent_journal.event import ErrorInfo, JournalEvent, Usage
     from otel_agent_journal.pipeline.content import Redactor
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Ending": "otel_agent_journal.bootstrap.waiting",
     "ErrorInfo": "otel_agent_journal.event",
     "JournalError": "otel_agent_journal.errors",
     "JournalEvent": "otel_agent_journal.event",
@@ -43,9 +45,11 @@ _HOME = {
     "session": "otel_agent_journal.pipeline.session",
     "shutdown": "otel_agent_journal.bootstrap.process",
     "step": "otel_agent_journal.pipeline.session",
+    "wait_for": "otel_agent_journal.bootstrap.waiting",
 }
 
 __all__ = [
+    "Ending",
     "ErrorInfo",
     "JournalError",
     "JournalEvent",
@@ -64,6 +68,7 @@ __all__ = [
     "session",
     "shutdown",
     "step",
+    "wait_for",
 ]
 
 

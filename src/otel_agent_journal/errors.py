@@ -6,6 +6,7 @@
     │   └── MissingExtra       the store or feature exists, its package is not installed
     ├── CodecError             bytes or a mapping that is not an event
     │   └── NewerSchema        written by a newer version of this package
+    ├── WaitTimeout            what was waited for did not come in time; a TimeoutError too
     └── StoreError             a store could not do what was asked
         ├── StoreUnreachable   not there, locked, full or refused; worth a retry
         ├── StoreUnusable      damaged, of another program or closed; nothing can be written until somebody acts
@@ -68,6 +69,32 @@ class NewerSchema(CodecError):
         )
         self.found = found
         self.known = known
+
+
+class WaitTimeout(JournalError, TimeoutError):
+    """What was waited for did not come in time."""
+
+    def __init__(
+        self,
+        session_id: str,
+        timeout_s: float,
+        until: tuple[str, ...],
+        *,
+        status: str | None = None,
+        last_type: str | None = None,
+        why: str = "",
+    ) -> None:
+        seen = "nothing was heard of it" if last_type is None else f"last seen: {last_type}, status {status}"
+        why = f"; {why}" if why else ""
+        super().__init__(
+            f"session {session_id}: none of {', '.join(until)} in {timeout_s:g} s; {seen}{why};"
+            f" wait longer, or look: agent-journal show {session_id} --events"
+        )
+        self.session_id = session_id
+        self.timeout_s = timeout_s
+        self.until = until
+        self.status = status
+        self.last_type = last_type
 
 
 class StoreError(JournalError):

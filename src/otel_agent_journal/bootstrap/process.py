@@ -287,6 +287,18 @@ def shutdown() -> None:
         process.stop()
 
 
+def settings_of_process() -> tuple[Settings, bool]:
+    """Return the settings that this process records by, else the environment's, and whether it drains by itself.
+
+    Raises:
+        ConfigError: a variable is malformed.
+    """
+    process = _Here.process
+    if process is None:
+        return settings_from_env(), False
+    return process.settings, not process.settings.drained_by_parent
+
+
 def is_attached() -> bool:
     """Tell whether this process journals its steps as they happen."""
     return _Here.process is not None

@@ -32,7 +32,7 @@ from otel_agent_journal.mapping.genai import CONVERSATION_ID
 from otel_agent_journal.pipeline.agent_ids import is_placeholder
 from otel_agent_journal.pipeline.failure import is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder
-from otel_agent_journal.pipeline.session import Block, checked_type, process_recorder
+from otel_agent_journal.pipeline.session import Block, checked_session, checked_type, process_recorder
 from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_step
 
 CONFIGURATION_ERROR: Final = "CONFIGURATION_ERROR"
@@ -54,7 +54,7 @@ def record_event(
     Raises:
         ValueError: the session id is empty, or the type is not upper snake case.
     """
-    _say(process_recorder(), _checked_session(session_id), checked_type(status), error, details)
+    _say(process_recorder(), checked_session(session_id), checked_type(status), error, details)
 
 
 class Invocation(Block):
@@ -179,7 +179,7 @@ def invocation(
     if agent_id is not _NOT_GIVEN:
         details["agent_id"] = agent_id
         problem = _problem_with(agent_id)
-    wanted = None if session_id is None else _checked_session(session_id)
+    wanted = None if session_id is None else checked_session(session_id)
     return Invocation(process_recorder(), wanted, details, input, problem)
 
 
@@ -197,12 +197,6 @@ def _within(context: Context, session_id: str) -> Context:
     if isinstance(enclosing, Step) and enclosing.session_id != session_id:
         context = Context({key: value for key, value in context.items() if key != STEP_KEY})
     return set_baggage(CONVERSATION_ID, session_id, context)
-
-
-def _checked_session(session_id: Any) -> str:
-    if not isinstance(session_id, str) or not session_id.strip():
-        raise ValueError(f"session id is {session_id!r}; a text that is not empty is expected")
-    return session_id
 
 
 def _say(

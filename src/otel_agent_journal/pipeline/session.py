@@ -57,6 +57,17 @@ def checked_type(event_type: str) -> str:
     return event_type
 
 
+def checked_session(session_id: Any) -> str:
+    """Return a session id of the user's.
+
+    Raises:
+        ValueError: it is empty, or no text.
+    """
+    if not isinstance(session_id, str) or not session_id.strip():
+        raise ValueError(f"session id is {session_id!r}; a text that is not empty is expected")
+    return session_id
+
+
 class Block:
     """A `with` block with an OpenTelemetry context of its own."""
 
