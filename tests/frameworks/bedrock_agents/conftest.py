@@ -25,6 +25,14 @@ def recording(tmp_path: Path) -> Iterator[Recording]:
 
 
 @pytest.fixture
+def recording_without_sdk(tmp_path: Path) -> Iterator[Recording]:
+    """Record in a program that has no TracerProvider."""
+    with recording_at(tmp_path / "spool", instrumentor=BedrockAgentsInstrumentor()) as made:
+        yield made
+        made.check()
+
+
+@pytest.fixture
 def server() -> Iterator[BedrockServer]:
     """Bedrock on loopback."""
     with BedrockServer() as served:

@@ -30,18 +30,23 @@ Patch = Callable[[Any, str, Any, Any], None]
 class _Attempt:
     """An attempt that has been made, while botocore decides whether it makes another."""
 
-    __slots__ = ("details", "step", "told")
+    __slots__ = ("context", "details", "step", "told")
 
-    def __init__(self, step: Step, details: dict[str, Any]) -> None:
+    def __init__(self, step: Step, details: dict[str, Any], context: Mapping[str, Any]) -> None:
         self.step = step
         self.details = details
+        self.context = context
         self.told = False
 
     def tell(self, backoff_s: float) -> None:
         """Journal the attempt and the wait after it, once."""
         if not self.told:
             self.told = True
-            self.step.note(WARNING, {**self.details, "backoff_s": round(backoff_s, 3)}, level="WARNING")
+            details = {**self.details, "backoff_s": round(backoff_s, 3)}
+            limit: Any = self.context.get("retries", {}).get("max")  # which legacy mode says as it decides
+            if isinstance(limit, int):
+                details["max_attempts"] = limit
+            self.step.note(WARNING, details, level="WARNING")
 
 
 _attempt: ContextVar[_Attempt | None] = ContextVar("agent_journal_attempt", default=None)
@@ -141,13 +146,10 @@ def _attempt_of(attempts: Any, operation_model: Any, args: tuple[Any, ...], kwar
         context: Any = given["request_dict"]["context"]
         step, operation = sender
         details: dict[str, Any] = {"operation": operation, "attempt": attempts}
-        limit: Any = context.get("retries", {}).get("max")
-        if isinstance(limit, int):
-            details["max_attempts"] = limit
         details |= _said(given.get("response"), given.get("caught_exception"))
         why = details.get("code") or details.get("reason") or "no answer"
         details["message"] = f"{operation} attempt {attempts} failed and is repeated: {why}"
-        return _Attempt(step, details)
+        return _Attempt(step, details, context)
     except Exception:  # noqa: BLE001 - the one boundary
         _log.debug("an attempt could not be read", exc_info=True)
         return None
