@@ -86,7 +86,12 @@ class AdoptedSpan:
     def _framework_ends(self, end_time: int | None = None) -> None:
         self._done = True
         if self._end_ns is not None:
-            self._end(self._end_ns if end_time is None else max(end_time, self._end_ns))
+            self._end_span(self._end_ns if end_time is None else max(end_time, self._end_ns))
+
+    def _end_span(self, end_ns: int) -> None:
+        # The span and this are a cycle no longer: a span holds whole histories, too much to wait for a collection.
+        self.span.__dict__.pop("end", None)
+        self._end(end_ns)
 
     def step_ends(
         self, outcome: str, usage: Usage | None, error: ErrorInfo | None, attributes: dict[str, Any] | None, end_ns: int
@@ -98,7 +103,7 @@ class AdoptedSpan:
             _set_status(span, outcome, error)
         self._end_ns = end_ns
         if self._done or not self._outlives:
-            self._end(end_ns)
+            self._end_span(end_ns)
 
 
 def _set_status(span: Any, outcome: str, error: ErrorInfo | None) -> None:

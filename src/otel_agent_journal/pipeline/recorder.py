@@ -194,7 +194,7 @@ class Recorder:
         opening = Opening(context, enclosing, attributes, links, details)
         if waits:
             step.opening = opening
-            name_by(step, trace_api.get_current_span(context))  # until it has its own
+            step.span, step.trace_id, step.span_id = trace_api.get_current_span(context), "", ""  # until it has its own
         else:
             self._open(step, opening)
         return step

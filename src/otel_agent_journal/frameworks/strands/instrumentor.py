@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Callable
 from importlib import metadata as distributions
+from types import FrameType
 from typing import Any, Final, Self, cast
 from weakref import WeakSet
 
@@ -136,13 +137,16 @@ class StrandsInstrumentor:
         return guarded
 
     def _patch_agent(self, module: Any) -> None:
-        self._patch(module.Agent, self.hook_agent)
+        self._patch(module.Agent, self.hook_agent, prompted=False)
 
     def _patch_multi_agent(self, module: Any) -> None:
-        self._patch(getattr(module, _MULTI_AGENT[module.__name__]), self.hook_multi_agent)
+        self._patch(getattr(module, _MULTI_AGENT[module.__name__]), self.hook_multi_agent, prompted=True)
 
-    def _patch(self, owner: Any, hook: Callable[[Any], None]) -> None:
-        """Have a class give its objects our hooks, and stream in a context of its own."""
+    def _patch(self, owner: Any, hook: Callable[[Any], None], *, prompted: bool) -> None:
+        """Have a class give its objects our hooks, and stream in a context of its own.
+
+        A stream that Strands itself reads to its end needs none; `prompted` are those whose hooks do not tell the task.
+        """
         make, stream = owner.__init__, owner.stream_async
 
         @functools.wraps(make)
@@ -156,7 +160,7 @@ class StrandsInstrumentor:
             self._hook(hook, self_)
             if not self.steps.enabled or self_ not in self._hooked or get_recorder() is None:
                 return events
-            if not inspect.isasyncgen(events):
+            if not inspect.isasyncgen(events) or _is_own(sys._getframe(1), prompted):  # noqa: SLF001 - who asks
                 return events
             prompt = args[0] if args else kwargs.get("prompt", kwargs.get("task"))
             return isolated(
@@ -224,3 +228,8 @@ class StrandsInstrumentor:
                 setattr(owner, name, original)
 
         self._restore.append(restore)
+
+
+def _is_own(caller: FrameType, prompted: bool) -> bool:
+    """Tell whether it is Strands that reads a stream, and not the program."""
+    return not prompted and str(caller.f_globals.get("__name__", "")).startswith("strands.")

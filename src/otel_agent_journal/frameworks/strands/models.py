@@ -5,13 +5,13 @@ A middleware sees every way out: the answer, an exception, a cancelled task, a s
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final, cast
 
+from opentelemetry import context as context_api
+
 from otel_agent_journal.event import REASONING, WARNING, ErrorInfo, derived_id
 from otel_agent_journal.frameworks.strands import outcomes
-from otel_agent_journal.frameworks.strands.contexts import isolated
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of
 from otel_agent_journal.frameworks.strands.messages import flattened, reasoning_of, usage_of
 from otel_agent_journal.mapping.genai import (
@@ -52,13 +52,16 @@ class ModelCall:
 
     def take(self, event: Any) -> None:
         """Journal what the model streams, and keep its answer."""
-        text = event.get("data")
-        if isinstance(text, str):
-            if self.first_s is None:
-                self.first_s = (self.step.recorder.clock.now_ns() - self.step.start_ns) / 1e9
-            self.step.chunk(text)
-        elif "stop" in event:
-            self.stop = event["stop"]
+        try:
+            text = event.get("data")
+            if isinstance(text, str):
+                if self.first_s is None:
+                    self.first_s = (self.step.recorder.clock.now_ns() - self.step.start_ns) / 1e9
+                self.step.chunk(text)
+            elif "stop" in event:
+                self.stop = event["stop"]
+        except Exception:  # noqa: BLE001 - an event of another shape
+            return
 
 
 class ModelSteps(Invocations):
@@ -75,15 +78,16 @@ class ModelSteps(Invocations):
         own = context_of(step)
         if step.opening is not None:
             own = type(own)({**own, CLAIM_KEY: Claim(step, "chat")})
-        events = isolated(call(context), own)
+        around, events = context_api.get_current(), call(context)
+        context_api.attach(own)  # for the whole call, as Strands does: its stream as a whole is isolated
         try:
             try:
                 async for event in events:
-                    with contextlib.suppress(Exception):  # an event of another shape
-                        model.take(event)
+                    model.take(event)
                     yield event
             finally:
                 await events.aclose()
+                context_api.attach(around)
         except BaseException as error:
             self._model_failed(model, error, context.agent)
             raise

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 
+from opentelemetry import context as context_api
+
 from otel_agent_journal.event import PROGRESS, derived_id
 from otel_agent_journal.frameworks.strands import outcomes
-from otel_agent_journal.frameworks.strands.contexts import isolated
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of, session_id_of
 from otel_agent_journal.frameworks.strands.messages import result_content
 from otel_agent_journal.mapping.genai import TOOL_CALL_ID, TOOL_DESCRIPTION
@@ -29,16 +29,19 @@ class ToolCall:
 
     def take(self, event: Any) -> None:
         """Keep the tool's result or its questions, and journal what it streams."""
-        if hasattr(event, "tool_result"):
-            self.result = event
-        elif "tool_interrupt_event" in event:
-            self.interrupts = list(event.interrupts)
-        elif type(event).__name__ == "ToolStreamEvent" and self.step.recorder.content:
-            data: Any = event["tool_stream_event"].get("data")
-            if isinstance(data, str):
-                self.step.chunk(data)
-            elif isinstance(data, dict | list):
-                self.step.note(PROGRESS, {"output": cast("Any", data)})
+        try:
+            if hasattr(event, "tool_result"):
+                self.result = event
+            elif "tool_interrupt_event" in event:
+                self.interrupts = list(event.interrupts)
+            elif type(event).__name__ == "ToolStreamEvent" and self.step.recorder.content:
+                data: Any = event["tool_stream_event"].get("data")
+                if isinstance(data, str):
+                    self.step.chunk(data)
+                elif isinstance(data, dict | list):
+                    self.step.note(PROGRESS, {"output": cast("Any", data)})
+        except Exception:  # noqa: BLE001 - an event of another shape
+            return
 
 
 class ToolSteps(Invocations):
@@ -55,15 +58,16 @@ class ToolSteps(Invocations):
         own = context_of(step)
         if step.opening is not None:
             own = type(own)({**own, CLAIM_KEY: Claim(step, "execute_tool")})
-        events = isolated(call(context), own)
+        around, events = context_api.get_current(), call(context)
+        context_api.attach(own)  # for the whole run, as Strands does: its stream as a whole is isolated
         try:
             try:
                 async for event in events:
-                    with contextlib.suppress(Exception):  # an event of another shape
-                        tool.take(event)
+                    tool.take(event)
                     yield event
             finally:
                 await events.aclose()
+                context_api.attach(around)
         except BaseException as error:
             self._tool_left(tool, error)
             raise
