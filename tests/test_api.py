@@ -26,6 +26,7 @@ def test_public_names() -> None:
         "current_session",
         "flush",
         "invocation",
+        "lambda_handler",
         "open_store",
         "record_event",
         "session",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from otel_agent_journal.bootstrap.process import configure, flush, shutdown
+    from otel_agent_journal.bootstrap.serverless import lambda_handler
     from otel_agent_journal.bootstrap.waiting import Ending, wait_for
     from otel_agent_journal.errors import JournalError
     from otel_agent_journal.event import ErrorInfo, JournalEvent, Usage
@@ -40,6 +41,7 @@ _HOME = {
     "current_session": "otel_agent_journal.pipeline.session",
     "flush": "otel_agent_journal.bootstrap.process",
     "invocation": "otel_agent_journal.pipeline.lifecycle",
+    "lambda_handler": "otel_agent_journal.bootstrap.serverless",
     "open_store": "otel_agent_journal.store.registry",
     "record_event": "otel_agent_journal.pipeline.lifecycle",
     "session": "otel_agent_journal.pipeline.session",
@@ -63,6 +65,7 @@ __all__ = [
     "current_session",
     "flush",
     "invocation",
+    "lambda_handler",
     "open_store",
     "record_event",
     "session",

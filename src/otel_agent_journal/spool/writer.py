@@ -8,6 +8,7 @@ do when there is no space) is in `_append_slowly`. Of events, stores and drainin
 from __future__ import annotations
 
 import _thread
+import errno
 import logging
 import threading
 import time
@@ -31,6 +32,7 @@ DEFAULT_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 DEFAULT_CAP_BYTES: Final = 1024 * 1024 * 1024
 SAY_EVERY_S: Final = 60.0
 RETRY_EVERY_S: Final = 1.0  # after a refusal, how often space and permissions are tried again
+_ELSEWHERE: Final = "set AGENT_JOURNAL_SPOOL to a folder that can be written, in AWS Lambda one below /tmp"
 _ATTEMPTS: Final = 8  # threads and signal handlers may fill a fresh segment before we get to it
 
 
@@ -223,4 +225,5 @@ class SpoolWriter:
 def _reason(error: Exception) -> str:
     if not isinstance(error, OSError):
         return str(error)
-    return f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
+    said = f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
+    return f"{said}; {_ELSEWHERE}" if error.errno in (errno.EROFS, errno.EACCES) else said
