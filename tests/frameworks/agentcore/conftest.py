@@ -12,6 +12,9 @@ from bedrock_agentcore.runtime import BedrockAgentCoreApp
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_agent_journal.frameworks.agentcore import AgentCoreInstrumentor
+from otel_agent_journal.frameworks.agentcore.flushing import Flusher
+from otel_agent_journal.frameworks.agentcore.requests import Sessions
+from otel_agent_journal.frameworks.agentcore.tasks import Tasks
 from tests.frameworks.agentcore.serving import Served, served
 from tests.frameworks.langgraph.recording import Recording, recording_at
 
@@ -36,7 +39,11 @@ def recording(tmp_path: Path) -> Iterator[Recording]:
 def recorded(folder: Path, **options: object):
     """Record AgentCore apps, as `recording_at` records graphs; what former tests left with the hooks is gone."""
     instrumentor = AgentCoreInstrumentor()
-    instrumentor._hooks = None
+    hooks = instrumentor._hooks
+    if hooks is not None:
+        hooks.sessions = Sessions()
+        hooks.tasks = Tasks(hooks.sessions)
+        hooks.flusher = Flusher()
     return recording_at(folder / "spool", provider=TracerProvider(), instrumentor=instrumentor, **options)
 
 

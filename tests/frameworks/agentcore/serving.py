@@ -67,7 +67,7 @@ class Served:
     def ping(self) -> str:
         """Ask for the app's health, as the runtime does."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_S)
-        connection.request("GET", "/ping")
+        connection.request("GET", "/ping", headers={"Connection": "close"})
         with connection.getresponse() as response:
             return json.loads(response.read())["status"]
 

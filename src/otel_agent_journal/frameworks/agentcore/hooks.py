@@ -119,10 +119,11 @@ class Hooks:
                 with current(request.step):
                     result = await handler(websocket, request_context, *args, **kwargs)
             except BaseException as error:
-                if type(error).__name__ == "WebSocketDisconnect" and getattr(error, "code", 0) in _NORMAL_CLOSURE:
+                hung_up = type(error).__name__ == "WebSocketDisconnect"
+                if hung_up and getattr(error, "code", 0) in _NORMAL_CLOSURE:
                     request.completed(None)
                 else:
-                    request.failed(error)
+                    request.failed(error, cancelled=hung_up or None)
                 await self._flush_after(error)
                 raise
             request.completed(result)

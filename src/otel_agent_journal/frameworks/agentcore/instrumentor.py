@@ -101,7 +101,7 @@ class AgentCoreInstrumentor:
 
     def _patch(self, module: Any) -> None:
         try:
-            # Not before the SDK is there: these need asyncio, which it has imported and other agents may never.
+            # Not before the SDK is there: who does not serve need not load them.
             from otel_agent_journal.frameworks.agentcore.hooks import Hooks
 
             if self._hooks is None:

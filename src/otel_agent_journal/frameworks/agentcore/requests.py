@@ -104,12 +104,12 @@ class Request:
         """End it: its handler returned."""
         self._complete(lambda: {} if output is None else {"output": _body(output)})
 
-    def failed(self, error: BaseException) -> None:
-        """End it: its handler raised, or was cancelled; a stream was broken off."""
+    def failed(self, error: BaseException, *, cancelled: bool | None = None) -> None:
+        """End it: its handler raised, or was cancelled; a stream was broken off. Else `cancelled` follows from error."""
         if not self._ends():
             return
         with kept_from_app("a request's failure"):
-            cancelled = is_cancel(error)
+            cancelled = is_cancel(error) if cancelled is None else cancelled
             self.step.end(
                 "cancelled" if cancelled else "error", error=error, details=self._streamed() if self._items else None
             )
