@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from botocore.config import Config
+
 from otel_agent_journal.testing.bedrock import Part, Usage
 from otel_agent_journal.testing.bedrock.agent_parts import (
     action_group_input,
@@ -46,6 +48,11 @@ def ask(client: Any, text: str = "To Rome, please.", *, session: str = "s1", **m
 def read(response: Any, member: str = "completion") -> list[Any]:
     """Read a response's stream to its end."""
     return list(response[member])
+
+
+def patient(mode: str = "standard", attempts: int = 4) -> Config:
+    """Return the configuration of a client that repeats what fails."""
+    return Config(retries={"mode": mode, "total_max_attempts": attempts})
 
 
 def told(recording: Recording) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_agent_journal.frameworks.bedrock_agents import BedrockAgentsInstrumentor
 from otel_agent_journal.testing.bedrock import BedrockServer
 from tests.frameworks.langgraph.recording import Recording, recording_at
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """Let no connection that a test broke be found unclosed in the middle of another."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

@@ -8,26 +8,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from botocore.config import Config
 from opentelemetry import context as context_api
 
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.frameworks.langgraph import LangGraphInstrumentor
-from otel_agent_journal.frameworks.strands import StrandsInstrumentor
 from otel_agent_journal.projections.steps import fold_steps
 from otel_agent_journal.testing.bedrock import BedrockServer, Reply, Request, hang_up, say, stream, throttle
 from tests.frameworks.bedrock_agents import asking
-from tests.frameworks.bedrock_agents.asking import ask, outcomes, read, told
+from tests.frameworks.bedrock_agents.asking import ask, outcomes, patient, read, told
 from tests.frameworks.langgraph.recording import Recording
 
 MODEL = "anthropic.claude-sonnet-4-20250514-v1:0"
 HELLO: dict[str, Any] = {"modelId": MODEL, "messages": [{"role": "user", "content": [{"text": "hello"}]}]}
 MODES = ["legacy", "standard", "adaptive"]
-
-
-def patient(mode: str = "standard", attempts: int = 4) -> Config:
-    """Return the configuration of a client that repeats what fails."""
-    return Config(retries={"mode": mode, "total_max_attempts": attempts})
 
 
 @contextmanager
@@ -152,6 +145,8 @@ def test_strands(recording_without_sdk: Recording, server: BedrockServer, stream
     recording = recording_without_sdk  # Strands keeps the tracer of the first provider it met
     from strands import Agent
     from strands.models.bedrock import BedrockModel
+
+    from otel_agent_journal.frameworks.strands import StrandsInstrumentor
 
     server.script(throttle(), say("hello"))
     strands = StrandsInstrumentor()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
 from opentelemetry.trace import Link, SpanContext
@@ -85,8 +85,7 @@ class Invocation:
     def part(self, event: Any) -> None:
         """Journal one part of the stream, before the program sees it."""
         if not self.root.ended and isinstance(event, Mapping):
-            part = cast("Mapping[str, Any]", event)
-            self._do(lambda: self._fold.part(part))
+            self._do(self._fold.part(cast("Mapping[str, Any]", event)))
 
     def ended(self) -> None:
         """The stream is over."""
@@ -128,7 +127,7 @@ class Invocation:
 
     def _end(self, ending: Ending, error: BaseException | None = None) -> None:
         recorder = self.root.recorder
-        self._do(lambda: self._fold.left_open(ending))
+        self._do(self._fold.left_open(ending))
         for step in reversed(list(self._steps.values())[1:]):
             step.end(ending.outcome, error=error or ending.error)  # what an action that failed has left
         checkpoint = ending.details.get("checkpoint_id")
@@ -144,10 +143,13 @@ class Invocation:
 
     # --- actions ---
 
-    def _do(self, actions: Callable[[], Iterator[Action]]) -> None:
+    def _do(self, actions: Iterator[Action]) -> None:
         try:
-            for action in actions():
-                self._apply(action)
+            for action in actions:
+                try:
+                    self._apply(action)
+                except Exception:  # noqa: BLE001 - an action costs itself, not those after it
+                    self._failed()
         except Exception:  # noqa: BLE001 - the one boundary: a part costs itself, not the stream
             self._failed()
 

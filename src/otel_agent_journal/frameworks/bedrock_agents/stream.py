@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from typing import Any, Final, cast
+from functools import lru_cache
+from typing import Any, cast
 
 from otel_agent_journal.frameworks.bedrock_agents.invocation import Invocation
 
@@ -115,15 +116,19 @@ class _IteratorBlock(_Iterator, _Block):
     __slots__ = ()
 
 
-_KINDS: Final = {
-    (False, False): JournaledStream,
-    (False, True): _Block,
-    (True, False): _Iterator,
-    (True, True): _IteratorBlock,
-}
+@lru_cache(maxsize=32)
+def _kind_of(stream: type[Any]) -> type[JournaledStream]:
+    """Return the class of what stands for a stream of a class: by its name, which errors of Python's own tell."""
+    bases: dict[tuple[bool, bool], type[JournaledStream]] = {
+        (False, False): JournaledStream,
+        (False, True): _Block,
+        (True, False): _Iterator,
+        (True, True): _IteratorBlock,
+    }
+    base = bases[hasattr(stream, "__next__"), hasattr(stream, "__exit__")]
+    return cast("type[JournaledStream]", type(stream.__name__, (base,), {"__slots__": ()}))
 
 
 def journaled(stream: Any, invocation: Invocation) -> Any:
     """Return what stands for a stream: a context manager or an iterator where the stream is one."""
-    kind = cast("type[Any]", type(stream))
-    return _KINDS[hasattr(kind, "__next__"), hasattr(kind, "__exit__")](stream, invocation)
+    return _kind_of(cast("type[Any]", type(stream)))(stream, invocation)

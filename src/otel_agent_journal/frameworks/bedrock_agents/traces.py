@@ -135,7 +135,8 @@ class AgentTraces:
         parsed = mapping(said.get("parsedResponse"))
         yield from _reasoning(agent.key, parsed.get("rationale"))
         if parsed.get("isValid") is False:
-            yield Note(agent.key, WARNING, {"message": "the input was judged not to be valid"}, "WARNING")
+            details = {"message": "the input was judged not to be valid", "reason": "INVALID_INPUT"}
+            yield Note(agent.key, WARNING, details, "WARNING")
         output = text(mapping(said.get("rawResponse")).get("content")) or text(parsed.get("text"))
         yield End(
             pending.key,
@@ -321,7 +322,8 @@ class AgentTraces:
         }
         objections = [f"{where}: {line}" for where, lines in found.items() for line in lines]
         said = f"a guardrail intervened: {', '.join(objections)}" if objections else "a guardrail intervened"
-        yield Note(agent.key, WARNING, {"message": said, **shapes.service_times(trace)}, "WARNING")
+        details = {"message": said, "reason": "GUARDRAIL_INTERVENED", **shapes.service_times(trace)}
+        yield Note(agent.key, WARNING, details, "WARNING")
 
 
 def _reasoning(key: int, said: Any) -> Iterator[Action]:
