@@ -105,7 +105,7 @@ class Request:
         self._complete(lambda: {} if output is None else {"output": _body(output)})
 
     def failed(self, error: BaseException, *, cancelled: bool | None = None) -> None:
-        """End it: its handler raised, or was cancelled; a stream was broken off. Else `cancelled` follows from error."""
+        """End it: its handler raised or was cancelled, by what the error is or as said; its stream was broken off."""
         if not self._ends():
             return
         with kept_from_app("a request's failure"):
