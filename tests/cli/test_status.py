@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from otel_agent_journal.event import ErrorInfo
 from otel_agent_journal.testing.builders import JournalBuilder
 from tests.cli.command_line import cli, rows, terminal
 from tests.cli.conftest import Seeded
@@ -61,3 +62,40 @@ def test_a_session_awaiting_input(journal: Seeded) -> None:
     assert "INTERRUPTED (awaiting input)" in terminal("status", "asks").text
     assert "awaiting input" in terminal("ls").text
     assert "awaiting input" in terminal("show", "asks").text
+
+
+def refused(journal: Seeded) -> None:
+    """Keep a session whose agent was never reached."""
+    builder = JournalBuilder("refused")
+    builder.record("SESSION_INITIATED", details={"agent": "helper"})
+    builder.record("AGENT_INVOCATION_STARTED", details={"agent": "helper", "invocation": "i1"})
+    error = ErrorInfo(type="botocore.exceptions.ClientError", message="Rate exceeded", code="ThrottlingException")
+    builder.record("AGENT_INVOCATION_FAILED", level="ERROR", details={"invocation": "i1"}, error=error)
+    journal.keep(builder)
+
+
+SAID = "botocore.exceptions.ClientError (ThrottlingException): Rate exceeded"
+
+
+def test_a_session_that_failed(journal: Seeded) -> None:
+    """What a failed session failed with is said: by its invocation, where no step tells, or by its root."""
+    refused(journal)
+    journal.failed()
+    (found,) = rows(cli("status", "refused"))
+    assert (found["status"], found["steps"], found["errors"]) == ("ERROR", 0, 0)
+    assert found["error"]["code"] == "ThrottlingException"
+    assert f"error      {SAID}" in terminal("status", "refused").text
+    assert rows(cli("status", "broken"))[0]["error"] == {"type": "KeyError", "message": "'x'"}
+    journal.completed()
+    assert rows(cli("status", "done"))[0]["error"] is None
+
+
+def test_lists_and_trees_say_it_too(journal: Seeded) -> None:
+    """`ls` and `show` name the error of a session that has no step to show it at; its events carry it."""
+    refused(journal)
+    assert SAID in terminal("ls", columns=200).text
+    assert SAID in terminal("show", "refused").text
+    line = terminal("show", "refused", "--events", columns=200).text.splitlines()[-1]
+    assert line.split()[1:3] == ["✗", "AGENT_INVOCATION_FAILED"]
+    assert line.endswith(SAID)
+    assert rows(cli("show", "refused", "--events"))[-1]["error"]["message"] == "Rate exceeded"

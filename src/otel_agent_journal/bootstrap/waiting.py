@@ -16,24 +16,14 @@ import msgspec
 from otel_agent_journal.bootstrap.openers import open_drain, open_store
 from otel_agent_journal.config import Settings
 from otel_agent_journal.errors import StoreError, StoreUnreachable, UnsupportedByStore, WaitTimeout
-from otel_agent_journal.event import (
-    AGENT_INVOCATION_CANCELLED,
-    AGENT_INVOCATION_FAILED,
-    AGENT_INVOCATION_SUCCEEDED,
-    END_TYPES,
-    SESSION_COMPLETED,
-    SESSION_FAILED,
-    SESSION_INTERRUPTED,
-    ErrorInfo,
-    JournalEvent,
-)
+from otel_agent_journal.event import SESSION_COMPLETED, SESSION_FAILED, ErrorInfo, JournalEvent
 from otel_agent_journal.pipeline.session import checked_session, checked_type
 from otel_agent_journal.projections.head import COMPLETED, ERROR, INTERRUPTED, PROCESSING, SessionHead
 from otel_agent_journal.projections.status import StatusState, apply, head_of, judged
 from otel_agent_journal.spool.survey import survey
+from otel_agent_journal.store.endings import INVOCATION_ENDINGS, deciding_event
 from otel_agent_journal.store.protocol import JournalStore
 
-INVOCATION_ENDINGS: Final = frozenset((AGENT_INVOCATION_SUCCEEDED, AGENT_INVOCATION_FAILED, AGENT_INVOCATION_CANCELLED))
 ENDINGS: Final = INVOCATION_ENDINGS | {SESSION_COMPLETED, SESSION_FAILED, COMPLETED, ERROR, INTERRUPTED}
 DEFAULT_TIMEOUT_S: Final = 60.0
 DEFAULT_POLL_S: Final = 0.2
@@ -42,8 +32,6 @@ _SLOWER: Final = 1.5
 _ADOPT_EVERY_S: Final = 1.0
 _ADOPT_S: Final = 1.0  # patience with a store that does not take what dead writers left
 _NO_LIVE_WRITER: Final = "none"
-_AFTER_ANY_ID: Final = "~"  # sorts after every event id
-_DECIDING: Final = END_TYPES | INVOCATION_ENDINGS | {SESSION_COMPLETED, SESSION_FAILED, SESSION_INTERRUPTED}
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,16 +212,3 @@ def _opened(settings: Settings) -> JournalStore:
         store.close()
         raise UnsupportedByStore(store.url, "read")
     return store
-
-
-def deciding_event(store: JournalStore, head: SessionHead) -> JournalEvent | None:
-    """Return the event that gave a session its status: the one of that kind at the time that its head says it ended."""
-    if head.ended_ns is None or not store.capabilities.read:
-        return None
-    found: JournalEvent | None = None
-    for event in store.read(head.session_id, (head.ended_ns - 1, _AFTER_ANY_ID)):
-        if event.timestamp_ns > head.ended_ns:
-            break
-        if event.type in _DECIDING and (found is None or event.parent_step_id is None):
-            found = event
-    return found

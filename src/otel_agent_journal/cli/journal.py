@@ -22,11 +22,12 @@ from otel_agent_journal.cli.readable import NS_PER_S
 from otel_agent_journal.codec import decode_value
 from otel_agent_journal.config import Settings, settings_from_env
 from otel_agent_journal.errors import ConfigError, JournalError, SessionNotFound
-from otel_agent_journal.event import END_TYPES, START_TYPES, JournalEvent, kind_of
-from otel_agent_journal.projections.head import INTERRUPTED, PROCESSING, SessionHead
+from otel_agent_journal.event import END_TYPES, START_TYPES, ErrorInfo, JournalEvent, kind_of
+from otel_agent_journal.projections.head import ERROR, INTERRUPTED, PROCESSING, SessionHead
 from otel_agent_journal.projections.status import fold, head_of, judged, silent_writers
 from otel_agent_journal.projections.steps import Step, StepTree, fold_steps
 from otel_agent_journal.spool.survey import survey
+from otel_agent_journal.store.endings import deciding_event
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, SessionFilter
 
 ADOPT_S: Final = 2.0  # a reader's patience with a store, or a backend of spans, that does not answer
@@ -137,6 +138,11 @@ class Journal:
     def judged(self, head: SessionHead) -> SessionHead:
         """Return a stored head as it should be shown now."""
         return judged(head, self.clock(), waiting_writers=self.waiting())
+
+    def error_of(self, head: SessionHead) -> ErrorInfo | None:
+        """Return why a session failed, where that made its status."""
+        event = deciding_event(self.store, head) if head.status == ERROR else None
+        return None if event is None else event.error
 
     def session(self, text: str) -> SessionHead:
         """Return the stored head of the session with this id, or of the only one whose id begins so.

@@ -29,6 +29,7 @@ KEYS: Final = (
 )
 STATUSES: Final = ("PENDING", "PROCESSING", "COMPLETED", "ERROR", "INTERRUPTED")
 STYLES: Final = {"COMPLETED": "green", "ERROR": "red", "INTERRUPTED": "yellow", "PROCESSING": "cyan", "PENDING": "dim"}
+_LONGEST_ERROR: Final = 80  # characters of what a failed session failed with
 ON_A_TERMINAL: Final = 50  # sessions listed to a person who did not say how many
 
 
@@ -161,4 +162,5 @@ def _remark(journal: Journal, head: SessionHead, now_ns: int) -> str:
             seen_ns = head.ended_ns or head.updated_ns
             return f"{head.reason} {readable.ago(seen_ns, now_ns)}"
         return {"awaiting_input": "awaiting input"}.get(head.reason or "", head.reason or "")
-    return ""
+    error = journal.error_of(head)
+    return "" if error is None else readable.one_line(readable.failure(error), _LONGEST_ERROR)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from otel_agent_journal.event import ErrorInfo
+if TYPE_CHECKING:
+    from otel_agent_journal.event import ErrorInfo
 
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000

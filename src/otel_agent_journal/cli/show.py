@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ def print_tree(
     now_ns = journal.clock()
     for line in steps.headline(output, journal.judged(head), now_ns):
         output.text(line)
+    if not walked and (error := journal.error_of(head)) is not None:
+        output.text(output.paint(readable.one_line(readable.failure(error)), "red"))
     shown = _with_ancestors(walked, failed) if errors else walked
     for line in steps.waterfall(output, tree, shown, head.writers, now_ns):
         output.text(line)

@@ -40,16 +40,19 @@ def command(invocation: Invocation, session: str | None) -> None:
 
 def record(journal: Journal, stored: SessionHead) -> dict[str, Any]:
     """Return where a session stands, as data; `open_steps` are those that run, or ran when their process died."""
+    import msgspec
+
     from otel_agent_journal.cli.ls import record as listed
     from otel_agent_journal.codec import format_timestamp
 
     head = journal.judged(stored)
     last_ns = last_seen_ns(stored)
-    row = listed(head)
+    row, error = listed(head), journal.error_of(head)
     return {
         "session_id": row.pop("session_id"),
         "status": row.pop("status"),
         "reason": head.reason,
+        "error": None if error is None else msgspec.to_builtins(error),
         "agent": row.pop("agent"),
         "stage": head.stage,
         "progress": head.progress,
@@ -101,6 +104,8 @@ def _print(output: Output, journal: Journal, head: SessionHead, found: dict[str,
     reason = f" ({head.reason.replace('_', ' ')})" if head.reason else ""
     say("session", output.paint(readable.one_line(head.session_id), "bold"))
     say("status", output.paint(head.status, STYLES[head.status]) + reason)
+    if (error := journal.error_of(head)) is not None:
+        say("error", output.paint(readable.one_line(readable.failure(error)), "red"))
     say("agent", readable.one_line(head.agent or "-"))
     if head.stage:
         done = "" if head.progress is None else f"  {head.progress:g} %"

@@ -13,7 +13,15 @@ import msgspec
 
 from otel_agent_journal.codec import sealed
 from otel_agent_journal.event import EMPTY, ErrorInfo, JournalEvent, Usage, derived_id
-from otel_agent_journal.mapping.facts import Fact, SessionNoted, StepEnded, StepNoted, StepStarted, events_of
+from otel_agent_journal.mapping.facts import (
+    Fact,
+    FailureNoted,
+    SessionNoted,
+    StepEnded,
+    StepNoted,
+    StepStarted,
+    events_of,
+)
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS, SteppingClock
 
@@ -137,10 +145,20 @@ class JournalBuilder:
             )
         )
 
-    def record(self, event_type: str, *, level: str = "INFO", details: Mapping[str, Any] = EMPTY) -> JournalEvent:
+    def record(
+        self,
+        event_type: str,
+        *,
+        level: str = "INFO",
+        details: Mapping[str, Any] = EMPTY,
+        error: ErrorInfo | None = None,
+    ) -> JournalEvent:
         """Add an event of the session itself."""
         event_id = derived_id(f"{self.session_id}:{self.writer}:{len(self.events)}")
-        return self._add(SessionNoted(self.session_id, event_id, event_type, level, self.clock(), details=details))
+        said = (self.session_id, event_id, event_type, level, self.clock())
+        if error is not None:
+            return self._add(FailureNoted(*said, details=details, error=error))
+        return self._add(SessionNoted(*said, details=details))
 
     def _add(self, fact: Fact) -> JournalEvent:
         (event,) = events_of(fact, self.writer)
