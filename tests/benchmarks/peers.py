@@ -1,7 +1,8 @@
 """One virtual environment for each instrumentation that is measured, built once and kept in the user's cache.
 
 The peers register under one instrumentor name and ask for different versions, so they cannot share an environment.
-All are built on `pins.txt`; a change to it, to the interpreter or to what ours depends on builds a new one.
+All are built on `pins.txt`, that of Strands on `pins_strands.txt`; a change to it, to the interpreter or to what ours
+depends on builds a new one.
 Run it to build or check them all: `python tests/benchmarks/peers.py`. Does not know how anything is measured.
 """
 
@@ -28,6 +29,7 @@ PACKAGES: Final[dict[str, tuple[str, ...]]] = {
     "openinference": (*AGENT, "openinference-instrumentation-langchain"),
     "traceloop": (*AGENT, "opentelemetry-instrumentation-langchain"),
     "official": (*AGENT, "opentelemetry-instrumentation-genai-langchain"),
+    "strands": ("strands-agents", "openinference-instrumentation-strands-agents", "-e", str(ROOT)),
 }
 STAMP: Final = "complete"  # written last: a folder without it is a build that broke off
 
@@ -52,11 +54,15 @@ def python_of(name: str) -> Path:
 
 
 def _fingerprint(name: str) -> str:
-    parts = [sys.version, *PACKAGES[name], PINS.read_text(encoding="utf-8")]
-    if name == "ours":
+    parts = [sys.version, *PACKAGES[name], _pins(name).read_text(encoding="utf-8")]
+    if str(ROOT) in PACKAGES[name]:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         parts += [repr(project.get(key)) for key in ("dependencies", "scripts", "entry-points")]
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=6).hexdigest()
+
+
+def _pins(name: str) -> Path:
+    return HERE / "pins_strands.txt" if name == "strands" else PINS
 
 
 @contextlib.contextmanager
@@ -70,7 +76,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def _build(name: str, folder: Path) -> None:
     print(f"building the environment of {name} (once) ...", file=sys.stderr, flush=True)
     venv.create(folder, clear=True, with_pip=True, symlinks=True)
-    command = [folder / "bin" / "python", "-m", "pip", "install", "-q", "-c", PINS, *PACKAGES[name]]
+    command = [folder / "bin" / "python", "-m", "pip", "install", "-q", "-c", _pins(name), *PACKAGES[name]]
     subprocess.run(command, check=True, stdout=sys.stderr)
     (folder / STAMP).touch()
 

@@ -9,24 +9,31 @@ where the framework forgets to.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any, Final
 
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 from opentelemetry.trace import Status, StatusCode
 
-from otel_agent_journal.event import ErrorInfo, Usage
+from otel_agent_journal.event import ErrorInfo
 from otel_agent_journal.mapping.genai import (
+    AGENT_ID,
+    ATTEMPT,
     CONVERSATION_ID,
-    OPERATION_NAME,
+    KIND_WORDS,
+    PROVIDER_NAME,
+    STEP_ID,
+    STEP_KIND,
+    STEP_PARENT_ID,
     end_attributes,
     span_status,
-    start_attributes,
 )
 from otel_agent_journal.pipeline.step import STEP_KEY, Step
 
 CLAIM_KEY: Final = context_api.create_key("agent-journal-claim")
 
+_ADDED: Final = (AGENT_ID, PROVIDER_NAME)  # that frameworks leave out though the conventions ask for them
 _MAX_BESIDE: Final = 100  # open spans beside a step that are remembered
 
 
@@ -93,13 +100,11 @@ class AdoptedSpan:
         self.span.__dict__.pop("end", None)
         self._end(end_ns)
 
-    def step_ends(
-        self, outcome: str, usage: Usage | None, error: ErrorInfo | None, attributes: dict[str, Any] | None, end_ns: int
-    ) -> None:
+    def step_ends(self, outcome: str, error: ErrorInfo | None, attributes: dict[str, Any] | None, end_ns: int) -> None:
         """Say how the step ended, and end the span unless the framework still has it."""
         span = self.span
         with contextlib.suppress(Exception):  # a processor or limit of the program's
-            span.set_attributes(end_attributes(outcome, usage, error, attributes))
+            span.set_attributes(end_attributes(outcome, None, error, attributes))  # its usage it has said itself
             _set_status(span, outcome, error)
         self._end_ns = end_ns
         if self._done or not self._outlives:
@@ -114,13 +119,19 @@ def _set_status(span: Any, outcome: str, error: ErrorInfo | None) -> None:
         span._status = Status(StatusCode.UNSET)  # noqa: SLF001 - the SDK lets nothing follow OK, which this is not
 
 
-def marked(step: Step) -> dict[str, Any]:
-    """Return the attributes by which a framework's span is known as this step's."""
-    attributes = start_attributes(
-        step.kind, step.name, step.session_id, step.step_id, step.parent_step_id, step.attempt, None
-    )
-    attributes.pop(OPERATION_NAME, None)  # the framework's word: chat, invoke_agent, invoke_graph
-    return attributes
+def marked(step: Step, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the attributes by which a framework's span is known as this step's: what it says itself is left to it."""
+    mark: dict[str, Any] = {
+        CONVERSATION_ID: step.session_id,
+        STEP_ID: step.step_id,
+        STEP_KIND: KIND_WORDS[step.kind],
+        ATTEMPT: step.attempt,
+    }
+    if step.parent_step_id is not None:
+        mark[STEP_PARENT_ID] = step.parent_step_id
+    if attributes:
+        mark |= {key: attributes[key] for key in _ADDED if key in attributes}
+    return mark
 
 
 def belongs(span: Any, context: Context) -> bool:

@@ -228,7 +228,7 @@ class Recorder:
             step.tracer = self._spans.tracer()
             step.session_id = step.session_id or step.trace_id
             step.adopted = AdoptedSpan(span, outlives=outlives)
-            span.set_attributes({**marked(step), **(opening.attributes or {})})
+            span.set_attributes(marked(step, opening.attributes))
             if span.parent is not None and (step.parent is None or span.parent != step.parent.span.get_span_context()):
                 foreign = span.parent
         except Exception:  # noqa: BLE001 - what is no span of the SDK after all
@@ -315,7 +315,7 @@ class Recorder:
         elif step.adopted is not None:
             if self._forwarded and not self._exported():
                 attributes = of_framework(span, attributes)
-            step.adopted.step_ends(outcome, usage, info, attributes, end_ns)
+            step.adopted.step_ends(outcome, info, attributes, end_ns)
         else:
             shown = {**(attributes or {}), **on_span} if on_span else attributes
             self._spans.end(span, outcome, usage, info, shown, end_ns)
