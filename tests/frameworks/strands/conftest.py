@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,16 +32,32 @@ def snapshot(snapshot: Any) -> Any:
 
 
 @pytest.fixture(params=WAYS)
-def scenario(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StrandsRecording]:
+def scenario(
+    request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> Iterator[StrandsRecording]:
     """Record in each of the ways, afterwards check what is true of every recording."""
     with strands_recording_at(tmp_path / "spool", request.param) as made:
         yield made
         made.check()
+    assert_nothing_complained(caplog)
 
 
 @pytest.fixture
-def recording(tmp_path: Path) -> Iterator[StrandsRecording]:
+def recording(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[StrandsRecording]:
     """Record with a TracerProvider of the program's own, whose native spans are adopted; afterwards check."""
     with strands_recording_at(tmp_path / "spool") as made:
         yield made
         made.check()
+    assert_nothing_complained(caplog)
+
+
+def assert_nothing_complained(caplog: pytest.LogCaptureFixture) -> None:
+    """Assert that neither OpenTelemetry nor we said that anything went wrong: a context that was not detached, say."""
+    said = [
+        record.getMessage()
+        for record in caplog.get_records("call")
+        if record.levelno >= logging.WARNING
+        and record.name.startswith(("opentelemetry", "otel_agent_journal"))
+        and record.getMessage() != "Attempting to instrument while already instrumented"  # Strands, for each provider
+    ]
+    assert said == []

@@ -29,6 +29,7 @@ REPLACED: Final = "replaced"
 WAYS: Final = (ADOPTED, REPLACED, "unsampled", "no provider")
 
 _OURS: Final = "otel_agent_journal"
+_SHORT_IDS: Final = re.compile(r"(tooluse_[a-z_]+_|handoff_|'framework_session_id': ')[0-9a-f]+")
 # What Strands says on its spans beside what is ours, as the span tree prints it.
 _NATIVE: Final = re.compile(
     r"'(?:event_loop\.[a-z_]+|gen_ai\.(?:event|server)\.[a-z_.]+|gen_ai\.agent\.tools|gen_ai\.tool\.json_schema"
@@ -48,7 +49,7 @@ class StrandsRecording(Recording):
             tree = self.tree(session=session_id, parallel=parallel)
             told.append(f"session {session_id}\n{tree}" if len(self.sessions) > 1 else tree)
         text = re.sub(r",? ?'parent_span_id': '<id>'", "", "\n".join(sorted(told)))
-        return text.replace(" in={}", "").replace(" out={}", "")
+        return _SHORT_IDS.sub(r"\1<id>", text.replace(" in={}", "").replace(" out={}", ""))
 
     def matches(self, snapshot: Any, *, parallel: bool = False) -> None:
         """Compare with the snapshots: one of the journal, whatever the way, and one of the spans if there are any."""
@@ -59,7 +60,7 @@ class StrandsRecording(Recording):
 
     def span_tree(self, *, attributes: bool = True, parallel: bool = False) -> str:
         """The spans as indented lines, without what Strands says of its own: times, cycles, prompts, schemas."""
-        return _NATIVE.sub("", super().span_tree(attributes=attributes, parallel=parallel))
+        return _SHORT_IDS.sub(r"\1<id>", _NATIVE.sub("", super().span_tree(attributes=attributes, parallel=parallel)))
 
     def check(self, *, spans: bool = True) -> None:
         """Hold what is true of every recording, and what is true of spans that come about in this way."""

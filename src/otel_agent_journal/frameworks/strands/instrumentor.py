@@ -23,10 +23,10 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from wrapt import register_post_import_hook
 
-from otel_agent_journal.frameworks.strands.contexts import isolated
+from otel_agent_journal.frameworks.strands.contexts import CALL_KEY, Call, Left, awaited, isolated
 from otel_agent_journal.frameworks.strands.invocations import SCOPE
 from otel_agent_journal.frameworks.strands.models import ModelSteps
-from otel_agent_journal.frameworks.strands.multiagent import PROMPT_KEY, MultiAgentSteps
+from otel_agent_journal.frameworks.strands.multiagent import MultiAgentSteps
 from otel_agent_journal.frameworks.strands.tools import ToolSteps
 from otel_agent_journal.pipeline.adoption import adopt_scope
 from otel_agent_journal.pipeline.current import get_recorder
@@ -138,6 +138,31 @@ class StrandsInstrumentor:
 
     def _patch_agent(self, module: Any) -> None:
         self._patch(module.Agent, self.hook_agent, prompted=False)
+        self._patch_awaited(module.Agent, "invoke_async")
+        self._patch_awaited(module.Agent, "structured_output_async", span="execute_structured_output")
+
+    def _patch_awaited(self, owner: Any, name: str, *, span: str = "") -> None:
+        """Have a method that is awaited run in a context of its own, and end what it leaves open."""
+        ask = getattr(owner, name)
+
+        @functools.wraps(ask)
+        async def asked(self_: Any, *args: Any, **kwargs: Any) -> Any:
+            answer = ask(self_, *args, **kwargs)
+            self._hook(self.hook_agent, self_)
+            if not self._journals(self_):
+                return await answer
+            return await awaited(
+                answer, *self._within(Call(self_, kwargs.get("prompt", args[1] if len(args) > 1 else None), span))
+            )
+
+        self._replace(owner, name, ask, asked)
+
+    def _journals(self, owner: Any) -> bool:
+        return self.steps.enabled and owner in self._hooked and get_recorder() is not None
+
+    def _within(self, call: Call) -> tuple[Context, Left]:
+        """Return the context that a call runs in, and what to tell when it is over."""
+        return Context({**context_api.get_current(), CALL_KEY: call}), functools.partial(self.steps.left, call)
 
     def _patch_multi_agent(self, module: Any) -> None:
         self._patch(getattr(module, _MULTI_AGENT[module.__name__]), self.hook_multi_agent, prompted=True)
@@ -158,14 +183,12 @@ class StrandsInstrumentor:
         def streamed(self_: Any, *args: Any, **kwargs: Any) -> Any:
             events = stream(self_, *args, **kwargs)
             self._hook(hook, self_)
-            if not self.steps.enabled or self_ not in self._hooked or get_recorder() is None:
+            if not self._journals(self_) or not inspect.isasyncgen(events):
                 return events
-            if not inspect.isasyncgen(events) or _is_own(sys._getframe(1), prompted):  # noqa: SLF001 - who asks
+            if _is_own(sys._getframe(1), prompted):  # noqa: SLF001 - who asks
                 return events
-            prompt = args[0] if args else kwargs.get("prompt", kwargs.get("task"))
-            return isolated(
-                cast("AsyncGenerator[Any, None]", events), Context({**context_api.get_current(), PROMPT_KEY: prompt})
-            )
+            call = Call(self_, args[0] if args else kwargs.get("prompt", kwargs.get("task")))
+            return isolated(cast("AsyncGenerator[Any, None]", events), *self._within(call))
 
         self._replace(owner, "__init__", make, made)
         self._replace(owner, "stream_async", stream, streamed)

@@ -20,8 +20,16 @@ from opentelemetry.trace import SpanContext
 
 from otel_agent_journal.event import WARNING
 from otel_agent_journal.frameworks.strands import outcomes
+from otel_agent_journal.frameworks.strands.contexts import Call, call_of
 from otel_agent_journal.frameworks.strands.messages import Said, plain_messages, read_message
-from otel_agent_journal.mapping.genai import AGENT_ID, CONVERSATION_ID, PROVIDER_NAME, RESPONSE_FINISH_REASONS
+from otel_agent_journal.mapping.genai import (
+    AGENT_ID,
+    CONVERSATION_ID,
+    PROVIDER_NAME,
+    RESPONSE_FINISH_REASONS,
+    STEP_ID,
+)
+from otel_agent_journal.pipeline.adoption import CLAIM_KEY, Claim
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.history import KnownBySession, Shown
 from otel_agent_journal.pipeline.recorder import Recorder
@@ -36,13 +44,14 @@ PROVIDER: Final = "strands-agents"
 class Invocation:
     """One invocation of an agent while it runs."""
 
-    __slots__ = ("around", "calls", "cycle", "passing", "resumes", "state", "step")
+    __slots__ = ("around", "calls", "cycle", "passing", "resumes", "state", "step", "told_later")
 
     def __init__(self, step: Step, state: Any, around: Context, passing: BaseException | None) -> None:
         self.step = step
         self.state = state
         self.around = around
         self.passing = passing  # an exception that the caller was handling when it called the agent
+        self.told_later = False  # its result is known once the call for it is over
         self.cycle: Any = None
         self.calls = 0
         self.resumes: str | None = None  # the checkpoint it goes on from: its model calls are others than before it
@@ -86,24 +95,32 @@ class Invocations:
             self.failed(recorder)
 
     def _begin(self, recorder: Recorder, event: Any) -> None:
-        agent, around = event.agent, context_api.get_current()
+        agent, around, call = event.agent, context_api.get_current(), call_of(event.agent)
         messages: Any = getattr(event, "messages", None)
         native = self.native_span()
+        if native is not None and STEP_ID in native.attributes:
+            native = None  # of the tool that calls the agent, or of its invocation before one that Strands adds itself
+        follows = call.span if call is not None and self.adopting and recorder.spans_are_real() else ""
         step = recorder.start_step(
             "AGENT",
             agent.name,
             session_id=session_id_of(agent),
             attributes={PROVIDER_NAME: PROVIDER, AGENT_ID: agent.agent_id},
-            details=_input(recorder, messages),
-            waits=native is not None,
+            details=_input(recorder, messages or _asked(call)),
+            waits=native is not None or bool(follows),
         )
         invocation = Invocation(step, event.invocation_state, around, sys.exc_info()[1])
         self._open.setdefault(id(agent), []).append(invocation)
-        if native is None:
-            context_api.attach(step.context(around))
-        else:
+        if call is not None:
+            call.opened.append(invocation)
+            invocation.told_later = bool(call.span)
+        if native is not None:
             recorder.adopt(step, native, outlives=True)
             context_api.attach(Context({**around, STEP_KEY: step}))
+        elif follows:
+            context_api.attach(Context({**context_of(step), CLAIM_KEY: Claim(step, follows, outlives=True)}))
+        else:
+            context_api.attach(step.context(around))
         invocation.resumes = outcomes.answered(getattr(agent, "_interrupt_state", None))
         self.resumed(step, agent, invocation.resumes)
 
@@ -125,19 +142,43 @@ class Invocations:
         error = outcomes.live_exception(invocation.passing)
         if result is None:
             if error is None:
-                step.end("ok")
+                if not invocation.told_later:
+                    step.end("ok")
             else:
                 step.end(outcomes.outcome_of_exception(error), error=outcomes.error_of(error))
             return
-        details: dict[str, Any] = {}
         outcome = outcomes.outcome_of_stop(result.stop_reason)
         if outcome == "interrupted":
             details = self.pause(step, event.agent, list(result.interrupts or ()), {})
-        elif step.recorder.content:
-            given: Any = getattr(result, "structured_output", None)
-            said = plain_messages(result.message) if given is None else ()
-            details["output"] = given if given is not None else said[-1]["content"] if said else ""
+        else:
+            details = _output(step, result)
         step.end(outcome, attributes={RESPONSE_FINISH_REASONS: [str(result.stop_reason)]}, details=details)
+
+    def left(self, call: Call, error: BaseException | None, result: Any) -> None:
+        """End what a call has left open: a hook of the program's may keep Strands from saying that it is over.
+
+        Of a call for structured output Strands says it without the result, so that ends here.
+        """
+        for one in call.opened:
+            step: Step = one.step
+            try:
+                self.forget(call.owner, one)
+                if step.ended:
+                    continue
+                if error is not None:
+                    step.end(outcomes.outcome_of_exception(error), error=outcomes.error_of(error))
+                else:
+                    step.end("ok", details={} if result is None else _output(step, result))
+            except Exception:  # noqa: BLE001 - the one boundary
+                self.failed(step.recorder)
+
+    def forget(self, owner: Any, opened: Any) -> None:
+        """Forget an invocation, where it is still remembered."""
+        known = self._open.get(id(owner), [])
+        if opened in known:
+            known.remove(opened)
+            if not known:
+                del self._open[id(owner)]
 
     def after_tool_call(self, event: Any) -> None:
         """Journal that a hook of the program's kept a tool from running."""
@@ -221,10 +262,7 @@ class Invocations:
     def _ending(self, agent: Any, state: Any) -> Invocation | None:
         invocation = self.of(agent, state)
         if invocation is not None:
-            opened = self._open[id(agent)]
-            opened.remove(invocation)
-            if not opened:
-                del self._open[id(agent)]
+            self.forget(agent, invocation)
         return invocation
 
 
@@ -248,6 +286,25 @@ def context_of(step: Step) -> Context:
     if step.opening is None:
         return step.context(current)
     return Context({**current, SPAN_KEY: trace_api.get_current_span(current), STEP_KEY: step})
+
+
+def _asked(call: Call | None) -> Any:
+    """Return what a call that Strands' hooks say nothing of is asked."""
+    if call is None or not call.span or not isinstance(call.prompt, str):
+        return None
+    return [{"role": "user", "content": [{"text": call.prompt}]}]
+
+
+def _output(step: Step, result: Any) -> dict[str, Any]:
+    """Return the details of an invocation's ending: what the agent answered."""
+    if not step.recorder.content:
+        return {}
+    given: Any = getattr(result, "structured_output", None)
+    message: Any = getattr(result, "message", None)
+    if given is not None or message is None:
+        return {"output": result if given is None else given}
+    said = plain_messages(message)
+    return {"output": said[-1]["content"] if said else ""}
 
 
 def _input(recorder: Recorder, messages: Any) -> dict[str, Any]:

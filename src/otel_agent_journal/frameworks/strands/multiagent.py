@@ -15,6 +15,7 @@ from opentelemetry.context import Context
 
 from otel_agent_journal.event import ErrorInfo
 from otel_agent_journal.frameworks.strands import outcomes
+from otel_agent_journal.frameworks.strands.contexts import call_of
 from otel_agent_journal.frameworks.strands.invocations import Invocations, context_of, session_id_of
 from otel_agent_journal.frameworks.strands.messages import plain_messages
 from otel_agent_journal.mapping.genai import INVOKE_WORKFLOW, OPERATION_NAME
@@ -22,8 +23,6 @@ from otel_agent_journal.pipeline.adoption import CLAIM_KEY, Claim
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import Step
-
-PROMPT_KEY = context_api.create_key("agent-journal-strands-prompt")
 
 
 class Running:
@@ -53,7 +52,7 @@ class MultiAgentSteps(Invocations):
         if recorder is None or not self.enabled:
             return
         try:
-            source, around = event.source, context_api.get_current()
+            source, around, call = event.source, context_api.get_current(), call_of(event.source)
             kind = type(source).__name__.lower()
             state: Any = getattr(source, "_interrupt_state", None)
             resumes = getattr(state, "activated", False)
@@ -63,11 +62,13 @@ class MultiAgentSteps(Invocations):
                 str(getattr(source, "id", None) or kind),
                 session_id=session_id_of(source) or (before.session_id if before is not None else None),
                 attributes={OPERATION_NAME: INVOKE_WORKFLOW},
-                details=_task(recorder, around.get(PROMPT_KEY)),
+                details=_task(recorder, call.prompt if call is not None else None),
                 waits=self.adopting and recorder.spans_are_real(),
             )
             running = Running(step, around, sys.exc_info()[1])
             self._running.setdefault(id(source), []).append(running)
+            if call is not None:
+                call.opened.append(running)
             own = context_of(step)
             if step.opening is not None:
                 own = Context({**own, CLAIM_KEY: Claim(step, "invoke_", outlives=True)})
@@ -110,6 +111,17 @@ class MultiAgentSteps(Invocations):
         except Exception:  # noqa: BLE001 - the one boundary
             self.failed(step.recorder)
             step.end("ok")
+
+    def forget(self, owner: Any, opened: Any) -> None:
+        """Forget an invocation, where it is still remembered, and end the nodes it has left open."""
+        super().forget(owner, opened)
+        known = self._running.get(id(owner), [])
+        if opened in known:
+            known.remove(opened)
+            if not known:
+                del self._running[id(owner)]
+            for node, _ in opened.nodes.values():
+                node.end("cancelled")
 
     def before_node(self, event: Any) -> None:
         """Open a node's step, and make it the current one."""

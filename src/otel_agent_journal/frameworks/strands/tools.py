@@ -14,7 +14,7 @@ from otel_agent_journal.frameworks.strands.messages import result_content
 from otel_agent_journal.mapping.genai import TOOL_CALL_ID, TOOL_DESCRIPTION
 from otel_agent_journal.pipeline.adoption import CLAIM_KEY, Claim
 from otel_agent_journal.pipeline.current import get_recorder
-from otel_agent_journal.pipeline.step import Step
+from otel_agent_journal.pipeline.step import Step, current_step
 
 
 class ToolCall:
@@ -80,6 +80,7 @@ class ToolSteps(Invocations):
         try:
             agent, use, state = context.agent, context.tool_use, context.invocation_state
             invocation = self.of(agent, state)
+            around = current_step()  # a tool that the program calls within a tool is below that one
             call_id: Any = use.get("toolUseId")
             session_id = session_id_of(agent)
             attributes: dict[str, Any] = {TOOL_CALL_ID: str(call_id)} if call_id else {}
@@ -92,7 +93,7 @@ class ToolSteps(Invocations):
                 "TOOL",
                 str(use.get("name")),
                 session_id=session_id,
-                parent=invocation.step if invocation is not None else None,
+                parent=around if invocation is None or (not in_loop and around is not None) else invocation.step,
                 step_id=_step_id(invocation, agent, call_id) if in_loop and call_id else None,
                 attributes=attributes,
                 details={"input": use.get("input")} if recorder.content else {},
