@@ -112,9 +112,29 @@ def read_journal(workdir: Workdir) -> None:
     assert sum(" ms  " in line for line in rest) == 3
 
 
+def calling_an_agent(workdir: Workdir) -> None:
+    done = workdir.python(EXAMPLES / "calling_an_agent.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    *told, refused = done.stdout.splitlines()
+    assert told == ["ticket-1 COMPLETED Is it open? Yes.", "ticket-2 ERROR the agent does not answer"]
+    assert refused.startswith("ticket-3 agent id 'YOUR_AGENT_ID' is a placeholder, so no agent was called: ")
+    statuses = {head["session_id"]: head["status"] for head in workdir.sessions()}
+    assert statuses == {"ticket-1": "COMPLETED", "ticket-2": "ERROR", "ticket-3": "ERROR", "ticket-4": "COMPLETED"}
+    assert workdir.events("ticket-3")[-1]["error"]["code"] == "CONFIGURATION_ERROR"  # type: ignore[index]
+    assert workdir.journal("verify").returncode == 0
+
+
 CHECKS: dict[str, Callable[[Workdir], None]] = {
     check.__name__: check
-    for check in (graph_agent, hand_written_agent, tool_agent, interrupted_agent, redacted_agent, read_journal)
+    for check in (
+        graph_agent,
+        hand_written_agent,
+        tool_agent,
+        interrupted_agent,
+        redacted_agent,
+        read_journal,
+        calling_an_agent,
+    )
 }
 
 
