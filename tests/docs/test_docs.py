@@ -262,6 +262,9 @@ def constant(where: str) -> Any:
         ("docs/vocabulary.md", "at most four events a second", "pipeline.step.CHUNK_INTERVAL_S", 0.25),
         ("docs/langgraph.md", "After 20,000 messages", "frameworks.langgraph.messages._MAX_SEEN", 20_000),
         ("docs/langgraph.md", "1,000 sessions", "frameworks.langgraph.messages._MAX_SESSIONS", 1_000),
+        ("docs/agentcore.md", "first million characters", "frameworks.agentcore.requests.STREAM_CHARACTERS", 1_000_000),
+        ("docs/agentcore.md", "After 10,000 tasks", "frameworks.agentcore.tasks.MAX_OPEN", 10_000),
+        ("docs/agentcore.md", "`AGENT_JOURNAL_FLUSH_TIMEOUT` (2 s)", "config.DEFAULT_FLUSH_TIMEOUT_S", 2),
     ],
 )
 def test_figures_are_those_of_the_code(page: str, text: str, where: str, value: float) -> None:
