@@ -18,7 +18,7 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 
-from otel_agent_journal.event import WARNING
+from otel_agent_journal.event import WARNING, ErrorInfo
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.contexts import Call, call_of
 from otel_agent_journal.frameworks.strands.messages import Said, plain_messages, read_message
@@ -51,7 +51,7 @@ class Invocation:
         self.state = state
         self.around = around
         self.passing = passing  # an exception that the caller was handling when it called the agent
-        self.told_later = False  # its result is known once the call for it is over
+        self.told_later = False  # a result that no hook tells is known once the call for it is over
         self.cycle: Any = None
         self.calls = 0
         self.resumes: str | None = None  # the checkpoint it goes on from: its model calls are others than before it
@@ -113,7 +113,7 @@ class Invocations:
         self._open.setdefault(id(agent), []).append(invocation)
         if call is not None:
             call.opened.append(invocation)
-            invocation.told_later = bool(call.span)
+            invocation.told_later = True
         if native is not None:
             recorder.adopt(step, native, outlives=True)
             context_api.attach(Context({**around, STEP_KEY: step}))
@@ -171,6 +171,17 @@ class Invocations:
                     step.end("ok", details={} if result is None else _output(step, result))
             except Exception:  # noqa: BLE001 - the one boundary
                 self.failed(step.recorder)
+
+    def left_below(self, step: Step, outcome: str, error: BaseException | ErrorInfo | None) -> None:
+        """End the agents that are open below a tool or node which is over: as in `left`, where Strands called them."""
+        if not step._open:  # noqa: SLF001 - almost always; else every open invocation is looked at
+            return
+        for key, opened in list(self._open.items()):
+            for invocation in [one for one in opened if one.step.parent is step]:
+                opened.remove(invocation)
+                invocation.step.end(outcome, error=error)
+            if not opened:
+                self._open.pop(key, None)
 
     def forget(self, owner: Any, opened: Any) -> None:
         """Forget an invocation, where it is still remembered."""

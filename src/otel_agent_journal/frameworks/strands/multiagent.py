@@ -152,13 +152,16 @@ class MultiAgentSteps(Invocations):
             context_api.attach(around)
             error = outcomes.live_exception(runs[-1].passing)
             if error is not None:
-                step.end(outcomes.outcome_of_exception(error), error=outcomes.error_of(error))
+                outcome, failure = outcomes.outcome_of_exception(error), outcomes.error_of(error)
+                self.left_below(step, outcome, failure)
+                step.end(outcome, error=failure)
                 return
             result: Any = event.source.state.results.get(event.node_id)
             outcome = outcomes.outcome_of_status(getattr(result, "status", None))
             inner: Any = getattr(result, "result", None)
-            failure = outcomes.error_of(inner) if isinstance(inner, BaseException) else None
-            step.end(outcome, error=failure if outcome == "error" else None)
+            failure = outcomes.error_of(inner) if outcome == "error" and isinstance(inner, BaseException) else None
+            self.left_below(step, outcome, failure)
+            step.end(outcome, error=failure)
         except Exception:  # noqa: BLE001 - the one boundary
             self.failed(step.recorder)
             step.end("ok")

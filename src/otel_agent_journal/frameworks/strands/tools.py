@@ -113,12 +113,15 @@ class ToolSteps(Invocations):
                 if tool.interrupts is None:
                     step.end("ok")
                 else:
+                    self.left_below(step, "interrupted", None)
                     step.end("interrupted", details={"interrupts": asked})
                 return
             result = event.tool_result
             error = outcomes.tool_error(result, getattr(event, "exception", None), result_content(result))
             details = {"output": self.known(step.recorder, step.session_id).result(result)} if content else {}
-            step.end("ok" if error is None else "error", error=error, details=details)
+            outcome = "ok" if error is None else "error"
+            self.left_below(step, outcome, error)
+            step.end(outcome, error=error, details=details)
         except Exception:  # noqa: BLE001 - the one boundary
             self.failed(step.recorder)
             step.end("ok")
@@ -130,6 +133,7 @@ class ToolSteps(Invocations):
             return
         try:
             outcome = outcomes.outcome_of_exception(error)
+            self.left_below(step, outcome, error)
             if outcome == "interrupted":
                 asked = outcomes.asked([getattr(error, "interrupt", None)], content=step.recorder.content)
                 step.end(outcome, details={"interrupts": asked})
