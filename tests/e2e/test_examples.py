@@ -124,9 +124,21 @@ def calling_an_agent(workdir: Workdir) -> None:
     assert workdir.journal("verify").returncode == 0
 
 
+def bedrock_agent(workdir: Workdir) -> None:
+    done = workdir.run(EXAMPLES / "bedrock_agent.py")
+    assert (done.returncode, done.stdout) == (0, "Seat 12C is yours.\n")
+    assert steps(only(workdir, "booking-1")) == [
+        "TOOL Payments.charge interrupted",
+        "AGENT BOOKING001 interrupted",
+        "TOOL Payments.charge ok 2",
+        "AGENT BOOKING001 ok",
+    ]
+
+
 CHECKS: dict[str, Callable[[Workdir], None]] = {
     check.__name__: check
     for check in (
+        bedrock_agent,
         graph_agent,
         hand_written_agent,
         tool_agent,

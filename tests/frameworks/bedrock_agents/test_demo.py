@@ -1,4 +1,4 @@
-"""The demo's agent: an ordinary program, which prints its answer with us and without, and whose journal tells it all."""
+"""The demo: an ordinary program, which prints its answer with us and without, and whose journal tells it all."""
 
 from __future__ import annotations
 
