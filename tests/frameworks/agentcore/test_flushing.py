@@ -57,12 +57,27 @@ def hangs(recording: Any) -> Iterator[Hangs]:
 
 
 def served_app(serve: Any) -> Served:
-    """Serve an app of one plain and one streaming answer."""
+    """Serve an app that answers in the way it is asked to."""
     app = BedrockAgentCoreApp()
+
+    def parts(fails: bool) -> Any:
+        yield "o"
+        if fails:
+            raise LookupError("gone")
+        yield "k"
+
+    async def on_the_loop(fails: bool) -> Any:
+        for part in parts(fails):
+            yield part
 
     @app.entrypoint
     def answer(payload: dict[str, Any]) -> Any:
-        return "ok" if "plain" in payload else (part for part in ("o", "k"))
+        how = payload["how"]
+        if how == "fails":
+            raise LookupError("gone")
+        if how == "plain":
+            return "ok"
+        return (on_the_loop if "on the loop" in how else parts)("fails" in how)
 
     return serve(app)
 
@@ -70,14 +85,17 @@ def served_app(serve: Any) -> Served:
 def timed(running: Served, payload: Any) -> float:
     """Return how long a call takes."""
     began = time.monotonic()
-    assert running.call(payload).status == 200
+    assert running.call(payload).status == (500 if payload["how"] == "fails" else 200)
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("payload", [{"plain": 1}, {}], ids=["plain", "stream"])
-def test_the_bound(recording: Any, serve: Any, hangs: Hangs, payload: Any, caplog: Any) -> None:
+HOW = ["plain", "fails", "stream", "stream fails", "stream on the loop", "stream on the loop fails"]
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_the_bound(recording: Any, serve: Any, hangs: Hangs, how: str, caplog: Any) -> None:
     """A response waits for the bound and no longer; those after it, while flushes are late, a tenth of it."""
-    running = served_app(serve)
+    running, payload = served_app(serve), {"how": how}
     assert BOUND_S <= timed(running, payload) < BOUND_S * 2
     assert timed(running, payload) < BOUND_S / 2
     assert caplog.text.count("were not delivered before a response") == 1
@@ -88,16 +106,37 @@ def test_the_bound(recording: Any, serve: Any, hangs: Hangs, payload: Any, caplo
     assert not recording.instrumentor._hooks.flusher._late
 
 
+async def test_tasks_are_flushed_before_the_app_is_idle(recording: Any, hangs: Hangs) -> None:
+    """The app has its last task until that is flushed, by the decorator and by hand; not until then of others."""
+    app = BedrockAgentCoreApp()
+
+    @app.async_task
+    async def report() -> None:
+        pass
+
+    async def seconds(work: Any) -> float:
+        recording.instrumentor._hooks.flusher._late = False
+        began = time.monotonic()
+        await work
+        return time.monotonic() - began
+
+    assert await seconds(report()) >= BOUND_S
+    first, last = app.add_async_task("first"), app.add_async_task("last")
+    assert await seconds(report()) < BOUND_S / 2
+    assert await seconds(asyncio.to_thread(app.complete_async_task, first)) < BOUND_S / 2
+    assert await seconds(asyncio.to_thread(app.complete_async_task, last)) >= BOUND_S
+
+
 def test_the_journal_is_flushed_meanwhile(recording: Any, serve: Any, hangs: Hangs, delivered: Any) -> None:
     """A backend of spans that hangs keeps the journal from nothing: both are flushed at once."""
-    served_app(serve).call({"plain": 1})
+    served_app(serve).call({"how": "plain"})
     assert delivered == [BOUND_S]
 
 
 def test_the_loop_goes_on(recording: Any, serve: Any, hangs: Hangs) -> None:
     """While a response waits for its flush, health checks are answered."""
     running = served_app(serve)
-    waiting = threading.Thread(target=running.call, args=({"plain": 1},))
+    waiting = threading.Thread(target=running.call, args=({"how": "plain"},))
     waiting.start()
     assert hangs.asked.acquire(timeout=10)
     began = time.monotonic()
@@ -111,7 +150,7 @@ def test_threads_do_not_pile_up(recording: Any, serve: Any, hangs: Hangs) -> Non
     """However many requests come while a flush hangs, one thread waits for it."""
     running = served_app(serve)
     for _ in range(5):
-        running.call({"plain": 1})
+        running.call({"how": "plain"})
     names = [thread.name for thread in threading.enumerate()]
     assert names.count("agent-journal-flush-spans") == 1
 
@@ -123,7 +162,7 @@ def test_a_flush_that_raises(recording: Any, serve: Any) -> None:
         raise OSError("disk gone")
 
     set_flush(Flush(deliver, BOUND_S))
-    assert timed(served_app(serve), {"plain": 1}) < BOUND_S / 2
+    assert timed(served_app(serve), {"how": "plain"}) < BOUND_S / 2
 
 
 def test_rounds_are_shared() -> None:

@@ -12,7 +12,7 @@ import pytest
 from bedrock_agentcore.runtime import BedrockAgentCoreApp
 from opentelemetry import context as context_api
 from opentelemetry import trace
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from otel_agent_journal.pipeline.session import step
 from tests.frameworks.agentcore.serving import Served, wait_until
@@ -114,6 +114,24 @@ def test_answers_are_untouched(recording: Any, serve: Any, handler: Any) -> None
     recording.instrumentor.instrument()
     assert journaled == plain
     assert journaled.body
+
+
+def test_what_is_no_text_is_counted(recording: Any, serve: Any) -> None:
+    """Of bytes that a response of the handler's own streams, or has, as no text, nothing is journaled but how many."""
+
+    def picture(payload: dict[str, Any]) -> Any:
+        if payload["whole"]:
+            return Response(b"\x89PNG", media_type="image/png")
+        return StreamingResponse((b"\x89PNG" for _ in range(3)), media_type="image/png")
+
+    running: Served = serve(app_of(picture))
+    assert running.call({"whole": True}, session="s1").body == b"\x89PNG"
+    assert running.call({"whole": False}, session="s2").body == b"\x89PNG" * 3
+    ended = {
+        session: [event.details for event in events if event.type == "STEP_END"]
+        for session, events in recording.sessions.items()
+    }
+    assert ended == {"s1": [{"output": {"status_code": 200, "media_type": "image/png"}}], "s2": [{"items": 3}]}
 
 
 # --- failures -----------------------------------------------------------------------------------------------------

@@ -93,8 +93,8 @@ class Hooks:
 
             def over(_: Any) -> None:
                 with kept_from_app("a request's end"):
-                    request.left()
-                    self.flusher.ask()
+                    if request.left():
+                        self.flusher.ask()
 
             task.add_done_callback(over)
 

@@ -58,6 +58,7 @@ class Request:
 
     def __init__(self, recorder: Recorder, step: Step, request_id: str | None) -> None:
         self.step = step
+        self.is_text = False  # what a response of the handler's own streams
         self._recorder = recorder
         self._request_id = request_id
         self._lock = threading.Lock()
@@ -88,7 +89,7 @@ class Request:
         """Note a part of a streamed answer: texts are journaled, everything is counted."""
         with kept_from_app("a part of a stream"):
             self._items += 1
-            if isinstance(item, bytes):
+            if isinstance(item, bytes) and self.is_text:
                 item = item.decode("utf-8", "replace")
             if isinstance(item, str) and self._recorder.content:
                 self.step.chunk(item)
@@ -120,14 +121,16 @@ class Request:
         """End it: its stream is gone, read or not."""
         self.failed(GeneratorExit("the stream was dropped"))
 
-    def left(self) -> None:
-        """End it: the response is over before its stream is, since the client went away.
+    def left(self) -> bool:
+        """End it: the response is over before its stream is, since the client went away. False where it had ended.
 
         What the handler has running goes on until the app closes the stream, and ends by itself.
         """
-        if not self._over:
-            self.step.let_go()
-            self.failed(GeneratorExit("the client went away"))
+        if self._over:
+            return False
+        self.step.let_go()
+        self.failed(GeneratorExit("the client went away"))
+        return True
 
     def _complete(self, output: Callable[[], dict[str, Any]]) -> None:
         if not self._ends():
@@ -170,7 +173,7 @@ def _body(output: Any) -> Any:
         return output
     found: dict[str, Any] = {"status_code": output.status_code, "media_type": output.media_type}
     body = getattr(output, "body", None)
-    if isinstance(body, bytes) and len(body) <= MAX_BODY_BYTES and str(output.media_type).startswith(_TEXTS):
+    if isinstance(body, bytes) and len(body) <= MAX_BODY_BYTES and is_text(output):
         found["body"] = body.decode("utf-8", "replace")
     return found
 
@@ -179,6 +182,11 @@ def is_response(result: Any) -> bool:
     """Tell whether a handler made the response itself, as one of Starlette's."""
     responses: Any = sys.modules.get("starlette.responses")
     return responses is not None and isinstance(result, responses.Response)
+
+
+def is_text(response: Any) -> bool:
+    """Tell whether a response says that its body is text."""
+    return str(response.media_type).startswith(_TEXTS)
 
 
 def runtime_id(getter: str) -> str | None:

@@ -18,7 +18,7 @@ from opentelemetry import context as context_api
 
 from otel_agent_journal.frameworks.agentcore.boundary import current
 from otel_agent_journal.frameworks.agentcore.flushing import Flusher
-from otel_agent_journal.frameworks.agentcore.requests import Request, is_response
+from otel_agent_journal.frameworks.agentcore.requests import Request, is_response, is_text
 
 
 def streamed(result: Any, request: Request, flusher: Flusher) -> Any | None:
@@ -30,6 +30,7 @@ def streamed(result: Any, request: Request, flusher: Flusher) -> Any | None:
         replacement = stream = async_stream(result, request, flusher)
     elif is_response(result) and hasattr(result, "body_iterator"):  # a streaming response of the handler's own
         replacement = result
+        request.is_text = is_text(result)
         stream = result.body_iterator = async_stream(result.body_iterator, request, flusher)
     else:
         return None
