@@ -127,11 +127,12 @@ def test_interrupt_of_the_keyboard(recording: Recording, server: BedrockServer, 
     gate = threading.Event()
     server.script(hold(stream(OPEN, asking.LAST), gate, after=len(OPEN)))
     completion = ask(client)["completion"]
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        list(completion)
-    timer.join()
+        for number, _ in enumerate(completion, 1):
+            if number == len(OPEN):
+                interrupt.start()
+    interrupt.join()
     gate.set()
     completion.close()
     found = outcomes(recording)
