@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 
+import pytest
+
 from tests.e2e.conftest import BIN, Workdir
 
 FAST = {"AGENT_JOURNAL_DEMO_PACE": "0.005"}
@@ -22,11 +24,36 @@ def test_demo_shows_and_suggests_what_works(workdir: Workdir) -> None:
     (session,) = workdir.sessions()
     assert (session["status"], session["agent"], session["errors"]) == ("COMPLETED", "research_agent", 2)
     suggested = [line.split("  ")[1] for line in after.partition("what to try next:")[2].splitlines() if line]
-    assert len(suggested) == 6
+    assert len(suggested) == 7
     for command in suggested[:3]:
         name, *arguments = shlex.split(command)
         assert name == "agent-journal"
         tried = workdir.command(BIN / name, "-o", "table", *arguments)
+        assert tried.returncode == 0, tried.stderr
+        assert tried.stdout.strip()
+
+
+DEMOS = {
+    "strands": ("on_call", 10, {"amazon.nova-pro-v1:0", "read_traces", "writer"}),
+    "bedrock-agent": ("ONCALL2026", 10, {"RUNBOOKS01", "LogAnalyst", "code_interpreter"}),
+    "agentcore": (None, 6, {"travel_desk", "travel_agent", "weather", "write_itinerary"}),
+}
+
+
+@pytest.mark.parametrize("framework", DEMOS)
+def test_demo_of_each_framework(workdir: Workdir, framework: str) -> None:
+    """Each runs its real framework, is one session that completed, and suggests commands that work."""
+    agent, steps, names = DEMOS[framework]
+    done = workdir.journal("demo", "--framework", framework, env=FAST)
+    assert done.returncode == 0, done.stderr
+    assert "the agent answered: \n" not in done.stdout
+    (session,) = workdir.sessions()
+    assert (session["status"], session["agent"], session["steps"]) == ("COMPLETED", agent, steps)
+    events = workdir.events(session["session_id"])
+    assert names <= {event.get("name") for event in events}
+    suggested = [line.split("  ")[1] for line in done.stdout.partition("what to try next:")[2].splitlines() if line]
+    for command in suggested[:2]:
+        tried = workdir.command(BIN / "agent-journal", "-o", "table", *shlex.split(command)[1:])
         assert tried.returncode == 0, tried.stderr
         assert tried.stdout.strip()
 

@@ -18,8 +18,12 @@ def start() -> None:
     attach()
     said: list[str] = []
 
-    def report(name: str, reason: str | None) -> None:
-        said.append(f"{name} {_version(name)}" if reason is None else f"not {name} ({reason})")
+    def report(name: str, distribution: str, reason: str | None) -> None:
+        name = name.replace("_", "-")
+        if reason is None:
+            said.append(f"{name} {_version(distribution)}".rstrip())
+        elif not reason.endswith("is not installed"):  # what is not there is no news
+            said.append(f"not {name} ({reason})")
 
     if is_attached():
         instrument_frameworks(report)

@@ -304,36 +304,40 @@ def is_attached() -> bool:
     return _Here.process is not None
 
 
-def instrument_frameworks(report: Callable[[str, str | None], None] | None = None) -> None:
+def instrument_frameworks(report: Callable[[str, str, str | None], None] | None = None) -> None:
     """Hook every framework that has an instrumentor of ours.
 
     Args:
-        report: called with each instrumentor's name and None, or why there is nothing to instrument.
+        report: called with each instrumentor's name, the distribution it is for, and None or why there is nothing to
+            instrument.
     """
     disabled = {name.strip() for name in os.environ.get(DISABLED, "").split(",")}
     for entry_point in entry_points(group=INSTRUMENTORS):
         name = entry_point.name
         if not name.startswith(OURS):
             continue
+        distribution = ""
         reason: str | None
         if name in disabled or "*" in disabled:
             reason = f"disabled by {DISABLED}"
         else:
-            reason = _instrument(entry_point)
+            distribution, reason = _instrument(entry_point)
         if report is not None:
-            report(name.removeprefix(OURS), reason)
+            report(name.removeprefix(OURS), distribution, reason)
 
 
-def _instrument(entry_point: Any) -> str | None:
+def _instrument(entry_point: Any) -> tuple[str, str | None]:
+    distribution = ""
     try:
         instrumentor = entry_point.load()()
+        distribution = instrumentor.instrumentation_dependencies()[0].partition(" ")[0]
         reason: str | None = instrumentor.missing()
         if reason is None:
             instrumentor.instrument()
     except Exception as error:  # noqa: BLE001 - one framework must not keep the others out
         _log.debug("name=<%s> | could not be instrumented", entry_point.name, exc_info=True)
-        return str(error)
-    return reason
+        return distribution, str(error)
+    return distribution, reason
 
 
 def environment_for_child(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`agent-journal demo`: a small research agent, live, then its tree and what to try next."""
+"""`agent-journal demo`: a small agent of one of the frameworks, live, then its tree and what to try next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -18,25 +18,48 @@ if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.event import JournalEvent
 
-AGENT = "otel_agent_journal.testing.demo_agent"
+
+class Show(NamedTuple):
+    """What the demo of one framework runs and needs."""
+
+    module: str
+    needs: str  # the package that is imported
+    extra: str
+    step: str  # one worth looking into
 
 
-@click.command("demo", short_help="Run a small research agent live, no key and no account needed.")
+SHOWS = {
+    "langgraph": Show("demo_agent", "langgraph", "langgraph", "write_up"),
+    "strands": Show("demo_strands", "strands", "strands", "read_traces"),
+    "bedrock-agent": Show("demo_bedrock_agent", "boto3", "bedrock-agents", "code_interpreter"),
+    "agentcore": Show("demo_agentcore", "bedrock_agentcore", "agentcore", "weather"),
+}
+
+
+@click.command("demo", short_help="Run a small agent live, no key and no account needed.")
+@click.option(
+    "--framework",
+    type=click.Choice(list(SHOWS)),
+    default="langgraph",
+    show_default=True,
+    help="Which kind of agent.",
+)
 @click.option("--otlp", metavar="URL", help="Forward its spans there, as http://localhost:4318.")
 @click.option("--session", metavar="ID", help="Journal it under this session id.")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, otlp: str | None, session: str | None) -> int:
-    """Run a small research agent live, no key and no account needed.
+def command(invocation: Invocation, framework: str, otlp: str | None, session: str | None) -> int:
+    """Run a small agent live, no key and no account needed.
 
-    A real LangGraph agent on a scripted model: a subgraph, a fan-out, tools of which one fails and is retried. Shows
-    its steps as they begin and end, then the tree, and what to try next.
+    The framework is the real one, the model is scripted; those of AWS talk to a local server in Bedrock's own format.
+    Shows its steps as they begin and end, then the tree, and what to try next.
     """
     from otel_agent_journal.bootstrap import run_agent
     from otel_agent_journal.errors import MissingExtra
 
-    if find_spec("langgraph") is None:
-        raise MissingExtra("the demo is a LangGraph agent; langgraph", "otel-agent-journal[langgraph]")
+    show = SHOWS[framework]
+    if find_spec(show.needs) is None:
+        raise MissingExtra(f"this demo is a {framework} agent; {show.needs}", f"otel-agent-journal[{show.extra}]")
     if invocation.format is None and not os.environ.get("AGENT_JOURNAL_OUTPUT"):
         invocation.format = "table"  # a show for people, in a pipe too
     output = invocation.output()
@@ -45,7 +68,7 @@ def command(invocation: Invocation, otlp: str | None, session: str | None) -> in
     with tempfile.TemporaryFile("w+") as answer:
         code = run_agent(
             settings,
-            [sys.executable, "-m", AGENT],
+            [sys.executable, "-m", f"otel_agent_journal.testing.{show.module}"],
             watch=live.show,
             stdin=subprocess.DEVNULL,
             stdout=answer,
@@ -53,7 +76,7 @@ def command(invocation: Invocation, otlp: str | None, session: str | None) -> in
         answer.seek(0)
         said = answer.read().strip()
     if output.for_people and live.session_id is not None:
-        _epilogue(invocation, output, live.session_id, said, otlp)
+        _epilogue(invocation, output, live.session_id, said, show, otlp)
     return code
 
 
@@ -78,7 +101,7 @@ class _Live:
             self._output.encoded(encode_line(event) for event in events)
 
 
-def _epilogue(invocation: Invocation, output: Output, session_id: str, said: str, otlp: str | None) -> None:
+def _epilogue(invocation: Invocation, output: Output, session_id: str, said: str, show: Show, otlp: str | None) -> None:
     from otel_agent_journal.cli.show import print_tree
 
     journal = invocation.journal(adopt=False)
@@ -87,7 +110,7 @@ def _epilogue(invocation: Invocation, output: Output, session_id: str, said: str
     output.text("")
     print_tree(output, journal, journal.session(session_id))
     tries = [
-        (f"agent-journal show {session_id[:8]}/write_up", "one step in full: what went in, what came out"),
+        (f"agent-journal show {session_id[:8]}/{show.step}", "one step in full: what went in, what came out"),
         (f"agent-journal show {session_id[:8]} --messages", "what was said"),
         ("agent-journal ls", "all sessions; in a pipe, JSON lines"),
         ("agent-journal tail -f", "every step as it begins and ends, in a second terminal"),
@@ -95,6 +118,11 @@ def _epilogue(invocation: Invocation, output: Output, session_id: str, said: str
     ]
     if otlp is None:
         tries.append(("agent-journal demo --otlp http://localhost:4318", "the same, and its trace in Jaeger"))
+    tries += [
+        (f"agent-journal demo --framework {name}", "another framework")
+        for name, other in SHOWS.items()
+        if other is not show and find_spec(other.needs) is not None
+    ][:1]
     width = max(len(command) for command, _ in tries)
     output.text("")
     output.text("what to try next:")

@@ -21,6 +21,7 @@ from otel_agent_journal.event import (
     SESSION_INTERRUPTED,
     STAGE_CHANGED,
     START_TYPES,
+    WARNING,
     JournalEvent,
     kind_of,
 )
@@ -146,7 +147,7 @@ def _remark(event: JournalEvent) -> str:
     if event.type == STAGE_CHANGED:
         progress = details.get("progress")
         return str(details.get("stage", "")) + ("" if progress is None else f"  {progress} %")
-    if event.type in (PROGRESS, CHUNK, REASONING, FINAL_RESPONSE):
+    if event.type in (PROGRESS, CHUNK, REASONING, FINAL_RESPONSE, WARNING):
         for key in _TEXT_KEYS:
             if details.get(key):
                 return preview(details[key])
