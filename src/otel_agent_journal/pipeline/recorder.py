@@ -229,6 +229,8 @@ class Recorder:
             step.session_id = step.session_id or step.trace_id
             step.adopted = AdoptedSpan(span, outlives=outlives)
             span.set_attributes(marked(step, opening.attributes))
+            for link in opening.links:
+                span.add_link(link.context, link.attributes)
             if span.parent is not None and (step.parent is None or span.parent != step.parent.span.get_span_context()):
                 foreign = span.parent
         except Exception:  # noqa: BLE001 - what is no span of the SDK after all

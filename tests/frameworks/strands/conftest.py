@@ -51,6 +51,14 @@ def recording(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Stra
     assert_nothing_complained(caplog)
 
 
+@pytest.fixture
+def recording_without_content(tmp_path: Path) -> Iterator[StrandsRecording]:
+    """Record without content."""
+    with strands_recording_at(tmp_path / "spool", content=False) as made:
+        yield made
+        made.check()
+
+
 def assert_nothing_complained(caplog: pytest.LogCaptureFixture) -> None:
     """Assert that neither OpenTelemetry nor we said that anything went wrong: a context that was not detached, say."""
     said = [

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import Link, SpanContext
 
 from otel_agent_journal.event import WARNING, ErrorInfo
 from otel_agent_journal.frameworks.strands import outcomes
@@ -100,6 +100,7 @@ class Invocations:
         native = self.native_span()
         if native is not None and STEP_ID in native.attributes:
             native = None  # of the tool that calls the agent, or of its invocation before one that Strands adds itself
+        resumes = outcomes.answered(getattr(agent, "_interrupt_state", None))
         follows = call.span if call is not None and self.adopting and recorder.spans_are_real() else ""
         step = recorder.start_step(
             "AGENT",
@@ -107,6 +108,7 @@ class Invocations:
             session_id=session_id_of(agent),
             attributes={PROVIDER_NAME: PROVIDER, AGENT_ID: agent.agent_id},
             details=_input(recorder, messages or _asked(call)),
+            links=self.links(agent) if resumes is not None else (),
             waits=native is not None or bool(follows),
         )
         invocation = Invocation(step, event.invocation_state, around, sys.exc_info()[1])
@@ -121,8 +123,8 @@ class Invocations:
             context_api.attach(Context({**context_of(step), CLAIM_KEY: Claim(step, follows, outlives=True)}))
         else:
             context_api.attach(step.context(around))
-        invocation.resumes = outcomes.answered(getattr(agent, "_interrupt_state", None))
-        self.resumed(step, agent, invocation.resumes)
+        invocation.resumes = resumes
+        self.resumed(step, agent, resumes)
 
     def after_invocation(self, event: Any) -> None:
         """End an agent's step with what it answered, or by the exception that is passing."""
@@ -260,8 +262,12 @@ class Invocations:
         step.recorder.resumed(step, checkpoint if before is None else before.checkpoint)
         if before is None:
             return {}
-        step.span.add_link(before.span)
         return before.nodes
+
+    def links(self, owner: Any) -> tuple[Link, ...]:
+        """Return the link of an invocation that resumes: to the span of the interrupted one, where that is known."""
+        before = self.paused.get(owner)
+        return () if before is None else (Link(before.span),)
 
     def failed(self, recorder: Recorder) -> None:
         """Count what could not be journaled, and say so now and then."""

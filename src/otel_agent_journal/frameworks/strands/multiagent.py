@@ -63,6 +63,7 @@ class MultiAgentSteps(Invocations):
                 session_id=session_id_of(source) or (before.session_id if before is not None else None),
                 attributes={OPERATION_NAME: INVOKE_WORKFLOW},
                 details=_task(recorder, call.prompt if call is not None else None),
+                links=self.links(source) if resumes else (),
                 waits=self.adopting and recorder.spans_are_real(),
             )
             running = Running(step, around, sys.exc_info()[1])

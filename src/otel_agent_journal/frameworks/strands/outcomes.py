@@ -76,7 +76,9 @@ def answered(state: Any) -> str | None:
         if isinstance(response, Mapping) and "interruptResponse" in response:
             one: Any = cast("Mapping[str, Any]", response)["interruptResponse"]
             ids.append(str(one.get("interruptId")))
-    return min(ids) if ids else checkpoint_of(cast("Mapping[str, Any]", state.interrupts).values())
+    known: Any = getattr(state, "interrupts", {})
+    ids += [str(one.id) for one in known.values() if one.response is None]  # what was asked with those and waits still
+    return min(ids) if ids else checkpoint_of(known.values())
 
 
 def live_exception(known: BaseException | None) -> BaseException | None:
