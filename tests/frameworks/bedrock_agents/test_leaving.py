@@ -128,10 +128,18 @@ def test_interrupt_of_the_keyboard(recording: Recording, server: BedrockServer, 
     server.script(hold(stream(OPEN, asking.LAST), gate, after=len(OPEN)))
     completion = ask(client)["completion"]
     interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
+
+    def consume() -> None:
         for number, _ in enumerate(completion, 1):
             if number == len(OPEN):
                 interrupt.start()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            consume()
+    finally:
+        signal.signal(signal.SIGINT, before)
     interrupt.join()
     gate.set()
     completion.close()

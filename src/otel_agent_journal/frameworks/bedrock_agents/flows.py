@@ -101,9 +101,11 @@ class FlowFold:
                     request, response = said.get("operationRequest"), said.get("operationResponse")
                     yield Note(self._find(name), PROGRESS, {**details, **present(input=request, output=response)})
                 case "nodeDependencyTrace":
-                    parts = shapes.items(mapping(said.get("traceElements")).get("agentTraces"))
-                    for part in parts:
-                        yield from self._agent(self._find(name)).part(part)
+                    if self._find(name) == ROOT:
+                        yield from self._begin(name, {})
+                    agent = self._agent(self._find(name))
+                    for part in shapes.items(mapping(said.get("traceElements")).get("agentTraces")):
+                        yield from agent.part(part)
                 case _:
                     pass
 

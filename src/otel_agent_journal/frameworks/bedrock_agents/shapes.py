@@ -142,7 +142,7 @@ def usage_of(output: Mapping[str, Any]) -> Usage | None:
     usage = mapping(mapping(output.get("metadata")).get("usage"))
     if not usage:
         return None
-    return Usage(input_tokens=usage.get("inputTokens") or 0, output_tokens=usage.get("outputTokens") or 0)
+    return Usage(input_tokens=_count(usage.get("inputTokens")), output_tokens=_count(usage.get("outputTokens")))
 
 
 def service_times(output: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,6 +186,10 @@ def _sensitive(policy: Mapping[str, Any]) -> Iterable[str]:
         yield f"{text(entity.get('action'))} {text(entity.get('type'))}".strip()
     for pattern in items(policy.get("regexes")):
         yield f"{text(pattern.get('action'))} pattern {text(pattern.get('name'))}".strip()
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _plain_time(value: Any) -> Any:
