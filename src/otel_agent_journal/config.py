@@ -30,6 +30,7 @@ FIELD_LIMIT: Final = "AGENT_JOURNAL_FIELD_LIMIT"
 REDACTOR: Final = "AGENT_JOURNAL_REDACTOR"
 SPANS: Final = "AGENT_JOURNAL_SPANS"
 STAGES: Final = "AGENT_JOURNAL_STAGES"
+STRANDS_SPANS: Final = "AGENT_JOURNAL_STRANDS_SPANS"  # read by the instrumentor, checked here
 FSYNC: Final = "AGENT_JOURNAL_FSYNC"
 DURABILITY: Final = "AGENT_JOURNAL_DURABILITY"
 STORE_TIMEOUT: Final = "AGENT_JOURNAL_STORE_TIMEOUT"
@@ -53,6 +54,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     FIELD_LIMIT: "bytes over which one field of an event is kept as a blob; default 65536",
     REDACTOR: "`module:function`, called as function(field, value) before anything is written",
     STAGES: 'JSON of a stage\'s name to percent done, as in `{"search": 30}`: the progress of stages that name none',
+    STRANDS_SPANS: "`adopt` (default) or `replace`: whether the spans that Strands opens itself are kept",
     SPANS: "`genai` (default) or `all`: which spans of others are journaled",
     FSYNC: "`always`: an event survives power loss too; default `never`",
     DURABILITY: "`spool` (default) or `store`: what an event has reached before its step runs",
@@ -80,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fsync: bool = False
     store_durable: bool = False
     store_timeout_s: float = DEFAULT_STORE_TIMEOUT_S
+    adopts_strands_spans: bool = True
     flush_timeout_s: float = DEFAULT_FLUSH_TIMEOUT_S
     drained_by_parent: bool = False
     span_content: bool = False
@@ -107,6 +110,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         field_limit_bytes=_whole(found, FIELD_LIMIT, DEFAULT_FIELD_LIMIT_BYTES, least=256),
         redactor=_reference(found, REDACTOR),
         all_spans=_choice(found, SPANS, ("genai", "all")) == "all",
+        adopts_strands_spans=_choice(found, STRANDS_SPANS, ("adopt", "replace")) == "adopt",
         stages=_percents(found, STAGES),
         fsync=_choice(found, FSYNC, ("never", "always")) == "always",
         store_durable=_choice(found, DURABILITY, ("spool", "store")) == "store",

@@ -36,7 +36,7 @@ PIPE_CLOSED: Final = 141  # 128 + SIGPIPE, what the shell shows for any program 
 # Name to one line of help, in the order of use; a test holds each line equal to its command's own.
 COMMANDS: Final[Mapping[str, str]] = {
     "run": "Run a program with its agents journaled, its code untouched.",
-    "demo": "Run a small research agent live, no key and no account needed.",
+    "demo": "Run a small agent live, no key and no account needed.",
     "ls": "List sessions, the latest first.",
     "show": "Show a session as a tree of steps, or one step in full.",
     "tail": "Print events as they arrive, of one session or of all.",
