@@ -93,7 +93,7 @@ def served(app: BedrockAgentCoreApp) -> Iterator[Served]:
 def _end_worker(app: BedrockAgentCoreApp) -> None:
     """End the app's worker loop, which it never does itself, with all that runs there."""
     gc.collect()  # streams that were broken off are closed only now
-    loop, thread = app._worker_loop, app._worker_thread
+    loop, thread = getattr(app, "_worker_loop", None), getattr(app, "_worker_thread", None)
     if loop is None or thread is None:
         return
 

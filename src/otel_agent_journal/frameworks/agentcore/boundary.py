@@ -32,14 +32,19 @@ def kept_from_app(what: str) -> Generator[None]:
 @contextmanager
 def current(step: Step) -> Generator[None]:
     """Make a step and its span the current ones within the block. What the block raises passes."""
-    token: Any = context_api.attach(step.context())
+    token = context_api.attach(step.context())
     try:
         yield
     finally:
-        try:
-            token.var.reset(token)
-        except ValueError:  # the block was left in another context than it was entered in; that one is gone
-            pass
+        restore(token)
+
+
+def restore(token: Any) -> None:
+    """Undo an `attach`, quietly where its context is gone: it was entered in another one."""
+    try:
+        token.var.reset(token)
+    except ValueError:
+        pass
 
 
 def name_of(function: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from opentelemetry import context as context_api
 
-from otel_agent_journal.frameworks.agentcore.boundary import current
+from otel_agent_journal.frameworks.agentcore.boundary import restore
 from otel_agent_journal.frameworks.agentcore.flushing import Flusher
 from otel_agent_journal.frameworks.agentcore.requests import Request, is_response, is_text
 
@@ -69,15 +69,19 @@ def sync_stream(source: Any, request: Request, flusher: Flusher) -> Iterator[Any
 
 
 async def async_stream(source: Any, request: Request, flusher: Flusher) -> AsyncIterator[Any]:
-    """Hand on an asynchronous generator or iterator."""
+    """Hand on an asynchronous generator or iterator; what it makes current it finds again after a `yield`."""
     items = source.__aiter__()
+    inside = request.step.context()
     try:
         while True:
+            token = context_api.attach(inside)
             try:
-                with current(request.step):
-                    item = await items.__anext__()
+                item = await items.__anext__()
             except StopAsyncIteration:
                 break
+            finally:
+                inside = context_api.get_current()
+                restore(token)
             request.item(item)
             yield item
         request.drained()
