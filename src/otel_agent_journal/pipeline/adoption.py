@@ -159,7 +159,7 @@ def end_beside(step: Step, outcome: str, error: ErrorInfo | None, end_ns: int) -
     """End the spans beside a step that its framework has left open."""
     beside, step.beside = step.beside, None
     for span in reversed(beside or ()):
-        if span.is_recording():
+        if span.is_recording() and STEP_ID not in span.attributes:  # else a step has taken it since, and ends it
             with contextlib.suppress(Exception):
                 _set_status(span, outcome, error)
                 span.end(end_ns)

@@ -184,6 +184,8 @@ class Recorder:
             step = self._root(kind, name, start_ns, context, session_id, step_id, details, detached)
             self._roots[id(step)] = step
         else:
+            if parent.opening is not None:
+                self.open(parent)  # its framework has opened no span for it: it is not sampled
             step = Step(self, kind, name, parent.session_id, parent)
             if session_id and session_id != parent.session_id:
                 details["framework_session_id"] = session_id
