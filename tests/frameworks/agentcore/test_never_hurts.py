@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import subprocess
 import sys
@@ -123,12 +124,13 @@ def test_uninstrument() -> None:
 
 
 def test_beside_another_instrumentation(tmp_path: Path, serve: Any) -> None:
-    """A wrapper that somebody put around ours stays when ours goes; ours then does nothing, and is not doubled."""
+    """A wrapper that somebody put around ours stays when ours goes, which then does nothing, and is not doubled."""
     instrumentor = AgentCoreInstrumentor()
     with recording_at(tmp_path, provider=None, instrumentor=instrumentor) as made:
         ours = BedrockAgentCoreApp._invoke_handler
         calls: list[str] = []
 
+        @functools.wraps(ours)
         async def theirs(*args: Any, **kwargs: Any) -> Any:
             calls.append("theirs")
             return await ours(*args, **kwargs)
@@ -139,6 +141,10 @@ def test_beside_another_instrumentation(tmp_path: Path, serve: Any) -> None:
             assert [answer.status for answer in use(serve)] == [200, 500, 200, 200]
             assert len(calls) == 4
             assert made.sessions == {}
+            instrumentor.instrument()
+            use(serve)
+            assert len(calls) == 8
+            assert sum(event.type == "AGENT_ENTRYPOINT_STARTED" for event in made.events) == 4
         finally:
             BedrockAgentCoreApp._invoke_handler = ours.__wrapped__
 
