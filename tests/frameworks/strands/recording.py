@@ -22,6 +22,7 @@ from otel_agent_journal.frameworks.strands import StrandsInstrumentor
 from otel_agent_journal.frameworks.strands.instrumentor import SPANS_VARIABLE
 from otel_agent_journal.frameworks.strands.invocations import SCOPE
 from otel_agent_journal.pipeline.processor import JournalSpanProcessor
+from otel_agent_journal.projections.steps import StepTree, fold_steps
 from tests.frameworks.langgraph.recording import Recording, recording_at
 
 ADOPTED: Final = "adopted"
@@ -42,6 +43,10 @@ class StrandsRecording(Recording):
 
     way: str = ADOPTED
     beside: frozenset[str] = frozenset(("execute_event_loop_cycle",))  # spans of Strands that are no step's
+
+    def steps_of(self, events: Any) -> StepTree:
+        """The step tree of these events."""
+        return fold_steps(events)
 
     def journal(self, *, parallel: bool = False) -> str:
         """The steps of every session, as text: the same however spans come about."""
