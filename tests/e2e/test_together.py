@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tests.e2e.conftest import BIN, Workdir
+from tests.e2e.conftest import Workdir
 
 PROGRAM = '''
 import asyncio, http.client, json, logging, socket, sys, threading, time
@@ -59,7 +59,8 @@ model = BedrockModel(boto_session=bedrock.session(), endpoint_url=bedrock.url, m
 def advise(state: State) -> State:
     with step("retrieval", "timetable", input="Lisbon") as block:
         block.complete(["a page"])
-    return {{"answer": str(Agent(model=model, tools=[ask_the_desk], name="adviser", callback_handler=None)(state["question"]))}}
+    adviser = Agent(model=model, tools=[ask_the_desk], name="adviser", callback_handler=None)
+    return {{"answer": str(adviser(state["question"]))}}
 
 
 graph = StateGraph(State)
@@ -115,7 +116,8 @@ trace.set_tracer_provider(provider)
 TELL_SPANS = """
 for span in exporter.get_finished_spans():
     parent = f"{span.parent.span_id:016x}" if span.parent else ""
-    print("span", f"{span.context.span_id:016x}", parent, f"{span.context.trace_id:032x}", span.attributes.get("agent_journal.step.id", "-"))
+    step_id = span.attributes.get("agent_journal.step.id", "-")
+    print("span", f"{span.context.span_id:016x}", parent, f"{span.context.trace_id:032x}", step_id)
 """
 
 TREE = [
