@@ -95,6 +95,11 @@ class AdoptedSpan:
         if self._end_ns is not None:
             self._end_span(self._end_ns if end_time is None else max(end_time, self._end_ns))
 
+    def release(self) -> None:
+        """End the span of a step that is over where its framework, which is done too, has forgotten it."""
+        if not self._done and self._end_ns is not None:
+            self._framework_ends()
+
     def _end_span(self, end_ns: int) -> None:
         # The span and this are a cycle no longer: a span holds whole histories, too much to wait for a collection.
         self.span.__dict__.pop("end", None)

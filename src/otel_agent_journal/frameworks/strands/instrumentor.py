@@ -66,7 +66,7 @@ class StrandsInstrumentor:
         self._hooked_on_import = False
         self._hooked: WeakSet[Any] = WeakSet()
         self._every_agent = False
-        self._native_tracer: Any = None
+        self._native_tracers: list[tuple[Any, Any]] = []
         self._restore: list[Callable[[], None]] = []
 
     # --- what OpenTelemetry's loader calls ---
@@ -103,9 +103,9 @@ class StrandsInstrumentor:
         for restore in self._restore:
             restore()
         self._restore.clear()
-        if self._native_tracer is not None:
-            owner, tracer = self._native_tracer
-            owner.tracer, self._native_tracer = tracer, None
+        for native, tracer in self._native_tracers:
+            native.tracer = tracer
+        self._native_tracers.clear()
 
     # --- patches ---
 
@@ -238,9 +238,12 @@ class StrandsInstrumentor:
         self._replace_spans(source.tracer)
 
     def _replace_spans(self, native: Any) -> None:
-        """Where our spans shall replace Strands' own, keep its tracer, one a process, from opening any."""
-        if not self.steps.adopting and self._native_tracer is None:
-            self._native_tracer = (native, native.tracer)
+        """Where our spans shall replace Strands' own, keep its tracer from opening any.
+
+        There is one a process, or a few where the first agents are made in several threads at once.
+        """
+        if not self.steps.adopting and not isinstance(native.tracer, trace_api.NoOpTracer):
+            self._native_tracers.append((native, native.tracer))
             native.tracer = trace_api.NoOpTracer()
 
     def _replace(self, owner: Any, name: str, original: Any, replacement: Any) -> None:

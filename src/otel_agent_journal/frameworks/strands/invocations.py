@@ -165,12 +165,12 @@ class Invocations:
             step: Step = one.step
             try:
                 self.forget(call.owner, one)
-                if step.ended:
-                    continue
-                if error is not None:
+                if not step.ended and error is not None:
                     step.end(outcomes.outcome_of_exception(error), error=outcomes.error_of(error))
-                else:
+                elif not step.ended:
                     step.end("ok", details={} if result is None else _output(step, result))
+                if step.adopted is not None:
+                    step.adopted.release()
             except Exception:  # noqa: BLE001 - the one boundary
                 self.failed(step.recorder)
 
