@@ -84,7 +84,7 @@ class AnswerFold:
 
     def _wrote(self, said: Mapping[str, Any]) -> Iterator[Action]:
         wrote = [
-            present(name=one.get("name"), type=one.get("type"), bytes=len(one.get("bytes") or b""))
+            present(name=one.get("name"), type=one.get("type"), bytes=_size(one.get("bytes")))
             for one in shapes.items(said.get("files"))
         ]
         self._files += wrote
@@ -104,3 +104,7 @@ def _asked(member: Mapping[str, Any]) -> dict[str, Any]:
         )
         return {"id": value["tool"], "value": value}
     return {}
+
+
+def _size(data: Any) -> int | None:
+    return len(data) if isinstance(data, bytes) else None
