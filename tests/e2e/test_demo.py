@@ -36,7 +36,7 @@ def test_demo_shows_and_suggests_what_works(workdir: Workdir) -> None:
 DEMOS = {
     "strands": ("on_call", 10, {"amazon.nova-pro-v1:0", "read_traces", "writer"}),
     "bedrock-agent": ("ONCALL2026", 10, {"RUNBOOKS01", "LogAnalyst", "code_interpreter"}),
-    "agentcore": (None, 6, {"travel_desk", "travel_agent", "weather", "write_itinerary"}),
+    "agentcore": ("travel_agent", 6, {"travel_desk", "travel_agent", "weather", "write_itinerary"}),
 }
 
 

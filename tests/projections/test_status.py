@@ -419,12 +419,16 @@ def test_usage_of_an_agent_counts_where_its_calls_are_not_journaled() -> None:
 
 
 def test_the_agent_is_the_first_root() -> None:
-    """`agent` is the name of the first root agent, else what SESSION_INITIATED says."""
+    """`agent` is the name of the first root agent, else what SESSION_INITIATED says, else of the first agent below."""
     named = told.said("SESSION_INITIATED", 1, agent="declared")
     assert head(named).agent == "declared"
     assert head(named, told.said("SESSION_INITIATED", 4, agent="again")).agent == "declared"
     assert head(named, told.start("r", 5, name="second"), told.start("q", 2, name="first")).agent == "first"
-    assert head(told.start("r", 5, kind="NODE", name="no agent")).agent is None
+    served = told.start("r", 1, kind="STEP", name="request")
+    assert head(served).agent is None
+    inner = [told.start("b", 5, under="r", kind="AGENT", name="later"), told.end("a", 2, 3, under="r", kind="AGENT")]
+    assert head(served, *inner).agent == "a"
+    assert head(served, *inner, named).agent == "declared"
 
 
 def test_stage_and_progress_are_of_the_latest_change() -> None:

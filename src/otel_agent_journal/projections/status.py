@@ -85,6 +85,7 @@ class StatusState:
         "agent",
         "ended",
         "errors",
+        "inner",
         "instant",
         "interruptions",
         "invoked_ns",
@@ -125,6 +126,7 @@ class StatusState:
         self.invoked_ns: int | None = None
         self.agent: tuple[int, str, str] | None = None
         self.named: tuple[int, str, str] | None = None
+        self.inner: tuple[int, str, str] | None = None  # the first agent below a root that is none
         self.stage: tuple[int, str, str, float | None] | None = None
         self.started_ns = 0
         self.updated_ns = 0
@@ -199,6 +201,8 @@ def _start(state: StatusState, event: JournalEvent) -> None:
             event,
             _Root(start_ns, _ending_id(event, start_ns), 0, "", writer, _name(event)),
         )
+    else:
+        _inner(state, event, start_ns)
     key, name = _key(event, start_ns), _name(event)
     loose = state.loose.get(name)
     if (
@@ -241,6 +245,8 @@ def _end(state: StatusState, event: JournalEvent) -> None:
             _name(event),
         )
         _root(state, event, begun)
+    else:
+        _inner(state, event, start_ns)
 
 
 def _end_instantly(state: StatusState, event: JournalEvent, outcome: str) -> None:
@@ -266,6 +272,12 @@ def _root(state: StatusState, event: JournalEvent, root: _Root) -> None:
     state.root = _latest(state.root, root)
     if event.type.startswith("AGENT") and event.name:
         state.agent = _earliest(state.agent, (root.start_ns, root.key, event.name))
+
+
+def _inner(state: StatusState, event: JournalEvent, start_ns: int) -> None:
+    """Remember the first agent that is no root, such as one that serves a request."""
+    if event.type.startswith("AGENT") and event.name:
+        state.inner = _earliest(state.inner, (start_ns, event.step_id or "", event.name))
 
 
 def _invocation(state: StatusState, event: JournalEvent) -> None:
@@ -339,7 +351,7 @@ def head_of(state: StatusState, session_id: str, *, version: int = 0) -> Session
     running = [one for one in state.open.values() if mark_upon(state, one.writer) is None]
     verdict = _verdict(state, running)
     usage = state.usage if any(state.usage) else state.usage_of_roots
-    agent = state.agent or state.named
+    agent = state.agent or state.named or state.inner
     writers = dict(state.last_event_ns)
     for writer, at_ns in state.seen_ns.items():
         writers[writer] = max(at_ns, writers.get(writer, 0))
