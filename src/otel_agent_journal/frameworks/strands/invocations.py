@@ -136,8 +136,7 @@ class Invocations:
             context_api.attach(invocation.around)
             self._end(invocation, event)
         except Exception:  # noqa: BLE001 - the one boundary
-            self.failed(step.recorder)
-            step.end("ok")
+            self.lost(step, "ok")
 
     def _end(self, invocation: Invocation, event: Any) -> None:
         step, result = invocation.step, event.result
@@ -275,6 +274,12 @@ class Invocations:
         recorder.dropped += 1
         if self._failures == 1 or self._failures % 1000 == 0:
             _log.warning("failures=<%d> | a step could not be journaled", self._failures, exc_info=True)
+
+    def lost(self, step: Step, outcome: str, error: BaseException | None = None) -> None:
+        """End a step of which something could not be journaled."""
+        self.failed(step.recorder)
+        with contextlib.suppress(Exception):
+            step.end(outcome, error=error)
 
     def _ending(self, agent: Any, state: Any) -> Invocation | None:
         invocation = self.of(agent, state)

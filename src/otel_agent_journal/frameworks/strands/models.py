@@ -52,16 +52,13 @@ class ModelCall:
 
     def take(self, event: Any) -> None:
         """Journal what the model streams, and keep its answer."""
-        try:
-            text = event.get("data")
-            if isinstance(text, str):
-                if self.first_s is None:
-                    self.first_s = (self.step.recorder.clock.now_ns() - self.step.start_ns) / 1e9
-                self.step.chunk(text)
-            elif "stop" in event:
-                self.stop = event["stop"]
-        except Exception:  # noqa: BLE001 - an event of another shape
-            return
+        text = event.get("data")
+        if isinstance(text, str):
+            if self.first_s is None:
+                self.first_s = (self.step.recorder.clock.now_ns() - self.step.start_ns) / 1e9
+            self.step.chunk(text)
+        elif "stop" in event:
+            self.stop = event["stop"]
 
 
 class ModelSteps(Invocations):
@@ -83,7 +80,11 @@ class ModelSteps(Invocations):
         try:
             try:
                 async for event in events:
-                    model.take(event)
+                    try:
+                        if "data" in event or "stop" in event:
+                            model.take(event)
+                    except Exception:  # noqa: BLE001 - an event of another shape
+                        pass
                     yield event
             finally:
                 await events.aclose()
@@ -161,8 +162,7 @@ class ModelSteps(Invocations):
                 recorder.metrics.operation({OPERATION_NAME: CHAT, **model.request}, took_ns, usage, None)
             step.end(outcomes.outcome_of_stop(reason), usage=usage, attributes=attributes, details=details)
         except Exception:  # noqa: BLE001 - the one boundary
-            self.failed(recorder)
-            step.end("ok")
+            self.lost(step, "ok")
 
     def _model_failed(self, model: ModelCall, error: BaseException, agent: Any) -> None:
         step = model.step
@@ -179,8 +179,7 @@ class ModelSteps(Invocations):
                     step.recorder.metrics.operation(labels, took_ns, None, ErrorInfo(type=type(error).__qualname__))
             step.end(outcome, error=error)
         except Exception:  # noqa: BLE001 - the one boundary
-            self.failed(step.recorder)
-            step.end("error", error=error)
+            self.lost(step, "error", error)
 
 
 def _step_id(invocation: Invocation, state: Mapping[str, Any]) -> str:

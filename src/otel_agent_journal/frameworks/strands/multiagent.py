@@ -110,8 +110,7 @@ class MultiAgentSteps(Invocations):
             else:
                 step.end(outcome)
         except Exception:  # noqa: BLE001 - the one boundary
-            self.failed(step.recorder)
-            step.end("ok")
+            self.lost(step, "ok")
 
     def forget(self, owner: Any, opened: Any) -> None:
         """Forget an invocation, where it is still remembered, and end the nodes it has left open."""
@@ -164,8 +163,7 @@ class MultiAgentSteps(Invocations):
             self.left_below(step, outcome, failure)
             step.end(outcome, error=failure)
         except Exception:  # noqa: BLE001 - the one boundary
-            self.failed(step.recorder)
-            step.end("ok")
+            self.lost(step, "ok")
 
     def _say_resumed(self, running: Running, source: Any) -> None:
         """Journal that a graph or swarm is resumed, now that its step has begun."""

@@ -117,14 +117,14 @@ class ToolSteps(Invocations):
                     step.end("interrupted", details={"interrupts": asked})
                 return
             result = event.tool_result
-            error = outcomes.tool_error(result, getattr(event, "exception", None), result_content(result))
+            said = result_content(result) if content else "the tool answered with an error"
+            error = outcomes.tool_error(result, getattr(event, "exception", None), said)
             details = {"output": self.known(step.recorder, step.session_id).result(result)} if content else {}
             outcome = "ok" if error is None else "error"
             self.left_below(step, outcome, error)
             step.end(outcome, error=error, details=details)
         except Exception:  # noqa: BLE001 - the one boundary
-            self.failed(step.recorder)
-            step.end("ok")
+            self.lost(step, "ok")
 
     def _tool_left(self, tool: ToolCall, error: BaseException) -> None:
         step = tool.step
@@ -140,8 +140,7 @@ class ToolSteps(Invocations):
             else:
                 step.end(outcome, error=error)
         except Exception:  # noqa: BLE001 - the one boundary
-            self.failed(step.recorder)
-            step.end("error", error=error)
+            self.lost(step, "error", error)
 
 
 def _step_id(invocation: Invocation | None, agent: Any, call_id: Any) -> str | None:
