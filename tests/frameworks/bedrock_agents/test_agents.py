@@ -217,3 +217,11 @@ def test_question_to_the_user_says_so(recording: Recording, server: BedrockServe
     read(ask(client))
     assert [note.get("reason") for note in notes(recording, "FINAL_RESPONSE")] == ["ASK_USER"]
     assert outcomes(recording) == {"TRAVEL1234": "ok"}
+
+
+def test_model_is_over_when_the_next_begins(recording: Recording, server: BedrockServer, client: Any) -> None:
+    """An agent asks one model at a time: one whose output is not told ends as the next begins."""
+    server.script(stream(agent_parts.model_input("one"), agent_parts.model_input("two"), asking.LAST))
+    read(ask(client))
+    told_of_models = [event.type for event in recording.events if event.type.startswith("MODEL")]
+    assert told_of_models == ["MODEL_START", "MODEL_END"] * 2

@@ -107,3 +107,20 @@ def test_control_without_a_trace(recording: Recording, server: BedrockServer, cl
     read(ask(client, enableTrace=False))
     assert outcomes(recording) == {"TRAVEL1234": "interrupted"}
     assert recording.attempt("TRAVEL1234").details_end["checkpoint_id"] == "control-1"
+
+
+def test_action_that_is_asked_for_and_never_handed_back(
+    recording: Recording, server: BedrockServer, client: Any
+) -> None:
+    """An action that the program is to run has not run, though the agent ends in order."""
+    server.script(stream(ASKED[:-1], asking.LAST))
+    read(ask(client))
+    assert (outcomes(recording)["TRAVEL1234"], outcomes(recording)["Pay.charge"]) == ("ok", "interrupted")
+
+
+def test_model_whose_output_was_not_told(recording: Recording, server: BedrockServer, client: Any) -> None:
+    """A model waits for nobody: where control is handed back it has ended, only its output was not told."""
+    server.script(stream(agent_parts.model_input("Pay?"), ASKED[-2:]))
+    read(ask(client))
+    (model,) = (step for step in recording.steps.steps if step.last.kind == "MODEL")
+    assert model.last.outcome == "ok"
