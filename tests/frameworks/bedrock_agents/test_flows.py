@@ -102,3 +102,11 @@ def test_execution_that_is_named_is_the_session(recording: Recording, server: Be
     read(run(client, executionId="execution-7"), "responseStream")
     assert list(recording.sessions) == ["execution-7"]
     assert not recording.steps.resumes
+
+
+def test_agent_of_a_node_that_was_not_told(recording: Recording, server: BedrockServer, client: Any) -> None:
+    """What an agent does in a node whose beginning was not told is below that node all the same."""
+    found = node_agent_trace("Agent", agent_parts.action_group_input("Find", "trip"))
+    server.script(stream(found, flow_output("AZ 1"), flow_completion()))
+    read(run(client), "responseStream")
+    assert outcomes(recording) == {"TRIPFLOW01": "ok", "Agent": "ok", "Find.trip": "ok"}
