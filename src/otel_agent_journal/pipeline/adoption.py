@@ -105,11 +105,11 @@ class AdoptedSpan:
         self.span.__dict__.pop("end", None)
         self._end(end_ns)
 
-    def step_ends(self, outcome: str, error: ErrorInfo | None, attributes: dict[str, Any] | None, end_ns: int) -> None:
+    def step_ends(self, outcome: str, error: ErrorInfo | None, end_ns: int) -> None:
         """Say how the step ended, and end the span unless the framework still has it."""
         span = self.span
         with contextlib.suppress(Exception):  # a processor or limit of the program's
-            span.set_attributes(end_attributes(outcome, None, error, attributes))  # its usage it has said itself
+            span.set_attributes(end_attributes(outcome, None, error))  # what the call gave, it has said itself
             _set_status(span, outcome, error)
         self._end_ns = end_ns
         if self._done or not self._outlives:

@@ -71,8 +71,16 @@ class Shown:
         self._shown: list[Any] = []
         self._digest = blake2b(digest_size=DIGEST_BYTES)
 
-    def split(self, messages: Sequence[Any], history: Known) -> dict[str, Any]:
-        """Return the details of a model's START: the messages that are new, count and digest of the others."""
+    def split(
+        self, messages: Sequence[Any], history: Known, recent: Callable[[Any], str | None] = lambda _message: None
+    ) -> dict[str, Any]:
+        """Return the details of a model's START: the messages that are new, count and digest of the others.
+
+        Args:
+            messages: the whole history, in order.
+            history: of the session.
+            recent: returns what a message is known by that needs no reading, since it was journaled a moment ago.
+        """
         known = len(self._shown)
         if known > len(messages) or not all(map(operator.is_, self._shown, messages)):
             known = 0
@@ -80,6 +88,11 @@ class Shown:
         rest = self._digest.copy()
         new: list[dict[str, Any]] = []
         for message in messages[known:]:
+            said = recent(message)
+            if said is not None:
+                rest.update(said.encode("utf-8", "replace"))
+                self._digest.update(said.encode("utf-8", "replace"))
+                continue
             key, fingerprint, plain = self._read(message)
             name = key.encode("utf-8", "replace")
             if history.holds(key, fingerprint):

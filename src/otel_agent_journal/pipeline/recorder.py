@@ -319,7 +319,7 @@ class Recorder:
         elif step.adopted is not None:
             if self._forwarded and not self._exported():
                 attributes = of_framework(span, attributes)
-            step.adopted.step_ends(outcome, info, attributes, end_ns)
+            step.adopted.step_ends(outcome, info, end_ns)
         else:
             shown = {**(attributes or {}), **on_span} if on_span else attributes
             self._spans.end(span, outcome, usage, info, shown, end_ns)

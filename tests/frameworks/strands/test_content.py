@@ -124,12 +124,16 @@ def test_messages_are_journaled_once(recording: StrandsRecording) -> None:
     assert models_of(recording)[-1].details_start["messages"] == [{"role": "user", "content": "and now?"}]
 
 
-def test_a_result_that_a_hook_changes(recording: StrandsRecording) -> None:
+@pytest.mark.parametrize("how", ["replaced", "changed in place"])
+def test_a_result_that_a_hook_changes(recording: StrandsRecording, how: str) -> None:
     """A tool's result that a hook changes is journaled as the tool gave it, and again as the model sees it."""
     from strands.hooks import AfterToolCallEvent
 
     def polish(event: AfterToolCallEvent) -> None:
-        event.result = {**event.result, "content": [{"text": "polished"}]}
+        if how == "replaced":
+            event.result = {**event.result, "content": [{"text": "polished"}]}
+        else:
+            event.result["content"][0]["text"] = "polished"
 
     agent = agents.adding()
     agent.add_hook(polish, AfterToolCallEvent)

@@ -212,6 +212,19 @@ def test_a_key_pressed_in_an_async_tool(scenario: StrandsRecording, snapshot: An
     assert scenario.status == ("INTERRUPTED", "cancelled")
 
 
+def test_a_key_pressed_in_the_thread_of_a_tool(recording: StrandsRecording) -> None:
+    """A KeyboardInterrupt within a sync tool, which runs in a thread, cancels the tool and its agent too."""
+
+    @tool
+    def interrupted() -> str:
+        """Be interrupted by key."""
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        agents.agent([call(("interrupted", {}))], tools=[interrupted])("go")
+    assert [step.status for step in recording.steps.walk()] == ["cancelled", "ok", "cancelled"]
+
+
 def test_a_key_pressed_in_a_hook(recording: StrandsRecording) -> None:
     """A KeyboardInterrupt within a hook of the program's cancels the agent."""
     from strands.hooks import BeforeModelCallEvent

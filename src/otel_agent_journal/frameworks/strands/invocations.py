@@ -33,7 +33,7 @@ from otel_agent_journal.pipeline.adoption import CLAIM_KEY, Claim
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.history import KnownBySession, Shown
 from otel_agent_journal.pipeline.recorder import Recorder
-from otel_agent_journal.pipeline.step import SPAN_KEY, STEP_KEY, Step, current_step
+from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_step
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Invocations:
             recorder.adopt(step, native, outlives=True)
             context_api.attach(Context({**around, STEP_KEY: step}))
         elif follows:
-            context_api.attach(Context({**context_of(step), CLAIM_KEY: Claim(step, follows, outlives=True)}))
+            context_api.attach(context_of(step, around, follows, outlives=True))
         else:
             context_api.attach(step.context(around))
         invocation.resumes = resumes
@@ -302,12 +302,18 @@ def session_id_of(owner: Any) -> str | None:
     return str(own) if own else None
 
 
-def context_of(step: Step) -> Context:
-    """Return the context that a step runs in: where it waits for a span of Strands', the current one stays."""
-    current = context_api.get_current()
+def context_of(step: Step, current: Context, claimed: str, *, outlives: bool = False) -> Context:
+    """Return the context that a step runs in: where it waits for a span of Strands', with its claim on that.
+
+    Args:
+        step: that has been started.
+        current: the context around it.
+        claimed: how the span's name begins.
+        outlives: as for `Recorder.adopt`.
+    """
     if step.opening is None:
         return step.context(current)
-    return Context({**current, SPAN_KEY: trace_api.get_current_span(current), STEP_KEY: step})
+    return Context({**current, STEP_KEY: step, CLAIM_KEY: Claim(step, claimed, outlives=outlives)})
 
 
 def _asked(call: Call | None) -> Any:

@@ -17,6 +17,7 @@ from otel_agent_journal.pipeline.history import Known
 _encode: Final = msgspec.json.Encoder(enc_hook=repr).encode
 _RESULTS: Final = "results:"
 _BETWEEN: Final = "\x1f"
+_MAX_RECENT: Final = 100
 _MEDIA: Final = ("image", "document", "video", "audio")
 
 
@@ -28,7 +29,7 @@ def plain_messages(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
     blocks: Any = message.get("content") or ()
     for block in cast("Sequence[Any]", blocks if isinstance(blocks, list | tuple) else [blocks]):
-        if not isinstance(block, Mapping):
+        if type(block) is not dict and not isinstance(block, Mapping):
             said.append(block)
             continue
         named = cast("Mapping[str, Any]", block)
@@ -67,7 +68,7 @@ def result_content(result: Mapping[str, Any]) -> Any:
     given: Any = result.get("content") or ()
     blocks: list[Any] = []
     for block in cast("Sequence[Any]", given if isinstance(given, list | tuple) else [given]):
-        if not isinstance(block, Mapping):
+        if type(block) is not dict and not isinstance(block, Mapping):
             blocks.append(block)
             continue
         named = cast("Mapping[str, Any]", block)
@@ -81,7 +82,7 @@ def reasoning_of(message: Mapping[str, Any]) -> str:
     """Return what a model thought before it answered."""
     texts: list[str] = []
     for block in cast("Sequence[Any]", message.get("content") or ()):
-        if isinstance(block, Mapping):
+        if isinstance(block, Mapping) and "reasoningContent" in block:
             thought: Any = cast("Mapping[str, Any]", block).get("reasoningContent") or {}
             text: Any = thought.get("reasoningText") or {}
             texts.append(str(text.get("text") or ""))
@@ -95,6 +96,32 @@ class Said(Known):
     known by its text, and a message of results by the calls that they answer.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._recent: dict[int, tuple[Any, str]] = {}  # answers and results that are about to come back in a history
+
+    def recent(self, message: Mapping[str, Any]) -> str | None:
+        """Return what a message is known by where it is the very answer, or holds the very results, of a moment ago."""
+        content: Any = message.get("content")
+        found = self._recent.pop(id(content), None)
+        if found is not None:
+            return found[1] if found[0] is content else None
+        results = [_result_in(block) for block in cast("list[Any]", content if type(content) is list else ())]
+        keys: list[str] = []
+        for result in results:
+            found = self._recent.get(id(result))
+            if found is None or found[0] is not result:
+                return None
+            keys.append(found[1])
+        for result in results:
+            self._recent.pop(id(result), None)
+        return _RESULTS + _BETWEEN.join(keys) if keys else None
+
+    def _remember(self, value: Any, key: str) -> None:
+        if len(self._recent) > _MAX_RECENT:
+            self._recent.clear()
+        self._recent[id(value)] = (value, key)
+
     def holds(self, key: str, fingerprint: int) -> bool:
         """Tell whether a message is in the journal, with this very content."""
         if key.startswith(_RESULTS):
@@ -106,6 +133,7 @@ class Said(Known):
         """Return a model's answer as plain data, and remember it."""
         key, fingerprint, plain = read_message(message)
         self.add(key, fingerprint)
+        self._remember(message.get("content"), key)
         said: list[Any] = plain["messages"]
         return said[0] if len(said) == 1 else said or None
 
@@ -113,7 +141,12 @@ class Said(Known):
         """Return a tool's result as plain data, and remember it."""
         plain = plain_result(result)
         self.add(f"tool:{plain['tool_call_id']}", _fingerprint(plain))
+        self._remember(result, str(plain["tool_call_id"]))
         return plain
+
+
+def _result_in(block: Any) -> Any:
+    return cast("dict[str, Any]", block).get("toolResult") if type(block) is dict else None
 
 
 def _fingerprint(plain: Any) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final, cast
+from weakref import WeakKeyDictionary
 
 from opentelemetry import context as context_api
 
@@ -25,7 +26,6 @@ from otel_agent_journal.mapping.genai import (
     RESPONSE_FINISH_REASONS,
     RESPONSE_TIME_TO_FIRST_CHUNK,
 )
-from otel_agent_journal.pipeline.adoption import CLAIM_KEY, Claim
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import Step
@@ -64,6 +64,10 @@ class ModelCall:
 class ModelSteps(Invocations):
     """The middleware of model calls."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._requests: WeakKeyDictionary[Any, tuple[Any, tuple[str, dict[str, Any]]]] = WeakKeyDictionary()
+
     async def around_model(self, context: Any, call: Any) -> AsyncGenerator[Any, None]:
         """Run a model call as a step."""
         model = self._start_model(context)
@@ -72,11 +76,10 @@ class ModelSteps(Invocations):
                 yield event
             return
         step = model.step
-        own = context_of(step)
-        if step.opening is not None:
-            own = type(own)({**own, CLAIM_KEY: Claim(step, "chat")})
         around, events = context_api.get_current(), call(context)
-        context_api.attach(own)  # for the whole call, as Strands does: its stream as a whole is isolated
+        context_api.attach(
+            context_of(step, around, "chat")
+        )  # for the whole call, as Strands does: its stream as a whole is isolated
         try:
             try:
                 async for event in events:
@@ -94,6 +97,16 @@ class ModelSteps(Invocations):
             raise
         self._model_ended(model, context.agent)
 
+    def _request(self, model: Any) -> tuple[str, dict[str, Any]]:
+        """Return a model's name and the attributes of a request to it, looked at anew where its configuration is."""
+        configured: Any = getattr(model, "config", None)
+        if type(configured) is not dict:
+            return _request(model)
+        known = self._requests.get(model)
+        if known is None or known[0] != configured:
+            self._requests[model] = known = (dict(cast("dict[str, Any]", configured)), _request(model))
+        return known[1]
+
     def _start_model(self, context: Any) -> ModelCall | None:
         recorder = get_recorder()
         if recorder is None or not self.enabled:
@@ -102,7 +115,7 @@ class ModelSteps(Invocations):
             invocation = self.of(context.agent, context.invocation_state)
             if invocation is None:
                 return None
-            name, request = _request(context.model)
+            name, request = self._request(context.model)
             step = recorder.start_step(
                 "MODEL",
                 name,
@@ -126,7 +139,7 @@ class ModelSteps(Invocations):
             given = agent.messages if len(agent.messages) == len(context.messages) else context.messages
             known = self.known(recorder, session_id)
             shown = self.shown(agent)
-            details = flattened(shown.split(given, known))
+            details = flattened(shown.split(given, known, known.recent))
             prompt: Any = context.system_prompt
             if prompt:
                 fingerprint = hash(str(prompt))

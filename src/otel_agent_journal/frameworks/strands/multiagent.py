@@ -19,7 +19,6 @@ from otel_agent_journal.frameworks.strands.contexts import call_of
 from otel_agent_journal.frameworks.strands.invocations import Invocations, context_of, session_id_of
 from otel_agent_journal.frameworks.strands.messages import plain_messages
 from otel_agent_journal.mapping.genai import INVOKE_WORKFLOW, OPERATION_NAME
-from otel_agent_journal.pipeline.adoption import CLAIM_KEY, Claim
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import Step
@@ -70,10 +69,7 @@ class MultiAgentSteps(Invocations):
             self._running.setdefault(id(source), []).append(running)
             if call is not None:
                 call.opened.append(running)
-            own = context_of(step)
-            if step.opening is not None:
-                own = Context({**own, CLAIM_KEY: Claim(step, "invoke_", outlives=True)})
-            context_api.attach(own)
+            context_api.attach(context_of(step, around, "invoke_", outlives=True))
             # The answers are taken after this hook: what waits for one is known already.
             if resumes:
                 running.resumes = outcomes.checkpoint_of(state.interrupts.values())

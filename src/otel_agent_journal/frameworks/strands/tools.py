@@ -12,7 +12,6 @@ from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of, session_id_of
 from otel_agent_journal.frameworks.strands.messages import result_content
 from otel_agent_journal.mapping.genai import TOOL_CALL_ID, TOOL_DESCRIPTION
-from otel_agent_journal.pipeline.adoption import CLAIM_KEY, Claim
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.step import Step, current_step
 
@@ -55,11 +54,10 @@ class ToolSteps(Invocations):
                 yield event
             return
         step = tool.step
-        own = context_of(step)
-        if step.opening is not None:
-            own = type(own)({**own, CLAIM_KEY: Claim(step, "execute_tool")})
         around, events = context_api.get_current(), call(context)
-        context_api.attach(own)  # for the whole run, as Strands does: its stream as a whole is isolated
+        context_api.attach(
+            context_of(step, around, "execute_tool")
+        )  # for the whole run, as Strands does: its stream as a whole is isolated
         try:
             try:
                 async for event in events:
