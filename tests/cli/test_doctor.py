@@ -110,10 +110,18 @@ def test_a_spool_that_cannot_be_made_is_red(journal: Seeded, monkeypatch: pytest
     assert states()["spool"] == "red"
 
 
-def test_frameworks_are_shown_with_their_instrumentor(journal: Seeded) -> None:
-    """Where LangGraph is installed its instrumentor is loaded, and said to be usable."""
-    pytest.importorskip("langgraph")
+@pytest.mark.parametrize(
+    ("distribution", "instrumentor"),
+    [
+        ("langgraph", "agent_journal_langgraph"),
+        ("strands-agents", "agent_journal_strands"),
+        ("boto3", "agent_journal_bedrock_agents"),
+        ("bedrock-agentcore", "agent_journal_agentcore"),
+    ],
+)
+def test_frameworks_are_shown_with_their_instrumentor(journal: Seeded, distribution: str, instrumentor: str) -> None:
+    """Where a framework is installed its instrumentor is loaded, and said to be usable."""
     journal.completed()
-    found = next(row for row in rows(cli("doctor")) if row["check"] == "langgraph")
+    found = next(row for row in rows(cli("doctor")) if row["check"] == distribution)
     assert found["state"] == "ok"
-    assert "journaled by 'agent_journal_langgraph'" in found["detail"]
+    assert f"journaled by '{instrumentor}'" in found["detail"]

@@ -27,7 +27,12 @@ OWN_VARIABLES: Final = frozenset(VARIABLES) | {"AGENT_JOURNAL_OUTPUT"}
 _PREFIX: Final = "AGENT_JOURNAL_"
 _PACKAGES: Final = ("opentelemetry-api", "opentelemetry-sdk", "msgspec", "click", "rich")
 # Distribution of a framework, and the instrumentor of ours that journals it.
-_FRAMEWORKS: Final[Mapping[str, str]] = {"langgraph": "agent_journal_langgraph"}
+_FRAMEWORKS: Final[Mapping[str, str]] = {  # by distribution
+    "langgraph": "agent_journal_langgraph",
+    "strands-agents": "agent_journal_strands",
+    "boto3": "agent_journal_bedrock_agents",
+    "bedrock-agentcore": "agent_journal_agentcore",
+}
 _SECRETS: Final = ("KEY", "TOKEN", "SECRET", "PASSWORD", "HEADERS")
 _CONNECT_S: Final = 2.0
 _OTLP_PORTS: Final = {"http": 80, "https": 443, "grpc": 4317}
