@@ -143,6 +143,23 @@ def test_a_result_that_a_hook_changes(recording: StrandsRecording, how: str) -> 
     assert shown["content"] == "polished"
 
 
+def test_an_answer_that_a_hook_changes(recording: StrandsRecording) -> None:
+    """An answer that a hook of the program's changes in place is journaled as given, and as the model sees it again."""
+    from strands.hooks import MessageAddedEvent
+
+    def polish(event: MessageAddedEvent) -> None:
+        if event.message["role"] == "assistant" and "text" in event.message["content"][0]:
+            event.message["content"][0]["text"] = "polished"
+
+    agent = agents.agent([say("raw"), say("done")])
+    agent.add_hook(polish, MessageAddedEvent)
+    agent("first")
+    agent("second")
+    first, second = models_of(recording)
+    assert first.details_end["output"]["content"] == "raw"
+    assert [message["content"] for message in second.details_start["messages"]] == ["polished", "second"]
+
+
 def test_messages_that_are_dropped(recording: StrandsRecording) -> None:
     """A history that a conversation manager cuts is told by count and digest; what is left is not journaled again."""
     from strands.agent.conversation_manager import SlidingWindowConversationManager

@@ -98,21 +98,22 @@ class Said(Known):
 
     def __init__(self) -> None:
         super().__init__()
-        self._recent: dict[int, tuple[Any, str]] = {}  # answers and results that are about to come back in a history
+        # Answers and results that are about to come back in a history, with a fingerprint: a hook may change them.
+        self._recent: dict[int, tuple[Any, int, str]] = {}
 
     def recent(self, message: Mapping[str, Any]) -> str | None:
         """Return what a message is known by where it is the very answer, or holds the very results, of a moment ago."""
         content: Any = message.get("content")
         found = self._recent.pop(id(content), None)
         if found is not None:
-            return found[1] if found[0] is content else None
+            return found[2] if found[1] == _fingerprint(content) else None
         results = [_result_in(block) for block in cast("list[Any]", content if type(content) is list else ())]
         keys: list[str] = []
         for result in results:
             found = self._recent.get(id(result))
-            if found is None or found[0] is not result:
+            if found is None or found[1] != _fingerprint(result):
                 return None
-            keys.append(found[1])
+            keys.append(found[2])
         for result in results:
             self._recent.pop(id(result), None)
         return _RESULTS + _BETWEEN.join(keys) if keys else None
@@ -120,7 +121,7 @@ class Said(Known):
     def _remember(self, value: Any, key: str) -> None:
         if len(self._recent) > _MAX_RECENT:
             self._recent.clear()
-        self._recent[id(value)] = (value, key)
+        self._recent[id(value)] = (value, _fingerprint(value), key)  # kept, so that its id is nobody else's
 
     def holds(self, key: str, fingerprint: int) -> bool:
         """Tell whether a message is in the journal, with this very content."""
