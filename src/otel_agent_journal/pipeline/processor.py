@@ -73,11 +73,12 @@ class JournalSpanProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Journal a span's START, if it says already that it is one of ours to journal."""
         try:
-            if not self._concerns(span):
+            scope = _scope(span)
+            if not self._concerns(scope):
                 return
             if parent_context is None:
                 parent_context = get_current()  # what the SDK took the parent from
-            if is_adopted(_scope(span)) and belongs(span, parent_context):
+            if is_adopted(scope) and belongs(span, parent_context):
                 return
             record = span_record(span)
             enclosing = parent_context.get(STEP_KEY)
@@ -105,10 +106,11 @@ class JournalSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Journal a span's ending, and its START too where that could not be told before."""
         try:
-            if not self._concerns(span):
+            scope = _scope(span)
+            if not self._concerns(scope):
                 return
             opened = self._open.pop(record_id(span), None)
-            if is_adopted(_scope(span)) and is_marked(span):
+            if is_adopted(scope) and is_marked(span):
                 return
             record = span_record(span)
             if not is_journaled(record, spans=self._spans) and (opened is None or opened.attributes is None):
@@ -135,18 +137,16 @@ class JournalSpanProcessor(SpanProcessor):
         """Return at once: what was journaled is in the spool already."""
         return True
 
-    def _concerns(self, span: ReadableSpan) -> bool:
-        scope = span.instrumentation_scope
-        if self._closed:
-            return False
-        return scope is None or (scope.name != SCOPE_NAME and not self._shadowed(scope.name))
+    def _concerns(self, scope: str) -> bool:
+        return not self._closed and scope != SCOPE_NAME and not self._shadowed(scope)
 
     def _write(self, fact: Any) -> None:
         write_fact(self._recorder, fact, exported=self._exported())
 
 
 def _scope(span: ReadableSpan) -> str:
-    return span.instrumentation_scope.name if span.instrumentation_scope is not None else ""
+    scope = span.instrumentation_scope
+    return scope.name if scope is not None else ""
 
 
 def record_id(span: ReadableSpan) -> int:
