@@ -74,6 +74,19 @@ def refused(journal: Seeded) -> None:
     journal.keep(builder)
 
 
+def given_up(journal: Seeded) -> None:
+    """Keep a session whose caller pressed Ctrl-C."""
+    builder = JournalBuilder("left")
+    builder.record("AGENT_INVOCATION_STARTED", details={"agent": "helper", "invocation": "i1"})
+    builder.record(
+        "AGENT_INVOCATION_FAILED",
+        level="WARNING",
+        details={"invocation": "i1", "reason": "cancelled"},
+        error=ErrorInfo(type="KeyboardInterrupt"),
+    )
+    journal.keep(builder)
+
+
 SAID = "botocore.exceptions.ClientError (ThrottlingException): Rate exceeded"
 
 
@@ -99,3 +112,15 @@ def test_lists_and_trees_say_it_too(journal: Seeded) -> None:
     assert line.split()[1:3] == ["✗", "AGENT_INVOCATION_FAILED"]
     assert line.endswith(SAID)
     assert rows(cli("show", "refused", "--events"))[-1]["error"]["message"] == "Rate exceeded"
+
+
+def test_an_invocation_that_was_cancelled(journal: Seeded) -> None:
+    """What was given up is INTERRUPTED, cancelled, wherever it is listed, and no error; its event's mark says so."""
+    given_up(journal)
+    (found,) = rows(cli("status", "left"))
+    assert (found["status"], found["reason"], found["error"]) == ("INTERRUPTED", "cancelled", None)
+    assert "INTERRUPTED (cancelled)" in terminal("status", "left").text
+    assert "cancelled" in terminal("ls", columns=200).text
+    assert "cancelled" in terminal("show", "left").text
+    line = terminal("show", "left", "--events", columns=200).text.splitlines()[-1]
+    assert line.split()[1:] == ["◼", "AGENT_INVOCATION_FAILED", "KeyboardInterrupt", "cancelled"]

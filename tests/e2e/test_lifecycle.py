@@ -103,7 +103,8 @@ def test_an_exit_in_the_middle(workdir: Workdir) -> None:
     """A program that exits in the block gives up on its agent: INTERRUPTED, cancelled."""
     call = "import sys\nwith invocation('s1'):\n    sys.exit(3)"
     assert workdir.python(workdir.write("program.py", PROGRAM + call)).returncode == 3
-    assert types(workdir, "s1") == [*LIFECYCLE, "AGENT_INVOCATION_CANCELLED"]
+    assert types(workdir, "s1") == [*LIFECYCLE, "AGENT_INVOCATION_FAILED"]
+    assert workdir.events("s1")[-1]["details"]["reason"] == "cancelled"
     assert workdir.sessions()[0]["status"] == "INTERRUPTED"
 
 
@@ -118,7 +119,8 @@ threading.Thread(target=work, daemon=True).start()
 time.sleep(0.5)
 """
     assert workdir.python(workdir.write("program.py", PROGRAM + call)).returncode == 0
-    assert types(workdir, "s1") == [*LIFECYCLE, "AGENT_INVOCATION_CANCELLED"]
+    assert types(workdir, "s1") == [*LIFECYCLE, "AGENT_INVOCATION_FAILED"]
+    assert workdir.events("s1")[-1]["details"]["reason"] == "cancelled"
 
 
 @pytest.mark.parametrize("level", ["spool", "store"])

@@ -56,7 +56,6 @@ def later(seconds: float, store: JournalStore, *events: JournalEvent) -> threadi
     [
         ("AGENT_INVOCATION_SUCCEEDED", "COMPLETED"),
         ("AGENT_INVOCATION_FAILED", "ERROR"),
-        ("AGENT_INVOCATION_CANCELLED", "INTERRUPTED"),
         ("SESSION_COMPLETED", "COMPLETED"),
         ("SESSION_FAILED", "ERROR"),
     ],
@@ -69,6 +68,14 @@ def test_an_ending_that_is_there(store: JournalStore, event_type: str, status: s
     assert time.monotonic() - begun < 2
     assert (ending.session_id, ending.type, ending.status) == ("s1", event_type, status)
     assert (ending.output, ending.error) == ("hello", None)
+
+
+def test_an_invocation_that_was_cancelled(store: JournalStore) -> None:
+    """One that was given up has ended, and its status tells it from one that failed."""
+    has(store, told.said("AGENT_INVOCATION_STARTED", 1), told.said("AGENT_INVOCATION_FAILED", 2, reason="cancelled"))
+    for until in (None, "AGENT_INVOCATION_FAILED", "INTERRUPTED"):
+        ending = wait_for("s1", until, timeout_s=5)
+        assert (ending.type, ending.status, ending.reason) == ("AGENT_INVOCATION_FAILED", "INTERRUPTED", "cancelled")
 
 
 def test_an_ending_that_comes(store: JournalStore) -> None:

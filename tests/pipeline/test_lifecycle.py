@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from botocore.exceptions import ClientError
@@ -17,6 +18,7 @@ from opentelemetry import baggage, context
 
 from otel_agent_journal import ErrorInfo, JournalError, current_session, session, step
 from otel_agent_journal.errors import ConfigError
+from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.facts import Heartbeat
 from otel_agent_journal.pipeline.agent_ids import is_placeholder
 from otel_agent_journal.pipeline.content import ContentEncoder
@@ -27,13 +29,18 @@ from otel_agent_journal.projections.status import fold, head_of
 from tests.pipeline.conftest import Written
 
 INITIATED, STARTED = "SESSION_INITIATED", "AGENT_INVOCATION_STARTED"
-SUCCEEDED, FAILED, GIVEN_UP = (f"AGENT_INVOCATION_{word}" for word in ("SUCCEEDED", "FAILED", "CANCELLED"))
+SUCCEEDED, FAILED = "AGENT_INVOCATION_SUCCEEDED", "AGENT_INVOCATION_FAILED"
 THROTTLED = ClientError({"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "InvokeAgent")
 
 
 def status(written: Written) -> str:
     """The status that what was written amounts to."""
     return head_of(fold(written.events), "s1").status
+
+
+def given_up(event: JournalEvent) -> bool:
+    """Whether an event says, in every way there is, that an invocation was cancelled."""
+    return (event.type, event.level, event.details["reason"]) == (FAILED, "WARNING", "cancelled")
 
 
 # --- record_event -------------------------------------------------------------------------------------------------
@@ -187,13 +194,46 @@ def test_an_exception_fails_it_and_passes(recorder: Recorder, written: Written) 
 
 @pytest.mark.parametrize("leave", [KeyboardInterrupt, asyncio.CancelledError, SystemExit, GeneratorExit])
 def test_a_caller_that_gives_up(recorder: Recorder, written: Written, leave: type[BaseException]) -> None:
-    """What cancels is neither success nor failure: it has an event of its own, and the session is INTERRUPTED."""
-    with pytest.raises(leave), invocation("s1"):
+    """What cancels fails the invocation, as a warning whose reason is `cancelled`, and the session is INTERRUPTED."""
+    with pytest.raises(leave), invocation("s1") as call:
         raise leave
-    assert written.types() == [INITIATED, STARTED, GIVEN_UP]
-    assert written.events[-1].level == "INFO"
+    assert written.types() == [INITIATED, STARTED, FAILED]
+    ended = written.events[-1]
+    assert given_up(ended)
+    assert ended.details == {"invocation": call.invocation_id, "reason": "cancelled"}
+    assert ended.error is not None
+    assert ended.error.type.endswith(leave.__name__)
     head = head_of(fold(written.events), "s1")
     assert (head.status, head.reason) == ("INTERRUPTED", "cancelled")
+
+
+def fail(error: BaseException | str, **details: object) -> None:
+    """Fail an invocation."""
+    with invocation("s1") as call:
+        call.fail(error, **details)
+
+
+class NotComparable:
+    """A value such as an array, which cannot be asked whether it is equal to a text."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("say", [functools.partial(record_event, "s1", FAILED), fail], ids=["record_event", "fail"])
+def test_giving_up_said_by_hand(recorder: Recorder, written: Written, say: Callable[..., None]) -> None:
+    """Giving up is also told by an error that cancels, or by the reason alone; another reason fails as an error."""
+    say(KeyboardInterrupt())
+    say("nobody waits", reason="cancelled")
+    assert [given_up(event) for event in written.events if event.type == FAILED] == [True, True]
+    say(KeyboardInterrupt(), reason="pressed twice")
+    say("no", reason=NotComparable())
+    last = [event for event in written.events if event.type == FAILED][2:]
+    assert [event.level for event in last] == ["ERROR", "ERROR"]
+    assert last[0].details["reason"] == "pressed twice"
+    assert status(written) == "ERROR"
 
 
 async def test_a_cancelled_task(recorder: Recorder, written: Written) -> None:
@@ -212,10 +252,10 @@ async def test_a_cancelled_task(recorder: Recorder, written: Written) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert written.types()[-1] == GIVEN_UP
+    assert given_up(written.events[-1])
     with pytest.raises(TimeoutError):
         await hurried()
-    assert written.types()[-1] == FAILED
+    assert (written.types()[-1], written.events[-1].level) == (FAILED, "ERROR")
 
 
 def test_the_first_ending_counts(recorder: Recorder, written: Written) -> None:
@@ -300,7 +340,8 @@ def test_left_in_another_context(recorder: Recorder, written: Written) -> None:
     chunks = stream()
     contextvars.copy_context().run(next, chunks)
     chunks.close()
-    assert written.types() == [INITIATED, STARTED, GIVEN_UP]
+    assert written.types() == [INITIATED, STARTED, FAILED]
+    assert given_up(written.events[-1])
     assert context.get_current() == {} or current_session() is None
 
 
@@ -313,7 +354,8 @@ def test_it_is_alive_while_it_lasts(recorder: Recorder, written: Written) -> Non
     recorder.heartbeat()
     beats = [fact.sessions for fact in written.facts if isinstance(fact, Heartbeat)]
     assert beats == [("s1",)]
-    assert written.types() == [INITIATED, STARTED, GIVEN_UP]
+    assert written.types() == [INITIATED, STARTED, FAILED]
+    assert given_up(written.events[-1])
 
 
 def test_metadata_alone() -> None:

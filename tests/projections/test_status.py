@@ -170,16 +170,22 @@ def test_stray_steps_speak_for_a_session_without_roots() -> None:
     assert status(told.said("SESSION_INITIATED", 1), *inner) == (PENDING, None)
 
 
+def test_an_attempt_that_another_process_ended() -> None:
+    """An ending closes its attempt whoever wrote it and whatever came first, also where the clock stepped back."""
+    for at in (4, 1):
+        began, ended = told.start("root", 2, writer="w1"), told.end("root", 2, at, writer="w2")
+        assert head(began, ended).open_writers == head(ended, began).open_writers == ()
+        assert status(began, ended) == status(ended, began) == (COMPLETED, None)
+
+
 # --- invocations --------------------------------------------------------------------------------------------------
 
-STARTED, SUCCEEDED, FAILED, GIVEN_UP = (
-    f"AGENT_INVOCATION_{word}" for word in ("STARTED", "SUCCEEDED", "FAILED", "CANCELLED")
-)
+STARTED, SUCCEEDED, FAILED = (f"AGENT_INVOCATION_{word}" for word in ("STARTED", "SUCCEEDED", "FAILED"))
 
 
 @pytest.mark.parametrize(
     ("ending", "expected"),
-    [(SUCCEEDED, (COMPLETED, None)), (FAILED, (ERROR, None)), (GIVEN_UP, (INTERRUPTED, CANCELLED))],
+    [(SUCCEEDED, (COMPLETED, None)), (FAILED, (ERROR, None))],
 )
 @pytest.mark.parametrize("attended", [{}, {"invocation": "i1"}])
 def test_an_invocation_alone_decides(ending: str, expected: tuple[str, str | None], attended: dict[str, str]) -> None:
@@ -187,6 +193,27 @@ def test_an_invocation_alone_decides(ending: str, expected: tuple[str, str | Non
     events = told.said("SESSION_INITIATED", 1), told.said(STARTED, 2, **attended), told.said(ending, 5, **attended)
     assert status(*events) == expected
     assert (head(*events).ended_ns, head(*events).open_writers) == (5, ())
+
+
+@pytest.mark.parametrize("attended", [{}, {"invocation": "i1"}])
+def test_an_invocation_that_was_cancelled(attended: dict[str, str]) -> None:
+    """A failure whose reason is `cancelled` is INTERRUPTED; one with another reason, or of a session, is ERROR."""
+    started = told.said("SESSION_INITIATED", 1), told.said(STARTED, 2, **attended)
+    given_up = told.said(FAILED, 5, reason="cancelled", **attended)
+    assert status(*started, given_up) == (INTERRUPTED, CANCELLED)
+    assert (head(*started, given_up).ended_ns, head(*started, given_up).open_writers) == (5, ())
+    assert status(*started, told.said(FAILED, 5, reason="timeout", **attended)) == (ERROR, None)
+    assert status(told.said("SESSION_INITIATED", 1), told.said("SESSION_FAILED", 5, reason="cancelled")) == (
+        ERROR,
+        None,
+    )
+
+
+def test_giving_up_after_the_agent_ended_decides_nothing() -> None:
+    """A caller that gives up once the agent's root has ended leaves the session as the agent left it."""
+    root = told.start("root", 2), told.end("root", 2, 4)
+    called = told.said(STARTED, 1, invocation="i1"), told.said(FAILED, 5, invocation="i1", reason="cancelled")
+    assert status(*called, *root) == (COMPLETED, None)
 
 
 def test_a_caller_that_attends_is_processing() -> None:

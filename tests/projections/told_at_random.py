@@ -62,7 +62,6 @@ _said = st.builds(
             "AGENT_INVOCATION_STARTED",
             "AGENT_INVOCATION_SUCCEEDED",
             "AGENT_INVOCATION_FAILED",
-            "AGENT_INVOCATION_CANCELLED",
             "STAGE_CHANGED",
             "RUN_RESUMED",
             "ANYTHING",
@@ -76,6 +75,7 @@ _said = st.builds(
     agent=st.sampled_from((None, "researcher", "writer")),
     checkpoint_id=st.sampled_from(("c1", "c2")),
     invocation=st.sampled_from((None, "i1", "i2")),
+    reason=st.sampled_from((None, "cancelled", "of another kind")),
 )
 _interruptions = st.builds(told.interrupted, _writers, _times, st.sampled_from(("killed", "lost")))
 

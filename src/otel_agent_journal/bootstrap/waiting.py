@@ -78,7 +78,7 @@ def wait_for(
     Args:
         session_id: the session; it need not be known yet.
         until: one or several event types, or statuses; by default every ending: AGENT_INVOCATION_SUCCEEDED, _FAILED,
-            _CANCELLED, SESSION_COMPLETED, _FAILED, and the statuses COMPLETED, ERROR, INTERRUPTED.
+            SESSION_COMPLETED, _FAILED, and the statuses COMPLETED, ERROR, INTERRUPTED.
         timeout_s: for how long to wait.
         poll_s: how long to wait between two looks at first.
         since_ns: what was before that time, UTC nanoseconds, is no ending: for sessions that are invoked again.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from otel_agent_journal.cli import readable
 from otel_agent_journal.codec import encode_value
 from otel_agent_journal.event import (
-    AGENT_INVOCATION_CANCELLED,
     AGENT_INVOCATION_FAILED,
     AGENT_INVOCATION_STARTED,
     AGENT_INVOCATION_SUCCEEDED,
@@ -25,6 +24,7 @@ from otel_agent_journal.event import (
     JournalEvent,
     kind_of,
 )
+from otel_agent_journal.projections.lifecycle import is_cancelled
 from otel_agent_journal.projections.status import outcome_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ _MARKS_OF_INVOCATIONS: Final = {
     AGENT_INVOCATION_STARTED: ("▶", "cyan"),
     AGENT_INVOCATION_SUCCEEDED: _MARKS["ok"],
     AGENT_INVOCATION_FAILED: _MARKS["error"],
-    AGENT_INVOCATION_CANCELLED: _MARKS["cancelled"],
 }
 _LEVEL_COLORS: Final = {"ERROR": "red", "WARNING": "yellow"}
 _REMEMBERED: Final = 10_000  # steps whose depth is known; older ones would indent as roots
@@ -131,6 +130,8 @@ def _mark(event: JournalEvent) -> tuple[str, str]:
         return _MARKS[outcome_of(event)]
     if event.type == SESSION_INTERRUPTED:
         return _MARKS["interrupted"]
+    if is_cancelled(event):
+        return _MARKS["cancelled"]
     return _MARKS_OF_INVOCATIONS.get(event.type) or ("·", _LEVEL_COLORS.get(event.level, "dim"))
 
 

@@ -20,7 +20,6 @@ from opentelemetry.context import Context
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.event import (
-    AGENT_INVOCATION_CANCELLED,
     AGENT_INVOCATION_FAILED,
     AGENT_INVOCATION_STARTED,
     AGENT_INVOCATION_SUCCEEDED,
@@ -34,8 +33,10 @@ from otel_agent_journal.pipeline.failure import is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.session import Block, checked_session, checked_type, process_recorder
 from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_step
+from otel_agent_journal.projections.head import CANCELLED
 
 CONFIGURATION_ERROR: Final = "CONFIGURATION_ERROR"
+_GIVEN_UP: Final = {"reason": CANCELLED}
 
 _NOT_GIVEN: Final = cast("str", object())
 
@@ -44,6 +45,9 @@ def record_event(
     session_id: str, status: str, error: BaseException | ErrorInfo | str | None = None, **details: Any
 ) -> None:
     """Journal an event of a session by its name.
+
+    AGENT_INVOCATION_FAILED with an error that cancels, as asyncio.CancelledError and KeyboardInterrupt do, or with
+    `reason="cancelled"` says that the agent was given up: its level is WARNING, and the session INTERRUPTED.
 
     Args:
         session_id: the session; it need not be known yet.
@@ -95,12 +99,18 @@ class Invocation(Block):
         self._end(AGENT_INVOCATION_SUCCEEDED, None, details)
 
     def fail(self, error: BaseException | ErrorInfo | str, **details: Any) -> None:
-        """Journal AGENT_INVOCATION_FAILED now, where no exception leaves the block."""
+        """Journal AGENT_INVOCATION_FAILED now, where no exception leaves the block.
+
+        With an error that cancels, or with `reason="cancelled"`, it is the caller that gave up.
+        """
         self._end(AGENT_INVOCATION_FAILED, error, details)
 
     def end(self, outcome: str = "ok") -> None:
         """End it as the process ends what is open when it exits: cancelled, unless `outcome` is ok."""
-        self._end(AGENT_INVOCATION_SUCCEEDED if outcome == "ok" else AGENT_INVOCATION_CANCELLED, None, {})
+        if outcome == "ok":
+            self._end(AGENT_INVOCATION_SUCCEEDED, None)
+        else:
+            self._end(AGENT_INVOCATION_FAILED, None, _GIVEN_UP)
 
     def _end(
         self, event_type: str, error: BaseException | ErrorInfo | str | None, details: Mapping[str, Any] = EMPTY
@@ -142,7 +152,7 @@ class Invocation(Block):
         if error is None:
             self._end(AGENT_INVOCATION_SUCCEEDED, None)
         else:
-            self._end(AGENT_INVOCATION_CANCELLED if is_cancel(error) else AGENT_INVOCATION_FAILED, error)
+            self._end(AGENT_INVOCATION_FAILED, error)
 
     async def __aenter__(self) -> Self:
         """Say that the agent is being called, as `__enter__`."""
@@ -211,14 +221,20 @@ def _say(
     """Journal an event of a session, within the step around this code where that is of the same session."""
     if isinstance(error, str):
         error = ErrorInfo(type="Error", message=error)
+    cancelled = False
+    if event_type == AGENT_INVOCATION_FAILED:
+        if isinstance(error, BaseException) and is_cancel(error):
+            details = {**_GIVEN_UP, **details}
+        reason = details.get("reason")
+        cancelled = isinstance(reason, str) and reason == CANCELLED
+    failed = event_type.endswith("_FAILED") or error is not None
     agent = details.get("agent")
-    failed = event_type.endswith("_FAILED") or (error is not None and event_type != AGENT_INVOCATION_CANCELLED)
     enclosing = current_step()
     recorder.record(
         session_id,
         event_type,
         details,
-        level=level or ("ERROR" if failed else "INFO"),
+        level=level or ("WARNING" if cancelled else "ERROR" if failed else "INFO"),
         name=agent if isinstance(agent, str) else None,
         step=enclosing if enclosing is not None and enclosing.session_id == session_id else None,
         error=error,

@@ -27,6 +27,7 @@ from otel_agent_journal.projections.head import (
     SessionHead,
 )
 from otel_agent_journal.projections.id_set import MASK, IdSet
+from otel_agent_journal.projections.lifecycle import INVOCATION_TYPES, Said, said_by
 
 SILENCE_NS: Final = 60 * 1_000_000_000  # four heartbeats missed (DESIGN §5)
 
@@ -36,16 +37,6 @@ _ENDED: Final[Mapping[str, tuple[str, str | None]]] = {
     "cancelled": (INTERRUPTED, CANCELLED),
     "interrupted": (INTERRUPTED, AWAITING_INPUT),
 }
-_LIFECYCLE: Final[Mapping[str, tuple[str, str | None]]] = {
-    ev.SESSION_INITIATED: (PENDING, None),
-    ev.SESSION_COMPLETED: (COMPLETED, None),
-    ev.SESSION_FAILED: (ERROR, None),
-    ev.AGENT_INVOCATION_STARTED: (PENDING, None),
-    ev.AGENT_INVOCATION_SUCCEEDED: (COMPLETED, None),
-    ev.AGENT_INVOCATION_FAILED: (ERROR, None),
-    ev.AGENT_INVOCATION_CANCELLED: (INTERRUPTED, CANCELLED),
-}
-
 
 _Ordered = TypeVar("_Ordered", bound=tuple[Any, ...])
 
@@ -59,12 +50,16 @@ class Interruption(NamedTuple):
 
 
 class _Open(NamedTuple):
-    """An attempt, or an invocation, that began and has not ended. `name`: hash of its step, number and writer."""
+    """An attempt, or an invocation, that began and has not ended.
+
+    `name`: hash of its step, number and writer; `number`: of its step and number.
+    """
 
     start_ns: int
     writer: str
     root: bool
     name: int
+    number: int
 
 
 class _Root(NamedTuple):
@@ -122,7 +117,7 @@ class StatusState:
         self.last_event_ns: dict[str, int] = {}
         self.seen_ns: dict[str, int] = {}
         self.interruptions: dict[str, Interruption] = {}
-        self.lifecycle: tuple[int, str, str] | None = None
+        self.lifecycle: Said | None = None
         self.invoked_ns: int | None = None
         self.agent: tuple[int, str, str] | None = None
         self.named: tuple[int, str, str] | None = None
@@ -162,13 +157,8 @@ def apply(state: StatusState, event: JournalEvent) -> None:
         _end(state, event)
     elif kind == ev.STAGE_CHANGED:
         _stage(state, event)
-    elif kind in _LIFECYCLE:
-        state.lifecycle = _latest(state.lifecycle, (at, event_id, kind))
-        if kind.startswith("AGENT_INVOCATION"):
-            _invocation(state, event)
-        agent = event.details.get("agent")
-        if isinstance(agent, str):
-            state.named = _earliest(state.named, (at, event_id, agent))
+    elif (said := said_by(event)) is not None:
+        _lifecycle(state, event, said)
 
 
 def heard(state: StatusState, writer: str, at_ns: int) -> None:
@@ -210,7 +200,7 @@ def _start(state: StatusState, event: JournalEvent) -> None:
         and (loose is None or loose[0] < start_ns)
         and not (state.instant and _ending_id(event, start_ns) in state.instant)
     ):
-        state.open[key] = _Open(start_ns, writer, root, name)
+        state.open[key] = _Open(start_ns, writer, root, name, _number(event))
 
 
 def _end(state: StatusState, event: JournalEvent) -> None:
@@ -252,9 +242,9 @@ def _end(state: StatusState, event: JournalEvent) -> None:
 def _end_instantly(state: StatusState, event: JournalEvent, outcome: str) -> None:
     """Close the attempt whose ending has this very id, though it began later than it ended."""
     state.instant[event.event_id] = _latest(state.instant.get(event.event_id), (event.timestamp_ns, outcome))
-    name = _name(event)
+    number = _number(event)
     for key, one in list(state.open.items()):
-        if one.name == name and _ending_id(event, one.start_ns) == event.event_id:
+        if one.number == number and _ending_id(event, one.start_ns) == event.event_id:
             del state.open[key]
 
 
@@ -280,6 +270,15 @@ def _inner(state: StatusState, event: JournalEvent, start_ns: int) -> None:
         state.inner = _earliest(state.inner, (start_ns, event.step_id or "", event.name))
 
 
+def _lifecycle(state: StatusState, event: JournalEvent, said: Said) -> None:
+    state.lifecycle = _latest(state.lifecycle, said)
+    if said.type in INVOCATION_TYPES:
+        _invocation(state, event)
+    agent = event.details.get("agent")
+    if isinstance(agent, str):
+        state.named = _earliest(state.named, (said.timestamp_ns, said.event_id, agent))
+
+
 def _invocation(state: StatusState, event: JournalEvent) -> None:
     """Open or close an invocation that its caller's process attends to, and which is lost with it."""
     at, invocation = event.timestamp_ns, event.details.get("invocation")
@@ -293,7 +292,7 @@ def _invocation(state: StatusState, event: JournalEvent) -> None:
         state.ended.add(key)
         state.open.pop(key, None)
     elif key not in state.ended:
-        state.open[key] = _latest(state.open.get(key), _Open(at, event.writer or "", root=True, name=key))
+        state.open[key] = _latest(state.open.get(key), _Open(at, event.writer or "", root=True, name=key, number=key))
 
 
 def _stage(state: StatusState, event: JournalEvent) -> None:
@@ -331,6 +330,10 @@ def _key(event: JournalEvent, start_ns: int) -> int:
 
 def _name(event: JournalEvent) -> int:
     return hash((event.step_id, event.attempt or 1, event.writer))
+
+
+def _number(event: JournalEvent) -> int:
+    return hash((event.step_id, event.attempt or 1))
 
 
 def _ending_id(event: JournalEvent, start_ns: int) -> str:
@@ -389,8 +392,8 @@ def _verdict(state: StatusState, running: list[_Open]) -> _Verdict:
     over_ns = root.start_ns if verdict.ended_ns is None else verdict.ended_ns
     # What the caller says counts where it says more than the root: that it failed afterwards, or began anew since.
     said = state.lifecycle
-    if said is not None and said[2] == ev.AGENT_INVOCATION_FAILED and said[0] >= over_ns:
-        return _Verdict(ERROR, None, said[0])
+    if said is not None and said.failed and said.timestamp_ns >= over_ns:
+        return _Verdict(ERROR, None, said.timestamp_ns)
     if state.invoked_ns is not None and state.invoked_ns > over_ns:
         return _verdict_of_lifecycle(state) or _Verdict(PENDING)
     return verdict
@@ -434,10 +437,9 @@ def _verdict_of_lifecycle(state: StatusState) -> _Verdict | None:
     """Return what the latest lifecycle event says, or that its process is gone since; None: it only began."""
     since_ns = 0
     if state.lifecycle is not None:
-        since_ns, _, kind = state.lifecycle
-        status, reason = _LIFECYCLE[kind]
-        if status != PENDING:
-            return _Verdict(status, reason, since_ns)
+        since_ns = state.lifecycle.timestamp_ns
+        if state.lifecycle.status != PENDING:
+            return _Verdict(state.lifecycle.status, state.lifecycle.reason, since_ns)
     marks = [mark for writer in state.interruptions if (mark := mark_upon(state, writer))]
     if marks and max(marks).timestamp_ns >= since_ns:
         return _Verdict(INTERRUPTED, max(marks).reason, max(marks).timestamp_ns)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from otel_agent_journal.event import (
-    AGENT_INVOCATION_CANCELLED,
     AGENT_INVOCATION_FAILED,
     AGENT_INVOCATION_SUCCEEDED,
     END_TYPES,
@@ -17,7 +16,7 @@ from otel_agent_journal.event import (
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.protocol import JournalStore
 
-INVOCATION_ENDINGS: Final = frozenset((AGENT_INVOCATION_SUCCEEDED, AGENT_INVOCATION_FAILED, AGENT_INVOCATION_CANCELLED))
+INVOCATION_ENDINGS: Final = frozenset((AGENT_INVOCATION_SUCCEEDED, AGENT_INVOCATION_FAILED))
 _DECIDING: Final = END_TYPES | INVOCATION_ENDINGS | {SESSION_COMPLETED, SESSION_FAILED, SESSION_INTERRUPTED}
 _AFTER_ANY_ID: Final = "~"  # sorts after every event id
 

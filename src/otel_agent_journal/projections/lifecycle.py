@@ -1,0 +1,54 @@
+"""What a lifecycle event says of its session: the events of `session()`, of `invocation()` and of `record_event()`.
+
+Of the invocation of an agent that was given up, by whoever made it, there is no type of its own: it failed, and the
+reason in its details is `cancelled`. Whether what is said counts over the session's steps is `status.py`'s to judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from otel_agent_journal import event as ev
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.projections.head import CANCELLED, COMPLETED, ERROR, INTERRUPTED, PENDING
+
+_STATUS: Final[Mapping[str, str]] = {
+    ev.SESSION_INITIATED: PENDING,
+    ev.SESSION_COMPLETED: COMPLETED,
+    ev.SESSION_FAILED: ERROR,
+    ev.AGENT_INVOCATION_STARTED: PENDING,
+    ev.AGENT_INVOCATION_SUCCEEDED: COMPLETED,
+    ev.AGENT_INVOCATION_FAILED: ERROR,
+}
+INVOCATION_TYPES: Final = frozenset(
+    (ev.AGENT_INVOCATION_STARTED, ev.AGENT_INVOCATION_SUCCEEDED, ev.AGENT_INVOCATION_FAILED)
+)
+
+
+class Said(NamedTuple):
+    """What one lifecycle event says; the latest of them compares greatest."""
+
+    timestamp_ns: int
+    event_id: str
+    type: str
+    status: str
+    reason: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it says that an invocation failed, and not that it was cancelled."""
+        return self.type == ev.AGENT_INVOCATION_FAILED and self.status == ERROR
+
+
+def said_by(event: JournalEvent) -> Said | None:
+    """Return what an event says of its session, or None where it is no lifecycle event."""
+    if is_cancelled(event):
+        return Said(event.timestamp_ns, event.event_id, event.type, INTERRUPTED, CANCELLED)
+    status = _STATUS.get(event.type)
+    return None if status is None else Said(event.timestamp_ns, event.event_id, event.type, status)
+
+
+def is_cancelled(event: JournalEvent) -> bool:
+    """Tell whether an event says that the invocation of an agent was cancelled."""
+    return event.type == ev.AGENT_INVOCATION_FAILED and event.details.get("reason") == CANCELLED
