@@ -12,9 +12,9 @@ from bedrock_agentcore.runtime import BedrockAgentCoreApp
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_agent_journal.frameworks.agentcore import AgentCoreInstrumentor
-from otel_agent_journal.frameworks.agentcore.flushing import Flusher
 from otel_agent_journal.frameworks.agentcore.requests import Sessions
 from otel_agent_journal.frameworks.agentcore.tasks import Tasks
+from otel_agent_journal.pipeline.flushing import Flusher
 from tests.frameworks.agentcore.serving import Served, served
 from tests.frameworks.langgraph.recording import Recording, recording_at
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ import pytest
 from bedrock_agentcore.runtime import BedrockAgentCoreApp
 from opentelemetry.sdk.trace import SpanProcessor
 
-from otel_agent_journal.frameworks.agentcore.flushing import Flusher, Lane
 from otel_agent_journal.pipeline.current import Flush, set_flush
 from tests.frameworks.agentcore.serving import Served
 
@@ -103,7 +101,7 @@ def test_the_bound(recording: Any, serve: Any, hangs: Hangs, how: str, caplog: A
     while timed(running, payload) > BOUND_S / 20:  # it is late once more at most
         pass
     running.call(payload)
-    assert not recording.instrumentor._hooks.flusher._late
+    assert not any(lane.late for lane in recording.instrumentor._hooks.flusher.lanes)
 
 
 async def test_tasks_are_flushed_before_the_app_is_idle(recording: Any, hangs: Hangs) -> None:
@@ -115,7 +113,8 @@ async def test_tasks_are_flushed_before_the_app_is_idle(recording: Any, hangs: H
         pass
 
     async def seconds(work: Any) -> float:
-        recording.instrumentor._hooks.flusher._late = False
+        for lane in recording.instrumentor._hooks.flusher.lanes:
+            lane.late = False
         began = time.monotonic()
         await work
         return time.monotonic() - began
@@ -163,48 +162,3 @@ def test_a_flush_that_raises(recording: Any, serve: Any) -> None:
 
     set_flush(Flush(deliver, BOUND_S))
     assert timed(served_app(serve), {"how": "plain"}) < BOUND_S / 2
-
-
-def test_rounds_are_shared() -> None:
-    """Those who ask while a flush works share the next one, which sees all that they have recorded."""
-    rounds: list[int] = []
-    working, go_on = threading.Event(), threading.Event()
-
-    def work() -> bool:
-        rounds.append(len(rounds))
-        working.set()
-        return go_on.wait(10)
-
-    lane = Lane("lane", work)
-    first = lane.ask()
-    assert working.wait(10)
-    later = [lane.ask() for _ in range(10)]
-    assert len(set(map(id, later))) == 1
-    assert not later[0].done()
-    go_on.set()
-    assert all(one.result(10) for one in [first, *later])
-    assert rounds == [0, 1]
-
-
-async def test_cancelled_while_it_waits(recording: Any, hangs: Hangs) -> None:
-    """A request that is cancelled while its response waits for the flush is cancelled at once."""
-    task = asyncio.create_task(Flusher().in_loop())
-    await asyncio.to_thread(hangs.asked.acquire, timeout=10)
-    task.cancel()
-    began = time.monotonic()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert time.monotonic() - began < BOUND_S / 2
-
-
-def test_after_a_fork(recording: Any, hangs: Hangs, delivered: Any) -> None:
-    """In a forked child, where the thread of a flush that was under way is gone, flushing works."""
-    flusher = Flusher()
-    flusher.ask()
-    assert hangs.asked.acquire(timeout=10)
-    child = os.fork()
-    if child == 0:
-        hangs.go_on.set()
-        flusher.here()
-        os._exit(0 if not flusher._late else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

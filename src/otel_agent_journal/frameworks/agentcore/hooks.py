@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otel_agent_journal.frameworks.agentcore.boundary import current, kept_from_app
-from otel_agent_journal.frameworks.agentcore.flushing import Flusher
 from otel_agent_journal.frameworks.agentcore.requests import Request, Sessions
 from otel_agent_journal.frameworks.agentcore.streams import streamed
 from otel_agent_journal.frameworks.agentcore.tasks import CALL, Call, Tasks
 from otel_agent_journal.pipeline.current import get_recorder
+from otel_agent_journal.pipeline.flushing import Flusher
 
 APP: Final = "bedrock_agentcore.runtime.app"
 
@@ -165,7 +165,7 @@ class Hooks:
                 else:
                     task.failed(error)
                 if not self.tasks:
-                    self.flusher.here()
+                    self.flusher.beside_loop()
             return original(app, task_id, *args, **kwargs)
 
         return complete

@@ -17,8 +17,8 @@ from typing import Any
 from opentelemetry import context as context_api
 
 from otel_agent_journal.frameworks.agentcore.boundary import restore
-from otel_agent_journal.frameworks.agentcore.flushing import Flusher
 from otel_agent_journal.frameworks.agentcore.requests import Request, is_response, is_text
+from otel_agent_journal.pipeline.flushing import Flusher
 
 
 def streamed(result: Any, request: Request, flusher: Flusher) -> Any | None:
@@ -51,7 +51,7 @@ def sync_stream(source: Any, request: Request, flusher: Flusher) -> Iterator[Any
                 item = inside.run(next, source)
             except StopIteration as end:
                 request.drained()
-                flusher.here()
+                flusher.beside_loop()
                 return end.value
             request.item(item)
             yield item
@@ -64,7 +64,7 @@ def sync_stream(source: Any, request: Request, flusher: Flusher) -> Iterator[Any
         raise
     except BaseException as error:
         request.failed(error)
-        flusher.here()
+        flusher.beside_loop()
         raise
 
 
