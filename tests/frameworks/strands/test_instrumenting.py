@@ -27,6 +27,7 @@ from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.testing.scripted_strands import call, say
 from tests.frameworks.strands import agents
 from tests.frameworks.strands.recording import (
+    REPLACED,
     SCOPE,
     WAYS,
     StrandsRecording,
@@ -167,6 +168,19 @@ def test_the_plugin(tmp_path: Path) -> None:
         agents.adding(name="both", plugins=[JournalPlugin()])("go")
         assert [root.name for root in recording.steps.roots] == ["only", "both"]
         assert len(list(recording.steps.walk())) == 8
+
+
+def test_tracers_that_were_made_at_once(tmp_path: Path) -> None:
+    """Where ours replace Strands' spans, none of its tracers opens any: the first agents may each have made one."""
+    with strands_recording_at(tmp_path / "spool", REPLACED) as recording:
+        first = agents.adding(name="first")
+        forget_native_tracer()
+        second = agents.adding(name="second")
+        first("go")
+        second("go")
+        recording.check()
+    assert not isinstance(first.tracer.tracer, trace.NoOpTracer)
+    assert not isinstance(second.tracer.tracer, trace.NoOpTracer)
 
 
 class Scripted:

@@ -13,6 +13,7 @@ from opentelemetry import trace
 from strands import tool
 
 from otel_agent_journal.pipeline.step import current_step
+from otel_agent_journal.projections.steps import fold_steps
 from otel_agent_journal.testing.scripted_strands import call, say
 from tests.frameworks.strands import agents
 from tests.frameworks.strands.recording import StrandsRecording
@@ -239,10 +240,21 @@ def test_a_key_pressed_in_a_hook(recording: StrandsRecording) -> None:
     assert recording.tree(details=False) == "AGENT calc cancelled KeyboardInterrupt('')"
 
 
-def test_a_caller_that_handles_an_exception(recording: StrandsRecording) -> None:
-    """An agent that is called while its caller handles an exception does not end by that one."""
+async def test_a_caller_that_handles_an_exception(recording: StrandsRecording) -> None:
+    """An agent or graph that is called while its caller handles an exception does not end by that one."""
+    from strands.hooks import BeforeInvocationEvent
+
+    def deny(event: BeforeInvocationEvent) -> None:
+        event.cancel = True
+
+    denied = agents.adding(name="denied")  # of which Strands' hooks tell no result
+    denied.add_hook(deny, BeforeInvocationEvent)
+    outer = agents.agent([call(("denied", {"input": "go"})), say("done")], tools=[denied.as_tool()])
     try:
         raise ValueError("the caller's")
     except ValueError:
-        agents.adding()("go")
-    assert recording.status == ("COMPLETED", None)
+        await agents.adding().invoke_async("go")
+        await denied.invoke_async("go")
+        await outer.invoke_async("go")
+        await agents.graph({"a": agents.agent([say("x")], name="a", session=None)}).invoke_async("go")
+    assert {step.status for events in recording.sessions.values() for step in fold_steps(events).walk()} == {"ok"}

@@ -174,14 +174,17 @@ async def test_one_agent_that_runs_twice_at_once(recording: StrandsRecording, ca
     from strands.types.agent import ConcurrentInvocationMode
 
     agent = agents.agent(
-        [say("one two three")] * 2,
+        [say("short"), say("one that is said in more words")],
         delay_s=0.005,
         concurrent_invocation_mode=ConcurrentInvocationMode.UNSAFE_REENTRANT,
     )
     await asyncio.gather(agent.invoke_async("a"), agent.invoke_async("b"))
     roots = recording.steps.roots
     assert [[child.kind for child in recording.steps.children(root)] for root in roots] == [["MODEL"], ["MODEL"]]
-    assert sorted(root.last.details_start["input"] for root in roots) == ["a", "b"]
+    assert [(root.last.details_start["input"], root.last.details_end["output"]) for root in roots] == [
+        ("a", "short"),
+        ("b", "one that is said in more words"),
+    ]
     # Strands keeps one span an agent: it ends that of the later invocation twice, and forgets the other, which we end.
     assert {record.name for record in caplog.records if record.levelname == "WARNING"} == {
         "opentelemetry.instrumentation.instrumentor",
