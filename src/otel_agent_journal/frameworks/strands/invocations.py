@@ -108,6 +108,7 @@ class Invocations:
             session_id=session_id_of(agent),
             attributes={PROVIDER_NAME: PROVIDER, AGENT_ID: agent.agent_id},
             details=_input(recorder, messages or _asked(call)),
+            on_span=None if self.adopting else dict(getattr(agent, "trace_attributes", None) or {}),
             links=self.links(agent) if resumes is not None else (),
             waits=native is not None or bool(follows),
         )

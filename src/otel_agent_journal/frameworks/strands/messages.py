@@ -17,7 +17,7 @@ from otel_agent_journal.pipeline.history import Known
 _encode: Final = msgspec.json.Encoder(enc_hook=repr).encode
 _RESULTS: Final = "results:"
 _BETWEEN: Final = "\x1f"
-_MAX_RECENT: Final = 100
+_MAX_RECENT: Final = 32  # as many tools as are called at once, and more
 _MEDIA: Final = ("image", "document", "video", "audio")
 
 
