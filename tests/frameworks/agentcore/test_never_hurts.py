@@ -13,7 +13,6 @@ import pytest
 from bedrock_agentcore.runtime import BedrockAgentCoreApp
 
 from otel_agent_journal.frameworks.agentcore import AgentCoreInstrumentor
-from otel_agent_journal.frameworks.agentcore import instrumentor as instrumentor_module
 from otel_agent_journal.pipeline.current import set_recorder
 from tests.frameworks.agentcore.serving import Served
 from tests.frameworks.langgraph.recording import recording_at
@@ -165,7 +164,7 @@ def test_a_method_that_is_not_there(recording: Any, caplog: Any, name: str) -> N
 
     instrumentor = AgentCoreInstrumentor()
     mine = instrumentor._restore.copy()
-    instrumentor._patch(Module)
+    instrumentor._patch_app(Module)
     for restore in instrumentor._restore[len(mine) :]:
         restore()
     instrumentor._restore = mine
@@ -179,9 +178,9 @@ def test_missing(monkeypatch: Any) -> None:
     instrumentor = AgentCoreInstrumentor()
     assert instrumentor.missing() is None
     assert instrumentor.instrumentation_dependencies() == ("bedrock-agentcore >= 1.2",)
-    monkeypatch.setattr(instrumentor_module, "MINIMUM", {"bedrock-agentcore": (99, 0)})
+    monkeypatch.setattr(AgentCoreInstrumentor, "minimum", {"bedrock-agentcore": (99, 0)})
     assert "is older than 99.0" in (instrumentor.missing() or "")
-    monkeypatch.setattr(instrumentor_module, "MINIMUM", {"no-such-package": (1, 0)})
+    monkeypatch.setattr(AgentCoreInstrumentor, "minimum", {"no-such-package": (1, 0)})
     assert instrumentor.missing() == "no-such-package is not installed"
 
 
