@@ -10,7 +10,6 @@ from opentelemetry import context as context_api
 from otel_agent_journal.event import PROGRESS, derived_id
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of, session_id_of
-from otel_agent_journal.frameworks.strands.messages import result_content
 from otel_agent_journal.mapping.genai import TOOL_CALL_ID, TOOL_DESCRIPTION
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.step import Step, current_step
@@ -115,9 +114,9 @@ class ToolSteps(Invocations):
                     step.end("interrupted", details={"interrupts": asked})
                 return
             result = event.tool_result
-            said = result_content(result) if content else "the tool answered with an error"
-            error = outcomes.tool_error(result, getattr(event, "exception", None), said)
             details = {"output": self.known(step.recorder, step.session_id).result(result)} if content else {}
+            said = details["output"]["content"] if content else "the tool answered with an error"
+            error = outcomes.tool_error(result, getattr(event, "exception", None), said)
             outcome = "ok" if error is None else "error"
             self.left_below(step, outcome, error)
             step.end(outcome, error=error, details=details)
