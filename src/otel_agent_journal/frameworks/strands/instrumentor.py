@@ -12,16 +12,14 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable
-from importlib import metadata as distributions
+from collections.abc import AsyncGenerator, Callable, Mapping
 from types import FrameType
-from typing import Any, Final, Self, cast
+from typing import Any, ClassVar, Final, cast
 from weakref import WeakSet
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
-from wrapt import register_post_import_hook
 
 from otel_agent_journal.frameworks.strands.contexts import CALL_KEY, Call, Left, awaited, isolated
 from otel_agent_journal.frameworks.strands.invocations import SCOPE
@@ -30,10 +28,10 @@ from otel_agent_journal.frameworks.strands.multiagent import MultiAgentSteps
 from otel_agent_journal.frameworks.strands.tools import ToolSteps
 from otel_agent_journal.pipeline.adoption import adopt_scope
 from otel_agent_journal.pipeline.current import get_recorder
+from otel_agent_journal.pipeline.patching import Instrumentor, Patch
 
 _log = logging.getLogger(__name__)
 
-MINIMUM: Final = (1, 50)
 SPANS_VARIABLE: Final = "AGENT_JOURNAL_STRANDS_SPANS"  # adopt (the default) or replace
 _MULTI_AGENT: Final = {"strands.multiagent.graph": "Graph", "strands.multiagent.swarm": "Swarm"}
 
@@ -42,53 +40,30 @@ class StrandsSteps(ModelSteps, ToolSteps, MultiAgentSteps):
     """Every callback."""
 
 
-class StrandsInstrumentor:
+class StrandsInstrumentor(Instrumentor):
     """Journals Strands agents to this process's recorder. One a process: every instance is the same one.
 
     `instrument()` may be called before Strands is imported, and as often as one likes. After `uninstrument()` its hooks
     and wrappers do nothing.
     """
 
-    _instance: Self | None = None
-    _ready = False
+    minimum: ClassVar = {"strands-agents": (1, 50)}
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Return the one instance."""
-        if cls._instance is None:
-            cls._instance = super().__new__(cls)
-        return cls._instance
-
-    def __init__(self) -> None:
-        if self._ready:
-            return
-        self._ready = True
+    def set_up(self) -> None:
+        """Hook nothing yet."""
         self.steps = StrandsSteps()
-        self._hooked_on_import = False
         self._hooked: WeakSet[Any] = WeakSet()
         self._every_agent = False
         self._native_tracers: list[tuple[Any, Any]] = []
-        self._restore: list[Callable[[], None]] = []
 
-    # --- what OpenTelemetry's loader calls ---
-
-    def instrumentation_dependencies(self) -> tuple[str, ...]:
-        """Return what must be installed for this to do anything."""
-        return (f"strands-agents >= {'.'.join(map(str, MINIMUM))}",)
+    def patches(self) -> Mapping[str, Patch]:
+        """Return what patches a module once it is imported, by the module's name."""
+        return {"strands.agent.agent": self._patch_agent, **dict.fromkeys(_MULTI_AGENT, self._patch_multi_agent)}
 
     @property
     def is_instrumented_by_opentelemetry(self) -> bool:
-        """Tell whether it is active."""
+        """Tell whether every agent is hooked, and not only those that were given the plugin."""
         return self._every_agent
-
-    def missing(self) -> str | None:
-        """Return why there is nothing to instrument, or None where there is."""
-        try:
-            found = distributions.version("strands-agents")
-        except distributions.PackageNotFoundError:
-            return "strands-agents is not installed"
-        if tuple(int(part) for part in found.split(".")[:2] if part.isdigit()) < MINIMUM:
-            return f"strands-agents {found} is older than {'.'.join(map(str, MINIMUM))}"
-        return None
 
     def instrument(self, **_: Any) -> None:
         """Hook every agent, graph and swarm from here on, those that are there too once they run."""
@@ -100,9 +75,7 @@ class StrandsInstrumentor:
         self._every_agent = False
         self.steps.enabled = False
         adopt_scope(SCOPE, adopted=False)
-        for restore in self._restore:
-            restore()
-        self._restore.clear()
+        super().uninstrument()
         for native, tracer in self._native_tracers:
             native.tracer = tracer
         self._native_tracers.clear()
@@ -114,30 +87,10 @@ class StrandsInstrumentor:
         self.steps.enabled = True
         self.steps.adopting = os.environ.get(SPANS_VARIABLE, "").strip().lower() != "replace"
         adopt_scope(SCOPE, adopted=self.steps.adopting)
-        if not self._hooked_on_import:
-            self._hooked_on_import = True
-            register_post_import_hook(self._guarded(self._patch_agent), "strands.agent.agent")
-            for name in _MULTI_AGENT:
-                register_post_import_hook(self._guarded(self._patch_multi_agent), name)
-        elif not self._restore:
-            for name, patch in (
-                ("strands.agent.agent", self._patch_agent),
-                *((name, self._patch_multi_agent) for name in _MULTI_AGENT),
-            ):
-                if name in sys.modules:
-                    self._guarded(patch)(sys.modules[name])
-
-    def _guarded(self, patch: Callable[[Any], None]) -> Callable[[Any], None]:
-        def guarded(module: Any) -> None:
-            try:
-                patch(module)
-            except Exception:  # noqa: BLE001 - an import of the program's must not fail for us
-                _log.warning("module=<%s> | could not be instrumented", module.__name__, exc_info=True)
-
-        return guarded
+        super().instrument()
 
     def _patch_agent(self, module: Any) -> None:
-        self._patch(module.Agent, self.hook_agent, prompted=False)
+        self._wrap(module.Agent, self.hook_agent, prompted=False)
         self._patch_awaited(module.Agent, "invoke_async")
         self._patch_awaited(module.Agent, "structured_output_async", span="execute_structured_output")
 
@@ -155,7 +108,7 @@ class StrandsInstrumentor:
                 answer, *self._within(Call(self_, kwargs.get("prompt", args[1] if len(args) > 1 else None), span))
             )
 
-        self._replace(owner, name, ask, asked)
+        self.replace(owner, name, ask, asked)
 
     def _journals(self, owner: Any) -> bool:
         return self.steps.enabled and owner in self._hooked and get_recorder() is not None
@@ -165,9 +118,9 @@ class StrandsInstrumentor:
         return Context({**context_api.get_current(), CALL_KEY: call}), functools.partial(self.steps.left, call)
 
     def _patch_multi_agent(self, module: Any) -> None:
-        self._patch(getattr(module, _MULTI_AGENT[module.__name__]), self.hook_multi_agent, prompted=True)
+        self._wrap(getattr(module, _MULTI_AGENT[module.__name__]), self.hook_multi_agent, prompted=True)
 
-    def _patch(self, owner: Any, hook: Callable[[Any], None], *, prompted: bool) -> None:
+    def _wrap(self, owner: Any, hook: Callable[[Any], None], *, prompted: bool) -> None:
         """Have a class give its objects our hooks, and stream in a context of its own.
 
         A stream that Strands itself reads to its end needs none; `prompted` are those whose hooks do not tell the task.
@@ -190,8 +143,8 @@ class StrandsInstrumentor:
             call = Call(self_, args[0] if args else kwargs.get("prompt", kwargs.get("task")))
             return isolated(cast("AsyncGenerator[Any, None]", events), *self._within(call))
 
-        self._replace(owner, "__init__", make, made)
-        self._replace(owner, "stream_async", stream, streamed)
+        self.replace(owner, "__init__", make, made)
+        self.replace(owner, "stream_async", stream, streamed)
 
     def _hook(self, hook: Callable[[Any], None], owner: Any) -> None:
         if not self._every_agent:
@@ -245,15 +198,6 @@ class StrandsInstrumentor:
         if not self.steps.adopting and not isinstance(native.tracer, trace_api.NoOpTracer):
             self._native_tracers.append((native, native.tracer))
             native.tracer = trace_api.NoOpTracer()
-
-    def _replace(self, owner: Any, name: str, original: Any, replacement: Any) -> None:
-        setattr(owner, name, replacement)
-
-        def restore() -> None:
-            if owner.__dict__.get(name) is replacement:
-                setattr(owner, name, original)
-
-        self._restore.append(restore)
 
 
 def _is_own(caller: FrameType, prompted: bool) -> bool:
