@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,6 +24,17 @@ if os.environ.get("AGENT_JOURNAL_SOAK"):
     settings.load_profile("soak")
 else:
     settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(autouse=True)
+def bare_threads() -> Iterator[None]:
+    """The first Strands agent of a process makes every thread of it inherit the context: not beyond its test."""
+    yield
+    threading = sys.modules.get("opentelemetry.instrumentation.threading")
+    if threading is not None:
+        instrumentor = threading.ThreadingInstrumentor()
+        if instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.uninstrument()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

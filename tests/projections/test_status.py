@@ -178,6 +178,13 @@ def test_an_attempt_that_another_process_ended() -> None:
         assert status(began, ended) == status(ended, began) == (COMPLETED, None)
 
 
+def test_an_attempt_that_two_tell_of() -> None:
+    """Of two starts of one attempt, at one time by two writers, the same one counts whichever came first."""
+    ours, theirs = told.start("root", 2), told.foreign("AGENT_START", 2, step_id="root", attempt=1, writer="w2")
+    assert head(ours, theirs).open_writers == head(theirs, ours).open_writers == ("w2",)
+    assert status(ours, theirs, told.end("root", 2, 4)) == (COMPLETED, None)
+
+
 # --- invocations --------------------------------------------------------------------------------------------------
 
 STARTED, SUCCEEDED, FAILED = (f"AGENT_INVOCATION_{word}" for word in ("STARTED", "SUCCEEDED", "FAILED"))

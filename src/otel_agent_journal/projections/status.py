@@ -200,7 +200,8 @@ def _start(state: StatusState, event: JournalEvent) -> None:
         and (loose is None or loose[0] < start_ns)
         and not (state.instant and _ending_id(event, start_ns) in state.instant)
     ):
-        state.open[key] = _Open(start_ns, writer, root, name, _number(event))
+        begun = _Open(start_ns, writer, root, name, _number(event))
+        state.open[key] = _latest(state.open.get(key), begun)  # two may tell of one attempt
 
 
 def _end(state: StatusState, event: JournalEvent) -> None:
