@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -15,6 +16,10 @@ KEPT = frozenset(("AGENT_JOURNAL_SOAK", "AGENT_JOURNAL_TEST_SERVERS"))
 for variable in [name for name in os.environ if name.startswith(("OTEL_", "AGENT_JOURNAL_"))]:
     if variable not in KEPT:
         del os.environ[variable]
+
+# Started in the background of a shell, Ctrl-C is ignored, by every child too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: the machine is shared, and a slow example is not a wrong one.
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])

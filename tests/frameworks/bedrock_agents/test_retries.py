@@ -130,9 +130,13 @@ def test_only_bedrock_is_watched(recording: Recording, server: BedrockServer) ->
     assert [event.details["operation"] for event in warnings_of(recording)] == ["ListEvents"]
 
 
-def test_pace_of_an_adaptive_client(recording: Recording, server: BedrockServer) -> None:
+def test_pace_of_an_adaptive_client(
+    recording: Recording, server: BedrockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A client in adaptive mode that holds itself back says for how long."""
-    server.script(throttle(2), stream(asking.LAST))
+    # Without the random wait between attempts, in which the client may save up for the next.
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0)
+    server.script(throttle(3), stream(asking.LAST))
     read(ask(server.client("bedrock-agent-runtime", config=patient("adaptive"))))
     held = [event.details for event in recording.events if event.type == "WARNING" and "attempt" not in event.details]
     assert held
