@@ -19,7 +19,7 @@ venv: $(STAMP)
 	@true
 
 # Stamped: a second run is instant until pyproject.toml or constraints.txt change.
-$(STAMP): pyproject.toml constraints.txt scripts/venv.sh
+$(STAMP): pyproject.toml constraints.txt scripts/venv.sh $(wildcard exporters/*/pyproject.toml)
 	@PYTHON=$(PYTHON) scripts/venv.sh
 	@touch $@
 

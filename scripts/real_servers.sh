@@ -1,17 +1,28 @@
 #!/usr/bin/env bash
 # Builds the real servers that tests and demos talk to, into a cache outside the checkout.
 #
-#   scripts/real_servers.sh [jaeger ...]     default: every server known here
-#   scripts/real_servers.sh --path jaeger    prints where the binary is or would be, builds nothing
+#   scripts/real_servers.sh [SERVER ...]     default: every server known here
+#   scripts/real_servers.sh --path SERVER    prints where it is or would be, builds nothing
+#
+#   jaeger       Jaeger v2, a binary                          needs Go
+#   minio        MinIO, a binary: the S3 of the tests         needs Go
+#   dynamodb     DynamoDB Local, a folder of jars             needs a JDK and Maven
+#   postgresql   Debian's PostgreSQL, the folder of its programs
+#   moto         moto's server, a program in an environment of its own
 #
 # A server is stamped by version: a second run costs nothing. What is printed on stdout is one path for each server;
 # everything else goes to stderr and to <cache>/build-<server>.log.
 #
-# Exit codes: 0 all there · 1 a build failed · 2 unknown server · 3 the toolchain (Go) is missing or too old
+# Exit codes: 0 all there · 1 a build failed · 2 unknown server · 3 a toolchain (Go, JDK, Debian) is missing or too old
 set -euo pipefail
 
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/otel-agent-journal"
+PYTHON="${PYTHON:-python3}"
+SERVERS=(jaeger minio dynamodb postgresql moto)
 JAEGER_VERSION=v1.76.0
+MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
+DYNAMODB_VERSION=3.1.0
+MOTO_VERSION=5.2.5
 
 say() { printf 'real_servers: %s\n' "$*" >&2; }
 
@@ -55,45 +66,139 @@ MOD
     rm -rf "$work"
 }
 
+# The server of the S3 tests: the one whose conditional writes have one winner however many writers there are.
+build_minio() {
+    export GOTOOLCHAIN=local GOFLAGS=-mod=mod CGO_ENABLED=0 GOBIN="$CACHE/src/minio-bin"
+    go install "github.com/minio/minio@$MINIO_VERSION"
+    mv -f "$GOBIN/minio" "$CACHE/bin/minio"
+    rm -rf "$GOBIN"
+}
+
+build_dynamodb() {
+    local work="$CACHE/src/dynamodb-$DYNAMODB_VERSION"
+    rm -rf "$work"
+    mkdir -p "$work"
+    cd "$work"
+    cat >pom.xml <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>local</groupId><artifactId>real-servers</artifactId><version>1</version><packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>software.amazon.dynamodb</groupId><artifactId>DynamoDBLocal</artifactId><version>$DYNAMODB_VERSION</version>
+    </dependency>
+  </dependencies>
+</project>
+POM
+    mvn -q -B dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=lib
+    rm -rf "$CACHE/bin/dynamodb"
+    mv lib "$CACHE/bin/dynamodb"
+    rm -rf "$work"
+}
+
+build_postgresql() {
+    if [ ! -x "$(path_of postgresql)/initdb" ]; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql
+    fi
+}
+
+# In an environment of its own: beside other clients of AWS pip looks for versions for minutes.
+build_moto() {
+    local work="$CACHE/bin/moto"
+    rm -rf "$work"
+    "$PYTHON" -m venv "$work"
+    "$work/bin/python" -m pip install --quiet --disable-pip-version-check "moto[server]==$MOTO_VERSION"
+}
+
+need() { # toolchain, what for
+    case "$1" in
+        go) need_go "$2" ;;
+        jdk)
+            if ! command -v java >/dev/null 2>&1 || ! command -v mvn >/dev/null 2>&1; then
+                say "cannot build $2: a JDK and Maven are needed. Install them (Debian: default-jdk-headless maven) and run this again."
+                exit 3
+            fi
+            ;;
+        debian)
+            if [ ! -x "$(path_of "$2")/initdb" ] && { [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; }; then
+                say "cannot install $2 without root on Debian. Install it and run this again."
+                exit 3
+            fi
+            ;;
+        python) ;;
+    esac
+}
+
 version_of() {
     case "$1" in
         jaeger) echo "$JAEGER_VERSION" ;;
+        minio) echo "$MINIO_VERSION" ;;
+        dynamodb) echo "$DYNAMODB_VERSION" ;;
+        postgresql) echo debian ;;
+        moto) echo "$MOTO_VERSION" ;;
         *)
-            say "unknown server «$1»; known: jaeger"
+            say "unknown server «$1»; known: ${SERVERS[*]}"
             exit 2
             ;;
     esac
 }
 
+path_of() {
+    local newest
+    case "$1" in
+        moto) echo "$CACHE/bin/moto/bin/moto_server" ;;
+        postgresql)
+            newest=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1 || true)
+            echo "${newest:-/usr/lib/postgresql/bin}"
+            ;;
+        *) echo "$CACHE/bin/$1" ;;
+    esac
+}
+
+toolchain_of() {
+    case "$1" in
+        jaeger | minio) echo go ;;
+        dynamodb) echo jdk ;;
+        postgresql) echo debian ;;
+        moto) echo python ;;
+    esac
+}
+
+is_there() {
+    case "$1" in
+        postgresql) [ -x "$(path_of postgresql)/initdb" ] ;; # Debian's, whatever its version
+        *) [ -e "$(path_of "$1")" ] && [ "$(cat "$CACHE/bin/.$1.version" 2>/dev/null || true)" = "$(version_of "$1")" ] ;;
+    esac
+}
+
 ensure() {
-    local server=$1 version binary stamp log
+    local server=$1 version log
     version=$(version_of "$server") || exit $?
-    binary="$CACHE/bin/$server"
-    stamp="$CACHE/bin/.$server.version"
     log="$CACHE/build-$server.log"
-    mkdir -p "$CACHE/bin"
+    mkdir -p "$CACHE/bin" "$CACHE/src"
     exec 9>"$CACHE/.$server.lock"
     if command -v flock >/dev/null 2>&1; then flock 9; fi  # two runs at once: the second waits and finds it done
-    if [ -x "$binary" ] && [ "$(cat "$stamp" 2>/dev/null || true)" = "$version" ]; then
-        echo "$binary"
+    if is_there "$server"; then
+        path_of "$server"
         return
     fi
-    need_go "$server"
-    say "building $server $version, once, some minutes; log: $log"
+    need "$(toolchain_of "$server")" "$server"
+    say "getting $server $version, once; log: $log"
     if ! (set -euo pipefail; "build_$server") >"$log" 2>&1; then
-        say "building $server $version failed; the end of $log:"
+        say "getting $server $version failed; the end of $log:"
         tail -n 15 "$log" >&2
         exit 1
     fi
-    echo "$version" >"$stamp"
+    echo "$version" >"$CACHE/bin/.$server.version"
     say "$server $version is ready"
-    echo "$binary"
+    path_of "$server"
 }
 
 if [ "${1:-}" = --path ]; then
     version_of "${2:?--path needs the name of a server}" >/dev/null
-    echo "$CACHE/bin/$2"
+    path_of "$2"
     exit 0
 fi
-[ $# -gt 0 ] || set -- jaeger
+[ $# -gt 0 ] || set -- "${SERVERS[@]}"
 for server in "$@"; do ensure "$server"; done

@@ -3,27 +3,38 @@
 #
 #   scripts/test.sh [--soak]     --soak: every test in its long form, no gates
 #
-# The real servers are built beside the gates. Where Go is missing the rest runs and the last line says what was left out;
-# with CI=true that is a failure.
+# The real servers are had beside the gates. Where a toolchain is missing (Go, a JDK) the rest runs and the last line says
+# which servers were left out; with CI=true that is a failure.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 BIN=.venv/bin
 failed=()
 left_out=()
 
-scripts/real_servers.sh jaeger >/dev/null &
-servers=$!
+outcomes=$(mktemp)
+trap 'rm -f "$outcomes"' EXIT
+get_servers() {
+    for server in jaeger minio dynamodb postgresql moto; do
+        scripts/real_servers.sh "$server" >/dev/null
+        echo "$server $?"
+    done
+}
+get_servers >"$outcomes" &
+getting=$!
 
 if [ "${1:-}" != --soak ]; then
     scripts/lint.sh || failed+=(gates)
 fi
 
-wait $servers
-case $? in
-    0) export AGENT_JOURNAL_TEST_SERVERS=required ;; # from here on a real server that does not answer is a failure
-    3) left_out+=("jaeger (Go is missing)") ;;
-    *) left_out+=("jaeger (it could not be built)"); failed+=(servers) ;;
-esac
+wait $getting
+export AGENT_JOURNAL_TEST_SERVERS=
+while read -r server outcome; do
+    case $outcome in
+        0) AGENT_JOURNAL_TEST_SERVERS+="$server " ;; # from here on one of these that does not answer is a failure
+        3) left_out+=("$server (its toolchain is missing)") ;;
+        *) left_out+=("$server (it could not be had)"); failed+=("$server") ;;
+    esac
+done <"$outcomes"
 
 if [ "${1:-}" = --soak ]; then
     $BIN/python -m pytest -q --timeout 3600 || failed+=(soak)

@@ -26,4 +26,6 @@ fi
 say "making .venv with $("$PYTHON" --version), once, about two minutes"
 [ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+exporters=()
+for folder in exporters/*/; do exporters+=(--editable "$folder"); done
+.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' "${exporters[@]}"

@@ -47,8 +47,9 @@ def test_unknown_scheme() -> None:
         ("s3://bucket/prefix", "otel-agent-journal-s3"),
     ],
 )
-def test_missing_exporter(url: str, requirement: str) -> None:
+def test_missing_exporter(url: str, requirement: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend that exists and is not installed is named with the line that installs it."""
+    monkeypatch.setattr("otel_agent_journal.store.registry.entry_points", lambda **_: ())
     with pytest.raises(MissingExtra) as refused:
         open_store(url)
     assert f"pip install '{requirement}'" in str(refused.value)

@@ -1,4 +1,4 @@
-"""What every test stands on: a clean environment, hypothesis profiles, and the rule for the long forms."""
+"""What every test stands on: a clean environment, real servers, hypothesis profiles, the rule for the long forms."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["tests.real.fixtures"]
+pytest.register_assert_rewrite("otel_agent_journal.testing.contract_setup")  # some tests use it without the contract
 
 KEPT = frozenset(("AGENT_JOURNAL_SOAK", "AGENT_JOURNAL_TEST_SERVERS"))
 

@@ -1,0 +1,1 @@
+"""The journal in dynamodb: `open_store` is what the URL scheme names."""

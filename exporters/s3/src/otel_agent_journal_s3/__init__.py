@@ -1,0 +1,1 @@
+"""The journal in s3: `open_store` is what the URL scheme names."""

@@ -1,0 +1,1 @@
+"""SQL over any store: `agent-journal query`, on DuckDB."""
