@@ -153,7 +153,7 @@ def test_every_field_of_an_event_has_its_row(field: str) -> None:
     assert [row for row in table_rows("events.md", "`.*") if is_said(field, row[0])]
 
 
-@pytest.mark.parametrize("port", [protocol.JournalStore, protocol.BlobStore, protocol.StoreAdmin])
+@pytest.mark.parametrize("port", [protocol.JournalStore, protocol.BlobStore, protocol.StoreAdmin, protocol.Compacts])
 def test_every_method_of_the_port_is_named(port: Any) -> None:
     """adding-a-backend.md lists exactly the methods of each protocol."""
     ((_, methods, _),) = table_rows("adding-a-backend.md", f"`{port.__name__}`")

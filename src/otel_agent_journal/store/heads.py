@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from otel_agent_journal.projections.head import SessionHead
+from typing import Final
+
+from otel_agent_journal.projections.head import PROCESSING, SessionHead
 from otel_agent_journal.store.protocol import SessionFilter
+
+# A writer that was heard of so short a time before the limit may still be alive: heartbeats come every 15 s, and
+# readers take a writer for gone after 60 s.
+_ALIVE_NS: Final = 60 * 1_000_000_000
 
 
 def merged_writers(stored: SessionHead | None, head: SessionHead) -> dict[str, int]:
@@ -23,3 +29,16 @@ def is_wanted(head: SessionHead, wanted: SessionFilter) -> bool:
         and (wanted.until_ns is None or head.updated_ns <= wanted.until_ns)
         and (wanted.id_prefix is None or head.session_id.startswith(wanted.id_prefix))
     )
+
+
+def is_prunable(head: SessionHead, older_than_ns: int) -> bool:
+    """Tell whether a session may be deleted: last updated before that time, and nobody is at work in it.
+
+    A step may take days without an event, so of a session in PROCESSING no writer with an open step may have been
+    heard of since, nor in the minute before.
+    """
+    if head.updated_ns >= older_than_ns:
+        return False
+    alive_ns = older_than_ns - _ALIVE_NS
+    seen_ns = (head.writers.get(writer, head.updated_ns) for writer in head.open_writers)
+    return head.status != PROCESSING or all(last_seen_ns < alive_ns for last_seen_ns in seen_ns)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from threading import RLock
+from typing import Any
 
 import msgspec
 
@@ -16,7 +17,7 @@ from otel_agent_journal.codec import decode_line, encode_line, valid_text
 from otel_agent_journal.errors import ConflictError, StoreError, UnsupportedByStore
 from otel_agent_journal.event import SCHEMA_VERSION, JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.heads import is_wanted, merged_writers
+from otel_agent_journal.store.heads import is_prunable, is_wanted, merged_writers
 from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
 from otel_agent_journal.store.sequence import require_gapless, require_session_event, verdict
 
@@ -34,7 +35,7 @@ class MemoryStore:
         self._url = url
         self._lock = RLock()
         self._closed = False
-        self._arrived: list[JournalEvent] = []
+        self._arrived: list[JournalEvent | None] = []  # None was pruned: cursors are places in this list
         self._keys: dict[str, list[tuple[int, str]]] = {}
         self._events: dict[tuple[str, int, str], JournalEvent] = {}
         self._instances: dict[str, list[JournalEvent]] = {}
@@ -48,8 +49,8 @@ class MemoryStore:
 
     @property
     def capabilities(self) -> Capabilities:
-        """All but prune."""
-        return Capabilities()
+        """All."""
+        return Capabilities(prune=True)
 
     def append(self, events: Sequence[JournalEvent]) -> None:
         """Write session events; see `JournalStore.append`."""
@@ -105,7 +106,7 @@ class MemoryStore:
             while position < len(self._arrived) and len(found) < limit:
                 event = self._arrived[position]
                 position += 1
-                if session_id is None or event.session_id == session_id:
+                if event is not None and session_id in (None, event.session_id):
                     found.append(event)
             return Page(tuple(found), str(position))
 
@@ -148,6 +149,10 @@ class MemoryStore:
         with self._open():
             return self._blobs.get((session_id, digest))
 
+    def init_plan(self) -> list[str]:
+        """Return nothing: memory needs no preparation."""
+        return []
+
     def init(self) -> None:
         """Do nothing: memory needs no preparation."""
 
@@ -159,12 +164,20 @@ class MemoryStore:
                 backend="memory",
                 schema_version=SCHEMA_VERSION,
                 sessions=len(self._heads),
-                events=len(self._arrived),
+                events=len(self._events),
             )
 
     def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
-        """Raise UnsupportedByStore: nothing outlives the process anyway."""
-        raise UnsupportedByStore(self._url, "prune")
+        """Delete whole sessions last updated before a time; see `StoreAdmin.prune`."""
+        with self._open():
+            gone = {head.session_id for head in self._heads.values() if is_prunable(head, older_than_ns)}
+            if not dry_run:
+                self._delete(gone)
+            return len(gone)
+
+    def iam_policy(self, role: str) -> dict[str, Any]:
+        """Raise UnsupportedByStore: memory has no policies."""
+        raise UnsupportedByStore(self._url, "iam_policy")
 
     def close(self) -> None:
         """Refuse every call from now on."""
@@ -174,6 +187,17 @@ class MemoryStore:
         if self._closed:
             raise StoreError(f"store {self._url} is closed")
         return self._lock
+
+    def _delete(self, gone: set[str]) -> None:
+        self._arrived = [None if event is None or event.session_id in gone else event for event in self._arrived]
+        self._events = {key: event for key, event in self._events.items() if event.session_id not in gone}
+        self._instances = {
+            instance: events for instance, events in self._instances.items() if events[0].session_id not in gone
+        }
+        self._blobs = {key: data for key, data in self._blobs.items() if key[0] not in gone}
+        for session_id in gone:
+            self._keys.pop(session_id, None)
+            del self._heads[session_id]
 
     def _add(self, event: JournalEvent) -> JournalEvent:
         stored = decode_line(encode_line(event))

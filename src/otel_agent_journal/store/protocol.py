@@ -1,4 +1,4 @@
-"""The port to every place a journal can live: `JournalStore`, with `BlobStore` and `StoreAdmin` beside it.
+"""The port to every place a journal can live: `JournalStore`; beside it `BlobStore`, `StoreAdmin`, `Compacts`.
 
 A backend implements these, declares what it can do, and passes `otel_agent_journal.testing.StoreContract` against
 its real server. Sync; a store is used from one thread at a time unless its class says otherwise. Knows nothing of
@@ -8,12 +8,14 @@ spools, spans or projections, but for the head it keeps for listings.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
 
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
+
+ROLES: Final = ("writer", "reader", "admin")  # whom `StoreAdmin.iam_policy` knows
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,6 +164,13 @@ class BlobStore(Protocol):
 class StoreAdmin(Protocol):
     """What an operator does to a store."""
 
+    def init_plan(self) -> list[str]:
+        """Say what `init` would create or set, a line each for people; empty when nothing is missing.
+
+        Changes nothing, and needs no more rights than to look.
+        """
+        ...
+
     def init(self) -> None:
         """Create what is missing: tables, indexes, settings. Idempotent; changes nothing that is there."""
         ...
@@ -171,5 +180,36 @@ class StoreAdmin(Protocol):
         ...
 
     def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
-        """Delete sessions last updated before a time; return how many. Raises UnsupportedByStore where it cannot."""
+        """Delete whole sessions last updated before a time, and return how many there are, or with `dry_run` would be.
+
+        With a session go its events, head, blobs and instances; `store.heads.is_prunable` says which go, and never
+        one that is in progress. A cursor of `follow` stays good. A prune that was broken off is simply repeated.
+
+        Raises:
+            UnsupportedByStore: where the backend cannot.
+        """
+        ...
+
+    def iam_policy(self, role: str) -> dict[str, Any]:
+        """Return the least that a role needs, as an AWS policy document.
+
+        Args:
+            role: one of `ROLES`; an `admin` is who runs `init` and `prune`.
+
+        Raises:
+            UnsupportedByStore: where the backend has no such thing.
+            ConfigError: there is no such role.
+        """
+        ...
+
+
+@runtime_checkable
+class Compacts(Protocol):
+    """A store whose sessions can be rewritten into a form that is cheaper to keep and to read."""
+
+    def compact(self, session_id: str | None = None) -> int:
+        """Rewrite one session, or each that would gain by it; return how many were rewritten.
+
+        Idempotent, and safe at any time: readers and writers go on meanwhile, and no event is lost or doubled.
+        """
         ...

@@ -26,7 +26,7 @@ from otel_agent_journal.errors import (
 )
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.heads import merged_writers
+from otel_agent_journal.store.heads import is_prunable, merged_writers
 from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
 from otel_agent_journal.store.sequence import require_gapless, require_session_event, verdict
 from otel_agent_journal.store.sqlite_file import SqliteFile, Synchronous
@@ -102,8 +102,8 @@ class SqliteStore:
 
     @property
     def capabilities(self) -> Capabilities:
-        """All but prune."""
-        return Capabilities(max_event_bytes=MAX_EVENT_BYTES)
+        """All."""
+        return Capabilities(prune=True, max_event_bytes=MAX_EVENT_BYTES)
 
     def append(self, events: Sequence[JournalEvent]) -> None:
         """Write session events in one transaction; see `JournalStore.append`.
@@ -277,6 +277,10 @@ class SqliteStore:
             ).fetchone()
         return None if row is None else row[0]
 
+    def init_plan(self) -> list[str]:
+        """Return what of the file and its tables is not there yet."""
+        return [*self._file.missing()]
+
     def init(self) -> None:
         """Create the file and its tables where they are missing."""
         with self._file.reading():
@@ -297,8 +301,28 @@ class SqliteStore:
         )
 
     def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
-        """Raise UnsupportedByStore: this version keeps everything."""
-        raise UnsupportedByStore(self._url, "prune")
+        """Delete whole sessions last updated before a time; see `StoreAdmin.prune`.
+
+        Each in a transaction of its own, so that writers come in between. The file keeps its size: what was freed is
+        written to again first.
+        """
+        old = SessionFilter(until_ns=older_than_ns - 1)
+        gone = [head.session_id for head in self.sessions(old) if is_prunable(head, older_than_ns)]
+        return len(gone) if dry_run else sum(self._delete(session_id, older_than_ns) for session_id in gone)
+
+    def _delete(self, session_id: str, older_than_ns: int) -> int:
+        """Delete a session, unless it has gone on since it was listed; return how many were deleted."""
+        with self._file.writing() as connection:
+            head = _head(connection, session_id)
+            if head is None or not is_prunable(head, older_than_ns):
+                return 0
+            for table in ("events", "agent_instances", "blobs", "sessions"):
+                connection.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))
+        return 1
+
+    def iam_policy(self, role: str) -> dict[str, Any]:
+        """Raise UnsupportedByStore: who may use a file is its permissions' matter."""
+        raise UnsupportedByStore(self._url, "iam_policy")
 
     def close(self) -> None:
         """Close the file; every later call is refused."""

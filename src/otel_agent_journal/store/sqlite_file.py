@@ -97,6 +97,19 @@ class SqliteFile:
             with _transaction(connection):
                 yield connection
 
+    def missing(self) -> tuple[str, ...]:
+        """Return what opening the file would make, a line each; makes nothing."""
+        with self._lock:
+            if self._closed:
+                raise StoreUnusable(f"journal {self.path} is closed")
+            try:
+                if _size(self.path) and self._is_journal():
+                    return ()
+            except sqlite3.Error as error:
+                raise self._explained(error) from error
+        tables = "create its tables: events, agent_instances, sessions, blobs"
+        return (tables,) if self.path.exists() else (f"create the file {self.path}", tables)
+
     def size_bytes(self) -> int:
         """Return what the file and its write-ahead log take."""
         return _size(self.path) + _size(self._log)

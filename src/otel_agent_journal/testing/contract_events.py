@@ -1,4 +1,4 @@
-"""The contract of `append` and `read`, of blobs, and of what an operator does to a store."""
+"""The contract of `append` and `read`, and of blobs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from otel_agent_journal.codec import intact, sealed
-from otel_agent_journal.errors import EventTooLarge, StoreError, UnsupportedByStore
+from otel_agent_journal.errors import EventTooLarge, StoreError
 from otel_agent_journal.event import ErrorInfo, JournalEvent, Usage
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, StoreAdmin
-from otel_agent_journal.testing.builders import JournalBuilder, a_head, an_event, context_events, events
+from otel_agent_journal.testing.builders import JournalBuilder, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import ContractSetup, ids, in_order
 
@@ -290,34 +290,3 @@ class EventContract(ContractSetup):
         assert store.get_blob("s1", "b" * 32) == b""
         assert store.get_blob("s1", "c" * 32) is None
         assert store.get_blob("s2", "a" * 32) is None
-
-    def test_init(self, store: JournalStore) -> None:
-        """Preparing a store again changes nothing that is there."""
-        assert isinstance(store, StoreAdmin)
-        store.init()
-        store.append(events(3))
-        store.init()
-        assert list(store.read("s1")) == events(3)
-
-    def test_info(self, store: JournalStore) -> None:
-        """What a store says it holds is exact, or absent."""
-        assert isinstance(store, StoreAdmin)
-        store.append(events(3))
-        store.append(events(3))
-        store.write_head(a_head())
-        info = store.info()
-        assert info.url == store.url
-        assert info.backend
-        assert info.events in (3, None)
-        assert info.sessions in (1, None)
-
-    def test_prune(self, store: JournalStore) -> None:
-        """A store that does not prune refuses to, and deletes nothing."""
-        assert isinstance(store, StoreAdmin)
-        if store.capabilities.prune:
-            pytest.skip("the store prunes")
-        store.append(events(3))
-        with pytest.raises(UnsupportedByStore) as refused:
-            store.prune(EPOCH_2026_NS * 2)
-        assert refused.value.capability == "prune"
-        assert list(store.read("s1")) == events(3)

@@ -9,7 +9,8 @@
 
 Run it against the real server, not a fake of it. Each test's docstring is one sentence of the specification; the
 sentences are those of `store.protocol`. What a backend declares it cannot do is skipped here, after it was seen to
-refuse. The suite comes in four parts, one a port or a theme: events, catch-up, context, heads.
+refuse. The suite comes in five parts, one a port or a theme: events, catch-up,
+context, heads, administration.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from __future__ import annotations
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"otel_agent_journal.testing.contract_{part}" for part in ("catch_up", "context", "events", "heads", "setup"))
+    *(
+        f"otel_agent_journal.testing.contract_{part}"
+        for part in ("admin", "catch_up", "context", "events", "heads", "setup")
+    )
 )
 
-from otel_agent_journal.testing.contract_catch_up import CatchUpContract  # noqa: E402 - after the rewriting of its asserts
+from otel_agent_journal.testing.contract_admin import AdminContract  # noqa: E402 - after the rewriting of its asserts
+from otel_agent_journal.testing.contract_catch_up import CatchUpContract  # noqa: E402
 from otel_agent_journal.testing.contract_context import ContextContract  # noqa: E402
 from otel_agent_journal.testing.contract_events import EventContract  # noqa: E402
 from otel_agent_journal.testing.contract_heads import HeadContract  # noqa: E402
@@ -28,5 +33,5 @@ from otel_agent_journal.testing.contract_heads import HeadContract  # noqa: E402
 __all__ = ["StoreContract"]
 
 
-class StoreContract(EventContract, CatchUpContract, ContextContract, HeadContract):
+class StoreContract(EventContract, CatchUpContract, ContextContract, HeadContract, AdminContract):
     """All that a backend must do."""
