@@ -103,7 +103,7 @@ class Skipping(MemoryStore):
 
     def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
         page = super().follow(cursor, session_id=session_id, limit=limit)
-        newest = max((event.timestamp_ns for event in self._arrived[: self._position(cursor)] if event, default=0)
+        newest = max((event.timestamp_ns for event in self._arrived[: self._position(cursor)] if event), default=0)
         return Page(tuple(event for event in page.events if event.timestamp_ns >= newest), page.cursor)
 
 
