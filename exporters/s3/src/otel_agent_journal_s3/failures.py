@@ -1,0 +1,103 @@
+"""What botocore raises, as this package's errors, each with what to do next; and which of it is tried again.
+
+All but a refused value is `StoreUnreachable`: a bucket, a right or a credential that is missing now may be there later,
+and the journal waits for it in the spool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+)
+
+from otel_agent_journal.errors import ConfigError, JournalError, StoreError, StoreUnreachable
+
+MISSING: Final = frozenset(("404", "NoSuchKey", "NotFound"))
+LOST: Final = frozenset(("412", "PreconditionFailed"))
+# Answers to a request that was right: the same one may succeed in a moment.
+PASSING: Final = frozenset(
+    (
+        "409", "500", "502", "503", "504", "ConditionalRequestConflict", "InternalError", "OperationAborted",
+        "RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "SlowDown", "Throttling",
+        "ThrottlingException", "TooManyRequests", "429", "XMinioServerNotInitialized", "SlowDownRead", "SlowDownWrite",
+    )
+)  # fmt: skip
+_REGION: Final = frozenset(
+    ("301", "307", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect")
+)
+_CREDENTIALS: Final = frozenset(
+    ("ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch",
+     "TokenRefreshRequired", "InvalidClientTokenId")
+)  # fmt: skip
+_REFUSED: Final = frozenset(("403", "AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden"))
+
+
+def code_of(error: ClientError) -> str:
+    """Return the service's code of an error."""
+    return str(_part(error, "Error").get("Code", ""))
+
+
+def passes(error: Exception) -> bool:
+    """Tell whether the same request is worth another try in a moment."""
+    if isinstance(error, ClientError):
+        status = _part(error, "ResponseMetadata").get("HTTPStatusCode", 0)
+        return code_of(error) in PASSING or status >= 500 or status == 429
+    return not isinstance(error, (NoCredentialsError, PartialCredentialsError))
+
+
+def translated(error: Exception, what: str, url: str) -> JournalError:
+    """Return the error of this package that says what was attempted, why it failed and what to do next."""
+    at = f"store {url}: {what}"
+    if isinstance(error, ClientError):
+        return _refusal(error, at, url)
+    if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
+        return StoreUnreachable(
+            f"{at}: there are no AWS credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
+            " run where a role gives them"
+        )
+    if isinstance(error, (EndpointConnectionError, ConnectTimeoutError)):
+        return StoreUnreachable(
+            f"{at}: nothing answers there ({error}); check region and endpoint_url of the URL, and the network"
+        )
+    if isinstance(error, ReadTimeoutError):
+        return StoreUnreachable(f"{at}: no answer in time; it may have been done all the same, and is tried again")
+    if isinstance(error, BotoCoreError) and type(error).__name__ in ("NoRegionError", "InvalidRegionError"):
+        return ConfigError(f"{at}: {error}; name the bucket's region in the URL: ?region=eu-central-1")
+    return StoreUnreachable(f"{at}: {type(error).__name__}: {error}")
+
+
+def _refusal(error: ClientError, at: str, url: str) -> StoreError:
+    code = code_of(error)
+    message = str(_part(error, "Error").get("Message", "")).strip()
+    said = f"{code}: {message}" if message else code
+    if code == "NoSuchBucket":
+        return StoreUnreachable(f"{at}: the bucket is not there; make it: agent-journal store init {url}")
+    if code in _REGION:
+        headers = _part(error, "ResponseMetadata").get("HTTPHeaders", {})
+        region = headers.get("x-amz-bucket-region") or _part(error, "Error").get("Region")
+        where = f"the bucket is in {region}: put ?region={region} into the URL" if region else "set ?region= in the URL"
+        return StoreUnreachable(f"{at}: wrong region ({said}); {where}")
+    if code in _CREDENTIALS:
+        return StoreUnreachable(f"{at}: the credentials are expired or wrong ({said}); renew them: aws sts get-caller-identity")
+    if code == "RequestTimeTooSkewed":
+        return StoreUnreachable(f"{at}: this machine's clock is more than 15 minutes off ({said}); set it")
+    if code in _REFUSED:
+        return StoreUnreachable(
+            f"{at}: not permitted ({said}); the rights needed: agent-journal store iam-policy {url} --role writer"
+        )
+    if code in PASSING:
+        return StoreUnreachable(f"{at}: {said}; it did not pass in the time given and is tried again later")
+    return StoreError(f"{at}: refused: {said}")
+
+
+def _part(error: ClientError, name: str) -> Mapping[str, Any]:
+    return cast("dict[str, Any]", error.response).get(name, {})

@@ -1,0 +1,236 @@
+"""Following: every event once, in each session in the order it was written, whoever writes and however late.
+
+A cursor over all sessions holds a place in the log of announcements, and a place in each session whose announcement is
+not over yet: as many as are being written. One over a single session holds its place there alone.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from otel_agent_journal.errors import StoreError
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.store.protocol import Page
+from otel_agent_journal_s3.announcements import Announced, Announcements
+from otel_agent_journal_s3.layout import Layout, number_of_segment
+from otel_agent_journal_s3.lines import events_of
+from otel_agent_journal_s3.objects import Bucket
+
+_CACHED: Final = 8  # segments kept decoded: a page may end within one, and the next goes on from there
+
+
+@dataclass
+class _Held:
+    """A session that a follower looks after: under which announcement, and the next place in it."""
+
+    entry: Announced
+    index: int
+    segment: int
+    offset: int = 0
+    seen_s: float = 0.0  # when there was nothing more, by the server's clock
+
+    @property
+    def key(self) -> str:
+        return self.entry.sessions[self.index][0]
+
+
+@dataclass
+class _Cursor:
+    log: int = 0
+    held: list[_Held] = field(default_factory=list[_Held])
+
+    def __str__(self) -> str:
+        places = (f";{one.entry.number}.{one.index}.{one.segment}.{one.offset}" for one in self.held)
+        return f"a{self.log}{''.join(places)}"
+
+
+class Follower:
+    """Reads what arrived, by cursors. Thread-safe."""
+
+    def __init__(self, bucket: Bucket, layout: Layout, announcements: Announcements) -> None:
+        self._bucket = bucket
+        self._layout = layout
+        self._log = announcements
+        self._decoded: OrderedDict[tuple[str, int], tuple[list[JournalEvent], float]] = OrderedDict()
+
+    def follow(self, text: str | None, limit: int) -> Page:
+        """Return the next events of all sessions."""
+        if text is not None and text.startswith("s"):
+            raise StoreError(f"cursor '{text}' is of one session; start at None or the tip to follow all of them")
+        cursor = _Cursor() if text is None else self._cursor(text)
+        found: list[JournalEvent] = []
+        self._give_all(cursor.held, found, limit)
+        while len(found) < limit:
+            entry, now_s = self._log.entry(cursor.log)
+            if entry is None:
+                cursor.held = [one for one in cursor.held if one.seen_s <= self._log.over_s(one.entry)]
+                break
+            self._leave(cursor, entry.at_s, found, limit)
+            if len(found) >= limit:
+                break
+            cursor.log += 1
+            self._give_all(self._take(cursor, entry, found, limit), found, limit)
+            del now_s
+        return Page(tuple(found), str(cursor))
+
+    def tip(self) -> str:
+        """Return the cursor over all sessions after everything that is there now."""
+        end, entries = self._log.holding()
+        cursor = _Cursor(end)
+        for entry in entries:
+            for index, (key, segment) in enumerate(entry.sessions):
+                held = next((one for one in cursor.held if one.key == key), None)
+                if held is None:
+                    cursor.held.append(_Held(entry, index, segment))
+                else:
+                    held.entry, held.index, held.segment = entry, index, max(held.segment, segment)
+        for one in cursor.held:
+            one.segment = self._end(one.key, one.segment)
+        return str(cursor)
+
+    def follow_session(self, key: str, text: str | None, limit: int) -> Page:
+        """Return the next events of one session."""
+        segment, offset = (0, 0) if text is None else self._place(key, text)
+        found: list[JournalEvent] = []
+        while len(found) < limit:
+            events, _, _ = self._segment(key, segment)
+            if events is None:
+                following = self._after(key, segment)
+                if following is None:
+                    break
+                segment, offset = following, 0  # what was between was pruned
+                continue
+            part = events[offset : offset + limit - len(found)]
+            found.extend(part)
+            offset += len(part)
+            if offset >= len(events):
+                segment, offset = segment + 1, 0
+        return Page(tuple(found), f"s{segment}.{offset}.{key}")
+
+    # --- all sessions -------------------------------------------------------------------------------------------------
+
+    def _give_all(self, held: Iterable[_Held], found: list[JournalEvent], limit: int) -> None:
+        for one in held:
+            if len(found) >= limit:
+                return
+            self._give(one, found, limit)
+
+    def _give(self, one: _Held, found: list[JournalEvent], limit: int) -> None:
+        """Give what there is of a session under its announcement."""
+        while len(found) < limit:
+            events, modified_s, now_s = self._segment(one.key, one.segment)
+            if events is None or modified_s > self._log.given_until_s(one.entry):
+                one.seen_s = now_s
+                return
+            part = events[one.offset : one.offset + limit - len(found)]
+            found.extend(part)
+            one.offset += len(part)
+            if one.offset >= len(events):
+                one.segment, one.offset = one.segment + 1, 0
+
+    def _leave(self, cursor: _Cursor, at_s: float, found: list[JournalEvent], limit: int) -> None:
+        """Leave the sessions whose announcement was over at a time that has passed, once all of them is given."""
+        for one in list(cursor.held):
+            over_s = self._log.over_s(one.entry)
+            if over_s >= at_s:
+                continue
+            if one.seen_s <= over_s:
+                self._give(one, found, limit)
+            if len(found) >= limit:
+                return
+            cursor.held.remove(one)
+
+    def _take(self, cursor: _Cursor, entry: Announced, found: list[JournalEvent], limit: int) -> list[_Held]:
+        """Look after what an entry announces; return the sessions that may have something to give."""
+        taken: list[_Held] = []
+        by_key = {one.key: one for one in cursor.held}
+        for index, (key, segment) in enumerate(entry.sessions):
+            one = by_key.get(key)
+            if one is None:
+                one = _Held(entry, index, segment)
+                cursor.held.append(one)
+            else:
+                one.entry, one.index = entry, index
+                self._skip_pruned(one, segment)
+            taken.append(one)
+        return taken
+
+    def _skip_pruned(self, one: _Held, segment: int) -> None:
+        """Go on where a session is announced from, where what was before that is gone."""
+        if one.segment < segment and self._segment(one.key, one.segment)[0] is None:
+            one.segment, one.offset = segment, 0
+
+    def _cursor(self, text: str) -> _Cursor:
+        log, *places = text.removeprefix("a").split(";")
+        numbers = [place.split(".") for place in places]
+        if not text.startswith("a") or not all(part.isdecimal() for part in (log, *(n for ns in numbers for n in ns))):
+            raise self._foreign(text)
+        cursor = _Cursor(int(log))
+        if cursor.log and self._log.entry(cursor.log - 1)[0] is None:
+            raise self._foreign(text)
+        for place in numbers:
+            entry, index, segment, offset = (int(part) for part in place) if len(place) == 4 else (-1, 0, 0, 0)
+            announced = self._log.entry(entry)[0] if 0 <= entry < cursor.log else None
+            if announced is None or index >= len(announced.sessions):
+                raise self._foreign(text)
+            cursor.held.append(_Held(announced, index, segment, offset))
+        return cursor
+
+    # --- one session --------------------------------------------------------------------------------------------------
+
+    def _place(self, key: str, text: str) -> tuple[int, int]:
+        """Return the place in a session that a cursor means, one of its own or one over all sessions."""
+        if not text.startswith("s"):
+            return self._place_of_all(key, self._cursor(text))
+        segment, _, rest = text.removeprefix("s").partition(".")
+        offset, _, of = rest.partition(".")
+        if not (segment.isdecimal() and offset.isdecimal() and of == key):
+            raise self._foreign(text)
+        return int(segment), int(offset)
+
+    def _place_of_all(self, key: str, cursor: _Cursor) -> tuple[int, int]:
+        for one in cursor.held:
+            if one.key == key:
+                return one.segment, one.offset
+        # Nobody was writing it at the cursor: its place is where it is announced next, or its end before that is known.
+        end = self._end(key, 0)
+        while True:
+            entry, _ = self._log.entry(cursor.log)
+            if entry is None:
+                return end, 0
+            for announced, segment in entry.sessions:
+                if announced == key:
+                    return segment, 0
+            cursor.log += 1
+
+    def _end(self, key: str, segment: int) -> int:
+        """Return the number that a session's next segment will have; it has all before `segment`."""
+        after = self._layout.segment(key, segment - 1) if segment else ""
+        for item in self._bucket.list(self._layout.segments(key), after):
+            segment = number_of_segment(item.name) + 1
+        return segment
+
+    def _after(self, key: str, segment: int) -> int | None:
+        """Return the number of the next segment that there is behind one that is not there."""
+        items, _, _ = self._bucket.page(self._layout.segments(key), self._layout.segment(key, segment), limit=1)
+        return number_of_segment(items[0].name) if items else None
+
+    def _segment(self, key: str, number: int) -> tuple[list[JournalEvent] | None, float, float]:
+        """Return a segment's events or None, when it was written, and when it was not there, by the server's clock."""
+        cached = self._decoded.get((key, number))
+        if cached is not None:
+            return *cached, 0.0
+        stored, now_s = self._bucket.look(self._layout.segment(key, number))
+        if stored is None:
+            return None, 0.0, now_s
+        events = events_of(stored.data)
+        self._decoded[key, number] = events, stored.modified_s
+        while len(self._decoded) > _CACHED:
+            self._decoded.popitem(last=False)
+        return events, stored.modified_s, now_s
+
+    def _foreign(self, text: str) -> StoreError:
+        return StoreError(f"cursor '{text}' is not one of store {self._bucket.place.url}; start at None")

@@ -1,0 +1,158 @@
+"""Heads, replaced by compare-and-set, and their listing, newest first without reading events.
+
+A head's place in the listing is an empty object whose name says time, status and session. It is written before the
+head, which names it, and the one before is deleted after: what a crash leaves over is named by no head and passed over.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Final
+
+import msgspec
+
+from otel_agent_journal.codec import valid_text
+from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.store.heads import is_wanted, merged_writers
+from otel_agent_journal.store.keys import key_of, session_of
+from otel_agent_journal.store.protocol import SessionFilter
+from otel_agent_journal_s3.layout import Layout, Listed, slot_of
+from otel_agent_journal_s3.objects import Bucket
+
+_CACHED: Final = 1000
+_TEXTS: Final = ("session_id", "status", "reason", "agent", "stage")
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands in `head.json`; `by` tells the attempts of one writer from those of others."""
+
+    head: SessionHead
+    listed: str
+    by: str
+
+
+class Heads:
+    """The heads of a store. Thread-safe."""
+
+    def __init__(self, bucket: Bucket, layout: Layout) -> None:
+        self._bucket = bucket
+        self._layout = layout
+        self._last: OrderedDict[str, tuple[_Stored, str]] = OrderedDict()  # those written here, and their ETags
+
+    def head(self, session_id: str) -> SessionHead | None:
+        """Return a session's head, or None where there is none yet."""
+        found = self._read(key_of(session_id))
+        return found[0].head if found else None
+
+    def write(self, head: SessionHead) -> SessionHead | None:
+        """Replace a session's head over the version it was read at; None where another writer was first."""
+        key = key_of(head.session_id)
+        found = self._last.get(key)
+        if found is None or found[0].head.version != head.version:
+            found = self._read(key)
+        stored = found[0].head if found else None
+        if head.version != (stored.version if stored else 0):
+            return None
+        writers = merged_writers(stored, head)
+        written = _with_valid_text(msgspec.structs.replace(head, writers=writers, version=head.version + 1))
+        listed = found[0].listed if found and stored and _same_place(stored, written) else self._list(key, written)
+        made = _Stored(head=written, listed=listed, by=uuid.uuid4().hex)
+        if not self._put(key, made, found[1] if found else None):
+            return None
+        if found is not None and found[0].listed != listed:
+            self._bucket.delete([self._name(found[0].listed)])
+        return written
+
+    def sessions(self, wanted: SessionFilter) -> Iterator[SessionHead]:
+        """Yield the heads that are wanted, the latest updated first.
+
+        A session that is updated while the listing is under way, and was not reached yet, comes at its end.
+        """
+        seen: set[str] = set()
+        left = wanted.limit if wanted.limit is not None else -1
+        newest: str | None = None
+        while left:
+            first: str | None = None
+            for slot in self._slots(wanted, newest):
+                first = first or slot[0][0]
+                heads = [head for name, place in slot if (head := self._placed(name, place, seen)) is not None]
+                for head in sorted(heads, key=lambda head: (-head.updated_ns, head.session_id)):
+                    if is_wanted(head, wanted) and left:
+                        seen.add(head.session_id)
+                        left -= 1
+                        yield head
+            if first is None or (newest is not None and first >= newest):
+                return
+            newest = first
+
+    def _slots(self, wanted: SessionFilter, before: str | None) -> Iterator[list[tuple[str, Listed]]]:
+        """Yield the places that may be wanted, a slot of time at a time, those before a name alone."""
+        after = self._layout.listed_from(wanted.until_ns) if wanted.until_ns is not None else ""
+        statuses = {key_of(status) for status in wanted.statuses}
+
+        def places() -> Iterator[tuple[str, Listed]]:
+            for item in self._bucket.list(self._layout.listing, after):
+                place = self._layout.place(item.name)
+                if before is not None and item.name >= before:
+                    return
+                if wanted.since_ns is not None and place.slot < slot_of(wanted.since_ns):
+                    return
+                if (not statuses or place.status in statuses) and _may_start_with(place.key, wanted.id_prefix):
+                    yield item.name, place
+
+        for _, slot in groupby(places(), key=lambda one: one[1].slot):
+            yield list(slot)
+
+    def _placed(self, name: str, place: Listed, seen: set[str]) -> SessionHead | None:
+        """Return the head at a place, or None where it is not there any more, or was given."""
+        found = self._read(place.key)
+        if found is None or self._name(found[0].listed) != name or found[0].head.session_id in seen:
+            return None
+        return found[0].head
+
+    def _read(self, key: str) -> tuple[_Stored, str] | None:
+        stored = self._bucket.get(self._layout.head(key))
+        return None if stored is None else (msgspec.json.decode(stored.data, type=_Stored), stored.etag)
+
+    def _list(self, key: str, head: SessionHead) -> str:
+        name = self._layout.listed(key, head.status, head.updated_ns, head.version)
+        self._bucket.put(name)
+        return name.removeprefix(self._layout.listing)
+
+    def _name(self, listed: str) -> str:
+        return self._layout.listing + listed
+
+    def _put(self, key: str, made: _Stored, etag: str | None) -> bool:
+        name, data = self._layout.head(key), msgspec.json.encode(made)
+        put = self._bucket.put_new(name, data) if etag is None else self._bucket.put_over(name, data, etag)
+        if put is None:
+            found = self._read(key)
+            if found is None or found[0].by != made.by:
+                self._last.pop(key, None)
+                if found is None or found[0].listed != made.listed:
+                    self._bucket.delete([self._name(made.listed)])
+                return False
+            put = found[1]  # an attempt of ours, whose answer was lost
+        self._last[key] = made, put
+        self._last.move_to_end(key)
+        while len(self._last) > _CACHED:
+            self._last.popitem(last=False)
+        return True
+
+
+def _same_place(stored: SessionHead, head: SessionHead) -> bool:
+    return stored.status == head.status and slot_of(stored.updated_ns) == slot_of(head.updated_ns)
+
+
+def _may_start_with(key: str, prefix: str | None) -> bool:
+    session_id = session_of(key)
+    return not prefix or session_id is None or session_id.startswith(valid_text(prefix))
+
+
+def _with_valid_text(head: SessionHead) -> SessionHead:
+    texts = {field: getattr(head, field) for field in _TEXTS}
+    changed = {field: valid_text(text) for field, text in texts.items() if text is not None}
+    return msgspec.structs.replace(head, **changed)

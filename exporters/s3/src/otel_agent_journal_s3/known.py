@@ -1,0 +1,165 @@
+"""What a writer knows of a session: which events are there, the sequences of its instances, the next segment's number.
+
+It is complete up to that number, and a segment is written under a number only if nobody else has it: so whoever
+writes knows of every event before its own, and a repetition is never written. A number that is lost to another writer
+is read, and then known too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from otel_agent_journal.errors import ConflictError
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.store.sequence import content_of, verdict
+from otel_agent_journal_s3.layout import Layout, number_of_segment
+from otel_agent_journal_s3.lines import Line, read_body
+from otel_agent_journal_s3.objects import Bucket, Stored
+
+MAX_KEYS: Final = 1_000_000  # events of all sessions together that a writer remembers: about 150 bytes each
+PRUNED: Final = "pruned"  # metadata of the empty segment that a prune leaves: what was before it is gone
+COVERS: Final = "covers"  # metadata of a journal: the number of the first segment that is not in it
+SPENT: Final = "spent"  # metadata of a journal: bytes of all its rewritings so far
+
+
+class Known:
+    """One session, as far as a writer must know it."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.next = 0
+        self.probed = 0.0  # when `next` was seen to be the end, by the monotonic clock
+        self.keys: set[bytes] = set()
+        self.instances: dict[str, list[JournalEvent]] = {}
+        self.size_bytes = 0  # of all segments
+        self.covered_bytes = 0  # of those that are in the journal
+        self.covers = 0
+        self.spent_bytes = 0
+        self.journal_etag: str | None = None
+
+    def take(self, body: bytes) -> None:
+        """Remember the events of a body."""
+        for read in read_body(body):
+            if read.line.key in self.keys:
+                continue
+            self.keys.add(read.line.key)
+            if read.instance_id is not None and read.seq is not None:
+                self._take_numbered(read.instance_id, read.seq, read.event_id, read.digest)
+
+    def take_segment(self, stored: Stored) -> None:
+        """Remember the segment of the next number, which another writer wrote."""
+        if stored.metadata.get(PRUNED):
+            self.keys.clear()
+            self.instances.clear()
+            self.size_bytes = self.covered_bytes = self.covers = self.spent_bytes = 0
+            self.journal_etag = None
+        self.take(stored.data)
+        self.size_bytes += len(stored.data)
+        self.next += 1
+
+    def wrote(self, lines: Iterable[Line], size_bytes: int) -> None:
+        """Remember what was just written under the next number."""
+        self.keys.update(line.key for line in lines)
+        self.size_bytes += size_bytes
+        self.next += 1
+
+    def wrote_numbered(self, instance_id: str, events: Sequence[JournalEvent]) -> None:
+        """Remember the numbers of context events that were just written."""
+        for event in events:
+            self._take_numbered(instance_id, event.seq or 0, event.event_id, content_of(event))
+
+    def fresh(self, lines: Iterable[Line]) -> list[Line]:
+        """Return the lines that are not there yet, each once."""
+        return list({line.key: line for line in reversed(list(lines)) if line.key not in self.keys}.values())[::-1]
+
+    def decide(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent], lines: list[Line]) -> bool:
+        """Tell whether context events are to be written; False where they are there already.
+
+        Raises:
+            WrongExpectedSequence: another writer was first.
+            ConflictError: one of them is there with another content, or its id or key is taken.
+        """
+        sequence = self.instances.get(instance_id, [])
+        there = sequence[expected_seq : expected_seq + len(events)]
+        if verdict(instance_id, expected_seq, len(sequence), there, events) == "written already":
+            return False
+        ids = {event.event_id for event in sequence}
+        for event, line in zip(events, lines, strict=True):
+            if event.event_id in ids or line.key in self.keys:
+                raise ConflictError(event.event_id)
+            ids.add(event.event_id)
+        if len({line.key for line in lines}) < len(lines):
+            raise ConflictError(events[0].event_id)
+        return True
+
+    def _take_numbered(self, instance_id: str, seq: int, event_id: str, content: str) -> None:
+        sequence = self.instances.setdefault(instance_id, [])
+        if seq == len(sequence):
+            stub = JournalEvent(
+                session_id="", event_id=event_id, type="", timestamp_ns=0, instance_id=instance_id, seq=seq, digest=content
+            )
+            sequence.append(stub)
+
+
+class KnownSessions:
+    """The sessions that a client writes, the latest written first kept; others are read again when they are needed."""
+
+    def __init__(self, bucket: Bucket, layout: Layout) -> None:
+        self._bucket = bucket
+        self._layout = layout
+        self._known: OrderedDict[str, Known] = OrderedDict()
+
+    def get(self, key: str) -> Known | None:
+        """Return what is known of a session already."""
+        known = self._known.get(key)
+        if known is not None:
+            self._known.move_to_end(key)
+        return known
+
+    def load(self, key: str) -> Known:
+        """Read what has to be known of a session: one LIST where it is new."""
+        known, began = Known(key), time.monotonic()
+        segments: list[tuple[int, int]] = []
+        journal: Stored | None = None
+        for item in self._bucket.list(self._layout.session(key)):
+            if item.name == self._layout.journal(key):
+                journal = self._bucket.get(item.name)
+            elif item.name.startswith(self._layout.segments(key)):
+                segments.append((number_of_segment(item.name), item.size_bytes))
+        if journal is not None:
+            self._take_journal(known, journal)
+        for number, size_bytes in segments:
+            known.size_bytes += size_bytes
+            if number < known.covers:
+                known.covered_bytes += size_bytes
+                continue
+            segment = self._bucket.get(self._layout.segment(key, number))
+            if segment is not None:
+                if segment.metadata.get(PRUNED):
+                    known = Known(key)
+                known.take(segment.data)
+            known.next = number + 1
+        known.next = max(known.next, known.covers, segments[-1][0] + 1 if segments else 0)
+        known.probed = began
+        self._known[key] = known
+        self._make_room()
+        return known
+
+    def forget(self, key: str) -> None:
+        """Drop what is known of a session: it is read again."""
+        self._known.pop(key, None)
+
+    def _take_journal(self, known: Known, journal: Stored) -> None:
+        known.take(journal.data)
+        known.covers = int(journal.metadata.get(COVERS, "0"))
+        known.spent_bytes = int(journal.metadata.get(SPENT, "0"))
+        known.journal_etag = journal.etag
+
+    def _make_room(self) -> None:
+        total = sum(len(known.keys) for known in self._known.values())
+        while total > MAX_KEYS and len(self._known) > 1:
+            _, oldest = self._known.popitem(last=False)
+            total -= len(oldest.keys)

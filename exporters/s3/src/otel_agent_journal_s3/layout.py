@@ -1,0 +1,107 @@
+"""Where everything stands in the bucket: the names of objects, and back. Pure.
+
+Below the store's prefix, `{key}` being `store.keys.key_of` of a session's or an instance's id:
+
+    journals/{key}/segments/{n:012d}.jsonl   what one flush wrote of the session, immutable, numbered without a gap
+    journals/{key}/journal.jsonl             the same events in order, as of its last rewriting
+    journals/{key}/head.json                 the session's head
+    log/{999999999999 - g:012d}.json         which sessions began to be written, in order; the newest is listed first
+    listing/{...}/{status}/{key}/{version}   empty; sessions by time and status, the newest listed first
+    instances/{key}.json                     the session of an agent instance
+    blobs/{key}/{digest}                     values over the field limit
+    layout.json                              the version of all this
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from otel_agent_journal.store.keys import key_of
+
+LAYOUT_VERSION: Final = 1
+_LAST: Final = 10**12 - 1
+_SLOT_NS: Final = 10 * 10**9  # heads are listed by time in slots of ten seconds, and by their own time within one
+_LAST_SLOT: Final = 10**11 - 1
+
+
+class Listed(NamedTuple):
+    """A place in the listing of sessions, newest first."""
+
+    slot: int
+    status: str
+    key: str
+    version: int
+
+
+class Layout:
+    """The names below one prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        self.root = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self.journals = f"{self.root}journals/"
+        self.log = f"{self.root}log/"
+        self.listing = f"{self.root}listing/"
+        self.version = f"{self.root}layout.json"
+
+    def session(self, key: str) -> str:
+        """Return the folder of a session, by its key."""
+        return f"{self.journals}{key}/"
+
+    def segments(self, key: str) -> str:
+        """Return the folder of a session's segments."""
+        return f"{self.journals}{key}/segments/"
+
+    def segment(self, key: str, number: int) -> str:
+        """Return the name of a segment."""
+        return f"{self.journals}{key}/segments/{number:012d}.jsonl"
+
+    def journal(self, key: str) -> str:
+        """Return the name of a session's compacted form."""
+        return f"{self.journals}{key}/journal.jsonl"
+
+    def head(self, key: str) -> str:
+        """Return the name of a session's head."""
+        return f"{self.journals}{key}/head.json"
+
+    def entry(self, number: int) -> str:
+        """Return the name of an entry of the log."""
+        return f"{self.log}{_LAST - number:012d}.json"
+
+    def number_of_entry(self, name: str) -> int:
+        """Return the number of an entry of the log."""
+        return _LAST - int(name.removeprefix(self.log).removesuffix(".json"))
+
+    def instance(self, instance_id: str) -> str:
+        """Return the name of the object that says which session an instance is of."""
+        return f"{self.root}instances/{key_of(instance_id)}.json"
+
+    def blobs(self, key: str) -> str:
+        """Return the folder of a session's blobs."""
+        return f"{self.root}blobs/{key}/"
+
+    def blob(self, key: str, digest: str) -> str:
+        """Return the name of a blob."""
+        return f"{self.root}blobs/{key}/{key_of(digest)}"
+
+    def listed(self, key: str, status: str, updated_ns: int, version: int) -> str:
+        """Return a session's place in the listing."""
+        return f"{self.listing}{_LAST_SLOT - slot_of(updated_ns):012d}/{key_of(status)}/{key}/{version}"
+
+    def listed_from(self, updated_ns: int) -> str:
+        """Return the name before which only sessions updated after the slot of this time are listed."""
+        return f"{self.listing}{_LAST_SLOT - slot_of(updated_ns):012d}/"
+
+    def place(self, name: str) -> Listed:
+        """Return what a name in the listing says."""
+        slot, status, key, version = name.removeprefix(self.listing).split("/")
+        return Listed(_LAST_SLOT - int(slot), status, key, int(version))
+
+
+def slot_of(updated_ns: int) -> int:
+    """Return the slot of a time."""
+    return max(0, min(updated_ns // _SLOT_NS, _LAST_SLOT))
+
+
+def number_of_segment(name: str) -> int:
+    """Return the number of a segment."""
+    return int(name.rpartition("/")[2].removesuffix(".jsonl"))

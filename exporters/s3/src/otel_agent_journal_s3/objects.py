@@ -1,0 +1,193 @@
+"""Objects of one bucket: read, written under a condition, listed, deleted; tried again where that helps.
+
+Knows nothing of events. Every call answers or raises an error of this package. botocore itself tries nothing again:
+here it is done with full jitter, within a bound, and the drain goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from threading import Lock
+from typing import Any, Final, NamedTuple, TypeVar, cast
+
+from otel_agent_journal.errors import StoreError
+from otel_agent_journal_s3.place import Place
+
+ATTEMPTS: Final = 6
+_BASE_S: Final = 0.05  # the first wait is at most this, each further one at most twice the one before
+_LONGEST_S: Final = 1.0
+_PAGE: Final = 1000  # keys in a page of a listing, and in a call that deletes
+
+Result = TypeVar("Result")
+
+
+class Stored(NamedTuple):
+    """An object as it is in the bucket. `modified_s` is when the server wrote it, by its clock."""
+
+    data: bytes
+    etag: str
+    modified_s: float
+    metadata: Mapping[str, str]
+
+
+class Item(NamedTuple):
+    """An object as a listing shows it."""
+
+    name: str
+    size_bytes: int
+    modified_s: float
+
+
+class Bucket:
+    """A bucket. Thread-safe; a forked child has connections of its own."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._lock = Lock()
+        self._client: Any = None
+        self._pid = 0
+        self._closed = False
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client, made by the first call."""
+        if self._closed:
+            raise StoreError(f"store {self.place.url} is closed")
+        if self._client is None or self._pid != os.getpid():
+            with self._lock:
+                if self._client is None or self._pid != os.getpid():
+                    self._client, self._pid = self.place.client(), os.getpid()
+        return self._client
+
+    def look(self, name: str) -> tuple[Stored | None, float]:
+        """Return an object, or None where it is not there, and when that was by the server's clock."""
+        return self.call(f"GET {name}", lambda client: self._look(client, name))
+
+    def get(self, name: str) -> Stored | None:
+        """Return an object, or None where it is not there."""
+        return self.look(name)[0]
+
+    def put_new(self, name: str, data: bytes, metadata: Mapping[str, str] | None = None) -> str | None:
+        """Write an object that is not there yet and return its ETag; None where there is one.
+
+        After None the one that is there may be ours: an attempt whose answer was lost.
+        """
+        return self._put(name, data, metadata, IfNoneMatch="*")
+
+    def put_over(self, name: str, data: bytes, etag: str, metadata: Mapping[str, str] | None = None) -> str | None:
+        """Replace an object that still has this ETag and return the new one; None where another was first."""
+        return self._put(name, data, metadata, IfMatch=etag)
+
+    def put(self, name: str, data: bytes = b"") -> None:
+        """Write an object, whatever is there."""
+        self._put(name, data, None)
+
+    def page(self, prefix: str, after: str = "", limit: int = _PAGE) -> tuple[list[Item], bool, float]:
+        """Return objects in order of their names, whether there are more, and when that was by the server's clock."""
+
+        def listed(client: Any) -> tuple[list[Item], bool, float]:
+            answer = client.list_objects_v2(
+                Bucket=self.place.bucket, Prefix=prefix, StartAfter=after, MaxKeys=min(limit, _PAGE)
+            )
+            items = [
+                Item(one["Key"], one["Size"], one["LastModified"].timestamp()) for one in answer.get("Contents", ())
+            ]
+            return items, bool(answer.get("IsTruncated")), _date(answer)
+
+        return self.call(f"LIST {prefix}", listed)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Item]:
+        """Yield the objects below a prefix in order of their names, those behind `after` alone."""
+        while True:
+            items, more, _ = self.page(prefix, after)
+            yield from items
+            if not more or not items:
+                return
+            after = items[-1].name
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Delete objects; those that are not there are no error."""
+        for start in range(0, len(names), _PAGE):
+            part = names[start : start + _PAGE]
+            self.call(f"DELETE of {len(part)} objects, the first {part[0]}", lambda client, part=part: self._delete(client, part))
+
+    def call(self, what: str, work: Callable[[Any], Result]) -> Result:
+        """Do a request, again with full jitter where it may pass, at most `ATTEMPTS` times and within a bound of time.
+
+        Raises:
+            StoreUnreachable: it did not pass, or nothing but somebody's act will help.
+            StoreError: the server refused what was asked.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+        from otel_agent_journal_s3.failures import passes, translated
+
+        client = self.client
+        until = time.monotonic() + self.place.timeout_s
+        for attempt in range(ATTEMPTS):
+            try:
+                return work(client)
+            except (BotoCoreError, ClientError, HTTPClientError, OSError) as error:
+                wait = random.uniform(0, min(_LONGEST_S, _BASE_S * 2**attempt))  # noqa: S311 - no secret
+                if attempt + 1 == ATTEMPTS or not passes(error) or time.monotonic() + wait >= until:
+                    raise translated(error, what, self.place.url) from error
+            time.sleep(wait)
+        raise AssertionError  # the last attempt returns or raises
+
+    def close(self) -> None:
+        """Drop the connections; every later call is refused."""
+        self._closed = True
+        client, self._client = self._client, None
+        if client is not None and self._pid == os.getpid():
+            client.close()
+
+    def _look(self, client: Any, name: str) -> tuple[Stored | None, float]:
+        from botocore.exceptions import ClientError
+
+        from otel_agent_journal_s3.failures import MISSING, code_of
+
+        try:
+            answer = client.get_object(Bucket=self.place.bucket, Key=name)
+        except ClientError as error:
+            if code_of(error) in MISSING:
+                return None, _date(cast("dict[str, Any]", error.response))
+            raise
+        with answer["Body"] as body:
+            data = body.read()
+        return Stored(data, answer["ETag"], answer["LastModified"].timestamp(), answer["Metadata"]), _date(answer)
+
+    def _put(self, name: str, data: bytes, metadata: Mapping[str, str] | None, **condition: str) -> str | None:
+        from botocore.exceptions import ClientError
+
+        from otel_agent_journal_s3.failures import LOST, MISSING, code_of
+
+        def put(client: Any) -> str | None:
+            try:
+                answer = client.put_object(
+                    Bucket=self.place.bucket, Key=name, Body=data, Metadata=dict(metadata or {}), **condition
+                )
+            except ClientError as error:
+                # A condition on an object that was deleted is answered with «no such key».
+                if code_of(error) in LOST or ("IfMatch" in condition and code_of(error) in MISSING):
+                    return None
+                raise
+            return answer["ETag"]
+
+        return self.call(f"PUT {name}", put)
+
+    def _delete(self, client: Any, names: Sequence[str]) -> None:
+        objects = [{"Key": name} for name in names]
+        answer = client.delete_objects(Bucket=self.place.bucket, Delete={"Objects": objects, "Quiet": True})
+        for failed in answer.get("Errors", ()):
+            from botocore.exceptions import ClientError
+
+            raise ClientError({"Error": failed, "ResponseMetadata": {}}, "DeleteObjects")  # pyright: ignore[reportArgumentType]
+
+
+def _date(answer: Mapping[str, Any]) -> float:
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    return parsedate_to_datetime(date).timestamp() if date else 0.0

@@ -1,0 +1,79 @@
+"""Which bucket, by the store's URL, and the client for it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from otel_agent_journal.errors import ConfigError
+from otel_agent_journal.store.registry import masked
+
+TIMEOUT_S: Final = 10.0
+_OPTIONS: Final = ("endpoint_url", "profile", "region", "timeout")
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A bucket, a prefix in it, and how they are reached."""
+
+    url: str
+    bucket: str
+    prefix: str = ""
+    region: str | None = None
+    endpoint_url: str | None = None
+    profile: str | None = None
+    timeout_s: float = TIMEOUT_S
+
+    def client(self) -> Any:
+        """Return a new boto3 client.
+
+        Raises:
+            ConfigError: no region is known, or the endpoint is no URL.
+        """
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+
+        config = Config(
+            connect_timeout=min(3.0, self.timeout_s),
+            read_timeout=self.timeout_s,
+            retries={"total_max_attempts": 1},
+            max_pool_connections=16,
+            # Names like those of MinIO's hosts have no subdomain for each bucket.
+            s3={"addressing_style": "path"} if self.endpoint_url else None,
+        )
+        try:
+            session = boto3.session.Session(profile_name=self.profile, region_name=self.region)
+            return session.client("s3", endpoint_url=self.endpoint_url, config=config)  # pyright: ignore[reportUnknownMemberType]
+        except (BotoCoreError, ValueError) as error:
+            raise ConfigError(f"store {self.url}: {error}; options of the URL: {', '.join(_OPTIONS)}") from error
+
+
+def place_of(url: str) -> Place:
+    """Return what a URL names: `s3://BUCKET/PREFIX?region=&endpoint_url=&profile=&timeout=`.
+
+    Raises:
+        ConfigError: the URL is malformed.
+    """
+    printed = masked(url)
+    where, _, query = url.partition("?")
+    bucket, _, prefix = where.removeprefix("s3://").partition("/")
+    if not where.startswith("s3://") or not bucket:
+        raise ConfigError(f"store {printed} names no bucket; the form is s3://BUCKET/PREFIX?region=eu-central-1")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    unknown = [option for option in options if option not in _OPTIONS]
+    if unknown:
+        raise ConfigError(f"store {printed}: '{unknown[0]}' is no option; there are {', '.join(_OPTIONS)}")
+    timeout = options.get("timeout", "") or str(TIMEOUT_S)
+    if not timeout.replace(".", "", 1).isdecimal() or float(timeout) <= 0:
+        raise ConfigError(f"store {printed}: timeout is '{timeout}', a number of seconds is expected")
+    return Place(
+        url=printed,
+        bucket=bucket,
+        prefix=unquote(prefix).strip("/"),
+        region=options.get("region") or None,
+        endpoint_url=options.get("endpoint_url") or None,
+        profile=options.get("profile") or None,
+        timeout_s=float(timeout),
+    )

@@ -1,0 +1,171 @@
+"""The store: the port's methods, each a word to the part that does it.
+
+What is where is in `layout`, how it is written in `writing`, read in `reading`, followed in `following`, rewritten in
+`compacting`; `administration` is for operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from threading import RLock
+from typing import Final
+
+import msgspec
+
+from otel_agent_journal.errors import EventTooLarge, StoreError
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.store.keys import key_of
+from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter
+from otel_agent_journal.store.sequence import require_gapless, require_session_event
+from otel_agent_journal_s3.announcements import HOLDS_S, Announcements
+from otel_agent_journal_s3.following import Follower
+from otel_agent_journal_s3.heads import Heads
+from otel_agent_journal_s3.layout import Layout
+from otel_agent_journal_s3.lines import Line, line_of
+from otel_agent_journal_s3.objects import Bucket
+from otel_agent_journal_s3.place import Place, place_of
+from otel_agent_journal_s3.reading import read, read_instance
+from otel_agent_journal_s3.writing import Segments
+
+MAX_EVENT_BYTES: Final = 64 * 1024 * 1024  # what a reader has to hold in memory at once; S3 itself takes 5 GB
+
+
+def open_store(url: str, *, create: bool = True) -> S3Store:
+    """Return the store of a URL, `s3://BUCKET/PREFIX?region=&endpoint_url=&profile=&timeout=`; nothing is opened yet.
+
+    A bucket is made by `agent-journal store init` alone, whatever `create` says.
+
+    Raises:
+        ConfigError: the URL is malformed.
+    """
+    del create
+    return S3Store(place_of(url))
+
+
+class _Instance(msgspec.Struct, frozen=True):
+    session_id: str
+
+
+class S3Store:
+    """A journal in a bucket. Thread-safe; writers of one client take turns."""
+
+    def __init__(self, place: Place, *, holds_s: float = HOLDS_S) -> None:
+        self._place = place
+        self._layout = Layout(place.prefix)
+        self._bucket = Bucket(place)
+        self._announcements = Announcements(self._bucket, self._layout, holds_s)
+        self._segments = Segments(self._bucket, self._layout, self._announcements)
+        self._follower = Follower(self._bucket, self._layout, self._announcements)
+        self._heads = Heads(self._bucket, self._layout)
+        self._writing = RLock()
+        self._instances: dict[str, str] = {}
+
+    @property
+    def url(self) -> str:
+        """Its URL; there are no secrets in it."""
+        return self._place.url
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All but prune."""
+        return Capabilities(max_event_bytes=MAX_EVENT_BYTES)
+
+    def append(self, events: Sequence[JournalEvent]) -> None:
+        """Write session events, a segment for each session; see `JournalStore.append`."""
+        batches: dict[str, list[Line]] = {}
+        for event in events:
+            require_session_event(event)
+        for event in events:
+            batches.setdefault(key_of(event.session_id), []).append(_line(event))
+        with self._writing:
+            self._segments.append(batches)
+
+    def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> None:
+        """Write context events, in one segment, if the next number is the expected; see the port."""
+        require_gapless(instance_id, expected_seq, events)
+        if not events:
+            return
+        session_id = events[0].session_id
+        with self._writing:
+            known = self._session_of(instance_id)
+            if known is not None and key_of(known) != key_of(session_id):
+                raise StoreError(f"instance {instance_id} is of session {known}; nothing was written")
+            lines = [_line(event) for event in events]
+            if known is None:
+                self._segments.known(key_of(session_id)).decide(instance_id, expected_seq, events, lines)
+                self._claim(instance_id, session_id)
+            self._segments.append_numbered(key_of(session_id), instance_id, expected_seq, events, lines)
+
+    def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
+        """Yield a session's events in order, as it is when the first is asked for; see `JournalStore.read`."""
+        yield from read(self._bucket, self._layout, key_of(session_id), after)
+
+    def read_context(self, instance_id: str, from_seq: int = 0) -> Iterator[JournalEvent]:
+        """Yield an instance's events from a number on; see `JournalStore.read_context`."""
+        session_id = self._session_of(instance_id)
+        if session_id is not None:
+            yield from read_instance(self._bucket, self._layout, key_of(session_id), instance_id, from_seq)
+
+    def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
+        """Return the next events in order of arrival; see `JournalStore.follow`."""
+        if session_id is None:
+            return self._follower.follow(cursor, max(0, limit))
+        return self._follower.follow_session(key_of(session_id), cursor, max(0, limit))
+
+    def tip(self) -> str:
+        """Return the cursor of now."""
+        return self._follower.tip()
+
+    def sessions(self, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
+        """Yield the heads that are wanted, the latest updated first."""
+        yield from self._heads.sessions(wanted or SessionFilter())
+
+    def head(self, session_id: str) -> SessionHead | None:
+        """Return a session's head, or None where there is none yet."""
+        return self._heads.head(session_id)
+
+    def write_head(self, head: SessionHead) -> SessionHead | None:
+        """Replace a session's head over the version it was read at; see `JournalStore.write_head`."""
+        with self._writing:
+            return self._heads.write(head)
+
+    def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
+        """Keep a value over the field limit; the first of a digest stays."""
+        self._bucket.put_new(self._layout.blob(key_of(session_id), digest), data)
+
+    def get_blob(self, session_id: str, digest: str) -> bytes | None:
+        """Return a value's JSON text, or None where it is not there."""
+        stored = self._bucket.get(self._layout.blob(key_of(session_id), digest))
+        return None if stored is None else stored.data
+
+    def close(self) -> None:
+        """Drop the connections; every later call is refused."""
+        self._bucket.close()
+
+    def _session_of(self, instance_id: str) -> str | None:
+        known = self._instances.get(instance_id)
+        if known is None:
+            stored = self._bucket.get(self._layout.instance(instance_id))
+            if stored is None:
+                return None
+            known = msgspec.json.decode(stored.data, type=_Instance).session_id
+            self._instances[instance_id] = known
+        return known
+
+    def _claim(self, instance_id: str, session_id: str) -> None:
+        """Say which session a new instance is of, before its first event; who was first decides."""
+        data = msgspec.json.encode({"instance_id": instance_id, "session_id": session_id})
+        self._bucket.put_new(self._layout.instance(instance_id), data)
+        known = self._session_of(instance_id)
+        if known is not None and key_of(known) != key_of(session_id):
+            raise StoreError(f"instance {instance_id} is of session {known}; nothing was written")
+
+
+def _line(event: JournalEvent) -> Line:
+    line = line_of(event)
+    if len(line.text) > MAX_EVENT_BYTES:
+        raise EventTooLarge(
+            event.event_id, len(line.text), MAX_EVENT_BYTES, "lower the field limit, so that large values become blobs"
+        )
+    return line
