@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from otel_agent_journal.cli import app
+from otel_agent_journal.cli import app, store
 from otel_agent_journal.cli.app import COMMANDS, group
 from otel_agent_journal.cli.diagnosis import OWN_VARIABLES
 from otel_agent_journal.cli.invocation import FORMATS
@@ -16,6 +16,7 @@ from otel_agent_journal.cli.ls import KEYS, STATUSES
 from otel_agent_journal.cli.steps import ROW_KEYS
 from otel_agent_journal.cli.verify import CHECKS
 from otel_agent_journal.config import VARIABLES
+from otel_agent_journal.store.comparing import CHECKS as DIFFERENCES
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 COMMON = {"--store", "-o", "--output", "-v", "--verbose", "-h", "--help"}
@@ -34,8 +35,19 @@ def test_every_command_and_option_is_documented(name: str) -> None:
     text = section(name)
     assert f"`agent-journal {name}" in text
     assert f"| [`{name}`](#{name}) | {COMMANDS[name][0].lower()}{COMMANDS[name][1:-1]} |" in DOCS
-    for option in {flag for param in command.params for flag in param.opts if flag.startswith("-")} - COMMON:
+    commands = [command]
+    if isinstance(command, click.Group):
+        inner = {one: command.get_command(click.Context(command), one) for one in store.COMMANDS}
+        commands += [found for found in inner.values() if found is not None]
+        assert all(f"`agent-journal {name} {one} " in text and f"**`{one}`**" in text for one in inner)
+    flags = {flag for one in commands for param in one.params for flag in (*param.opts, *param.secondary_opts)}
+    for option in {flag for flag in flags if flag.startswith("-")} - COMMON:
         assert f"`{option}" in text, option
+
+
+def test_differences_are_documented() -> None:
+    """Each kind of difference that a copy may have has its row."""
+    assert all(f"| `{check}` | {meaning} |" in section("store") for check, meaning in DIFFERENCES.items())
 
 
 def test_no_command_is_documented_that_is_not_there() -> None:

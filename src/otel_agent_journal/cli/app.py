@@ -46,6 +46,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "verify": "Check digests, order, parents and heads of the journal.",
     "doctor": "Check settings, store, spool, OTLP endpoint and frameworks.",
     "export": "Send a session's spans to an OTLP endpoint such as Jaeger.",
+    "store": "Prepare, look at, copy and prune stores.",
+    "compact": "Rewrite sessions into their compact form, in stores such as S3.",
 }
 
 

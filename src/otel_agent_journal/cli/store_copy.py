@@ -1,0 +1,236 @@
+"""`agent-journal store copy`: a journal from any store into any other, going on where it was broken off, and compared.
+
+What is copied and compared is decided in `store.copying` and `store.comparing`; here are the patience with stores that
+do not answer, the state between calls, and what people see.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from otel_agent_journal.cli import readable
+from otel_agent_journal.cli.invocation import CliError, Invocation, common_options, pass_invocation
+from otel_agent_journal.cli.operating import opened
+from otel_agent_journal.cli.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_agent_journal.cli.copy_state import CopyState
+    from otel_agent_journal.cli.output import Output
+    from otel_agent_journal.errors import EventTooLarge
+    from otel_agent_journal.store.comparing import Difference
+    from otel_agent_journal.store.copying import StoreCopy
+    from otel_agent_journal.store.protocol import JournalStore
+
+USAGE: Final = 2
+CHECK_FAILED: Final = 5
+PATIENCE_S: Final = 60.0  # how long a store that stopped answering is tried
+_MOST_NAMED: Final = 1_000  # differences that are printed
+
+
+@click.command("copy", short_help="Copy a journal from one store to another, and compare them.")
+@click.argument("source", metavar="SRC")
+@click.argument("target", metavar="DST")
+@click.option(
+    "--verify/--no-verify", default=True, help="Compare every session of both in the end, or not. [default: verify]"
+)
+@common_options
+@pass_invocation
+def command(invocation: Invocation, source: str, target: str, verify: bool) -> int:
+    """Copy a journal from one store to another, and compare them.
+
+    Both are URLs, of any backend each. What the target has already stays. Broken off, by Ctrl-C or otherwise, the same
+    command goes on where it was. In the end every session is compared; exits with 5 if anything differs.
+    """
+    output = invocation.output()
+    origin, copy = opened(invocation, source), opened(invocation, target, create=True)
+    if origin.url == copy.url:
+        raise CliError(f"{origin.url} is both source and target; name two stores", USAGE)
+    return _Copying(origin, copy, output).run(verify=verify)
+
+
+class _Copying:
+    """One call of the command."""
+
+    def __init__(self, source: JournalStore, target: JournalStore, output: Output) -> None:
+        self.source = source
+        self.target = target
+        self.output = output
+        self.too_large: list[EventTooLarge] = []
+        self.heads = 0
+
+    def run(self, *, verify: bool) -> int:
+        from pathlib import Path
+
+        from otel_agent_journal.cli.copy_state import CopyState
+        from otel_agent_journal.config import HOME
+        from otel_agent_journal.store.copying import StoreCopy
+
+        self._check(verify=verify)
+        copy = StoreCopy(self.source, self.target, insist=_insist)
+        state = CopyState(Path(HOME) / "copies", self.source.url, self.target.url)
+        resumed = state.events
+        try:
+            self._copy(copy, state)
+            differences = self._compare(copy, state) if verify else []
+        except BaseException:
+            state.close()
+            _note_where(state.events)
+            raise
+        state.finish()
+        self._print(state, resumed, differences if verify else None)
+        return CHECK_FAILED if differences or self.too_large else 0
+
+    def _check(self, *, verify: bool) -> None:
+        """Find out at once what cannot work: more URLs are mistyped than stores go away."""
+        from otel_agent_journal.errors import UnsupportedByStore
+        from otel_agent_journal.store.protocol import SessionFilter
+
+        if not self.source.capabilities.read:
+            raise UnsupportedByStore(self.source.url, "read")
+        self.source.tip()
+        if self.target.capabilities.read:
+            next(iter(self.target.sessions(SessionFilter(limit=1))), None)
+        elif verify:
+            raise CliError(f"{self.target.url} cannot be read back; copy without comparing: --no-verify", USAGE)
+
+    def _copy(self, copy: StoreCopy, state: CopyState) -> None:
+        from otel_agent_journal.cli.journal import note
+
+        if state.events:
+            note(f"going on after {readable.plural(state.events, 'event')} that were copied before")
+        total = self._events()
+        with progress(total, f"copying {readable.plural(total, 'event')}") as move:
+            move(min(state.events, total))
+            self._copy_events(copy, state, move)
+            if self.target.capabilities.heads and self.source.capabilities.heads:
+                self.heads = copy.heads(self.source.sessions())
+            self._copy_events(copy, state, move)  # what came meanwhile, of which heads may speak already
+
+    def _copy_events(self, copy: StoreCopy, state: CopyState, move: Callable[[int], None]) -> None:
+        for page in copy.events(self._cursor(state)):
+            state.add(page.cursor, page.events, page.blobs, page.sessions)
+            self.too_large.extend(page.too_large)
+            move(page.events)
+
+    def _cursor(self, state: CopyState) -> str | None:
+        """Return the cursor to go on from, None where the source is not the one any more that gave it."""
+        from otel_agent_journal.cli.journal import note
+        from otel_agent_journal.errors import StoreError, StoreUnreachable
+
+        if state.cursor is None:
+            return None
+        try:
+            _insist(lambda: self.source.follow(state.cursor, limit=1))
+        except StoreUnreachable:
+            raise
+        except StoreError as error:
+            note(f"beginning anew: {error}")
+            state.start_over()
+        return state.cursor
+
+    def _events(self) -> int:
+        from otel_agent_journal.store.protocol import StoreAdmin
+
+        counted = self.source.info().events if isinstance(self.source, StoreAdmin) else None
+        return sum(head.events for head in self.source.sessions()) if counted is None else counted
+
+    def _compare(self, copy: StoreCopy, state: CopyState) -> list[Difference]:
+        from otel_agent_journal.store.comparing import compare_session
+
+        if self.source.capabilities.heads:
+            state.sessions.update(head.session_id for head in self.source.sessions())
+        differences: list[Difference] = []
+        with progress(state.events, f"comparing {readable.plural(len(state.sessions), 'session')}") as move:
+            for session_id in sorted(state.sessions):
+                found = _insist(lambda one=session_id: compare_session(self.source, self.target, one))
+                if found.differences and self._has_gone_on(copy, state, session_id):
+                    found = _insist(lambda one=session_id: compare_session(self.source, self.target, one))
+                differences.extend(found.differences)
+                move(found.events)
+        return differences
+
+    def _has_gone_on(self, copy: StoreCopy, state: CopyState, session_id: str) -> bool:
+        """Copy what agents wrote to the source since; return whether there was anything."""
+        before = state.events
+        self._copy_events(copy, state, lambda _events: None)
+        head = self.source.head(session_id) if self.source.capabilities.heads else None
+        if head is not None and self.target.capabilities.heads:
+            copy.head(head)
+        return state.events > before
+
+    def _print(self, state: CopyState, resumed: int, differences: list[Difference] | None) -> None:
+        record = {
+            "source": self.source.url,
+            "target": self.target.url,
+            "sessions": len(state.sessions),
+            "events": state.events,
+            "copied_before": resumed,
+            "blobs": state.blobs,
+            "heads": self.heads,
+            "too_large": [str(error) for error in self.too_large],
+            "verified": differences is not None,
+            "differences": None if differences is None else len(differences),
+        }
+        if self.output.for_people:
+            _print_for_people(self.output, record, differences or [])
+        else:
+            import msgspec
+
+            named = None if differences is None else msgspec.to_builtins(differences[:_MOST_NAMED])
+            self.output.record(record | {"differences": named})
+
+
+def _print_for_people(output: Output, record: dict[str, Any], differences: list[Difference]) -> None:
+    for text in record["too_large"]:
+        output.text(output.paint(readable.one_line(f"not copied: {text}"), "red"))
+    if differences:
+        from otel_agent_journal.cli.table import Cell, Column
+
+        names = readable.short_ids([one.session_id for one in differences])
+        output.table(
+            (Column("SESSION"), Column("DIFFERENCE"), Column("EVENT"), Column("DETAIL", least=40)),
+            (
+                (Cell(names[one.session_id]), Cell(one.check, "red"), Cell(one.event_id or "-"), Cell(one.detail))
+                for one in differences[:_MOST_NAMED]
+            ),
+        )
+    copied = ", ".join(
+        readable.plural(record[key], noun)
+        for key, noun in (("events", "event"), ("blobs", "blob"), ("sessions", "session"))
+    )
+    outcome = "not compared"
+    if record["verified"]:
+        outcome = f"{readable.plural(len(differences), 'difference')}" if differences else "the same in both"
+    output.text(f"copied to {readable.one_line(record['target'])}: {copied}; {outcome}")
+
+
+def _note_where(events: int) -> None:
+    from otel_agent_journal.cli.journal import note
+
+    if events:
+        note(f"stopped after {readable.plural(events, 'event')}; the same command goes on from there")
+
+
+def _insist(call: Callable[[], Any]) -> Any:
+    """Make a call to a store, again and again while it cannot be reached, up to `PATIENCE_S`."""
+    import time
+
+    from otel_agent_journal.cli.journal import note
+    from otel_agent_journal.errors import StoreUnreachable
+    from otel_agent_journal.spool.patience import Patience
+
+    patience, tries = Patience(), 0
+    while True:
+        try:
+            return call()
+        except StoreUnreachable as error:
+            if tries == 0:
+                patience.until(time.monotonic() + PATIENCE_S)
+                note(f"trying for {PATIENCE_S:g} s: {error}")
+            if not patience.wait(tries):
+                raise
+            tries += 1

@@ -1,0 +1,57 @@
+"""`agent-journal store info`: what a store is, what it holds, and what it can do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from otel_agent_journal.cli import readable
+from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
+from otel_agent_journal.cli.operating import administered, opened
+
+if TYPE_CHECKING:
+    from otel_agent_journal.cli.output import Output
+
+
+@click.command("info", short_help="Say what a store is, what it holds, and what it can do.")
+@click.argument("url", required=False)
+@common_options
+@pass_invocation
+def command(invocation: Invocation, url: str | None) -> None:
+    """Say what a store is, what it holds, and what it can do.
+
+    Counts are exact; where a store could only guess, it says nothing.
+    """
+    import msgspec
+
+    output = invocation.output()
+    store = opened(invocation, url)
+    record: dict[str, Any] = msgspec.to_builtins(administered(store).info())
+    record["capabilities"] = msgspec.to_builtins(store.capabilities)
+    if output.for_people:
+        _print(output, record)
+    else:
+        output.record(record)
+
+
+def _print(output: Output, record: dict[str, Any]) -> None:
+    can = record.pop("capabilities")
+    limit = can.pop("max_event_bytes")
+    rows = {
+        "store": readable.one_line(record["url"]),
+        "backend": f"{record['backend']}, schema version {record['schema_version']}",
+        "sessions": _count(record["sessions"]),
+        "events": _count(record["events"]),
+        "size": "-" if record["size_bytes"] is None else readable.size(record["size_bytes"]),
+        "can": ", ".join(name for name, able in can.items() if able),
+        "cannot": ", ".join(name for name, able in can.items() if not able) or "-",
+        "largest event": "-" if limit is None else readable.size(limit),
+    }
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        output.text(f"{output.paint(f'{name:<{width}}', 'dim')}  {value}")
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"

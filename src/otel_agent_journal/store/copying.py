@@ -1,0 +1,196 @@
+"""A journal from one store into another, whatever the two are: events as they arrived, blobs before what names them.
+
+Works a page at a time and can be broken off between any two calls: all that it writes is idempotent, and a page is
+yielded with its cursor only when it is in the target. Where that cursor is kept, and how often a store that does not
+answer is tried, is the caller's matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+
+from otel_agent_journal.errors import ConflictError, EventTooLarge, UnsupportedByStore, WrongExpectedSequence
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.projections.head import PROCESSING, SessionHead
+from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.store.heads import merged_writers
+from otel_agent_journal.store.protocol import BlobStore, JournalStore
+from otel_agent_journal.store.sequence import content_of
+
+PAGE_EVENTS: Final = 500
+CONTEXT_EVENTS: Final = 25  # in one atomic write: DynamoDB takes 100 items in one, and an event may be several
+_HEAD_TRIES: Final = 5
+_KNOWN_BLOBS: Final = 10_000  # that were just copied, and are not asked for again
+
+Result = TypeVar("Result")
+Insist = Callable[[Callable[[], Result]], Result]
+
+
+class CopiedPage(msgspec.Struct, frozen=True, kw_only=True):
+    """What one page brought into the target, and the cursor of the source behind it."""
+
+    cursor: str
+    events: int
+    blobs: int
+    sessions: frozenset[str]
+    too_large: tuple[EventTooLarge, ...] = ()
+
+
+class StoreCopy:
+    """Copies from `source` to `target`. `insist` makes each call to either, and may try it again."""
+
+    def __init__(self, source: JournalStore, target: JournalStore, *, insist: Insist[Any]) -> None:
+        self._source = source
+        self._target = target
+        self._insist = insist
+        self._known_blobs: set[tuple[str, str]] = set()
+
+    def events(self, cursor: str | None) -> Iterator[CopiedPage]:
+        """Copy all events after a cursor, and yield each page once it is in the target.
+
+        Session events of a page are written before its context events, so that both go in batches: the order in which
+        events arrived is kept from page to page, and within each kind.
+
+        Raises:
+            ConflictError: the target has an event of that id, or of that place in an instance, with another content.
+            UnsupportedByStore: the target cannot keep what the source holds.
+        """
+        while True:
+            page = self._insist(lambda after=cursor: self._source.follow(after, limit=PAGE_EVENTS))
+            if not page.events:
+                return
+            blobs = self._copy_blobs(page.events)
+            too_large = self._append([event for event in page.events if event.seq is None])
+            for instance_id, run in _runs(event for event in page.events if event.seq is not None):
+                self._append_context(instance_id, run)
+            cursor = page.cursor
+            yield CopiedPage(
+                cursor=page.cursor,
+                events=len(page.events),
+                blobs=blobs,
+                sessions=frozenset(event.session_id for event in page.events),
+                too_large=too_large,
+            )
+
+    def heads(self, heads: Iterable[SessionHead]) -> int:
+        """Bring sessions' heads into the target, and return how many had to be written.
+
+        A head is a cache of its events: that of a session which is still written to, or which the target knows
+        already, is made anew from the events that the target has.
+        """
+        return sum(self.head(head) for head in heads)
+
+    def head(self, head: SessionHead) -> bool:
+        """Bring one session's head into the target; return whether it had to be written."""
+        for _ in range(_HEAD_TRIES):
+            stored = self._insist(lambda: self._target.head(head.session_id))
+            writers = merged_writers(stored, head)
+            wanted = head
+            if head.status == PROCESSING or not (stored is None or same_head(stored, head)):
+                wanted = self._insist(lambda: head_of(fold(self._target.read(head.session_id)), head.session_id))
+            if stored is not None and same_head(stored, wanted) and stored.writers == writers:
+                return False
+            version = stored.version if stored else 0
+            written = msgspec.structs.replace(wanted, writers=writers, version=version)
+            if self._insist(lambda head=written: self._target.write_head(head)) is not None:
+                return True
+        return False  # somebody else is writing it all the time, and from the same events
+
+    def _copy_blobs(self, events: Sequence[JournalEvent]) -> int:
+        named = {(event.session_id, digest): None for event in events for digest in blobs_of(event.details)}
+        copied = [key for key in named if key not in self._known_blobs and self._copy_blob(*key)]
+        if len(self._known_blobs) >= _KNOWN_BLOBS:
+            self._known_blobs.clear()
+        self._known_blobs.update(copied)
+        return len(copied)
+
+    def _copy_blob(self, session_id: str, digest: str) -> bool:
+        source, target = self._source, self._target
+        if not isinstance(source, BlobStore) or not source.capabilities.blobs:
+            return False
+        data = self._insist(lambda: source.get_blob(session_id, digest))
+        if data is None:  # lost before, or a key of the user's own that looks so
+            return False
+        if not isinstance(target, BlobStore) or not target.capabilities.blobs:
+            raise UnsupportedByStore(target.url, "blobs")
+        self._insist(lambda: target.put_blob(session_id, digest, data))
+        return True
+
+    def _append(self, events: Sequence[JournalEvent]) -> tuple[EventTooLarge, ...]:
+        """Append session events, without those that the target can never take."""
+        too_large: list[EventTooLarge] = []
+        while events:
+            try:
+                self._insist(lambda batch=events: self._target.append(batch))
+                break
+            except EventTooLarge as error:
+                left = [event for event in events if event.event_id != error.event_id]
+                if len(left) == len(events):
+                    raise
+                too_large.append(error)
+                events = left
+        return tuple(too_large)
+
+    def _append_context(self, instance_id: str, run: Sequence[JournalEvent]) -> None:
+        first = cast("int", run[0].seq)
+        try:
+            self._insist(lambda: self._target.append_context(instance_id, first, run))
+            return
+        except WrongExpectedSequence as error:
+            next_seq = error.actual
+        if next_seq > first:  # a part is there: a copy was broken off, or the target was written to
+            there = self._insist(lambda: _sequence(self._target, instance_id, first, next_seq - 1))
+            for stored, event in zip(there, run, strict=False):
+                if stored.event_id != event.event_id or content_of(stored) != content_of(event):
+                    raise ConflictError(event.event_id)
+            rest = run[len(there) :]
+        else:  # the source gave a later part first
+            rest = self._insist(lambda: _sequence(self._source, instance_id, next_seq, cast("int", run[-1].seq)))
+        for _, part in _runs(rest):
+            begin = cast("int", part[0].seq)
+            self._insist(lambda at=begin, part=part: self._target.append_context(instance_id, at, part))
+
+
+def same_head(left: SessionHead, right: SessionHead) -> bool:
+    """Tell whether two heads say the same of a session; versions are each store's own, and heartbeats come late."""
+    return left == msgspec.structs.replace(right, version=left.version, writers=left.writers)
+
+
+def blobs_of(value: Any) -> Iterator[str]:
+    """Yield the digests of the values kept apart that some details refer to, however deep."""
+    if isinstance(value, Mapping):
+        mapping = cast("Mapping[str, Any]", value)
+        digest = mapping.get("$blob")
+        if isinstance(digest, str):
+            yield digest
+            return
+        for item in mapping.values():
+            yield from blobs_of(item)
+    elif isinstance(value, list | tuple):
+        for item in cast("Sequence[Any]", value):
+            yield from blobs_of(item)
+
+
+def _runs(events: Iterable[JournalEvent]) -> Iterator[tuple[str, list[JournalEvent]]]:
+    """Yield context events by instance in gapless runs, none too long to be written at once."""
+    instances: dict[str, list[JournalEvent]] = {}
+    for event in events:
+        instances.setdefault(cast("str", event.instance_id), []).append(event)
+    for instance_id, found in instances.items():
+        run: list[JournalEvent] = []
+        for event in sorted(found, key=lambda event: cast("int", event.seq)):
+            if run and (len(run) == CONTEXT_EVENTS or event.seq != cast("int", run[-1].seq) + 1):
+                yield instance_id, run
+                run = []
+            run.append(event)
+        yield instance_id, run
+
+
+def _sequence(store: JournalStore, instance_id: str, first: int, last: int) -> list[JournalEvent]:
+    """Return an instance's events from one number to another, both included."""
+    found = store.read_context(instance_id, first)
+    return list(takewhile(lambda event: cast("int", event.seq) <= last, found))
