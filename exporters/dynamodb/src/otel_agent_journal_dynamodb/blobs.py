@@ -1,0 +1,125 @@
+"""Values larger than an item holds: chunks in the table, or objects in a bucket.
+
+The first chunk is written last, and says how many there are or in which bucket the value lies: a value is there as a
+whole or not at all, and readers need not know how the writer was set up.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from otel_agent_journal.errors import StoreError, StoreUnreachable
+from otel_agent_journal_dynamodb.batches import put, query, write_all
+from otel_agent_journal_dynamodb.connection import Connection, Item, binary
+from otel_agent_journal_dynamodb.failures import Refusal, error_of_bucket
+from otel_agent_journal_dynamodb.keys import blob_key
+
+CHUNK_BYTES: Final = 350 * 1024  # of DynamoDB's 400 KB an item; the rest is for keys of any length
+MAX_CHUNKS: Final = 999_999
+PREFIX: Final = "agent-journal/blobs/"
+
+
+class Blobs:
+    """The oversize values of one journal."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def put(self, partition: str, digest: str, data: bytes, more: Item) -> None:
+        """Keep a value; `more` are attributes for each chunk. The first of a digest stays."""
+        if self._first(partition, digest, "SK") is not None:
+            return
+        if self._connection.place.bucket is not None and len(data) > CHUNK_BYTES:
+            first = {
+                "Bucket": {"S": self._connection.place.bucket},
+                "Object": {"S": self._upload(partition, digest, data)},
+            }
+        else:
+            parts = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)] or [b""]
+            rest = [
+                put({"PK": {"S": partition}, "SK": {"S": blob_key(digest, number)}, "Data": {"B": part}, **more})
+                for number, part in enumerate(parts)
+                if number
+            ]
+            write_all(self._connection, rest)
+            first = {"Data": {"B": parts[0]}, "Chunks": {"N": str(len(parts))}}
+        self._put_first({"PK": {"S": partition}, "SK": {"S": blob_key(digest, 0)}, **first, **more})
+
+    def get(self, partition: str, digest: str) -> bytes | None:
+        """Return a value, or None where it is not there."""
+        first = self._first(partition, digest)
+        if first is None:
+            return None
+        if "Bucket" in first:
+            return self._download(first["Bucket"]["S"], first["Object"]["S"])
+        count = int(first["Chunks"]["N"])
+        parts = [binary(first["Data"]["B"])]
+        if count > 1:
+            parts += [binary(item["Data"]["B"]) for item in self._rest(partition, digest, count)]
+        if len(parts) != count:
+            raise StoreError(
+                f"store {self._connection.place.url}: value {digest} of {partition} has {len(parts)} of its {count}"
+                " chunks; the others were deleted by another program, or expired"
+            )
+        return b"".join(parts)
+
+    def delete_object(self, item: Item) -> None:
+        """Delete what a first chunk refers to in a bucket; nothing where it refers to none."""
+        if "Bucket" in item:
+            self._ask_bucket("delete_object", Bucket=item["Bucket"]["S"], Key=item["Object"]["S"])
+
+    def _first(self, partition: str, digest: str, *attributes: str) -> Item | None:
+        body: dict[str, Any] = {
+            "TableName": self._connection.place.table,
+            "Key": {"PK": {"S": partition}, "SK": {"S": blob_key(digest, 0)}},
+            "ConsistentRead": True,
+        }
+        if attributes:
+            body["ProjectionExpression"] = ", ".join(attributes)
+        return self._connection.call("GetItem", body).get("Item")
+
+    def _rest(self, partition: str, digest: str, count: int) -> list[Item]:
+        return list(
+            query(
+                self._connection,
+                KeyConditionExpression="PK = :p AND SK BETWEEN :first AND :last",
+                ExpressionAttributeValues={
+                    ":p": {"S": partition},
+                    ":first": {"S": blob_key(digest, 1)},
+                    ":last": {"S": blob_key(digest, count - 1)},
+                },
+            )
+        )
+
+    def _put_first(self, item: Item) -> None:
+        try:
+            self._connection.call(
+                "PutItem",
+                {
+                    "TableName": self._connection.place.table,
+                    "Item": item,
+                    "ConditionExpression": "attribute_not_exists(PK)",
+                },
+            )
+        except Refusal as refusal:
+            if refusal.code != "ConditionalCheckFailedException":
+                raise
+
+    def _upload(self, partition: str, digest: str, data: bytes) -> str:
+        name = f"{PREFIX}{partition.removeprefix('SESSION#')}/{digest}"
+        self._ask_bucket("put_object", Bucket=self._connection.place.bucket, Key=name, Body=data)
+        return name
+
+    def _download(self, bucket: str, name: str) -> bytes:
+        answer = self._ask_bucket("get_object", Bucket=bucket, Key=name)
+        try:
+            return answer["Body"].read()
+        except Exception as error:
+            raise StoreUnreachable(f"bucket {bucket}: object {name} could not be read ({error}); retry") from error
+
+    def _ask_bucket(self, method: str, **request: Any) -> Any:
+        client = self._connection.client("s3")
+        try:
+            return getattr(client, method)(**request)
+        except Exception as error:
+            raise error_of_bucket(self._connection.place, str(request["Bucket"]), method, error) from error

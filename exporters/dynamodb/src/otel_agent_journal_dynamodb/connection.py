@@ -1,0 +1,189 @@
+"""One boto3 client and how it is called: bodies of our own, few retries, errors of ours.
+
+boto3 resolves credentials, endpoint and connections, signs and sends. The JSON of requests and answers is made and
+read here, by msgspec: botocore walks every attribute of every item by its shape, which takes ten times as long as
+all else an append does (`tests/benchmarks/bench_dynamodb_cpu.py`). Both happens in events that botocore has for it;
+where a client speaks another protocol than JSON, it is left to botocore.
+
+Knows nothing of events. Thread-safe; a child process has a client of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from base64 import b64decode
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, Final
+
+import msgspec
+
+from otel_agent_journal.errors import StoreError, StoreUnusable
+from otel_agent_journal_dynamodb.failures import Refusal, error_of, error_of_transport, refusal_of
+from otel_agent_journal_dynamodb.place import Place
+
+ATTEMPTS: Final = 5  # of one call; what still fails then is StoreUnreachable, and the drain's to repeat
+FIRST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 1.0
+CONNECT_S: Final = 3.0
+POOL: Final = 16  # connections kept open, for threads that share a store
+
+Item = dict[str, dict[str, Any]]
+Answer = dict[str, Any]
+
+_BODY: Final = "agent_journal_body"
+# What botocore looks at to find the endpoint, and wants to be there.
+_ROUTING: Final[dict[str, dict[str, Any]]] = {
+    "BatchGetItem": {"RequestItems": {}},
+    "BatchWriteItem": {"RequestItems": {}},
+    "TransactWriteItems": {"TransactItems": []},
+}
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder().decode
+
+
+class Connection:
+    """Calls to one table. `call` names an operation of DynamoDB as its API does."""
+
+    def __init__(self, place: Place, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.place = place
+        self.sleep = sleep
+        self._lock = Lock()
+        self._closed = False
+        self._clients: dict[str, Any] = {}
+        self._pid = os.getpid()
+        self._own_json = False
+
+    def call(self, operation: str, body: dict[str, Any]) -> Answer:
+        """Return the answer to a call; what may pass is repeated a few times.
+
+        Raises:
+            Refusal: DynamoDB understood and said no: a condition, a missing table, a missing permission.
+            StoreUnreachable: it cannot be reached, or is in trouble for longer.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._once(operation, body)
+            except Refusal as refusal:
+                if not refusal.may_pass:
+                    raise
+                if attempt == ATTEMPTS:
+                    raise error_of(self.place, refusal) from refusal
+            except _Transport as failed:
+                if attempt == ATTEMPTS or not failed.may_pass:
+                    raise failed.error from failed.__cause__
+            self.pause(attempt)
+        raise AssertionError  # the last attempt returns or raises
+
+    @contextmanager
+    def errors(self) -> Generator[None]:
+        """Turn refusals within the block into the errors of `errors.py`."""
+        try:
+            yield
+        except Refusal as refusal:
+            raise error_of(self.place, refusal) from refusal
+
+    def pause(self, attempt: int) -> None:
+        """Wait before attempt `attempt + 1`: full jitter below a bound that doubles."""
+        self.sleep(random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt)))  # noqa: S311 - no secret
+
+    def client(self, service: str = "dynamodb") -> Any:
+        """Return this process's boto3 client, made when it is first needed."""
+        if self._closed:
+            raise StoreUnusable(f"store {self.place.url} is closed")
+        if self._pid != os.getpid():  # connections must not cross a fork, and the lock may be held by nobody here
+            self._lock, self._clients, self._pid = Lock(), {}, os.getpid()
+        with self._lock:
+            client = self._clients.get(service)
+            if client is None:
+                client = self._clients[service] = self._made(service)
+            return client
+
+    def close(self) -> None:
+        """Close the connections; every later call is refused."""
+        self._closed = True
+        if self._pid == os.getpid():
+            for client in self._clients.values():
+                client.close()
+        self._clients = {}
+
+    def _once(self, operation: str, body: dict[str, Any]) -> Answer:
+        method = None
+        try:
+            client = self.client()
+            method = getattr(client, _snake(operation))
+            if self._own_json:
+                rest = _ROUTING.get(operation, {})
+                return _decode(method(**{_BODY: _encode(body), **rest})[_BODY])
+            return method(**body)
+        except (StoreError, UnicodeEncodeError, Refusal):
+            raise
+        except Exception as error:
+            refusal = refusal_of(operation, error)
+            if refusal is not None:
+                raise refusal from error
+            raise _Transport(error_of_transport(self.place, operation, error), method is not None) from error
+
+    def _made(self, service: str) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        place = self.place
+        config = Config(
+            connect_timeout=min(CONNECT_S, place.timeout_s),
+            read_timeout=place.timeout_s,
+            retries={"total_max_attempts": 1},
+            max_pool_connections=POOL,
+            parameter_validation=service != "dynamodb",
+        )
+        session: Any = boto3.Session(region_name=place.region, profile_name=place.profile)
+        endpoint = place.endpoint_url if service == "dynamodb" else place.s3_endpoint_url
+        client: Any = session.client(service, endpoint_url=endpoint, config=config)
+        if service == "dynamodb" and client.meta.service_model.resolved_protocol == "json":
+            client.meta.events.register_first("provide-client-params.dynamodb.*", _take_body)
+            client.meta.events.register_last("before-call.dynamodb.*", _put_body)
+            client.meta.events.register_last("before-parse.dynamodb.*", _keep_answer)
+            self._own_json = True
+        return client
+
+
+class _Transport(Exception):
+    """There was no answer. `may_pass`: it was sent, or could have been."""
+
+    def __init__(self, error: Exception, sent: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.may_pass = sent and "credentials" not in str(error)
+
+
+def binary(value: bytes | str) -> bytes:
+    """Return the bytes of a `B` attribute, which our JSON has as base64 and botocore as bytes."""
+    return b64decode(value) if isinstance(value, str) else value
+
+
+def _snake(operation: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", operation.replace("ToLive", "Tolive")).lower().replace("tolive", "to_live")
+
+
+def _take_body(params: dict[str, Any], context: dict[str, Any], **_: Any) -> dict[str, Any] | None:
+    body = params.pop(_BODY, None)
+    if body is None:
+        return None
+    context[_BODY] = body
+    return params
+
+
+def _put_body(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    body = context.get(_BODY)
+    if body is not None:
+        params["body"] = body
+
+
+def _keep_answer(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    if response_dict["status_code"] < 300:  # errors are botocore's to read
+        customized_response_dict[_BODY] = response_dict["body"]
+        response_dict["body"] = b"{}"

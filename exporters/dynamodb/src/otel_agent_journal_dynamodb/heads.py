@@ -1,0 +1,129 @@
+"""The heads of sessions: compare-and-set by version, and their listing through a sparse index.
+
+The index `by_updated` has heads alone, in `LISTS` partitions by when they were last updated. It lags behind the table
+by some milliseconds, so that a listing may lack what was just written; what it shows is read from the table.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+
+from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.store.heads import is_wanted, merged_writers
+from otel_agent_journal.store.protocol import SessionFilter
+from otel_agent_journal_dynamodb.batches import query, read_all
+from otel_agent_journal_dynamodb.connection import Connection, Item
+from otel_agent_journal_dynamodb.failures import Refusal
+from otel_agent_journal_dynamodb.items import head_item, head_of, list_of
+from otel_agent_journal_dynamodb.keys import BY_UPDATED, HEAD, LISTS, session_key
+
+PAGE: Final = 100  # heads of one BatchGetItem
+_LATEST_NS: Final = 10**30
+
+
+class Heads:
+    """The heads in one table."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, session_id: str) -> SessionHead | None:
+        """Return a session's head by a consistent read."""
+        item = self._item(session_id)
+        return None if item is None else head_of(item)
+
+    def _item(self, session_id: str) -> Item | None:
+        return self._connection.call(
+            "GetItem",
+            {
+                "TableName": self._connection.place.table,
+                "Key": {"PK": {"S": session_key(session_id)}, "SK": {"S": HEAD}},
+                "ConsistentRead": True,
+            },
+        ).get("Item")
+
+    def write(self, head: SessionHead, more: Item) -> SessionHead | None:
+        """Put a head over the version it was read at; `more` are attributes beside it."""
+        stored = self.get(head.session_id)
+        if head.version != (stored.version if stored else 0):
+            return None
+        writers = merged_writers(stored, head)
+        written = msgspec.structs.replace(head, writers=writers, version=head.version + 1)
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(PK)"}
+        if stored is not None:
+            condition = {
+                "ConditionExpression": "#version = :read",
+                "ExpressionAttributeNames": {"#version": "Version"},
+                "ExpressionAttributeValues": {":read": {"N": str(head.version)}},
+            }
+        item = {**head_item(written), **more, "Token": {"S": uuid4().hex}}
+        try:
+            self._connection.call("PutItem", {"TableName": self._connection.place.table, "Item": item, **condition})
+        except Refusal as refusal:
+            if refusal.code != "ConditionalCheckFailedException":
+                raise
+            # Perhaps it is our own that is there, of an attempt that was not answered.
+            return head_of(item) if (self._item(head.session_id) or {}).get("Token") == item["Token"] else None
+        return head_of(item)
+
+    def list(self, wanted: SessionFilter) -> Iterator[SessionHead]:
+        """Yield the heads that are wanted, latest first, in the order of the moment of the first one."""
+        limit = None if wanted.limit is None else max(0, wanted.limit)
+        if limit == 0:
+            return
+        streams = [self._listed(share, wanted) for share in range(LISTS)]
+        found = list(islice(heapq.merge(*streams), limit))
+        for start in range(0, len(found), PAGE):
+            page = [partition for _, _, partition in found[start : start + PAGE]]
+            items = read_all(self._connection, ((partition, HEAD) for partition in page))
+            by_key = {item["PK"]["S"]: head_of(item) for item in items}
+            yield from (by_key[one] for one in page if one in by_key and is_wanted(by_key[one], wanted))
+
+    def _listed(self, share: int, wanted: SessionFilter) -> Iterator[tuple[int, str, str]]:
+        """Yield when (negative), id and partition of the heads in one partition of the index."""
+        values: dict[str, Any] = {
+            ":list": {"S": list_of(share)},
+            ":since": {"N": str(wanted.since_ns or 0)},
+            ":until": {"N": str(_LATEST_NS if wanted.until_ns is None else wanted.until_ns)},
+        }
+        conditions: list[str] = []
+        names = {"#list": "List"}  # reserved words, as Agent is
+        if wanted.statuses:
+            values |= {f":s{number}": {"S": status} for number, status in enumerate(wanted.statuses)}
+            conditions.append(
+                f"SessionStatus IN ({', '.join(f':s{number}' for number in range(len(wanted.statuses)))})"
+            )
+        if wanted.agent is not None:
+            values[":agent"] = {"S": wanted.agent}
+            conditions.append("#agent = :agent")
+            names["#agent"] = "Agent"
+        if wanted.id_prefix:
+            values[":prefix"] = {"S": wanted.id_prefix}
+            conditions.append("begins_with(SessionId, :prefix)")
+        if wanted.until_ns is not None and wanted.until_ns < (wanted.since_ns or 0):
+            return
+        request: dict[str, Any] = {
+            "IndexName": BY_UPDATED,
+            "ConsistentRead": False,
+            "ScanIndexForward": False,
+            "KeyConditionExpression": "#list = :list AND UpdatedNs BETWEEN :since AND :until",
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+            "ProjectionExpression": "PK, UpdatedNs, SessionId",
+        }
+        if conditions:
+            request["FilterExpression"] = " AND ".join(conditions)
+        group: list[tuple[int, str, str]] = []
+        for item in query(self._connection, **request):
+            one = (-int(item["UpdatedNs"]["N"]), item["SessionId"]["S"], item["PK"]["S"])
+            if group and group[0][0] != one[0]:  # equal times come in no order of the ids
+                yield from sorted(group)
+                group = []
+            group.append(one)
+        yield from sorted(group)

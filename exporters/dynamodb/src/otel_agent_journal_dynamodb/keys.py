@@ -1,0 +1,81 @@
+"""The keys of the one table, and of its indexes. Pure.
+
+PK                    SK                              what
+SESSION#{session}     EVENT#{timestamp}#{event_id}    an event
+SESSION#{session}     META                            the session's head
+SESSION#{session}     INSTANCE#{instance}             an agent instance: its next sequence number
+SESSION#{session}     BLOB#{digest}#{n}               a chunk of an oversize value
+INSTANCE#{instance}   META                            which session an instance is in
+INSTANCE#{instance}   ID#{event_id}                   an id that the instance has used
+LOG#{n}               {number}                        a record of what arrived (`arrivals`)
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import Final
+
+from otel_agent_journal.codec import format_timestamp, valid_text
+from otel_agent_journal.store.keys import key_of
+
+EVENT: Final = "EVENT#"
+AFTER_EVENTS: Final = "EVENT$"  # the first text after all that begin with EVENT#
+HEAD: Final = "META"
+INSTANCE: Final = "INSTANCE#"
+BY_SEQ: Final = "by_seq"
+BY_UPDATED: Final = "by_updated"
+LISTS: Final = 4  # partitions of the index of heads; each takes 1,000 head writes a second
+_OURS: Final = re.compile(r"EVENT#\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z#.*", re.ASCII | re.DOTALL)
+
+Key = tuple[str, str]  # PK, SK
+
+
+def session_key(session_id: str) -> str:
+    """Return the partition of a session."""
+    return "SESSION#" + key_of(session_id)
+
+
+def event_key(timestamp: str, event_id: str) -> str:
+    """Return the sort key of an event; `timestamp` is the formatted one."""
+    return f"EVENT#{timestamp}#{event_id if event_id.isascii() else valid_text(event_id)}"
+
+
+def is_ours(sort_key: str) -> bool:
+    """Tell whether an event's sort key has our form, whose order is that of time and id."""
+    return _OURS.fullmatch(sort_key) is not None
+
+
+def second_of(sort_key: str) -> str:
+    """Return the part of an event's sort key down to its second: `EVENT#2026-01-31T12:00:00`."""
+    return sort_key[:25]
+
+
+def from_second(timestamp_ns: int) -> str:
+    """Return the first sort key of an event in the second of a time."""
+    return EVENT + format_timestamp(timestamp_ns)[:19]
+
+
+def instance_key(instance_id: str) -> str:
+    """Return the partition of an agent instance, which is its sort key in its session, too."""
+    return INSTANCE + key_of(instance_id)
+
+
+def used_id(event_id: str) -> str:
+    """Return the sort key that says that an instance has used an id."""
+    return "ID#" + valid_text(event_id)
+
+
+def sequence_key(instance_id: str, seq: int) -> str:
+    """Return the key of a context event in the index `by_seq`."""
+    return f"{key_of(instance_id)}#{seq:016d}"
+
+
+def blob_key(digest: str, chunk: int) -> str:
+    """Return the sort key of a chunk of a value."""
+    return f"BLOB#{digest}#{chunk:06d}"
+
+
+def share_of(text: str, parts: int) -> int:
+    """Return which of `parts` a text belongs to, the same in every process."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big") % parts
