@@ -1,1 +1,5 @@
-"""The journal in postgresql: `open_store` is what the URL scheme names."""
+"""The journal of otel-agent-journal in PostgreSQL: `open_store("postgresql://…")`."""
+
+from otel_agent_journal_postgresql.store import PostgreSQLStore, open_store
+
+__all__ = ["PostgreSQLStore", "open_store"]

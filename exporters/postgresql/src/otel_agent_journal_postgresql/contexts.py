@@ -1,0 +1,68 @@
+"""`append_context`: a number of events behind the last of an agent instance, or nothing at all.
+
+One statement locks the instance's row, moves its last number and inserts the events; whoever comes second finds the
+number moved. Only who lost asks why, in a transaction that reads what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select
+
+from otel_agent_journal.errors import StoreError
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.store.sequence import Verdict, verdict
+from otel_agent_journal_postgresql import statements
+from otel_agent_journal_postgresql.rows import batch_of, event_of, key_of
+from otel_agent_journal_postgresql.tables import agent_instances, events
+
+
+def try_append(connection: Connection, instance_id: str, expected_seq: int, given: Sequence[JournalEvent]) -> bool:
+    """Write the events if `expected_seq` is the instance's next number; tell whether it was."""
+    instance, session, last = key_of(instance_id), key_of(given[0].session_id), expected_seq + len(given) - 1
+    if expected_seq == 0:
+        statement, place = statements.BEGIN_CONTEXT, (instance, session, last)
+    else:
+        statement, place = statements.EXTEND_CONTEXT, (last, instance, session, expected_seq - 1)
+    return connection.exec_driver_sql(statement, (*place, batch_of(given))).rowcount > 0
+
+
+def judged(connection: Connection, instance_id: str, expected_seq: int, given: Sequence[JournalEvent]) -> Verdict:
+    """Say what becomes of events whose number was not the next one, in a transaction that holds the instance.
+
+    Raises:
+        WrongExpectedSequence: another writer was first.
+        ConflictError: one of the events is there with another content.
+    """
+    instance = key_of(instance_id)
+    known = connection.execute(
+        select(agent_instances.c.session_id, agent_instances.c.last_seq)
+        .where(agent_instances.c.instance_id == instance)
+        .with_for_update(key_share=True)
+    ).first()
+    if known is not None and known.session_id != key_of(given[0].session_id):
+        raise StoreError(f"instance {instance_id} is of session {known.session_id}; nothing was written")
+    there = page(connection, instance_id, expected_seq, len(given))
+    return verdict(instance_id, expected_seq, 0 if known is None else known.last_seq + 1, there, given)
+
+
+def page(connection: Connection, instance_id: str, from_seq: int, limit: int) -> list[JournalEvent]:
+    """Return events of an instance from a number on."""
+    rows = connection.exec_driver_sql(statements.READ_CONTEXT, (key_of(instance_id), from_seq, limit))
+    return [event_of(row) for row in rows]
+
+
+def taken(connection: Connection, instance_id: str, given: Sequence[JournalEvent]) -> str:
+    """Return the id of the first of these events that is there already: in the instance, or under its key."""
+    ids = {key_of(event.event_id): event for event in given}
+    of_session, of_instance = key_of(given[0].session_id), key_of(instance_id)
+    there = set(
+        connection.execute(
+            select(events.c.event_id).where(
+                events.c.event_id.in_(ids),
+                (events.c.session_id == of_session) | (events.c.instance_id == of_instance),
+            )
+        ).scalars()
+    )
+    return next((event.event_id for key, event in ids.items() if key in there), given[0].event_id)

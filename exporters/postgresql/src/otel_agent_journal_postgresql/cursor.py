@@ -1,0 +1,55 @@
+"""The catch-up cursor: a moment of the server, or a place on the way from one moment to the next. Pure.
+
+A moment is PostgreSQL's snapshot, `xmin:xmax:xip,…`: which transactions had ended, and which were open. What came since
+are the rows of transactions that began later, and of those that were open then (docs/adr/0015). While a reader pages
+from one moment to the next, the cursor has both and the place of the last event had: `from/until/transaction.arrival`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_MOMENT: Final = r"([1-9]\d{0,18}):([1-9]\d{0,18}):((?:\d{1,19}(?:,\d{1,19})*)?)"
+_CURSOR: Final = re.compile(rf"{_MOMENT}(?:/({_MOMENT})/(\d{{1,19}})\.(\d{{1,19}}))?", re.ASCII)
+BEGINNING: Final = "1:1:"
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a reader is. `xmax` and `open` are of the moment it started from; `until` is set while it pages."""
+
+    start: str
+    xmax: int
+    open: tuple[str, ...]
+    until: str | None = None
+    transaction: str = "0"
+    arrival: int = 0
+
+    def on_the_way(self, until: str, transaction: str, arrival: int) -> str:
+        """Return the cursor after an event, on the way to a moment."""
+        return f"{self.start}/{until}/{transaction}.{arrival}"
+
+
+def cursor_of(text: str | None) -> Cursor | None:
+    """Return the cursor of a text, None where it is none; without a text that of the beginning."""
+    match = _CURSOR.fullmatch(BEGINNING if text is None else text)
+    if match is None:
+        return None
+    xmin, xmax, still_open, until, until_xmin, until_xmax, _, transaction, arrival = match.groups()
+    if int(xmin) > int(xmax) or (until is not None and int(until_xmin) > int(until_xmax)):
+        return None
+    return Cursor(
+        start=f"{xmin}:{xmax}:{still_open}",
+        xmax=int(xmax),
+        open=tuple(still_open.split(",")) if still_open else (),
+        until=until,
+        transaction=transaction or "0",
+        arrival=int(arrival or 0),
+    )
+
+
+def xmax_of(moment: str) -> int:
+    """Return the first transaction that had not begun at a moment."""
+    return int(moment.split(":")[1])

@@ -1,0 +1,156 @@
+"""The connections to one database: a pool, opened by the first call, and anew after whatever broke it.
+
+Each call takes a connection of its own, so a store serves any number of threads. A connection never crosses a fork: the
+child leaves those it inherited as they are and opens its own. Calls whose connection broke while it lay in the pool,
+and those that lost a deadlock, are made again here, a few times; everything that a store does may be repeated.
+
+Looks once whether the tables are there and of this version (`prepared`); makes none.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from threading import RLock
+from typing import Any, Final, TypeVar, cast
+
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from otel_agent_journal.errors import StoreError, StoreUnreachable, StoreUnusable
+from otel_agent_journal_postgresql.address import Address
+from otel_agent_journal_postgresql.failures import explained, is_transient
+
+POOL_CONNECTIONS: Final = 8  # kept; as many threads again get one that is closed after use
+POOL_WAIT_S: Final = 10.0
+ATTEMPTS: Final = 5
+_PAUSE_S: Final = 0.02  # before another attempt after a deadlock, doubled each time, with jitter
+_INHERITED: Final[list[Any]] = []  # what a child must not close, or the parent's connection ends
+
+Result = TypeVar("Result")
+
+
+class Database:
+    """Runs work on connections to one database. Thread-safe, and safe over a fork."""
+
+    def __init__(self, address: Address, look: Callable[[Connection], None]) -> None:
+        self.address = address
+        self._look = look  # raises where the tables are not ours, or not there
+        self._closed = False
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._pid = os.getpid()
+        self._lock = RLock()
+        self._engine: Engine | None = None
+        self._prepared = False
+
+    def run(self, work: Callable[[Connection], Result], *, prepared: bool = True) -> Result:
+        """Run `work` on a connection that commits each statement; it may be run again from the start.
+
+        `prepared=False` is for what is done to a database without tables.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                with self._engine_here().connect() as connection:
+                    if prepared and not self._prepared:
+                        self._look(connection)
+                        self._prepared = True
+                    return work(connection)
+            except DBAPIError as error:
+                problem = cast("psycopg.Error", error.orig)
+                self._forget_tables(problem)
+                if attempt == ATTEMPTS - 1 or not self._again(error, problem, attempt):
+                    raise explained(problem, self.address) from problem
+            except psycopg.Error as problem:  # of the driver itself, as `creator` raises it
+                raise explained(problem, self.address) from problem
+            except PoolTimeout as error:
+                raise StoreUnreachable(
+                    f"store {self.address.url}: all {2 * POOL_CONNECTIONS} connections of this process are in use,"
+                    f" none came free in {POOL_WAIT_S:g} s; use fewer threads, or retry"
+                ) from error
+        raise AssertionError("the last attempt returns or raises")
+
+    def transaction(self, work: Callable[[Connection], Result], *, prepared: bool = True) -> Result:
+        """Run `work` in one transaction, which is committed when it returns."""
+
+        def in_transaction(connection: Connection) -> Result:
+            connection = connection.execution_options(isolation_level="READ COMMITTED")
+            with connection.begin():
+                return work(connection)
+
+        return self.run(in_transaction, prepared=prepared)
+
+    def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """Return a connection of the driver's, beside the pool, that commits each statement."""
+        try:
+            return self._connected()
+        except psycopg.Error as problem:
+            raise explained(problem, self.address) from problem
+
+    def explained(self, problem: psycopg.Error) -> StoreError:
+        """Return our error for one of the driver's."""
+        return explained(problem, self.address)
+
+    def close(self) -> None:
+        """Close all connections; whatever is called afterwards is refused."""
+        with self._lock if self._pid == os.getpid() else RLock():
+            self._closed = True
+            if self._engine is not None and self._pid == os.getpid():
+                self._engine.dispose()
+            self._engine = None if self._pid == os.getpid() else self._engine
+
+    def _engine_here(self) -> Engine:
+        if self._closed:
+            raise StoreUnusable(f"store {self.address.url} is closed")
+        if self._pid != os.getpid():
+            _INHERITED.append(self._engine)
+            self._start_anew()
+        with self._lock:
+            if self._engine is None:
+                self._engine = create_engine(
+                    "postgresql+psycopg://",
+                    creator=self._connected,
+                    isolation_level="AUTOCOMMIT",
+                    pool_size=POOL_CONNECTIONS,
+                    max_overflow=POOL_CONNECTIONS,
+                    pool_timeout=POOL_WAIT_S,
+                    pool_use_lifo=True,
+                    hide_parameters=True,  # what agents say is not for logs
+                    use_native_hstore=False,
+                )
+            return self._engine
+
+    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+        connection = psycopg.connect(**self.address.connection, autocommit=True)
+        try:
+            wait_ms = int(self.address.timeout_s * 1000)
+            settings = {
+                "client_encoding": "UTF8",
+                "statement_timeout": f"{wait_ms}ms",
+                # Of a process that stands still in the middle of a transaction, so that no other waits for its locks.
+                "idle_in_transaction_session_timeout": f"{wait_ms}ms",
+            }
+            if self.address.schema is not None:
+                settings["search_path"] = '"' + self.address.schema.replace('"', '""') + '"'
+            calls = ", ".join("set_config(%s, %s, false)" for _ in settings)
+            connection.execute(f"SELECT {calls}", [part for pair in settings.items() for part in pair])
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _forget_tables(self, problem: psycopg.Error) -> None:
+        if problem.sqlstate in ("42P01", "42703", "3F000"):
+            self._prepared = False
+
+    def _again(self, error: DBAPIError, problem: psycopg.Error, attempt: int) -> bool:
+        """Tell whether to make the call again; waits before it where others are in the way."""
+        if is_transient(problem):
+            time.sleep(_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+            return True
+        return error.connection_invalidated and attempt == 0

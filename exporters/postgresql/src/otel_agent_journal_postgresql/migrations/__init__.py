@@ -1,0 +1,1 @@
+"""Alembic's migrations of the journal's tables, run by `preparing`."""

@@ -1,0 +1,297 @@
+"""The journal in PostgreSQL: any number of writers and readers, on any number of machines.
+
+An append is one statement, committed when it returns; no writer waits for another. What is in the database is `tables`,
+how it is reached `database`, how it gets there `preparing`; how a reader misses no late commit is `cursor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import psycopg
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from otel_agent_journal.errors import ConflictError, StoreError, StoreUnreachable, StoreUnusable, UnsupportedByStore
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.store.heads import is_prunable, is_wanted
+from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.sequence import require_gapless, require_session_event
+from otel_agent_journal_postgresql import arrivals, contexts, heads, preparing, pruning, statements
+from otel_agent_journal_postgresql.address import Address, address_of
+from otel_agent_journal_postgresql.cursor import cursor_of
+from otel_agent_journal_postgresql.database import Database
+from otel_agent_journal_postgresql.failures import is_too_large, too_large
+from otel_agent_journal_postgresql.listening import Bell, Ear
+from otel_agent_journal_postgresql.rows import Row, batch_of, event_of, key_of
+from otel_agent_journal_postgresql.tables import TABLES_VERSION, blobs, events, metadata, sessions
+
+MAX_EVENT_BYTES: Final = 200_000_000  # of JSON: PostgreSQL takes apart what is given to it in one gigabyte of memory
+PAGE_EVENTS: Final = 1_000
+_RACES: Final = 20  # of append_context: between the answer that it lost and the look at why
+
+
+def open_store(url: str, *, create: bool = True) -> PostgreSQLStore:
+    """Return the store of a URL, `postgresql://user:password@host:port/database?option=value`; nothing is opened yet.
+
+    Args:
+        url: as libpq takes it; `?schema=NAME` and `?timeout=SECONDS` are options of our own.
+        create: makes no difference: tables are made by `init` alone.
+
+    Raises:
+        ConfigError: the URL is malformed.
+    """
+    return PostgreSQLStore(address_of(url))
+
+
+class PostgreSQLStore:
+    """A journal in a PostgreSQL database. Thread-safe, and safe over a fork; connected by the first call."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._database = Database(address, lambda connection: preparing.require_prepared(connection, address))
+        self._bell = Bell()
+        self._ear = Ear(self._database)
+        self._at_home = False
+
+    @property
+    def url(self) -> str:
+        """Its URL, secrets masked."""
+        return self._address.url
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All there are."""
+        return Capabilities(prune=True, max_event_bytes=MAX_EVENT_BYTES)
+
+    def append(self, events: Sequence[JournalEvent]) -> None:
+        """Write session events in one statement; see `JournalStore.append`.
+
+        Raises:
+            EventTooLarge: one event is over 200 MB of JSON; nothing was written.
+        """
+        if not events:
+            return
+        for event in events:
+            require_session_event(event)
+        batch = batch_of(events)
+        if len(batch) > MAX_EVENT_BYTES:
+            self._append_apart(events)
+            return
+
+        def write(connection: Connection) -> None:
+            if connection.exec_driver_sql(statements.APPEND, (batch,)).rowcount:
+                self._bell.ring(connection)
+
+        try:
+            self._database.run(write)
+        except StoreError as error:
+            raise _refused(error, events) from error
+
+    def _append_apart(self, events: Sequence[JournalEvent]) -> None:
+        """Write half and half of what is too much for one statement."""
+        if len(events) == 1:
+            raise too_large(events[0].event_id, len(batch_of(events)), MAX_EVENT_BYTES)
+        half = len(events) // 2
+        self.append(events[:half])
+        self.append(events[half:])
+
+    def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> None:
+        """Write context events if the instance's next number is the expected; see `JournalStore.append_context`."""
+        require_gapless(instance_id, expected_seq, events)
+        if not events:
+            return
+
+        def write(connection: Connection) -> bool:
+            written = contexts.try_append(connection, instance_id, expected_seq, events)
+            if written:
+                self._bell.ring(connection)
+            return written
+
+        for _ in range(_RACES):
+            try:
+                if self._database.run(write):
+                    return
+            except StoreError as error:
+                if not isinstance(error.__cause__, psycopg.errors.UniqueViolation):
+                    raise _refused(error, events) from error
+                event_id = self._database.run(lambda connection: contexts.taken(connection, instance_id, events))
+                raise ConflictError(event_id) from error
+            outcome = self._database.transaction(
+                lambda connection: contexts.judged(connection, instance_id, expected_seq, events)
+            )
+            if outcome == "written already":
+                return
+        raise StoreUnreachable(
+            f"store {self.url}: instance {instance_id} changed {_RACES} times while {len(events)} events from number"
+            f" {expected_seq} were to be written; nothing was written: retry"
+        )
+
+    def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
+        """Yield a session's events in order, a page at a time, no transaction left open; see `JournalStore.read`."""
+        key = key_of(session_id)
+        position = None if after is None else (after[0], key_of(after[1]))
+        while True:
+            if position is None:
+                rows = self._rows(statements.READ, key, PAGE_EVENTS)
+            else:
+                rows = self._rows(statements.READ_AFTER, key, *position, PAGE_EVENTS)
+            yield from map(event_of, rows)
+            if len(rows) < PAGE_EVENTS:
+                return
+            position = rows[-1][1], rows[-1][2]
+
+    def read_context(self, instance_id: str, from_seq: int = 0) -> Iterator[JournalEvent]:
+        """Yield an instance's events from a number on; see `JournalStore.read_context`."""
+        key, from_seq = key_of(instance_id), max(0, from_seq)
+        while True:
+            rows = self._rows(statements.READ_CONTEXT, key, from_seq, PAGE_EVENTS)
+            yield from map(event_of, rows)
+            if len(rows) < PAGE_EVENTS:
+                return
+            from_seq += PAGE_EVENTS
+
+    def _rows(self, statement: str, *parameters: object) -> Sequence[Row]:
+        return self._database.run(lambda connection: connection.exec_driver_sql(statement, parameters).all())
+
+    def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
+        """Return the next events in order of arrival; see `JournalStore.follow`."""
+        place = cursor_of(cursor)
+        if place is None:
+            raise StoreError(f"cursor '{cursor}' is not one of store {self.url}; start at None")
+        if limit <= 0:
+            return Page((), cursor or place.start)
+
+        def page(connection: Connection) -> Page:
+            self._require_home(connection)
+            return arrivals.page_of(connection, place, session_id, limit)
+
+        return self._database.run(page)
+
+    def tip(self) -> str:
+        """Return the cursor of now."""
+        return self._database.run(arrivals.now)
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until something may have been appended, for `timeout_s` at the longest; see `Wakes`."""
+        self._ear.wait(timeout_s)
+
+    def _require_home(self, connection: Connection) -> None:
+        """Raise where the events are of another server's transactions; looked at once."""
+        if not self._at_home and preparing.restored(connection):
+            raise StoreUnusable(
+                f"store {self.url} was restored from another server, whose events would not be followed here;"
+                f" agent-journal store init '{self.url}' adopts them"
+            )
+        self._at_home = True
+
+    def sessions(self, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
+        """Yield the heads that are wanted, the latest updated first.
+
+        The order is that of the moment of the first one; a head is as it is when it is reached, and left out if it
+        is not wanted any more.
+        """
+        wanted = wanted or SessionFilter()
+        left = None if wanted.limit is None else max(0, wanted.limit)
+        limit = left if heads.is_exact(wanted) else None
+        keys = self._database.run(lambda connection: heads.keys(connection, wanted, limit))
+        for start in range(0, len(keys), PAGE_EVENTS):
+            page = keys[start : start + PAGE_EVENTS]
+            found = self._database.run(lambda connection, page=page: heads.some(connection, page))
+            for head in found:
+                if left == 0:
+                    return
+                if is_wanted(head, wanted):
+                    yield head
+                    left = None if left is None else left - 1
+
+    def head(self, session_id: str) -> SessionHead | None:
+        """Return a session's head, or None where there is none yet."""
+        return self._database.run(lambda connection: heads.get(connection, session_id))
+
+    def write_head(self, head: SessionHead) -> SessionHead | None:
+        """Replace a session's head over the version it was read at; see `JournalStore.write_head`."""
+        return self._database.run(lambda connection: heads.put(connection, head))
+
+    def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
+        """Keep a value over the field limit; the first of a digest stays."""
+        blob = insert(blobs).values(session_id=key_of(session_id), digest=key_of(digest), data=data)
+        self._database.run(lambda connection: connection.execute(blob.on_conflict_do_nothing()))
+
+    def get_blob(self, session_id: str, digest: str) -> bytes | None:
+        """Return a value's JSON text, or None where it is not there."""
+        wanted = blobs.c.session_id == key_of(session_id), blobs.c.digest == key_of(digest)
+        found = self._database.run(
+            lambda connection: connection.execute(select(blobs.c.data).where(*wanted)).scalar_one_or_none()
+        )
+        return None if found is None else bytes(found)
+
+    def init(self) -> None:
+        """Make the tables where they are missing, bring older ones up to date; adopt what was restored elsewhere."""
+        self._database.transaction(lambda connection: preparing.prepare(connection, self._address), prepared=False)
+
+    def init_plan(self) -> list[str]:
+        """Return what `init` would do, a line each."""
+        return self._database.transaction(lambda connection: preparing.plan(connection, self._address), prepared=False)
+
+    def iam_policy(self, role: str) -> dict[str, object]:
+        """Raise UnsupportedByStore: what a role may do is granted with SQL, and the README says how."""
+        raise UnsupportedByStore(
+            self.url,
+            f"iam_policy; the grants of a {role} are under 'Roles' in the README of otel-agent-journal-postgresql",
+        )
+
+    def info(self) -> StoreInfo:
+        """Return what the store is and holds. Counts all rows: seconds for tens of millions of events."""
+
+        def look(connection: Connection) -> StoreInfo:
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            size = sum(
+                connection.execute(select(func.pg_total_relation_size(name))).scalar_one() for name in metadata.tables
+            )
+            return StoreInfo(
+                url=self.url,
+                backend="postgresql",
+                schema_version=TABLES_VERSION,
+                sessions=connection.execute(select(func.count()).select_from(sessions)).scalar_one(),
+                events=connection.execute(select(func.count()).select_from(events)).scalar_one(),
+                size_bytes=size,
+            )
+
+        return self._database.transaction(look)
+
+    def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
+        """Delete whole sessions last updated before a time; see `StoreAdmin.prune`. Some in each transaction."""
+        wanted = SessionFilter(until_ns=older_than_ns - 1)
+        old = [head for head in self.sessions(wanted) if is_prunable(head, older_than_ns)]
+        if dry_run:
+            return len(old)
+        pruned = 0
+        for start in range(0, len(old), pruning.SESSIONS_AT_ONCE):
+            some = old[start : start + pruning.SESSIONS_AT_ONCE]
+            pruned += self._database.transaction(
+                lambda connection, some=some: pruning.delete_sessions(connection, some, older_than_ns)
+            )
+        return pruned
+
+    def close(self) -> None:
+        """Close all connections; every later call is refused."""
+        self._ear.close()
+        self._database.close()
+
+
+def _refused(error: StoreError, events: Sequence[JournalEvent]) -> StoreError:
+    """Return the error that names what of some events the server cannot hold."""
+    cause = error.__cause__
+    first = events[0].event_id
+    if isinstance(cause, psycopg.errors.NumericValueOutOfRange | psycopg.errors.InvalidTextRepresentation):
+        return StoreError(
+            f"one of {len(events)} events, the first {first}, has a number beyond 64 bits outside its details;"
+            f" nothing was written: {cause}"
+        )
+    if isinstance(cause, psycopg.Error) and is_too_large(cause):
+        size, event_id = max((len(batch_of([event])), event.event_id) for event in events)
+        return too_large(event_id, size, MAX_EVENT_BYTES)
+    return error
