@@ -169,12 +169,16 @@ class Arrivals:
             self.saw(log, number)
             yield Record(log, number, int(item["At"]["N"]), tuple(keys))
 
-    def follow(self, cursor: str | None, partition: str | None, limit: int) -> tuple[list[Key], str]:
-        """Return the keys of the next events, of all sessions or of one, and the cursor behind them."""
+    def follow(self, cursor: str | None, partition: str | None, limit: int) -> tuple[dict[Key, int], str]:
+        """Return the keys of the next events, each with its record's number, and the cursor behind them.
+
+        Of all sessions, or of one. An event counts only where its `Arrival` is below that number: it was deleted
+        and written again otherwise, and is logged anew further on.
+        """
         places = self.places(cursor)
         logs = range(LOGS) if partition is None else [self.log_of(partition)]
         page = max(1, min(limit, 100))
-        found: list[Key] = []
+        found: dict[Key, int] = {}
         streams = [self.records(log, places[log].number, page) for log in logs] if limit > 0 else []
         for record in heapq.merge(*streams, key=lambda record: (record.at_ns, record.log)):
             for position in range(places[record.log].keys, len(record.keys)):
@@ -183,7 +187,7 @@ class Arrivals:
                     break
                 key = record.keys[position]
                 if partition is None or key[0] == partition:
-                    found.append(key)
+                    found[key] = record.number
             else:
                 places[record.log] = Place(record.number)
             if len(found) == limit:

@@ -15,8 +15,7 @@ import random
 import re
 import time
 from base64 import b64decode
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from threading import Lock
 from typing import Any, Final
 
@@ -27,6 +26,7 @@ from otel_agent_journal_dynamodb.failures import Refusal, error_of, error_of_tra
 from otel_agent_journal_dynamodb.place import Place
 
 ATTEMPTS: Final = 5  # of one call; what still fails then is StoreUnreachable, and the drain's to repeat
+PATIENCE_S: Final = 15.0  # after which no attempt is begun
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
 CONNECT_S: Final = 3.0
@@ -65,27 +65,21 @@ class Connection:
             Refusal: DynamoDB understood and said no: a condition, a missing table, a missing permission.
             StoreUnreachable: it cannot be reached, or is in trouble for longer.
         """
+        until = time.monotonic() + PATIENCE_S
         for attempt in range(1, ATTEMPTS + 1):
+            over = attempt == ATTEMPTS or time.monotonic() > until
             try:
                 return self._once(operation, body)
             except Refusal as refusal:
                 if not refusal.may_pass:
                     raise
-                if attempt == ATTEMPTS:
+                if over:
                     raise error_of(self.place, refusal) from refusal
             except _Transport as failed:
-                if attempt == ATTEMPTS or not failed.may_pass:
+                if over or not failed.may_pass:
                     raise failed.error from failed.__cause__
             self.pause(attempt)
         raise AssertionError  # the last attempt returns or raises
-
-    @contextmanager
-    def errors(self) -> Generator[None]:
-        """Turn refusals within the block into the errors of `errors.py`."""
-        try:
-            yield
-        except Refusal as refusal:
-            raise error_of(self.place, refusal) from refusal
 
     def pause(self, attempt: int) -> None:
         """Wait before attempt `attempt + 1`: full jitter below a bound that doubles."""
@@ -112,10 +106,8 @@ class Connection:
         self._clients = {}
 
     def _once(self, operation: str, body: dict[str, Any]) -> Answer:
-        method = None
         try:
-            client = self.client()
-            method = getattr(client, _snake(operation))
+            method = getattr(self.client(), _snake(operation))
             if self._own_json:
                 rest = _ROUTING.get(operation, {})
                 return _decode(method(**{_BODY: _encode(body), **rest})[_BODY])
@@ -126,7 +118,7 @@ class Connection:
             refusal = refusal_of(operation, error)
             if refusal is not None:
                 raise refusal from error
-            raise _Transport(error_of_transport(self.place, operation, error), method is not None) from error
+            raise _Transport(self.place, operation, error) from error
 
     def _made(self, service: str) -> Any:
         import boto3
@@ -152,12 +144,14 @@ class Connection:
 
 
 class _Transport(Exception):
-    """There was no answer. `may_pass`: it was sent, or could have been."""
+    """There was no answer: the network, or what boto3 lacks to ask at all, which no repetition mends."""
 
-    def __init__(self, error: Exception, sent: bool) -> None:
+    def __init__(self, place: Place, operation: str, error: Exception) -> None:
+        from botocore.exceptions import HTTPClientError
+
         super().__init__(str(error))
-        self.error = error
-        self.may_pass = sent and "credentials" not in str(error)
+        self.error = error_of_transport(place, operation, error)
+        self.may_pass = isinstance(error, HTTPClientError)
 
 
 def binary(value: bytes | str) -> bytes:

@@ -207,9 +207,10 @@ class DynamoDBStore:
         with self._errors():
             while True:
                 keys, cursor = self._arrivals.follow(cursor, partition, max(0, limit))
-                by_key = {(item["PK"]["S"], item["SK"]["S"]): item for item in read_all(self._connection, keys)}
-                events = tuple(self._event_of(by_key[key]) for key in keys if key in by_key)
-                if events or not keys:  # deleted since: what comes behind them is wanted
+                items = {(item["PK"]["S"], item["SK"]["S"]): item for item in read_all(self._connection, keys)}
+                there = (items[key] for key, number in keys.items() if key in items and _arrived(items[key]) < number)
+                events = tuple(map(self._event_of, there))
+                if events or not keys:  # all deleted since: what comes behind them is wanted
                     return Page(events, cursor)
 
     def tip(self) -> str:
@@ -349,6 +350,11 @@ class DynamoDBStore:
             if refusal.code == "ResourceNotFoundException":
                 self._arrivals.forget()
             raise error_of(self._connection.place, refusal) from refusal
+
+
+def _arrived(item: Item) -> int:
+    """Return the number after which an event was logged."""
+    return int(item["Arrival"]["N"]) if "Arrival" in item else 0
 
 
 def _may_exceed(item: Item, limit_bytes: int) -> bool:
