@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
+
 from otel_agent_journal_s3 import S3Store, open_store
-from tests.real.fixtures import aws, minio_server, moto_server  # noqa: F401 - fixtures
 from tests.real.servers import Minio
 
 

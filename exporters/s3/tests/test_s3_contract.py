@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.testing.store_contract import StoreContract
 from otel_agent_journal_s3 import open_store

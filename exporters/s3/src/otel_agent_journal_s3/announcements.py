@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from typing import Final, NamedTuple
 
 import msgspec
@@ -38,13 +39,14 @@ class Announced(NamedTuple):
 
 
 class Announcements:
-    """The log, and what this client announced itself. One thread at a time announces; reading is free."""
+    """The log, and what this client announced itself. Thread-safe."""
 
     def __init__(self, bucket: Bucket, layout: Layout, holds_s: float = HOLDS_S) -> None:
         self._bucket = bucket
         self._layout = layout
         self.holds_s = holds_s
         self._next: int | None = None
+        self._lock = Lock()
         self._ours: OrderedDict[str, float] = OrderedDict()
         self._entries: OrderedDict[int, Announced] = OrderedDict()
 
@@ -78,6 +80,10 @@ class Announcements:
         Raises:
             StoreUnreachable: it could not be done, or others were always first.
         """
+        with self._lock:
+            self._announce(sessions)
+
+    def _announce(self, sessions: Mapping[str, int]) -> None:
         began = time.monotonic()
         data = msgspec.json.encode({"sessions": list(sessions.items())})
         number = self.end() if self._next is None else self._next
@@ -86,7 +92,9 @@ class Announcements:
                 break
             number = self.end() if attempt % 10 == 9 else number + 1
         else:
-            raise StoreUnreachable(f"store {self._bucket.place.url}: {_TRIES} numbers of the log were all taken by others")
+            raise StoreUnreachable(
+                f"store {self._bucket.place.url}: {_TRIES} numbers of the log were all taken by others"
+            )
         self._next = number + 1
         for key in sessions:
             self._ours[key] = began

@@ -50,7 +50,7 @@ def passes(error: Exception) -> bool:
     """Tell whether the same request is worth another try in a moment."""
     if isinstance(error, ClientError):
         status = _part(error, "ResponseMetadata").get("HTTPStatusCode", 0)
-        return code_of(error) in PASSING or status >= 500 or status == 429
+        return code_of(error) in PASSING or (status >= 500 and status != 501)  # 501: not implemented, nor will it be
     return not isinstance(error, (NoCredentialsError, PartialCredentialsError))
 
 
@@ -87,7 +87,9 @@ def _refusal(error: ClientError, at: str, url: str) -> StoreError:
         where = f"the bucket is in {region}: put ?region={region} into the URL" if region else "set ?region= in the URL"
         return StoreUnreachable(f"{at}: wrong region ({said}); {where}")
     if code in _CREDENTIALS:
-        return StoreUnreachable(f"{at}: the credentials are expired or wrong ({said}); renew them: aws sts get-caller-identity")
+        return StoreUnreachable(
+            f"{at}: the credentials are expired or wrong ({said}); renew them: aws sts get-caller-identity"
+        )
     if code == "RequestTimeTooSkewed":
         return StoreUnreachable(f"{at}: this machine's clock is more than 15 minutes off ({said}); set it")
     if code in _REFUSED:

@@ -107,6 +107,7 @@ class Follower:
             found.extend(part)
             offset += len(part)
             if offset >= len(events):
+                self._decoded.pop((key, segment), None)
                 segment, offset = segment + 1, 0
         return Page(tuple(found), f"s{segment}.{offset}.{key}")
 
@@ -129,6 +130,7 @@ class Follower:
             found.extend(part)
             one.offset += len(part)
             if one.offset >= len(events):
+                self._decoded.pop((one.key, one.segment), None)
                 one.segment, one.offset = one.segment + 1, 0
 
     def _leave(self, cursor: _Cursor, at_s: float, found: list[JournalEvent], limit: int) -> None:

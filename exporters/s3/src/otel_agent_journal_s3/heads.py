@@ -51,8 +51,10 @@ class Heads:
         """Replace a session's head over the version it was read at; None where another writer was first."""
         key = key_of(head.session_id)
         found = self._last.get(key)
-        if found is None or found[0].head.version != head.version:
+        if head.version and (found is None or found[0].head.version != head.version):
             found = self._read(key)
+        elif not head.version:
+            found = None  # whether there is one shows as it is written
         stored = found[0].head if found else None
         if head.version != (stored.version if stored else 0):
             return None
@@ -66,6 +68,15 @@ class Heads:
             self._bucket.delete([self._name(found[0].listed)])
         return written
 
+    def delete(self, session_id: str) -> None:
+        """Delete a session's head and its place in the listing."""
+        key = key_of(session_id)
+        found = self._read(key)
+        self._last.pop(key, None)
+        if found is not None:
+            self._bucket.delete([self._name(found[0].listed)])
+            self._bucket.delete([self._layout.head(key)])
+
     def sessions(self, wanted: SessionFilter) -> Iterator[SessionHead]:
         """Yield the heads that are wanted, the latest updated first.
 
@@ -78,9 +89,8 @@ class Heads:
             first: str | None = None
             for slot in self._slots(wanted, newest):
                 first = first or slot[0][0]
-                heads = [head for name, place in slot if (head := self._placed(name, place, seen)) is not None]
-                for head in sorted(heads, key=lambda head: (-head.updated_ns, head.session_id)):
-                    if is_wanted(head, wanted) and left:
+                for head in self._heads_of(slot):
+                    if left and head.session_id not in seen and is_wanted(head, wanted):
                         seen.add(head.session_id)
                         left -= 1
                         yield head
@@ -106,12 +116,11 @@ class Heads:
         for _, slot in groupby(places(), key=lambda one: one[1].slot):
             yield list(slot)
 
-    def _placed(self, name: str, place: Listed, seen: set[str]) -> SessionHead | None:
-        """Return the head at a place, or None where it is not there any more, or was given."""
-        found = self._read(place.key)
-        if found is None or self._name(found[0].listed) != name or found[0].head.session_id in seen:
-            return None
-        return found[0].head
+    def _heads_of(self, slot: list[tuple[str, Listed]]) -> list[SessionHead]:
+        """Return the heads that name these places, the latest updated first; others have moved, or were left over."""
+        found = self._bucket.each(lambda one: (one[0], self._read(one[1].key)), slot)
+        heads = [read[0].head for name, read in found if read is not None and self._name(read[0].listed) == name]
+        return sorted(heads, key=lambda head: (-head.updated_ns, head.session_id))
 
     def _read(self, key: str) -> tuple[_Stored, str] | None:
         stored = self._bucket.get(self._layout.head(key))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from threading import Lock
 from typing import Final
 
 from otel_agent_journal.errors import ConflictError
@@ -38,7 +39,6 @@ class Known:
         self.covered_bytes = 0  # of those that are in the journal
         self.covers = 0
         self.spent_bytes = 0
-        self.journal_etag: str | None = None
 
     def take(self, body: bytes) -> None:
         """Remember the events of a body."""
@@ -51,14 +51,17 @@ class Known:
 
     def take_segment(self, stored: Stored) -> None:
         """Remember the segment of the next number, which another writer wrote."""
-        if stored.metadata.get(PRUNED):
-            self.keys.clear()
-            self.instances.clear()
-            self.size_bytes = self.covered_bytes = self.covers = self.spent_bytes = 0
-            self.journal_etag = None
+        self.forget_if_pruned(stored)
         self.take(stored.data)
         self.size_bytes += len(stored.data)
         self.next += 1
+
+    def forget_if_pruned(self, stored: Stored) -> None:
+        """Forget what was before the segment that a prune left."""
+        if stored.metadata.get(PRUNED):
+            self.keys.clear()
+            self.instances.clear()
+            self.covered_bytes = self.covers = self.spent_bytes = 0
 
     def wrote(self, lines: Iterable[Line], size_bytes: int) -> None:
         """Remember what was just written under the next number."""
@@ -99,7 +102,13 @@ class Known:
         sequence = self.instances.setdefault(instance_id, [])
         if seq == len(sequence):
             stub = JournalEvent(
-                session_id="", event_id=event_id, type="", timestamp_ns=0, instance_id=instance_id, seq=seq, digest=content
+                session_id="",
+                event_id=event_id,
+                type="",
+                timestamp_ns=0,
+                instance_id=instance_id,
+                seq=seq,
+                digest=content,
             )
             sequence.append(stub)
 
@@ -111,13 +120,15 @@ class KnownSessions:
         self._bucket = bucket
         self._layout = layout
         self._known: OrderedDict[str, Known] = OrderedDict()
+        self._lock = Lock()
 
     def get(self, key: str) -> Known | None:
         """Return what is known of a session already."""
-        known = self._known.get(key)
-        if known is not None:
-            self._known.move_to_end(key)
-        return known
+        with self._lock:
+            known = self._known.get(key)
+            if known is not None:
+                self._known.move_to_end(key)
+            return known
 
     def load(self, key: str) -> Known:
         """Read what has to be known of a session: one LIST where it is new."""
@@ -131,32 +142,29 @@ class KnownSessions:
                 segments.append((number_of_segment(item.name), item.size_bytes))
         if journal is not None:
             self._take_journal(known, journal)
-        for number, size_bytes in segments:
-            known.size_bytes += size_bytes
-            if number < known.covers:
-                known.covered_bytes += size_bytes
-                continue
-            segment = self._bucket.get(self._layout.segment(key, number))
+        known.covered_bytes = sum(size_bytes for number, size_bytes in segments if number < known.covers)
+        tail = [number for number, _ in segments if number >= known.covers]
+        known.size_bytes = sum(size_bytes for _, size_bytes in segments)
+        for segment in self._bucket.get_all([self._layout.segment(key, number) for number in tail]):
             if segment is not None:
-                if segment.metadata.get(PRUNED):
-                    known = Known(key)
+                known.forget_if_pruned(segment)
                 known.take(segment.data)
-            known.next = number + 1
         known.next = max(known.next, known.covers, segments[-1][0] + 1 if segments else 0)
         known.probed = began
-        self._known[key] = known
-        self._make_room()
+        with self._lock:
+            self._known[key] = known
+            self._make_room()
         return known
 
     def forget(self, key: str) -> None:
         """Drop what is known of a session: it is read again."""
-        self._known.pop(key, None)
+        with self._lock:
+            self._known.pop(key, None)
 
     def _take_journal(self, known: Known, journal: Stored) -> None:
         known.take(journal.data)
         known.covers = int(journal.metadata.get(COVERS, "0"))
         known.spent_bytes = int(journal.metadata.get(SPENT, "0"))
-        known.journal_etag = journal.etag
 
     def _make_room(self) -> None:
         total = sum(len(known.keys) for known in self._known.values())

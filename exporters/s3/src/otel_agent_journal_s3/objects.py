@@ -10,6 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from threading import Lock
 from typing import Any, Final, NamedTuple, TypeVar, cast
@@ -22,7 +23,10 @@ _BASE_S: Final = 0.05  # the first wait is at most this, each further one at mos
 _LONGEST_S: Final = 1.0
 _PAGE: Final = 1000  # keys in a page of a listing, and in a call that deletes
 
+_AT_ONCE: Final = 8  # requests of one call; each costs most of its time waiting
+
 Result = TypeVar("Result")
+Given = TypeVar("Given")
 
 
 class Stored(NamedTuple):
@@ -55,13 +59,17 @@ class Bucket:
     @property
     def client(self) -> Any:
         """The boto3 client, made by the first call."""
-        if self._closed:
-            raise StoreError(f"store {self.place.url} is closed")
+        self.require_open()
         if self._client is None or self._pid != os.getpid():
             with self._lock:
                 if self._client is None or self._pid != os.getpid():
                     self._client, self._pid = self.place.client(), os.getpid()
         return self._client
+
+    def require_open(self) -> None:
+        """Raise StoreError once the bucket was closed."""
+        if self._closed:
+            raise StoreError(f"store {self.place.url} is closed")
 
     def look(self, name: str) -> tuple[Stored | None, float]:
         """Return an object, or None where it is not there, and when that was by the server's clock."""
@@ -70,6 +78,33 @@ class Bucket:
     def get(self, name: str) -> Stored | None:
         """Return an object, or None where it is not there."""
         return self.look(name)[0]
+
+    def metadata(self, name: str) -> Mapping[str, str] | None:
+        """Return an object's metadata, or None where it is not there."""
+        from botocore.exceptions import ClientError
+
+        from otel_agent_journal_s3.failures import MISSING, code_of
+
+        def head(client: Any) -> Mapping[str, str] | None:
+            try:
+                return client.head_object(Bucket=self.place.bucket, Key=name)["Metadata"]
+            except ClientError as error:
+                if code_of(error) in MISSING:
+                    return None
+                raise
+
+        return self.call(f"HEAD {name}", head)
+
+    def get_all(self, names: Sequence[str]) -> list[Stored | None]:
+        """Return objects in the order of their names given, several at a time; None where one is not there."""
+        return self.each(self.get, names)
+
+    def each(self, work: Callable[[Given], Result], given: Sequence[Given]) -> list[Result]:
+        """Do the same for each of several at a time, and return the results in their order."""
+        if len(given) < 2:
+            return [work(one) for one in given]
+        with ThreadPoolExecutor(min(_AT_ONCE, len(given)), "agent-journal-s3") as pool:
+            return list(pool.map(work, given))
 
     def put_new(self, name: str, data: bytes, metadata: Mapping[str, str] | None = None) -> str | None:
         """Write an object that is not there yet and return its ETag; None where there is one.
@@ -113,7 +148,10 @@ class Bucket:
         """Delete objects; those that are not there are no error."""
         for start in range(0, len(names), _PAGE):
             part = names[start : start + _PAGE]
-            self.call(f"DELETE of {len(part)} objects, the first {part[0]}", lambda client, part=part: self._delete(client, part))
+            self.call(
+                f"DELETE of {len(part)} objects, the first {part[0]}",
+                lambda client, part=part: self._delete(client, part),
+            )
 
     def call(self, what: str, work: Callable[[Any], Result]) -> Result:
         """Do a request, again with full jitter where it may pass, at most `ATTEMPTS` times and within a bound of time.
@@ -185,7 +223,7 @@ class Bucket:
         for failed in answer.get("Errors", ()):
             from botocore.exceptions import ClientError
 
-            raise ClientError({"Error": failed, "ResponseMetadata": {}}, "DeleteObjects")  # pyright: ignore[reportArgumentType]
+            raise ClientError({"Error": failed}, "DeleteObjects")
 
 
 def _date(answer: Mapping[str, Any]) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final, cast
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -31,7 +33,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ConfigError: no region is known, or the endpoint is no URL.
         """
-        import boto3
+        import botocore.session
+        from boto3.session import Session
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
@@ -44,10 +47,21 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
             s3={"addressing_style": "path"} if self.endpoint_url else None,
         )
         try:
-            session = boto3.session.Session(profile_name=self.profile, region_name=self.region)
-            return session.client("s3", endpoint_url=self.endpoint_url, config=config)  # pyright: ignore[reportUnknownMemberType]
+            core = botocore.session.Session(profile=self.profile)
+            core.register_component("data_loader", _loader())
+            session = Session(region_name=self.region, botocore_session=core)
+            make = cast("Callable[..., Any]", session.client)
+            return make("s3", endpoint_url=self.endpoint_url, config=config)
         except (BotoCoreError, ValueError) as error:
             raise ConfigError(f"store {self.url}: {error}; options of the URL: {', '.join(_OPTIONS)}") from error
+
+
+@cache
+def _loader() -> Any:
+    """Return the one loader of botocore's models: reading them is most of what a client costs."""
+    from botocore.loaders import Loader
+
+    return Loader(extra_search_paths=None, include_default_search_paths=True)
 
 
 def place_of(url: str) -> Place:

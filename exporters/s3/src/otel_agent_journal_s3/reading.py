@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from otel_agent_journal.codec import decode_line
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal_s3.known import COVERS, PRUNED
-from otel_agent_journal_s3.layout import Layout
+from otel_agent_journal_s3.layout import Layout, number_of_segment
 from otel_agent_journal_s3.lines import Line, Read, key_at, read_body
 from otel_agent_journal_s3.objects import Bucket, Stored
 
@@ -20,15 +20,30 @@ class Whole:
         self.journal = bucket.get(layout.journal(key))
         self.covers = int(self.journal.metadata.get(COVERS, "0")) if self.journal else 0
         after = layout.segment(key, self.covers - 1) if self.covers else ""
+        self.next = self.covers
         self.segments: list[Stored] = []
-        for item in bucket.list(layout.segments(key), after):
-            stored = bucket.get(item.name)
+        names = [item.name for item in bucket.list(layout.segments(key), after)]
+        for name, stored in zip(names, bucket.get_all(names), strict=True):
             if stored is None:  # pruned meanwhile, and with it all that was there
                 continue
             if stored.metadata.get(PRUNED):
                 self.journal = None
                 self.segments.clear()
             self.segments.append(stored)
+            self.next = number_of_segment(name) + 1
+
+    def cover(self, allowed_bytes: int | None) -> int:
+        """Leave out the last segments, so that the rest is within so many bytes; return the first one left out."""
+        size_bytes = len(self.journal.data) if self.journal else 0
+        count = 0
+        for segment in self.segments:
+            size_bytes += len(segment.data)
+            if allowed_bytes is not None and size_bytes > allowed_bytes:
+                break
+            count += 1
+        first_left_out = self.next - (len(self.segments) - count)
+        del self.segments[count:]
+        return first_left_out
 
     def read(self) -> Iterator[Read]:
         """Yield what stands in each line, in order of arrival."""

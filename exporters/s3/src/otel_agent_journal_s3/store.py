@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from threading import RLock
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from otel_agent_journal.errors import EventTooLarge, StoreError
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.projections.head import COMPLETED, ERROR, INTERRUPTED, SessionHead
 from otel_agent_journal.store.keys import key_of
-from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter
+from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
 from otel_agent_journal.store.sequence import require_gapless, require_session_event
+from otel_agent_journal_s3.administration import Administration
 from otel_agent_journal_s3.announcements import HOLDS_S, Announcements
+from otel_agent_journal_s3.compacting import Compactor
 from otel_agent_journal_s3.following import Follower
 from otel_agent_journal_s3.heads import Heads
 from otel_agent_journal_s3.layout import Layout
@@ -29,6 +31,7 @@ from otel_agent_journal_s3.reading import read, read_instance
 from otel_agent_journal_s3.writing import Segments
 
 MAX_EVENT_BYTES: Final = 64 * 1024 * 1024  # what a reader has to hold in memory at once; S3 itself takes 5 GB
+_ENDED: Final = (COMPLETED, ERROR, INTERRUPTED)
 
 
 def open_store(url: str, *, create: bool = True) -> S3Store:
@@ -55,11 +58,14 @@ class S3Store:
         self._layout = Layout(place.prefix)
         self._bucket = Bucket(place)
         self._announcements = Announcements(self._bucket, self._layout, holds_s)
-        self._segments = Segments(self._bucket, self._layout, self._announcements)
+        self._compactor = Compactor(self._bucket, self._layout)
+        self._segments = Segments(self._bucket, self._layout, self._announcements, self._compactor)
         self._follower = Follower(self._bucket, self._layout, self._announcements)
         self._heads = Heads(self._bucket, self._layout)
+        self._administration = Administration(self._bucket, self._layout, self._heads)
         self._writing = RLock()
         self._instances: dict[str, str] = {}
+        self._checked = False
 
     @property
     def url(self) -> str:
@@ -68,8 +74,8 @@ class S3Store:
 
     @property
     def capabilities(self) -> Capabilities:
-        """All but prune."""
-        return Capabilities(max_event_bytes=MAX_EVENT_BYTES)
+        """All; an event may have 64 MiB."""
+        return Capabilities(prune=True, max_event_bytes=MAX_EVENT_BYTES)
 
     def append(self, events: Sequence[JournalEvent]) -> None:
         """Write session events, a segment for each session; see `JournalStore.append`."""
@@ -78,7 +84,7 @@ class S3Store:
             require_session_event(event)
         for event in events:
             batches.setdefault(key_of(event.session_id), []).append(_line(event))
-        with self._writing:
+        with self._ready():
             self._segments.append(batches)
 
     def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> None:
@@ -87,8 +93,9 @@ class S3Store:
         if not events:
             return
         session_id = events[0].session_id
-        with self._writing:
-            known = self._session_of(instance_id)
+        with self._ready():
+            # The first event claims the instance for its session, also again after a prune.
+            known = self._session_of(instance_id) if expected_seq else None
             if known is not None and key_of(known) != key_of(session_id):
                 raise StoreError(f"instance {instance_id} is of session {known}; nothing was written")
             lines = [_line(event) for event in events]
@@ -99,49 +106,104 @@ class S3Store:
 
     def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
         """Yield a session's events in order, as it is when the first is asked for; see `JournalStore.read`."""
+        self._ready()
         yield from read(self._bucket, self._layout, key_of(session_id), after)
 
     def read_context(self, instance_id: str, from_seq: int = 0) -> Iterator[JournalEvent]:
         """Yield an instance's events from a number on; see `JournalStore.read_context`."""
+        self._ready()
         session_id = self._session_of(instance_id)
         if session_id is not None:
             yield from read_instance(self._bucket, self._layout, key_of(session_id), instance_id, from_seq)
 
     def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
         """Return the next events in order of arrival; see `JournalStore.follow`."""
+        self._ready()
         if session_id is None:
             return self._follower.follow(cursor, max(0, limit))
         return self._follower.follow_session(key_of(session_id), cursor, max(0, limit))
 
     def tip(self) -> str:
         """Return the cursor of now."""
+        self._ready()
         return self._follower.tip()
 
     def sessions(self, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
         """Yield the heads that are wanted, the latest updated first."""
+        self._ready()
         yield from self._heads.sessions(wanted or SessionFilter())
 
     def head(self, session_id: str) -> SessionHead | None:
         """Return a session's head, or None where there is none yet."""
+        self._ready()
         return self._heads.head(session_id)
 
     def write_head(self, head: SessionHead) -> SessionHead | None:
         """Replace a session's head over the version it was read at; see `JournalStore.write_head`."""
-        with self._writing:
-            return self._heads.write(head)
+        with self._ready():
+            written = self._heads.write(head)
+            if written is not None and written.status in _ENDED and not written.open_writers:
+                self._segments.ended(key_of(written.session_id))
+            return written
 
     def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
         """Keep a value over the field limit; the first of a digest stays."""
+        self._ready()
         self._bucket.put_new(self._layout.blob(key_of(session_id), digest), data)
 
     def get_blob(self, session_id: str, digest: str) -> bytes | None:
         """Return a value's JSON text, or None where it is not there."""
+        self._ready()
         stored = self._bucket.get(self._layout.blob(key_of(session_id), digest))
         return None if stored is None else stored.data
+
+    def compact(self, session_id: str | None = None) -> int:
+        """Rewrite the journal of one session, or of each that has more than its journal; return how many were."""
+        self._ready()
+        keys = self._compactor.sessions_with_tail() if session_id is None else [key_of(session_id)]
+        return sum(self._compactor.rewrite(key) is not None for key in keys)
+
+    def init_plan(self) -> list[str]:
+        """Say what `init` would create or set, a line each; empty when nothing is missing."""
+        return self._administration.plan()
+
+    def init(self) -> None:
+        """Make the bucket, and set versioning, lifecycle, public-access block and encryption where they are not set."""
+        self._administration.init()
+
+    def info(self) -> StoreInfo:
+        """Return what the bucket holds below the prefix, counted up to 50,000 objects."""
+        self._ready()
+        return self._administration.info()
+
+    def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
+        """Delete whole sessions last updated before a time; see `StoreAdmin.prune`.
+
+        With versioning their bytes go when the lifecycle has it so; `init` sets 30 days.
+        """
+        with self._ready():
+            gone = self._administration.prune(older_than_ns, dry_run=dry_run)
+            for head in gone if not dry_run else ():
+                self._segments.forget(key_of(head.session_id))
+            if gone and not dry_run:
+                self._instances.clear()
+            return len(gone)
+
+    def iam_policy(self, role: str) -> dict[str, Any]:
+        """Return the least that a role needs on bucket and prefix, as an AWS policy document."""
+        return self._administration.policy(role)
 
     def close(self) -> None:
         """Drop the connections; every later call is refused."""
         self._bucket.close()
+
+    def _ready(self) -> RLock:
+        """Return the lock of writers, once it is sure that the store is open and of a version that is understood."""
+        self._bucket.require_open()
+        if not self._checked:
+            self._administration.check()
+            self._checked = True
+        return self._writing
 
     def _session_of(self, instance_id: str) -> str | None:
         known = self._instances.get(instance_id)

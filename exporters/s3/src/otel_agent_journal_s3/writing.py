@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal_s3.announcements import Announcements
-from otel_agent_journal_s3.known import Known, KnownSessions
+from otel_agent_journal_s3.compacting import Compactor
+from otel_agent_journal_s3.known import PRUNED, Known, KnownSessions
 from otel_agent_journal_s3.layout import Layout
 from otel_agent_journal_s3.lines import Line, body_of
 from otel_agent_journal_s3.objects import Bucket
@@ -23,12 +25,13 @@ _BOUND_S: Final = 60.0  # how long one flush may lose numbers to others
 
 
 class Segments:
-    """The writer of segments. One thread at a time."""
+    """The writer of segments. One call at a time; within it each session is of one thread."""
 
-    def __init__(self, bucket: Bucket, layout: Layout, announcements: Announcements) -> None:
+    def __init__(self, bucket: Bucket, layout: Layout, announcements: Announcements, compactor: Compactor) -> None:
         self._bucket = bucket
         self._layout = layout
         self._announcements = announcements
+        self._compactor = compactor
         self._sessions = KnownSessions(bucket, layout)
 
     def known(self, key: str) -> Known:
@@ -43,12 +46,18 @@ class Segments:
         self._sessions.forget(key)
         self._announcements.forget(key)
 
+    def ended(self, key: str) -> None:
+        """Rewrite the journal of a session that has ended, if it is one that was written here."""
+        known = self._sessions.get(key)
+        if known is not None:
+            self._compactor.after_ending(known)
+
     def append(self, batches: Mapping[str, Sequence[Line]]) -> None:
         """Write the lines of each session, by key, that are not there yet."""
-        self._announce([key for key, lines in batches.items() if self.known(key).fresh(lines)])
-        for key, lines in batches.items():
-            for part in _parts(lines):
-                self._write(key, lambda known, part=part: known.fresh(part))
+        changed = self._bucket.each(lambda batch: bool(self.known(batch[0]).fresh(batch[1])), list(batches.items()))
+        keys = [key for key, is_changed in zip(batches, changed, strict=True) if is_changed]
+        self._announce(keys)
+        self._bucket.each(lambda key: self._append_one(key, batches[key]), keys)
 
     def append_numbered(
         self, key: str, instance_id: str, expected_seq: int, events: Sequence[JournalEvent], lines: list[Line]
@@ -61,6 +70,10 @@ class Segments:
         known = self._write(key, decide)
         if known is not None:
             known.wrote_numbered(instance_id, events)
+
+    def _append_one(self, key: str, lines: Sequence[Line]) -> None:
+        for part in _parts(lines):
+            self._write(key, partial(Known.fresh, lines=part))
 
     def _write(self, key: str, decide: Callable[[Known], list[Line]]) -> Known | None:
         """Write what `decide` wants, asked again whenever more is known; return what is known if it was written."""
@@ -82,15 +95,17 @@ class Segments:
             known.probed = time.monotonic()
             if not self._announcements.held(key):
                 self._announcements.announce({key: number})
+            self._compactor.after_append(known)
             return known
         raise StoreUnreachable(
-            f"store {self._bucket.place.url}: others wrote session {key} first for {_BOUND_S:g} s; it is tried again later"
+            f"store {self._bucket.place.url}: others wrote session {key} first for {_BOUND_S:g} s;"
+            " it is tried again later"
         )
 
     def _take_over(self, known: Known) -> None:
         """Read the segment that another writer, or an attempt of ours, put under the next number."""
         stored = self._bucket.get(self._layout.segment(known.key, known.next))
-        if stored is None or stored.metadata.get("pruned"):
+        if stored is None or stored.metadata.get(PRUNED):
             self.forget(known.key)
         else:
             known.take_segment(stored)
@@ -99,8 +114,7 @@ class Segments:
         due = [key for key in keys if self._announcements.is_due(key)]
         if not due:
             return
-        for key in due:
-            self._find_end(key)
+        self._bucket.each(self._find_end, due)
         self._announcements.announce({key: self.known(key).next for key in due})
 
     def _find_end(self, key: str) -> None:

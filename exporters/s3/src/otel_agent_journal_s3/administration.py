@@ -1,0 +1,311 @@
+"""What an operator does to a bucket: prepare it, look at it, delete what is old, and say who needs which rights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, cast
+
+import msgspec
+
+from otel_agent_journal.errors import ConfigError, NewerSchema
+from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.store.heads import is_prunable
+from otel_agent_journal.store.keys import key_of
+from otel_agent_journal.store.protocol import ROLES, SessionFilter, StoreInfo
+from otel_agent_journal_s3.heads import Heads
+from otel_agent_journal_s3.known import PRUNED, KnownSessions
+from otel_agent_journal_s3.layout import LAYOUT_VERSION, Layout, number_of_segment
+from otel_agent_journal_s3.objects import Bucket
+
+KEPT_DAYS: Final = 30  # how long versions that were replaced or deleted can be had back
+_PAGES: Final = 50  # pages of a listing that counting may cost: 50,000 objects
+_ABSENT: Final = frozenset(
+    (
+        "NoSuchLifecycleConfiguration",
+        "NoSuchPublicAccessBlockConfiguration",
+        "ServerSideEncryptionConfigurationNotFoundError",
+    )
+)
+_NOT_DONE: Final = frozenset(("501", "MalformedXML", "MethodNotAllowed", "NotImplemented"))
+_ACCESS: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+
+_log: Final = logging.getLogger(__name__)
+
+
+class _Mark(msgspec.Struct, omit_defaults=True):
+    """`layout.json`: the version of the layout, and which settings the server refused as the bucket was prepared."""
+
+    layout: int = LAYOUT_VERSION
+    refused: list[str] = []
+
+
+class _Step(NamedTuple):
+    name: str
+    line: str
+    do: Callable[[Any], object]
+
+
+class Administration:
+    """An operator's view of a bucket."""
+
+    def __init__(self, bucket: Bucket, layout: Layout, heads: Heads) -> None:
+        self._bucket = bucket
+        self._layout = layout
+        self._heads = heads
+        self._name = bucket.place.bucket
+
+    def check(self) -> None:
+        """See that this version understands what is there.
+
+        Raises:
+            NewerSchema: a newer version made it.
+        """
+        mark = self._mark()
+        if mark is not None and mark.layout > LAYOUT_VERSION:
+            raise NewerSchema(f"store {self._bucket.place.url}", mark.layout, LAYOUT_VERSION)
+
+    def plan(self) -> list[str]:
+        """Return what `init` would do, a line each."""
+        return [step.line for step in self._steps()]
+
+    def init(self) -> None:
+        """Make the bucket and set what is not set; what the server does not know is said once and left."""
+        refused: list[str] = []
+        for step in self._steps():
+            if step.name == "mark":
+                mark = _Mark(refused=refused)
+                self._bucket.put_new(self._layout.version, msgspec.json.encode(mark))
+            elif not self._done(step):
+                refused.append(step.name)
+
+    def info(self) -> StoreInfo:
+        """Return what the bucket holds below the prefix; no counts where it is more than 50,000 objects."""
+        after, sessions, size_bytes = "", 0, 0
+        for _ in range(_PAGES):
+            items, more, _ = self._bucket.page(self._layout.root, after)
+            size_bytes += sum(item.size_bytes for item in items)
+            sessions += sum(item.name.endswith("/head.json") for item in items)
+            if not more:
+                break
+            after = items[-1].name
+        else:
+            return self._info(None, None)
+        return self._info(sessions, size_bytes)
+
+    def prune(self, older_than_ns: int, *, dry_run: bool) -> list[SessionHead]:
+        """Delete the sessions that may go, and return their heads."""
+        heads = list(self._heads.sessions(SessionFilter(until_ns=older_than_ns)))
+        return [head for head in heads if is_prunable(head, older_than_ns) and (dry_run or self._delete(head))]
+
+    def policy(self, role: str) -> dict[str, Any]:
+        """Return what a role needs, as an AWS policy document."""
+        if role not in ROLES:
+            raise ConfigError(f"'{role}' is no role; there are {', '.join(ROLES)}")
+        bucket = f"arn:aws:s3:::{self._name}"
+        objects = f"{bucket}/{self._layout.root}"
+        below = {"StringLike": {"s3:prefix": [f"{self._layout.root}*"]}}
+        # Without the right to list, S3 says of an object that is not there that it is forbidden.
+        listing = _allowed("List", ["s3:ListBucket"], [bucket], below if self._layout.root else None)
+        if role == "reader":
+            return _document(listing, _allowed("Read", ["s3:GetObject"], [f"{objects}*"]))
+        if role == "writer":
+            return _document(
+                listing,
+                _allowed("ReadAndWrite", ["s3:GetObject", "s3:PutObject"], [f"{objects}*"]),
+                _allowed("MoveInListing", ["s3:DeleteObject"], [f"{objects}listing/*"]),
+            )
+        return _document(
+            _allowed("Prepare", list(_PREPARE), [bucket]),
+            _allowed("All", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], [f"{objects}*"]),
+        )
+
+    # --- preparing ----------------------------------------------------------------------------------------------------
+
+    def _steps(self) -> list[_Step]:
+        """Return what is missing, in the order in which it is done."""
+        there = self._ask("look for the bucket", lambda client: client.get_bucket_versioning(Bucket=self._name))
+        mark = self._mark() if there is not None else None
+        steps: list[_Step] = []
+        if there is None:
+            steps.append(_Step("bucket", f"create bucket {self._name}", self._create))
+        if not (there or {}).get("Status"):
+            steps.append(_Step("versioning", f"enable versioning of bucket {self._name}", self._set_versioning))
+        steps += [
+            step
+            for step, missing in (
+                (
+                    _Step(
+                        "lifecycle",
+                        f"delete versions that were replaced or deleted after {KEPT_DAYS} days",
+                        self._set_lifecycle,
+                    ),
+                    lambda: self._rule()["ID"] not in [rule.get("ID") for rule in self._rules()],
+                ),
+                (_Step("public access block", "block all public access", self._set_access), self._lacks_access_block),
+                (
+                    _Step("encryption", "encrypt by default (SSE-S3, AES256)", self._set_encryption),
+                    self._lacks_encryption,
+                ),
+            )
+            if step.name not in (mark.refused if mark else ()) and (there is None or missing())
+        ]
+        if mark is None:
+            steps.append(_Step("mark", f"write {self._layout.version}, the layout's version", _nothing))
+        return steps
+
+    def _done(self, step: _Step) -> bool:
+        """Do a step; tell whether the server knows such a thing."""
+        from botocore.exceptions import ClientError
+
+        from otel_agent_journal_s3.failures import code_of
+
+        def attempt(client: Any) -> bool:
+            try:
+                step.do(client)
+            except ClientError as error:
+                if code_of(error) in _NOT_DONE:
+                    _log.warning(
+                        "bucket=<%s>, setting=<%s>, error=<%s> | the server refuses it, left as it is",
+                        self._name,
+                        step.name,
+                        error,
+                    )
+                    return False
+                raise
+            return True
+
+        return self._bucket.call(step.line, attempt)
+
+    def _create(self, client: Any) -> None:
+        from botocore.exceptions import ClientError
+
+        from otel_agent_journal_s3.failures import code_of
+
+        region = client.meta.region_name
+        where = {} if region in (None, "us-east-1", "aws-global") else {"LocationConstraint": region}
+        more: dict[str, Any] = {"CreateBucketConfiguration": where} if where else {}
+        try:
+            client.create_bucket(Bucket=self._name, **more)
+        except ClientError as error:
+            if code_of(error) != "BucketAlreadyOwnedByYou":
+                raise
+
+    def _set_versioning(self, client: Any) -> None:
+        client.put_bucket_versioning(Bucket=self._name, VersioningConfiguration={"Status": "Enabled"})
+
+    def _set_lifecycle(self, client: Any) -> None:
+        rules = [*self._rules(), self._rule()]
+        client.put_bucket_lifecycle_configuration(Bucket=self._name, LifecycleConfiguration={"Rules": rules})
+
+    def _set_access(self, client: Any) -> None:
+        client.put_public_access_block(Bucket=self._name, PublicAccessBlockConfiguration=dict.fromkeys(_ACCESS, True))
+
+    def _set_encryption(self, client: Any) -> None:
+        rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+        client.put_bucket_encryption(Bucket=self._name, ServerSideEncryptionConfiguration={"Rules": [rule]})
+
+    def _rule(self) -> dict[str, Any]:
+        return {
+            "ID": f"agent-journal {self._layout.root or '/'}"[:255],
+            "Status": "Enabled",
+            "Filter": {"Prefix": self._layout.root},
+            "NoncurrentVersionExpiration": {"NoncurrentDays": KEPT_DAYS},
+        }
+
+    def _rules(self) -> list[dict[str, Any]]:
+        answer = self._ask("look at the lifecycle", lambda c: c.get_bucket_lifecycle_configuration(Bucket=self._name))
+        return list((answer or {}).get("Rules", ()))
+
+    def _lacks_access_block(self) -> bool:
+        answer = self._ask(
+            "look at the public access", lambda client: client.get_public_access_block(Bucket=self._name)
+        )
+        if answer == {}:  # the server knows no such thing
+            return False
+        set_ = (answer or {}).get("PublicAccessBlockConfiguration", {})
+        return not all(set_.get(name) for name in _ACCESS)
+
+    def _lacks_encryption(self) -> bool:
+        return (
+            self._ask("look at the encryption", lambda client: client.get_bucket_encryption(Bucket=self._name)) is None
+        )
+
+    def _ask(self, what: str, work: Callable[[Any], Any]) -> Mapping[str, Any] | None:
+        """Return a setting: None where it or the bucket is not there, empty where the server knows no such setting."""
+        from botocore.exceptions import ClientError
+
+        from otel_agent_journal_s3.failures import code_of
+
+        def asked(client: Any) -> Mapping[str, Any] | None:
+            try:
+                return cast("Mapping[str, Any]", work(client))
+            except ClientError as error:
+                if code_of(error) in _ABSENT or code_of(error) == "NoSuchBucket":
+                    return None
+                if code_of(error) in _NOT_DONE:
+                    return {}
+                raise
+
+        return self._bucket.call(what, asked)
+
+    def _mark(self) -> _Mark | None:
+        stored = self._bucket.get(self._layout.version)
+        return None if stored is None else msgspec.json.decode(stored.data, type=_Mark)
+
+    # --- deleting -----------------------------------------------------------------------------------------------------
+
+    def _delete(self, head: SessionHead) -> bool:
+        """Delete a session unless somebody is writing it; its numbers go on behind an empty segment that stays.
+
+        The head goes last, so that a prune that was broken off finds the session again.
+        """
+        key = key_of(head.session_id)
+        known = KnownSessions(self._bucket, self._layout).load(key)
+        kept = self._layout.segment(key, known.next)
+        if self._bucket.put_new(kept, b"", {PRUNED: "1"}) is None:
+            return False
+        folders = (self._layout.session(key), self._layout.blobs(key))
+        names = [item.name for folder in folders for item in self._bucket.list(folder)]
+        segments = self._layout.segments(key)
+        last = self._layout.head(key)
+        gone = [
+            name
+            for name in names
+            if name != last and not (name.startswith(segments) and number_of_segment(name) >= known.next)
+        ]
+        gone += [self._layout.instance(instance_id) for instance_id in known.instances]
+        self._bucket.delete(gone)
+        self._heads.delete(head.session_id)
+        return True
+
+    def _info(self, sessions: int | None, size_bytes: int | None) -> StoreInfo:
+        return StoreInfo(
+            url=self._bucket.place.url,
+            backend="s3",
+            schema_version=LAYOUT_VERSION,
+            sessions=sessions,
+            size_bytes=size_bytes,
+        )
+
+
+_PREPARE: Final = (
+    "s3:CreateBucket", "s3:ListBucket", "s3:GetBucketVersioning", "s3:PutBucketVersioning",
+    "s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration", "s3:GetBucketPublicAccessBlock",
+    "s3:PutBucketPublicAccessBlock", "s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration",
+)  # fmt: skip
+
+
+def _nothing(client: Any) -> None:
+    """Do nothing: what is written instead is known at the end alone."""
+
+
+def _document(*statements: dict[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def _allowed(
+    sid: str, actions: list[str], resources: list[str], condition: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    statement: dict[str, Any] = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
+    return {**statement, "Condition": dict(condition)} if condition else statement
