@@ -50,6 +50,11 @@ class World:
             **{name: value for name, value in asked.items() if not name.endswith("Specification")}
         )
 
+    @property
+    def url(self) -> str:
+        """The store's URL."""
+        return f"dynamodb://{self.table}?region={stack.REGION}&endpoint_url={self.endpoint}"
+
     def run(
         self,
         agent: Agent,
@@ -58,9 +63,13 @@ class World:
         max_looks: int = 60,
         poll_seconds: int = 0,
         faults: Mapping[str, Sequence[Fault | None]] = EMPTY,
+        waits: bool = False,
     ) -> dict[str, Any]:
-        """Execute the workflow to its end and return the execution; its name is the session's id."""
-        self.gateway.reset(agent)
+        """Execute the workflow to its end and return the execution; its name is the session's id.
+
+        With `waits` the agent is done before the workflow looks for the first time.
+        """
+        self.gateway.reset(agent, waits=waits)
         for call, given in faults.items():
             self.gateway.fail(call, *given)
         definition = stack.definition(

@@ -40,6 +40,7 @@ class Gateway:
         self.requests: list[tuple[str, Any]] = []
         self.faults: dict[str, deque[Fault | None]] = {}
         self.agent: Agent = _never
+        self.waits = False  # whether an invocation is answered when its agent is done
         self.agents: list[threading.Thread] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.gateway = self  # type: ignore[attr-defined]
@@ -60,8 +61,9 @@ class Gateway:
         self._server.server_close()
         self._thread.join()
 
-    def reset(self, agent: Agent) -> None:
+    def reset(self, agent: Agent, *, waits: bool) -> None:
         """Forget what was, and have another agent."""
+        self.waits = waits
         self.join_agents()
         self.calls.clear()
         self.requests.clear()
@@ -90,6 +92,8 @@ class Gateway:
         if call == "Invoke":
             self.agents.append(threading.Thread(target=self.agent, args=(asked,), daemon=True))
             self.agents[-1].start()
+            if self.waits:
+                self.join_agents()
             return 202, b""
         connection = http.client.HTTPConnection(self.dynamodb, timeout=TIMEOUT_S)
         try:

@@ -134,7 +134,7 @@ def test_failed_without_a_word(world: World) -> None:
 
 def test_never_ends(world: World) -> None:
     """An agent that never ends is given up after as many looks as were allowed; the session says so."""
-    done = world.run(says(world, "AGENT_BACKGROUND_TASK_STARTED"), max_looks=3)
+    done = world.run(says(world, "AGENT_BACKGROUND_TASK_STARTED"), max_looks=3, waits=True)
     assert (done["status"], done["error"]) == ("FAILED", "AgentNeverEnded")
     assert world.gateway.calls["Query"] == 3
     assert types(world, done) == ["SESSION_INITIATED", "AGENT_BACKGROUND_TASK_STARTED", "SESSION_FAILED"]
