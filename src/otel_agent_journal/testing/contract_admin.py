@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from otel_agent_journal.errors import UnsupportedByStore
@@ -44,6 +47,30 @@ class AdminContract(ContractSetup):
         assert info.backend
         assert info.events in (3, None)
         assert info.sessions in (1, None)
+
+    def test_first_calls(self, store: JournalStore) -> None:
+        """A client may begin with any call: none stands on another having been made before."""
+        assert isinstance(store, StoreAdmin)
+        store.append(events(1))
+        store.write_head(a_head())
+        begins: list[Callable[[Any], object]] = [
+            lambda client: client.info(),
+            lambda client: client.init_plan(),
+            lambda client: client.write_head(a_head("s2")),
+            lambda client: client.append(events(2)),
+            lambda client: list(client.read("s1")),
+            lambda client: client.follow(None),
+            lambda client: list(client.sessions()),
+        ]
+        if store.capabilities.context:
+            begins.append(lambda client: client.append_context("i1", 0, context_events(1)))
+        if store.capabilities.prune:
+            begins.append(lambda client: client.prune(1))
+        for begin in begins:
+            client = self.another(store)
+            begin(client)
+            if client is not store:
+                client.close()
 
     def test_iam_policy(self, store: JournalStore) -> None:
         """Each role has a policy document of its own, or the store has no policies at all."""
