@@ -147,11 +147,12 @@ class _Transport(Exception):
     """There was no answer: the network, or what boto3 lacks to ask at all, which no repetition mends."""
 
     def __init__(self, place: Place, operation: str, error: Exception) -> None:
+        from botocore.exceptions import ConnectionError as NoConnection
         from botocore.exceptions import HTTPClientError
 
         super().__init__(str(error))
         self.error = error_of_transport(place, operation, error)
-        self.may_pass = isinstance(error, HTTPClientError)
+        self.may_pass = isinstance(error, HTTPClientError | NoConnection)
 
 
 def binary(value: bytes | str) -> bytes:

@@ -48,7 +48,13 @@ BUSY: Final = frozenset(
 )
 FIRST_SERVER_ERROR: Final = 500
 # What DynamoDB says of a request that is right for our table and not for this one.
-_OTHER_KEYS: Final = ("does not match the schema", "Missing the key", "key element", "Type mismatch for key")
+_OTHER_KEYS: Final = (
+    "does not match the schema",
+    "Missing the key",
+    "key element",
+    "Type mismatch for key",
+    "key schema element",
+)
 _OTHER_INDEX: Final = "does not have the specified index"
 
 
@@ -116,7 +122,8 @@ def _of_request(place: Place, refusal: Refusal, said: str) -> StoreError:
         if _OTHER_INDEX in refusal.message:
             return StoreUnusable(
                 f"store {place.url}: table '{place.table}' lacks an index of this journal ({refusal.message});"
-                f" see what is missing: agent-journal store init {place.url}"
+                f" agent-journal store init {place.url} adds by_updated; by_seq, which context needs, can only be made"
+                " with a new table"
             )
         if any(sign in refusal.message for sign in _OTHER_KEYS):
             return StoreUnusable(

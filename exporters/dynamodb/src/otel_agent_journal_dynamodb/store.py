@@ -349,6 +349,8 @@ class DynamoDBStore:
         except Refusal as refusal:
             if refusal.code == "ResourceNotFoundException":
                 self._arrivals.forget()
+            if refusal.code == "ValidationException":
+                self._table.require_ours()
             raise error_of(self._connection.place, refusal) from refusal
 
 

@@ -53,7 +53,7 @@ class Table:
                 f"with the local index {BY_SEQ} for agent instances and the global index {BY_UPDATED} for listings",
                 f"let items expire by their attribute {TTL}",
             ]
-        self._require_ours(table)
+        _require_ours(self._connection, table)
         lines: list[str] = []
         if BY_UPDATED not in _indexes(table, "GlobalSecondaryIndexes"):
             lines.append(f"add the global index {BY_UPDATED} for listings to table {self._name}")
@@ -67,7 +67,7 @@ class Table:
         if table is None:
             self._create()
         else:
-            self._require_ours(table)
+            _require_ours(self._connection, table)
             if BY_UPDATED not in _indexes(table, "GlobalSecondaryIndexes"):
                 self._add_index_of_heads(table)
         self._wait()
@@ -77,10 +77,14 @@ class Table:
                 "UpdateTimeToLive", {"TableName": self._name, "TimeToLiveSpecification": specification}
             )
 
-    def has_sequences(self) -> bool:
-        """Tell whether the table has the index without which it holds no context."""
-        table = self.described()
-        return table is not None and BY_SEQ in _indexes(table, "LocalSecondaryIndexes")
+    def require_ours(self) -> None:
+        """Raise StoreUnusable where the table is another program's; not where it may not be looked at."""
+        try:
+            table = self.described()
+        except Refusal:
+            return
+        if table is not None:
+            _require_ours(self._connection, table)
 
     def _create(self) -> None:
         try:
@@ -136,16 +140,17 @@ class Table:
             )
         return True
 
-    def _require_ours(self, table: dict[str, Any]) -> None:
-        keys = {one["AttributeName"]: one["KeyType"] for one in table["KeySchema"]}
-        kinds = {one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]}
-        wanted = {one["AttributeName"]: one["KeyType"] for one in _KEYS}
-        if keys != wanted or any(kinds.get(name) != "S" for name in wanted):
-            shown = ", ".join(f"{name} ({kinds.get(name)}, {role})" for name, role in keys.items())
-            raise StoreUnusable(
-                f"store {self._connection.place.url}: table '{self._name}' is of another program: its keys are {shown},"
-                " those of a journal PK (S, HASH) and SK (S, RANGE); nothing was changed: name another table"
-            )
+
+def _require_ours(connection: Connection, table: dict[str, Any]) -> None:
+    keys = {one["AttributeName"]: one["KeyType"] for one in table["KeySchema"]}
+    kinds = {one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]}
+    wanted = {one["AttributeName"]: one["KeyType"] for one in _KEYS}
+    if keys != wanted or any(kinds.get(name) != "S" for name in wanted):
+        shown = ", ".join(f"{name} ({kinds.get(name)}, {role})" for name, role in keys.items())
+        raise StoreUnusable(
+            f"store {connection.place.url}: table '{connection.place.table}' is of another program: its keys are"
+            f" {shown}, those of a journal PK (S, HASH) and SK (S, RANGE); nothing was changed: name another table"
+        )
 
 
 def _indexes(table: dict[str, Any], kind: str) -> set[str]:

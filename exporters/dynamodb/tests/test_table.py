@@ -1,0 +1,222 @@
+"""What is in the table: what plain readers of it see, what other writers may put there, values of any size."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import boto3
+import msgspec
+import pytest
+from boto3.dynamodb.conditions import Attr, Key
+
+from otel_agent_journal.codec import format_timestamp
+from otel_agent_journal.errors import StoreUnreachable
+from otel_agent_journal.event import AGENT_BACKGROUND_TASK_COMPLETED, ErrorInfo
+from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
+from otel_agent_journal.testing.clocks import EPOCH_2026_NS
+from otel_agent_journal_dynamodb import DynamoDBStore, open_store
+from tests.real.servers import DynamoDB, Minio
+
+TIME = format_timestamp(EPOCH_2026_NS)
+
+
+@pytest.fixture
+def table(store: DynamoDBStore, dynamodb_server: DynamoDB) -> Any:
+    """Return the table of `store` as plain boto3 has it."""
+    resource: Any = boto3.resource("dynamodb", endpoint_url=dynamodb_server.endpoint)
+    return resource.Table(store._connection.place.table)
+
+
+def keys(table: Any) -> list[tuple[str, str]]:
+    found = table.scan()["Items"]
+    return sorted((item["PK"], item["SK"]) for item in found)
+
+
+def test_plain_reader(store: DynamoDBStore, table: Any) -> None:
+    """A plain Query on PK, filtered by Status, finds the completion event and nothing else."""
+    done = an_event(
+        50,
+        type=AGENT_BACKGROUND_TASK_COMPLETED,
+        details={"output": {"rows": 12}},
+        error=ErrorInfo(type="Warning", message="3 rows skipped"),
+    )
+    store.append([*events(5), done])
+    store.write_head(a_head(status="COMPLETED"))
+    found = table.query(
+        KeyConditionExpression=Key("PK").eq("SESSION#s1") & Key("SK").begins_with("EVENT#"),
+        FilterExpression=Attr("Status").eq(AGENT_BACKGROUND_TASK_COMPLETED),
+    )["Items"]
+    (item,) = found
+    assert item["SK"] == f"EVENT#{format_timestamp(done.timestamp_ns)}#{done.event_id}"
+    assert (item["Timestamp"], item["ErrorMessage"]) == (format_timestamp(done.timestamp_ns), "3 rows skipped")
+    assert json.loads(item["Details"]) == {"output": {"rows": 12}}
+    without_range = table.query(
+        KeyConditionExpression=Key("PK").eq("SESSION#s1"), FilterExpression=Attr("Status").begins_with("COMPLETED")
+    )
+    assert without_range["Items"] == []
+
+
+def test_keys(store: DynamoDBStore, table: Any) -> None:
+    """Everything of a session is in its partition; instances and arrivals have partitions of their own."""
+    store.append(events(1))
+    store.append_context("i1", 0, context_events(1))
+    store.write_head(a_head())
+    store.put_blob("s1", "d" * 32, b"{}")
+    log = f"LOG#{store._arrivals.log_of('SESSION#s1')}"
+    (note,), (message,) = events(1), context_events(1)
+    assert keys(table) == sorted(
+        [
+            ("SESSION#s1", f"EVENT#{TIME}#{note.event_id}"),
+            ("SESSION#s1", f"EVENT#{TIME}#{message.event_id}"),
+            ("SESSION#s1", "META"),
+            ("SESSION#s1", "INSTANCE#i1"),
+            ("SESSION#s1", f"BLOB#{'d' * 32}#000000"),
+            ("INSTANCE#i1", "META"),
+            ("INSTANCE#i1", f"ID#{message.event_id}"),
+            (log, f"{1:016d}"),
+            (log, f"{2:016d}"),
+        ]
+    )
+
+
+def test_other_writers(store: DynamoDBStore, table: Any) -> None:
+    """Records of other writers are read: no id, other precisions, details as a map or a text, attributes of theirs."""
+    put: list[dict[str, Any]] = [
+        {
+            "SK": "EVENT#2026-01-01T00:00:05Z",
+            "Status": "SESSION_INITIATED",
+            "Details": {"input": {"n": 1, "x": [True]}},
+        },
+        {"SK": "EVENT#2026-01-01T00:00:05.5Z", "Status": "STAGE_CHANGED", "Details": '{"stage": "Load"}'},
+        {"SK": "EVENT#2026-01-01T00:00:05.25+00:00#abc", "Status": "NOTE", "Details": "as it is", "StepCount": 3},
+        {"SK": "EVENT#2026-01-01T00:00:07Z#x", "Status": "TASK_FAILED", "ErrorMessage": "no disk", "Level": "ERROR"},
+        {"SK": "EVENT#2026-01-01T00:00:08Z", "Timestamp": "2026-01-01T00:00:08.000001Z", "Seq": "first"},
+    ]
+    for item in put:
+        table.put_item(Item={"PK": "SESSION#s%2F1", **item})
+    store.append([an_event(5100, session_id="s/1")])
+    read = list(store.read("s/1"))
+    assert [event.type for event in read] == [
+        "SESSION_INITIATED",
+        "NOTE",  # ours, 5.1 s
+        "NOTE",  # theirs, 5.25 s
+        "STAGE_CHANGED",
+        "TASK_FAILED",
+        "NOTE",
+    ]
+    assert [event.timestamp_ns for event in read] == sorted(event.timestamp_ns for event in read)
+    assert {event.session_id for event in read} == {"s/1"}
+    assert len({event.event_id for event in read}) == 6
+    assert read[0].details == {"in": {"n": 1, "x": [True]}}
+    assert read[2].details == {"value": "as it is", "StepCount": 3}
+    assert read[3].details == {"stage": "Load"}
+    assert read[4].error == ErrorInfo(type="Error", message="no disk")
+    assert list(store.read("s/1")) == read
+    for number, event in enumerate(read):
+        assert list(store.read("s/1", (event.timestamp_ns, event.event_id))) == read[number + 1 :]
+
+
+def test_their_event_is_not_ours_to_replace(store: DynamoDBStore, table: Any) -> None:
+    """An event that somebody else put under the same key stays as it is, and is no news."""
+    mine = an_event()
+    table.put_item(Item={"PK": "SESSION#s1", "SK": f"EVENT#{TIME}#{mine.event_id}", "Status": "THEIRS"})
+    store.append([mine])
+    (read,) = store.read("s1")
+    assert read.type == "THEIRS"
+    assert store.follow(None).events == ()
+
+
+@pytest.mark.parametrize("size", [349_000, 350_000, 358_400, 399_000, 420_000, 5_000_000])
+def test_large_details(store: DynamoDBStore, table: Any, size: int) -> None:
+    """Details of any size are kept whole; over the item limit in chunks, the event's item still says what it is."""
+    event = an_event(type="TOOL_END", name="fetch", details={"output": "é" * (size // 2)})
+    store.append([event, an_event(1)])
+    assert list(store.read("s1")) == [event, an_event(1)]
+    assert list(store.follow(None).events) == [event, an_event(1)]
+    item = table.get_item(Key={"PK": "SESSION#s1", "SK": f"EVENT#{TIME}#{event.event_id}"})["Item"]
+    assert (item["Status"], item["Name"]) == ("TOOL_END", "fetch")
+    assert ("Blob" in item) == (size > 358_000)
+
+
+def test_large_everything(store: DynamoDBStore) -> None:
+    """Not only details may be large: names, messages, context events."""
+    event = an_event(name="n" * 500_000, error=ErrorInfo(type="E", message="m" * 500_000), details={"a": "\udc80" * 9})
+    store.append([event])
+    (read,) = store.read("s1")
+    assert (read.name, read.error) == (event.name, event.error)
+    messages = [
+        msgspec.structs.replace(one, details={"content": "x" * 300_000}, digest=None) for one in context_events(20)
+    ]
+    store.append_context("i1", 0, messages)
+    assert list(store.read_context("i1")) == messages
+
+
+def test_values_in_a_bucket(store: DynamoDBStore, minio_server: Minio) -> None:
+    """With a bucket, large values go there; who reads needs not name it, and prune deletes them."""
+    s3: Any = boto3.client("s3", endpoint_url=minio_server.endpoint)
+    s3.create_bucket(Bucket="journal-values")
+    large = open_store(f"{store.url}&bucket=journal-values&s3_endpoint_url={minio_server.endpoint}")
+    event = an_event(details={"output": "x" * 2_000_000})
+    large.append([event])
+    large.put_blob("s1", "a" * 32, b"y" * 1_000_000)
+    large.put_blob("s1", "b" * 32, b"small")
+    assert len(s3.list_objects_v2(Bucket="journal-values")["Contents"]) == 2
+    reader = open_store(f"{store.url}&s3_endpoint_url={minio_server.endpoint}")
+    assert list(reader.read("s1")) == [event]
+    assert reader.get_blob("s1", "a" * 32) == b"y" * 1_000_000
+    large.write_head(a_head(status="COMPLETED", updated_ns=1))
+    assert large.prune(2) == 1
+    assert "Contents" not in s3.list_objects_v2(Bucket="journal-values")
+
+
+def test_no_bucket(store: DynamoDBStore, minio_server: Minio) -> None:
+    """Where the bucket is missing it says so, and the event is not half there."""
+    large = open_store(f"{store.url}&bucket=not-there&s3_endpoint_url={minio_server.endpoint}")
+    with pytest.raises(StoreUnreachable, match="aws s3 mb s3://not-there"):
+        large.append([an_event(details={"output": "x" * 2_000_000})])
+    assert list(store.read("s1")) == []
+
+
+@pytest.mark.parametrize("session_id", ["a/b", "..", "#", "SESSION#x", "two\nlines", "x" * 2_048, "😀" * 300, "", "~"])
+def test_strange_sessions(store: DynamoDBStore, session_id: str) -> None:
+    """A session's id may be any text, in every item that is of the session."""
+    made = events(2, session_id=session_id)
+    store.append(made)
+    store.append_context("i/#1", 0, context_events(1, instance_id="i/#1", session_id=session_id))
+    head = store.write_head(a_head(session_id))
+    store.put_blob(session_id, "a" * 32, b"1")
+    other = open_store(store.url)
+    assert len(list(other.read(session_id))) == 3
+    assert [event.session_id for event in other.read_context("i/#1")] == [session_id]
+    assert list(other.sessions()) == [head]
+    assert other.get_blob(session_id, "a" * 32) == b"1"
+    assert len(other.follow(None, session_id=session_id).events) == 3
+
+
+def test_expiry(store: DynamoDBStore, table: Any) -> None:
+    """With ttl_days every item of a session says when it expires, and the table lets it."""
+    expiring = open_store(f"{store.url}&ttl_days=30")
+    expiring.append(events(1))
+    expiring.append_context("i1", 0, context_events(1))
+    expiring.append_context("i1", 1, context_events(1, first=1))
+    expiring.write_head(a_head())
+    expiring.put_blob("s1", "a" * 32, b"1")
+    items = table.scan()["Items"]
+    assert all(("ExpiresAt" in item) != item["PK"].startswith("LOG#") for item in items)
+    client: Any = table.meta.client
+    answer = client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
+    assert answer == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ExpiresAt"}
+
+
+def test_ten_thousand(store: DynamoDBStore) -> None:
+    """A session of 10,000 events is read back whole, in order, and followed."""
+    made = events(10_000)
+    for start in range(0, 10_000, 1_000):
+        store.append(made[start : start + 1_000])
+    assert list(store.read("s1")) == made
+    found, cursor = [], None
+    while (page := store.follow(cursor, limit=3_000)).events:
+        found += page.events
+        cursor = page.cursor
+    assert found == made
