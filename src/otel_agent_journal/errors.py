@@ -7,6 +7,8 @@
     ├── CodecError             bytes or a mapping that is not an event
     │   └── NewerSchema        written by a newer version of this package
     ├── WaitTimeout            what was waited for did not come in time; a TimeoutError too
+    ├── QueryError             SQL that is malformed, names what is not there, or would do more than read
+    │   └── QueryFailed        a query that ran into a limit, or a value that it cannot take
     └── StoreError             a store could not do what was asked
         ├── StoreUnreachable   not there, locked, full or refused; worth a retry
         ├── StoreUnusable      damaged, of another program or closed; nothing can be written until somebody acts
@@ -95,6 +97,30 @@ class WaitTimeout(JournalError, TimeoutError):
         self.until = until
         self.status = status
         self.last_type = last_type
+
+
+class QueryError(JournalError):
+    """SQL that is malformed, names what is not there, or would do more than read.
+
+    `line` and `column` count from 1 and are None where DuckDB names no place.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
+
+
+class QueryFailed(QueryError):
+    """A query ended early: `limit` says which it ran into, timeout or memory; None for a value it cannot take."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, limit: str | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class StoreError(JournalError):

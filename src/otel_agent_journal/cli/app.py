@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "sweep": "Mark sessions interrupted whose process has gone silent.",
     "verify": "Check digests, order, parents and heads of the journal.",
     "doctor": "Check settings, store, spool, OTLP endpoint and frameworks.",
+    "query": "Ask the journal in SQL: sessions, steps, events, tools, models.",
     "export": "Send a session's spans to an OTLP endpoint such as Jaeger.",
     "store": "Prepare, look at, copy and prune stores.",
     "compact": "Rewrite sessions into their compact form, in stores such as S3.",

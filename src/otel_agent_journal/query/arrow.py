@@ -1,0 +1,136 @@
+"""A journal's table as an Arrow dataset, which DuckDB scans: it names the columns it wants, and streams batches.
+
+The one module that makes Arrow data. A column of a dataset is named `table.column`, so that a plan says which table a
+scan is of; a view gives it its own name. Imported only where a query runs: pyarrow is an extra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from typing import Any, Final, cast
+
+from otel_agent_journal.codec import valid_text
+from otel_agent_journal.query.tables import INT, JSON, REAL, TEXT, TEXTS, TIME, Column, Table
+
+pa: Final[Any] = import_module("pyarrow")  # it carries no types
+_Dataset: Any = import_module("pyarrow.dataset").Dataset
+
+BATCH_ROWS: Final = 2_048  # DuckDB's own vector
+BATCH_BYTES: Final = 4 * 1024 * 1024  # of JSON text in one batch, so that large details do not add up
+_INT64: Final = range(-(2**63), 2**63)
+
+_TYPES: Final[dict[str, Any]] = {
+    TEXT: pa.string(),
+    TEXTS: pa.list_(pa.string()),
+    INT: pa.int64(),
+    REAL: pa.float64(),
+    TIME: pa.timestamp("ns"),
+    JSON: pa.json_(),
+}
+
+
+class JournalDataset(_Dataset):
+    """One table of a journal.
+
+    Args:
+        table: which one.
+        rows: called for each scan with whether large columns are wanted; yields the sources of rows.
+    """
+
+    # Made without pyarrow's own constructor, which wants a dataset of C++: DuckDB asks for schema and scanner alone.
+    def __init__(self, table: Table, rows: Callable[[bool], Iterator[Any]]) -> None:
+        self._table = table
+        self._rows = rows
+        self._schema = pa.schema([(f"{table.name}.{column.name}", _TYPES[column.kind]) for column in table.columns])
+
+    @property
+    def schema(self) -> Any:
+        """The columns as DuckDB sees them."""
+        return self._schema
+
+    def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_options: Any) -> _Scan:  # noqa: A002
+        """Return a scan of some columns, with the filter that DuckDB leaves to us applied exactly."""
+        names = list(self._schema.names if columns is None else columns)
+        read = _with_those_of(filter, names, self._schema)
+        return _Scan(self._batches(read, names, filter), pa.schema([self._schema.field(name) for name in names]))
+
+    def _batches(self, read: list[str], names: list[str], condition: Any) -> Iterator[Any]:
+        places = {name: place for place, name in enumerate(self._schema.names)}
+        columns = [self._table.columns[places[name]] for name in read]
+        schema = pa.schema([self._schema.field(name) for name in read])
+        for lists in _chunks(columns, self._rows(any(column.kind == JSON for column in columns))):
+            arrays = [_array(column.kind, values) for column, values in zip(columns, lists, strict=True)]
+            batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+            if condition is not None:
+                batch = batch.filter(condition)
+            yield batch.select(names)
+
+
+class _Scan:
+    """What DuckDB takes a dataset's scanner for: it is read once."""
+
+    def __init__(self, batches: Iterator[Any], schema: Any) -> None:
+        self.projected_schema = schema
+        self._batches = batches
+
+    def to_reader(self) -> Any:
+        return pa.RecordBatchReader.from_batches(self.projected_schema, self._batches)
+
+
+def _with_those_of(condition: Any, names: list[str], schema: Any) -> list[str]:
+    """Return the columns to read: those wanted, and those that the filter looks at, which may be others."""
+    if condition is None:
+        return names
+    small = [field.name for field in schema if field.name in names or field.type != _TYPES[JSON]]
+    for read in (names, small):
+        try:
+            pa.schema([schema.field(name) for name in read]).empty_table().filter(condition)
+        except pa.ArrowInvalid:  # it names a column that is not among these
+            continue
+        return read
+    return list(schema.names)
+
+
+def _chunks(columns: Sequence[Column], rows: Iterator[Any]) -> Iterator[list[list[Any]]]:
+    """Yield the values of some rows, column by column."""
+    taken = [column.value for column in columns]
+    large = [place for place, column in enumerate(columns) if column.kind == JSON]
+    lists: list[list[Any]] = [[] for _ in columns]
+    appends = [one.append for one in lists]
+    count = size = 0
+    for row in rows:
+        for append, value in zip(appends, taken, strict=True):
+            append(value(row))
+        count += 1
+        for place in large:
+            size += len(lists[place][-1] or "")
+        if count >= BATCH_ROWS or size >= BATCH_BYTES:
+            yield lists
+            for one in lists:
+                one.clear()
+            count = size = 0
+    if count:
+        yield lists
+
+
+def _array(kind: str, values: list[Any]) -> Any:
+    """Return values as Arrow; of numbers beyond 64 bits, which SQL has no room for, NULL."""
+    plain = pa.string() if kind == JSON else _TYPES[kind]
+    try:
+        array = pa.array(values, plain)
+    except (OverflowError, UnicodeEncodeError, pa.ArrowException):
+        array = pa.array([_fitting(value) for value in values], plain)
+    return pa.ExtensionArray.from_storage(_TYPES[JSON], array) if kind == JSON else array
+
+
+def _fitting(value: Any) -> Any:
+    match value:
+        case str():
+            return valid_text(value)
+        case int():
+            return value if value in _INT64 else None
+        case list():
+            return [valid_text(one) for one in cast("list[str]", value)]
+        case _:
+            return value

@@ -1,0 +1,151 @@
+"""Reads from a store what a table's bounds leave, one row's source after the other, and counts what was read.
+
+Sessions come from their heads, judged as every listing judges them; named sessions are read by their id, without a
+listing. Events stream; steps are folded a session at a time. Knows nothing of SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from otel_agent_journal.event import (
+    CONTEXT_TYPES,
+    EMPTY,
+    END_TYPES,
+    IN_STEP_TYPES,
+    START_TYPES,
+    JournalEvent,
+    kind_of,
+)
+from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.projections.status import fold, head_of, judged, silent_writers
+from otel_agent_journal.projections.steps import fold_steps
+from otel_agent_journal.query.bounds import Bounds
+from otel_agent_journal.query.tables import AttemptRow, StepRow
+from otel_agent_journal.store.protocol import JournalStore, SessionFilter
+
+_AFTER_ANY_ID: Final = "~"
+_OF_STEPS: Final = START_TYPES | END_TYPES
+_KINDS: Final = {"tools": "TOOL", "models": "MODEL"}
+
+
+class TableRead(msgspec.Struct, kw_only=True):
+    """What was read of the store for one table: how often it was scanned, and how much that took."""
+
+    table: str
+    bounds: Bounds
+    scans: int = 0
+    sessions: int = 0
+    events: int = 0
+
+
+class Reader:
+    """Reads one store for one query. Not thread-safe.
+
+    Args:
+        store: what is read.
+        bounds: of each table that the query scans.
+        now_ns: when sessions are judged.
+        waiting_writers: writers whose silence proves nothing, their spool holding events still.
+        moved: called for every session and event that was read.
+    """
+
+    def __init__(
+        self,
+        store: JournalStore,
+        bounds: dict[str, Bounds],
+        *,
+        now_ns: int,
+        waiting_writers: Collection[str] = frozenset(),
+        moved: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.tables = {name: TableRead(table=name, bounds=one) for name, one in bounds.items()}
+        self._store = store
+        self._now_ns = now_ns
+        self._waiting = waiting_writers
+        self._moved = moved
+
+    def rows(self, table: str, *, in_detail: bool = True) -> Iterator[Any]:
+        """Yield the sources of a table's rows. `in_detail`: whether what steps took and gave is asked for."""
+        read = self.tables.setdefault(table, TableRead(table=table, bounds=Bounds()))
+        read.scans += 1
+        if table == "sessions":
+            yield from self._sessions(read)
+        elif table == "events":
+            yield from self._events(read)
+        else:
+            yield from self._steps(read, in_detail=in_detail)
+
+    def _sessions(self, read: TableRead) -> Iterator[SessionHead]:
+        for head in self._heads(read):
+            read.sessions += 1
+            self._moved()
+            yield judged(head, self._now_ns, waiting_writers=self._waiting)
+
+    def _heads(self, read: TableRead) -> Iterator[SessionHead]:
+        bounds = read.bounds
+        if bounds.session_ids is None:
+            wanted = SessionFilter(
+                since_ns=bounds.since_ns, until_ns=bounds.updated_until_ns, id_prefix=bounds.id_prefix
+            )
+            heads = self._store.sessions(wanted)
+        else:
+            known = (self._head(session_id, read) for session_id in sorted(bounds.session_ids))
+            heads = (head for head in known if head is not None)
+        for head in heads:
+            if bounds.until_ns is None or head.started_ns <= bounds.until_ns:
+                yield head
+
+    def _head(self, session_id: str, read: TableRead) -> SessionHead | None:
+        """Return the head of a session, folded from its events where it was not written yet."""
+        head = self._store.head(session_id)
+        if head is None:
+            state = fold(self._counted(self._store.read(session_id), read))
+            return head_of(state, session_id) if len(state.seen) else None
+        return head
+
+    def _events(self, read: TableRead) -> Iterator[JournalEvent]:
+        since_ns, until_ns = read.bounds.since_ns, read.bounds.until_ns
+        after = None if since_ns is None else (since_ns - 1, _AFTER_ANY_ID)
+        if read.bounds.session_ids is None:
+            session_ids = (head.session_id for head in self._heads(read))
+        else:
+            session_ids = iter(sorted(read.bounds.session_ids))
+        for session_id in session_ids:
+            read.sessions += 1
+            for event in self._counted(self._store.read(session_id, after), read):
+                if until_ns is not None and event.timestamp_ns > until_ns:
+                    break
+                yield event
+
+    def _steps(self, read: TableRead, *, in_detail: bool) -> Iterator[StepRow | AttemptRow]:
+        kind = _KINDS.get(read.table)
+        for head in self._heads(read):
+            read.sessions += 1
+            events = self._counted(self._store.read(head.session_id), read)
+            lost = silent_writers(head, self._now_ns, waiting_writers=self._waiting)
+            tree = fold_steps(_needed(events, kind, in_detail=in_detail), lost_writers=lost)
+            for step in tree.steps:
+                if kind is None:
+                    yield StepRow(head.session_id, step)
+                elif step.kind == kind:
+                    yield from (AttemptRow(head.session_id, attempt) for attempt in step.attempts)
+
+    def _counted(self, events: Iterator[JournalEvent], read: TableRead) -> Iterator[JournalEvent]:
+        for event in events:
+            read.events += 1
+            self._moved()
+            yield event
+
+
+def _needed(events: Iterator[JournalEvent], kind: str | None, *, in_detail: bool) -> Iterator[JournalEvent]:
+    """Leave the details of steps out that nobody asks for: a fold holds the events of a session together."""
+    for event in events:
+        if event.type in _OF_STEPS:
+            keeps = in_detail and kind in (None, kind_of(event.type))
+        else:
+            keeps = event.type not in IN_STEP_TYPES and event.type not in CONTEXT_TYPES
+        yield event if keeps else msgspec.structs.replace(event, details=EMPTY)

@@ -1,0 +1,69 @@
+"""The door to SQL: `query`. Imports DuckDB and Arrow, which are an extra, when it is called."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from otel_agent_journal.errors import MissingExtra
+from otel_agent_journal.store.protocol import JournalStore
+
+if TYPE_CHECKING:
+    from otel_agent_journal.query.engine import Query
+
+DEFAULT_MEMORY_BYTES: Final = 512 * 1024 * 1024
+DEFAULT_TIMEOUT_S: Final = 60.0
+
+
+def query(
+    store: JournalStore,
+    sql: str,
+    *,
+    sessions: Collection[str] | None = None,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    now_ns: int | None = None,
+    waiting_writers: Collection[str] = frozenset(),
+    progress: Callable[[int, int], None] | None = None,
+    stuck: Callable[[], None] | None = None,
+) -> Query:
+    """Return the result of one SELECT over a journal; rows are read from the store as they are asked for.
+
+    Use it in a `with`, or close it; the store stays the caller's. Not thread-safe. Tables, columns and what is left to
+    the store are in docs/query.md.
+
+    Args:
+        store: any store that can be read.
+        sql: one statement that reads.
+        sessions: ids of the only sessions to look at; None is all.
+        memory_bytes: what DuckDB may hold of intermediate results; nothing is written to a disk instead.
+        timeout_s: how long it may work; the time between two rows that the caller takes does not count.
+        now_ns: when sessions are judged, UTC; the present by default.
+        waiting_writers: writers whose silence proves nothing, as their spool holds events that are not delivered.
+        progress: called now and then with the sessions and events read so far.
+        stuck: called from another thread where a query goes on although its time is over.
+
+    Raises:
+        MissingExtra: DuckDB or pyarrow is not installed.
+        QueryError: the SQL is malformed, names what is not there, or would do more than read.
+    """
+    try:
+        for package in ("duckdb", "pyarrow"):
+            import_module(package)
+    except ImportError as error:
+        raise MissingExtra("what `query` runs on (DuckDB and pyarrow)", "otel-agent-journal[query]") from error
+    from otel_agent_journal.query.engine import Query
+
+    return Query(
+        store,
+        sql,
+        sessions=sessions,
+        memory_bytes=memory_bytes,
+        timeout_s=timeout_s,
+        now_ns=time.time_ns() if now_ns is None else now_ns,
+        waiting_writers=waiting_writers,
+        progress=progress,
+        stuck=stuck,
+    )
