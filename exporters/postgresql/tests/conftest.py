@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
+from exporters.postgresql.tests.others import outside
 from otel_agent_journal_postgresql import PostgreSQLStore, open_store
 from tests.real.servers import PostgreSQL
 
@@ -38,12 +38,3 @@ def store(url: str) -> Iterator[PostgreSQLStore]:
     store = open_store(url)
     yield store
     store.close()
-
-
-def outside(url: str) -> psycopg.Connection:
-    """Connect as any other program would, to the schema of a store's URL."""
-    place, _, schema = url.partition("?schema=")
-    connection = psycopg.connect(place, autocommit=True)
-    if schema:
-        connection.execute(f"SET search_path TO {schema}")
-    return connection

@@ -22,7 +22,7 @@ from otel_agent_journal.projections.head import COMPLETED, ERROR, INTERRUPTED, P
 from otel_agent_journal.projections.status import StatusState, apply, head_of, judged
 from otel_agent_journal.spool.survey import survey
 from otel_agent_journal.store.endings import INVOCATION_ENDINGS, deciding_event
-from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.store.protocol import JournalStore, Wakes
 
 ENDINGS: Final = INVOCATION_ENDINGS | {SESSION_COMPLETED, SESSION_FAILED, COMPLETED, ERROR, INTERRUPTED}
 DEFAULT_TIMEOUT_S: Final = 60.0
@@ -111,7 +111,7 @@ def _poll(watch: _Watch, timeout_s: float, poll_s: float) -> Ending:
         if left <= 0:
             raise watch.gave_up(timeout_s)
         pause = poll_s if len(watch.state.seen) > before else min(pause * _SLOWER, max(poll_s, LONGEST_POLL_S))
-        time.sleep(min(pause, left))
+        watch.pause(min(pause, left))
 
 
 class _Watch:
@@ -144,6 +144,13 @@ class _Watch:
             self._problem = problem
             return None
         return found
+
+    def pause(self, longest_s: float) -> None:
+        """Wait until it is time to look again: at once when the store says that something came, where it does."""
+        if isinstance(self._store, Wakes):
+            self._store.wait(longest_s)
+        else:
+            time.sleep(longest_s)
 
     def close(self) -> None:
         """Let go of the store."""

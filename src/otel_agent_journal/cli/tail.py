@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LAST: Final = 10  # events shown first when all sessions are followed, as tail(1) does
 POLL_S: Final = 0.1
+WOKEN_POLL_S: Final = 1.0  # where the store says when to look
 ADOPT_EVERY_S: Final = 5.0  # how often spools of processes that died meanwhile are looked for
 SCANNED: Final = 10_000  # events; a journal of no more is read whole for its last ones
 
@@ -89,11 +90,21 @@ def arriving(
             continue
         if not forever:
             return
-        time.sleep(POLL_S)
+        _pause(journal)
         if time.monotonic() - adopted_s > ADOPT_EVERY_S:
             if journal.has_dead():
                 journal.adopt()
             adopted_s = time.monotonic()
+
+
+def _pause(journal: Journal) -> None:
+    """Wait until it is time to look again."""
+    from otel_agent_journal.store.protocol import Wakes
+
+    if isinstance(journal.store, Wakes):
+        journal.store.wait(WOKEN_POLL_S)
+    else:
+        time.sleep(POLL_S)
 
 
 def last_events(

@@ -1,4 +1,4 @@
-"""The port to every place a journal can live: `JournalStore`; beside it `BlobStore`, `StoreAdmin`, `Compacts`.
+"""The port to every place a journal can live: `JournalStore`; beside it `BlobStore`, `StoreAdmin`, `Compacts`, `Wakes`.
 
 A backend implements these, declares what it can do, and passes `otel_agent_journal.testing.StoreContract` against
 its real server. Sync; a store is used from one thread at a time unless its class says otherwise. Knows nothing of
@@ -211,5 +211,18 @@ class Compacts(Protocol):
         """Rewrite one session, or each that would gain by it; return how many were rewritten.
 
         Idempotent, and safe at any time: readers and writers go on meanwhile, and no event is lost or doubled.
+        """
+        ...
+
+
+@runtime_checkable
+class Wakes(Protocol):
+    """A store that tells followers when there is something new, so that they need not look so often."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when something may have been appended since this thread's last call, at `timeout_s` at the latest.
+
+        A matter of latency alone: it may return early, and where the store cannot be reached it only waits. Whoever
+        follows looks with `follow` before the first call and after each. Safe in any number of threads.
         """
         ...

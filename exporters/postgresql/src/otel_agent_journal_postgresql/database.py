@@ -17,6 +17,7 @@ from threading import RLock
 from typing import Any, Final, TypeVar, cast
 
 import psycopg
+from psycopg.abc import PQGen
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -28,10 +29,40 @@ from otel_agent_journal_postgresql.failures import explained, is_transient
 POOL_CONNECTIONS: Final = 8  # kept; as many threads again get one that is closed after use
 POOL_WAIT_S: Final = 10.0
 ATTEMPTS: Final = 5
+_GRACE_S: Final = 2.0  # beyond the server's own statement_timeout, before it is taken for gone
+# Where a server or a role does not wait for its disk, we do: what `append` returned from is safe.
+_DURABLE: Final = (
+    "CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END"
+)
 _PAUSE_S: Final = 0.02  # before another attempt after a deadlock, doubled each time, with jitter
 _INHERITED: Final[list[Any]] = []  # what a child must not close, or the parent's connection ends
 
 Result = TypeVar("Result")
+
+
+class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that does not wait for ever: what lies between us and a server may fall silent."""
+
+    patience_s: float | None = None
+
+    def wait(self, gen: PQGen[Result], *args: Any, **options: Any) -> Result:
+        """Wait as psycopg does, `patience_s` at the longest; then the connection is closed."""
+        if self.patience_s is not None:
+            gen = self._bounded(gen, self.patience_s)
+        return super().wait(gen, *args, **options)
+
+    def _bounded(self, gen: PQGen[Result], patience_s: float) -> PQGen[Result]:
+        deadline = time.monotonic() + patience_s
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if not ready and time.monotonic() > deadline:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"the server has not answered for {patience_s:g} s")
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            return end.value
 
 
 class Database:
@@ -59,6 +90,7 @@ class Database:
                 with self._engine_here().connect() as connection:
                     if prepared and not self._prepared:
                         self._look(connection)
+                        connection.rollback()  # SQLAlchemy began a transaction to look, and would refuse another
                         self._prepared = True
                     return work(connection)
             except DBAPIError as error:
@@ -75,13 +107,26 @@ class Database:
                 ) from error
         raise AssertionError("the last attempt returns or raises")
 
-    def transaction(self, work: Callable[[Connection], Result], *, prepared: bool = True) -> Result:
-        """Run `work` in one transaction, which is committed when it returns."""
+    def transaction(
+        self, work: Callable[[Connection], Result], *, prepared: bool = True, bounded: bool = True
+    ) -> Result:
+        """Run `work` in one transaction, which is committed when it returns.
+
+        `bounded=False` is for what an operator waits for: its statements may take any time.
+        """
 
         def in_transaction(connection: Connection) -> Result:
             connection = connection.execution_options(isolation_level="READ COMMITTED")
+            driver = cast("PatientConnection", connection.connection.driver_connection)
+            patience_s = driver.patience_s
             with connection.begin():
-                return work(connection)
+                if not bounded:
+                    driver.patience_s = None
+                    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+                try:
+                    return work(connection)
+                finally:
+                    driver.patience_s = patience_s
 
         return self.run(in_transaction, prepared=prepared)
 
@@ -126,7 +171,8 @@ class Database:
             return self._engine
 
     def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
-        connection = psycopg.connect(**self.address.connection, autocommit=True)
+        connection = PatientConnection.connect(**self.address.connection, autocommit=True)
+        connection.patience_s = self.address.timeout_s + _GRACE_S
         try:
             wait_ms = int(self.address.timeout_s * 1000)
             settings = {

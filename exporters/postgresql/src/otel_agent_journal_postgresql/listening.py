@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Condition, local
 from typing import Any, Final
 
 import psycopg
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from otel_agent_journal_postgresql.database import Database
 from otel_agent_journal_postgresql.statements import CHANNEL, FOLLOWERS_LOCK
@@ -39,8 +41,9 @@ class Bell:
         """Notify followers of what this connection has committed."""
         if self._clock() < self._quiet_until:
             return
-        if connection.exec_driver_sql(_NOTIFY).scalar_one() == 0:
-            self._quiet_until = self._clock() + QUIET_S
+        with suppress(DBAPIError):  # they are committed all the same
+            if connection.exec_driver_sql(_NOTIFY).scalar_one() == 0:
+                self._quiet_until = self._clock() + QUIET_S
 
 
 class Ear:
@@ -89,7 +92,7 @@ class Ear:
                     self._hang_up()
 
     def _has_news(self) -> bool:
-        return getattr(self._heard, "rung", self._rung) != self._rung
+        return getattr(self._heard, "rung", None) != self._rung  # a thread's first call is told to look
 
     def _wait_for_all(self, left: float) -> None:
         """Wait at the connection in the name of all threads; the lock is let go of meanwhile."""

@@ -79,7 +79,6 @@ def require_prepared(connection: Connection, address: Address) -> None:
 
 def prepare(connection: Connection, address: Address) -> None:
     """Make or bring up to date what is missing, in the transaction the connection is in."""
-    connection.execute(text("SET LOCAL statement_timeout = 0"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": PREPARING_LOCK})
     _make_schema(connection, address)
     if version_of(connection, address) != TABLES_VERSION:

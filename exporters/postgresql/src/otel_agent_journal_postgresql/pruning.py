@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Connection, delete, select
 
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.heads import is_prunable
@@ -18,7 +18,6 @@ SESSIONS_AT_ONCE: Final = 50  # so that nobody waits long for their locks
 
 def delete_sessions(connection: Connection, old: Sequence[SessionHead], older_than_ns: int) -> int:
     """Delete those of some sessions that are still old, with all that is theirs; return how many."""
-    connection.execute(text("SET LOCAL statement_timeout = 0"))
     keys = sorted(key_of(head.session_id) for head in old)  # in one order for all who prune: no deadlock
     connection.execute(
         select(sessions.c.session_id)

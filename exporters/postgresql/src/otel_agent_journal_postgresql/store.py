@@ -6,11 +6,12 @@ how it is reached `database`, how it gets there `preparing`; how a reader misses
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 import psycopg
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from otel_agent_journal.errors import ConflictError, StoreError, StoreUnreachable, StoreUnusable, UnsupportedByStore
@@ -30,6 +31,7 @@ from otel_agent_journal_postgresql.tables import TABLES_VERSION, blobs, events, 
 
 MAX_EVENT_BYTES: Final = 200_000_000  # of JSON: PostgreSQL takes apart what is given to it in one gigabyte of memory
 PAGE_EVENTS: Final = 1_000
+_DEAF_S: Final = 0.2  # between two looks while the server cannot be listened to
 _RACES: Final = 20  # of append_context: between the answer that it lost and the look at why
 
 
@@ -176,7 +178,10 @@ class PostgreSQLStore:
 
     def wait(self, timeout_s: float) -> None:
         """Wait until something may have been appended, for `timeout_s` at the longest; see `Wakes`."""
-        self._ear.wait(timeout_s)
+        try:
+            self._ear.wait(timeout_s)
+        except StoreUnreachable:  # which whoever looks next is told
+            time.sleep(min(timeout_s, _DEAF_S))
 
     def _require_home(self, connection: Connection) -> None:
         """Raise where the events are of another server's transactions; looked at once."""
@@ -230,7 +235,9 @@ class PostgreSQLStore:
 
     def init(self) -> None:
         """Make the tables where they are missing, bring older ones up to date; adopt what was restored elsewhere."""
-        self._database.transaction(lambda connection: preparing.prepare(connection, self._address), prepared=False)
+        self._database.transaction(
+            lambda connection: preparing.prepare(connection, self._address), prepared=False, bounded=False
+        )
 
     def init_plan(self) -> list[str]:
         """Return what `init` would do, a line each."""
@@ -247,7 +254,6 @@ class PostgreSQLStore:
         """Return what the store is and holds. Counts all rows: seconds for tens of millions of events."""
 
         def look(connection: Connection) -> StoreInfo:
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
             size = sum(
                 connection.execute(select(func.pg_total_relation_size(name))).scalar_one() for name in metadata.tables
             )
@@ -260,7 +266,7 @@ class PostgreSQLStore:
                 size_bytes=size,
             )
 
-        return self._database.transaction(look)
+        return self._database.transaction(look, bounded=False)
 
     def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
         """Delete whole sessions last updated before a time; see `StoreAdmin.prune`. Some in each transaction."""
@@ -272,7 +278,8 @@ class PostgreSQLStore:
         for start in range(0, len(old), pruning.SESSIONS_AT_ONCE):
             some = old[start : start + pruning.SESSIONS_AT_ONCE]
             pruned += self._database.transaction(
-                lambda connection, some=some: pruning.delete_sessions(connection, some, older_than_ns)
+                lambda connection, some=some: pruning.delete_sessions(connection, some, older_than_ns),
+                bounded=False,
             )
         return pruned
 

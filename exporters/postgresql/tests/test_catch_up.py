@@ -1,0 +1,163 @@
+"""Followers miss no late commit, whoever holds a transaction open; and a restored journal is noticed."""
+
+from __future__ import annotations
+
+import os
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from exporters.postgresql.tests.others import appending, outside
+from otel_agent_journal.errors import StoreError, StoreUnusable
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.testing.builders import an_event, events
+from otel_agent_journal.testing.contract_setup import everything, ids
+from otel_agent_journal_postgresql import PostgreSQLStore, open_store
+from otel_agent_journal_postgresql.cursor import cursor_of
+
+pytestmark = pytest.mark.real
+ROUNDS = 200 if os.environ.get("AGENT_JOURNAL_SOAK") else 25
+
+
+def test_late_commit(store: PostgreSQLStore, url: str) -> None:
+    """What was appended first and committed last is followed last, and not missed."""
+    store.append(events(2))
+    _, before = everything(store)
+    with appending(url, [an_event(10), an_event(11)]) as late:
+        store.append([an_event(20)])
+        found, cursor = everything(store, before)
+        assert found == [an_event(20)]
+        assert everything(store, cursor)[0] == []
+        late.commit()
+        assert everything(store, cursor)[0] == [an_event(10), an_event(11)]
+        assert everything(store, before)[0] == [an_event(10), an_event(11), an_event(20)]
+
+
+def test_late_commit_behind_a_tip(store: PostgreSQLStore, url: str) -> None:
+    """What was under way at the tip and committed afterwards is what arrives after it."""
+    with appending(url, [an_event(10)]) as late:
+        tip = store.tip()
+        store.append([an_event(20)])
+        late.commit()
+        assert ids(everything(store, tip)[0]) == ids([an_event(10), an_event(20)])
+
+
+def test_two_late_commits(store: PostgreSQLStore, url: str) -> None:
+    """Of two open transactions each is followed when it is committed, in whichever order."""
+    with appending(url, [an_event(1)]) as first, appending(url, [an_event(2)]) as second:
+        cursor = store.tip()
+        second.commit()
+        found, cursor = everything(store, cursor)
+        assert found == [an_event(2)]
+        store.append([an_event(3)])
+        first.commit()
+        assert everything(store, cursor)[0] == [an_event(1), an_event(3)]
+
+
+def test_aborted_append(store: PostgreSQLStore, url: str) -> None:
+    """What was taken back never arrives, and what another writer appends in its place does."""
+    with appending(url, [an_event(1)]) as late:
+        cursor = store.tip()
+        late.abort()
+    store.append([an_event(1)])
+    assert everything(store, cursor)[0] == [an_event(1)]
+
+
+@pytest.mark.parametrize("session_id", [None, "s1"])
+def test_late_commit_between_two_pages(store: PostgreSQLStore, url: str, session_id: str | None) -> None:
+    """A reader on its way through pages gets what is committed meanwhile after it, once."""
+    store.append(events(10))
+    with appending(url, events(5, first=10)) as late:
+        store.append(events(10, first=20))
+        page = store.follow(None, session_id=session_id, limit=3)
+        late.commit()
+        store.append(events(1, first=40))
+        rest, _ = everything(store, page.cursor, session_id=session_id, limit=3)
+    found = [*page.events, *rest]
+    assert ids(found[:20]) == ids([*events(10), *events(10, first=20)])
+    assert ids(found[20:]) == ids([*events(5, first=10), *events(1, first=40)])
+
+
+def test_others_transactions_delay_nobody(store: PostgreSQLStore, url: str) -> None:
+    """A transaction that another program of the server holds open for hours delays no follower."""
+    with outside(url) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT pg_current_xact_id()")
+        cursor = store.tip()
+        for number in range(5):
+            store.append([an_event(number)])
+            found, cursor = everything(store, cursor)
+            assert found == [an_event(number)]
+        other.execute("ROLLBACK")
+
+
+def test_many_late_commits(store: PostgreSQLStore, url: str) -> None:
+    """Writers that commit, late or never, in any order: each committed event is followed once."""
+    choose = random.Random(5)
+    plans = [[(choose.random() < 0.2, choose.randrange(4)) for _ in range(ROUNDS)] for _ in range(6)]
+
+    def write(number: int) -> list[JournalEvent]:
+        kept: list[JournalEvent] = []
+        with outside(url) as pausing:
+            for turn, (aborts, pause) in enumerate(plans[number]):
+                made = events(3, first=turn * 3, session_id=f"s{number}")
+                with appending(url, made) as writer:
+                    pausing.execute("SELECT pg_sleep(%s)", (pause * 0.002,))
+                    writer.abort() if aborts else writer.commit()
+                kept += [] if aborts else made
+        return kept
+
+    found: list[JournalEvent] = []
+    cursor: str | None = None
+    with ThreadPoolExecutor(6) as pool:
+        writers = [pool.submit(write, number) for number in range(6)]
+        while True:
+            last = all(writer.done() for writer in writers)
+            more, cursor = everything(store, cursor, limit=7)
+            found += more
+            if last:
+                break
+    written = [event for writer in writers for event in writer.result()]
+    assert len(found) == len(written)
+    assert {event.key for event in found} == {event.key for event in written}
+
+
+def test_restored_journal(store: PostgreSQLStore, url: str) -> None:
+    """Events of another server's transactions are not passed over in silence: `init` adopts them, then all follow."""
+    store.append(events(3))
+    with outside(url) as operator:
+        operator.execute("UPDATE events SET transaction = '999999999999'")
+    restored = open_store(url)
+    with pytest.raises(StoreUnusable, match=r"restored from another server.*store init"):
+        restored.follow(None)
+    restored.append(events(1, first=3))
+    assert restored.init_plan() == ["adopt events that were restored from another server"]
+    restored.init()
+    assert restored.init_plan() == []
+    assert ids(everything(restored)[0]) == ids(events(4))
+    restored.close()
+
+
+@pytest.mark.parametrize(
+    "cursor", ["1", "2:1:", "0:1:", "1:1", "1:1:x", "1:1:,", "1:1:/1:1:", "1:1:/2:1:/1.1", "1:1:/1:1:/1", "9" * 20]
+)
+def test_malformed_cursor(store: PostgreSQLStore, cursor: str) -> None:
+    """What is no cursor is refused before the server sees it."""
+    assert cursor_of(cursor) is None
+    with pytest.raises(StoreError, match="is not one of store"):
+        store.follow(cursor)
+
+
+def test_cursor_of_another_server(store: PostgreSQLStore) -> None:
+    """A cursor that is ahead of the server is another's, and is refused."""
+    with pytest.raises(StoreError, match="of another server"):
+        store.follow("900000000000:900000000000:")
+
+
+def test_nothing_wanted(store: PostgreSQLStore) -> None:
+    """A page of no events stands where it stood."""
+    store.append(events(3))
+    tip = store.tip()
+    assert store.follow(tip, limit=0).cursor == tip
+    assert ids(everything(store, store.follow(None, limit=0).cursor)[0]) == ids(events(3))
