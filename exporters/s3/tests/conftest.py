@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
+from exporters.s3.tests.wire import Wire
 from otel_agent_journal_s3 import S3Store, open_store
 from tests.real.servers import Minio
 
@@ -32,3 +33,9 @@ def store(url: str) -> Iterator[S3Store]:
     store = open_store(url)
     yield store
     store.close()
+
+
+@pytest.fixture
+def wire(store: S3Store) -> Wire:
+    """What goes over the wire of the store."""
+    return Wire(store)

@@ -1,0 +1,130 @@
+"""Following over time: announcements that are renewed and run out, sessions that rest, prunes, and bounded cursors."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from exporters.s3.tests.wire import Wire
+from otel_agent_journal.errors import StoreError
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
+from otel_agent_journal.testing.contract_setup import everything, ids
+from otel_agent_journal_s3.place import place_of
+from otel_agent_journal_s3.store import S3Store
+
+SHORT_S = 4.0  # instead of ten minutes; the server's times are whole seconds
+
+
+@pytest.fixture
+def brief(url: str) -> S3Store:
+    """A store whose announcements hold for seconds alone."""
+    return S3Store(place_of(url), holds_s=SHORT_S)
+
+
+def rest() -> None:
+    """Let every announcement run out."""
+    time.sleep(SHORT_S + 2.1)
+
+
+def test_session_that_rested(brief: S3Store, url: str) -> None:
+    """What is appended to a session that rested is followed once, by old cursors and from the beginning alike."""
+    brief.append(events(3))
+    _, before = everything(brief)
+    rest()
+    found, after = everything(brief, before)
+    assert found == []
+    assert ";" not in after, "a session that rests is in no cursor"
+    brief.append(events(2, first=3))
+    other = S3Store(place_of(url), holds_s=SHORT_S)
+    other.append(events(2, first=5))
+    for cursor in (before, after):
+        assert ids(everything(brief, cursor)[0]) == ids(events(4, first=3))
+    assert ids(everything(other)[0]) == ids(events(7))
+    assert ids(everything(other, limit=2)[0]) == ids(events(7))
+    rest()
+    assert ids(everything(other)[0]) == ids(events(7))
+    assert ids(everything(other, after)[0]) == ids(events(4, first=3))
+
+
+def test_follower_beside_writer(brief: S3Store) -> None:
+    """A session that is written for longer than an announcement holds is followed without a gap or repetition."""
+    cursor: str | None = None
+    found: list[JournalEvent] = []
+    until, number = time.monotonic() + SHORT_S * 2, 0
+    while time.monotonic() < until:
+        brief.append([an_event(number)])
+        number += 1
+        more, cursor = everything(brief, cursor)
+        found += more
+        time.sleep(0.1)
+    assert ids(found) == ids(events(number))
+    assert ids(everything(brief)[0]) == ids(found)
+    assert brief._announcements.end() >= 3, "announcements were renewed"
+
+
+def test_tip_while_sessions_are_written(store: JournalStore) -> None:
+    """The tip holds a place in each session that is being written, and none in the others."""
+    store.append([an_event(number, session_id=f"s{number % 4}") for number in range(20)])
+    tip = store.tip()
+    assert store.follow(tip).events == ()
+    store.append([an_event(30, session_id="s2"), an_event(31, session_id="new")])
+    assert sorted(event.session_id for event in everything(store, tip)[0]) == ["new", "s2"]
+    assert [event.session_id for event in everything(store, tip, session_id="s2")[0]] == ["s2"]
+    assert [event.session_id for event in everything(store, tip, session_id="new")[0]] == ["new"]
+    assert everything(store, tip, session_id="s1")[0] == []
+
+
+def test_one_session_from_a_tip_before_it(brief: S3Store) -> None:
+    """From a tip at which a session rested, its own followers see what comes later alone."""
+    brief.append(events(3))
+    rest()
+    tip = brief.tip()
+    assert ";" not in tip
+    assert everything(brief, tip, session_id="s1")[0] == []
+    _, waiting = everything(brief, tip, session_id="s1")
+    brief.append(events(2, first=3))
+    assert ids(everything(brief, tip, session_id="s1")[0]) == ids(events(2, first=3))
+    assert ids(everything(brief, waiting, session_id="s1")[0]) == ids(events(2, first=3))
+
+
+def test_begun_again_after_a_prune(store: S3Store) -> None:
+    """Cursors from before a prune follow a session that begins again, and repeat nothing."""
+    store.append(events(3))
+    store.append(events(3, first=3))
+    store.append_context("i1", 0, context_events(2))
+    store.write_head(a_head(status="COMPLETED", updated_ns=1))
+    _, over_all = everything(store)
+    _, over_one = everything(store, session_id="s1")
+    early = store.follow(None, session_id="s1", limit=3).cursor
+    assert store.prune(2) == 1
+    again = events(2, first=50)
+    store.append(again)
+    for cursor, session_id in ((over_all, None), (over_one, "s1"), (early, "s1"), (None, None), (None, "s1")):
+        assert ids(everything(store, cursor, session_id=session_id)[0]) == ids(again)
+    store.append_context("i1", 0, context_events(1))
+    assert list(store.read_context("i1")) == context_events(1)
+
+
+def test_cursors_of_others(store: S3Store) -> None:
+    """A cursor of one session is not one of another, nor of all."""
+    store.append(events(2))
+    cursor = store.follow(None, session_id="s1").cursor
+    with pytest.raises(StoreError, match="one session"):
+        store.follow(cursor)
+    with pytest.raises(StoreError):
+        store.follow(cursor, session_id="s2")
+    for made_up in ("a7", "a1;0.0.0", "a1;0.9.0.0", "a1;5.0.0.0", "ax", "s1", "s1.x.s1", "a1;;", "a\u00b2"):
+        with pytest.raises(StoreError):
+            store.follow(made_up)
+
+
+def test_polling_is_cheap(store: S3Store, wire: Wire) -> None:
+    """Where nothing is new a poll costs a GET for the log and one for each session being written, no listing."""
+    store.append([an_event(number, session_id=f"s{number}") for number in range(5)])
+    _, cursor = everything(store)
+    wire.requests.clear()
+    assert store.follow(cursor).events == ()
+    assert wire.requests == {"GET": 6}
