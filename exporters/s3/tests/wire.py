@@ -62,5 +62,5 @@ def answer(request: Any, status: int, code: str, message: str = "as the test wan
     """An error of the server."""
     extra = "".join(f"<{name}>{text}</{name}>" for name, text in more.items())
     body = f"<Error><Code>{code}</Code><Message>{message}</Message>{extra}</Error>".encode()
-    headers = {"content-type": "application/xml", "content-length": str(len(body))}
+    headers = {"content-type": "application/xml", "content-length": str(len(body)), "x-amz-bucket-region": "eu-south-2"}
     return AWSResponse(request.url, status, headers, _Raw(body))

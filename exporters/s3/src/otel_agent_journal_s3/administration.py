@@ -11,11 +11,10 @@ import msgspec
 from otel_agent_journal.errors import ConfigError, NewerSchema
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.heads import is_prunable
-from otel_agent_journal.store.keys import key_of
 from otel_agent_journal.store.protocol import ROLES, SessionFilter, StoreInfo
 from otel_agent_journal_s3.heads import Heads
 from otel_agent_journal_s3.known import PRUNED, KnownSessions
-from otel_agent_journal_s3.layout import LAYOUT_VERSION, Layout, number_of_segment
+from otel_agent_journal_s3.layout import LAYOUT_VERSION, Layout, key_of, number_of_segment
 from otel_agent_journal_s3.objects import Bucket
 
 KEPT_DAYS: Final = 30  # how long versions that were replaced or deleted can be had back
@@ -71,6 +70,8 @@ class Administration:
 
     def init(self) -> None:
         """Make the bucket and set what is not set; what the server does not know is said once and left."""
+        if self._ask("look for the bucket", lambda client: client.get_bucket_versioning(Bucket=self._name)) is not None:
+            self.check()
         refused: list[str] = []
         for step in self._steps():
             if step.name == "mark":

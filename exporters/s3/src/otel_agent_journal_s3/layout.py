@@ -1,6 +1,6 @@
 """Where everything stands in the bucket: the names of objects, and back. Pure.
 
-Below the store's prefix, `{key}` being `store.keys.key_of` of a session's or an instance's id:
+Below the store's prefix, `{key}` being `key_of` of a session's or an instance's id:
 
     journals/{key}/segments/{n:012d}.jsonl   what one flush wrote of the session, immutable, numbered without a gap
     journals/{key}/journal.jsonl             the same events in order, as of its last rewriting
@@ -14,14 +14,26 @@ Below the store's prefix, `{key}` being `store.keys.key_of` of a session's or an
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from otel_agent_journal.store.keys import key_of
+from otel_agent_journal.codec import valid_text
+from otel_agent_journal.store import keys
 
 LAYOUT_VERSION: Final = 1
+MAX_KEY_BYTES: Final = 240  # S3 on a file system takes 255 bytes between two slashes
+_HASH_BYTES: Final = 24
 _LAST: Final = 10**12 - 1
 _SLOT_NS: Final = 10 * 10**9  # heads are listed by time in slots of ten seconds, and by their own time within one
 _LAST_SLOT: Final = 10**11 - 1
+
+
+def key_of(text: str) -> str:
+    """Return `store.keys.key_of` of an id, and its hashed form already where it is longer than a file's name."""
+    key = keys.key_of(text)
+    if len(key) <= MAX_KEY_BYTES:
+        return key
+    return "~" + blake2b(valid_text(text).encode(), digest_size=_HASH_BYTES).hexdigest()
 
 
 class Listed(NamedTuple):

@@ -15,7 +15,6 @@ import msgspec
 from otel_agent_journal.errors import EventTooLarge, StoreError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import COMPLETED, ERROR, INTERRUPTED, SessionHead
-from otel_agent_journal.store.keys import key_of
 from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
 from otel_agent_journal.store.sequence import require_gapless, require_session_event
 from otel_agent_journal_s3.administration import Administration
@@ -23,7 +22,7 @@ from otel_agent_journal_s3.announcements import HOLDS_S, Announcements
 from otel_agent_journal_s3.compacting import Compactor
 from otel_agent_journal_s3.following import Follower
 from otel_agent_journal_s3.heads import Heads
-from otel_agent_journal_s3.layout import Layout
+from otel_agent_journal_s3.layout import Layout, key_of
 from otel_agent_journal_s3.lines import Line, line_of
 from otel_agent_journal_s3.objects import Bucket
 from otel_agent_journal_s3.place import Place, place_of

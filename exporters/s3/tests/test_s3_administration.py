@@ -1,0 +1,129 @@
+"""Preparing a bucket, on moto and on MinIO; the rights of each role; what a store says it holds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from typing import Any
+
+import boto3
+import pytest
+
+from otel_agent_journal.errors import ConfigError
+from otel_agent_journal.testing.builders import a_head, events
+from otel_agent_journal_s3 import S3Store, open_store
+from tests.real.servers import Minio, Moto
+
+
+@pytest.fixture
+def missing(moto_server: Moto, aws: None) -> tuple[S3Store, Any, str]:
+    """A store in a bucket that is not there, on a server that has all settings; a client, and the bucket's name."""
+    name = f"journal-{uuid.uuid4().hex}"
+    store = open_store(f"s3://{name}/team/a?region=eu-west-1&endpoint_url={moto_server.endpoint}")
+    return store, boto3.client("s3", endpoint_url=moto_server.endpoint, region_name="eu-west-1"), name
+
+
+def test_init(missing: tuple[S3Store, Any, str]) -> None:
+    """A bucket is made with versions that expire, no public access, encrypted; the plan said each of it before."""
+    store, client, name = missing
+    plan = store.init_plan()
+    assert len(plan) == 6
+    assert name not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]], "planning changes nothing"
+    store.init()
+    assert store.init_plan() == []
+    assert client.get_bucket_location(Bucket=name)["LocationConstraint"] == "eu-west-1"
+    assert client.get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
+    (rule,) = client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert rule["Filter"] == {"Prefix": "team/a/"}
+    assert "Expiration" not in rule, "no event expires"
+    assert all(client.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values())
+    (rule,) = client.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    store.append(events(3))
+    assert list(store.read("s1")) == events(3)
+
+
+def test_init_leaves_what_is_set(missing: tuple[S3Store, Any, str]) -> None:
+    """Rules, encryption and suspended versioning that somebody chose stay; only what is missing is added."""
+    store, client, name = missing
+    client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Suspended"})
+    theirs = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "tmp/"}, "Expiration": {"Days": 1}}
+    client.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [theirs]})
+    kms = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "theirs"}}
+    client.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": [kms]})
+    assert len(store.init_plan()) == 3
+    store.init()
+    rules = client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    assert [rule["ID"] for rule in rules] == ["theirs", "agent-journal team/a/"]
+    assert client.get_bucket_versioning(Bucket=name)["Status"] == "Suspended"
+    (rule,) = client.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+    assert store.init_plan() == []
+
+
+def test_init_where_settings_are_refused(minio_server: Minio, aws: None, caplog: pytest.LogCaptureFixture) -> None:
+    """What a server does not know is said once and left; nobody is asked about it again."""
+    store = open_store(minio_server.url(f"journal-{uuid.uuid4().hex}", "p"))
+    with caplog.at_level(logging.WARNING):
+        store.init()
+        store.init()
+    said = [record for record in caplog.records if record.name.startswith("otel_agent_journal_s3")]
+    assert [record.args[1] for record in said if isinstance(record.args, tuple)] == [
+        "public access block",
+        "encryption",
+    ]
+    assert store.init_plan() == []
+    assert open_store(store.url).init_plan() == []
+    store.append(events(1))
+
+
+def test_info(store: S3Store) -> None:
+    """A store counts its sessions and bytes."""
+    store.init()
+    for number in range(3):
+        store.append(events(10, session_id=f"s{number}"))
+        store.write_head(a_head(f"s{number}"))
+    info = store.info()
+    assert (info.backend, info.sessions, info.events) == ("s3", 3, None)
+    assert info.size_bytes is not None
+    assert info.size_bytes > 3 * 10 * 200
+    assert store.capabilities.prune
+
+
+def test_policies(store: S3Store) -> None:
+    """A reader reads, a writer deletes nothing but places in the listing, an admin prepares and prunes."""
+    actions = {
+        role: {action for statement in store.iam_policy(role)["Statement"] for action in statement["Action"]}
+        for role in ("reader", "writer", "admin")
+    }
+    assert actions["reader"] == {"s3:GetObject", "s3:ListBucket"}
+    assert actions["writer"] == {"s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:DeleteObject"}
+    assert "s3:CreateBucket" in actions["admin"]
+    assert not any("*" in action for role in actions.values() for action in role)
+    deleting = [one for one in store.iam_policy("writer")["Statement"] if "s3:DeleteObject" in one["Action"]]
+    assert [one["Resource"] for one in deleting] == [[f"arn:aws:s3:::{store._place.bucket}/team/a/listing/*"]]
+    assert json.dumps(store.iam_policy("writer"))
+    with pytest.raises(ConfigError, match="writer, reader, admin"):
+        store.iam_policy("boss")
+
+
+def test_prune_leaves_what_is_being_written(store: S3Store) -> None:
+    """A session to which somebody is first to append while it is pruned stays whole."""
+    store.append(events(3))
+    store.write_head(a_head(updated_ns=1, status="COMPLETED"))
+    put_new = store._bucket.put_new
+
+    def another_is_first(name: str, data: bytes, metadata: Any = None) -> str | None:
+        if metadata and "pruned" in metadata:
+            other = open_store(store.url)
+            other.append(events(4))
+            other.close()
+        return put_new(name, data, metadata)
+
+    store._bucket.put_new = another_is_first
+    assert store.prune(2) == 0
+    assert list(store.read("s1")) == events(4)
+    assert store.head("s1") is not None

@@ -1,0 +1,184 @@
+"""Bad input, and buckets that cannot be used: a correct write, or an error that says what to do next."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from exporters.s3.tests.wire import Wire, answer
+from otel_agent_journal.errors import (
+    ConfigError,
+    EventTooLarge,
+    JournalError,
+    NewerSchema,
+    StoreError,
+    StoreUnreachable,
+)
+from otel_agent_journal.store.registry import open_store as open_by_url
+from otel_agent_journal.testing.builders import an_event, events
+from otel_agent_journal_s3 import S3Store, open_store
+from otel_agent_journal_s3 import store as store_module
+from tests.real.servers import Minio, free_port
+
+ODD = [
+    "a/b",
+    "..",
+    ".",
+    "a#b",
+    "line\nbreak",
+    "x" * 2_048,
+    "😀",
+    "é" * 60,
+    " ",
+    "%",
+    "~",
+    "a\\b",
+    '*?|<>:"',
+    "a//b",
+    "/",
+]
+
+
+@pytest.mark.parametrize("session_id", ODD)
+def test_session_ids(store: S3Store, session_id: str) -> None:
+    """Whatever a session is called, its events, blobs and instances are its own."""
+    store.append([an_event(session_id=session_id), an_event(session_id="s1")])
+    store.put_blob(session_id, "d" * 32, b"1")
+    assert [event.session_id for event in store.read(session_id)] == [session_id]
+    assert store.get_blob(session_id, "d" * 32) == b"1"
+    assert store.get_blob("s1", "d" * 32) is None
+    assert len(store.follow(None, session_id=session_id).events) == 1
+
+
+def test_large_detail(store: S3Store) -> None:
+    """A detail of 5 MB is kept whole, and a flush of several in more than one segment."""
+    made = [an_event(number, details={"output": "x" * 5_000_000}) for number in range(3)]
+    store.append(made)
+    assert list(store.read("s1")) == made
+    assert len(list(store._bucket.list(store._layout.segments("s1")))) == 3
+
+
+def test_too_large(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event over the limit is refused with its size and the limit, and nothing of it is written."""
+    monkeypatch.setattr(store_module, "MAX_EVENT_BYTES", 10_000)
+    with pytest.raises(EventTooLarge, match="limit 10,000") as refused:
+        store.append([an_event(details={"output": "x" * 10_001})])
+    assert refused.value.limit_bytes == 10_000
+    assert list(store.read("s1")) == []
+
+
+def expect(store: S3Store, *parts: str) -> None:
+    """Reading and writing are both refused as unreachable, with these words."""
+    for work in (lambda: store.append(events(1)), lambda: list(store.read("s1")), lambda: store.head("s1")):
+        with pytest.raises(StoreUnreachable) as refused:
+            work()
+        for part in parts:
+            assert part in str(refused.value)
+
+
+def test_no_bucket(minio_server: Minio, aws: None) -> None:
+    """A bucket that is not there: how it is made."""
+    url = minio_server.url("nobody-made-this")
+    expect(open_store(url), "the bucket is not there", f"agent-journal store init {url}")
+
+
+def test_wrong_region(minio_server: Minio, bucket: str) -> None:
+    """A wrong region that the server corrects is no obstacle."""
+    store = open_store(minio_server.url(bucket).replace("us-east-1", "eu-central-1"))
+    store.append(events(2))
+    assert list(store.read("s1")) == events(2)
+
+
+def test_wrong_key(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that nobody knows, and a secret that is not its."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not this one")
+    expect(open_store(url), "credentials", "SignatureDoesNotMatch")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    expect(open_store(url), "credentials", "InvalidAccessKeyId")
+
+
+def test_no_credentials(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No credentials at all: how they are given."""
+    for name in [name for name in os.environ if name.startswith("AWS_") and "KEY" in name]:
+        monkeypatch.delenv(name)
+    expect(open_store(url), "no AWS credentials", "AWS_PROFILE")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "parts"),
+    [
+        (400, "ExpiredToken", ("expired", "renew")),
+        (403, "AccessDenied", ("not permitted", "agent-journal store iam-policy", "--role writer")),
+        (403, "RequestTimeTooSkewed", ("clock",)),
+        (301, "PermanentRedirect", ("the bucket is in eu-south-2", "?region=eu-south-2")),
+    ],
+)
+def test_refused(store: S3Store, wire: Wire, status: int, code: str, parts: tuple[str, ...]) -> None:
+    """What a test server does not refuse itself is answered in its place: nothing is tried twice, each says why."""
+    wire.fault = lambda request, send: answer(request, status, code)
+    expect(store, code, *parts)
+    wire.fault = None
+    store.append(events(1))
+
+
+def test_nobody_listens(bucket: str, aws: None) -> None:
+    """A connection that is refused: where to look."""
+    url = f"s3://{bucket}/p?region=us-east-1&endpoint_url=http://127.0.0.1:{free_port()}&timeout=1"
+    expect(open_store(url), "nothing answers there", "endpoint_url")
+
+
+def test_server_that_comes_back(minio_server: Minio, store: S3Store, wire: Wire) -> None:
+    """What failed while the server was away is appended once it is back."""
+
+    def away(request: Any, send: Any) -> Any:
+        raise ConnectionRefusedError
+
+    store.append(events(2))
+    wire.fault = away
+    with pytest.raises(StoreUnreachable):
+        store.append(events(4))
+    wire.fault = None
+    store.append(events(4))
+    assert list(store.read("s1")) == events(4)
+
+
+def test_newer_layout(store: S3Store, url: str) -> None:
+    """A store of a newer version is refused and left as it is."""
+    store._bucket.put(store._layout.version, b'{"layout": 2, "more": true}')
+    for work in (lambda: store.append(events(1)), lambda: list(store.read("s1")), store.tip, store.init):
+        with pytest.raises(NewerSchema, match="version 2"):
+            work()
+    assert [item.name for item in store._bucket.list("")] == [store._layout.version]
+
+
+@pytest.mark.parametrize(
+    ("url", "part"),
+    [
+        ("s3://", "names no bucket"),
+        ("s3:///prefix", "names no bucket"),
+        ("s3://b?colour=red", "'colour' is no option"),
+        ("s3://b?timeout=soon", "timeout"),
+        ("s3://b?timeout=0", "timeout"),
+    ],
+)
+def test_malformed_url(url: str, part: str) -> None:
+    """A URL that names no bucket, or an option that there is not, is refused as it is opened."""
+    with pytest.raises(ConfigError, match=part):
+        open_by_url(url)
+
+
+def test_unknown_profile(bucket: str) -> None:
+    """A profile that is not configured, and an endpoint that is none, are told at the first call."""
+    for url in (f"s3://{bucket}?profile=nobody", f"s3://{bucket}?region=us-east-1&endpoint_url=nonsense"):
+        with pytest.raises(JournalError, match=r"profile|endpoint"):
+            open_store(url).append(events(1))
+
+
+def test_closed(store: S3Store) -> None:
+    """A closed store refuses everything."""
+    store.close()
+    for work in (store.tip, store.info, store.init, store.compact, lambda: store.get_blob("s1", "d")):
+        with pytest.raises(StoreError, match="closed"):
+            work()
