@@ -16,7 +16,7 @@ from otel_agent_journal.event import AGENT_BACKGROUND_TASK_COMPLETED, ErrorInfo
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal_dynamodb import DynamoDBStore, open_store
-from tests.real.servers import DynamoDB, Minio
+from tests.real.servers import DynamoDB, Minio, Moto
 
 TIME = format_timestamp(EPOCH_2026_NS)
 
@@ -86,7 +86,7 @@ def test_other_writers(store: DynamoDBStore, table: Any) -> None:
         {
             "SK": "EVENT#2026-01-01T00:00:05Z",
             "Status": "SESSION_INITIATED",
-            "Details": {"input": {"n": 1, "x": [True]}},
+            "Details": {"in": {"n": 1, "x": [True]}},
         },
         {"SK": "EVENT#2026-01-01T00:00:05.5Z", "Status": "STAGE_CHANGED", "Details": '{"stage": "Load"}'},
         {"SK": "EVENT#2026-01-01T00:00:05.25+00:00#abc", "Status": "NOTE", "Details": "as it is", "StepCount": 3},
@@ -207,6 +207,24 @@ def test_expiry(store: DynamoDBStore, table: Any) -> None:
     client: Any = table.meta.client
     answer = client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
     assert answer == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ExpiresAt"}
+
+
+def test_init_completes_a_table(aws: None, moto_server: Moto) -> None:
+    """Of a table that has the keys and lacks the rest, `init` adds what can be added, and says so before."""
+    # DynamoDB Local, once it has made many tables, never finishes an index that is added.
+    store = open_store(f"dynamodb://journal?region=us-east-1&endpoint_url={moto_server.endpoint}")
+    client: Any = boto3.client("dynamodb", endpoint_url=moto_server.endpoint)
+    client.create_table(
+        TableName=store._connection.place.table,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("PK", "SK")],
+    )
+    assert [line.split(" ")[0] for line in store.init_plan()] == ["add", "let"]
+    store.init()
+    assert store.init_plan() == []
+    store.write_head(a_head())
+    assert len(list(store.sessions())) == 1
 
 
 def test_ten_thousand(store: DynamoDBStore) -> None:

@@ -112,7 +112,7 @@ class Table:
             index["ProvisionedThroughput"] = {
                 name: throughput.get(name) or 5 for name in ("ReadCapacityUnits", "WriteCapacityUnits")
             }
-        kinds = [{"AttributeName": name, "AttributeType": _TYPES[name]} for name in ("List", "UpdatedNs")]
+        kinds = [{"AttributeName": name, "AttributeType": _TYPES[name]} for name in ("PK", "SK", "List", "UpdatedNs")]
         request = {"AttributeDefinitions": kinds, "GlobalSecondaryIndexUpdates": [{"Create": index}]}
         self._connection.call("UpdateTable", {"TableName": self._name, **request})
 

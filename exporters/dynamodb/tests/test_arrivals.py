@@ -1,0 +1,256 @@
+"""Nothing is skipped and nothing comes twice, wherever a writer is cut off and whoever else writes the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+
+import msgspec
+import pytest
+
+from otel_agent_journal.errors import ConflictError, StoreUnreachable, WrongExpectedSequence
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
+from otel_agent_journal.testing.contract_setup import everything, ids
+from otel_agent_journal_dynamodb import DynamoDBStore, arrivals, open_store
+from otel_agent_journal_dynamodb import store as module
+from otel_agent_journal_dynamodb.connection import Connection
+from tests.real.fault_proxy import APPLIED_RESET, APPLIED_SILENT, CONFLICT, PARTIAL, THROTTLED, AtRandom, Scripted
+from tests.real.fault_proxy_http import DynamoDBProxy
+from tests.real.servers import DynamoDB
+
+SOAK = bool(os.environ.get("AGENT_JOURNAL_SOAK"))
+PROCESSES = 16 if SOAK else 4
+APPENDS = 40 if SOAK else 6
+
+
+@pytest.fixture
+def proxy(dynamodb_server: DynamoDB) -> Iterator[DynamoDBProxy]:
+    """A proxy in front of the server, faultless until it gets a plan."""
+    with DynamoDBProxy(dynamodb_server.port, silence_s=0.02, slow_s=0.01) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def behind(store: DynamoDBStore, dynamodb_server: DynamoDB, proxy: DynamoDBProxy) -> Iterator[DynamoDBStore]:
+    """A second client of the table of `store`, through the proxy."""
+    client = open_store(store.url.replace(str(dynamodb_server.port), str(proxy.port)))
+    yield client
+    client.close()
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, where: str, what: Callable[[], object]) -> None:
+    """Do something once, right before `where` (a function of the store's module) is done."""
+    real = getattr(module, where)
+
+    def first(connection: Connection, requests: Sequence[object]) -> None:
+        monkeypatch.setattr(module, where, real)
+        what()
+        real(connection, requests)
+
+    monkeypatch.setattr(module, where, first)
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_cut_off_before_the_log(store: DynamoDBStore, others: int) -> None:
+    """Events that are written and not logged are logged when they are appended again, by whomever."""
+    cut_off = open_store(store.url)
+    cut_off._arrivals.commit = lambda *_: (_ for _ in ()).throw(StoreUnreachable("cut off"))
+    with pytest.raises(StoreUnreachable):
+        cut_off.append(events(5))
+    assert list(store.read("s1")) == events(5)
+    assert everything(store)[0] == []
+    for number in range(others):
+        store.append([an_event(100 + number)])
+    successor = open_store(store.url)
+    successor.append(events(8))
+    successor.append(events(8))
+    assert sorted(ids(everything(store)[0])) == sorted(ids([*events(8), *events(others, first=100)]))
+
+
+def test_a_writer_is_overtaken(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that was slow, and overtaken by another with the same events, does not log them again."""
+    slow = open_store(store.url)
+    slow.append(events(1, first=50))
+    interrupt(monkeypatch, "write_all", lambda: store.append(events(7)))
+    slow.append(events(9))
+    assert ids(everything(store)[0]) == ids([*events(1, first=50), *events(7), *events(2, first=7)])
+    assert list(store.read("s1")) == [*events(9), *events(1, first=50)]
+
+
+def test_many_bring_the_same(store: DynamoDBStore) -> None:
+    """Eight clients that bring the same events at once: each is read once and followed once."""
+    clients = [open_store(store.url) for _ in range(8)]
+
+    def bring(client: DynamoDBStore) -> None:
+        for start in range(0, 60, 10):
+            client.append(events(15, first=start))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(bring, clients))
+    assert list(store.read("s1")) == events(65)
+    assert sorted(ids(everything(store)[0])) == sorted(ids(events(65)))
+
+
+def test_no_reader_passes_a_gap(store: DynamoDBStore) -> None:
+    """A record that shows up before the one below it is not read: it waits, and nothing is passed over."""
+    store.append(events(2))
+    _, cursor = everything(store)
+    log = store._arrivals.log_of("SESSION#s1")
+    early = [("SESSION#s1", item["SK"]["S"]) for item in map(_item, events(1, first=10))]
+    store._arrivals._put(store._arrivals.record(log, 3, early))
+    assert everything(store, cursor)[0] == []
+    store.append(events(11))  # takes number 2, then finds 3 taken and names what it logs
+    assert sorted(ids(everything(store, cursor)[0])) == sorted(ids(events(9, first=2)))
+
+
+def _item(event: JournalEvent) -> dict[str, dict[str, str]]:
+    return module.item_of(event, "SESSION#s1")
+
+
+def test_pruned_and_appended_again(store: DynamoDBStore) -> None:
+    """Events that were deleted and come again are followed once, from the beginning and from where one was."""
+    store.append(events(4))
+    store.write_head(a_head(status="COMPLETED", updated_ns=1))
+    _, cursor = everything(store)
+    store.prune(2)
+    store.append(events(4))
+    assert everything(store)[0] == events(4)
+    assert everything(store, cursor)[0] == events(4)
+
+
+def test_cursor_of_another_table(store: DynamoDBStore, dynamodb_server: DynamoDB) -> None:
+    """A cursor that is ahead of this journal is refused: it is another's."""
+    store.append(events(1))
+    empty = open_store(dynamodb_server.url())
+    empty.init()
+    with pytest.raises(Exception, match="is not one of store"):
+        empty.follow(store.tip())
+
+
+def test_large_records(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an append has written is named in as many records as it takes, in order."""
+    monkeypatch.setattr(arrivals, "RECORD_BYTES", 2_000)
+    store.append(events(100))
+    assert store._arrivals.last(store._arrivals.log_of("SESSION#s1")) > 5
+    assert everything(store, limit=7)[0] == events(100)
+
+
+@pytest.mark.parametrize("operation", ["PutItem", "BatchWriteItem", "BatchGetItem", "Query"])
+@pytest.mark.parametrize("fault", [APPLIED_RESET, APPLIED_SILENT, THROTTLED])
+def test_faults_of_an_append(store: DynamoDBStore, behind: DynamoDBStore, proxy: DynamoDBProxy, operation: str,
+                             fault: str) -> None:  # fmt: skip
+    """An answer that is lost, or a refusal that passes, leaves no second copy and no second record."""
+    proxy.plan = Scripted(fault, on={operation})
+    behind.append(events(30))
+    assert proxy.injected[fault] == 1
+    assert list(store.read("s1")) == events(30)
+    assert everything(store)[0] == events(30)
+
+
+def test_partial_batches(store: DynamoDBStore, behind: DynamoDBStore, proxy: DynamoDBProxy) -> None:
+    """What a batch leaves over is written and read to the end."""
+    proxy.plan = Scripted(*[PARTIAL] * 12, on={"BatchWriteItem", "BatchGetItem"})
+    behind.append(events(60))
+    assert list(store.read("s1")) == events(60)
+    proxy.plan = Scripted(*[PARTIAL] * 6, on={"BatchGetItem"})
+    assert list(behind.follow(None).events) == events(60)
+
+
+def test_nothing_is_taken_for_long(
+    store: DynamoDBStore, behind: DynamoDBStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where batches are handed back whole again and again it is StoreUnreachable, not a silent loss."""
+    behind._connection.sleep = lambda _: None
+    real = behind._connection.call
+
+    def handed_back(operation: str, body: dict[str, object]) -> dict[str, object]:
+        return {"UnprocessedItems": body["RequestItems"]} if operation == "BatchWriteItem" else real(operation, body)
+
+    monkeypatch.setattr(behind._connection, "call", handed_back)
+    with pytest.raises(StoreUnreachable, match="25 items were not written in 8 attempts"):
+        behind.append(events(30))
+    assert everything(store)[0] == []
+
+
+@pytest.mark.parametrize("fault", [APPLIED_RESET, APPLIED_SILENT, THROTTLED, CONFLICT])
+def test_faults_of_a_transaction(store: DynamoDBStore, behind: DynamoDBStore, proxy: DynamoDBProxy, fault: str) -> None:
+    """A transaction whose answer is lost is read back: it counts once, and is followed once."""
+    for seq in (0, 3):
+        proxy.plan = Scripted(fault, on={"TransactWriteItems"})
+        behind.append_context("i1", seq, context_events(3, first=seq))
+    assert proxy.injected[fault] == 2
+    assert list(store.read_context("i1")) == context_events(6)
+    assert everything(store)[0] == context_events(6)
+
+
+def test_context_and_its_log_are_one(store: DynamoDBStore) -> None:
+    """A transaction whose log number was taken is done with the next one; a conflict leaves no record."""
+    slow = open_store(store.url)
+    slow.append(events(1, first=90))
+    store.append(events(3))  # slow does not know of it
+    slow.append_context("i1", 0, context_events(2, text="hello"))
+    with pytest.raises(ConflictError):
+        slow.append_context("i1", 0, context_events(2, text="another"))
+    with pytest.raises(WrongExpectedSequence):
+        store.append_context("i1", 5, context_events(1, first=5))
+    assert len(everything(store)[0]) == 6
+
+
+def test_the_most_of_one_call(store: DynamoDBStore) -> None:
+    """48 context events go in one call, one more is refused with what to do."""
+    store.append_context("i1", 0, context_events(48))
+    with pytest.raises(Exception, match="a transaction of DynamoDB takes 48"):
+        store.append_context("i1", 48, context_events(49, first=48))
+    store.append_context("i1", 48, context_events(1, first=48))
+    assert list(store.read_context("i1")) == context_events(49)
+
+
+@pytest.mark.timeout(900 if SOAK else 120)
+def test_processes_behind_faults(store: DynamoDBStore, behind: DynamoDBStore, proxy: DynamoDBProxy) -> None:
+    """Processes that write one session and one instance while 30 % of the calls fail: all once, without a gap."""
+    proxy.plan = AtRandom(0.3, seed=7)
+    context = get_context("spawn")
+    with context.Pool(PROCESSES) as pool:
+        pool.starmap(write, [(behind.url, number, APPENDS) for number in range(PROCESSES)])
+    expected = sorted(
+        event.event_id for number in range(PROCESSES) for event in events(5 * APPENDS, first=number * 1_000)
+    )
+    read = list(store.read("s1"))
+    assert sorted(event.event_id for event in read if event.seq is None) == expected
+    sequence = list(store.read_context("i1"))
+    assert [event.seq for event in sequence] == list(range(PROCESSES * APPENDS))
+    assert len({event.event_id for event in sequence}) == len(sequence)
+    followed, _ = everything(store)
+    assert sorted(ids(followed)) == sorted(ids(read))
+    assert proxy.injected.total() > 10 * PROCESSES
+
+
+def write(url: str, number: int, appends: int) -> None:
+    """One process's work: as the drain does, a call is repeated until it succeeds."""
+    store = open_store(url)
+    for turn in range(appends):
+        made = events(5, first=number * 1_000 + turn * 5)
+        _insisted(lambda made=made: store.append(made))
+        _insisted(lambda turn=turn: _appended(store, f"{number:016x}{turn:016x}"))
+    store.close()
+
+
+def _appended(store: DynamoDBStore, event_id: str) -> None:
+    sequence = list(store.read_context("i1"))
+    if any(event.event_id == event_id for event in sequence):
+        return
+    (event,) = context_events(1, first=len(sequence))
+    store.append_context("i1", len(sequence), [msgspec.structs.replace(event, event_id=event_id, digest=None)])
+
+
+def _insisted(call: Callable[[], None]) -> None:
+    for _ in range(500):
+        try:
+            call()
+        except (StoreUnreachable, WrongExpectedSequence):
+            continue
+        return
+    raise AssertionError
