@@ -1,0 +1,190 @@
+"""`init` makes the tables, brings older ones up to date with all that is in them, and may be run by anybody at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.dialects.postgresql.base import ischema_names
+
+from exporters.postgresql.tests.others import outside
+from otel_agent_journal.errors import StoreUnreachable, UnsupportedByStore
+from otel_agent_journal.store.registry import open_store as open_by_url
+from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
+from otel_agent_journal_postgresql import PostgreSQLStore, open_store, preparing
+from otel_agent_journal_postgresql.tables import TABLES_VERSION, JsonText, Xid8, metadata
+from tests.real.servers import PostgreSQL
+
+pytestmark = pytest.mark.real
+PACKAGE = Path(__file__).parents[1]
+
+
+def _migrated(url: str, revision: str) -> None:
+    """Bring a database to a version, as an older package did."""
+    from alembic import command
+    from alembic.config import Config
+
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(preparing.MIGRATIONS))
+        command.upgrade(config, revision)
+    engine.dispose()
+
+
+def test_from_nothing(postgresql_server: PostgreSQL) -> None:
+    """The plan says what is made; afterwards it is empty, and the store works."""
+    store = open_store(postgresql_server.database())
+    assert store.init_plan() == [
+        f"create table public.{name}"
+        for name in ("agent_instances", "agent_journal_version", "blobs", "events", "sessions")
+    ]
+    store.init()
+    assert store.init_plan() == []
+    store.append(events(3))
+    store.init()
+    assert list(store.read("s1")) == events(3)
+    assert store.info().schema_version == TABLES_VERSION
+    store.close()
+
+
+def test_schema_of_its_own(postgresql_server: PostgreSQL) -> None:
+    """A schema that is named is made, and two of one database are two journals."""
+    url = postgresql_server.database()
+    one, two = open_store(f"{url}?schema=one"), open_store(f"{url}?schema=T%C3%BC%22o")
+    assert one.init_plan()[:2] == ["create schema one", "create table one.agent_instances"]
+    for store in (one, two):
+        store.init()
+        assert store.init_plan() == []
+    one.append(events(2))
+    two.append(events(1))
+    assert (len(list(one.read("s1"))), len(list(two.read("s1")))) == (2, 1)
+    one.close()
+    two.close()
+
+
+def test_from_an_older_version(postgresql_server: PostgreSQL) -> None:
+    """Tables of an older version are not written to; once brought up to date all that was in them is there."""
+    url = postgresql_server.database()
+    _migrated(url, "1")
+    made = [*events(20), an_event(30, details={"text": "\0"})]
+    with outside(url) as older:
+        from otel_agent_journal_postgresql.rows import batch_of
+        from otel_agent_journal_postgresql.statements import APPEND, BEGIN_CONTEXT
+
+        older.execute(APPEND, (batch_of(made),))
+        older.execute(BEGIN_CONTEXT, ("i1", "s2", 1, batch_of(context_events(2, session_id="s2"))))
+    store = open_store(url)
+    with pytest.raises(StoreUnreachable, match=r"is of version 1, this package writes 2; .*store init"):
+        store.append(events(1))
+    assert store.init_plan() == ["migrate the tables to version 2"]
+    store.init()
+    assert list(store.read("s1")) == made
+    assert list(store.read_context("i1")) == context_events(2, session_id="s2")
+    store.append_context("i1", 2, context_events(1, first=2, session_id="s2"))
+    with outside(url) as people:
+        assert people.execute("SELECT count(happened_at) FROM events").fetchone() == (24,)
+    store.close()
+
+
+def test_tables_are_as_migrated(postgresql_server: PostgreSQL) -> None:
+    """What SQLAlchemy knows of the tables is what the migrations made."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    url = postgresql_server.database()
+    store = open_store(url)
+    store.init()
+    store.close()
+    ischema_names.update(xid8=Xid8, json=JsonText)
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        options = {"version_table": "agent_journal_version", "compare_type": True}
+        found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+    engine.dispose()
+    assert found == []
+
+
+def _init(url: str) -> None:
+    store = open_by_url(url)
+    assert isinstance(store, PostgreSQLStore)
+    for _ in range(3):
+        store.init()
+    store.append(events(1))
+    store.close()
+
+
+def test_many_at_once(postgresql_server: PostgreSQL) -> None:
+    """Processes that prepare one database at once wait for one another, and all succeed."""
+    url = f"{postgresql_server.database()}?schema=together"
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_init, args=(url,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+    store = open_store(url)
+    assert list(store.read("s1")) == events(1)
+    store.close()
+
+
+def test_prune_keeps_what_goes_on(store: PostgreSQLStore) -> None:
+    """Many sessions are pruned in several transactions, those of strange ids too."""
+    ids = [*(f"s{number}" for number in range(120)), "nul\0", "x" * 2_000]
+    for number, session_id in enumerate(ids):
+        store.append(events(2, session_id=session_id))
+        store.write_head(a_head(session_id, status="COMPLETED", updated_ns=number))
+    assert store.prune(100, dry_run=True) == 100
+    assert store.prune(100) == 100
+    assert store.info().events == 2 * 22
+    assert store.prune(1_000) == 22
+    assert (store.info().events, store.info().sessions) == (0, 0)
+
+
+def test_grants(postgresql_server: PostgreSQL) -> None:
+    """The README's grants are enough for a writer and a reader, and not for more."""
+    url = postgresql_server.database()
+    admin = open_store(url)
+    admin.init()
+    text = (PACKAGE / "README.md").read_text()
+    grants = text.partition("## Roles")[2].partition("```sql\n")[2].partition("```")[0]
+    with outside(url) as operator:
+        for role in ("journal_writer", "journal_reader"):
+            operator.execute(f"DROP ROLE IF EXISTS {role}")
+        operator.execute(grants.replace("DATABASE journal", f"DATABASE {url.rpartition('/')[2]}"))
+    writer = open_store(url.replace("postgres@", "journal_writer@"))
+    reader = open_store(url.replace("postgres@", "journal_reader@"))
+    assert writer.init_plan() == reader.init_plan() == []
+    writer.append(events(3))
+    writer.append_context("i1", 0, context_events(1))
+    writer.append_context("i1", 1, context_events(1, first=1))
+    head = writer.write_head(a_head())
+    assert head is not None
+    assert writer.write_head(head) is not None
+    writer.put_blob("s1", "a", b"1")
+    assert len(list(reader.read("s1"))) == len(reader.follow(None).events) == 5
+    assert reader.get_blob("s1", "a") == b"1"
+    assert len(list(reader.sessions())) == 1
+    assert reader.info().events == 5
+    reader.wait(0)
+    for refused in (
+        lambda: reader.append(events(1)),
+        lambda: reader.write_head(a_head("s2")),
+        lambda: reader.put_blob("s1", "b", b""),
+        lambda: writer.prune(2**62),
+    ):
+        with pytest.raises(StoreUnreachable, match="does not permit"):
+            refused()
+    for store in (writer, reader, admin):
+        store.close()
+    with outside(url) as operator:
+        operator.execute("DROP OWNED BY journal_writer, journal_reader; DROP ROLE journal_writer, journal_reader")
+
+
+def test_policy(store: PostgreSQLStore) -> None:
+    """Who asks for a policy is told where the grants are."""
+    with pytest.raises(UnsupportedByStore, match="the grants of a reader are under 'Roles'"):
+        store.iam_policy("reader")
