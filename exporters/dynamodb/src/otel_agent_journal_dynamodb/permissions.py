@@ -7,8 +7,8 @@ from typing import Final
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal_dynamodb.place import Place
 
-# UpdateItem is for who extends the store by counters of their own; the store itself puts whole items.
-WRITER: Final = ("BatchGetItem", "BatchWriteItem", "ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem")
+# A transaction of puts asks for PutItem. UpdateItem is for programs that mark items; the store puts whole ones.
+WRITER: Final = ("BatchGetItem", "BatchWriteItem", "GetItem", "PutItem", "Query", "UpdateItem")
 READER: Final = ("BatchGetItem", "DescribeTable", "GetItem", "Query")
 ADMIN: Final = (
     "CreateTable",
