@@ -132,6 +132,18 @@ def test_failed_without_a_word(world: World) -> None:
     assert world.events(done["name"])[-1]["ErrorMessage"] == "AGENT_BACKGROUND_TASK_FAILED, which does not say why"
 
 
+def test_latest_ending(world: World) -> None:
+    """Of two endings the later counts, as where Lambda has started an agent twice; megabytes before it hide it not."""
+
+    def agent(payload: dict[str, Any]) -> None:
+        for _ in range(4):
+            says(world, "CHUNK", Details="x" * 350_000)(payload)
+        says(world, "AGENT_BACKGROUND_TASK_FAILED", "AGENT_BACKGROUND_TASK_COMPLETED")(payload)
+
+    done = world.run(agent, max_looks=1, waits=True)
+    assert done["status"] == "SUCCEEDED", done
+
+
 def test_never_ends(world: World) -> None:
     """An agent that never ends is given up after as many looks as were allowed; the session says so."""
     done = world.run(says(world, "AGENT_BACKGROUND_TASK_STARTED"), max_looks=3, waits=True)
