@@ -15,6 +15,7 @@ from otel_agent_journal.testing.builders import JournalBuilder
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS, SteppingClock
 
 HOUR_NS = 3_600 * 10**9
+EACH = 9  # events of such a session
 
 
 def a_session(number: int) -> JournalBuilder:

@@ -99,8 +99,10 @@ def bounds_by_table(plans: Sequence[Tree], parse: Callable[[str], Tree | None]) 
     found: dict[str, Bounds] = {}
     for plan in plans:
         for name, filters in scans(plan):
-            trees = [tree for text in filters if (tree := parse(text)) is not None]
-            within = reduce(Bounds.both, (_bounds(tree, TABLES[name]) for tree in trees), EVERYTHING)
+            trees = [parse(text) for text in filters]
+            # A plan cuts a text at its line ends: of filters of which one is a mere piece, none is believed.
+            whole = [] if None in trees else [tree for tree in trees if tree is not None]
+            within = reduce(Bounds.both, (_bounds(tree, TABLES[name]) for tree in whole), EVERYTHING)
             found[name] = within if name not in found else found[name].either(within)
     return found
 

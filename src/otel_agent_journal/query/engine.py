@@ -207,6 +207,8 @@ def sandbox(memory_bytes: int) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:", config=settings)
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET errors_as_json = true")
+    connection.execute("SET enable_progress_bar = false")  # it would be drawn on stdout, between the rows
+    connection.execute("SET streaming_buffer_size = '1MB'")  # rows on their way out: the first come early
     return connection
 
 
