@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.backends import NAMES, SERVERS, Backend
 from tests.real.jaeger import Jaeger, binary
 
 HERE = Path(__file__).parent
@@ -39,3 +40,9 @@ def jaeger(jaeger_program: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(params=NAMES)
+def backend(request: pytest.FixtureRequest, aws: None) -> Backend:
+    """Each store that is on a server."""
+    return Backend(request.param, request.getfixturevalue(SERVERS[request.param]))

@@ -78,12 +78,17 @@ class HttpProxy(FaultProxy):
         """Have a part of a batch done."""
         raise NotImplementedError
 
+    def altered(self, request: Request) -> Request:
+        """Return the request that is passed on; a test that wants a store with a fault in it makes it another."""
+        return request
+
     def serve(self, client: socket.socket, server: socket.socket) -> None:
         """Pass on requests and answers, one after the other."""
         with client.makefile("rb") as reader:
             while (request := _read_request(reader, client)) is not None:
                 fault = self.decide(self.call(request))
-                client.sendall(_text_of(self._answer(request, fault, server), request.method))
+                response = self._answer(self.altered(request), fault, server)
+                client.sendall(_text_of(response, request.method))
                 if (request.header("connection") or "").lower() == "close":
                     return
 

@@ -40,6 +40,10 @@ class PostgreSQLProxy(FaultProxy):
         """Return the URL of a database as it is reached through the proxy."""
         return database_url.replace(f":{self.server[1]}/", f":{self.port}/")
 
+    def altered(self, sql: str) -> str:
+        """Return the statement that is passed on; a test that wants a store with a fault in it makes it another."""
+        return sql
+
     def serve(self, client: socket.socket, server: socket.socket) -> None:
         """Pass on a connection's start, then its calls."""
         startup = _startup(client)
@@ -96,16 +100,20 @@ class _Session:
                     self._take(kind, message)
 
     def _take(self, kind: bytes, message: bytes) -> None:
-        self._call += message
         body = message[5:]
         if kind == b"Q":
             self._sql = body.rstrip(b"\0").decode(errors="replace")
         elif kind == b"P":
             name, _, rest = body.partition(b"\0")
-            self._sql = self._statements[name] = rest.partition(b"\0")[0].decode(errors="replace")
+            text, _, types = rest.partition(b"\0")
+            self._sql = self._statements[name] = text.decode(errors="replace")
+            if (altered := self._proxy.altered(self._sql)) != self._sql:
+                body = b"\0".join((name, altered.encode(), types))
+                message = kind + struct.pack("!I", len(body) + 4) + body
         elif kind == b"B":
             name = body.partition(b"\0")[2].partition(b"\0")[0]
             self._sql = self._statements.get(name, "")
+        self._call += message
         if kind in (b"Q", b"S"):
             self._send_call()
         elif kind in _PASSED_ON:
