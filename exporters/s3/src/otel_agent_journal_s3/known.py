@@ -76,7 +76,11 @@ class Known:
 
     def fresh(self, lines: Iterable[Line]) -> list[Line]:
         """Return the lines that are not there yet, each once."""
-        return list({line.key: line for line in reversed(list(lines)) if line.key not in self.keys}.values())[::-1]
+        keys, found = self.keys, dict[bytes, Line]()
+        for line in lines:
+            if line.key not in keys and line.key not in found:
+                found[line.key] = line
+        return list(found.values())
 
     def decide(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent], lines: list[Line]) -> bool:
         """Tell whether context events are to be written; False where they are there already.

@@ -14,6 +14,7 @@ Below the store's prefix, `{key}` being `key_of` of a session's or an instance's
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -28,6 +29,7 @@ _SLOT_NS: Final = 10 * 10**9  # heads are listed by time in slots of ten seconds
 _LAST_SLOT: Final = 10**11 - 1
 
 
+@lru_cache(maxsize=4096)
 def key_of(text: str) -> str:
     """Return `store.keys.key_of` of an id, and its hashed form already where it is longer than a file's name."""
     key = keys.key_of(text)
