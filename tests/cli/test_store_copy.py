@@ -13,8 +13,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from otel_agent_journal.cli import store_copy
 from otel_agent_journal.cli.copy_state import CopyState
 from otel_agent_journal.cli.invocation import CliError
+from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
 from otel_agent_journal.store.registry import open_store
 from otel_agent_journal.testing.builders import an_event, context_events, events
@@ -302,3 +304,23 @@ def test_a_cursor_of_another_source_begins_anew(whole: Seeded, copied: JournalSt
     assert "beginning anew: cursor '999999' is not one of store" in result.stderr
     assert rows(result)[0]["differences"] == []
     assert everything(copied) == everything(whole.store)
+
+
+def test_a_store_that_stops_answering_is_tried_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What passes is waited out, said once; what does not is given up after a bounded time."""
+    monkeypatch.setattr(store_copy, "PATIENCE_S", 0.5)
+    answers = iter((False, False, True))
+
+    def call() -> str:
+        if not next(answers, False):
+            raise StoreUnreachable("the disk is full; free space")
+        return "done"
+
+    assert store_copy._insist(call) == "done"
+    assert capsys.readouterr().err == "agent-journal: trying for 0.5 s: the disk is full; free space\n"
+    started = time.monotonic()
+    with pytest.raises(StoreUnreachable):
+        store_copy._insist(call)
+    assert time.monotonic() - started < 5

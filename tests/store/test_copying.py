@@ -268,6 +268,15 @@ def test_heads_that_others_write_too(times: int) -> None:
     assert (head.steps == 99) is (times == 50)
 
 
+def test_what_differs_is_named_by_its_kind_alone() -> None:
+    """An event too many, or too few, in the middle does not make its neighbours differ."""
+    source, target = MemoryStore(), MemoryStore()
+    source.append(events(20))
+    target.append([*events(8), *events(11, first=9), an_event(5, event_id="f" * 32)])
+    found = compare_session(source, target, "s1").differences
+    assert [(one.check, one.event_id) for one in found] == [("extra", "f" * 32), ("missing", events(9)[8].event_id)]
+
+
 def test_comparing_keeps_nothing_in_memory() -> None:
     """Both sides are read side by side: neither stream is ahead of the other by more than one event."""
     taken: list[str] = []

@@ -102,7 +102,7 @@ class AdminContract(ContractSetup):
         assert ids(everything(store, cursor)[0]) == ids(made[20:])
 
     def test_prune(self, store: JournalStore) -> None:
-        """Sessions last updated before the time go with all that is theirs; the others stay as they are."""
+        """Sessions last updated before the time go with all that is theirs, and may begin anew; the others stay."""
         assert isinstance(store, StoreAdmin)
         self.needs(store, "prune", lambda: store.prune(LIMIT_NS))
         for session_id, updated_ns in (("old", BEFORE_NS), ("new", LIMIT_NS)):
@@ -123,6 +123,8 @@ class AdminContract(ContractSetup):
             assert store.get_blob("old", "a" * 32) is None
             assert store.get_blob("new", "a" * 32) == b"1"
         assert store.prune(LIMIT_NS) == 0
+        store.append_context("old-instance", 0, _context("old"))
+        assert list(store.read_context("old-instance")) == _context("old")
 
     def test_prune_dry_run(self, store: JournalStore) -> None:
         """A dry run says how many sessions would go, and deletes none."""
