@@ -72,7 +72,8 @@ def at_run(error: Exception, _sql: str) -> QueryFailed:
 
 def was_interrupted(error: Exception) -> bool:
     """Tell whether somebody asked the query to stop."""
-    return isinstance(error, duckdb.InterruptException) or _said(error).get("exception_type") == "INTERRUPT"
+    said = _said(error)
+    return said.get("exception_type") == "INTERRUPT" or said.get("exception_message") == "Query interrupted"
 
 
 def _is_memory(error: Exception, said: dict[str, Any]) -> bool:

@@ -181,7 +181,7 @@ class Query:
         """Turn what DuckDB raises into an error of ours, or into the one of the store that it comes from."""
         try:
             yield
-        except (duckdb.Error, pa.ArrowException, MemoryError, OSError) as error:  # Arrow passes on what it cannot name
+        except (duckdb.Error, pa.ArrowException, MemoryError, OSError, RuntimeError) as error:  # by the way it came
             if self._failure is not None:
                 raise self._failure from None
             if self._time.over:
