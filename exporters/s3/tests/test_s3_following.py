@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from threading import Thread
+from typing import Any
 
 import pytest
 
-from exporters.s3.tests.wire import Wire
+from exporters.s3.tests.wire import Send, Wire, name_of
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.protocol import JournalStore
@@ -22,6 +24,12 @@ SHORT_S = 4.0  # instead of ten minutes; the server's times are whole seconds
 def brief(url: str) -> S3Store:
     """A store whose announcements hold for seconds alone."""
     return S3Store(place_of(url), holds_s=SHORT_S)
+
+
+@pytest.fixture
+def wire_of_brief(brief: S3Store) -> Wire:
+    """What goes over its wire."""
+    return Wire(brief)
 
 
 def rest() -> None:
@@ -63,6 +71,31 @@ def test_follower_beside_writer(brief: S3Store) -> None:
     assert ids(found) == ids(events(number))
     assert ids(everything(brief)[0]) == ids(found)
     assert brief._announcements.end() >= 3, "announcements were renewed"
+
+
+def test_writer_that_stood_still(brief: S3Store, wire_of_brief: Wire) -> None:
+    """A segment that was held up on its way until followers left its session is announced once more, and followed."""
+
+    def fault(request: Any, send: Send) -> Any:
+        if request.method == "PUT" and "/segments/" in name_of(request):
+            wire_of_brief.fault = None
+            rest()
+        return send(request)
+
+    brief.append(events(1))
+    _, cursor = everything(brief)
+    wire_of_brief.fault = fault
+    writer = Thread(target=brief.append, args=(events(2),))
+    writer.start()
+    while writer.is_alive():
+        found, cursor = everything(brief, cursor)
+        if found:
+            break
+        time.sleep(0.2)
+    writer.join(30)
+    found += everything(brief, cursor)[0]
+    assert ids(found) == ids(events(1, first=1))
+    assert ids(everything(brief)[0]) == ids(events(2))
 
 
 def test_tip_while_sessions_are_written(store: JournalStore) -> None:

@@ -28,6 +28,13 @@ _GIVEN: Final = 0.75
 _PROBED: Final = 0.25  # how old the knowledge of a session's end may be that an announcement states
 _CACHED: Final = 10_000
 _TRIES: Final = 200
+_NEVER: Final = (float("-inf"), float("-inf"))
+_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def now_s() -> float:
+    """Return a time that only goes on, also while the machine is suspended."""
+    return time.clock_gettime(_CLOCK)
 
 
 class Announced(NamedTuple):
@@ -47,7 +54,8 @@ class Announcements:
         self.holds_s = holds_s
         self._next: int | None = None
         self._lock = Lock()
-        self._ours: OrderedDict[str, float] = OrderedDict()
+        # Of each session announced here: when, by our clock as it began and by the server's as it was done.
+        self._ours: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._entries: OrderedDict[int, Announced] = OrderedDict()
 
     def given_until_s(self, entry: Announced) -> float:
@@ -60,15 +68,15 @@ class Announcements:
 
     def is_due(self, key: str) -> bool:
         """Tell whether a session has to be announced before it is written."""
-        return time.monotonic() - self._ours.get(key, float("-inf")) > self.holds_s * _RENEWED
+        return now_s() - self._ours.get(key, _NEVER)[0] > self.holds_s * _RENEWED
 
-    def held(self, key: str) -> bool:
-        """Tell whether what was just written of a session is announced."""
-        return time.monotonic() - self._ours.get(key, float("-inf")) <= self.holds_s * _WRITTEN
+    def held(self, key: str, written_s: float) -> bool:
+        """Tell whether what was written of a session at a time by the server's clock is announced."""
+        return written_s - self._ours.get(key, _NEVER)[1] <= self.holds_s * _WRITTEN
 
     def is_recent(self, probed: float) -> bool:
-        """Tell whether what was known at a monotonic time may be announced now."""
-        return time.monotonic() - probed <= self.holds_s * _PROBED
+        """Tell whether what was known at a time by our clock may be announced now."""
+        return now_s() - probed <= self.holds_s * _PROBED
 
     def forget(self, key: str) -> None:
         """Let a session be announced again."""
@@ -84,11 +92,12 @@ class Announcements:
             self._announce(sessions)
 
     def _announce(self, sessions: Mapping[str, int]) -> None:
-        began = time.monotonic()
+        began = now_s()
         data = msgspec.json.encode({"sessions": list(sessions.items())})
         number = self.end() if self._next is None else self._next
         for attempt in range(_TRIES):
-            if self._bucket.put_new(self._layout.entry(number), data) is not None:
+            written = self._bucket.put_new(self._layout.entry(number), data)
+            if written is not None:
                 break
             number = self.end() if attempt % 10 == 9 else number + 1
         else:
@@ -97,7 +106,7 @@ class Announcements:
             )
         self._next = number + 1
         for key in sessions:
-            self._ours[key] = began
+            self._ours[key] = began, written.at_s
             self._ours.move_to_end(key)
         while len(self._ours) > _CACHED:
             self._ours.popitem(last=False)
@@ -112,24 +121,24 @@ class Announcements:
         cached = self._entries.get(number)
         if cached is not None:
             return cached, 0.0
-        stored, now_s = self._bucket.look(self._layout.entry(number))
+        stored, seen_s = self._bucket.look(self._layout.entry(number))
         if stored is None:
-            return None, now_s
+            return None, seen_s
         sessions = msgspec.json.decode(stored.data, type=dict[str, list[tuple[str, int]]])["sessions"]
         entry = Announced(number, tuple(sessions), stored.modified_s)
         self._entries[number] = entry
         while len(self._entries) > _CACHED:
             self._entries.popitem(last=False)
-        return entry, now_s
+        return entry, seen_s
 
     def holding(self) -> tuple[int, list[Announced]]:
         """Return the number of the next entry, and the entries that are not over yet, the oldest first."""
         end, found, after = 0, list[int](), ""
         while True:
-            items, more, now_s = self._bucket.page(self._layout.log, after)
+            items, more, seen_s = self._bucket.page(self._layout.log, after)
             for item in items:
                 end = end or self._layout.number_of_entry(item.name) + 1
-                if item.modified_s + self.holds_s < now_s:
+                if item.modified_s + self.holds_s < seen_s:
                     more = False
                     break
                 found.append(self._layout.number_of_entry(item.name))

@@ -32,7 +32,6 @@ _log: Final = logging.getLogger(__name__)
 class Rewritten(NamedTuple):
     """A journal as it was just written."""
 
-    etag: str
     covers: int
     size_bytes: int
     spent_bytes: int
@@ -73,10 +72,10 @@ class Compactor:
         metadata = {COVERS: str(covers), SPENT: str(spent)}
         name = self._layout.journal(key)
         if stored is None:
-            etag = self._bucket.put_new(name, body, metadata)
+            written = self._bucket.put_new(name, body, metadata)
         else:
-            etag = self._bucket.put_over(name, body, stored.etag, metadata)
-        return None if etag is None else Rewritten(etag, covers, len(body), spent)
+            written = self._bucket.put_over(name, body, stored.etag, metadata)
+        return None if written is None else Rewritten(covers, len(body), spent)
 
     def sessions_with_tail(self) -> Iterator[str]:
         """Yield the keys of the sessions that have segments which are not in their journals."""

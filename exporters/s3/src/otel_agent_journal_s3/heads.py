@@ -144,12 +144,16 @@ class Heads:
                 if found is None or found[0].listed != made.listed:
                     self._bucket.delete([self._name(made.listed)])
                 return False
-            put = found[1]  # an attempt of ours, whose answer was lost
-        self._last[key] = made, put
+            self._keep(key, made, found[1])  # an attempt of ours, whose answer was lost
+        else:
+            self._keep(key, made, put.etag)
+        return True
+
+    def _keep(self, key: str, made: _Stored, etag: str) -> None:
+        self._last[key] = made, etag
         self._last.move_to_end(key)
         while len(self._last) > _CACHED:
             self._last.popitem(last=False)
-        return True
 
 
 def _same_place(stored: SessionHead, head: SessionHead) -> bool:

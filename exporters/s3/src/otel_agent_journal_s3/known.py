@@ -7,7 +7,6 @@ is read, and then known too.
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from threading import Lock
@@ -16,6 +15,7 @@ from typing import Final
 from otel_agent_journal.errors import ConflictError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.sequence import content_of, verdict
+from otel_agent_journal_s3.announcements import now_s
 from otel_agent_journal_s3.layout import Layout, number_of_segment
 from otel_agent_journal_s3.lines import Line, read_body
 from otel_agent_journal_s3.objects import Bucket, Stored
@@ -32,7 +32,7 @@ class Known:
     def __init__(self, key: str) -> None:
         self.key = key
         self.next = 0
-        self.probed = 0.0  # when `next` was seen to be the end, by the monotonic clock
+        self.probed = 0.0  # when `next` was seen to be the end, by our clock
         self.keys: set[bytes] = set()
         self.instances: dict[str, list[JournalEvent]] = {}
         self.size_bytes = 0  # of all segments
@@ -136,7 +136,7 @@ class KnownSessions:
 
     def load(self, key: str) -> Known:
         """Read what has to be known of a session: one LIST where it is new."""
-        known, began = Known(key), time.monotonic()
+        known, began = Known(key), now_s()
         segments: list[tuple[int, int]] = []
         journal: Stored | None = None
         for item in self._bucket.list(self._layout.session(key)):

@@ -38,6 +38,13 @@ class Stored(NamedTuple):
     metadata: Mapping[str, str]
 
 
+class Written(NamedTuple):
+    """What a write was answered with. `at_s` is when, by the server's clock."""
+
+    etag: str
+    at_s: float
+
+
 class Item(NamedTuple):
     """An object as a listing shows it."""
 
@@ -106,14 +113,14 @@ class Bucket:
         with ThreadPoolExecutor(min(_AT_ONCE, len(given)), "agent-journal-s3") as pool:
             return list(pool.map(work, given))
 
-    def put_new(self, name: str, data: bytes, metadata: Mapping[str, str] | None = None) -> str | None:
+    def put_new(self, name: str, data: bytes, metadata: Mapping[str, str] | None = None) -> Written | None:
         """Write an object that is not there yet and return its ETag; None where there is one.
 
         After None the one that is there may be ours: an attempt whose answer was lost.
         """
         return self._put(name, data, metadata, IfNoneMatch="*")
 
-    def put_over(self, name: str, data: bytes, etag: str, metadata: Mapping[str, str] | None = None) -> str | None:
+    def put_over(self, name: str, data: bytes, etag: str, metadata: Mapping[str, str] | None = None) -> Written | None:
         """Replace an object that still has this ETag and return the new one; None where another was first."""
         return self._put(name, data, metadata, IfMatch=etag)
 
@@ -198,12 +205,12 @@ class Bucket:
             data = body.read()
         return Stored(data, answer["ETag"], answer["LastModified"].timestamp(), answer["Metadata"]), _date(answer)
 
-    def _put(self, name: str, data: bytes, metadata: Mapping[str, str] | None, **condition: str) -> str | None:
+    def _put(self, name: str, data: bytes, metadata: Mapping[str, str] | None, **condition: str) -> Written | None:
         from botocore.exceptions import ClientError
 
         from otel_agent_journal_s3.failures import LOST, MISSING, code_of
 
-        def put(client: Any) -> str | None:
+        def put(client: Any) -> Written | None:
             try:
                 answer = client.put_object(
                     Bucket=self.place.bucket, Key=name, Body=data, Metadata=dict(metadata or {}), **condition
@@ -213,7 +220,7 @@ class Bucket:
                 if code_of(error) in LOST or ("IfMatch" in condition and code_of(error) in MISSING):
                     return None
                 raise
-            return answer["ETag"]
+            return Written(answer["ETag"], _date(answer))
 
         return self.call(f"PUT {name}", put)
 
@@ -228,4 +235,4 @@ class Bucket:
 
 def _date(answer: Mapping[str, Any]) -> float:
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    return parsedate_to_datetime(date).timestamp() if date else 0.0
+    return parsedate_to_datetime(date).timestamp() if date else time.time()

@@ -13,7 +13,7 @@ from typing import Final
 
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal_s3.announcements import Announcements
+from otel_agent_journal_s3.announcements import Announcements, now_s
 from otel_agent_journal_s3.compacting import Compactor
 from otel_agent_journal_s3.known import PRUNED, Known, KnownSessions
 from otel_agent_journal_s3.layout import Layout
@@ -88,13 +88,14 @@ class Segments:
                 continue
             body = body_of(lines)
             number = known.next
-            if self._bucket.put_new(self._layout.segment(key, number), body) is None:
-                self._take_over(known)
+            written = self._bucket.put_new(self._layout.segment(key, number), body)
+            if written is None:
+                taken_s = self._take_over(known)
+                self._see_announced(key, number, taken_s)  # it may be ours, its answer lost
                 continue
             known.wrote(lines, len(body))
-            known.probed = time.monotonic()
-            if not self._announcements.held(key):
-                self._announcements.announce({key: number})
+            known.probed = now_s()
+            self._see_announced(key, number, written.at_s)
             self._compactor.after_append(known)
             return known
         raise StoreUnreachable(
@@ -102,13 +103,22 @@ class Segments:
             " it is tried again later"
         )
 
-    def _take_over(self, known: Known) -> None:
-        """Read the segment that another writer, or an attempt of ours, put under the next number."""
+    def _take_over(self, known: Known) -> float:
+        """Read the segment that another writer, or an attempt of ours, put under the next number; return when it was.
+
+        A prune's, or one that is gone by now, makes the session be read again, and announced.
+        """
         stored = self._bucket.get(self._layout.segment(known.key, known.next))
         if stored is None or stored.metadata.get(PRUNED):
             self.forget(known.key)
-        else:
-            known.take_segment(stored)
+            return 0.0
+        known.take_segment(stored)
+        return stored.modified_s
+
+    def _see_announced(self, key: str, number: int, written_s: float) -> None:
+        """Announce a segment that was written so late that followers may have left its session."""
+        if written_s and not self._announcements.held(key, written_s):
+            self._announcements.announce({key: number})
 
     def _announce(self, keys: Sequence[str]) -> None:
         due = [key for key in keys if self._announcements.is_due(key)]
@@ -123,7 +133,7 @@ class Segments:
             known = self.known(key)
             if self._announcements.is_recent(known.probed):
                 return
-            began = time.monotonic()
+            began = now_s()
             stored = self._bucket.get(self._layout.segment(key, known.next))
             if stored is None:
                 known.probed = began
