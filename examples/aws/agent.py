@@ -4,6 +4,8 @@ It is invoked with InvocationType Event: nobody waits for its response. Its call
 AGENT_BACKGROUND_TASK_COMPLETED or _FAILED is the last that it says.
 """
 
+from typing import Any
+
 import otel_agent_journal
 from otel_agent_journal import invocation, lambda_handler, step
 
@@ -27,7 +29,7 @@ def answer(question: str) -> str:
 
 
 @lambda_handler
-def handle(event: dict, context: object) -> str:
+def handle(event: dict[str, Any], context: object) -> str:
     """Answer one question; `event` is the Payload that `workflow.asl.json` makes."""
     question = event["input"]["question"]
     with invocation(event["session_id"], agent="helper", input=question) as call:
