@@ -231,6 +231,17 @@ def test_put_item_alone(
             refusing()
 
 
+def test_put_item_alone_and_large_values(store: DynamoDBStore, refused: Callable[..., DynamoDBStore]) -> None:
+    """With PutItem alone values of any size are kept too, also before the first event."""
+    limited = refused("AccessDeniedException", on=ALL_BUT_PUT)
+    for _ in range(2):
+        limited.put_blob("s1", "a" * 32, b"x" * 1_000_000)
+    large = an_event(details={"output": "x" * 1_000_000})
+    limited.append([large])
+    assert store.get_blob("s1", "a" * 32) == b"x" * 1_000_000
+    assert list(store.read("s1")) == [large]
+
+
 def test_put_item_and_query(store: DynamoDBStore, refused: Callable[..., DynamoDBStore]) -> None:
     """The same with PutItem and Query, which a workflow's role has."""
     limited = refused("AccessDeniedException", on=tuple(one for one in ALL_BUT_PUT if one != "Query"))

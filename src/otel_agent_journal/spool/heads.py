@@ -53,7 +53,12 @@ class HeadKeeper:
         self._in_hand: OrderedDict[str, _InHand] = OrderedDict()
         self._dirty: dict[str, None] = {}
         self._new = False
-        self.enabled = store.capabilities.heads and store.capabilities.read
+
+    @property
+    def enabled(self) -> bool:
+        """Tell whether heads are kept; a store may find out as it is first written to that it may not keep them."""
+        capabilities = self._store.capabilities
+        return capabilities.heads and capabilities.read
 
     @property
     def is_dirty(self) -> bool:
@@ -87,6 +92,8 @@ class HeadKeeper:
     def write(self) -> None:
         """Write all heads that lag behind; after StoreUnreachable, which `insist` raises, the rest still lags."""
         self._new = False
+        if not self.enabled:
+            self.forget()
         for session_id in list(self._dirty):
             try:
                 self._insist(lambda session_id=session_id: self._write(session_id))

@@ -11,7 +11,7 @@ from typing import Any, Final
 from otel_agent_journal.errors import StoreError, StoreUnreachable
 from otel_agent_journal_dynamodb.batches import put, query, write_all
 from otel_agent_journal_dynamodb.connection import Connection, Item, binary
-from otel_agent_journal_dynamodb.failures import Refusal, error_of_bucket
+from otel_agent_journal_dynamodb.failures import DENIED, Refusal, error_of_bucket
 from otel_agent_journal_dynamodb.keys import blob_key
 
 CHUNK_BYTES: Final = 350 * 1024  # of DynamoDB's 400 KB an item; the rest is for keys of any length
@@ -27,7 +27,7 @@ class Blobs:
 
     def put(self, partition: str, digest: str, data: bytes, more: Item) -> None:
         """Keep a value; `more` are attributes for each chunk. The first of a digest stays."""
-        if self._first(partition, digest, "SK") is not None:
+        if self._is_there(partition, digest):
             return
         if self._connection.place.bucket is not None and len(data) > CHUNK_BYTES:
             first = {
@@ -36,12 +36,13 @@ class Blobs:
             }
         else:
             parts = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)] or [b""]
-            rest = [
-                put({"PK": {"S": partition}, "SK": {"S": blob_key(digest, number)}, "Data": {"B": part}, **more})
-                for number, part in enumerate(parts)
-                if number
-            ]
-            write_all(self._connection, rest)
+            self._put_rest(
+                [
+                    {"PK": {"S": partition}, "SK": {"S": blob_key(digest, number)}, "Data": {"B": part}, **more}
+                    for number, part in enumerate(parts)
+                    if number
+                ]
+            )
             first = {"Data": {"B": parts[0]}, "Chunks": {"N": str(len(parts))}}
         self._put_first({"PK": {"S": partition}, "SK": {"S": blob_key(digest, 0)}, **first, **more})
 
@@ -90,6 +91,23 @@ class Blobs:
                 },
             )
         )
+
+    def _is_there(self, partition: str, digest: str) -> bool:
+        try:
+            return self._first(partition, digest, "SK") is not None
+        except Refusal as refusal:
+            if refusal.code not in DENIED:
+                raise
+            return False  # who may put and not look puts again what is there, each chunk if it is not
+
+    def _put_rest(self, items: list[Item]) -> None:
+        try:
+            write_all(self._connection, [put(item) for item in items])
+        except Refusal as refusal:
+            if refusal.code not in DENIED:
+                raise
+            for item in items:
+                self._put_first(item)
 
     def _put_first(self, item: Item) -> None:
         try:

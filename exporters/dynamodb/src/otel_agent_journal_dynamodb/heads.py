@@ -50,7 +50,7 @@ class Heads:
 
     def write(self, head: SessionHead, more: Item) -> SessionHead | None:
         """Put a head over the version it was read at; `more` are attributes beside it."""
-        stored = self.get(head.session_id)
+        stored = self.get(head.session_id) if head.version else None  # the first one has nothing to be merged with
         if head.version != (stored.version if stored else 0):
             return None
         writers = merged_writers(stored, head)
