@@ -20,8 +20,7 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.contract_setup import everything, ids
-from otel_agent_journal_s3 import S3Store, open_store
-from otel_agent_journal_s3.compacting import TAIL_SEGMENTS
+from otel_agent_journal_s3 import S3Store, compacting, open_store
 from otel_agent_journal_s3.known import COVERS
 
 FOREIGN = b"""{"timestamp": "2026-01-01T00:00:00.5Z", "session_id": "s1", "event_type": "TOOL_START", "tool_name": "go"}
@@ -74,9 +73,10 @@ def test_still_at_work(store: S3Store) -> None:
     assert journal_of(store) is None
 
 
-def test_outgrown(store: S3Store) -> None:
+def test_outgrown(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that goes on is rewritten when its tail outgrew the journal, and each time the journal doubles."""
-    made = events(TAIL_SEGMENTS * 5)
+    monkeypatch.setattr(compacting, "TAIL_SEGMENTS", 16)
+    made = events(16 * 5)
     covers: list[int] = []
     for event in made:
         store.append([event])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -97,8 +98,8 @@ def test_bound(store: S3Store, wire: Wire, status: int, code: str) -> None:
 
 
 def test_three_in_ten(url: str) -> None:
-    """Six writers of one session and instance through a wire that fails three in ten: each event exactly once."""
-    writers, rounds = 6, 12
+    """Writers of one session and instance through a wire that fails three in ten: each event exactly once."""
+    writers, rounds = (16, 40) if os.environ.get("AGENT_JOURNAL_SOAK") else (6, 6)
     chance, lock = random.Random(7), threading.Lock()
 
     def fault(request: Any, send: Send) -> Any:
