@@ -155,6 +155,7 @@ def test_columns_have_names_of_their_own() -> None:
         ("SELECT * FROM event", "there are sessions, steps, events, tools, models", (1, 15)),
         ("SELECT coutn(*) FROM events", "did you mean count", (1, 8)),
         ("SELECT * FROM events WHERE timestamp > now()", "ago(INTERVAL 2 hours)", (1, 28)),
+        ("SELECT 1 FROM events WHERE details->'a'->>'b' = 'c'", "(details->'a'->>'b') = 'c'", (None, None)),
         ("PIVOT events ON level USING count(*)", "IN ('a', 'b')", (None, None)),
     ],
 )

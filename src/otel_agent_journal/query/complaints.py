@@ -98,6 +98,8 @@ def _first_line(said: dict[str, Any]) -> str:
 def _hint(said: dict[str, Any], message: str, sql: str) -> str:
     if _TIMES in message:
         return "; times here are UTC without a zone: compare with ago(INTERVAL 2 hours), or '2026-01-31 12:00:00'"
+    if "BOOLEAN)" in message and "json_extract" in message:
+        return "; an arrow binds less than a comparison: put it in parentheses, as in (details->'a'->>'b') = 'c'"
     if said.get("error_subtype") == "MISSING_ENTRY" and said.get("type") == "Table":
         return f"; there are {', '.join(TABLES)}"
     if said.get("error_subtype") == "COLUMN_NOT_FOUND" or "does not have a column named" in message:
