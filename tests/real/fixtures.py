@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,9 +41,21 @@ def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def postgresql_server() -> Iterator[Server]:
     """A PostgreSQL."""
-    yield from _serve(PostgreSQL, tmp_path_factory)
+    yield from postgresql_of_its_own()
+
+
+def postgresql_of_its_own() -> Iterator[PostgreSQL]:
+    """Yield a running PostgreSQL.
+
+    Not in pytest's folder: whichever run of pytest starts next closes that to all but its user, whom as root the
+    server is not.
+    """
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        server = PostgreSQL(server_program("postgresql"), Path(folder))
+        with running(server):
+            yield server
 
 
 @pytest.fixture(scope="session")

@@ -296,7 +296,7 @@ def test_silence_in_the_middle(store: PostgreSQLStore, url: str) -> None:
     """A server that stops answering an established connection is given up too, and tried anew."""
     place, _, schema = url.partition("?")
     with _Relay(place) as relay:
-        behind = open_store(f"{relay.url}?{schema}&timeout=0.5")
+        behind = open_store(f"{relay.url}?{schema}&timeout=0.2")
         behind.append(events(1))
         relay.silent = True
         with pytest.raises(StoreUnreachable):

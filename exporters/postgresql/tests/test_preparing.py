@@ -120,7 +120,7 @@ def test_many_at_once(postgresql_server: PostgreSQL) -> None:
     """Processes that prepare one database at once wait for one another, and all succeed."""
     url = f"{postgresql_server.database()}?schema=together"
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_init, args=(url,)) for _ in range(3)]
+    processes = [context.Process(target=_init, args=(url,)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from threading import Event, Thread
 
 import pytest
@@ -15,7 +14,7 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.testing.builders import context_events, events
 from otel_agent_journal.testing.contract_setup import everything
 from otel_agent_journal_postgresql import open_store
-from tests.real.fixtures import server_program
+from tests.real.fixtures import postgresql_of_its_own
 from tests.real.servers import PostgreSQL
 
 pytestmark = pytest.mark.real
@@ -24,12 +23,9 @@ PATIENCE_S = 60
 
 
 @pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+def server() -> Iterator[PostgreSQL]:
     """A server of the test's own, which it may end."""
-    server = PostgreSQL(server_program("postgresql"), Path(tmp_path_factory.mktemp("restarted")))
-    server.start()
-    yield server
-    server.stop()
+    yield from postgresql_of_its_own()
 
 
 def test_restarts(server: PostgreSQL) -> None:

@@ -29,7 +29,7 @@ from otel_agent_journal_postgresql.failures import explained, is_transient
 POOL_CONNECTIONS: Final = 8  # kept; as many threads again get one that is closed after use
 POOL_WAIT_S: Final = 10.0
 ATTEMPTS: Final = 5
-_GRACE_S: Final = 2.0  # beyond the server's own statement_timeout, before it is taken for gone
+_GRACE_S: Final = 1.0  # beyond the server's own statement_timeout, before it is taken for gone
 # Where a server or a role does not wait for its disk, we do: what `append` returned from is safe.
 _DURABLE: Final = (
     "CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Text, and_, cast, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, cast, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from otel_agent_journal.codec import valid_text
@@ -23,9 +23,19 @@ _COLUMNS: Final = [
 _AFTER_ANY_TEXT: Final = "\U0010ffff"
 
 
+# Made once: to build and to look up a statement takes several times what it takes to run it.
+_GET: Final = select(*_COLUMNS).where(sessions.c.session_id == bindparam("key"))
+_ADD: Final = insert(sessions).on_conflict_do_nothing().returning(sessions.c.version)
+_REPLACE: Final = (
+    update(sessions)
+    .where(sessions.c.session_id == bindparam("key"), sessions.c.version == bindparam("read"))
+    .returning(sessions.c.version)
+)
+
+
 def get(connection: Connection, session_id: str) -> SessionHead | None:
     """Return a session's head."""
-    row = connection.execute(select(*_COLUMNS).where(sessions.c.session_id == key_of(session_id))).first()
+    row = connection.execute(_GET, {"key": key_of(session_id)}).first()
     return None if row is None else head_of(row)
 
 
@@ -37,13 +47,11 @@ def put(connection: Connection, head: SessionHead) -> SessionHead | None:
             return None
         head = msgspec.structs.replace(head, writers=merged_writers(stored, head))
     written = msgspec.structs.replace(head, version=head.version + 1)
-    values: dict[str, Any] = head_row(written)
+    values = head_row(written)
     if head.version:
-        mine = and_(sessions.c.session_id == values.pop("session_id"), sessions.c.version == head.version)
-        done = connection.execute(update(sessions).where(mine).values(values).returning(sessions.c.version))
+        done = connection.execute(_REPLACE, {**values, "key": values["session_id"], "read": head.version})
     else:
-        new = insert(sessions).values(values).on_conflict_do_nothing()
-        done = connection.execute(new.returning(sessions.c.version))
+        done = connection.execute(_ADD, values)
     return None if done.first() is None else written
 
 
