@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from otel_agent_journal.store.protocol import JournalStore, StoreAdmin
 from otel_agent_journal.store.registry import open_store
@@ -79,7 +79,7 @@ class Backend:
         import boto3
 
         name = f"test-{uuid.uuid4().hex}"
-        client: Any = boto3.client(  # pyright: ignore[reportUnknownMemberType]
+        client: Any = cast("Any", boto3).client(
             "s3",
             endpoint_url=self.server.endpoint,
             aws_access_key_id=AWS["AWS_ACCESS_KEY_ID"],

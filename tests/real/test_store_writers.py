@@ -118,4 +118,4 @@ def test_writers_through_faults(backend: Backend, tmp_path: Path) -> None:
 @pytest.mark.timeout(1800)
 def test_sixteen_writers_through_faults(backend: Backend, tmp_path: Path) -> None:
     """The same of sixteen processes."""
-    write_and_check(backend, tmp_path, writers=16, batches=15)
+    write_and_check(backend, tmp_path, writers=16, batches=6)
