@@ -199,6 +199,20 @@ def test_context_and_its_log_are_one(store: DynamoDBStore) -> None:
     assert len(everything(store)[0]) == 6
 
 
+@pytest.mark.parametrize("later_ns", [0, 5])
+def test_one_id_twice_in_a_call(store: DynamoDBStore, later_ns: int) -> None:
+    """Two events of one id in a call are a conflict, at one time or at two, and nothing is written."""
+    (first,) = context_events(1)
+    second = msgspec.structs.replace(first, seq=1, timestamp_ns=first.timestamp_ns + later_ns, digest=None)
+    with pytest.raises(ConflictError):
+        store.append_context("i1", 0, [first, second])
+    assert list(store.read_context("i1")) == []
+    with pytest.raises(WrongExpectedSequence):
+        store.append_context("i1", 3, [msgspec.structs.replace(one, seq=3 + seq, digest=None)
+                                       for seq, one in enumerate((first, second))])  # fmt: skip
+    assert everything(store)[0] == []
+
+
 def test_the_most_of_one_call(store: DynamoDBStore) -> None:
     """48 context events go in one call, one more is refused with what to do."""
     store.append_context("i1", 0, context_events(48))

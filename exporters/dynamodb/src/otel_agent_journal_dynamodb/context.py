@@ -54,12 +54,7 @@ class Sequences:
             else:
                 self._arrivals.saw(log, number + 1)
                 return
-            session = self.session_of(instance_id)
-            if session not in (None, partition):
-                raise StoreError(f"instance {instance_id} is of {session}, not of {partition}; nothing was written")
-            next_seq = self._next_seq(partition, instance_id)
-            there = [self._read(item) for item in self.items(instance_id, expected, len(events))]
-            if verdict(instance_id, expected, next_seq, there, events) == "written already":
+            if self._is_written(events, partition):
                 return
             self._require_free(events, refusal_reasons(refused))
             self._arrivals.last(log)
@@ -70,6 +65,21 @@ class Sequences:
             f"store {self._connection.place.url}: instance {instance_id} and its log are written by too many at once:"
             f" {_ATTEMPTS} attempts; nothing was written, the same call may succeed later"
         ) from refused
+
+    def refuse(self, events: Sequence[JournalEvent], partition: str, conflicting: str) -> None:
+        """Raise what stands against events of which two have one id: ConflictError, unless something else does."""
+        if not self._is_written(events, partition):
+            raise ConflictError(conflicting)
+
+    def _is_written(self, events: Sequence[JournalEvent], partition: str) -> bool:
+        """Tell whether the events are there; raises where another writer was first."""
+        instance_id, expected = str(events[0].instance_id), int(events[0].seq or 0)
+        session = self.session_of(instance_id)
+        if session not in (None, partition):
+            raise StoreError(f"instance {instance_id} is of {session}, not of {partition}; nothing was written")
+        next_seq = self._next_seq(partition, instance_id)
+        there = [self._read(item) for item in self.items(instance_id, expected, len(events))]
+        return verdict(instance_id, expected, next_seq, there, events) == "written already"
 
     def items(self, instance_id: str, from_seq: int, count: int | None = None) -> Iterator[Item]:
         """Yield the items of an instance's events in order of their number, by consistent reads."""

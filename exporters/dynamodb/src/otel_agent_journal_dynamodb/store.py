@@ -168,6 +168,12 @@ class DynamoDBStore:
                 f" {MAX_EVENTS}; nothing was written: append them in several calls"
             )
         with self._errors():
+            seen: set[str] = set()
+            for event in events:
+                if event.event_id in seen:
+                    self._sequences.refuse(events, session_key(event.session_id), event.event_id)
+                    return
+                seen.add(event.event_id)
             items = list(self._items_of(events, TRANSACTION_BYTES // len(events)).values())
             self._sequences.append(events, [with_valid_text(item) for item in items])
 
