@@ -22,6 +22,8 @@ from otel_agent_journal.testing.contract_setup import everything
 from otel_agent_journal_postgresql import PostgreSQLStore, open_store
 from otel_agent_journal_postgresql.address import address_of
 from otel_agent_journal_postgresql.failures import explained
+from otel_agent_journal_postgresql.rows import batch_of
+from otel_agent_journal_postgresql.statements import APPEND
 from tests.real.servers import PostgreSQL, free_port
 
 pytestmark = pytest.mark.real
@@ -413,15 +415,19 @@ def test_fork(store: PostgreSQLStore) -> None:
     assert len(everything(store)[0]) == 32
 
 
-def test_deadlock(store: PostgreSQLStore) -> None:
-    """Writers that append the same events in opposite orders get in each other's way, and each succeeds."""
-    made = events(200)
-    with ThreadPoolExecutor(3) as pool:
-        batches = (made, made[::-1], made[100:] + made[:100])
-        for done in [pool.submit(store.append, batch) for batch in batches]:
-            done.result()
-    assert list(store.read("s1")) == made
-    assert len(everything(store)[0]) == 200
+def test_deadlock(store: PostgreSQLStore, url: str) -> None:
+    """A writer that the server sends back, for it and another waited for one another, tries again and succeeds."""
+    first, second = events(2)
+    with outside(url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("BEGIN")
+        other.execute("SET LOCAL deadlock_timeout = '30s'")  # so that the store's is the one that is sent back
+        other.execute(APPEND, (batch_of([second]),))
+        appended = pool.submit(store.append, [first, second])
+        time.sleep(0.4)  # the first is written, and the second waited for
+        other.execute(APPEND, (batch_of([first]),))
+        other.execute("COMMIT")
+        appended.result(30)
+        assert sorted(event.key for event in everything(store)[0]) == [first.key, second.key]
 
 
 def test_number_beyond_64_bits(store: PostgreSQLStore) -> None:
