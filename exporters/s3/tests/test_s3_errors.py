@@ -176,6 +176,12 @@ def test_unknown_profile(bucket: str) -> None:
             open_store(url).append(events(1))
 
 
+def test_name_of_no_bucket(aws: None) -> None:
+    """What can be no bucket's name is told at once, not tried again and again."""
+    with pytest.raises(ConfigError, match="Invalid bucket name"):
+        open_store("s3://not_a$bucket/p?region=us-east-1").append(events(1))
+
+
 def test_closed(store: S3Store) -> None:
     """A closed store refuses everything."""
     store.close()

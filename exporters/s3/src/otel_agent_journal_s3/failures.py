@@ -15,6 +15,7 @@ from botocore.exceptions import (
     ConnectTimeoutError,
     EndpointConnectionError,
     NoCredentialsError,
+    ParamValidationError,
     PartialCredentialsError,
     ReadTimeoutError,
 )
@@ -51,7 +52,7 @@ def passes(error: Exception) -> bool:
     if isinstance(error, ClientError):
         status = _part(error, "ResponseMetadata").get("HTTPStatusCode", 0)
         return code_of(error) in PASSING or (status >= 500 and status != 501)  # 501: not implemented, nor will it be
-    return not isinstance(error, (NoCredentialsError, PartialCredentialsError))
+    return not isinstance(error, (NoCredentialsError, ParamValidationError, PartialCredentialsError))
 
 
 def translated(error: Exception, what: str, url: str) -> JournalError:
@@ -72,6 +73,8 @@ def translated(error: Exception, what: str, url: str) -> JournalError:
         return StoreUnreachable(f"{at}: no answer in time; it may have been done all the same, and is tried again")
     if isinstance(error, BotoCoreError) and type(error).__name__ in ("NoRegionError", "InvalidRegionError"):
         return ConfigError(f"{at}: {error}; name the bucket's region in the URL: ?region=eu-central-1")
+    if isinstance(error, ParamValidationError):
+        return ConfigError(f"{at}: {error}; the form of a URL is s3://BUCKET/PREFIX?region=eu-central-1")
     return StoreUnreachable(f"{at}: {type(error).__name__}: {error}")
 
 

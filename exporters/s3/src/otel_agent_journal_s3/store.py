@@ -30,6 +30,7 @@ from otel_agent_journal_s3.reading import read, read_instance
 from otel_agent_journal_s3.writing import Segments
 
 MAX_EVENT_BYTES: Final = 64 * 1024 * 1024  # what a reader has to hold in memory at once; S3 itself takes 5 GB
+_INSTANCES: Final = 10_000  # whose sessions are remembered
 _ENDED: Final = (COMPLETED, ERROR, INTERRUPTED)
 
 
@@ -211,6 +212,8 @@ class S3Store:
             if stored is None:
                 return None
             known = msgspec.json.decode(stored.data, type=_Instance).session_id
+            if len(self._instances) >= _INSTANCES:
+                self._instances.clear()
             self._instances[instance_id] = known
         return known
 
