@@ -1,8 +1,8 @@
 """One boto3 client and how it is called: bodies of our own, few retries, errors of ours.
 
 boto3 resolves credentials, endpoint and connections, signs and sends. The JSON of requests and answers is made and
-read here, by msgspec: botocore walks every attribute of every item by its shape, which takes ten times as long as
-all else an append does (`tests/benchmarks/bench_dynamodb_cpu.py`). Both happens in events that botocore has for it;
+read here, by msgspec: botocore walks every attribute of every item by its shape, which is most of the CPU of a
+batch (`tests/benchmarks/bench_dynamodb_cpu.py`). Both happens in events that botocore has for it;
 where a client speaks another protocol than JSON, it is left to botocore.
 
 Knows nothing of events. Thread-safe; a child process has a client of its own.

@@ -13,7 +13,15 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from otel_agent_journal.codec import decode_value, encode_value, format_timestamp, from_neutral, to_neutral, valid_text
+from otel_agent_journal.codec import (
+    decode_value,
+    encode_value,
+    format_timestamp,
+    from_neutral,
+    parse_timestamp,
+    to_neutral,
+    valid_text,
+)
 from otel_agent_journal.errors import CodecError, NewerSchema
 from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, ErrorInfo, JournalEvent, Usage
 from otel_agent_journal.projections.head import SessionHead
@@ -128,8 +136,6 @@ def event_of(item: Item) -> JournalEvent:
 
 
 def _time_of(key: str, item: Item) -> int:
-    from otel_agent_journal.codec import parse_timestamp
-
     return parse_timestamp(item["Timestamp"]["S"] if "Timestamp" in item else key[len(EVENT) : len(EVENT) + 30])
 
 

@@ -12,7 +12,6 @@ LOG#{n}               {number}                        a record of what arrived (
 
 from __future__ import annotations
 
-import re
 from hashlib import blake2b
 from typing import Final
 
@@ -26,7 +25,6 @@ INSTANCE: Final = "INSTANCE#"
 BY_SEQ: Final = "by_seq"
 BY_UPDATED: Final = "by_updated"
 LISTS: Final = 4  # partitions of the index of heads; each takes 1,000 head writes a second
-_OURS: Final = re.compile(r"EVENT#\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z#.*", re.ASCII | re.DOTALL)
 
 Key = tuple[str, str]  # PK, SK
 
@@ -39,11 +37,6 @@ def session_key(session_id: str) -> str:
 def event_key(timestamp: str, event_id: str) -> str:
     """Return the sort key of an event; `timestamp` is the formatted one."""
     return f"EVENT#{timestamp}#{event_id if event_id.isascii() else valid_text(event_id)}"
-
-
-def is_ours(sort_key: str) -> bool:
-    """Tell whether an event's sort key has our form, whose order is that of time and id."""
-    return _OURS.fullmatch(sort_key) is not None
 
 
 def second_of(sort_key: str) -> str:
