@@ -22,7 +22,7 @@ DETAILS = {"input": {"query": "the sea level in 2050"}, "text": "x" * 300}
 
 # Reads a query's rows, and says how many there were and how far its memory rose above what one session took.
 CHILD = """
-import json, resource, sys
+import json, re, sys
 from pathlib import Path
 from otel_agent_journal.query import query
 from otel_agent_journal.store.sqlite import SqliteStore
@@ -40,7 +40,8 @@ with query(store, sys.argv[2], timeout_s=1000) as result:
         rows += batch.num_rows
         peak = max(peak, rss())
     read = sum(one.events for one in result.read)
-peak = max(peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+# VmHWM is this program's own; ru_maxrss would have that of the process it was forked from.
+peak = max(peak, int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024)
 print(json.dumps({"rows": rows, "read": read, "rise": peak - before}))
 """
 
