@@ -74,6 +74,10 @@ class Known:
         for event in events:
             self._take_numbered(instance_id, event.seq or 0, event.event_id, content_of(event))
 
+    def has_all(self, lines: Iterable[Line]) -> bool:
+        """Tell whether all of these lines are there."""
+        return all(line.key in self.keys for line in lines)
+
     def fresh(self, lines: Iterable[Line]) -> list[Line]:
         """Return the lines that are not there yet, each once."""
         keys, found = self.keys, dict[bytes, Line]()

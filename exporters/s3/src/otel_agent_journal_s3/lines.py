@@ -50,7 +50,8 @@ def key_at(timestamp_ns: int, event_id: str) -> bytes:
 
 def body_of(lines: Iterable[Line]) -> bytes:
     """Return the body of an object that holds these lines."""
-    return b"".join(part for line in lines for part in (line.text, b"\n"))
+    texts = [line.text for line in lines]
+    return b"\n".join(texts) + b"\n" if texts else b""
 
 
 class Read(NamedTuple):

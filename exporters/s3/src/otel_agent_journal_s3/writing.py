@@ -54,7 +54,7 @@ class Segments:
 
     def append(self, batches: Mapping[str, Sequence[Line]]) -> None:
         """Write the lines of each session, by key, that are not there yet."""
-        changed = self._bucket.each(lambda batch: bool(self.known(batch[0]).fresh(batch[1])), list(batches.items()))
+        changed = self._bucket.each(lambda batch: not self.known(batch[0]).has_all(batch[1]), list(batches.items()))
         keys = [key for key, is_changed in zip(batches, changed, strict=True) if is_changed]
         self._announce(keys)
         self._bucket.each(lambda key: self._append_one(key, batches[key]), keys)
@@ -142,6 +142,8 @@ class Segments:
 
 
 def _parts(lines: Sequence[Line]) -> list[list[Line]]:
+    if sum([len(line.text) for line in lines]) <= MAX_SEGMENT_BYTES:
+        return [list(lines)]
     parts, size_bytes = [list[Line]()], 0
     for line in lines:
         if parts[-1] and size_bytes + len(line.text) > MAX_SEGMENT_BYTES:
