@@ -33,6 +33,13 @@ class CatchUpContract(ContractSetup):
         found, _ = everything(store, limit=limit)
         assert sorted(ids(found)) == sorted(ids(made))
 
+    def test_behind_a_full_page(self, store: JournalStore) -> None:
+        """A page that ends with the last event there was is followed by what has come since."""
+        store.append(events(2))
+        page = store.follow(None, limit=2)
+        store.append(events(2, first=2))
+        assert ids(store.follow(page.cursor, limit=2).events) == ids(events(2, first=2))
+
     def test_late_event(self, store: JournalStore) -> None:
         """An event that arrives late is followed when it arrives, however old its time."""
         store.append(events(10, first=10))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.store.protocol import Page
 from otel_agent_journal_postgresql import statements
-from otel_agent_journal_postgresql.cursor import Cursor, xmax_of
+from otel_agent_journal_postgresql.cursor import Cursor, cursor_of, xmax_of
 from otel_agent_journal_postgresql.rows import event_of, key_of
 
 _FIRST_COLUMN = 3  # of the event, behind the moment and the event's place
@@ -28,6 +28,9 @@ def page_of(connection: Connection, cursor: Cursor, session_id: str | None, limi
             " primary that this replica follows; start at None, or wait for the replica"
         )
     found = [row for row in rows if row[1] is not None]
+    since = cursor_of(moment) if cursor.until is not None and not found else None
+    if since is not None:  # the page before ended just there: what has come since is wanted
+        return page_of(connection, since, session_id, limit)
     if len(found) < limit:
         end = moment
     else:
