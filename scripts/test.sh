@@ -39,10 +39,10 @@ done <"$outcomes"
 if [ "${1:-}" = --soak ]; then
     $BIN/python -m pytest -q --timeout 3600 || failed+=(soak)
 else
-    # Two workers for what waits or computes by itself; alone and in order, what measures time or memory. The tests of the
-    # pure core run by themselves: watching its branches makes every other test half as slow again.
+    # Three workers for what waits or computes by itself, since more of it waits; alone and in order, what measures time or
+    # memory. The tests of the pure core run by themselves: watching its branches makes every other test half as slow again.
     core=(tests/mapping tests/projections tests/test_*.py)
-    parallel=($BIN/python -m pytest -q -n 2 --dist loadfile -m "not serial")
+    parallel=($BIN/python -m pytest -q -n 3 --dist loadfile -m "not serial")
     "${parallel[@]}" --cov --cov-report= --cov-fail-under=0 "${core[@]}" || failed+=("tests of the pure core")
     "${parallel[@]}" "${core[@]/#/--ignore=}" || failed+=(tests)
     $BIN/python -m pytest -q -m serial

@@ -110,7 +110,7 @@ for options in ({"store": "journal.db"}, {"store": "mongodb://x"}, {"store": "dy
     assert len(said) == 4, said
     assert "sqlite:///journal.db" in said[0]
     assert said[1].startswith("UnknownScheme")
-    assert "pip install" in said[2]
+    assert "dynamodb://TABLE" in said[2]
     assert "full, metadata" in said[3]
 
 
