@@ -278,7 +278,7 @@ def test_a_store_that_cannot_be_opened(workdir: Workdir) -> None:
     for door in DOORS[1:]:
         assert len(workdir.events(door)) == len(STEPS)
     (workdir.path / "elapsed").unlink()
-    for store in ("nothing://here", "dynamodb://table", "sqlite://relative"):
+    for store in ("nothing://here", "dynamodb://t", "sqlite://relative"):
         done = workdir.run("agent.py", env={**env, "AGENT_JOURNAL_STORE": store, "SESSION": "s"})
         assert done.returncode == 2, done.stderr
         assert not (workdir.path / "elapsed").exists()

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from otel_agent_journal.errors import EventTooLarge, StoreError, StoreUnreachable
+from otel_agent_journal.errors import ConfigError, EventTooLarge, StoreError, StoreUnreachable, StoreUnusable
 from otel_agent_journal.event import SESSION_INTERRUPTED, derived_id
 from otel_agent_journal.mapping.facts import BlobKept, encode_fact
 from otel_agent_journal.spool.drain import Drain
@@ -357,11 +357,12 @@ def test_a_head_that_cannot_be_written_holds_up_no_event(tmp_path):
     assert writer_folders(tmp_path) == []
 
 
-def test_drain_once_says_when_the_store_is_away(tmp_path):
-    """A drain asked for by hand fails with the reason, and everything is still there."""
+@pytest.mark.parametrize("error", [StoreUnreachable, StoreUnusable, ConfigError])
+def test_drain_once_says_when_the_store_is_away(tmp_path, error):
+    """A drain asked for by hand fails with the reason, which may be a setting, and everything is still there."""
 
     def fault(_events):
-        raise StoreUnreachable("away")
+        raise error("away")
 
     writer, store = new_writer(tmp_path), FaultyStore(fault)
     writer.append(noted(1))

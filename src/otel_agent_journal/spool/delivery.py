@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from otel_agent_journal.errors import JournalError, NewerSchema, StoreUnreachable, StoreUnusable
+from otel_agent_journal.errors import ConfigError, JournalError, NewerSchema, StoreUnreachable, StoreUnusable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.facts import BlobKept, Fact, Heartbeat, decode_fact, events_of
 from otel_agent_journal.spool.dead_letters import DeadLetters
@@ -167,8 +167,8 @@ class Delivery:
 
 
 def _reach(call: Callable[[], object]) -> None:
-    """Call a store; where it is the store that is unusable, no event is to blame, and none becomes a dead letter."""
+    """Call a store; where it is unusable, or set up wrong, no event is to blame, and none becomes a dead letter."""
     try:
         call()
-    except (StoreUnusable, NewerSchema) as error:
+    except (StoreUnusable, NewerSchema, ConfigError) as error:
         raise StoreUnreachable(str(error)) from error
