@@ -209,3 +209,26 @@ def test_written_through_to_a_store_that_is_gone(backend: Backend, tmp_path: Pat
         drained = workdir.journal("drain", env={"AGENT_JOURNAL_STORE": through, "AGENT_JOURNAL_SPOOL": "spool"})
         assert drained.returncode == 0, drained.stderr
     check(backend, url, workdir)
+
+
+QUICK = """
+import otel_agent_journal
+from otel_agent_journal import session
+otel_agent_journal.configure()
+for number in range(5):
+    with session(f"quick-{number}") as root, root.step("tool", "search") as step:
+        step.complete(number)
+"""
+
+
+@pytest.mark.parametrize("backend", ["dynamodb", "s3", "postgresql"], indirect=True)
+def test_a_program_that_is_over_at_once(backend: Backend, tmp_path: Path) -> None:
+    """What a program journals that ends before its drain has begun is delivered as it leaves, heads and all."""
+    url = backend.fresh()
+    workdir = Workdir(tmp_path)
+    workdir.write("quick.py", QUICK)
+    done = workdir.python("quick.py", env={"AGENT_JOURNAL_STORE": url, "AGENT_JOURNAL_SPOOL": "spool"})
+    assert (done.returncode, done.stderr) == (0, "")
+    with backend.opened(url) as store:
+        assert sorted(head.session_id for head in store.sessions()) == [f"quick-{number}" for number in range(5)]
+        assert all(len(list(store.read(f"quick-{number}"))) >= 4 for number in range(5))

@@ -64,11 +64,8 @@ def test_a_child_does_not_keep_its_parent_alive(tmp_path):
     if parent == 0:
         writer = new_writer(tmp_path)
         writer.append(b"parent")
-        child = os.fork()
-        if child == 0:
-            time.sleep(30)
-            os._exit(0)
-        os.write(say, b"%d\n" % child)
+        if os.fork() == 0:
+            os.write(say, b"%d\n" % os.getpid())  # said by the child, so that it has begun
         time.sleep(30)
         os._exit(0)
     child = int(os.read(ready, 20))

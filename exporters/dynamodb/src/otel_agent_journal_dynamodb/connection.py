@@ -10,6 +10,7 @@ Knows nothing of events. Thread-safe; a child process has a client of its own.
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - boto3 needs it, and once a program is leaving it cannot be imported
 import os
 import random
 import re

@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from threading import Lock
 from typing import Any, Final, NamedTuple, TypeVar, cast
@@ -110,8 +110,14 @@ class Bucket:
         """Do the same for each of several at a time, and return the results in their order."""
         if len(given) < 2:
             return [work(one) for one in given]
+        futures: list[Future[Result]] = []
         with ThreadPoolExecutor(min(_AT_ONCE, len(given)), "agent-journal-s3") as pool:
-            return list(pool.map(work, given))
+            for one in given:
+                try:
+                    futures.append(pool.submit(work, one))
+                except RuntimeError:  # the program is leaving, and what it journaled is delivered by one thread
+                    break
+        return [future.result() for future in futures] + [work(one) for one in given[len(futures) :]]
 
     def put_new(self, name: str, data: bytes, metadata: Mapping[str, str] | None = None) -> Written | None:
         """Write an object that is not there yet and return its ETag; None where there is one.
