@@ -17,6 +17,7 @@ from otel_agent_journal.cli.tail import arriving, last_events
 from otel_agent_journal.codec import encode_line
 from otel_agent_journal.config import settings_from_env
 from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.store.put_by_others import OthersEvents
 from otel_agent_journal.testing.builders import JournalBuilder, an_event
 from otel_agent_journal.testing.builders import events as some_events
 from tests.cli.command_line import PROGRAM, cli, rows, terminal
@@ -155,12 +156,13 @@ def test_the_last_events_of_a_large_journal_are_found_from_its_heads(journal: Se
     for number in range(6):
         journal.keep(_session(f"s{number}", first=number * 40, count=40))
     reader = Journal(journal.store, settings_from_env({}))
-    _, everything = last_events(reader, None, 100)
+    nobody = OthersEvents(journal.store, None)
+    _, everything = last_events(reader, None, 100, nobody)
     for last in (0, 1, 7, 45, 100):
-        cursor, found = last_events(reader, None, last, scanned=0)
+        cursor, found = last_events(reader, None, last, nobody, scanned=0)
         assert found == everything[100 - last :]
         assert cursor == journal.store.tip()
-    assert last_events(reader, "s3", 5, scanned=0)[1] == list(journal.store.read("s3"))[-5:]
+    assert last_events(reader, "s3", 5, nobody, scanned=0)[1] == list(journal.store.read("s3"))[-5:]
 
 
 def _session(session_id: str, *, first: int, count: int) -> JournalBuilder:

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import boto3
 import pytest
 
 from otel_agent_journal import JournalEvent, open_store, wait_for
+from otel_agent_journal.codec import format_timestamp
 from otel_agent_journal.errors import WaitTimeout
 from otel_agent_journal_dynamodb import DynamoDBStore
 from tests.real.servers import DynamoDB
@@ -111,6 +113,28 @@ record_event("s1", "AGENT_BACKGROUND_TASK_COMPLETED", output="Yes.")
     ending = wait_for("s1", ["AGENT_BACKGROUND_TASK_COMPLETED", "AGENT_BACKGROUND_TASK_FAILED"], timeout_s=PATIENCE_S)
     assert (ending.type, ending.output) == ("AGENT_BACKGROUND_TASK_COMPLETED", "Yes.")
     assert caller.wait(PATIENCE_S) == 0
+
+
+def test_put_by_others(table: str, dynamodb_server: DynamoDB) -> None:
+    """An ending that another program puts into the table ends the wait: a workflow's, or that of an agent that may
+    PutItem and no more."""
+    client = boto3.client("dynamodb", endpoint_url=dynamodb_server.endpoint)
+
+    def put(status: str, at_ns: int) -> None:
+        item = {"PK": "SESSION#s1", "SK": f"EVENT#{format_timestamp(at_ns)}#x", "Status": status}
+        client.put_item(TableName=name, Item={key: {"S": value} for key, value in item.items()})
+
+    name = table.removeprefix("dynamodb://").partition("?")[0]
+    begun_ns = time.time_ns()
+    put("SESSION_INITIATED", begun_ns)
+    with pytest.raises(WaitTimeout) as raised:
+        wait_for("s1", timeout_s=0.1)
+    assert raised.value.last_type == "SESSION_INITIATED"
+    late = threading.Timer(0.5, put, ("AGENT_BACKGROUND_TASK_COMPLETED", begun_ns - 1_000_000_000))
+    late.start()
+    ending = wait_for("s1", "AGENT_BACKGROUND_TASK_COMPLETED", timeout_s=PATIENCE_S)
+    assert ending.type == "AGENT_BACKGROUND_TASK_COMPLETED"
+    late.join()
 
 
 def test_again(table: str, call: Caller) -> None:

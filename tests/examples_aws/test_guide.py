@@ -158,7 +158,7 @@ def test_words() -> None:
 
 
 def test_overlooked(world: World) -> None:
-    """Events that only other programs wrote are in the session's own commands, and in none that waits for news."""
+    """Events that only other programs wrote are in the session's own commands, and in none that is of all sessions."""
     done = world.run(lambda payload: None, max_looks=1)
     env = {**os.environ, "AGENT_JOURNAL_STORE": world.url, "AGENT_JOURNAL_OUTPUT": "table", "COLUMNS": "200"}
 
@@ -169,5 +169,8 @@ def test_overlooked(world: World) -> None:
     assert "SESSION_FAILED" in says("show", done["name"], "--events")
     assert "ERROR" in says("status", done["name"])
     assert done["name"] not in says("ls")
-    assert "SESSION_" not in says("tail", done["name"])
+    assert "SESSION_" not in says("tail")
+    tailed = says("tail", done["name"])
+    assert tailed.index("SESSION_INITIATED") < tailed.index("SESSION_FAILED")
+    assert "SESSION_INITIATED" not in says("tail", done["name"], "-n", "1")
     assert session_key("ticket 8") == "SESSION#ticket%208"

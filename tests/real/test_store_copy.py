@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import boto3
 import msgspec
 import pytest
 
@@ -20,7 +21,9 @@ from otel_agent_journal.projections.status import fold, head_of
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, StoreAdmin
 from otel_agent_journal.store.registry import open_store
 from otel_agent_journal.testing.builders import JournalBuilder, an_event, context_events, events
+from otel_agent_journal_dynamodb.keys import session_key
 from tests.cli.command_line import PROGRAM, cli, rows
+from tests.real.servers import DynamoDB
 
 RING = ("sqlite", "postgresql", "dynamodb", "s3", "sqlite")
 BLOB = b'"what was too large"'
@@ -122,6 +125,25 @@ def test_a_journal_goes_round_all_backends(
         assert contents(opened(target)) == expected, f"{backend} holds something else"
         source = target
     assert cli("verify", "--store", source).exit_code == 0
+
+
+def test_what_a_workflow_put_into_the_table(
+    fresh: Callable[[str], str], opened: Callable[[str], JournalStore], dynamodb_server: DynamoDB
+) -> None:
+    """Events that another program put into a session are copied with it; the copy is the same as the original."""
+    source, target = fresh("dynamodb"), fresh("sqlite")
+    seed(opened(source))
+    client = boto3.client("dynamodb", endpoint_url=dynamodb_server.endpoint)
+    table = source.removeprefix("dynamodb://").partition("?")[0]
+    for second in (1, 2):
+        key = {"PK": {"S": session_key(SESSIONS[0])}, "SK": {"S": f"EVENT#2026-01-01T00:00:0{second}Z"}}
+        client.put_item(TableName=table, Item={**key, "Status": {"S": "STAGE_CHANGED"}})
+    for _ in range(2):
+        result = cli("store", "copy", source, target)
+        assert result.exit_code == 0, result.stderr + result.stdout
+        (row,) = rows(result)
+        assert (row["events"], row["differences"]) == (107, [])
+    assert contents(opened(target))["events"] == contents(opened(source))["events"]
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "dynamodb", "s3"])

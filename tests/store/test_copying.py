@@ -125,6 +125,41 @@ def test_a_page_is_given_when_it_is_in_the_target() -> None:
         assert page.events <= PAGE_EVENTS
 
 
+class Shared(MemoryStore):
+    """A store that others put events into, too: `read` has them, `follow` does not."""
+
+    def __init__(self, others: Sequence[JournalEvent]) -> None:
+        super().__init__()
+        self._others = others
+
+    def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
+        assert after is None
+        yield from sorted([*super().read(session_id), *self.put_by_others(session_id)], key=lambda event: event.key)
+
+    def put_by_others(self, session_id: str, since_ns: int | None = None) -> Iterator[JournalEvent]:
+        yield from (event for event in self._others if event.session_id == session_id)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_others_put_into_the_source(seed: int) -> None:
+    """Events that `follow` does not give are copied by session, with their values, whatever fails."""
+    digest = "d" * 32
+    others = events(PAGE_EVENTS + 9, first=5000)
+    others[3] = msgspec.structs.replace(others[3], details={"input": {"$blob": digest}})
+    source, target = Shared(others), Failing(seed)
+    source.append(events(5))
+    source.put_blob("s1", digest, b"{}")
+    copied(source, target, insist=again_and_again)
+    assert len(differences(source, target)) > 0
+    copy = StoreCopy(source, target, insist=again_and_again)
+    found = copy.put_by_others("s1")
+    assert (found.events, found.blobs, found.too_large) == (len(others), 1, ())
+    assert copy.put_by_others("s1").events == len(others)
+    assert differences(source, target) == []
+    assert target.get_blob("s1", digest) == b"{}"
+    assert StoreCopy(target, source, insist=once).put_by_others("s1").events == 0, "a store that is followed for all"
+
+
 class Backwards(MemoryStore):
     """Gives the events of each page in another order than they came in."""
 

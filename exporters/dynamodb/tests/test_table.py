@@ -128,6 +128,20 @@ def test_their_event_is_not_ours_to_replace(store: DynamoDBStore, table: Any) ->
     assert store.follow(None).events == ()
 
 
+def test_put_by_others(store: DynamoDBStore, table: Any) -> None:
+    """What nobody has logged is found by session and time: neither our events nor context, nor another session's."""
+    theirs = [f"EVENT#2026-01-01T00:00:0{second}Z#x" for second in (7, 5, 9)]
+    for key in theirs:
+        table.put_item(Item={"PK": "SESSION#s1", "SK": key, "Status": "SESSION_INITIATED"})
+    table.put_item(Item={"PK": "SESSION#s2", "SK": theirs[0], "Status": "SESSION_INITIATED"})
+    store.append(events(9, first=5000))
+    store.append_context("i1", 0, context_events(2))
+    found = list(store.put_by_others("s1"))
+    assert [event.timestamp_ns - EPOCH_2026_NS for event in found] == [5 * 10**9, 7 * 10**9, 9 * 10**9]
+    assert list(store.put_by_others("s1", found[1].timestamp_ns)) == found[1:]
+    assert list(store.put_by_others("s1", found[2].timestamp_ns + 1)) == []
+
+
 @pytest.mark.parametrize("size", [349_000, 350_000, 358_400, 399_000, 420_000, 5_000_000])
 def test_large_details(store: DynamoDBStore, table: Any, size: int) -> None:
     """Details of any size are kept whole; over the item limit in chunks, the event's item still says what it is."""

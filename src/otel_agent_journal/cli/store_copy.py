@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.errors import EventTooLarge
     from otel_agent_journal.store.comparing import Difference
-    from otel_agent_journal.store.copying import StoreCopy
+    from otel_agent_journal.store.copying import CopiedOthers, StoreCopy
     from otel_agent_journal.store.protocol import JournalStore
 
 USAGE: Final = 2
@@ -61,6 +61,7 @@ class _Copying:
         self.output = output
         self.too_large: list[EventTooLarge] = []
         self.heads = 0
+        self.others: dict[str, CopiedOthers] = {}  # by session, what other programs put there
 
     def run(self, *, verify: bool) -> int:
         from pathlib import Path
@@ -82,7 +83,7 @@ class _Copying:
             raise
         state.finish()
         self._print(state, resumed, differences if verify else None)
-        return CHECK_FAILED if differences or self.too_large else 0
+        return CHECK_FAILED if differences or self._too_large() else 0
 
     def _check(self, *, verify: bool) -> None:
         """Find out at once what cannot work: more URLs are mistyped than stores go away."""
@@ -106,6 +107,8 @@ class _Copying:
         with progress(total, f"copying {readable.plural(total, 'event')}") as move:
             move(min(state.events, total))
             self._copy_events(copy, state, move)
+            for session_id in sorted(state.sessions):
+                self._copy_others(copy, session_id)
             if self.target.capabilities.heads and self.source.capabilities.heads:
                 self.heads = copy.heads(self.source.sessions())
             self._copy_events(copy, state, move)  # what came meanwhile, of which heads may speak already
@@ -115,6 +118,13 @@ class _Copying:
             state.add(page.cursor, page.events, page.blobs, page.sessions)
             self.too_large.extend(page.too_large)
             move(page.events)
+
+    def _copy_others(self, copy: StoreCopy, session_id: str) -> bool:
+        """Copy what other programs put into a session; return whether there is more than there was."""
+        before, found = self.others.get(session_id), copy.put_by_others(session_id)
+        if found.events:
+            self.others[session_id] = found
+        return found.events > (before.events if before else 0)
 
     def _cursor(self, state: CopyState) -> str | None:
         """Return the cursor to go on from, None where the source is not the one any more that gave it."""
@@ -157,21 +167,25 @@ class _Copying:
         """Copy what agents wrote to the source since; return whether there was anything."""
         before = state.events
         self._copy_events(copy, state, lambda _events: None)
+        others = self._copy_others(copy, session_id)
         head = self.source.head(session_id) if self.source.capabilities.heads else None
         if head is not None and self.target.capabilities.heads:
             copy.head(head)
-        return state.events > before
+        return others or state.events > before
+
+    def _too_large(self) -> list[EventTooLarge]:
+        return [*self.too_large, *(error for found in self.others.values() for error in found.too_large)]
 
     def _print(self, state: CopyState, resumed: int, differences: list[Difference] | None) -> None:
         record = {
             "source": self.source.url,
             "target": self.target.url,
             "sessions": len(state.sessions),
-            "events": state.events,
+            "events": state.events + sum(found.events for found in self.others.values()),
             "copied_before": resumed,
-            "blobs": state.blobs,
+            "blobs": state.blobs + sum(found.blobs for found in self.others.values()),
             "heads": self.heads,
-            "too_large": [str(error) for error in self.too_large],
+            "too_large": [str(error) for error in self._too_large()],
             "verified": differences is not None,
             "differences": None if differences is None else len(differences),
         }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.event import JournalEvent
     from otel_agent_journal.projections.head import SessionHead
+    from otel_agent_journal.store.put_by_others import OthersEvents
 
 LAST: Final = 10  # events shown first when all sessions are followed, as tail(1) does
 POLL_S: Final = 0.1
@@ -77,14 +78,17 @@ def arriving(
     scanned: int = SCANNED,
 ) -> Iterator[JournalEvent]:
     """Yield the last events, all where `last` is None, then those that arrive; flushes before it waits."""
-    cursor, first = (None, []) if last is None else last_events(journal, session_id, last, scanned=scanned)
+    from otel_agent_journal.store.put_by_others import OthersEvents
+
+    others = OthersEvents(journal.store, session_id)
+    cursor, first = (None, []) if last is None else last_events(journal, session_id, last, others, scanned=scanned)
     shown = {event.key for event in first}
     yield from first
     adopted_s = time.monotonic()
     while True:
         page = journal.store.follow(cursor, session_id=session_id)
         cursor = page.cursor
-        yield from (event for event in page.events if event.key not in shown)
+        yield from (event for event in others.woven(page.events) if event.key not in shown)
         output.flush()
         if page.events:
             continue
@@ -108,23 +112,27 @@ def _pause(journal: Journal) -> None:
 
 
 def last_events(
-    journal: Journal, session_id: str | None, last: int, *, scanned: int = SCANNED
+    journal: Journal, session_id: str | None, last: int, others: OthersEvents, *, scanned: int = SCANNED
 ) -> tuple[str, list[JournalEvent]]:
     """Return the last events there are and a cursor from which everything else follows, those perhaps once more.
 
-    A store of up to `scanned` events is read whole; of a larger one the last by time are found from its heads.
+    A store of up to `scanned` events is read whole; of a larger one the last by time are found from its heads. What
+    `others` have put there is had as well afterwards.
     """
     if not last:
-        return journal.store.tip(), []
+        tip = journal.store.tip()
+        deque(others.woven(()), maxlen=0)
+        return tip, []
     cursor: str | None = None
     kept: deque[JournalEvent] = deque(maxlen=last)
     for _ in range(0, scanned, 1000):
         page = journal.store.follow(cursor, session_id=session_id, limit=1000)
         cursor = page.cursor
-        kept.extend(page.events)
+        kept.extend(others.woven(page.events))
         if not page.events:
             return cursor, list(kept)
     cursor = journal.store.tip()
+    deque(others.woven(()), maxlen=0)
     return cursor, _latest(journal, session_id, last)
 
 

@@ -8,7 +8,7 @@ answer is tried, is the caller's matter.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -18,7 +18,7 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import PROCESSING, SessionHead
 from otel_agent_journal.projections.status import fold, head_of
 from otel_agent_journal.store.heads import merged_writers
-from otel_agent_journal.store.protocol import BlobStore, JournalStore
+from otel_agent_journal.store.protocol import BlobStore, JournalStore, PutByOthers
 from otel_agent_journal.store.sequence import content_of
 
 PAGE_EVENTS: Final = 500
@@ -37,6 +37,14 @@ class CopiedPage(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     blobs: int
     sessions: frozenset[str]
+    too_large: tuple[EventTooLarge, ...] = ()
+
+
+class CopiedOthers(msgspec.Struct, frozen=True):
+    """What other programs put into a session, and is in the target now."""
+
+    events: int = 0
+    blobs: int = 0
     too_large: tuple[EventTooLarge, ...] = ()
 
 
@@ -75,6 +83,20 @@ class StoreCopy:
                 sessions=frozenset(event.session_id for event in page.events),
                 too_large=too_large,
             )
+
+    def put_by_others(self, session_id: str) -> CopiedOthers:
+        """Copy what other programs put into a session of the source, which `events` does not come by."""
+        source = self._source
+        if not isinstance(source, PutByOthers):
+            return CopiedOthers()
+        return self._insist(lambda: self._copy_others(source.put_by_others(session_id)))
+
+    def _copy_others(self, events: Iterator[JournalEvent]) -> CopiedOthers:
+        copied = CopiedOthers()
+        while batch := list(islice(events, PAGE_EVENTS)):
+            blobs, too_large = self._copy_blobs(batch), self._append(batch)
+            copied = CopiedOthers(copied.events + len(batch), copied.blobs + blobs, copied.too_large + too_large)
+        return copied
 
     def heads(self, heads: Iterable[SessionHead]) -> int:
         """Bring sessions' heads into the target, and return how many had to be written.

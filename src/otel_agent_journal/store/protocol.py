@@ -1,4 +1,4 @@
-"""The port to every place a journal can live: `JournalStore`; beside it `BlobStore`, `StoreAdmin`, `Compacts`, `Wakes`.
+"""The port to every place a journal can live: `JournalStore`; beside it `BlobStore`, `StoreAdmin` and more.
 
 A backend implements these, declares what it can do, and passes `otel_agent_journal.testing.StoreContract` against
 its real server. Sync; a store is used from one thread at a time unless its class says otherwise. Knows nothing of
@@ -225,4 +225,13 @@ class Wakes(Protocol):
         A matter of latency alone: it may return early, and where the store cannot be reached it only waits. Whoever
         follows looks with `follow` before the first call and after each. Safe in any number of threads.
         """
+        ...
+
+
+@runtime_checkable
+class PutByOthers(Protocol):
+    """A store into which other programs may put events by themselves, which `JournalStore.follow` does not give."""
+
+    def put_by_others(self, session_id: str, since_ns: int | None = None) -> Iterator[JournalEvent]:
+        """Yield what others put into a session, in order of `(timestamp_ns, event_id)`, from a time on."""
         ...

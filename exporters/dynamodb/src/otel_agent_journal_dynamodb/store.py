@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 from otel_agent_journal.codec import decode_line, encode_line
 from otel_agent_journal.errors import EventTooLarge, StoreError, UnsupportedByStore
@@ -182,15 +182,27 @@ class DynamoDBStore:
 
         Keys sort as time does down to the second; within one, records of other writers may have other precisions.
         """
+        yield from self._read(session_id, after)
+
+    def put_by_others(self, session_id: str, since_ns: int | None = None) -> Iterator[JournalEvent]:
+        """Yield the events that nobody has logged, in order: a workflow's, and those of writers with PutItem alone.
+
+        Costs what reading the session from that time on costs.
+        """
+        after = None if since_ns is None else (max(0, since_ns), "")
+        yield from self._read(session_id, after, FilterExpression="attribute_not_exists(Arrival)")
+
+    def _read(self, session_id: str, after: tuple[int, str] | None, **options: str) -> Iterator[JournalEvent]:
         self._require("read")
         first = EVENT if after is None else from_second(after[0])
-        request = {
+        request: dict[str, Any] = {
             "KeyConditionExpression": "PK = :p AND SK BETWEEN :first AND :last",
             "ExpressionAttributeValues": {
                 ":p": {"S": session_key(session_id)},
                 ":first": {"S": first},
                 ":last": {"S": AFTER_EVENTS},
             },
+            **options,
         }
         with self._errors():
             for _, items in groupby(query(self._connection, **request), lambda item: second_of(item["SK"]["S"])):
