@@ -12,6 +12,7 @@ import threading
 
 import pytest
 
+from otel_agent_journal.spool import segments
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.home import CLOSED
 from otel_agent_journal.spool.survey import writer_folders
@@ -143,6 +144,45 @@ def test_a_finalizer_may_append(tmp_path):
         b"%06d" % number + b"." * 300 for number in range(3000)
     ]
     assert writer.refused == 0
+
+
+@pytest.mark.parametrize("moment", ["made ready", "put in use"])
+def test_an_append_at_the_last_moment_of_making_a_segment(tmp_path, monkeypatch, moment):
+    """A finalizer that needs a segment while another one is being made leaves the log in order."""
+    writer = new_writer(tmp_path, segment_bytes=64 * 1024, fsync=moment == "put in use")
+    writer._prepare_next = lambda: None
+    expected = []
+
+    def append(count):
+        for _ in range(count):
+            expected.append(b"%06d" % len(expected) + b"." * 1000)
+            assert writer.append(expected[-1])
+
+    def interrupted(call, on):
+        calls = []
+
+        def meanwhile(*args):
+            result = call(*args)
+            calls.append(args)
+            if len(calls) == on:
+                append(130)  # more than a segment holds
+            return result
+
+        return meanwhile
+
+    append(1)
+    sequence = writer._segments
+    if moment == "made ready":
+        monkeypatch.setattr(segments, "used_bytes", interrupted(segments.used_bytes, on=2))
+        sequence.prepare(writer._lock)
+    else:
+        used = sequence.in_use()
+        monkeypatch.setattr(type(used), "sync", interrupted(lambda segment: None, on=1))
+        with writer._lock:
+            sequence.advance(0, 0)
+    assert len(expected) > 130, "it was interrupted"
+    append(300)
+    assert everything(writer.folder) == expected
 
 
 def test_a_signal_handler_may_append(tmp_path):

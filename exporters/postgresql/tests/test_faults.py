@@ -9,11 +9,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Thread
+from threading import Event, Thread
 from typing import Self
 
 import psycopg
 import pytest
+from sqlalchemy import Connection
 
 from exporters.postgresql.tests.others import outside
 from otel_agent_journal.errors import NewerSchema, StoreError, StoreUnreachable, StoreUnusable
@@ -380,6 +381,24 @@ def test_many_threads(store: PostgreSQLStore) -> None:
         for done in [pool.submit(work, number) for number in range(24)]:
             done.result()
     assert len(everything(store)[0]) == 24 * 14
+
+
+def test_closed_meanwhile(store: PostgreSQLStore) -> None:
+    """A store that is closed while a call is under way lets that end, and keeps no connection open behind it."""
+    begun = Event()
+    used = []
+
+    def slow(connection: Connection) -> int:
+        used.append(connection.connection.driver_connection)
+        begun.set()
+        return connection.exec_driver_sql("SELECT 7 FROM pg_sleep(0.3)").scalar_one()
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(store._database.run, slow)
+        begun.wait(10)
+        store.close()
+        assert done.result() == 7
+    assert [connection.closed for connection in used] == [True]
 
 
 def test_fork(store: PostgreSQLStore) -> None:

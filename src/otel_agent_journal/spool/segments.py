@@ -93,13 +93,13 @@ class SegmentSequence:
         if segment is None:
             carried = before.unacknowledged() if self._settle() and before is not None else b""
             segment = self._create(self._next_number(), need_bytes + len(carried))
-        if self.current is not before:  # a signal handler appended meanwhile and was here first
-            segment.discard()
-            return
         if carried:  # the folder had vanished: what it still held goes into the new one
             segment.put(carried)
         if before is not None and self._fsync:
             before.sync()
+        if self.current is not before:  # a signal handler appended meanwhile and was here first
+            segment.discard()
+            return
         self.current, self.put = segment, segment.put  # no call between the two: nothing can come in between
         if before is not None:
             self._seal(before, refused)
@@ -120,9 +120,12 @@ class SegmentSequence:
         with contextlib.suppress(Exception):
             segment = self._create(number, 0)
             with lock:
-                late = self._over or self._spare is not None or self.current is None or number < self.current.number
-                late = late or used_bytes(self._root) > self._cap_bytes  # the thread that appends grew meanwhile
-                if not late:
+                late = used_bytes(self._root) > self._cap_bytes  # the thread that appends grew meanwhile
+                # No call between here and there: a finalizer that appends may put a later segment in use.
+                late = late or self._over or self._spare is not None
+                if late or self.current is None or number < self.current.number:
+                    late = True
+                else:
                     self._spare = segment
             if late:
                 segment.discard()

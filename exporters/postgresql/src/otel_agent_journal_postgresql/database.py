@@ -86,8 +86,9 @@ class Database:
         `prepared=False` is for what is done to a database without tables.
         """
         for attempt in range(ATTEMPTS):
+            engine = self._engine_here()
             try:
-                with self._engine_here().connect() as connection:
+                with engine.connect() as connection:
                     if prepared and not self._prepared:
                         self._look(connection)
                         connection.rollback()  # SQLAlchemy began a transaction to look, and would refuse another
@@ -105,6 +106,9 @@ class Database:
                     f"store {self.address.url}: all {2 * POOL_CONNECTIONS} connections of this process are in use,"
                     f" none came free in {POOL_WAIT_S:g} s; use fewer threads, or retry"
                 ) from error
+            finally:
+                if self._closed:  # meanwhile: the pool keeps what comes back to it
+                    engine.pool.dispose()
         raise AssertionError("the last attempt returns or raises")
 
     def transaction(
@@ -142,11 +146,11 @@ class Database:
         return explained(problem, self.address)
 
     def close(self) -> None:
-        """Close all connections; whatever is called afterwards is refused."""
+        """Close all connections, those in use when their call ends; whatever is called afterwards is refused."""
         with self._lock if self._pid == os.getpid() else RLock():
             self._closed = True
             if self._engine is not None and self._pid == os.getpid():
-                self._engine.dispose()
+                self._engine.pool.dispose()
             self._engine = None if self._pid == os.getpid() else self._engine
 
     def _engine_here(self) -> Engine:

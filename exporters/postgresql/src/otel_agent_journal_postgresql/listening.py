@@ -129,9 +129,11 @@ class Ear:
         try:
             connection.execute(f"LISTEN {CHANNEL}")
             connection.execute("SELECT pg_advisory_lock_shared(%s)", (FOLLOWERS_LOCK,))
-        except psycopg.Error as problem:
+        except BaseException as problem:
             connection.close()
-            raise self._database.explained(problem) from problem
+            if isinstance(problem, psycopg.Error):
+                raise self._database.explained(problem) from problem
+            raise
         return connection
 
     def _hang_up(self) -> None:
