@@ -46,6 +46,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "verify": "Check digests, order, parents and heads of the journal.",
     "doctor": "Check settings, store, spool, OTLP endpoint and frameworks.",
     "query": "Ask the journal in SQL: sessions, steps, events, tools, models.",
+    "collect": "Receive OTLP from any source, and journal it.",
     "export": "Send a session's spans to an OTLP endpoint such as Jaeger.",
     "store": "Prepare, look at, copy and prune stores.",
     "compact": "Rewrite sessions into their compact form, in stores such as S3.",

@@ -108,7 +108,17 @@ class BlobKept(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", t
     data: bytes
 
 
-Fact = StepStarted | StepEnded | StepNoted | SessionNoted | FailureNoted | Heartbeat | BlobKept
+class SpansReceived(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=8):
+    """A request for spans as a receiver was sent it: OTLP's ExportTraceServiceRequest in protobuf, nothing amiss in it.
+
+    What its spans amount to is found by `received`, which knows other requests too.
+    """
+
+    received_ns: int
+    request: bytes
+
+
+Fact = StepStarted | StepEnded | StepNoted | SessionNoted | FailureNoted | Heartbeat | BlobKept | SpansReceived
 
 _BIG_INTEGER: Final = 1  # msgpack extension: the decimal digits of an integer beyond 64 bits
 _encode: Final = msgspec.msgpack.Encoder(enc_hook=plain).encode

@@ -99,6 +99,11 @@ def session_of(
     return enclosing or _session_attribute(baggage or {}) or default or own or record.trace_id
 
 
+def session_named_by(record: SpanRecord) -> str | None:
+    """Return the session that a span names, or the resource that it is of; None where neither does."""
+    return _session_attribute(record.attributes) or _session_attribute(record.resource)
+
+
 def _session_attribute(carrier: Mapping[str, object]) -> str | None:
     for key in SESSION_KEYS:
         value = carrier.get(key)

@@ -15,7 +15,8 @@ import msgspec
 
 from otel_agent_journal.errors import ConfigError, JournalError, NewerSchema, StoreUnreachable, StoreUnusable
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.mapping.facts import BlobKept, Fact, Heartbeat, decode_fact, events_of
+from otel_agent_journal.mapping.facts import BlobKept, Fact, Heartbeat, SpansReceived, decode_fact, events_of
+from otel_agent_journal.mapping.received import ReceivedSpans
 from otel_agent_journal.spool.dead_letters import DeadLetters
 from otel_agent_journal.spool.patience import Patience
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
@@ -41,12 +42,19 @@ class Delivery:
     """Deliver decoded facts to one store. Used by one thread at a time."""
 
     def __init__(
-        self, store: JournalStore, dead_letters: DeadLetters, patience: Patience, clock: Callable[[], int]
+        self,
+        store: JournalStore,
+        dead_letters: DeadLetters,
+        patience: Patience,
+        clock: Callable[[], int],
+        *,
+        all_spans: bool = False,
     ) -> None:
         self._store = store
         self._dead_letters = dead_letters
         self._patience = patience
         self._clock = clock
+        self._received = ReceivedSpans(all_spans=all_spans)
         self.count = Delivered()
 
     def decode(self, payloads: Iterable[bytes], writer: str) -> list[Fact]:
@@ -72,6 +80,9 @@ class Delivery:
                 heartbeats.append(fact)
             elif isinstance(fact, BlobKept):
                 self._keep_blob(fact, writer)
+            elif isinstance(fact, SpansReceived):
+                for one in self._facts(fact, writer):
+                    events.extend(self._events(one, writer))
             else:
                 events.extend(self._events(fact, writer))
         for start in range(0, len(events), BATCH_EVENTS):
@@ -127,6 +138,13 @@ class Delivery:
             return events_of(fact, writer)
         except Exception as error:  # noqa: BLE001 - a fact that no event can be made of
             self._set_aside_record(msgspec.msgpack.encode(fact), writer, f"{type(error).__name__}: {error}")
+            return ()
+
+    def _facts(self, received: SpansReceived, writer: str) -> Sequence[Fact]:
+        try:
+            return self._received.facts(received)
+        except Exception as error:  # noqa: BLE001 - bytes that came from anywhere
+            self._set_aside_record(msgspec.msgpack.encode(received), writer, f"{type(error).__name__}: {error}")
             return ()
 
     def _keep_blob(self, blob: BlobKept, writer: str) -> None:

@@ -71,6 +71,7 @@ class Drain:
         adopt_dead: finish the folders of dead writers too.
         poll_s, idle_poll_s: how often a live writer's log is looked at, when it is busy and when nothing comes.
         patience: how tries are repeated while the store cannot be reached.
+        all_spans: of received spans journal those of every kind.
     """
 
     def __init__(
@@ -85,13 +86,14 @@ class Drain:
         poll_s: float = 0.02,
         idle_poll_s: float = 0.2,
         patience: Patience | None = None,
+        all_spans: bool = False,
     ) -> None:
         self.root = Path(root)
         self._poll_s = poll_s
         self._idle_poll_s = idle_poll_s
         self._patience = patience or Patience()
         self._adoption = Adoption(self.root, only_writer=only_writer, adopt_dead=adopt_dead)
-        self._delivery = Delivery(store, DeadLetters(self.root), self._patience, clock)
+        self._delivery = Delivery(store, DeadLetters(self.root), self._patience, clock, all_spans=all_spans)
         heads = HeadKeeper(store, self._delivery.insist)
         self._rounds = Rounds(store, self._adoption, self._delivery, heads, forward)
         self._begin()

@@ -1,0 +1,210 @@
+"""From OTLP's JSON to the same request in protobuf. Pure.
+
+OTLP's JSON is not that of protobuf: ids are hex, not base64; enums are integers; 64-bit integers are numbers or texts;
+fields that nobody knows are left out. Protobuf's own reader gets the ids wrong, so this is a reader of our own, for
+the fields that a span has and no others.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+_MAX_DEPTH: Final = 64  # of values within values; protobuf itself reads up to 100 messages deep
+_decode: Final = msgspec.json.Decoder().decode
+
+Json = Mapping[str, Any]
+
+
+def trace_request(data: bytes) -> ExportTraceServiceRequest:
+    """Return the request that a JSON text stands for.
+
+    Raises:
+        ValueError: it is no JSON, or something in it has another type than OTLP gives it; says what.
+    """
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    request = ExportTraceServiceRequest()
+    try:
+        _trace_request(_object(_decode(data), "the request"), request)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    except OverflowError as error:
+        raise ValueError(f"a number is too large: {error}") from error
+    return request
+
+
+def _trace_request(given: Json, request: Any) -> None:
+    for resource_spans in _objects(given, "resourceSpans"):
+        of_resource = request.resource_spans.add()
+        of_resource.schema_url = _text(resource_spans, "schemaUrl")
+        resource = _member(resource_spans, "resource")
+        _attributes(resource, of_resource.resource.attributes)
+        for scope_spans in _objects(resource_spans, "scopeSpans"):
+            of_scope = of_resource.scope_spans.add()
+            of_scope.schema_url = _text(scope_spans, "schemaUrl")
+            scope = _member(scope_spans, "scope")
+            of_scope.scope.name = _text(scope, "name")
+            of_scope.scope.version = _text(scope, "version")
+            _attributes(scope, of_scope.scope.attributes)
+            for span in _objects(scope_spans, "spans"):
+                _span(span, of_scope.spans.add())
+
+
+def _span(given: Json, span: Any) -> None:
+    span.trace_id = _id(given, "traceId")
+    span.span_id = _id(given, "spanId")
+    span.parent_span_id = _id(given, "parentSpanId")
+    span.trace_state = _text(given, "traceState")
+    span.flags = _whole(given, "flags")
+    span.name = _text(given, "name")
+    span.kind = _whole(given, "kind")
+    span.start_time_unix_nano = _whole(given, "startTimeUnixNano")
+    span.end_time_unix_nano = _whole(given, "endTimeUnixNano")
+    _attributes(given, span.attributes)
+    for event in _objects(given, "events"):
+        made = span.events.add()
+        made.time_unix_nano = _whole(event, "timeUnixNano")
+        made.name = _text(event, "name")
+        _attributes(event, made.attributes)
+    for link in _objects(given, "links"):
+        made = span.links.add()
+        made.trace_id = _id(link, "traceId")
+        made.span_id = _id(link, "spanId")
+        made.trace_state = _text(link, "traceState")
+        _attributes(link, made.attributes)
+    status = _member(given, "status")
+    span.status.message = _text(status, "message")
+    span.status.code = _whole(status, "code")
+
+
+def _attributes(given: Json, pairs: Any) -> None:
+    for attribute in _objects(given, "attributes"):
+        pair = pairs.add()
+        pair.key = _text(attribute, "key")
+        _value(_member(attribute, "value"), pair.value, 0)
+
+
+def _value(given: Json, value: Any, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"values are more than {_MAX_DEPTH} deep")
+    for name, read in _READINGS.items():
+        if given.get(name) is not None:
+            read(given, value, depth)
+            return
+
+
+def _array(given: Json, value: Any, depth: int) -> None:
+    value.array_value.SetInParent()
+    for item in _objects(_member(given, "arrayValue"), "values"):
+        _value(item, value.array_value.values.add(), depth + 1)
+
+
+def _pairs(given: Json, value: Any, depth: int) -> None:
+    value.kvlist_value.SetInParent()
+    for item in _objects(_member(given, "kvlistValue"), "values"):
+        pair = value.kvlist_value.values.add()
+        pair.key = _text(item, "key")
+        _value(_member(item, "value"), pair.value, depth + 1)
+
+
+def _string_value(given: Json, value: Any, _depth: int) -> None:
+    value.string_value = _text(given, "stringValue")
+
+
+def _bool_value(given: Json, value: Any, _depth: int) -> None:
+    value.bool_value = _typed(given, "boolValue", bool)
+
+
+def _int_value(given: Json, value: Any, _depth: int) -> None:
+    value.int_value = _whole(given, "intValue")
+
+
+def _double_value(given: Json, value: Any, _depth: int) -> None:
+    found = given["doubleValue"]
+    if isinstance(found, bool) or not isinstance(found, int | float | str):
+        raise _wrong("doubleValue", found, "a number")
+    try:
+        value.double_value = float(found)  # NaN and Infinity are texts
+    except ValueError:
+        raise ValueError("doubleValue is a text that is no number") from None
+
+
+def _bytes_value(given: Json, value: Any, _depth: int) -> None:
+    try:
+        value.bytes_value = b64decode(_text(given, "bytesValue"))
+    except ValueError:
+        raise ValueError("bytesValue is not base64") from None
+
+
+_READINGS: Final[Mapping[str, Callable[[Json, Any, int], None]]] = {
+    "stringValue": _string_value,
+    "intValue": _int_value,
+    "boolValue": _bool_value,
+    "doubleValue": _double_value,
+    "arrayValue": _array,
+    "kvlistValue": _pairs,
+    "bytesValue": _bytes_value,
+}
+
+
+def _object(found: Any, what: str) -> Json:
+    if not isinstance(found, Mapping):
+        raise _wrong(what, found, "an object")
+    return cast("Json", found)
+
+
+def _member(given: Json, name: str) -> Json:
+    found = given.get(name)
+    return {} if found is None else _object(found, name)
+
+
+def _objects(given: Json, name: str) -> Iterable[Json]:
+    found = given.get(name)
+    if found is None:
+        return ()
+    if not isinstance(found, list):
+        raise _wrong(name, found, "an array")
+    return [_object(item, f"an item of {name}") for item in cast("list[Any]", found)]
+
+
+def _typed(given: Json, name: str, wanted: type[Any]) -> Any:
+    found = given.get(name)
+    if found is None:
+        return wanted()
+    if not isinstance(found, wanted):
+        raise _wrong(name, found, wanted.__name__)
+    return found
+
+
+def _text(given: Json, name: str) -> str:
+    return _typed(given, name, str)
+
+
+def _whole(given: Json, name: str) -> int:
+    found = given.get(name)
+    if found is None:
+        return 0
+    if isinstance(found, bool) or not isinstance(found, int | str):
+        raise _wrong(name, found, "an integer")
+    try:
+        return int(found)
+    except ValueError:
+        raise ValueError(f"{name} is a text that is no integer") from None
+
+
+def _id(given: Json, name: str) -> bytes:
+    try:
+        return bytes.fromhex(_text(given, name))
+    except ValueError:
+        raise ValueError(f"{name} is not hex") from None
+
+
+def _wrong(what: str, found: Any, wanted: str) -> ValueError:
+    return ValueError(f"{what} is {type(found).__name__}, {wanted} is expected")

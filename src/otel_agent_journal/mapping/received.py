@@ -1,0 +1,122 @@
+"""What spans that were received amount to: the facts of steps, each in the session that its trace belongs to.
+
+A trace's spans come in any order, over many requests: as a rule a child before its parent, and a span without a session
+before the one that names it. So the traces of a while are remembered, and where a session comes to be known of one
+that spans were kept under already, both are told (SESSION_LINKED). Pure but for that memory.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from otel_agent_journal.event import SESSION_LINKED, derived_id
+from otel_agent_journal.mapping.facts import Fact, SessionNoted, SpansReceived
+from otel_agent_journal.mapping.from_otlp import span_records
+from otel_agent_journal.mapping.span_record import SpanRecord
+from otel_agent_journal.mapping.to_events import ended, is_journaled, session_named_by, started, step_id_of
+
+REMEMBERED_TRACES: Final = 100_000
+
+
+class _Trace(msgspec.Struct):
+    session_id: str | None = None  # None: no span has named one yet
+    named_ns: int = 0  # when the request was received that did
+    is_session: bool = False  # spans were kept under the trace's own id
+
+
+class ReceivedSpans:
+    """Makes facts of requests. Used by one thread at a time.
+
+    Args:
+        all_spans: journal spans of every kind, not those of agents alone.
+        remembered: of how many traces the session is remembered.
+    """
+
+    def __init__(self, *, all_spans: bool = False, remembered: int = REMEMBERED_TRACES) -> None:
+        self._spans = "all" if all_spans else "genai"
+        self._remembered = remembered
+        self._traces: OrderedDict[str, _Trace] = OrderedDict()
+
+    def facts(self, received: SpansReceived) -> list[Fact]:
+        """Return what a request amounts to, in the order in which its steps began.
+
+        Raises:
+            ValueError: it is no such request.
+        """
+        from google.protobuf.message import DecodeError
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+        try:
+            request = ExportTraceServiceRequest.FromString(received.request)
+        except DecodeError as error:
+            raise ValueError(f"not a request for spans: {error}") from error
+        records = sorted(span_records(request), key=lambda record: record.start_ns)
+        steps = {
+            (record.trace_id, record.span_id): step_id_of(record)
+            for record in records
+            if is_journaled(record, spans=self._spans)
+        }
+        for record in records:
+            self._name(record, received.received_ns)
+        facts: list[Fact] = []
+        for record in records:
+            if (record.trace_id, record.span_id) not in steps:
+                continue
+            session_id = self._session(record, received.received_ns)
+            parent = steps.get((record.trace_id, record.parent_span_id or ""))
+            facts.append(started(record, session_id=session_id, parent_step_id=parent))
+            facts.append(ended(record, session_id=session_id, parent_step_id=parent, at_start=record.attributes))
+        facts.extend(self._links(record.trace_id for record in records))
+        return facts
+
+    def _name(self, record: SpanRecord, now_ns: int) -> None:
+        """Remember which session a span says its trace belongs to; the first that is said counts."""
+        trace = self._trace(record.trace_id)
+        if trace.session_id is None:
+            trace.session_id, trace.named_ns = session_named_by(record), now_ns
+
+    def _session(self, record: SpanRecord, now_ns: int) -> str:
+        """Return the session a span is kept under: the same one however often its request is read.
+
+        What was received before its trace was named stays with the trace, though its name may be known by now.
+        """
+        trace = self._trace(record.trace_id)
+        session_id = session_named_by(record) or (trace.session_id if now_ns >= trace.named_ns else None)
+        if session_id is None or session_id == record.trace_id:
+            trace.is_session = True
+            return record.trace_id
+        return session_id
+
+    def _links(self, trace_ids: Iterable[str]) -> Iterator[SessionNoted]:
+        """Yield the links of traces that are sessions of their own, and part of another: once more each time."""
+        for trace_id in dict.fromkeys(trace_ids):
+            trace = self._trace(trace_id)
+            if trace.is_session and trace.session_id not in (None, trace_id):
+                yield from links(trace.session_id or trace_id, trace_id, trace.named_ns)
+
+    def _trace(self, trace_id: str) -> _Trace:
+        trace = self._traces.get(trace_id)
+        if trace is None:
+            trace = self._traces[trace_id] = _Trace()
+            if len(self._traces) > self._remembered:
+                self._traces.popitem(last=False)
+        else:
+            self._traces.move_to_end(trace_id)
+        return trace
+
+
+def links(session_id: str, trace_id: str, now_ns: int) -> Iterator[SessionNoted]:
+    """Yield what tells a session and a trace that was kept under its own id that they are one."""
+    for one, other in ((session_id, trace_id), (trace_id, session_id)):
+        yield SessionNoted(
+            session_id=one,
+            event_id=derived_id(f"link:{session_id}:{trace_id}"),
+            type=SESSION_LINKED,
+            level="INFO",
+            timestamp_ns=now_ns,
+            details={"session": session_id, "trace": trace_id, "other": other},
+        )

@@ -1,0 +1,1 @@
+"""OTLP over gRPC and HTTP into the spool: what `agent-journal collect` serves."""

@@ -1,0 +1,56 @@
+"""Counters that several processes count and one reads: 64-bit integers in shared memory, a row for each process.
+
+Each cell is written by one process alone, so no lock is needed; a reader sums up the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ctypes import c_int64
+from multiprocessing.sharedctypes import RawArray
+from typing import Any, Final
+
+NAMES: Final = (
+    "requests",
+    "received",  # spans
+    "accepted",
+    "rejected",
+    "malformed",  # requests
+    "too_large",
+    "busy",
+    "bytes",
+    "in_flight_bytes",
+)
+_INDEX: Final[Mapping[str, int]] = {name: index for index, name in enumerate(NAMES)}
+
+
+class Counters:
+    """The counters of so many processes. Made before they are started, and handed to each."""
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._cells: Any = RawArray(c_int64, processes * len(NAMES))
+
+    def __len__(self) -> int:
+        return self._processes
+
+    def row(self, process: int) -> Row:
+        """Return the counters of one process, to be counted by it alone."""
+        return Row(self._cells, process * len(NAMES))
+
+    def totals(self) -> dict[str, int]:
+        """Return the sums over all processes."""
+        cells = list(self._cells)
+        return {name: sum(cells[index :: len(NAMES)]) for name, index in _INDEX.items()}
+
+
+class Row:
+    """One process's counters."""
+
+    def __init__(self, cells: Any, start: int) -> None:
+        self._cells = cells
+        self._start = start
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Count. Called by one thread at a time."""
+        self._cells[self._start + _INDEX[name]] += count

@@ -1,0 +1,145 @@
+"""One process that serves: an event loop with both doors, and a spool folder of its own. Started by `service`.
+
+It ends on SIGTERM, and when the process that started it is gone: takes nothing more, answers what it has in hand, seals
+its spool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import signal
+import socket
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+import msgspec
+
+from otel_agent_journal.receiver.intake import Intake
+from otel_agent_journal.spool.writer import SpoolWriter
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from otel_agent_journal.receiver.counters import Counters
+
+GRACE_S: Final = 5.0  # for requests in hand, once it is to end
+_BACKLOG: Final = 1024
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker serves and where it keeps it. A port that is None is not served."""
+
+    spool: Path
+    cap_bytes: int
+    budget_bytes: int
+    host_grpc: str = ""
+    port_grpc: int | None = None
+    host_http: str = ""
+    port_http: int | None = None
+
+
+def serve(plan: Plan, number: int, counters: Counters, ready: Connection) -> None:
+    """Serve until SIGTERM, or until the process that started this one is gone. Sends a text when it listens.
+
+    Args:
+        plan: what and where.
+        number: the row of the counters that is its own.
+        counters: shared with the other processes.
+        ready: gets "" once it listens, else why it cannot.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    writer = SpoolWriter(plan.spool, writer=uuid4().hex, cap_bytes=plan.cap_bytes, fsync=True)
+    try:
+        asyncio.run(_serve(plan, Intake(writer, counters.row(number), budget_bytes=plan.budget_bytes), counters, ready))
+    finally:
+        writer.close()
+
+
+async def _serve(plan: Plan, intake: Intake, counters: Counters, ready: Connection) -> None:
+    loop = asyncio.get_running_loop()
+    ending = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, ending.set)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        loop.add_reader(parent.sentinel, ending.set)
+    async with contextlib.AsyncExitStack() as doors:
+        try:
+            if plan.port_grpc is not None:
+                await doors.enter_async_context(_grpc(intake, plan.host_grpc, plan.port_grpc))
+            if plan.port_http is not None:
+                await doors.enter_async_context(_http(intake, counters, plan.host_http, plan.port_http))
+        except (OSError, RuntimeError) as error:
+            ready.send(str(error))
+            return
+        ready.send("")
+        await ending.wait()
+        intake.close()
+
+
+@contextlib.asynccontextmanager
+async def _grpc(intake: Intake, host: str, port: int) -> AsyncGenerator[None]:
+    from otel_agent_journal.receiver.grpc_door import GrpcDoor
+
+    door = GrpcDoor(intake)
+    await door.start(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    try:
+        yield
+    finally:
+        await door.stop(GRACE_S)
+
+
+@contextlib.asynccontextmanager
+async def _http(intake: Intake, counters: Counters, host: str, port: int) -> AsyncGenerator[None]:
+    import uvicorn
+
+    from otel_agent_journal.receiver.http_door import HttpDoor
+    from otel_agent_journal.receiver.metrics import exposition
+
+    class Server(uvicorn.Server):
+        """Without signal handlers of its own."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Generator[None]:
+            yield
+
+    config = uvicorn.Config(
+        HttpDoor(intake, lambda: exposition(counters.totals())),
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(GRACE_S),
+    )
+    listening = reusable(host, port)
+    listening.listen(_BACKLOG)
+    server = Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def reusable(host: str, port: int) -> socket.socket:
+    """Return a socket bound to an address that other processes may bind, too.
+
+    Raises:
+        OSError: it cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
