@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
 import grpc.aio
@@ -34,7 +34,7 @@ class GrpcDoor:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self._server = grpc.aio.server(options=_OPTIONS)
-        handler: Any = grpc.unary_unary_rpc_method_handler(self._export)
+        handler: Any = cast("Any", grpc).unary_unary_rpc_method_handler(self._export)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(TRACES, {"Export": handler}),))
 
     async def start(self, address: str) -> int:

@@ -1,0 +1,98 @@
+"""SIGKILL at any moment: what was acknowledged is in the journal, once."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+
+from otel_agent_journal.mapping.from_otlp import span_records
+from otel_agent_journal.mapping.to_events import step_id_of
+from tests.receiver.collecting import TRACES, Collecting, request
+
+KILLS = 200 if os.environ.get("AGENT_JOURNAL_SOAK") else 6
+SPANS = 20
+
+
+class Client(threading.Thread):
+    """Sends requests, each again until it is acknowledged; knows the steps that were."""
+
+    def __init__(self, number: int, address: list[str], over: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.number = number
+        self.acknowledged: set[str] = set()
+        self.surprises: list[str] = []  # answers after which a client drops its data
+        self._address = address
+        self._over = over
+
+    def run(self) -> None:
+        """Send until it is over."""
+        turn = 0
+        while not self._over.is_set():
+            trace_id = f"{self.number:08x}{turn:024x}"
+            made = request([(trace_id, f"{number + 1:016x}") for number in range(SPANS)], f"s{self.number}")
+            body = made.SerializeToString()
+            while not self._over.is_set() and not self._send(body):
+                time.sleep(0.02)
+            if not self._over.is_set():
+                self.acknowledged.update(step_id_of(record) for record in span_records(made))
+            turn += 1
+
+    def _send(self, body: bytes) -> bool:
+        with grpc.insecure_channel(self._address[0]) as channel:
+            try:
+                channel.unary_unary(TRACES)(body, timeout=10)
+            except grpc.RpcError as error:
+                if error.code().name not in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"):
+                    self.surprises.append(str(error))
+                return False
+            return True
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("victim", ["worker", "all"])
+def test_killed(tmp_path: Path, victim: str) -> None:
+    """Of spans sent while processes are killed at random moments every acknowledged one is there once."""
+    seeded = random.Random(victim)
+    over = threading.Event()
+    running = Collecting(tmp_path)
+    address = [running.grpc]
+    clients = [Client(number, address, over) for number in range(3)]
+    for client in clients:
+        client.start()
+    try:
+        for _ in range(KILLS):
+            time.sleep(seeded.uniform(0.05, 0.6))
+            if victim == "worker":
+                before = running.workers()
+                seeded.choice(before).kill()
+                deadline = time.monotonic() + 30
+                while set(running.workers()) == set(before) or not running.workers():
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+            else:
+                running.close()
+                running = Collecting(tmp_path, "--grpc", running.grpc, "--http", running.http)
+        time.sleep(0.5)
+    except BaseException:
+        running.close()
+        raise
+    finally:
+        over.set()
+        for client in clients:
+            client.join(30)
+    with running:
+        running.stop()
+    for client in clients:
+        events = running.events(f"s{client.number}")
+        ended = [event.step_id for event in events if event.type == "MODEL_END"]
+        assert client.surprises == []
+        assert len(client.acknowledged) >= SPANS
+        assert client.acknowledged <= set(ended)
+        assert len(ended) == len(set(ended))
+        assert len(events) == 2 * len(ended)
