@@ -5,6 +5,7 @@
 #   scripts/real_servers.sh --path SERVER    prints where it is or would be, builds nothing
 #
 #   jaeger       Jaeger v2, a binary                          needs Go
+#   collector    OpenTelemetry Collector, a binary, of the parts that collector-config/ names   needs Go
 #   minio        MinIO, a binary: the S3 of the tests         needs Go
 #   dynamodb     DynamoDB Local, a folder of jars             needs a JDK and Maven
 #   postgresql   Debian's PostgreSQL, the folder of its programs
@@ -16,10 +17,12 @@
 # Exit codes: 0 all there · 1 a build failed · 2 unknown server · 3 a toolchain (Go, JDK, Debian) is missing or too old
 set -euo pipefail
 
+MANIFEST="$(cd "$(dirname "$0")/.." && pwd)/collector-config/builder.yaml"
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/otel-agent-journal"
 PYTHON="${PYTHON:-python3}"
-SERVERS=(jaeger minio dynamodb postgresql moto)
+SERVERS=(jaeger collector minio dynamodb postgresql moto)
 JAEGER_VERSION=v1.76.0
+COLLECTOR_VERSION=v0.159.0
 MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
 DYNAMODB_VERSION=3.1.0
 MOTO_VERSION=5.2.5
@@ -63,6 +66,19 @@ MOD
     chmod u+w go.sum
     go install tool
     mv -f "$work/bin/jaeger" "$CACHE/bin/jaeger"  # one file system: a reader never sees half a binary
+    rm -rf "$work"
+}
+
+# The stock Collector, of the parts that its manifest names; built by its own builder.
+build_collector() {
+    local work="$CACHE/src/collector-$COLLECTOR_VERSION"
+    rm -rf "$work"
+    mkdir -p "$work"
+    export GOTOOLCHAIN=local GOFLAGS=-mod=mod CGO_ENABLED=0 GOBIN="$work/bin"
+    go install "go.opentelemetry.io/collector/cmd/builder@$COLLECTOR_VERSION"
+    cp "$MANIFEST" "$work/manifest.yaml"
+    (cd "$work" && bin/builder --config=manifest.yaml)
+    mv -f "$work/otelcol-agent-journal/otelcol-agent-journal" "$CACHE/bin/collector"
     rm -rf "$work"
 }
 
@@ -134,6 +150,7 @@ version_of() {
     case "$1" in
         jaeger) echo "$JAEGER_VERSION" ;;
         minio) echo "$MINIO_VERSION" ;;
+        collector) echo "$COLLECTOR_VERSION $(cksum <"$MANIFEST")" ;; # built anew when its parts change
         dynamodb) echo "$DYNAMODB_VERSION" ;;
         postgresql) echo debian ;;
         moto) echo "$MOTO_VERSION" ;;
@@ -158,7 +175,7 @@ path_of() {
 
 toolchain_of() {
     case "$1" in
-        jaeger | minio) echo go ;;
+        jaeger | collector | minio) echo go ;;
         dynamodb) echo jdk ;;
         postgresql) echo debian ;;
         moto) echo python ;;

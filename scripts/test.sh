@@ -14,7 +14,7 @@ left_out=()
 outcomes=$(mktemp)
 trap 'rm -f "$outcomes"' EXIT
 get_servers() {
-    for server in jaeger minio dynamodb postgresql moto; do
+    for server in jaeger collector minio dynamodb postgresql moto; do
         scripts/real_servers.sh "$server" >/dev/null
         echo "$server $?"
     done
