@@ -127,6 +127,14 @@ def derived_id(name: str) -> str:
     return f"{digits[:12]}5{digits[13:16]}{_VARIANT[digits[16]]}{digits[17:32]}"
 
 
+def step_of_span(trace_id: str, span_id: str) -> str:
+    """Return what a step names as its parent of which the span alone is known, until that span's own step is.
+
+    A step's id takes its start, too, and OTLP brings children before their parents: readers of a tree resolve it.
+    """
+    return derived_id(f"{trace_id}:{span_id}")
+
+
 def step_event_id(step_id: str, attempt: int, start_ns: int, phase: str, index: int = 0) -> str:
     """Return the id of an event of a step: the same through every door, another for each attempt in any process.
 

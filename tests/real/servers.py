@@ -269,3 +269,35 @@ def running(server: Server) -> Iterator[Server]:
         yield server
     finally:
         server.stop()
+
+
+class Collector(Server):
+    """A stock Collector with a configuration of `collector-config/`, to backends on loopback."""
+
+    name = "collector"
+
+    def __init__(self, program: Path, folder: Path, config: str, *, journal: str, jaeger: str) -> None:
+        super().__init__(program, folder)
+        self.config = ROOT / "collector-config" / config
+        self.port = free_port()  # of its health
+        self.grpc = f"127.0.0.1:{free_port()}"
+        self.http = f"127.0.0.1:{free_port()}"
+        self._backends = {"JOURNAL": journal, "JAEGER": jaeger}
+
+    def command(self) -> list[str]:
+        """Return what starts it."""
+        return [str(self.program), f"--config={self.config}"]
+
+    def environ(self) -> dict[str, str]:
+        """Return what the configuration asks for."""
+        return {
+            **self._backends,
+            "HEALTH": f"127.0.0.1:{self.port}",
+            "OTLP_GRPC": self.grpc,
+            "OTLP_HTTP": self.http,
+            "QUEUE_FOLDER": str(self.folder / "queue"),
+        }
+
+    def is_up(self) -> bool:
+        """Tell whether it says that it is healthy."""
+        return self.answers("/")

@@ -122,6 +122,7 @@ def check_events(session_id: str, events: Iterable[JournalEvent], blob: Any) -> 
     steps: set[str] = set()
     ended: list[tuple[str, str, int, str | None]] = []
     parents: dict[str, str] = {}
+    spans: set[str] = set()
     sequences: dict[str, list[int]] = {}
     for event in events:
         if not intact(event):
@@ -141,6 +142,7 @@ def check_events(session_id: str, events: Iterable[JournalEvent], blob: Any) -> 
         if event.type in START_TYPES:
             started.add((event.step_id, event.attempt or 1))
             steps.add(event.step_id)
+            spans.update(_span_above(event))
         elif event.type in END_TYPES:
             start_ns = event.timestamp_ns - (event.duration_ns or 0)
             start_id = step_event_id(event.step_id, event.attempt or 1, start_ns, "START")
@@ -151,10 +153,19 @@ def check_events(session_id: str, events: Iterable[JournalEvent], blob: Any) -> 
         if start_id not in seen and (step_id, attempt) not in started:
             yield Finding(session_id, "start", event_id, f"attempt {attempt} of step {step_id} ended and never began")
     for parent, event_id in parents.items():
-        if parent not in steps:
+        if parent not in steps and parent not in spans:
             yield Finding(session_id, "parent", event_id, f"its parent step {parent} is not in the journal")
     for instance_id, found in sequences.items():
         yield from _sequence(session_id, instance_id, sorted(found))
+
+
+def _span_above(event: JournalEvent) -> Iterator[str]:
+    """Yield the parent that a step names by its span: it need not be a step of the journal."""
+    from otel_agent_journal.event import step_of_span
+
+    above = event.details.get("parent_span_id")
+    if event.trace_id is not None and isinstance(above, str):
+        yield step_of_span(event.trace_id, above)
 
 
 def _sequence(session_id: str, instance_id: str, found: list[int]) -> Iterator[Finding]:

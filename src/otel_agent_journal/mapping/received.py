@@ -8,12 +8,12 @@ that spans were kept under already, both are told (SESSION_LINKED). Pure but for
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
-from otel_agent_journal.event import SESSION_LINKED, derived_id
+from otel_agent_journal.event import SESSION_LINKED, derived_id, step_of_span
 from otel_agent_journal.mapping.facts import Fact, SessionNoted, SpansReceived
 from otel_agent_journal.mapping.from_otlp import span_records
 from otel_agent_journal.mapping.span_record import SpanRecord
@@ -60,6 +60,7 @@ class ReceivedSpans:
             for record in records
             if is_journaled(record, spans=self._spans)
         }
+        spans = {(record.trace_id, record.span_id): record for record in records}
         for record in records:
             self._name(record, received.received_ns)
         facts: list[Fact] = []
@@ -67,7 +68,7 @@ class ReceivedSpans:
             if (record.trace_id, record.span_id) not in steps:
                 continue
             session_id = self._session(record, received.received_ns)
-            parent = steps.get((record.trace_id, record.parent_span_id or ""))
+            parent = _parent(record, spans, steps)
             facts.append(started(record, session_id=session_id, parent_step_id=parent))
             facts.append(ended(record, session_id=session_id, parent_step_id=parent, at_start=record.attributes))
         facts.extend(self._links(record.trace_id for record in records))
@@ -107,6 +108,23 @@ class ReceivedSpans:
         else:
             self._traces.move_to_end(trace_id)
         return trace
+
+
+def _parent(
+    record: SpanRecord, spans: Mapping[tuple[str, str], SpanRecord], steps: Mapping[tuple[str, str], str]
+) -> str | None:
+    """Return the step above a span: past spans that are no steps; where its span is yet to come, by that span."""
+    above = record
+    for _ in range(len(spans)):  # spans that are each other's parents
+        if above.parent_span_id is None:
+            return None
+        key = (above.trace_id, above.parent_span_id)
+        if key in steps:
+            return steps[key]
+        if key not in spans:
+            return step_of_span(*key)
+        above = spans[key]
+    return None
 
 
 def links(session_id: str, trace_id: str, now_ns: int) -> Iterator[SessionNoted]:

@@ -24,6 +24,7 @@ from otel_agent_journal.event import (
     Usage,
     kind_of,
     step_event_id,
+    step_of_span,
 )
 from otel_agent_journal.projections.head import LOST
 from otel_agent_journal.projections.status import StatusState, fold, mark_upon, outcome_of
@@ -234,7 +235,7 @@ def fold_steps(events: Iterable[JournalEvent], *, lost_writers: Collection[str] 
             distinct[event.key] = event
     ordered = [distinct[key] for key in sorted(distinct)]
     state = fold(ordered)
-    attempts = [_closed(one, state, lost_writers) for one in _paired(ordered)]
+    attempts = _with_parents_of_spans([_closed(one, state, lost_writers) for one in _paired(ordered)])
     by_step = _by_step(attempts)
     notes = _notes(ordered, by_step)
     attempts = [
@@ -310,6 +311,24 @@ def _closed(one: Attempt, state: StatusState, lost_writers: Collection[str]) -> 
         return one
     end_ns, reason = (mark.timestamp_ns, mark.reason) if mark else (state.last_event_ns[writer], LOST)
     return msgspec.structs.replace(one, outcome=INTERRUPTED, end_ns=end_ns, reason=reason)
+
+
+def _with_parents_of_spans(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Return attempts, those that name their parent by its span with that span's step."""
+    steps = {one.step_id for one in attempts}
+    if all(one.parent_step_id is None or one.parent_step_id in steps for one in attempts):
+        return list(attempts)
+    of_span = {
+        step_of_span(one.trace_id, one.span_id): one.step_id
+        for one in attempts
+        if one.trace_id is not None and one.span_id is not None
+    }
+    return [
+        one
+        if one.parent_step_id in steps or one.parent_step_id not in of_span
+        else msgspec.structs.replace(one, parent_step_id=of_span[one.parent_step_id])
+        for one in attempts
+    ]
 
 
 def _by_step(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
