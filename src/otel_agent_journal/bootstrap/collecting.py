@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_agent_journal.bootstrap.openers import open_drain, open_store
-from otel_agent_journal.config import Settings
-from otel_agent_journal.errors import MissingExtra
+from otel_agent_journal.config import CONTENT, REDACTOR, Settings
+from otel_agent_journal.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     from otel_agent_journal.spool.drain import DrainReport
@@ -39,7 +39,7 @@ def collect(
         until: set to end it, by a program that calls this in a thread.
 
     Raises:
-        ConfigError: an address is malformed, or cannot be listened at.
+        ConfigError: an address is malformed, or cannot be listened at, or content was to be left out.
         MissingExtra: gRPC or uvicorn is not installed.
         StoreError: the store cannot be opened.
     """
@@ -50,6 +50,11 @@ def collect(
         raise MissingExtra("the receiver of OTLP", COLLECT_EXTRA) from error
     from otel_agent_journal.receiver.intake import DEFAULT_BUDGET_BYTES
 
+    if settings.redactor is not None or not settings.content:
+        raise ConfigError(
+            f"{REDACTOR} and {CONTENT}=metadata are not for collect: requests are on its disk as they were sent;"
+            " leave content out where spans are made, or in the Collector"
+        )
     over = until or threading.Event()
     plan = Plan(spool=settings.spool.absolute(), cap_bytes=settings.spool_cap_bytes, budget_bytes=DEFAULT_BUDGET_BYTES)
     service = Service(
