@@ -31,11 +31,10 @@ def answer(question: str) -> str:
 @lambda_handler
 def handle(event: dict[str, Any], context: object) -> str:
     """Answer one question; `event` is the Payload that `workflow.asl.json` makes."""
-    question = event["input"]["question"]
-    with invocation(event["session_id"], agent="helper", input=question) as call:
+    with invocation(event["session_id"], agent="helper", input=event["input"]) as call:
         call.record("AGENT_BACKGROUND_TASK_STARTED")
         try:
-            reply = answer(question)
+            reply = answer(event["input"]["question"])
         except Exception as error:
             call.fail(error)
             otel_agent_journal.record_event(call.session_id, "AGENT_BACKGROUND_TASK_FAILED", error)

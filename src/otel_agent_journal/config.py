@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 import msgspec
 
@@ -127,7 +128,7 @@ def spool_of(store: str) -> Path:
         return Path(HOME) / "spool"
     scheme, _, rest = store.partition("://")
     if scheme == "sqlite":
-        file = Path(rest.partition("?")[0].removeprefix("/") or "journal.db")
+        file = Path(unquote(rest.partition("?")[0].removeprefix("/")) or "journal.db")
         return file.parent / ("spool" if file.name == "journal.db" else f"{file.name}.spool")
     return Path(HOME) / f"spool-{blake2b(store.encode(), digest_size=6).hexdigest()}"
 

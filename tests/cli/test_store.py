@@ -14,6 +14,7 @@ import click
 import pytest
 
 from otel_agent_journal.cli import store as store_group
+from otel_agent_journal.config import spool_of
 from otel_agent_journal.store.protocol import ROLES
 from otel_agent_journal.store.registry import open_store
 from otel_agent_journal.testing.builders import a_head, events
@@ -125,6 +126,19 @@ def test_info_says_what_a_store_is_and_holds(journal: Seeded) -> None:
     assert "events         13\n" in shown
     assert "can            read, context, blobs, heads, prune\n" in shown
     assert json.loads(cli("store", "info", "-o", "json").stdout)["events"] == 13
+
+
+def test_a_url_that_was_printed_is_the_same_journal() -> None:
+    """Whether a name is escaped in a URL or not, its file is the same one, and so is its spool."""
+    plain = "sqlite:///my journal, 100%.db"
+    store = open_store(plain)
+    store.append(events(3))
+    store.close()
+    (row,) = rows(cli("store", "info", plain))
+    assert row["url"] == "sqlite:///my%20journal%2C%20100%25.db"
+    for url in (plain, row["url"]):
+        assert [one["session_id"] for one in rows(cli("tail", "s1", "--store", url))] == ["s1"] * 3
+        assert spool_of(url) == Path("my journal, 100%.db.spool")
 
 
 def test_info_masks_secrets() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import sqlite3
@@ -16,10 +17,15 @@ import pytest
 from otel_agent_journal.cli import store_copy
 from otel_agent_journal.cli.copy_state import CopyState
 from otel_agent_journal.cli.invocation import CliError
+from otel_agent_journal.cli.output import Output
 from otel_agent_journal.errors import StoreUnreachable
-from otel_agent_journal.store.protocol import BlobStore, JournalStore
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.store.memory import MemoryStore
+from otel_agent_journal.store.protocol import BlobStore, JournalStore, SessionFilter
 from otel_agent_journal.store.registry import open_store
-from otel_agent_journal.testing.builders import an_event, context_events, events
+from otel_agent_journal.testing.builders import JournalBuilder, an_event, context_events, events
 from tests.cli.command_line import PROGRAM, cli, rows, terminal
 from tests.cli.conftest import URL, Seeded
 
@@ -304,6 +310,93 @@ def test_a_cursor_of_another_source_begins_anew(whole: Seeded, copied: JournalSt
     assert "beginning anew: cursor '999999' is not one of store" in result.stderr
     assert rows(result)[0]["differences"] == []
     assert everything(copied) == everything(whole.store)
+
+
+def test_the_url_of_another_source_begins_anew(journal: Seeded, copied: JournalStore) -> None:
+    """A file that was made anew, of the same name and with more in it, is not gone on with in the middle."""
+    journal.store.append(events(2_000, session_id="new"))
+    copied.append(events(2_000, session_id="old"))
+    state = CopyState(COPIES, URL, COPY)
+    state.add("500", 500, 0, frozenset({"old"}), events(500, session_id="old")[-1].key)
+    state.close()
+    result = cli("store", "copy", URL, COPY)
+    assert f"beginning anew: {URL} does not have the event that was copied last" in result.stderr
+    (row,) = rows(result)
+    assert (row["events"], row["copied_before"], row["sessions"], row["differences"]) == (2_000, 0, 1, [])
+
+
+def test_the_url_of_another_target_begins_anew(journal: Seeded, copied: JournalStore) -> None:
+    """A target that was made anew gets everything; one that has the last event is gone on with."""
+    made = events(2_000)
+    journal.store.append(made)
+    for there, before in ((made[:500], 500), ([], 0)):
+        target = f"sqlite:///target{before}.db"
+        store = open_store(target)
+        store.append(there)
+        store.close()
+        state = CopyState(COPIES, URL, target)
+        state.add(journal.store.follow(None, limit=500).cursor, 500, 0, frozenset({"s1"}), made[499].key)
+        state.close()
+        result = cli("store", "copy", URL, target)
+        assert (f"beginning anew: {target} does not have" in result.stderr) == (not before)
+        (row,) = rows(result)
+        assert (row["events"], row["copied_before"], row["differences"]) == (2_000, before, [])
+
+
+def copying(source: JournalStore, target: JournalStore) -> tuple[int, dict[str, object]]:
+    """Copy between two open stores; return the exit code and what is printed."""
+    printed = io.BytesIO()
+    code = store_copy._Copying(source, target, Output("jsonl", printed)).run(verify=True)
+    return code, json.loads(printed.getvalue())
+
+
+class EndsMeanwhile(MemoryStore):
+    """A journal whose session ends while its head is being copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._session = JournalBuilder("s1")
+        self._root = self._session.start("AGENT", "helper")
+        self._ended = False
+        self._keep()
+
+    def sessions(self, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
+        """Yield the heads; after the first of them to be copied, the session is over."""
+        yield from super().sessions(wanted)
+        if not self._ended:
+            self._ended = True
+            self._session.end(self._root)
+            self._keep()
+
+    def _keep(self) -> None:
+        self.append(self._session.events)
+        stored = self.head("s1")
+        head = head_of(fold(self.read("s1")), "s1", version=stored.version if stored else 0)
+        assert self.write_head(head) is not None
+
+
+def test_a_session_that_ends_meanwhile_is_the_same_in_both() -> None:
+    """A head that was copied a moment before its session ended is brought up to date, and is no difference."""
+    code, row = copying(EndsMeanwhile(), target := MemoryStore())
+    assert (code, row["differences"]) == (0, [])
+    head = target.head("s1")
+    assert head is not None
+    assert head.status == "COMPLETED"
+
+
+class Shared(MemoryStore):
+    """A journal into which other programs put events by themselves."""
+
+    def put_by_others(self, session_id: str, since_ns: int | None = None) -> Iterator[JournalEvent]:
+        """Yield none."""
+        yield from ()
+
+
+def test_what_a_copy_cannot_find_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a store into which others put events it is said, on one line, which of those are not copied."""
+    code, _ = copying(Shared(), MemoryStore())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (code, "not copied is what programs put by themselves" in line) == (0, True)
 
 
 def test_a_store_that_stops_answering_is_tried_for_a_while(

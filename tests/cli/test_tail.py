@@ -5,18 +5,24 @@ from __future__ import annotations
 import io
 import subprocess
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from otel_agent_journal.cli import tail
 from otel_agent_journal.cli.journal import Journal
 from otel_agent_journal.cli.output import Output
-from otel_agent_journal.cli.tail import arriving, last_events
+from otel_agent_journal.cli.tail import POLL_S, arriving, last_events
 from otel_agent_journal.codec import encode_line
 from otel_agent_journal.config import settings_from_env
-from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.errors import StoreUnreachable
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.store import put_by_others
+from otel_agent_journal.store.memory import MemoryStore
+from otel_agent_journal.store.protocol import JournalStore, Page
 from otel_agent_journal.store.put_by_others import OthersEvents
 from otel_agent_journal.testing.builders import JournalBuilder, an_event
 from otel_agent_journal.testing.builders import events as some_events
@@ -105,35 +111,98 @@ def test_lines_for_people_are_aligned(journal: Seeded) -> None:
 def test_following_prints_what_arrives_in_any_order_of_time(journal: Seeded, follow: type[Following]) -> None:
     """Events come as they arrive at the store, late ones too, each once and line by line."""
     journal.completed("s1")
-    tail = follow("-n", "1")
-    assert b"AGENT_END" in tail.lines.readline()
+    following = follow("-n", "1")
+    assert b"AGENT_END" in following.lines.readline()
     journal.store.append([an_event(5, session_id="late")])
-    assert tail.lines.readline() == encode_line(an_event(5, session_id="late")) + b"\n"
+    assert following.lines.readline() == encode_line(an_event(5, session_id="late")) + b"\n"
     journal.store.append([an_event(1, session_id="late")])  # its time lies before what was printed
-    assert tail.lines.readline() == encode_line(an_event(1, session_id="late")) + b"\n"
+    assert following.lines.readline() == encode_line(an_event(1, session_id="late")) + b"\n"
     journal.store.append([an_event(1, session_id="late"), an_event(6, session_id="late")])
-    assert tail.lines.readline() == encode_line(an_event(6, session_id="late")) + b"\n"
+    assert following.lines.readline() == encode_line(an_event(6, session_id="late")) + b"\n"
 
 
 def test_following_waits_for_a_journal_that_is_not_there_yet(follow: type[Following]) -> None:
     """-f says that it waits, and then prints the journal from its first event on."""
-    tail = follow()
-    tail.until_said("waiting: there is no journal at .agent-journal/journal.db")
+    following = follow()
+    following.until_said("waiting: there is no journal at .agent-journal/journal.db")
     journal = Seeded()
     journal.store.append(some_events(30))
-    assert [tail.lines.readline() for _ in range(30)] == [encode_line(event) + b"\n" for event in some_events(30)]
+    assert [following.lines.readline() for _ in range(30)] == [encode_line(event) + b"\n" for event in some_events(30)]
 
 
 def test_following_waits_for_a_session_that_is_not_there_yet(journal: Seeded, follow: type[Following]) -> None:
     """-f SESSION waits for it; a prefix that several have is an error at once."""
     journal.completed("s1")
-    tail = follow("mine")
-    tail.until_said("waiting for session mine")
+    following = follow("mine")
+    following.until_said("waiting for session mine")
     journal.store.append(some_events(3, session_id="mine"))
     lines = [encode_line(event) + b"\n" for event in some_events(3, session_id="mine")]
-    assert [tail.lines.readline() for _ in range(3)] == lines
+    assert [following.lines.readline() for _ in range(3)] == lines
     journal.completed("s2", writer="2" * 32)
     assert cli("tail", "-f", "s").exit_code == 3
+
+
+def test_a_session_that_is_waited_for_is_meant_by_its_whole_id(journal: Seeded, follow: type[Following]) -> None:
+    """Another one that comes first, and whose id begins so, is not followed in its place."""
+    journal.completed("s1")
+    following = follow("ticket-1")
+    following.until_said("waiting for session ticket-1")
+    journal.keep(_session("ticket-10", first=0, count=3))
+    time.sleep(5 * POLL_S)
+    journal.store.append(some_events(1, session_id="ticket-1"))
+    assert following.lines.readline() == encode_line(some_events(1, session_id="ticket-1")[0]) + b"\n"
+
+
+class Away(MemoryStore):
+    """A store that others put events into, too; `outages` says how many calls of each kind are to fail yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.others: list[JournalEvent] = []
+        self.outages = {"head": 2, "follow": 2, "put_by_others": 2}
+
+    def head(self, session_id: str) -> SessionHead | None:
+        self._reach("head")
+        return super().head(session_id)
+
+    def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
+        self._reach("follow")
+        return super().follow(cursor, session_id=session_id, limit=limit)
+
+    def put_by_others(self, session_id: str, since_ns: int | None = None) -> Iterator[JournalEvent]:
+        self._reach("put_by_others")
+        yield from sorted(self.others, key=lambda event: event.key)
+
+    def _reach(self, what: str) -> None:
+        if self.outages[what]:
+            self.outages[what] -= 1
+            raise StoreUnreachable(f"no answer to {what}")
+
+
+def test_following_waits_for_a_store_that_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the beginning as later, each outage said once, and no event is missing or there twice for it."""
+    for name in ("AWAY_POLL_S", "POLL_S"):
+        monkeypatch.setattr(tail, name, 0.001)
+    monkeypatch.setattr(put_by_others, "EVERY_S", 0.0)
+    store = Away()
+    made = some_events(9)
+    store.append(made[:4])
+    store.others.append(made[4])
+    reader = Journal(store, settings_from_env({}))
+    assert tail._session(reader, "s1", wait=True) == "s1"
+    found = arriving(Output("jsonl", io.BytesIO()), reader, "s1", None, forever=True)
+    assert [next(found) for _ in range(5)] == made[:5]
+    store.append(made[5:8])
+    store.others.append(made[8])
+    store.outages |= {"follow": 1, "put_by_others": 3}
+    assert [next(found) for _ in range(4)] == made[5:]
+    said = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix("agent-journal: waiting: no answer to ") for line in said] == ["head", "follow", "follow"]
+    store.outages["follow"] = 1
+    with pytest.raises(StoreUnreachable):
+        list(arriving(Output("jsonl", io.BytesIO()), reader, "s1", None, forever=False))
 
 
 def test_following_takes_in_processes_that_die_meanwhile(journal: Seeded, follow: type[Following]) -> None:
@@ -141,10 +210,10 @@ def test_following_takes_in_processes_that_die_meanwhile(journal: Seeded, follow
     from tests.cli.test_spool_commands import agent
 
     journal.completed("s1")
-    tail = follow("-n", "1", "-o", "table")
-    tail.lines.readline()
+    following = follow("-n", "1", "-o", "table")
+    following.lines.readline()
     agent("s2", "killed")
-    said = [tail.lines.readline().decode() for _ in range(3)]
+    said = [following.lines.readline().decode() for _ in range(3)]
     assert "▶ AGENT" in said[0]
     assert "▶ TOOL" in said[1]
     assert "SESSION_INTERRUPTED" in said[2]

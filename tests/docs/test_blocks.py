@@ -89,7 +89,7 @@ def run(script: Script, folder: Path) -> str:
 
 def words(line: str) -> list[str]:
     """Return what stays the same from run to run: words and signs, no figures and no bars."""
-    return [word for word in _WORD.findall(line) if word not in ("ago", "min")]
+    return [word for word in _WORD.findall(line) if word not in ("ago", "just", "min", "now")]
 
 
 def not_printed(shown: str, printed: str) -> list[str]:

@@ -64,28 +64,33 @@ class World:
         poll_seconds: int = 0,
         faults: Mapping[str, Sequence[Fault | None]] = EMPTY,
         waits: bool = False,
+        given: Mapping[str, Any] | None = None,
+        name: str | None = None,
     ) -> dict[str, Any]:
         """Execute the workflow to its end and return the execution; its name is the session's id.
 
-        With `waits` the agent is done before the workflow looks for the first time.
+        With `waits` the agent is done before the workflow looks for the first time. `given` is its input, in place of
+        the question.
         """
         self.gateway.reset(agent, waits=waits)
-        for call, given in faults.items():
-            self.gateway.fail(call, *given)
+        for call, answers in faults.items():
+            self.gateway.fail(call, *answers)
         definition = stack.definition(
             TableName=self.table,
             AgentFunctionArn=f"arn:aws:lambda:{stack.REGION}:{stack.ACCOUNT}:function:journal-agent",
             PollSeconds=poll_seconds,
             MaxLooks=max_looks,
         )
-        return self.execute(definition, {"question": question})
+        return self.execute(definition, {"question": question} if given is None else given, name)
 
-    def execute(self, definition: str, given: dict[str, Any]) -> dict[str, Any]:
+    def execute(self, definition: str, given: Mapping[str, Any], name: str | None = None) -> dict[str, Any]:
         """Execute a definition to its end and return the execution."""
         role = f"arn:aws:iam::{stack.ACCOUNT}:role/workflow"
         made = self.states.create_state_machine(name=f"w-{uuid.uuid4().hex}", definition=definition, roleArn=role)
         started = self.states.start_execution(
-            stateMachineArn=made["stateMachineArn"], name=f"ticket-{uuid.uuid4().hex}", input=json.dumps(given)
+            stateMachineArn=made["stateMachineArn"],
+            name=name or f"ticket-{uuid.uuid4().hex}",
+            input=json.dumps(given),
         )
         until = time.monotonic() + EXECUTION_S
         while time.monotonic() < until:

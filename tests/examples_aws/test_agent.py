@@ -82,6 +82,19 @@ def test_failed(world: World, tmp_path: Path) -> None:
     store.close()
 
 
+def test_bad_input(world: World, tmp_path: Path) -> None:
+    """An input that the agent cannot read is journaled and fails the session, as whatever else goes wrong in it."""
+    function = Function(world.table, world.endpoint, tmp_path)
+    done = world.run(function, given={}, poll_seconds=1)
+    assert (done["status"], done["error"], done["cause"]) == ("FAILED", "AgentFailed", "'question'"), function.results
+    assert [event["Status"] for event in world.events(done["name"])] == [
+        *BEGUN[:4],
+        "AGENT_INVOCATION_FAILED",
+        "AGENT_BACKGROUND_TASK_FAILED",
+        "SESSION_FAILED",
+    ]
+
+
 def test_killed(world: World, tmp_path: Path) -> None:
     """Of an agent that is killed, by Lambda's time or memory limit, the table has all up to the step it died in."""
     function = Function(world.table, world.endpoint, tmp_path, "import os; agent.search = lambda query: os._exit(9)")

@@ -62,6 +62,14 @@ def test_states() -> None:
             assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
 
 
+def test_patience() -> None:
+    """The workflow waits for longer than the agent may take, even where Lambda starts it as late as it may."""
+    given = {name: one["Default"] for name, one in stack.template()["Parameters"].items()}
+    late_s = stack.properties("AgentOnce")["MaximumEventAgeInSeconds"]
+    takes_s = stack.properties("Agent")["Timeout"]
+    assert given["MaxLooks"] * given["PollSeconds"] > late_s + takes_s
+
+
 @pytest.mark.real
 def test_table(dynamodb_server: Server, aws: None) -> None:
     """The template's table is the one that the store's `init` makes."""
@@ -120,7 +128,7 @@ def rights(statement: Mapping[str, Any]) -> tuple[Any, ...]:
     def many(value: Any) -> list[str]:
         return sorted([value] if isinstance(value, str) else value)
 
-    return statement["Effect"], many(statement["Action"]), many(statement["Resource"])
+    return statement["Effect"], many(statement["Action"]), many(statement["Resource"]), statement.get("Condition")
 
 
 def test_rights_of_the_workflow() -> None:
@@ -128,8 +136,8 @@ def test_rights_of_the_workflow() -> None:
     properties = stack.properties("WorkflowRole", **{"JournalTable.Arn": "table", "Agent.Arn": "agent"})
     (policy,) = properties["Policies"]
     assert [rights(one) for one in policy["PolicyDocument"]["Statement"]] == [
-        ("Allow", ["dynamodb:PutItem", "dynamodb:Query"], ["table"]),
-        ("Allow", ["lambda:InvokeFunction"], ["agent"]),
+        ("Allow", ["dynamodb:PutItem", "dynamodb:Query"], ["table"], None),
+        ("Allow", ["lambda:InvokeFunction"], ["agent"], None),
     ]
 
 

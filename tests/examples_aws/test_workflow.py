@@ -144,6 +144,20 @@ def test_latest_ending(world: World) -> None:
     assert done["status"] == "SUCCEEDED", done
 
 
+def test_name_of_an_earlier_execution(world: World) -> None:
+    """An execution whose name was free again waits for its own agent's ending, not for that of the earlier one."""
+    ends = says(world, "AGENT_BACKGROUND_TASK_COMPLETED")
+    first = world.run(ends)
+    still = world.run(says(world, "AGENT_BACKGROUND_TASK_STARTED"), max_looks=2, waits=True, name=first["name"])
+    assert (still["status"], still["error"]) == ("FAILED", "AgentNeverEnded")
+    again = world.run(ends, name=first["name"])
+    assert again["status"] == "SUCCEEDED", again
+    endings = [event for event in world.events(first["name"]) if event["Status"] == "AGENT_BACKGROUND_TASK_COMPLETED"]
+    assert [json.loads(done["output"])["ended_at"] for done in (first, again)] == [
+        event["Timestamp"] for event in endings
+    ]
+
+
 def test_never_ends(world: World) -> None:
     """An agent that never ends is given up after as many looks as were allowed; the session says so."""
     done = world.run(says(world, "AGENT_BACKGROUND_TASK_STARTED"), max_looks=3, waits=True)

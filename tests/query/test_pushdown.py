@@ -9,7 +9,8 @@ import pytest
 from otel_agent_journal.query import query
 from otel_agent_journal.query.bounds import Bounds
 from otel_agent_journal.store.protocol import SessionFilter
-from otel_agent_journal.testing.clocks import EPOCH_2026_NS
+from otel_agent_journal.testing.builders import JournalBuilder
+from otel_agent_journal.testing.clocks import EPOCH_2026_NS, SteppingClock
 from tests.query.conftest import SESSIONS
 from tests.query.journals import EACH, HOUR_NS, Counted, a_session, keep, rows_of
 
@@ -83,6 +84,29 @@ def test_what_cannot_be_left_to_the_store_is_read_and_filtered(counted: Counted,
     """Any other condition reads every event, and is right all the same."""
     rows_of(counted, sql)
     assert counted.events_read >= ALL
+
+
+@pytest.mark.parametrize(("table", "kind"), [("steps", "AGENT"), ("tools", "TOOL"), ("models", "MODEL")])
+def test_a_step_may_begin_before_its_session(counted: Counted, table: str, kind: str) -> None:
+    """A step of which only the END is there began a duration earlier, before any event, and is found by that time."""
+    journal = JournalBuilder("headless", clock=SteppingClock(EPOCH_2026_NS - HOUR_NS))
+    ending = journal.end(journal.start(kind, "search"))
+    keep(counted, [ending])
+    began_ns = ending.timestamp_ns - (ending.duration_ns or 0)
+    assert began_ns < ending.timestamp_ns
+    for condition in (
+        f"started_ns <= {began_ns}",
+        f"started_ns = {began_ns}",
+        "started_at < '2025-12-31 23:00:00.0005'",
+    ):
+        assert rows_of(counted, f"SELECT session_id FROM {table} WHERE {condition}") == [("headless",)]
+
+
+def test_the_first_time_there_is(counted: Counted) -> None:
+    """A bound that is the least number of 64 bits leaves no place before it to begin at: all is read."""
+    sql = "SELECT count(*) FROM events WHERE timestamp_ns > -9223372036854775808"
+    assert rows_of(counted, sql) == [(ALL,)]
+    assert {after for _, after in counted.reads} == {None}
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,27 @@ def test_a_sandbox_sees_no_extensions_and_no_secrets() -> None:
     connection.close()
 
 
+@pytest.mark.parametrize("name", [":memory:", ":memory:.wal", "{place}/:memory:", "journal"])
+def test_no_file_is_the_database_itself(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in the working directory that has the name DuckDB gives to its memory is as closed as any other."""
+    monkeypatch.chdir(tmp_path)
+    name = name.format(place=tmp_path)
+    (tmp_path / name).write_text("kept")
+    for sql in (f"SELECT content FROM read_text('{name}')", f"SELECT * FROM glob('{name}*')"):
+        with pytest.raises(QueryError), query(MemoryStore("memory://"), sql) as result:
+            list(result)
+
+
+def test_settings_say_nothing_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No path is allowed, and neither the working directory nor the user's home is named."""
+    monkeypatch.chdir(tmp_path)
+    settings = dict(rows_of(MemoryStore("memory://"), "SELECT name, value FROM duckdb_settings()"))
+    assert (settings["allowed_paths"], settings["allowed_directories"]) == ("[]", "[]")
+    assert (settings["enable_external_access"], settings["secret_directory"]) == ("false", "")
+    for place in (str(tmp_path), str(Path.home() / ".duckdb")):
+        assert not [name for name, value in settings.items() if place in (value or "")]
+
+
 CHILD = [sys.executable, "-c", "from otel_agent_journal.cli import main; main()", "--store", "memory://"]
 
 

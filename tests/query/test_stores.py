@@ -28,6 +28,7 @@ QUESTIONS = (
     "SELECT count(*) FROM events WHERE session_id IN ('s1', 's4') AND timestamp >= '2026-01-01 04:00:00'",
     "SELECT session_id FROM sessions WHERE updated_at BETWEEN '2026-01-01 01:00' AND '2026-01-01 03:30' ORDER BY ALL",
     "SELECT session_id FROM sessions WHERE session_id LIKE 's1%'",
+    "SELECT count(*) FROM events WHERE timestamp_ns >= -9223372036854775807 - 1",
 )
 
 

@@ -130,14 +130,18 @@ def test_a_journal_goes_round_all_backends(
 def test_what_a_workflow_put_into_the_table(
     fresh: Callable[[str], str], opened: Callable[[str], JournalStore], dynamodb_server: DynamoDB
 ) -> None:
-    """Events that another program put into a session are copied with it; the copy is the same as the original."""
+    """Events that another program put into a session are copied with it; the copy is the same as the original.
+
+    An attribute `Seq` of theirs is no sequence of ours, and what is no event, for want of a time, stops nobody.
+    """
     source, target = fresh("dynamodb"), fresh("sqlite")
     seed(opened(source))
     client = boto3.client("dynamodb", endpoint_url=dynamodb_server.endpoint)
     table = source.removeprefix("dynamodb://").partition("?")[0]
-    for second in (1, 2):
-        key = {"PK": {"S": session_key(SESSIONS[0])}, "SK": {"S": f"EVENT#2026-01-01T00:00:0{second}Z"}}
-        client.put_item(TableName=table, Item={**key, "Status": {"S": "STAGE_CHANGED"}})
+    for number, key in enumerate(("2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z", "1767225603")):
+        put = {"PK": session_key(SESSIONS[0]), "SK": f"EVENT#{key}", "Status": "STAGE_CHANGED"}
+        item = {name: {"S": value} for name, value in put.items()}
+        client.put_item(TableName=table, Item={**item, "Seq": {"N": str(number)}, "EventId": {"N": str(number)}})
     for _ in range(2):
         result = cli("store", "copy", source, target)
         assert result.exit_code == 0, result.stderr + result.stdout

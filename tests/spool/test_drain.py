@@ -13,6 +13,7 @@ import pytest
 from otel_agent_journal.errors import ConfigError, EventTooLarge, StoreError, StoreUnreachable, StoreUnusable
 from otel_agent_journal.event import SESSION_INTERRUPTED, derived_id
 from otel_agent_journal.mapping.facts import BlobKept, encode_fact
+from otel_agent_journal.spool import rounds
 from otel_agent_journal.spool.drain import Drain
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.home import DRAIN_LOCK
@@ -544,6 +545,102 @@ def test_adopters_race_and_one_wins(tmp_path, attempt):
         assert len(list(store.read(f"s{session}"))) == 101
 
 
+class Unlisted(MemoryStore):
+    """A store whose listing fails while `fault` is set; events and heads are written and read as ever."""
+
+    def __init__(self, fault=None) -> None:
+        super().__init__()
+        self.fault = fault
+        self.listings = 0
+
+    def sessions(self, wanted=None):
+        self.listings += 1
+        if self.fault is not None:
+            raise self.fault
+        return super().sessions(wanted)
+
+
+def left_by_the_dead(root, store, *sessions):
+    """A killed writer's folder; the STARTs of `sessions` were delivered by a drain long gone."""
+    writer = new_writer(root)
+    for number, session in enumerate(sessions):
+        writer.append(started(number, session))
+    Drain(root, store).drain_once()
+    die(writer)
+    return writer
+
+
+@pytest.mark.parametrize(
+    "error", [StoreUnreachable("denied"), StoreUnusable("broken"), StoreError("no"), RuntimeError("bug")]
+)
+def test_a_listing_that_fails_holds_up_no_other_writer(tmp_path, drains, caplog, monkeypatch, error):
+    """What a dead writer left open is found once the store can list it; until then all others are delivered."""
+    monkeypatch.setattr(rounds, "LIST_AGAIN_S", 0.2)
+    store = Unlisted()
+    dead, alive = left_by_the_dead(tmp_path, store, "open"), new_writer(tmp_path)
+    store.fault, store.listings = error, 0
+    with caplog.at_level(logging.WARNING):
+        drain = drains(tmp_path, store, only_writer=alive.writer)
+        eventually(lambda: store.listings)
+        for number in range(20):
+            alive.append(noted(number))
+            assert drain.flush()
+        eventually(lambda: store.listings > 2)
+    assert numbers(store) == list(range(20))
+    assert (store.head("open").status, dead.folder.exists()) == ("PROCESSING", True)
+    (said,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "cannot be listed" in said.message
+    store.fault = None
+    eventually(lambda: store.head("open").status == "INTERRUPTED")
+    eventually(lambda: not dead.folder.exists())
+
+
+def test_what_is_known_without_a_listing_is_interrupted_at_once(tmp_path, drains):
+    """A session that this drain has delivered itself needs no listing to be interrupted; the folder waits for one."""
+    writer, store = new_writer(tmp_path), Unlisted(StoreUnreachable("denied"))
+    drains(tmp_path, store)
+    writer.append(started(1, "open"))
+    eventually(lambda: store.head("open") is not None)
+    die(writer)
+    eventually(lambda: store.head("open").status == "INTERRUPTED")
+    assert writer.folder.exists()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_end_of_a_drain_waits_for_a_listing(tmp_path, at_once):
+    """A listing that fails for a moment, as a program ends or its spool is drained by hand, costs no interruption."""
+    store = Unlisted()
+    left_by_the_dead(tmp_path, store, "one", "two")
+    store.fault, store.listings = StoreUnreachable("throttled"), 0
+    drain = Drain(tmp_path, store, patience=impatient())
+    back = threading.Thread(target=lambda: (eventually(lambda: store.listings > 5), setattr(store, "fault", None)))
+    back.start()
+    if at_once:
+        assert drain.drain_once().interrupted == 2
+    else:
+        drain.start()
+        assert drain.stop(10)
+    back.join()
+    assert {store.head(name).status for name in ("one", "two")} == {"INTERRUPTED"}
+    assert writer_folders(tmp_path) == []
+
+
+def test_a_drain_by_hand_delivers_all_before_it_gives_up_on_a_listing(tmp_path):
+    """A store that cannot list says so in the end: by then all is delivered, and the folders that closed are gone."""
+    store = Unlisted()
+    dead, other = left_by_the_dead(tmp_path, store, "open"), new_writer(tmp_path)
+    for number in range(5000):
+        other.append(noted(number, text="x" * 500))
+    other.close()
+    store.fault = StoreUnusable("damaged index")
+    with pytest.raises(StoreUnreachable, match="damaged index"):
+        Drain(tmp_path, store, patience=impatient()).drain_once(patience_s=0.2)
+    assert len(numbers(store)) == 5000
+    assert writer_folders(tmp_path) == [dead.folder]
+    store.fault = None
+    assert Drain(tmp_path, store).drain_once().interrupted == 1
+
+
 def test_a_half_removed_folder_is_no_dead_writer(tmp_path):
     """A drainer that died while it removed a finished folder leaves nothing that looks like a killed writer."""
     writer, store = new_writer(tmp_path), MemoryStore()
@@ -645,6 +742,43 @@ def test_a_newer_versions_spool_is_left_untouched(tmp_path, caplog):
     assert numbers(store) == []
     assert report.dead_lettered == 0
     assert "newer version" in caplog.text
+
+
+def test_a_stop_says_that_a_fault_left_something(tmp_path, drains):
+    """A drain that ends with a fault has not delivered everything, and its stop says so."""
+    writer, store = new_writer(tmp_path), MemoryStore()
+    drain = drains(tmp_path, store)
+    writer.append(noted(1))
+    assert drain.flush()
+
+    def broken(*_arguments, **_named):
+        raise RuntimeError("bug")
+
+    drain._rounds.go = broken
+    writer.append(noted(2))
+    assert drain.stop(5) is False
+    assert not drain.is_running
+
+
+def test_a_fault_is_not_met_again_at_once(tmp_path, drains, caplog):
+    """After a fault the drain rests a moment, whoever waits for a flush meanwhile."""
+    writer, store, rounds_made = new_writer(tmp_path), MemoryStore(), []
+    writer.append(noted(1))
+
+    def broken(*_arguments, **_named):
+        rounds_made.append(1)
+        raise RuntimeError("bug")
+
+    drain = Drain(tmp_path, store, patience=impatient())
+    drain._rounds.go = broken
+    drain.start()
+    try:
+        assert drain.flush(0.5) is False
+        assert len(rounds_made) <= 2
+    finally:
+        del drain._rounds.go
+    assert drain.stop(5)
+    assert numbers(store) == [1]
 
 
 def test_an_absent_spool_is_an_empty_one(tmp_path):

@@ -88,6 +88,26 @@ def test_not_looked_for_more_than_once_a_second() -> None:
     assert store.looks == [None]
 
 
+def test_a_quiet_session_is_not_read_anew_each_time(store: Shared) -> None:
+    """Where nothing was followed and nobody else puts anything, looks begin with the session's last minute, too."""
+    store.append([an_event(1), an_event(3 * LATE_MS)])
+    others = OthersEvents(store, "s1")
+    for _ in range(4):
+        assert list(others.woven([])) == []
+    assert store.looks == [None, None, *[an_event(2 * LATE_MS).timestamp_ns] * 2]
+    store.others.append(an_event(2 * LATE_MS + 1))
+    assert list(others.woven([])) == store.others
+
+
+def test_a_session_without_events_is_looked_for_from_its_beginning(store: Shared) -> None:
+    """Whatever the time of its first event is: clocks differ."""
+    others = OthersEvents(store, "s1")
+    for _ in range(3):
+        assert list(others.woven([])) == []
+    store.others.append(an_event(1))
+    assert list(others.woven([])) == store.others
+
+
 @pytest.mark.parametrize(("store", "session_id"), [(Shared(), None), (MemoryStore(), "s1")])
 def test_nothing_to_look_for(store: MemoryStore, session_id: str | None) -> None:
     """All sessions together, and a store that gives everything by `follow`, are only followed."""

@@ -71,7 +71,18 @@ def test_not_a_url(url: str) -> None:
         ("postgresql://host/db?password=x&sslmode=y", "postgresql://host/db?password=***&sslmode=y"),
         ("s3://bucket?aws_secret_access_key=x&token=y", "s3://bucket?aws_secret_access_key=***&token=***"),
         ("postgresql://ann:a/b@c@host/db", "postgresql://ann:***@host/db"),
+        ("postgresql://ann:pa?ss@host/db", "postgresql://ann:***@host/db"),
+        ("postgresql://ann:pa#ss@host/db", "postgresql://ann:***@host/db"),
+        ("postgresql://ann:p?a@s#s@host/db?sslmode=y", "postgresql://ann:***@host/db?sslmode=y"),
+        ("postgresql://ann@corp:pw@host/db", "postgresql://ann@corp:***@host/db"),
+        ("postgresql://ann:pw@host/db?password=x@y", "postgresql://ann:***@"),
+        ("postgresql://ann:pa?key=s@host/db", "postgresql://ann:***@"),
+        ("postgresql://host/db?password=x@y&sslmode=z", "postgresql://host/db?password=***&sslmode=z"),
+        ("postgresql:/ann:pw@host/db", "postgresql:***@host/db"),
+        ("ann:pw@host/db", "ann:***@host/db"),
         ("sqlite:////tmp/a:b@c.db", "sqlite:////tmp/a:b@c.db"),
+        ("dynamodb://table?profile=a@b&endpoint_url=http://localhost:8000", None),
+        ("s3://bucket/team@a?endpoint_url=http://localhost:9000", None),
         (
             "dynamodb://table?endpoint_url=http://u:p@localhost:8000",
             "dynamodb://table?endpoint_url=http://u:***@localhost:8000",
@@ -79,9 +90,17 @@ def test_not_a_url(url: str) -> None:
         ("not a url", "not a url"),
     ],
 )
-def test_masked(url: str, printed: str) -> None:
+def test_masked(url: str, printed: str | None) -> None:
     """A URL is printed without its password and secrets, and otherwise as it is."""
-    assert masked(url) == printed
+    assert masked(url) == (url if printed is None else printed)
+
+
+@pytest.mark.parametrize("url", ["ann:s3cret@host/db", "postgresql:/ann:s3cret@host/db"])
+def test_no_error_repeats_a_password(url: str) -> None:
+    """Nor does what says that it is no URL at all."""
+    with pytest.raises(ConfigError, match=r"sqlite:///journal\.db") as refused:
+        open_store(url)
+    assert "s3cret" not in str(refused.value)
 
 
 def install(folder: Path, scheme: str, target: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from multiprocessing import get_context
 
 import msgspec
@@ -12,9 +13,12 @@ import pytest
 
 from otel_agent_journal.errors import ConflictError, StoreUnreachable, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
+from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import everything, ids
-from otel_agent_journal_dynamodb import DynamoDBStore, arrivals, open_store
+from otel_agent_journal_dynamodb import DynamoDBStore, arrivals, open_store, pruning
 from otel_agent_journal_dynamodb import store as module
 from otel_agent_journal_dynamodb.connection import Connection
 from tests.real.fault_proxy import APPLIED_RESET, APPLIED_SILENT, CONFLICT, PARTIAL, THROTTLED, AtRandom, Scripted
@@ -24,6 +28,7 @@ from tests.real.servers import DynamoDB
 SOAK = bool(os.environ.get("AGENT_JOURNAL_SOAK"))
 PROCESSES = 16 if SOAK else 4
 APPENDS = 40 if SOAK else 6
+LIMIT_NS = EPOCH_2026_NS + 10**12
 
 
 @pytest.fixture
@@ -113,12 +118,119 @@ def _item(event: JournalEvent) -> dict[str, dict[str, str]]:
 def test_pruned_and_appended_again(store: DynamoDBStore) -> None:
     """Events that were deleted and come again are followed once, from the beginning and from where one was."""
     store.append(events(4))
-    store.write_head(a_head(status="COMPLETED", updated_ns=1))
+    store.write_head(a_head(status="COMPLETED", updated_ns=EPOCH_2026_NS))
     _, cursor = everything(store)
-    store.prune(2)
+    assert store.prune(LIMIT_NS) == 1
     store.append(events(4))
     assert everything(store)[0] == events(4)
     assert everything(store, cursor)[0] == events(4)
+
+
+@pytest.mark.parametrize("with_head", [False, True], ids=["its events alone", "its head too"])
+def test_a_session_that_goes_on_is_not_pruned(
+    store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, with_head: bool
+) -> None:
+    """A session that goes on between the listing of a prune and its deletion keeps everything."""
+    store.append([an_event(details={"output": "x" * 1_000_000}), *events(60, first=1)])
+    store.append_context("i1", 0, context_events(2))
+    store.put_blob("s1", "a" * 32, b"1")
+    old = store.write_head(a_head(status="COMPLETED", updated_ns=EPOCH_2026_NS))
+    assert old is not None
+    late = an_event(99, timestamp_ns=LIMIT_NS)
+    listed = store._heads.list
+
+    def goes_on(wanted: SessionFilter) -> Iterator[SessionHead]:
+        for head in list(listed(wanted)):
+            store.append([late])
+            if with_head:
+                assert store.write_head(msgspec.structs.replace(old, updated_ns=LIMIT_NS)) is not None
+            yield head
+
+    monkeypatch.setattr(store._heads, "list", goes_on)
+    before = list(store.read("s1"))
+    assert store.prune(LIMIT_NS) == 0
+    assert list(store.read("s1")) == [*before, late]
+    assert len(list(store.read_context("i1"))) == 2
+    assert store.get_blob("s1", "a" * 32) == b"1"
+    assert store.head("s1") is not None
+    assert len(everything(store)[0]) == 64
+
+
+def test_what_others_put_after_the_head_does_not_keep_a_session(store: DynamoDBStore) -> None:
+    """What is older than the time goes with its session, also where the head knows nothing of it."""
+    store.append(events(3))
+    store.write_head(a_head(status="COMPLETED", updated_ns=EPOCH_2026_NS))
+    store._put_new(_item(an_event(50, timestamp_ns=LIMIT_NS - 1)))
+    assert store.prune(LIMIT_NS) == 1
+    assert list(store.read("s1")) == []
+
+
+def test_a_prune_that_is_broken_off(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a prune is broken off, no event is without its value; repeated, it deletes the rest."""
+    store.append([an_event(number, details={"output": "x" * 400_000}) for number in range(12)])
+    store.append_context("i1", 0, context_events(20))
+    store.write_head(a_head(status="COMPLETED", updated_ns=EPOCH_2026_NS))
+    real = pruning.write_all
+    left = len(list(store.read("s1")))
+    for broken_off in range(1, 10):
+        calls = count()
+
+        def some(connection: Connection, requests: Sequence[dict[str, object]], last: int = broken_off) -> None:
+            if next(calls) >= last:  # noqa: B023 - called in this turn alone
+                raise StoreUnreachable("broken off")
+            real(connection, requests)
+
+        monkeypatch.setattr(pruning, "write_all", some)
+        try:
+            assert store.prune(LIMIT_NS) == 1
+            break
+        except StoreUnreachable:
+            pass
+        found = list(store.read("s1"))
+        assert not any("lost" in event.details for event in found)
+        assert len(store.follow(None).events) == len(found) < left
+    assert store.head("s1") is None
+    assert list(store.read("s1")) == list(store.read_context("i1")) == []
+
+
+@pytest.mark.parametrize("put_by", ["append", "append_context"])
+@pytest.mark.parametrize("others", [0, 1, 30])
+def test_a_table_that_was_made_anew(
+    store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, put_by: str, others: int
+) -> None:
+    """A writer that was idle while its table was deleted and made anew leaves no gap in the new one's log."""
+    monkeypatch.setattr(arrivals, "SURE_S", 0.0)
+    for number in range(9):
+        store.append(events(1, first=number))
+    store._connection.call("DeleteTable", {"TableName": store._connection.place.table})
+    another = open_store(store.url)
+    another.init()
+    for number in range(others):
+        another.append(events(1, first=100 + number))
+    if put_by == "append":
+        store.append(events(5))
+        added = events(5)
+    else:
+        store.append_context("i1", 0, context_events(2))
+        added = context_events(2)
+    assert sorted(ids(everything(another)[0])) == sorted(ids([*events(others, first=100), *added]))
+
+
+def test_a_writer_at_work_asks_nothing_more(
+    store: DynamoDBStore, behind: DynamoDBStore, proxy: DynamoDBProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the table is still the same is asked after a pause alone, and with the keys of the events."""
+    behind.append(events(1, first=900))
+    behind.append_context("i1", 0, context_events(1))
+    proxy.calls.clear()
+    monkeypatch.setattr(arrivals, "SURE_S", 3_600.0)
+    behind.append(events(100))
+    behind.append_context("i1", 1, context_events(1, first=1))
+    assert proxy.calls == {"BatchGetItem": 1, "BatchWriteItem": 4, "PutItem": 1, "TransactWriteItems": 1}
+    proxy.calls.clear()
+    monkeypatch.setattr(arrivals, "SURE_S", 0.0)
+    behind.append(events(25, first=100))
+    assert proxy.calls == {"BatchGetItem": 1, "BatchWriteItem": 1, "PutItem": 1}
 
 
 def test_cursor_of_another_table(store: DynamoDBStore, dynamodb_server: DynamoDB) -> None:

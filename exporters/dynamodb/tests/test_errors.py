@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -20,9 +21,11 @@ from otel_agent_journal.errors import (
 )
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal_dynamodb import DynamoDBStore, open_store
-from tests.real.fault_proxy import FAILED, Call
-from tests.real.fault_proxy_http import DynamoDBProxy, Request, Response
-from tests.real.servers import DynamoDB, free_port
+from otel_agent_journal_dynamodb import store as module
+from otel_agent_journal_dynamodb.failures import Refusal
+from tests.real.fault_proxy import FAILED, THROTTLED, Call, Scripted
+from tests.real.fault_proxy_http import DynamoDBProxy, Request, Response, S3Proxy
+from tests.real.servers import KEY, SECRET, DynamoDB, Minio, free_port
 
 
 class Refusing(DynamoDBProxy):
@@ -42,13 +45,21 @@ class Refusing(DynamoDBProxy):
         return Response(self._status, [("Content-Type", "application/x-amz-json-1.0")], json.dumps(body).encode())
 
 
+class ToOneKey(Refusing):
+    """Refuses whoever signs with the key that `on` names."""
+
+    def call(self, request: Request) -> Call:
+        key = (request.header("authorization") or "").partition("Credential=")[2].partition("/")[0]
+        return super().call(request)._replace(name=key)
+
+
 @pytest.fixture
 def refused(store: DynamoDBStore, dynamodb_server: DynamoDB) -> Iterator[Callable[..., DynamoDBStore]]:
     """Return a store on the table of `store`, to which DynamoDB says no."""
     proxies: list[Refusing] = []
 
-    def make(code: str, message: str = "no", **options: Any) -> DynamoDBStore:
-        proxy = Refusing(dynamodb_server.port, code, message, **options)
+    def make(code: str, message: str = "no", *, kind: type[Refusing] = Refusing, **options: Any) -> DynamoDBStore:
+        proxy = kind(dynamodb_server.port, code, message, **options)
         proxies.append(proxy)
         proxy.__enter__()
         other = open_store(store.url.replace(str(dynamodb_server.port), str(proxy.port)))
@@ -146,6 +157,33 @@ def test_ten_gigabytes(refused: Callable[..., DynamoDBStore]) -> None:
     assert not isinstance(refusal.value, StoreUnreachable)
 
 
+def test_a_log_of_ten_gigabytes(refused: Callable[..., DynamoDBStore]) -> None:
+    """A log at that limit takes nobody's events: it is the table that is full, and no event is to blame."""
+    store = refused("ItemCollectionSizeLimitExceededException", on=("PutItem",))
+    with pytest.raises(StoreUnusable, match=r"LOG#\d of table .* 10 GB.*begin another table"):
+        store.append(events(1))
+
+
+@pytest.mark.parametrize(("full", "expected"), [(-3, StoreUnusable), (-2, StoreError)], ids=["log", "session"])
+def test_a_transaction_at_ten_gigabytes(
+    store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, full: int, expected: type[StoreError]
+) -> None:
+    """The same in a transaction, of which DynamoDB says for each action why it was not done."""
+    reasons = [{"Code": "None"}] * 5
+    reasons[full] = {"Code": "ItemCollectionSizeLimitExceeded"}
+    real = store._connection.call
+
+    def cancelled(operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        if operation != "TransactWriteItems":
+            return real(operation, body)
+        raise Refusal(operation, "TransactionCanceledException", "", 400, {"CancellationReasons": reasons})
+
+    monkeypatch.setattr(store._connection, "call", cancelled)
+    with pytest.raises(StoreError, match="10 GB") as refusal:
+        store.append_context("i1", 0, context_events(1))
+    assert type(refusal.value) is expected
+
+
 def test_nobody_there(aws: None) -> None:
     """A refused connection is StoreUnreachable, after a few attempts."""
     store = open_store(f"dynamodb://journal?region=us-east-1&endpoint_url=http://127.0.0.1:{free_port()}")
@@ -162,6 +200,36 @@ def test_no_credentials(aws: None, dynamodb_server: DynamoDB, monkeypatch: pytes
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(StoreUnreachable, match="there are no credentials"):
         open_store(dynamodb_server.url()).append(events(1))
+
+
+def test_credentials_that_come_later(aws: None, store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that were not there at the first call are found by a later one of the same store."""
+    late = open_store(store.url)
+    with monkeypatch.context() as patch:
+        patch.delenv("AWS_ACCESS_KEY_ID")
+        patch.delenv("AWS_SECRET_ACCESS_KEY")
+        for _ in range(2):
+            with pytest.raises(StoreUnreachable, match="there are no credentials"):
+                late.append(events(1))
+    late.append(events(1))
+    assert list(late.read("s1")) == events(1)
+
+
+def test_credentials_that_were_renewed(
+    store: DynamoDBStore, refused: Callable[..., DynamoDBStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys that were renewed in ~/.aws/credentials are used once the old ones are refused."""
+    file = tmp_path / "credentials"
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    file.write_text("[default]\naws_access_key_id = OLD\naws_secret_access_key = s\n")
+    expiring = refused("ExpiredTokenException", kind=ToOneKey, on=("OLD",))
+    with pytest.raises(StoreUnreachable, match="renew them"):
+        expiring.append(events(1))
+    file.write_text(f"[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n")
+    expiring.append(events(1))
+    assert list(expiring.read("s1")) == events(1)
 
 
 def test_no_region(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +315,74 @@ def test_put_item_and_query(store: DynamoDBStore, refused: Callable[..., DynamoD
     limited = refused("AccessDeniedException", on=tuple(one for one in ALL_BUT_PUT if one != "Query"))
     limited.append(events(3))
     assert list(store.read("s1")) == events(3)
+
+
+def test_put_item_alone_for_a_while(
+    store: DynamoDBStore,
+    refused: Callable[..., DynamoDBStore],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A writer that was denied for a while looks again each minute, and goes on with everything, saying so once."""
+    limited = refused("AccessDeniedException", on=ALL_BUT_PUT)
+    call = limited._connection.call
+    asked: list[str] = []
+
+    def noted(operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        asked.append(operation)
+        return call(operation, body)
+
+    monkeypatch.setattr(limited._connection, "call", noted)
+    with caplog.at_level(logging.WARNING, "otel_agent_journal.store"):
+        limited.append(events(1))
+        asked.clear()
+        limited.append(events(2))
+        assert asked == ["PutItem", "PutItem"]
+        monkeypatch.setattr(module, "AGAIN_S", 0.0)
+        limited._try_all_at = 0.0
+        limited.append(events(3))
+        assert not limited.capabilities.read
+        call = store._connection.call  # now everything is permitted
+        limited.append(events(4))
+        limited.append(events(5))
+    assert limited.capabilities.read
+    assert list(limited.read("s1")) == events(5)
+    assert [event.event_id for event in store.follow(None).events] == [event.event_id for event in events(5)[3:]]
+    assert [record.getMessage().partition(" | ")[2][:15] for record in caplog.records] == [
+        "events are put ",
+        "all is permitte",
+    ]
+
+
+@pytest.mark.parametrize("options", ["bucket=values&s3_endpoint_url=minio:9000", "bucket=no%20bucket"])
+def test_a_bucket_that_is_set_up_wrong(store: DynamoDBStore, options: str) -> None:
+    """A bucket that boto3 cannot even ask is a mistake in the settings, of which no event is to blame."""
+    wrong = open_store(f"{store.url}&{options}")
+    with pytest.raises(ConfigError, match="'s3_endpoint_url'"):
+        wrong.append([an_event(details={"output": "x" * 600_000})])
+
+
+def test_a_bucket_that_is_slow(store: DynamoDBStore, minio_server: Minio) -> None:
+    """What a bucket refuses for being too fast is asked for again."""
+    s3: Any = boto3.client("s3", endpoint_url=minio_server.endpoint)
+    s3.create_bucket(Bucket="journal-slow-values")
+    with S3Proxy(minio_server.port) as proxy:
+        slow = open_store(f"{store.url}&bucket=journal-slow-values&s3_endpoint_url={proxy.endpoint}")
+        event = an_event(details={"output": "x" * 600_000})
+        for call in (lambda: slow.append([event]), lambda: list(slow.read("s1"))):
+            proxy.plan = Scripted(THROTTLED)
+            call()
+        assert proxy.injected[THROTTLED] == 2
+        assert list(slow.read("s1")) == [event]
+
+
+def test_policy_of_the_bucket(store: DynamoDBStore) -> None:
+    """Each role may list the values, without which S3 says that one that is not there is forbidden."""
+    for role in ("writer", "reader", "admin"):
+        statements: Any = open_store(f"{store.url}&bucket=values").iam_policy(role)["Statement"]
+        (listing,) = (one for one in statements if "s3:ListBucket" in one["Action"])
+        assert listing["Resource"] == ["arn:aws:s3:::values"]
+        assert listing["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["agent-journal/blobs/*"]}}
 
 
 def test_nothing_at_all(refused: Callable[..., DynamoDBStore]) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import time
+from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import boto3
@@ -11,14 +15,17 @@ import msgspec
 import pytest
 from boto3.dynamodb.conditions import Attr, Key
 
-from otel_agent_journal.codec import format_timestamp
+from otel_agent_journal.codec import encode_line, format_timestamp
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import AGENT_BACKGROUND_TASK_COMPLETED, ErrorInfo
+from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal_dynamodb import DynamoDBStore, open_store
+from otel_agent_journal_dynamodb.failures import Refusal
 from tests.real.servers import DynamoDB, Minio, Moto
 
+DAY_S = 86_400
 TIME = format_timestamp(EPOCH_2026_NS)
 
 
@@ -118,6 +125,37 @@ def test_other_writers(store: DynamoDBStore, table: Any) -> None:
         assert list(store.read("s/1", (event.timestamp_ns, event.event_id))) == read[number + 1 :]
 
 
+def test_items_that_only_look_like_events(store: DynamoDBStore, table: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """One item of another program breaks no session: what can be read of it is, or it is left out and said so once."""
+    ours = {"SchemaVersion": 1, "Status": "NOTE"}
+    put: list[dict[str, Any]] = [
+        {"SK": "EVENT#2026-01-01T00:00:01Z", "Timestamp": 1_767_225_601},
+        {"SK": "EVENT#2026-01-01T00:00:02Z", "EventId": 17, "Seq": 4, "SessionId": 5, "Timestamp": b"x"},
+        {"SK": "EVENT#2026-01-01T00:00:03Z#x", "EventId": "x", **ours},
+        {"SK": "EVENT#2026-01-01T00:00:04Z#x", "EventId": "y", "Level": "INFO", "Details": {"a": 1}, **ours, "Seq": 9},
+        {"SK": "EVENT#2026-01-01T00:00:05Z#x", "EventId": "z", "Level": "INFO", "Details": "[1]", "Seq": 0, **ours},
+        {"SK": "EVENT#1767225606", "Status": "NOTE"},
+        {"SK": "EVENT#1767225607", "Status": "NOTE"},
+        {"SK": "EVENT#2026-01-01T00:00:08Z", "SchemaVersion": Decimal("1.5"), "EventId": "w", "Attempt": True},
+    ]
+    for item in put:
+        table.put_item(Item={"PK": "SESSION#s1", **item})
+    store.append([an_event(9_000)])
+    with caplog.at_level(logging.WARNING, "otel_agent_journal.store"):
+        read = list(store.read("s1"))
+        others = list(store.put_by_others("s1"))
+    assert [(event.timestamp_ns - EPOCH_2026_NS) // 10**9 for event in read] == [1, 2, 3, 4, 5, 8, 9]
+    assert others == read[:-1]
+    assert len(caplog.records) == 1
+    assert "EVENT#1767225606" in caplog.text
+    assert read[0].details == {"Timestamp": 1_767_225_601}
+    assert (read[1].event_id, read[1].session_id, read[1].seq, read[1].details["Seq"]) == ("17", "5", None, 4)
+    assert (read[2].event_id, read[2].level) == ("x", "INFO")
+    assert (read[3].seq, read[3].details) == (None, {"a": 1, "Seq": 9})
+    assert read[4].details == {"value": [1], "Seq": 0}
+    assert read[-1] == an_event(9_000)
+
+
 def test_their_event_is_not_ours_to_replace(store: DynamoDBStore, table: Any) -> None:
     """An event that somebody else put under the same key stays as it is, and is no news."""
     mine = an_event()
@@ -165,6 +203,10 @@ def test_large_everything(store: DynamoDBStore) -> None:
     ]
     store.append_context("i1", 0, messages)
     assert list(store.read_context("i1")) == messages
+    (long,) = context_events(1, first=20)
+    long = msgspec.structs.replace(long, details={"content": "x" * 600_000}, digest=None)
+    store.append_context("i1", 20, [long])
+    assert list(store.read_context("i1", 20)) == [long]
 
 
 def test_values_in_a_bucket(store: DynamoDBStore, minio_server: Minio) -> None:
@@ -180,9 +222,49 @@ def test_values_in_a_bucket(store: DynamoDBStore, minio_server: Minio) -> None:
     reader = open_store(f"{store.url}&s3_endpoint_url={minio_server.endpoint}")
     assert list(reader.read("s1")) == [event]
     assert reader.get_blob("s1", "a" * 32) == b"y" * 1_000_000
-    large.write_head(a_head(status="COMPLETED", updated_ns=1))
-    assert large.prune(2) == 1
+    large.write_head(a_head(status="COMPLETED", updated_ns=EPOCH_2026_NS))
+    assert large.prune(EPOCH_2026_NS + 10**9) == 1
     assert "Contents" not in s3.list_objects_v2(Bucket="journal-values")
+
+
+@pytest.mark.parametrize("chunk", [0, 1])
+def test_a_value_that_is_gone(store: DynamoDBStore, table: Any, chunk: int) -> None:
+    """An event whose value expired before it holds up nobody: what its item still says is given, and that it is all."""
+    event = an_event(type="TOOL_END", name="fetch" * 300, details={"output": "x" * 600_000})
+    store.append([event, an_event(1)])
+    (message,) = context_events(1)
+    message = msgspec.structs.replace(message, details={"content": "x" * 600_000}, digest=None)
+    store.append_context("i1", 0, [message])
+    for _, key in keys(table):
+        if key.startswith("BLOB#") and key.endswith(f"{chunk:06d}"):
+            table.delete_item(Key={"PK": "SESSION#s1", "SK": key})
+    found, behind, followed_message = store.follow(None).events
+    assert (found.key, found.type, found.name) == (event.key, "TOOL_END", ("fetch" * 300)[:1_000])
+    assert list(found.details) == ["lost"]
+    assert behind == an_event(1)
+    assert set(map(encode_line, store.read("s1"))) == set(map(encode_line, (found, behind, followed_message)))
+    assert list(store.read_context("i1")) == [followed_message]
+    assert (followed_message.seq, list(followed_message.details)) == (0, ["lost"])
+    store.append_context("i1", 1, context_events(1, first=1))
+    table.update_item(
+        Key={"PK": "SESSION#s1", "SK": f"EVENT#{TIME}#{event.event_id}"},
+        UpdateExpression="SET ExpiresAt = :past",
+        ExpressionAttributeValues={":past": 1},
+    )
+    assert event.event_id not in [one.event_id for one in (*store.read("s1"), *store.follow(None).events)]
+
+
+def test_an_object_that_is_gone(store: DynamoDBStore, minio_server: Minio) -> None:
+    """The same where the bucket has lost it."""
+    s3: Any = boto3.client("s3", endpoint_url=minio_server.endpoint)
+    s3.create_bucket(Bucket="journal-lost-values")
+    large = open_store(f"{store.url}&bucket=journal-lost-values&s3_endpoint_url={minio_server.endpoint}")
+    large.append([an_event(details={"output": "x" * 600_000}), an_event(1)])
+    (lost,) = s3.list_objects_v2(Bucket="journal-lost-values")["Contents"]
+    s3.delete_object(Bucket="journal-lost-values", Key=lost["Key"])
+    found, behind = large.read("s1")
+    assert (list(found.details), behind) == (["lost"], an_event(1))
+    assert large.get_blob("s1", lost["Key"].rpartition("/")[2]) is None
 
 
 def test_no_bucket(store: DynamoDBStore, minio_server: Minio) -> None:
@@ -222,6 +304,66 @@ def test_expiry(store: DynamoDBStore, table: Any) -> None:
     client: Any = table.meta.client
     answer = client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
     assert answer == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ExpiresAt"}
+
+
+def _expiries(table: Any, prefix: str) -> list[int]:
+    return [int(item["ExpiresAt"]) for item in table.scan()["Items"] if item["SK"].startswith(prefix)]
+
+
+@pytest.mark.parametrize("put_alone", [False, True])
+def test_a_value_outlives_what_refers_to_it(
+    store: DynamoDBStore, table: Any, monkeypatch: pytest.MonkeyPatch, put_alone: bool
+) -> None:
+    """A value expires some days after its event, and is renewed as a whole when it is referred to again."""
+    expiring = open_store(f"{store.url}&ttl_days=30")
+    event = an_event(details={"output": "x" * 900_000})
+    expiring.append([event])
+    (written,) = _expiries(table, "EVENT#")
+    first = _expiries(table, "BLOB#")
+    assert len(first) == 3
+    assert all(2 * DAY_S < expiry - written < 8 * DAY_S for expiry in first)
+    if put_alone:
+        call = expiring._connection.call
+
+        def denied(operation: str, body: dict[str, Any]) -> dict[str, Any]:
+            if operation != "PutItem":
+                raise Refusal(operation, "AccessDeniedException", "no", 400, {})
+            return call(operation, body)
+
+        monkeypatch.setattr(expiring._connection, "call", denied)
+    digest = table.scan(FilterExpression=Attr("Blob").exists())["Items"][0]["Blob"]
+    line = store.get_blob("s1", digest)
+    assert line is not None
+    expiring.put_blob("s1", digest, line)
+    assert _expiries(table, "BLOB#") == first
+    now = time.time()
+    monkeypatch.setattr("otel_agent_journal_dynamodb.store.time.time", lambda: now + 29 * DAY_S)
+    expiring.put_blob("s1", digest, line)
+    assert all(later - earlier > 28 * DAY_S for earlier, later in zip(first, _expiries(table, "BLOB#"), strict=True))
+    monkeypatch.undo()
+    assert list(store.read("s1")) == [event]
+
+
+def test_a_value_that_does_not_expire(store: DynamoDBStore, table: Any) -> None:
+    """A value that was kept for ever is, also where a writer with ttl_days refers to it."""
+    store.put_blob("s1", "a" * 32, b"1")
+    open_store(f"{store.url}&ttl_days=1").put_blob("s1", "a" * 32, b"1")
+    (item,) = table.scan()["Items"]
+    assert "ExpiresAt" not in item
+
+
+def test_a_head_that_is_listed_twice(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head that the index shows twice while it is written is listed once."""
+    store.write_head(a_head())
+    real = store._heads._listed
+
+    def twice(share: int, wanted: SessionFilter) -> Iterator[tuple[int, str, str]]:
+        for place in real(share, wanted):
+            yield place
+            yield (place[0] + 1, *place[1:])
+
+    monkeypatch.setattr(store._heads, "_listed", twice)
+    assert [head.session_id for head in store.sessions()] == ["s1"]
 
 
 def test_init_completes_a_table(aws: None, moto_server: Moto) -> None:

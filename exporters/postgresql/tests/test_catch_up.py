@@ -13,8 +13,8 @@ from otel_agent_journal.errors import StoreError, StoreUnusable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.testing.builders import an_event, events
 from otel_agent_journal.testing.contract_setup import everything, ids
-from otel_agent_journal_postgresql import PostgreSQLStore, open_store
-from otel_agent_journal_postgresql.cursor import cursor_of
+from otel_agent_journal_postgresql import PostgreSQLStore, arrivals, open_store, statements
+from otel_agent_journal_postgresql.cursor import cursor_of, durable, xmax_of
 
 pytestmark = pytest.mark.real
 ROUNDS = 200 if os.environ.get("AGENT_JOURNAL_SOAK") else 25
@@ -153,6 +153,73 @@ def test_cursor_of_another_server(store: PostgreSQLStore) -> None:
     """A cursor that is ahead of the server is another's, and is refused."""
     with pytest.raises(StoreError, match="of another server"):
         store.follow("900000000000:900000000000:")
+
+
+@pytest.mark.parametrize(
+    ("moment", "newest", "floor", "expected"),
+    [
+        ("7:7:", None, 1, "1:1:"),
+        ("7:7:", "4", 1, "5:5:"),
+        ("7:7:", "6", 1, "7:7:"),
+        ("7:7:", "9", 1, "7:7:"),  # a replica's moment, before the oldest transaction that is open
+        ("3:9:3,5,7,8", "6", 1, "3:7:3,5"),
+        ("5:9:5,8", "3", 1, "4:4:"),
+        ("5:9:5,8", "3", 7, "5:7:5"),  # the newest events were deleted
+        ("5:9:5,8", None, 6, "5:6:5"),
+    ],
+)
+def test_moments_end_behind_the_newest_event(moment: str, newest: str | None, floor: int, expected: str) -> None:
+    """Of a moment only what the server cannot forget is kept, and no less than was kept before."""
+    assert durable(moment, newest, floor) == expected
+
+
+def test_others_transactions_are_in_no_cursor(store: PostgreSQLStore, url: str) -> None:
+    """What others took back, which a server that crashes may forget, moves no cursor."""
+    store.append(events(2))
+    tip, page = store.tip(), store.follow(None)
+    with outside(url) as other:
+        for _ in range(20):
+            other.execute("BEGIN")
+            other.execute("SELECT pg_current_xact_id()")
+            other.execute("ROLLBACK")
+    store.append(events(2))  # they are there already
+    cursors = [tip, page.cursor, store.tip(), store.follow(page.cursor).cursor]
+    assert len({xmax_of(cursor) for cursor in cursors}) == 1
+
+
+def test_pruned_behind_a_cursor(store: PostgreSQLStore, url: str) -> None:
+    """Where the newest events are deleted a cursor stays where it is, and what comes then is followed."""
+    store.append(events(2))
+    store.append(events(2, session_id="s2"))
+    cursor = store.tip()
+    with outside(url) as operator, appending(url, events(1, session_id="s3")) as late:
+        operator.execute("DELETE FROM events WHERE session_id = 's2'")
+        assert xmax_of(store.follow(cursor).cursor) == xmax_of(cursor)
+        operator.execute("DELETE FROM events")
+        found, cursor = everything(store, cursor)
+        store.append(events(1, session_id="s4"))
+        late.commit()
+        found += everything(store, cursor)[0]
+    assert {event.key for event in found} == {
+        event.key for event in events(1, session_id="s3") + events(1, session_id="s4")
+    }
+
+
+@pytest.mark.parametrize("session_id", [None, "s1"])
+def test_a_look_costs_the_same_however_much_there_is(store: PostgreSQLStore, url: str, session_id: str | None) -> None:
+    """A follower that has all reads some pages of the database, not those of what it has had."""
+    for first in range(0, 30_000, 1_000):
+        store.append(events(1_000, first=first))
+    cursor = cursor_of(store.tip())
+    assert cursor is not None
+    statement = statements.follow(until=False, open_before=bool(cursor.open), of_session=session_id is not None)
+    explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
+    with outside(url) as operator:
+        operator.execute("ANALYZE events")
+        row = operator.execute(explain, arrivals._parameters(cursor, session_id, 1_000)).fetchone()
+    assert row is not None
+    plan = row[0][0]["Plan"]
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 50
 
 
 def test_nothing_wanted(store: PostgreSQLStore) -> None:

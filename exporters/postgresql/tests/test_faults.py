@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Connection
 
 from exporters.postgresql.tests.others import outside
-from otel_agent_journal.errors import NewerSchema, StoreError, StoreUnreachable, StoreUnusable
+from otel_agent_journal.errors import ConfigError, NewerSchema, StoreError, StoreUnreachable, StoreUnusable
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.contract_setup import everything
 from otel_agent_journal_postgresql import PostgreSQLStore, open_store
@@ -60,6 +60,14 @@ def test_no_server() -> None:
 def test_no_such_host() -> None:
     """A host without an address cannot be reached either."""
     _refused("postgresql://me:s3cret@nowhere.invalid/journal", "cannot be reached")
+
+
+@pytest.mark.parametrize("user", ["m#e:s3cr", "m?e:s3cr", "m/e:s3cr", "m@e:s3cr", "me:x?s3cr", "me:x?s3cr=y"])
+def test_unescaped_user(user: str) -> None:
+    """What should have been escaped before a host is refused, and no part of it is repeated."""
+    with pytest.raises(ConfigError, match=r"store postgresql://\*\*\*@db/journal: .* written %2F, %3F, %23") as refused:
+        open_store(f"postgresql://{user}@db/journal")
+    assert "s3cr" not in str(refused.value)
 
 
 def test_no_such_database(postgresql_server: PostgreSQL) -> None:
@@ -123,6 +131,21 @@ def test_no_permission(store: PostgreSQLStore, url: str) -> None:
     with pytest.raises(StoreUnreachable, match="does not permit this to the user; see 'Roles'"):
         reader.append(events(1))
     reader.close()
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("off", "on"), ("on", "on"), ("remote_apply", "remote_apply")])
+def test_commits_reach_the_disk(url: str, theirs: str, ours: str) -> None:
+    """A role whose commits do not wait for the disk waits for it here; one that waits for more still does."""
+    name, address = _role(url)
+    with outside(url) as operator:
+        operator.execute(f"ALTER ROLE {name} SET synchronous_commit = {theirs}")
+    store = open_store(address)
+
+    def setting(connection: Connection) -> str:
+        return connection.exec_driver_sql("SHOW synchronous_commit").scalar_one()
+
+    assert store._database.run(setting, prepared=False) == ours
+    store.close()
 
 
 def test_no_tables(postgresql_server: PostgreSQL) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from exporters.postgresql.tests.others import appending
+from exporters.postgresql.tests.others import appending, outside
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.testing.builders import an_event, events
@@ -78,3 +78,29 @@ def test_replica(store: PostgreSQLStore, replica: PostgreSQLStore, url: str) -> 
     with pytest.raises(StoreUnreachable, match="is read-only, a replica perhaps"):
         replica.append(events(1))
     replica.wait(0.3)
+
+
+def test_replica_behind_a_cursor(store: PostgreSQLStore, replica: PostgreSQLStore) -> None:
+    """A replica that is not as far as a cursor, or as the pages it is amid, is waited for; nothing is passed over."""
+    store.append(events(3))
+    _until(lambda: list(replica.follow(None).events), events(3))
+    with outside(replica.url) as operator:
+        operator.execute("SELECT pg_wal_replay_pause()")
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            if operator.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() == ("paused",):
+                break
+            time.sleep(0.02)
+        store.append(events(5, first=3))
+        page = store.follow(None, limit=2)
+        for cursor in (page.cursor, store.tip()):
+            with pytest.raises(StoreUnreachable, match=r"is ahead of this replica.*retry"):
+                replica.follow(cursor)
+        operator.execute("SELECT pg_wal_replay_resume()")
+    found, deadline = list(page.events), time.monotonic() + PATIENCE_S
+    while len(found) < 8 and time.monotonic() < deadline:
+        try:
+            found += everything(replica, page.cursor, limit=2)[0]
+        except StoreUnreachable:
+            time.sleep(0.02)
+    assert found == events(8)

@@ -9,9 +9,10 @@ from threading import Event, Thread
 
 import pytest
 
+from exporters.postgresql.tests.others import outside
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.testing.builders import context_events, events
+from otel_agent_journal.testing.builders import an_event, context_events, events
 from otel_agent_journal.testing.contract_setup import everything
 from otel_agent_journal_postgresql import open_store
 from tests.real.fixtures import postgresql_of_its_own
@@ -87,3 +88,29 @@ def test_restarts(server: PostgreSQL) -> None:
         assert numbers == list(range(len(numbers)))
     store.close()
     follower.close()
+
+
+def test_transactions_that_a_crash_forgets(server: PostgreSQL) -> None:
+    """Ids of transactions that were not on the disk are given out again; a cursor from before follows them too."""
+    url = server.database()
+    store = open_store(url)
+    store.init()
+    with outside(url) as operator:
+        operator.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+        operator.execute("SELECT pg_reload_conf()")
+        store.append(events(2))
+        for _ in range(40):
+            operator.execute("BEGIN")
+            operator.execute("SELECT pg_current_xact_id()")
+            operator.execute("ROLLBACK")
+    cursor, tip = store.follow(None).cursor, store.tip()
+    server.stop()
+    server.start()
+    store.close()
+    store = open_store(url)
+    for number in range(2, 50):
+        store.append([an_event(number)])
+        if number == 2:
+            assert everything(store, cursor)[0] == [an_event(2)]
+    assert everything(store, cursor)[0] == everything(store, tip)[0] == events(48, first=2)
+    store.close()

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import uuid
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
+from exporters.s3.tests.wire import Send, Wire, name_of
 from otel_agent_journal.errors import ConfigError
-from otel_agent_journal.testing.builders import a_head, events
+from otel_agent_journal.store.protocol import SessionFilter
+from otel_agent_journal.testing.builders import a_head, an_event, events
+from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal_s3 import S3Store, open_store
 from tests.real.servers import Minio, Moto
+
+UPDATED_NS = EPOCH_2026_NS + 10**9
+SLOT_NS = 10 * 10**9
+DAY_NS = 86_400 * 10**9
 
 
 @pytest.fixture
@@ -37,7 +47,7 @@ def test_init(missing: tuple[S3Store, Any, str]) -> None:
     (rule,) = client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
     assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
     assert rule["Filter"] == {"Prefix": "team/a/"}
-    assert "Expiration" not in rule, "no event expires"
+    assert rule["Expiration"] == {"ExpiredObjectDeleteMarker": True}, "no event expires"
     assert all(client.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values())
     (rule,) = client.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
@@ -113,7 +123,7 @@ def test_policies(store: S3Store) -> None:
 def test_prune_leaves_what_is_being_written(store: S3Store) -> None:
     """A session to which somebody is first to append while it is pruned stays whole."""
     store.append(events(3))
-    store.write_head(a_head(updated_ns=1, status="COMPLETED"))
+    store.write_head(a_head(updated_ns=UPDATED_NS, status="COMPLETED"))
     put_new = store._bucket.put_new
 
     def another_is_first(name: str, data: bytes, metadata: Any = None) -> str | None:
@@ -124,6 +134,101 @@ def test_prune_leaves_what_is_being_written(store: S3Store) -> None:
         return put_new(name, data, metadata)
 
     store._bucket.put_new = another_is_first
-    assert store.prune(2) == 0
+    assert store.prune(UPDATED_NS + 1) == 0
     assert list(store.read("s1")) == events(4)
     assert store.head("s1") is not None
+
+
+@pytest.mark.parametrize("head_too", [True, False])
+def test_prune_leaves_what_went_on(store: S3Store, url: str, head_too: bool) -> None:
+    """A session that goes on between the listing and its deletion keeps everything, its head rewritten or not yet."""
+    store.append(events(3))
+    store.put_blob("s1", "d", b"1")
+    head = store.write_head(a_head(updated_ns=UPDATED_NS, status="COMPLETED"))
+    assert head is not None
+    listed, later_ns = store._heads.sessions, UPDATED_NS + 10**9
+
+    def go_on(wanted: Any) -> list[Any]:
+        heads = list(listed(wanted))
+        other = open_store(url)
+        other.append([an_event(3, timestamp_ns=later_ns)])
+        if head_too:
+            other.write_head(msgspec.structs.replace(head, updated_ns=later_ns))
+        other.close()
+        return heads
+
+    store._heads.sessions = go_on
+    assert store.prune(UPDATED_NS + 1) == 0
+    assert list(store.read("s1")) == [*events(3), an_event(3, timestamp_ns=later_ns)]
+    assert store.head("s1") is not None
+    assert store.get_blob("s1", "d") == b"1"
+
+
+def test_prune_whose_answer_is_lost(store: S3Store, wire: Wire) -> None:
+    """A prune that is applied without an answer deletes the session all the same, and says so."""
+    store.append(events(3))
+    store.write_head(a_head(updated_ns=UPDATED_NS, status="COMPLETED"))
+
+    def lost(request: Any, send: Send) -> Any:
+        if request.method == "PUT" and "segments/" in name_of(request):
+            wire.fault = None
+            send(request)
+            raise ReadTimeoutError(endpoint_url=request.url)
+        return send(request)
+
+    wire.fault = lost
+    assert store.prune(UPDATED_NS + 1) == 1
+    assert store.head("s1") is None
+    assert [item.size_bytes for item in store._bucket.list(store._layout.session("s1"))] == [0, 0]
+
+
+def test_prune_while_a_session_begins_anew(store: S3Store, url: str) -> None:
+    """What is put into a session from the moment on at which a prune has it stays: a blob, its event, the head."""
+    store.append(events(3))
+    head = store.write_head(a_head(updated_ns=UPDATED_NS, status="COMPLETED"))
+    assert head is not None
+    put_new, other = store._bucket.put_new, open_store(url)
+
+    def begin_anew(name: str, data: bytes, metadata: Any = None) -> Any:
+        if not (metadata and "pruned" in metadata):
+            return put_new(name, data, metadata)
+        other.put_blob("s1", "d", b"1")
+        put = put_new(name, data, metadata)
+        other.append([an_event(7)])
+        other.write_head(msgspec.structs.replace(head, events=1))
+        return put
+
+    store._bucket.put_new = begin_anew
+    assert store.prune(UPDATED_NS + 1) == 1
+    assert list(store.read("s1")) == [an_event(7)]
+    assert store.get_blob("s1", "d") == b"1"
+    assert [head.events for head in store.sessions()] == [1]
+    other.close()
+
+
+@pytest.mark.parametrize(("page", "late_ns"), [(1, 0), (1000, 0), (1000, SLOT_NS)])
+@pytest.mark.parametrize("newest_s", [0, 10_000_000_000])
+def test_session_that_moves_while_it_is_listed(
+    store: S3Store, url: str, page: int, late_ns: int, newest_s: int
+) -> None:
+    """A session that goes on during a listing is in it, whatever its name, and if one is dated in the future."""
+    now_ns = time.time_ns() // SLOT_NS * SLOT_NS
+    for session_id, updated_ns in (("a", now_ns + newest_s * 10**9), ("m", now_ns - SLOT_NS), ("z", now_ns - DAY_NS)):
+        moving = store.write_head(a_head(session_id, updated_ns=updated_ns))
+    assert moving is not None
+    whole = store._bucket.page
+    store._bucket.page = lambda prefix, after="", limit=page: whole(prefix, after, limit)
+    listing, other = store.sessions(), open_store(url)
+    assert next(listing).session_id == "a"
+    other.write_head(msgspec.structs.replace(moving, updated_ns=now_ns - late_ns))
+    other.close()
+    assert sorted(head.session_id for head in listing) == ["m", "z"]
+
+
+def test_listing_of_a_few(store: S3Store, wire: Wire) -> None:
+    """A listing that is limited reads no more heads than it has to."""
+    for number in range(5):
+        store.write_head(a_head(f"s{number}", updated_ns=EPOCH_2026_NS + number * SLOT_NS))
+    wire.requests.clear()
+    assert [head.session_id for head in store.sessions(SessionFilter(limit=2))] == ["s4", "s3"]
+    assert wire.requests == {"LIST": 1, "GET": 2}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporters.s3.tests.wire import Wire, answer
+from exporters.s3.tests.wire import Wire, answer, said
 from otel_agent_journal.errors import (
     ConfigError,
     EventTooLarge,
@@ -15,6 +15,7 @@ from otel_agent_journal.errors import (
     NewerSchema,
     StoreError,
     StoreUnreachable,
+    StoreUnusable,
 )
 from otel_agent_journal.store.registry import open_store as open_by_url
 from otel_agent_journal.testing.builders import an_event, events
@@ -123,6 +124,88 @@ def test_refused(store: S3Store, wire: Wire, status: int, code: str, parts: tupl
     store.append(events(1))
 
 
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (507, "XMinioStorageFull"),
+        (520, "Unknown"),
+        (501, "NotImplemented"),
+        (400, "KMS.DisabledException"),
+        (400, "KMS.KMSInvalidStateException"),
+        (400, "BadDigest"),
+        (400, "RequestExpired"),
+        (400, "XMinioAdminBucketQuotaExceeded"),
+        (401, "Unauthorized"),
+        (407, "ProxyAuthenticationRequired"),
+        (400, "CodeOfNextYear"),
+    ],
+)
+def test_no_fault_of_the_event(store: S3Store, wire: Wire, status: int, code: str) -> None:
+    """What a server says of itself, of the bucket or of whoever asks is waited for: it is said of no event."""
+    wire.fault = lambda request, send: answer(request, status, code)
+    with pytest.raises(StoreUnreachable, match=code):
+        store.append(events(1))
+    wire.fault = None
+    store.append(events(1))
+    assert list(store.read("s1")) == events(1)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "EntityTooLarge"), (400, "KeyTooLongError"), (400, "MetadataTooLarge"), (413, "Payload Too Large")],
+)
+def test_value_refused(store: S3Store, wire: Wire, status: int, code: str) -> None:
+    """What is refused for its name or size is no matter of waiting."""
+    store.tip()
+    wire.fault = lambda request, send: answer(request, status, code) if request.method == "PUT" else send(request)
+    with pytest.raises(StoreError, match=code) as refused:
+        store.append(events(1))
+    assert not isinstance(refused.value, StoreUnreachable)
+
+
+@pytest.mark.parametrize("page", [b"<!doctype html><p>Welcome<br>", b"<html><p>Welcome</p></html>", b""])
+@pytest.mark.parametrize(("method", "part"), [("GET", "layout.json"), ("GET", "list-type"), ("PUT", "/")])
+def test_answer_that_is_no_s3(store: S3Store, wire: Wire, method: str, part: str, page: bytes) -> None:
+    """A page of a network that wants a login, with 200, is no answer: it is waited for one of S3."""
+
+    def portal(request: Any, send: Any) -> Any:
+        if request.method != method or part not in request.url:
+            return send(request)
+        return said(request, 200, page, {"content-type": "text/html"})
+
+    wire.fault = portal
+    with pytest.raises(StoreUnreachable, match=r"is no S3|500"):
+        store.append(events(1))
+    wire.fault = None
+    store.append(events(1))
+    assert list(store.read("s1")) == events(1)
+
+
+def test_credentials_that_were_renewed(store: S3Store, wire: Wire) -> None:
+    """Credentials that expired are looked for anew by the next call, and those that serve are kept."""
+    store.append(events(1))
+    wire.fault = lambda request, send: answer(request, 400, "ExpiredToken")
+    with pytest.raises(StoreUnreachable, match="ExpiredToken"):
+        store.append(events(2))
+    wire.fault = None
+    store.append(events(2))
+    store.append(events(3))
+    assert wire.clients == 2
+    assert list(store.read("s1")) == events(3)
+
+
+def test_credentials_that_came_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store whose first call found no credentials takes those that are there later."""
+    store = open_store(url)
+    with monkeypatch.context() as without:
+        for name in [name for name in os.environ if name.startswith("AWS_") and "KEY" in name]:
+            without.delenv(name)
+        with pytest.raises(StoreUnreachable, match="no AWS credentials"):
+            store.append(events(1))
+    store.append(events(1))
+    assert list(store.read("s1")) == events(1)
+
+
 def test_nobody_listens(bucket: str, aws: None) -> None:
     """A connection that is refused: where to look."""
     url = f"s3://{bucket}/p?region=us-east-1&endpoint_url=http://127.0.0.1:{free_port()}&timeout=1"
@@ -183,8 +266,15 @@ def test_name_of_no_bucket(aws: None) -> None:
 
 
 def test_closed(store: S3Store) -> None:
-    """A closed store refuses everything."""
+    """A closed store refuses everything, and no event is to blame for it."""
     store.close()
-    for work in (store.tip, store.info, store.init, store.compact, lambda: store.get_blob("s1", "d")):
-        with pytest.raises(StoreError, match="closed"):
+    for work in (
+        lambda: store.append(events(1)),
+        store.tip,
+        store.info,
+        store.init,
+        store.compact,
+        lambda: store.get_blob("s1", "d"),
+    ):
+        with pytest.raises(StoreUnusable, match="closed"):
             work()

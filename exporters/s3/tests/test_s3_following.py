@@ -14,6 +14,7 @@ from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
+from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import everything, ids
 from otel_agent_journal_s3.place import place_of
 from otel_agent_journal_s3.store import S3Store
@@ -134,11 +135,11 @@ def test_begun_again_after_a_prune(store: S3Store) -> None:
     store.append(events(3))
     store.append(events(3, first=3))
     store.append_context("i1", 0, context_events(2))
-    store.write_head(a_head(status="COMPLETED", updated_ns=1))
+    store.write_head(a_head(status="COMPLETED", updated_ns=EPOCH_2026_NS + 10**9))
     _, over_all = everything(store)
     _, over_one = everything(store, session_id="s1")
     early = store.follow(None, session_id="s1", limit=3).cursor
-    assert store.prune(2) == 1
+    assert store.prune(EPOCH_2026_NS + 2 * 10**9) == 1
     again = events(2, first=50)
     store.append(again)
     for cursor, session_id in ((over_all, None), (over_one, "s1"), (early, "s1"), (None, None), (None, "s1")):

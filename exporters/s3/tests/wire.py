@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import msgspec
 from botocore.awsrequest import AWSResponse
 
 from otel_agent_journal_s3 import S3Store
+from otel_agent_journal_s3.place import Place
 
 Send = Callable[[Any], Any]
 
@@ -18,6 +21,15 @@ Send = Callable[[Any], Any]
 class _Raw(BytesIO):
     def stream(self, *_: object, **__: object):
         yield self.read()
+
+
+class _Wired(Place, frozen=True, kw_only=True):
+    """A place whose clients all pass the wire."""
+
+    attach: Callable[[Any], Any]
+
+    def client(self) -> Any:
+        return self.attach(super().client())
 
 
 class Wire:
@@ -28,18 +40,24 @@ class Wire:
         self.requests: Counter[str] = Counter()
         self.put_bytes = 0
         self.puts: list[str] = []
-        session = store._bucket.client._endpoint.http_session
-        self._send: Send = session.send
-        session.send = self._pass
+        self.clients = 0
+        self._attach(store._bucket.client)
+        store._bucket.place = _Wired(**msgspec.structs.asdict(store._bucket.place), attach=self._attach)
 
-    def _pass(self, request: Any) -> Any:
+    def _attach(self, client: Any) -> Any:
+        self.clients += 1
+        session = client._endpoint.http_session
+        session.send = partial(self._pass, session.send)
+        return client
+
+    def _pass(self, send: Send, request: Any) -> Any:
         name = name_of(request)
         listing = request.method == "GET" and "list-type" in request.url
         self.requests["LIST" if listing else request.method] += 1
         if request.method == "PUT":
             self.put_bytes += len(body_of(request))
             self.puts.append(name)
-        return self._send(request) if self.fault is None else self.fault(request, self._send)
+        return send(request) if self.fault is None else self.fault(request, send)
 
 
 def name_of(request: Any) -> str:
@@ -62,5 +80,9 @@ def answer(request: Any, status: int, code: str, message: str = "as the test wan
     """An error of the server."""
     extra = "".join(f"<{name}>{text}</{name}>" for name, text in more.items())
     body = f"<Error><Code>{code}</Code><Message>{message}</Message>{extra}</Error>".encode()
-    headers = {"content-type": "application/xml", "content-length": str(len(body)), "x-amz-bucket-region": "eu-south-2"}
-    return AWSResponse(request.url, status, headers, _Raw(body))
+    return said(request, status, body, {"content-type": "application/xml", "x-amz-bucket-region": "eu-south-2"})
+
+
+def said(request: Any, status: int, body: bytes, headers: dict[str, str]) -> AWSResponse:
+    """An answer of whoever is there."""
+    return AWSResponse(request.url, status, {**headers, "content-length": str(len(body))}, _Raw(body))

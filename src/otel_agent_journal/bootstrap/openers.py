@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from otel_agent_journal.config import REDACTOR, Settings
 from otel_agent_journal.errors import ConfigError, StoreUnreachable
@@ -43,7 +44,7 @@ def open_store(settings: Settings, *, create: bool = False) -> JournalStore:
 
 def sqlite_file(url: str) -> Path:
     """Return the file of an SQLite store's URL."""
-    return Path(url.partition("://")[2].partition("?")[0].removeprefix("/"))
+    return Path(unquote(url.partition("://")[2].partition("?")[0].removeprefix("/")))
 
 
 def open_drain(settings: Settings, store: JournalStore, **options: Any) -> Drain:

@@ -150,7 +150,7 @@ class Journal:
         Raises:
             SessionNotFound: none does, or several do: then it names them.
         """
-        exact = self._exact(text)
+        exact = self.exact(text)
         if exact is not None:
             return exact
         near = list(self.store.sessions(SessionFilter(id_prefix=text, limit=_MAX_NAMED + 1))) if text else []
@@ -165,6 +165,14 @@ class Journal:
         newest = self.newest()
         hint = f"the newest is {newest.session_id}; " if newest else "the journal is empty; "
         raise SessionNotFound(text, f"{hint}agent-journal ls lists them all")
+
+    def exact(self, session_id: str) -> SessionHead | None:
+        """Return the stored head of the session with this id, made of its events where none is written yet."""
+        head = self.store.head(session_id)
+        if head is not None:
+            return head
+        state = fold(self.events(session_id))
+        return head_of(state, session_id) if len(state.seen) else None
 
     def session_and_step(self, text: str) -> tuple[SessionHead, str | None]:
         """Return the session, and what of a step is named after a slash. Session ids may hold slashes themselves.
@@ -203,13 +211,6 @@ class Journal:
             if head.updated_ns - reach_ns < head.started_ns or reach_ns > _RECENT_NS:
                 return None
             reach_ns *= 8
-
-    def _exact(self, session_id: str) -> SessionHead | None:
-        head = self.store.head(session_id)
-        if head is not None:
-            return head
-        state = fold(self.events(session_id))  # events whose head is not written yet
-        return head_of(state, session_id) if len(state.seen) else None
 
     def resolved(self, session_id: str, value: Any) -> Any:
         """Return a value with every blob reference in it replaced by what it refers to, where that is kept."""

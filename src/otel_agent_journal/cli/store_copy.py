@@ -73,8 +73,9 @@ class _Copying:
         self._check(verify=verify)
         copy = StoreCopy(self.source, self.target, insist=_insist)
         state = CopyState(Path(HOME) / "copies", self.source.url, self.target.url)
-        resumed = state.events
         try:
+            self._begin_anew_elsewhere(state)
+            resumed = state.events
             self._copy(copy, state)
             differences = self._compare(copy, state) if verify else []
         except BaseException:
@@ -87,8 +88,9 @@ class _Copying:
 
     def _check(self, *, verify: bool) -> None:
         """Find out at once what cannot work: more URLs are mistyped than stores go away."""
+        from otel_agent_journal.cli.journal import note
         from otel_agent_journal.errors import UnsupportedByStore
-        from otel_agent_journal.store.protocol import SessionFilter
+        from otel_agent_journal.store.protocol import PutByOthers, SessionFilter
 
         if not self.source.capabilities.read:
             raise UnsupportedByStore(self.source.url, "read")
@@ -97,6 +99,24 @@ class _Copying:
             next(iter(self.target.sessions(SessionFilter(limit=1))), None)
         elif verify:
             raise CliError(f"{self.target.url} cannot be read back; copy without comparing: --no-verify", USAGE)
+        if isinstance(self.source, PutByOthers):
+            note(
+                "not copied is what programs put by themselves (in DynamoDB: with PutItem alone) into sessions"
+                " that nobody else wrote: those have neither head nor log, and cannot be found"
+            )
+
+    def _begin_anew_elsewhere(self, state: CopyState) -> None:
+        """Forget the state where it speaks of other stores: one URL may name another one than it did."""
+        from otel_agent_journal.cli.journal import note
+        from otel_agent_journal.store.copying import has_event
+
+        for store in (self.source, self.target):
+            last = state.last
+            if last is None or not store.capabilities.read:
+                continue
+            if not _insist(lambda store=store, key=last: has_event(store, key)):
+                note(f"beginning anew: {store.url} does not have the event that was copied last")
+                state.start_over()
 
     def _copy(self, copy: StoreCopy, state: CopyState) -> None:
         from otel_agent_journal.cli.journal import note
@@ -115,7 +135,7 @@ class _Copying:
 
     def _copy_events(self, copy: StoreCopy, state: CopyState, move: Callable[[int], None]) -> None:
         for page in copy.events(self._cursor(state)):
-            state.add(page.cursor, page.events, page.blobs, page.sessions)
+            state.add(page.cursor, page.events, page.blobs, page.sessions, page.last)
             self.too_large.extend(page.too_large)
             move(page.events)
 
@@ -169,9 +189,8 @@ class _Copying:
         self._copy_events(copy, state, lambda _events: None)
         others = self._copy_others(copy, session_id)
         head = self.source.head(session_id) if self.source.capabilities.heads else None
-        if head is not None and self.target.capabilities.heads:
-            copy.head(head)
-        return others or state.events > before
+        moved = head is not None and self.target.capabilities.heads and copy.head(head)
+        return others or moved or state.events > before
 
     def _too_large(self) -> list[EventTooLarge]:
         return [*self.too_large, *(error for found in self.others.values() for error in found.too_large)]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from heapq import nlargest
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.event import JournalEvent
     from otel_agent_journal.projections.head import SessionHead
+    from otel_agent_journal.store.protocol import Page
     from otel_agent_journal.store.put_by_others import OthersEvents
+
+Result = TypeVar("Result")
 
 LAST: Final = 10  # events shown first when all sessions are followed, as tail(1) does
 POLL_S: Final = 0.1
 WOKEN_POLL_S: Final = 1.0  # where the store says when to look
+AWAY_POLL_S: Final = 1.0  # where it cannot be reached
 ADOPT_EVERY_S: Final = 5.0  # how often spools of processes that died meanwhile are looked for
 SCANNED: Final = 10_000  # events; a journal of no more is read whole for its last ones
 
@@ -43,7 +48,7 @@ SCANNED: Final = 10_000  # events; a journal of no more is read whole for its la
 def command(invocation: Invocation, session: str | None, follow: bool, last: int | None) -> None:
     """Print events as they arrive, of one session or of all.
 
-    With -f a journal or a SESSION that is not there yet is waited for.
+    With -f a journal or a SESSION that is not there yet is waited for, and so is a store that cannot be reached.
     """
     output = invocation.output()
     journal, came = _journal(invocation, follow)
@@ -80,15 +85,25 @@ def arriving(
     """Yield the last events, all where `last` is None, then those that arrive; flushes before it waits."""
     from otel_agent_journal.store.put_by_others import OthersEvents
 
-    others = OthersEvents(journal.store, session_id)
-    cursor, first = (None, []) if last is None else last_events(journal, session_id, last, others, scanned=scanned)
+    def begin() -> tuple[OthersEvents, str | None, list[JournalEvent]]:
+        others = OthersEvents(journal.store, session_id)
+        if last is None:
+            return others, None, []
+        return others, *last_events(journal, session_id, last, others, scanned=scanned)
+
+    def look(after: str | None) -> tuple[Page, list[JournalEvent]]:
+        page = journal.store.follow(after, session_id=session_id)
+        return page, list(others.woven(page.events))
+
+    others, cursor, first = _reached(begin, wait=forever)
     shown = {event.key for event in first}
     yield from first
+    output.flush()
     adopted_s = time.monotonic()
     while True:
-        page = journal.store.follow(cursor, session_id=session_id)
+        page, found = _reached(partial(look, cursor), wait=forever)
         cursor = page.cursor
-        yield from (event for event in others.woven(page.events) if event.key not in shown)
+        yield from (event for event in found if event.key not in shown)
         output.flush()
         if page.events:
             continue
@@ -178,19 +193,34 @@ def _journal(invocation: Invocation, wait: bool) -> tuple[Journal, bool]:
 
 
 def _session(journal: Journal, text: str, wait: bool) -> str:
-    """Return the id of the session meant."""
+    """Return the id of the session meant; one that is waited for is meant by its whole id."""
     from otel_agent_journal.cli.journal import AmbiguousSession, note
+
+    try:
+        return _reached(lambda: journal.session(text).session_id, wait=wait)
+    except AmbiguousSession:
+        raise
+    except SessionNotFound:
+        if not wait:
+            raise
+    note(f"waiting for session {text}")
+    while _reached(lambda: journal.exact(text), wait=True) is None:
+        time.sleep(POLL_S)
+    return text
+
+
+def _reached(call: Callable[[], Result], *, wait: bool) -> Result:
+    """Return what a call to the store does; where it is to `wait`, one that cannot be reached is called again."""
+    from otel_agent_journal.cli.journal import note
 
     said = False
     while True:
         try:
-            return journal.session(text).session_id
-        except AmbiguousSession:
-            raise
-        except SessionNotFound:
+            return call()
+        except StoreUnreachable as error:
             if not wait:
                 raise
             if not said:
-                note(f"waiting for session {text}")
+                note(f"waiting: {error}")
                 said = True
-            time.sleep(POLL_S)
+            time.sleep(AWAY_POLL_S)

@@ -145,7 +145,7 @@ def _compared(kind: str, column: Tree, value: Tree, table: Table) -> Bounds:
         return EVERYTHING
     return Bounds(
         since_ns=at if kind in _SINCE else None,
-        until_ns=at if kind in _UNTIL else None,
+        until_ns=at if kind in _UNTIL and name not in table.reckoned else None,
         updated_until_ns=at if kind in _UNTIL and name in table.updated else None,
     )
 

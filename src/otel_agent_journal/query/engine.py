@@ -194,7 +194,6 @@ class Query:
 def sandbox(memory_bytes: int) -> duckdb.DuckDBPyConnection:
     """Return a DuckDB in memory that reaches no file, no network, no extension and no Python variable."""
     settings: dict[str, Any] = {
-        "enable_external_access": "false",
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "allow_community_extensions": "false",
@@ -205,6 +204,9 @@ def sandbox(memory_bytes: int) -> duckdb.DuckDBPyConnection:
         "threads": "1",  # a store is read from one thread at a time
     }
     connection = duckdb.connect(":memory:", config=settings)
+    connection.execute("SET secret_directory = ''")
+    # Not as it connects: DuckDB would allow the files of the database itself, and take `:memory:` for one of them.
+    connection.execute("SET enable_external_access = false")
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET errors_as_json = true")
     connection.execute("SET enable_progress_bar = false")  # it would be drawn on stdout, between the rows

@@ -28,6 +28,7 @@ from otel_agent_journal.query.tables import AttemptRow, StepRow
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter
 
 _AFTER_ANY_ID: Final = "~"
+_FIRST_NS: Final = -(2**63)
 _OF_STEPS: Final = START_TYPES | END_TYPES
 _KINDS: Final = {"tools": "TOOL", "models": "MODEL"}
 
@@ -109,7 +110,8 @@ class Reader:
 
     def _events(self, read: TableRead) -> Iterator[JournalEvent]:
         since_ns, until_ns = read.bounds.since_ns, read.bounds.until_ns
-        after = None if since_ns is None else (since_ns - 1, _AFTER_ANY_ID)
+        # A store's times have 64 bits, and before the first of them there is none.
+        after = None if since_ns is None or since_ns <= _FIRST_NS else (since_ns - 1, _AFTER_ANY_ID)
         if read.bounds.session_ids is None:
             session_ids = (head.session_id for head in self._heads(read))
         else:

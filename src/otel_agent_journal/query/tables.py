@@ -38,13 +38,15 @@ class Column(msgspec.Struct, frozen=True):
 class Table(NamedTuple):
     """A table. `times`: columns of which every value lies between a session's first and last event.
 
-    `updated`: those that are the time of the session's last event.
+    `updated`: those that are the time of the session's last event. `reckoned`: those that may lie before the first: a
+    step whose START is missing began its duration before its END.
     """
 
     name: str
     columns: tuple[Column, ...]
     times: frozenset[str]
     updated: frozenset[str] = frozenset()
+    reckoned: frozenset[str] = frozenset()
 
 
 class StepRow(NamedTuple):
@@ -230,6 +232,7 @@ STEPS: Final = Table(
         Column("details", JSON, lambda row: _json(_details(row.step.last))),
     ),
     times=frozenset(("started_at", "ended_at", "started_ns", "ended_ns")),
+    reckoned=frozenset(("started_at", "started_ns")),
 )
 
 # --- tools and models: a row for each attempt ---------------------------------------------------------------------
@@ -261,11 +264,14 @@ _ATTEMPT: Final = (
     Column("details", JSON, lambda row: _json(_details(row.attempt))),
 )
 
-TOOLS: Final = Table("tools", (*_ATTEMPT, Column("input", JSON, _detail("input"))), times=STEPS.times)
+TOOLS: Final = Table(
+    "tools", (*_ATTEMPT, Column("input", JSON, _detail("input"))), times=STEPS.times, reckoned=STEPS.reckoned
+)
 MODELS: Final = Table(
     "models",
     (*_ATTEMPT, Column("messages", JSON, _detail("messages")), *_of_usage(_of_attempt("usage"))),
     times=STEPS.times,
+    reckoned=STEPS.reckoned,
 )
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in (SESSIONS, STEPS, EVENTS, TOOLS, MODELS)}

@@ -95,7 +95,7 @@ class Delivery:
         while waiting:
             batch = waiting.pop()
             try:
-                self.insist(lambda batch=batch: _reach(lambda: self._store.append(batch)))
+                self.insist(lambda batch=batch: reach(lambda: self._store.append(batch)))
             except StoreUnreachable:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one event must not hold up the rest
@@ -152,7 +152,7 @@ class Delivery:
         try:
             if not (isinstance(store, BlobStore) and store.capabilities.blobs):
                 raise JournalError("the store keeps no oversize values")
-            self.insist(lambda: _reach(lambda: store.put_blob(blob.session_id, blob.digest, blob.data)))
+            self.insist(lambda: reach(lambda: store.put_blob(blob.session_id, blob.digest, blob.data)))
         except StoreUnreachable:
             raise
         except Exception as error:  # noqa: BLE001 - as for events
@@ -184,7 +184,7 @@ class Delivery:
         self.count.last_error = text
 
 
-def _reach(call: Callable[[], object]) -> None:
+def reach(call: Callable[[], object]) -> None:
     """Call a store; where it is unusable, or set up wrong, no event is to blame, and none becomes a dead letter."""
     try:
         call()

@@ -202,7 +202,7 @@ class Drain:
                 done = Round(1, caught_up=False)
                 while done.records and not done.caught_up:
                     self._patience.until(time.monotonic() + patience_s)
-                    done = self._round(settle=True)
+                    done = self._round(settle=True, insist=True)
                     if progress is not None:
                         progress(total if done.caught_up else max(0, total - pending_bytes(self.root)), total)
             finally:
@@ -245,15 +245,15 @@ class Drain:
                 asked, stopping = self._flush_asked, self._stopping
             try:
                 with self._turn:
-                    done = self._round(settle=stopping or asked > self._flush_done)
+                    done = self._round(settle=stopping or asked > self._flush_done, insist=stopping)
             except StoreUnreachable:
                 done = Round(0, caught_up=False)  # patience is over: a stop, or a drain_once beside us
                 if stopping:
                     break
             except Exception:  # noqa: BLE001 - whatever it was, the spool keeps what it has and the agent goes on
                 _log.exception("spool=<%s> | drain failed, and goes on", self.root)
-                done = Round(0, caught_up=True)
-                self._sleep(_AFTER_A_FAULT_S)
+                done = Round(0, caught_up=False)
+                self._rest()
             else:
                 self._note_flushed(asked, done)
             if stopping and (done.caught_up or not done.records or time.monotonic() >= self._stop_at):
@@ -265,12 +265,12 @@ class Drain:
         with self._turn:
             self._let_go()
 
-    def _round(self, *, settle: bool) -> Round:
+    def _round(self, *, settle: bool, insist: bool = False) -> Round:
         now = time.monotonic()
         if settle or now >= self._look_at:
             self._look_at = now + LOOK_EVERY_S
             self._adoption.look(frozenset(self._deaths))
-        return self._rounds.go(self._deaths, settle=settle)
+        return self._rounds.go(self._deaths, settle=settle, insist=insist)
 
     def _note_flushed(self, asked: int, done: Round) -> None:
         with self._changed:
@@ -282,6 +282,11 @@ class Drain:
         with self._changed:
             if not self._stopping and self._flush_asked == self._flush_done and self._look_at > 0:
                 self._changed.wait(seconds)
+
+    def _rest(self) -> None:
+        """Wait after a fault, whoever waits for a flush: trying at once would meet it again."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping, _AFTER_A_FAULT_S)
 
     def _let_go(self) -> None:
         self._rounds.forget()

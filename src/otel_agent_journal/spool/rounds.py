@@ -1,7 +1,8 @@
 """One round of the drain: every folder in hand read once, delivered, its heads written, then acknowledged.
 
 A record is acknowledged once its events, and the heads that they moved, are in the store. A dead writer's folder,
-read to its end, gets its open steps interrupted and is removed. Threads and waiting are `drain`'s.
+read to its end, gets its open steps interrupted and is removed; while the store cannot list what it left open, it
+waits, and no other folder with it. Threads and waiting are `drain`'s.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
+from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import KILLED, SessionHead
 from otel_agent_journal.spool.adoption import Adoption
-from otel_agent_journal.spool.delivery import Delivery
+from otel_agent_journal.spool.delivery import Delivery, reach
 from otel_agent_journal.spool.folder import Position, SpoolFolder
 from otel_agent_journal.spool.heads import HeadKeeper
 from otel_agent_journal.spool.home import WriterInfo
@@ -27,6 +29,7 @@ Forward = Callable[[Sequence[JournalEvent], WriterInfo], None]
 
 READ_BYTES: Final = 1024 * 1024
 HEADS_EVERY_S: Final = 1.0  # DESIGN §5: head writes are coalesced to one a second per session
+LIST_AGAIN_S: Final = 5.0  # how often a store that cannot list sessions is asked again what a dead writer left open
 
 
 class Round(NamedTuple):
@@ -58,17 +61,21 @@ class Rounds:
         self._settled_at = float("-inf")
         self._said_newer: set[str] = set()
         self._said_unreadable: set[str] = set()
+        self._unlisted: set[str] = set()  # dead writers of whom it is not known all that they left open
+        self._list_at = float("-inf")
+        self._said_unlisted = False
         self.forwarded = 0
         self.forward_failures = 0
         self.interrupted = 0
         self.finished = 0
 
-    def go(self, deaths: dict[str, Death], *, settle: bool) -> Round:
+    def go(self, deaths: dict[str, Death], *, settle: bool, insist: bool = False) -> Round:
         """Deliver what is there now.
 
         Args:
             deaths: writers known to be dead and why; those that are finished are taken out.
             settle: write heads and acknowledge now, not when they are due.
+            insist: once all is delivered, wait for the store to say what dead writers left open; else try it once.
 
         Raises:
             StoreUnreachable: patience came to its end; what was not acknowledged is read again next time.
@@ -85,15 +92,19 @@ class Rounds:
             except OSError as error:
                 caught_up = False
                 self._say_unreadable(folder, error)
+        insist = insist and caught_up
+        if not insist and time.monotonic() < self._list_at:
+            ended = [folder for folder in ended if folder.writer not in self._unlisted]
         if settle or ended or self._heads.has_new or time.monotonic() - self._settled_at >= HEADS_EVERY_S:
             self._settle()
-        for folder in ended:
-            self._finish(folder, deaths)
+        for folder in sorted(ended, key=lambda folder: not folder.is_closed()):
+            self._finish(folder, deaths, insist=insist)
         return Round(records, caught_up)
 
     def forget(self) -> None:
         """Drop what was read and not acknowledged: the folders go to somebody else."""
         self._reached.clear()
+        self._unlisted.clear()
         self._heads.forget()
 
     def _follow(self, folder: SpoolFolder) -> int:
@@ -128,19 +139,45 @@ class Rounds:
                 folder.acknowledge(position)
         self._reached.clear()
 
-    def _finish(self, folder: SpoolFolder, deaths: dict[str, Death]) -> None:
+    def _finish(self, folder: SpoolFolder, deaths: dict[str, Death], *, insist: bool) -> None:
         # A folder that was deleted proves nobody dead: its writer makes another.
         if not folder.is_closed() and (folder.path.exists() or folder.writer in deaths):
-            self._interrupt(folder, deaths.get(folder.writer, Death()))
+            heads = _by_session(self._heads.left_open(folder.writer))
+            listed = self._list(folder.writer, heads, insist=insist)
+            self._interrupt(folder, deaths.get(folder.writer, Death()), heads)
+            if not listed:
+                self._unlisted.add(folder.writer)
+                return
+        self._unlisted.discard(folder.writer)
         deaths.pop(folder.writer, None)
         removed = folder.finished and folder.remove()
         self._adoption.release(folder, leave_alone=not removed)
         self.finished += 1
 
-    def _interrupt(self, folder: SpoolFolder, death: Death) -> None:
+    def _list(self, writer: str, heads: dict[str, SessionHead], *, insist: bool) -> bool:
+        """Add the heads that the store lists; return whether it does. Raises StoreUnreachable where it insists."""
+
+        def add() -> None:
+            heads.update(_by_session(sessions_left_open(self._store, writer)))
+
+        if not insist and time.monotonic() < self._list_at:
+            return False
+        try:
+            if insist:
+                self._delivery.insist(lambda: reach(add))
+            else:
+                add()
+        except Exception as error:
+            if insist and isinstance(error, StoreUnreachable):
+                raise
+            self._list_at = time.monotonic() + LIST_AGAIN_S
+            self._say_unlisted(error)
+            return False
+        self._list_at, self._said_unlisted = float("-inf"), False
+        return True
+
+    def _interrupt(self, folder: SpoolFolder, death: Death, heads: dict[str, SessionHead]) -> None:
         writer, reason, alive_ns = folder.writer, death.reason, max(death.at_ns, folder.alive_ns)
-        heads = {head.session_id: head for head in self._heads.left_open(writer)}
-        self._delivery.insist(lambda: heads.update(_by_session(sessions_left_open(self._store, writer))))
         events = [interruption_of(head, writer, reason, alive_ns) for head in heads.values()]
         if not events:
             return
@@ -165,6 +202,15 @@ class Rounds:
         if folder.writer not in self._said_unreadable:
             self._said_unreadable.add(folder.writer)
             _log.warning("writer=<%s>, error=<%s> | spool cannot be read now, and is kept", folder.writer, error)
+
+    def _say_unlisted(self, error: Exception) -> None:
+        if not self._said_unlisted:
+            self._said_unlisted = True
+            _log.warning(
+                "store=<%s>, error=<%s> | sessions cannot be listed; what a dead writer left open is interrupted later",
+                self._store.url,
+                error,
+            )
 
     def _leave_to_newer(self, folder: SpoolFolder) -> None:
         if folder.from_newer and folder.writer not in self._said_newer:

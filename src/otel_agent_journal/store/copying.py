@@ -31,9 +31,13 @@ Insist = Callable[[Callable[[], Result]], Result]
 
 
 class CopiedPage(msgspec.Struct, frozen=True, kw_only=True):
-    """What one page brought into the target, and the cursor of the source behind it."""
+    """What one page brought into the target, and the cursor of the source behind it.
+
+    `last` is the key of the last of its events that both have, None where the target can take none of them.
+    """
 
     cursor: str
+    last: tuple[str, int, str] | None
     events: int
     blobs: int
     sessions: frozenset[str]
@@ -76,8 +80,10 @@ class StoreCopy:
             for instance_id, run in _runs(event for event in page.events if event.seq is not None):
                 self._append_context(instance_id, run)
             cursor = page.cursor
+            left_out = {error.event_id for error in too_large}
             yield CopiedPage(
                 cursor=page.cursor,
+                last=next((event.key for event in reversed(page.events) if event.event_id not in left_out), None),
                 events=len(page.events),
                 blobs=blobs,
                 sessions=frozenset(event.session_id for event in page.events),
@@ -175,6 +181,13 @@ class StoreCopy:
         for _, part in _runs(rest):
             begin = cast("int", part[0].seq)
             self._insist(lambda at=begin, part=part: self._target.append_context(instance_id, at, part))
+
+
+def has_event(store: JournalStore, key: tuple[str, int, str]) -> bool:
+    """Tell whether a store has the event of a key."""
+    session_id, timestamp_ns, _ = key
+    found = store.read(session_id, (timestamp_ns, ""))
+    return any(event.key == key for event in takewhile(lambda event: event.timestamp_ns == timestamp_ns, found))
 
 
 def same_head(left: SessionHead, right: SessionHead) -> bool:

@@ -27,10 +27,12 @@ class OthersEvents:
 
     def __init__(self, store: JournalStore, session_id: str | None) -> None:
         self._store = store if isinstance(store, PutByOthers) else None
+        self._read = store.read
         self._session_id = session_id
         self._found: deque[JournalEvent] = deque()  # in order of time, not yet given
         self._given: dict[tuple[str, int, str], None] = {}  # of the time that is read again
         self._newest_ns: int | None = None  # of any event that was seen; never ahead of the clock
+        self._looked = False
         self._again_s = 0.0
 
     def woven(self, followed: Iterable[JournalEvent]) -> Iterator[JournalEvent]:
@@ -62,6 +64,10 @@ class OthersEvents:
                 self._given[event.key] = None
                 self._found.append(event)
                 self._saw(event)
+        if self._newest_ns is None and self._looked:  # nothing was followed either: the next looks need a beginning
+            for event in self._read(session_id):
+                self._saw(event)
+        self._looked = True
         self._again_s = time.monotonic() + EVERY_S
 
     def _saw(self, event: JournalEvent) -> None:

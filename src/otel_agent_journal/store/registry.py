@@ -25,7 +25,8 @@ EXPORTERS: Final = {
 }
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9.-]*)(?:\+[a-z0-9.-]+)?://", re.IGNORECASE)
 _SECRET: Final = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*")
-_USER: Final = re.compile(r"(://[^/?#@:]*):[^?#]*@")  # greedy: an unescaped / or @ in a password is part of it
+# Greedy to the last @: a password may hold what should have been escaped. What is hidden needlessly does no harm.
+_USER: Final = re.compile(r"(://[^/?#:]*|^(?!.*://)[^:]*):.*@", re.DOTALL)
 
 
 class OpenStore(Protocol):
@@ -50,9 +51,8 @@ def open_store(url: str, *, create: bool = True) -> JournalStore:
     """
     match = _SCHEME.match(url)
     if match is None:
-        raise ConfigError(
-            f"store {masked(url)} is not a URL; a SQLite file is named as in sqlite:///{url or 'journal.db'}"
-        )
+        file = url if url and "@" not in url else "journal.db"
+        raise ConfigError(f"store {masked(url)} is not a URL; a SQLite file is named as in sqlite:///{file}")
     scheme = match[1].lower()
     return _factory(scheme, url)(url, create=create)
 
@@ -64,7 +64,8 @@ def known_schemes() -> tuple[str, ...]:
 
 def masked(url: str) -> str:
     """Return a URL that may be printed: the password, and options that look like secrets, as `***`."""
-    return _SECRET.sub(r"\1***", _USER.sub(r"\1:***@", url))
+    hidden = _SECRET.sub(lambda found: f"{found[1]}***{'@' if '@' in found[0] else ''}", url)
+    return _USER.sub(r"\1:***@", hidden).replace("=***@", "=***")
 
 
 def _factory(scheme: str, url: str) -> OpenStore:

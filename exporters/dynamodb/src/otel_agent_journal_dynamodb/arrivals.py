@@ -24,13 +24,14 @@ import msgspec
 from otel_agent_journal.errors import StoreError, StoreUnreachable
 from otel_agent_journal_dynamodb.batches import query
 from otel_agent_journal_dynamodb.connection import Connection, Item
-from otel_agent_journal_dynamodb.failures import Refusal
+from otel_agent_journal_dynamodb.failures import COLLECTION_FULL, Refusal, error_of_log
 from otel_agent_journal_dynamodb.keys import Key, share_of
 
 LOGS: Final = 8  # a layout: every client of a table must have the same
 RECORD_BYTES: Final = 200 * 1024  # of keys in one record, half of what an item holds
 CONTENTION_S: Final = 20.0  # how long one append tries to get a number before the drain has to repeat it
 RETRY_S: Final = 0.01  # the longest first pause of a writer whose number was taken
+SURE_S: Final = 2.0  # a table is not deleted and made anew in so short a time, whoever saw a record needs not look
 LAST: Final = "9" * 16
 _CURSOR: Final = re.compile(rf"\d{{1,16}}(?:\+\d{{1,9}})?(?:\.\d{{1,16}}(?:\+\d{{1,9}})?){{{LOGS - 1}}}", re.ASCII)
 
@@ -58,7 +59,7 @@ class Arrivals:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._known: dict[int, int] = {}  # by log, the highest number that was seen
+        self._known: dict[int, tuple[int, float]] = {}  # by log, the highest number that was seen, and when
 
     # --- writing ---
 
@@ -69,10 +70,18 @@ class Arrivals:
     def before(self, log: int) -> int:
         """Return a number such that what is written from now on will be logged after it."""
         known = self._known.get(log)
-        return self.last(log) if known is None else known
+        return self.last(log) if known is None else known[0]
+
+    def doubtful(self, log: int) -> Key | None:
+        """Return the key of the last known record, where it was not seen lately: its table may be another by now.
+
+        Who writes has to see it first. After a record that is not there another would lie beyond a gap, for good.
+        """
+        number, at = self._known.get(log, (0, 0.0))
+        return (_partition(log), f"{number:016d}") if number and not 0 <= time.time() - at < SURE_S else None
 
     def last(self, log: int) -> int:
-        """Return the number of a log's last record, 0 where there is none."""
+        """Return the number of a log's last record, 0 where there is none; what was known before is forgotten."""
         found = self._connection.call(
             "Query",
             {
@@ -83,12 +92,14 @@ class Arrivals:
                 "ConsistentRead": True,
             },
         )["Items"]
-        return self.saw(log, int(found[0]["SK"]["S"]) if found else 0)
+        number = int(found[0]["SK"]["S"]) if found else 0
+        self._known[log] = number, time.time()
+        return number
 
     def commit(self, log: int, keys: Iterable[Key], since: int) -> None:
         """Log events that are in the table, each once. `since`: none of them is logged at or below this number."""
         pending: _Keys = dict.fromkeys(keys)
-        number, taken, until = since, since < self._known.get(log, since), time.monotonic() + CONTENTION_S
+        number, taken, until = since, since < self._number(log), time.monotonic() + CONTENTION_S
         attempt = 0
         while pending:
             if taken:
@@ -150,6 +161,8 @@ class Arrivals:
         except Refusal as refusal:
             if refusal.code == "ConditionalCheckFailedException":
                 return False
+            if refusal.code in COLLECTION_FULL:
+                raise error_of_log(self._connection.place, item["PK"]["S"]) from refusal
             raise
         return True
 
@@ -213,10 +226,10 @@ class Arrivals:
 
     def _require(self, log: int, place: Place, cursor: str) -> None:
         wanted = place.number + (place.keys > 0)
-        if wanted > self._known.get(log, 0) and wanted > self.last(log):
+        if wanted > self._number(log) and wanted > (last := self.last(log)):
             raise StoreError(
                 f"cursor '{cursor}' is not one of store {self._connection.place.url}, whose log {log} is at"
-                f" {self._known.get(log, 0)}; start at None"
+                f" {last}; start at None"
             )
 
     def tip(self) -> str:
@@ -236,9 +249,12 @@ class Arrivals:
 
     def saw(self, log: int, number: int) -> int:
         """Remember that a record of this number is there; return the number."""
-        if number > self._known.get(log, -1):
-            self._known[log] = number
+        if number >= self._number(log):
+            self._known[log] = number, time.time()
         return number
+
+    def _number(self, log: int) -> int:
+        return self._known.get(log, (0, 0.0))[0]
 
 
 def cursor_of(places: Iterable[Place]) -> str:

@@ -1,7 +1,9 @@
 """Values larger than an item holds: chunks in the table, or objects in a bucket.
 
 The first chunk is written last, and says how many there are or in which bucket the value lies: a value is there as a
-whole or not at all, and readers need not know how the writer was set up.
+whole or not at all, and readers need not know how the writer was set up. Where items expire, a value does some days
+later than what refers to it, and is written again when it is referred to anew: DynamoDB deletes what has expired item
+by item, in any order.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ from typing import Any, Final
 from otel_agent_journal.errors import StoreError, StoreUnreachable
 from otel_agent_journal_dynamodb.batches import put, query, write_all
 from otel_agent_journal_dynamodb.connection import Connection, Item, binary
-from otel_agent_journal_dynamodb.failures import DENIED, Refusal, error_of_bucket
+from otel_agent_journal_dynamodb.failures import DENIED, Refusal, error_of_bucket, is_of_credentials, refusal_of
 from otel_agent_journal_dynamodb.keys import blob_key
 
 CHUNK_BYTES: Final = 350 * 1024  # of DynamoDB's 400 KB an item; the rest is for keys of any length
 MAX_CHUNKS: Final = 999_999
 PREFIX: Final = "agent-journal/blobs/"
+SPARE_S: Final = 7 * 86_400  # a value expires so much later than the events that refer to it
+LEAST_SPARE_S: Final = 2 * 86_400  # and is renewed where less is left of that: DynamoDB deletes up to two days late
 
 
 class Blobs:
@@ -26,8 +30,15 @@ class Blobs:
         self._connection = connection
 
     def put(self, partition: str, digest: str, data: bytes, more: Item) -> None:
-        """Keep a value; `more` are attributes for each chunk. The first of a digest stays."""
-        if self._is_there(partition, digest):
+        """Keep a value, no shorter than what expires as `more` says, attributes for each chunk.
+
+        The first of a digest stays, but for when it expires.
+        """
+        until: int | None = None
+        if "ExpiresAt" in more:
+            expiry = int(more["ExpiresAt"]["N"])
+            until, more = expiry + LEAST_SPARE_S, {**more, "ExpiresAt": {"N": str(expiry + SPARE_S)}}
+        if self._is_there(partition, digest, until):
             return
         if self._connection.place.bucket is not None and len(data) > CHUNK_BYTES:
             first = {
@@ -41,13 +52,14 @@ class Blobs:
                     {"PK": {"S": partition}, "SK": {"S": blob_key(digest, number)}, "Data": {"B": part}, **more}
                     for number, part in enumerate(parts)
                     if number
-                ]
+                ],
+                until,
             )
             first = {"Data": {"B": parts[0]}, "Chunks": {"N": str(len(parts))}}
-        self._put_first({"PK": {"S": partition}, "SK": {"S": blob_key(digest, 0)}, **first, **more})
+        self._put_one({"PK": {"S": partition}, "SK": {"S": blob_key(digest, 0)}, **first, **more}, until)
 
     def get(self, partition: str, digest: str) -> bytes | None:
-        """Return a value, or None where it is not there."""
+        """Return a value, or None where it is not there, or not the whole of it any more."""
         first = self._first(partition, digest)
         if first is None:
             return None
@@ -57,12 +69,7 @@ class Blobs:
         parts = [binary(first["Data"]["B"])]
         if count > 1:
             parts += [binary(item["Data"]["B"]) for item in self._rest(partition, digest, count)]
-        if len(parts) != count:
-            raise StoreError(
-                f"store {self._connection.place.url}: value {digest} of {partition} has {len(parts)} of its {count}"
-                " chunks; the others were deleted by another program, or expired"
-            )
-        return b"".join(parts)
+        return b"".join(parts) if len(parts) == count else None  # the others expired, or are being pruned
 
     def delete_object(self, item: Item) -> None:
         """Delete what a first chunk refers to in a bucket; nothing where it refers to none."""
@@ -92,33 +99,36 @@ class Blobs:
             )
         )
 
-    def _is_there(self, partition: str, digest: str) -> bool:
+    def _is_there(self, partition: str, digest: str, until: int | None) -> bool:
         try:
-            return self._first(partition, digest, "SK") is not None
+            first = self._first(partition, digest, "SK", "ExpiresAt")
         except Refusal as refusal:
             if refusal.code not in DENIED:
                 raise
             return False  # who may put and not look puts again what is there, each chunk if it is not
+        if first is None:
+            return False
+        return until is None or "ExpiresAt" not in first or int(first["ExpiresAt"]["N"]) >= until
 
-    def _put_rest(self, items: list[Item]) -> None:
+    def _put_rest(self, items: list[Item], until: int | None) -> None:
         try:
             write_all(self._connection, [put(item) for item in items])
         except Refusal as refusal:
             if refusal.code not in DENIED:
                 raise
             for item in items:
-                self._put_first(item)
+                self._put_one(item, until)
 
-    def _put_first(self, item: Item) -> None:
+    def _put_one(self, item: Item, until: int | None) -> None:
+        """Put a chunk that is not there yet, or expires before `until`."""
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(PK)"}
+        if until is not None:
+            condition = {
+                "ConditionExpression": "attribute_not_exists(PK) OR ExpiresAt < :until",
+                "ExpressionAttributeValues": {":until": {"N": str(until)}},
+            }
         try:
-            self._connection.call(
-                "PutItem",
-                {
-                    "TableName": self._connection.place.table,
-                    "Item": item,
-                    "ConditionExpression": "attribute_not_exists(PK)",
-                },
-            )
+            self._connection.call("PutItem", {"TableName": self._connection.place.table, "Item": item, **condition})
         except Refusal as refusal:
             if refusal.code != "ConditionalCheckFailedException":
                 raise
@@ -128,16 +138,27 @@ class Blobs:
         self._ask_bucket("put_object", Bucket=self._connection.place.bucket, Key=name, Body=data)
         return name
 
-    def _download(self, bucket: str, name: str) -> bytes:
+    def _download(self, bucket: str, name: str) -> bytes | None:
         answer = self._ask_bucket("get_object", Bucket=bucket, Key=name)
+        if answer is None:
+            return None
         try:
             return answer["Body"].read()
         except Exception as error:
             raise StoreUnreachable(f"bucket {bucket}: object {name} could not be read ({error}); retry") from error
 
     def _ask_bucket(self, method: str, **request: Any) -> Any:
-        client = self._connection.client("s3")
+        """Return what the bucket answers, or None where it has no such object."""
+        client: Any = None
         try:
+            client = self._connection.client("s3")
             return getattr(client, method)(**request)
+        except StoreError:
+            raise
         except Exception as error:
+            refusal = refusal_of(method, error)
+            if refusal is not None and refusal.code == "NoSuchKey":
+                return None
+            if is_of_credentials(error):
+                self._connection.drop(client)
             raise error_of_bucket(self._connection.place, str(request["Bucket"]), method, error) from error

@@ -23,7 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from otel_agent_journal.errors import StoreError, StoreUnusable
-from otel_agent_journal_dynamodb.failures import Refusal, error_of, error_of_transport, refusal_of
+from otel_agent_journal_dynamodb.failures import Refusal, error_of, error_of_transport, is_of_credentials, refusal_of
 from otel_agent_journal_dynamodb.place import Place
 
 ATTEMPTS: Final = 5  # of one call; what still fails then is StoreUnreachable, and the drain's to repeat
@@ -98,6 +98,14 @@ class Connection:
                 client = self._clients[service] = self._made(service)
             return client
 
+    def drop(self, client: Any) -> None:
+        """Make the next call by a new client, with the credentials that there are then: one keeps what it began with.
+
+        It is not closed, other threads may be using it.
+        """
+        with self._lock:
+            self._clients = {service: one for service, one in self._clients.items() if one is not client}
+
     def close(self) -> None:
         """Close the connections; every later call is refused."""
         self._closed = True
@@ -107,8 +115,10 @@ class Connection:
         self._clients = {}
 
     def _once(self, operation: str, body: dict[str, Any]) -> Answer:
+        client: Any = None
         try:
-            method = getattr(self.client(), _snake(operation))
+            client = self.client()
+            method = getattr(client, _snake(operation))
             if self._own_json:
                 rest = _ROUTING.get(operation, {})
                 return _decode(method(**{_BODY: _encode(body), **rest})[_BODY])
@@ -116,6 +126,8 @@ class Connection:
         except (StoreError, UnicodeEncodeError, Refusal):
             raise
         except Exception as error:
+            if is_of_credentials(error):
+                self.drop(client)
             refusal = refusal_of(operation, error)
             if refusal is not None:
                 raise refusal from error
@@ -129,7 +141,7 @@ class Connection:
         config = Config(
             connect_timeout=min(CONNECT_S, place.timeout_s),
             read_timeout=place.timeout_s,
-            retries={"total_max_attempts": 1},
+            retries={"total_max_attempts": 1} if service == "dynamodb" else None,  # of a bucket nobody else repeats
             max_pool_connections=POOL,
             parameter_validation=service != "dynamodb",
         )

@@ -7,7 +7,7 @@ read back, and `store.sequence.verdict` says what that means.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from otel_agent_journal.errors import ConflictError, StoreError, StoreUnreachable
@@ -16,7 +16,7 @@ from otel_agent_journal.store.sequence import verdict
 from otel_agent_journal_dynamodb.arrivals import Arrivals
 from otel_agent_journal_dynamodb.batches import query
 from otel_agent_journal_dynamodb.connection import Connection, Item
-from otel_agent_journal_dynamodb.failures import Refusal, error_of
+from otel_agent_journal_dynamodb.failures import COLLECTION_FULL, Refusal, error_of, error_of_log
 from otel_agent_journal_dynamodb.keys import BY_SEQ, HEAD, instance_key, sequence_key, used_id
 
 MAX_EVENTS: Final = 48  # two of TransactWriteItems' 100 actions an event, and three more
@@ -27,9 +27,11 @@ _LAST_SEQ: Final = 10**16 - 1
 
 
 class Sequences:
-    """The sequences of agent instances in one table. `read` makes the event of an item."""
+    """The sequences of agent instances in one table. `read` makes the events of items."""
 
-    def __init__(self, connection: Connection, arrivals: Arrivals, read: Callable[[Item], JournalEvent]) -> None:
+    def __init__(
+        self, connection: Connection, arrivals: Arrivals, read: Callable[[Iterable[Item]], Iterator[JournalEvent]]
+    ) -> None:
         self._connection = connection
         self._arrivals = arrivals
         self._read = read
@@ -41,7 +43,7 @@ class Sequences:
         log = self._arrivals.log_of(partition)
         refused: Refusal | None = None
         for attempt in range(1, _ATTEMPTS + 1):
-            number = self._arrivals.before(log)
+            number = self._arrivals.last(log) if self._arrivals.doubtful(log) else self._arrivals.before(log)
             try:
                 self._connection.call(
                     "TransactWriteItems",
@@ -56,7 +58,7 @@ class Sequences:
                 return
             if self._is_written(events, partition):
                 return
-            self._require_free(events, refusal_reasons(refused))
+            self._require_free(events, f"LOG#{log}", refusal_reasons(refused))
             self._arrivals.last(log)
             if attempt > 1:
                 self._connection.pause(min(attempt, 4))
@@ -78,7 +80,7 @@ class Sequences:
         if session not in (None, partition):
             raise StoreError(f"instance {instance_id} is of {session}, not of {partition}; nothing was written")
         next_seq = self._next_seq(partition, instance_id)
-        there = [self._read(item) for item in self.items(instance_id, expected, len(events))]
+        there = list(self._read(self.items(instance_id, expected, len(events))))
         return verdict(instance_id, expected, next_seq, there, events) == "written already"
 
     def items(self, instance_id: str, from_seq: int, count: int | None = None) -> Iterator[Item]:
@@ -150,11 +152,16 @@ class Sequences:
             request["ExpressionAttributeValues"] = {":last": {"N": str(last)}}
         return {"Put": request}
 
-    def _require_free(self, events: Sequence[JournalEvent], reasons: Sequence[str]) -> None:
-        """Raise ConflictError where an event's key or id was taken; its actions are the last two each."""
+    def _require_free(self, events: Sequence[JournalEvent], log: str, reasons: Sequence[str]) -> None:
+        """Raise ConflictError where an event's key or id was taken; its actions are the last two each.
+
+        The one before all these is the record's.
+        """
         for event, *codes in zip(events, *(reasons[-2 * len(events) :][which::2] for which in (0, 1)), strict=False):
             if "ConditionalCheckFailed" in codes:
                 raise ConflictError(event.event_id)
+        if COLLECTION_FULL.intersection(reasons[-2 * len(events) - 1 : -2 * len(events)]):
+            raise error_of_log(self._connection.place, log)
         lasting = [code for code in reasons if code not in _PASSING]
         if lasting:
             raise error_of(self._connection.place, Refusal("TransactWriteItems", lasting[0], "", 400, {}))

@@ -13,14 +13,17 @@ CREDENTIALS: Final = frozenset(
         "ExpiredTokenException",
         "IncompleteSignature",
         "IncompleteSignatureException",
+        "InvalidAccessKeyId",
         "InvalidClientTokenId",
         "InvalidSignatureException",
+        "InvalidToken",
         "MissingAuthenticationToken",
         "MissingAuthenticationTokenException",
         "NotAuthorized",
         "OptInRequired",
         "RequestExpired",
         "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
         "UnrecognizedClientException",
     )
 )
@@ -46,6 +49,8 @@ BUSY: Final = frozenset(
         "TransactionInProgressException",
     )
 )
+# Of a call, and of an action in a transaction.
+COLLECTION_FULL: Final = frozenset(("ItemCollectionSizeLimitExceeded", "ItemCollectionSizeLimitExceededException"))
 FIRST_SERVER_ERROR: Final = 500
 # What DynamoDB says of a request that is right for our table and not for this one.
 _OTHER_KEYS: Final = (
@@ -56,6 +61,16 @@ _OTHER_KEYS: Final = (
     "key schema element",
 )
 _OTHER_INDEX: Final = "does not have the specified index"
+# What boto3 raises for a bucket that cannot be asked as the URL has it.
+_SETTINGS: Final = frozenset(
+    (
+        "InvalidEndpointConfigurationError",
+        "InvalidRegionError",
+        "NoRegionError",
+        "ParamValidationError",
+        "ProfileNotFound",
+    )
+)
 
 
 class Refusal(Exception):
@@ -86,6 +101,23 @@ def refusal_of(operation: str, error: Exception) -> Refusal | None:
     return Refusal(operation, str(said.get("Code", "")), str(said.get("Message", "")), int(status), parsed)
 
 
+def is_of_credentials(error: Exception) -> bool:
+    """Tell whether what boto3 raised is about its credentials: there are none, or they are not accepted."""
+    refusal = refusal_of("", error)
+    if refusal is not None:
+        return refusal.code in CREDENTIALS
+    name = type(error).__name__
+    return "Credential" in name or "Token" in name or "SSO" in name
+
+
+def error_of_log(place: Place, log: str) -> StoreUnusable:
+    """Return the error for a log of arrivals that has no room left: no event is to blame, and no other takes them."""
+    return StoreUnusable(
+        f"store {place.url}: {log} of table '{place.table}' has reached 10 GB, the limit of a table"
+        " with local indexes; begin another table: its name in the URL, and agent-journal store init"
+    )
+
+
 def error_of(place: Place, refusal: Refusal) -> StoreError:
     """Return the error for an answer that is no success."""
     store, code = place.url, refusal.code
@@ -109,7 +141,7 @@ def error_of(place: Place, refusal: Refusal) -> StoreError:
         return StoreUnreachable(f"store {store}: DynamoDB throttles ({said}); it will take the rest a little later")
     if refusal.may_pass:
         return StoreUnreachable(f"store {store}: DynamoDB is busy or in trouble ({said}); retry")
-    if code == "ItemCollectionSizeLimitExceededException":
+    if code in COLLECTION_FULL:
         return StoreError(
             f"store {store}: a session has reached 10 GB, the limit of a table with local indexes; begin another"
             " session, or keep large values in S3: add &bucket=NAME to the URL"
@@ -142,7 +174,7 @@ def error_of_transport(place: Place, operation: str, error: Exception) -> StoreE
         return ConfigError(f"store {place.url}: {error}; correct 'profile' in the URL, or AWS_PROFILE")
     if name in ("InvalidRegionError", "InvalidEndpointConfigurationError") or isinstance(error, ValueError):
         return ConfigError(f"store {place.url}: {error}; correct 'region' and 'endpoint_url' in the URL")
-    if "Credential" in name or "Token" in name or "SSO" in name:
+    if is_of_credentials(error):
         return StoreUnreachable(
             f"store {place.url}: there are no credentials ({error}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
             " name a profile by AWS_PROFILE, or give the machine a role"
@@ -152,15 +184,20 @@ def error_of_transport(place: Place, operation: str, error: Exception) -> StoreE
     )
 
 
-def error_of_bucket(place: Place, bucket: str, method: str, error: Exception) -> StoreError:
+def error_of_bucket(place: Place, bucket: str, method: str, error: Exception) -> StoreError | ConfigError:
     """Return the error for what the bucket of oversize values answered."""
     refusal = refusal_of(method, error)
     code = refusal.code if refusal else type(error).__name__
+    if isinstance(error, ValueError) or code in _SETTINGS:
+        return ConfigError(
+            f"bucket {bucket} of store {place.url}: {error}; correct 'bucket', 'region', 'profile' and"
+            " 's3_endpoint_url' in the URL"
+        )
     advice = "retry"
     if code in ("NoSuchBucket", "404"):
         advice = f"create the bucket, or correct 'bucket' in the URL: aws s3 mb s3://{bucket}"
-    elif code in DENIED or code in ("403", "InvalidAccessKeyId"):
-        advice = "grant s3:PutObject and s3:GetObject: agent-journal store iam-policy prints what is needed"
-    elif code == "NoSuchKey":
-        return StoreError(f"bucket {bucket}: a value that the journal {place.url} refers to is gone ({error})")
+    elif code in DENIED or code == "403":
+        advice = "grant s3:PutObject, s3:GetObject and s3:ListBucket: agent-journal store iam-policy prints the policy"
+    elif is_of_credentials(error):
+        advice = "renew the credentials, as with 'aws sso login', or give the machine a role"
     return StoreUnreachable(f"bucket {bucket} of store {place.url}: {method} failed ({code}: {error}); {advice}")

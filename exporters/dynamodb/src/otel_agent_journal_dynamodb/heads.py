@@ -78,9 +78,10 @@ class Heads:
         if limit == 0:
             return
         streams = [self._listed(share, wanted) for share in range(LISTS)]
-        found = list(islice(heapq.merge(*streams), limit))
+        # A head that is written at this moment may be in the index twice, and one call may not ask for it twice.
+        found = list(dict.fromkeys(partition for _, _, partition in islice(heapq.merge(*streams), limit)))
         for start in range(0, len(found), PAGE):
-            page = [partition for _, _, partition in found[start : start + PAGE]]
+            page = found[start : start + PAGE]
             items = read_all(self._connection, ((partition, HEAD) for partition in page))
             by_key = {item["PK"]["S"]: head_of(item) for item in items}
             yield from (by_key[one] for one in page if one in by_key and is_wanted(by_key[one], wanted))

@@ -109,10 +109,18 @@ def event_of(item: Item) -> JournalEvent:
         CodecError: it is not an event.
     """
     version = item.get("SchemaVersion", {}).get("N")
-    if version is None or "EventId" not in item:
+    if version is None or not version.isdecimal() or "EventId" not in item:
         return _foreign(item)
     if int(version) > SCHEMA_VERSION:
         raise NewerSchema(f"event {item['SK']['S']}", int(version), SCHEMA_VERSION)
+    try:
+        event = _own(item, int(version))
+    except (KeyError, ValueError, CodecError):  # it only looked like one of ours
+        return _foreign(item)
+    return event if event.schema_version == SCHEMA_VERSION else from_neutral(to_neutral(event))
+
+
+def _own(item: Item, version: int) -> JournalEvent:
     fields: dict[str, Any] = {field: item[name]["S"] for name, field in _TEXTS if name in item}
     for name, field in _NUMBERS:
         if name in item:
@@ -121,51 +129,70 @@ def event_of(item: Item) -> JournalEvent:
         fields["error"] = ErrorInfo(**{field: item[name]["S"] for name, field in _ERROR if name in item})
     if "InputTokens" in item:
         fields["usage"] = Usage(**{field: int(item[name]["N"]) for name, field in _TOKENS if name in item})
-    key = item["SK"]["S"]
-    event = JournalEvent(
+    return JournalEvent(
         session_id=item["SessionId"]["S"],
         event_id=item["EventId"]["S"],
         type=item["Status"]["S"],
-        timestamp_ns=_time_of(key, item),
+        timestamp_ns=_time_of(item["SK"]["S"], item),
         level=item["Level"]["S"],
-        details=cast("Mapping[str, Any]", decode_value(item["Details"]["S"])) if "Details" in item else EMPTY,
-        schema_version=int(version),
+        details=_mapping(decode_value(item["Details"]["S"])) if "Details" in item else EMPTY,
+        schema_version=version,
         **fields,
     )
-    return event if event.schema_version == SCHEMA_VERSION else from_neutral(to_neutral(event))
 
 
 def _time_of(key: str, item: Item) -> int:
     return parse_timestamp(item["Timestamp"]["S"] if "Timestamp" in item else key[len(EVENT) : len(EVENT) + 30])
 
 
+def _mapping(details: Any) -> Mapping[str, Any]:
+    if not isinstance(details, Mapping):
+        raise CodecError(f"details are {type(details).__name__}, not a mapping")
+    return cast("Mapping[str, Any]", details)
+
+
 def _foreign(item: Item) -> JournalEvent:
     key, partition = item["SK"]["S"], item["PK"]["S"]
     values = {name: native(value) for name, value in item.items()}
+    left = {"Seq"}  # the sequence of an instance is ours to keep; theirs is a detail
+    timestamp = values.get("Timestamp")
+    if not _is_time(timestamp):
+        left.add("Timestamp")
+        timestamp = key.removeprefix(EVENT).partition("#")[0]
     record: dict[str, Any] = {
-        "session_id": values.get("SessionId") or session_of(partition.removeprefix("SESSION#")) or partition,
+        "session_id": str(values.get("SessionId") or session_of(partition.removeprefix("SESSION#")) or partition),
         "event_type": str(values.get("Status") or values.get("EventType") or "NOTE"),
-        "timestamp": values.get("Timestamp") or key.removeprefix(EVENT).partition("#")[0],
-        "event_id": values.get("EventId") or None,
+        "timestamp": timestamp,
+        "event_id": str(values.get("EventId") or ""),
         "level": str(values.get("Level") or ("ERROR" if values.get("ErrorMessage") else "INFO")),
     }
     for name, field in _TEXTS:
         if values.get(name) is not None:
             record[field] = str(values[name])
     for name, field in _NUMBERS:
-        if isinstance(values.get(name), int):
+        if name not in left and type(values.get(name)) is int:
             record[field] = values[name]
     if values.get("ErrorMessage") or values.get("ErrorType"):
         said = {field: str(values[name]) for name, field in _ERROR if values.get(name) is not None}
         record["error"] = {"type": "Error", **said}
-    tokens = {field: values[name] for name, field in _TOKENS if isinstance(values.get(name), int)}
+    tokens = {field: values[name] for name, field in _TOKENS if type(values.get(name)) is int}
     if tokens:
         record["usage"] = tokens
-    record["details"] = _details_of(values)
+    record["details"] = _details_of(values, _KNOWN - left)
     return from_neutral(record, fallback_id=key)
 
 
-def _details_of(values: Mapping[str, Any]) -> dict[str, Any]:
+def _is_time(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        parse_timestamp(value)
+    except CodecError:
+        return False
+    return True
+
+
+def _details_of(values: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
     details = values.get("Details")
     if isinstance(details, str):
         try:
@@ -175,7 +202,7 @@ def _details_of(values: Mapping[str, Any]) -> dict[str, Any]:
     kept = dict(cast("Mapping[str, Any]", details)) if isinstance(details, Mapping) else {}
     if details is not None and not isinstance(details, Mapping):
         kept["value"] = details
-    return kept | {name: value for name, value in values.items() if name not in _KNOWN}
+    return kept | {name: value for name, value in values.items() if name not in known}
 
 
 def native(value: Mapping[str, Any]) -> Any:

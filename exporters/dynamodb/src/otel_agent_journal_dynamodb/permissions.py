@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from otel_agent_journal.errors import ConfigError
+from otel_agent_journal_dynamodb.blobs import PREFIX
 from otel_agent_journal_dynamodb.place import Place
 
 # A transaction of puts asks for PutItem. UpdateItem is for programs that mark items; the store puts whole ones.
@@ -53,7 +54,18 @@ def policy(place: Place, role: str) -> dict[str, object]:
                 "Sid": f"Journal{role.title()}Values",
                 "Effect": "Allow",
                 "Action": list(_OBJECTS[role]),
-                "Resource": [f"arn:aws:s3:::{place.bucket}/agent-journal/blobs/*"],
+                "Resource": [f"arn:aws:s3:::{place.bucket}/{PREFIX}*"],
+            }
+        )
+        # Without the right to list, S3 says of an object that is not there that it is forbidden. A GET names no prefix,
+        # so that a condition which asks for one would not hold for it.
+        statements.append(
+            {
+                "Sid": f"Journal{role.title()}ValuesList",
+                "Effect": "Allow",
+                "Action": ["s3:ListBucket"],
+                "Resource": [f"arn:aws:s3:::{place.bucket}"],
+                "Condition": {"StringLikeIfExists": {"s3:prefix": [f"{PREFIX}*"]}},
             }
         )
     return {"Version": "2012-10-17", "Statement": statements}

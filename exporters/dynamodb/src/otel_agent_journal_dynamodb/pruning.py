@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from otel_agent_journal.codec import format_timestamp
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.heads import is_prunable
 from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal_dynamodb.batches import delete, query, write_all
 from otel_agent_journal_dynamodb.blobs import Blobs
-from otel_agent_journal_dynamodb.connection import Connection
+from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.failures import Refusal
 from otel_agent_journal_dynamodb.heads import Heads
-from otel_agent_journal_dynamodb.keys import HEAD, INSTANCE, Key, session_key
+from otel_agent_journal_dynamodb.keys import AFTER_EVENTS, EVENT, HEAD, INSTANCE, Key, session_key
 
 
 def prune(connection: Connection, heads: Heads, blobs: Blobs, older_than_ns: int, *, dry_run: bool) -> int:
@@ -22,32 +25,35 @@ def prune(connection: Connection, heads: Heads, blobs: Blobs, older_than_ns: int
         if dry_run:
             count += 1
             continue
-        count += _delete(connection, blobs, head)
+        now = heads.get(head.session_id)  # somebody may have gone on with it since it was listed
+        if now is not None and is_prunable(now, older_than_ns):
+            count += _delete(connection, blobs, now, older_than_ns)
     return count
 
 
-def _delete(connection: Connection, blobs: Blobs, head: SessionHead) -> bool:
-    """Delete one session; its head only if nobody wrote it meanwhile, so that a session that went on is listed."""
+def _delete(connection: Connection, blobs: Blobs, head: SessionHead, older_than_ns: int) -> bool:
+    """Delete one session, unless it has an event that is not older; its head only if nobody wrote it meanwhile.
+
+    So a session that went on since its head was written keeps all that it has. What refers to a value goes before it,
+    so that nobody reads an event whose value is gone.
+    """
     partition = session_key(head.session_id)
-    kept: list[Key] = []
-    for item in query(
-        connection,
-        KeyConditionExpression="PK = :p",
-        ExpressionAttributeValues={":p": {"S": partition}},
-        ProjectionExpression="PK, SK, #bucket, #object",
-        ExpressionAttributeNames={"#bucket": "Bucket", "#object": "Object"},
-    ):
+    newer = EVENT + format_timestamp(older_than_ns)
+    found: list[Key] = []
+    for item in _items(connection, partition):
         key = item["SK"]["S"]
         if key == HEAD:
             continue
+        if key.startswith(EVENT) and key >= newer:
+            return False
         blobs.delete_object(item)
         if key.startswith(INSTANCE):
             _delete_partition(connection, key)
-        kept.append((partition, key))
-        if len(kept) >= 25:
-            write_all(connection, [delete(one) for one in kept])
-            kept = []
-    write_all(connection, [delete(one) for one in kept])
+        found.append((partition, key))
+        if len(found) >= 25:
+            write_all(connection, [delete(one) for one in found])
+            found = []
+    write_all(connection, [delete(one) for one in found])
     try:
         connection.call(
             "DeleteItem",
@@ -64,6 +70,19 @@ def _delete(connection: Connection, blobs: Blobs, head: SessionHead) -> bool:
             return False
         raise
     return True
+
+
+def _items(connection: Connection, partition: str) -> Iterator[Item]:
+    """Yield what is a session's: events, the newest first, then the values they refer to, then the rest."""
+    for condition in ("SK < :events", "SK > :events"):
+        yield from query(
+            connection,
+            KeyConditionExpression=f"PK = :p AND {condition}",
+            ExpressionAttributeValues={":p": {"S": partition}, ":events": {"S": AFTER_EVENTS}},
+            ProjectionExpression="PK, SK, #bucket, #object",
+            ExpressionAttributeNames={"#bucket": "Bucket", "#object": "Object"},
+            ScanIndexForward=False,
+        )
 
 
 def _delete_partition(connection: Connection, partition: str) -> None:

@@ -15,8 +15,10 @@ from hashlib import blake2b
 from itertools import groupby
 from typing import Any, Final
 
+import msgspec
+
 from otel_agent_journal.codec import decode_line, encode_line
-from otel_agent_journal.errors import EventTooLarge, StoreError, UnsupportedByStore
+from otel_agent_journal.errors import CodecError, EventTooLarge, NewerSchema, StoreError, UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
@@ -37,7 +39,9 @@ from otel_agent_journal_dynamodb.table import LAYOUT, Table
 
 MAX_EVENT_BYTES: Final = 256 * 1024 * 1024  # 750 chunks; beyond that it is no event any more
 SHOWN_CHARACTERS: Final = 1_000  # of a name or message that is over the item limit, for who looks at the table
+AGAIN_S: Final = 60.0  # after which a writer that had PutItem alone looks whether more is permitted by now
 _SECONDS_A_DAY: Final = 86_400
+_NEVER: Final = 10**12
 _log = logging.getLogger("otel_agent_journal.store")
 
 
@@ -61,9 +65,11 @@ class DynamoDBStore:
         self._arrivals = Arrivals(self._connection)
         self._blobs = Blobs(self._connection)
         self._heads = Heads(self._connection)
-        self._sequences = Sequences(self._connection, self._arrivals, self._event_of)
+        self._sequences = Sequences(self._connection, self._arrivals, self._events_of)
         self._table = Table(self._connection)
         self._only_put = False
+        self._try_all_at = 0.0  # when, by the monotonic clock, it is tried to do without `_only_put`
+        self._said_of_others = False
 
     @property
     def url(self) -> str:
@@ -72,7 +78,7 @@ class DynamoDBStore:
 
     @property
     def capabilities(self) -> Capabilities:
-        """All; none but to append where PutItem is all that is permitted, which the first append finds out."""
+        """All; none but to append where PutItem is all that is permitted, which appending finds out."""
         if self._only_put:
             return Capabilities(
                 read=False, context=False, heads=False, blobs=True, prune=False, max_event_bytes=MAX_EVENT_BYTES
@@ -99,32 +105,49 @@ class DynamoDBStore:
                 self._append({key: with_valid_text(item) for key, item in items.items()})
 
     def _append(self, items: dict[Key, Item]) -> None:
-        if not self._only_put:
+        if not self._only_put or time.monotonic() >= self._try_all_at:
             try:
                 self._append_batch(items)
-                return
             except Refusal as refusal:
-                if refusal.code not in DENIED or not self._may_put(items, refusal):
+                if refusal.code not in DENIED or not (self._only_put or self._may_put(items, refusal)):
                     raise
-                self._only_put = True
-                _log.warning(
-                    "store=<%s>, denied=<dynamodb:%s> | events are put one by one, without heads, catch-up and context:"
-                    " grant what 'agent-journal store iam-policy --role writer' prints",
-                    self.url,
-                    refusal.operation,
-                )
+                self._enter_only_put(refusal)
+            else:
+                self._leave_only_put()
+                return
         for item in items.values():
             self._put_new(item)
+
+    def _enter_only_put(self, refusal: Refusal) -> None:
+        self._try_all_at = time.monotonic() + AGAIN_S
+        if not self._only_put:
+            _log.warning(
+                "store=<%s>, denied=<dynamodb:%s> | events are put one by one, without heads, catch-up and context:"
+                " grant what 'agent-journal store iam-policy --role writer' prints",
+                self.url,
+                refusal.operation,
+            )
+        self._only_put = True
+
+    def _leave_only_put(self) -> None:
+        if self._only_put:
+            _log.warning("store=<%s> | all is permitted again: events are logged, heads and context go on", self.url)
+        self._only_put = False
 
     def _append_batch(self, items: dict[Key, Item]) -> None:
         logs: dict[int, list[Key]] = {}
         for key in items:
             logs.setdefault(self._arrivals.log_of(key[0]), []).append(key)
         before = {log: self._arrivals.before(log) for log in logs}
+        doubtful = [key for log in logs if (key := self._arrivals.doubtful(log)) is not None]
         there = {
             (item["PK"]["S"], item["SK"]["S"]): int(item["Arrival"]["N"]) if "Arrival" in item else None
-            for item in read_all(self._connection, items, "PK", "SK", "Arrival")
+            for item in read_all(self._connection, [*items, *doubtful], "PK", "SK", "Arrival")
         }
+        if not there.keys() >= {*doubtful}:  # the table was made anew, or put back to an earlier time
+            self._arrivals.forget()
+            self._append_batch(items)
+            return
         new: list[Item] = []
         for log, keys in logs.items():
             number = {"N": str(before[log])}
@@ -174,7 +197,7 @@ class DynamoDBStore:
                     self._sequences.refuse(events, session_key(event.session_id), event.event_id)
                     return
                 seen.add(event.event_id)
-            items = list(self._items_of(events, TRANSACTION_BYTES // len(events)).values())
+            items = list(self._items_of(events, min(CHUNK_BYTES, TRANSACTION_BYTES // len(events))).values())
             self._sequences.append(events, [with_valid_text(item) for item in items])
 
     def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
@@ -206,7 +229,7 @@ class DynamoDBStore:
         }
         with self._errors():
             for _, items in groupby(query(self._connection, **request), lambda item: second_of(item["SK"]["S"])):
-                events = [self._event_of(item) for item in items]
+                events = list(self._events_of(items))
                 events.sort(key=lambda event: (event.timestamp_ns, event.event_id))
                 for event in events:
                     if after is None or (event.timestamp_ns, event.event_id) > after:
@@ -216,7 +239,7 @@ class DynamoDBStore:
         """Yield an instance's events from a number on, by consistent reads of the index `by_seq`."""
         self._require("context")
         with self._errors():
-            yield from map(self._event_of, self._sequences.items(instance_id, from_seq))
+            yield from self._events_of(self._sequences.items(instance_id, from_seq))
 
     def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
         """Return the next events in order of arrival; see `JournalStore.follow`."""
@@ -227,7 +250,7 @@ class DynamoDBStore:
                 keys, cursor = self._arrivals.follow(cursor, partition, max(0, limit))
                 items = {(item["PK"]["S"], item["SK"]["S"]): item for item in read_all(self._connection, keys)}
                 there = (items[key] for key, number in keys.items() if key in items and _arrived(items[key]) < number)
-                events = tuple(map(self._event_of, there))
+                events = tuple(self._events_of(there))
                 if events or not keys:  # all deleted since: what comes behind them is wanted
                     return Page(events, cursor)
 
@@ -322,7 +345,7 @@ class DynamoDBStore:
             if key in items:
                 continue
             if _may_exceed(item, limit_bytes):
-                item = self._without_bulk(event, item, min(limit_bytes, CHUNK_BYTES))
+                item = self._without_bulk(event, item, limit_bytes)
             items[key] = item | expiry if expiry else item
         return items
 
@@ -341,14 +364,47 @@ class DynamoDBStore:
                 kept[name] = {"S": value["S"][:SHOWN_CHARACTERS]}
         return {**kept, "Blob": {"S": digest}}
 
-    def _event_of(self, item: Item) -> JournalEvent:
-        if "Blob" not in item or "SchemaVersion" not in item:
+    def _events_of(self, items: Iterable[Item]) -> Iterator[JournalEvent]:
+        """Yield the events of items; what cannot be one, or is just being deleted, holds up nobody and is left out."""
+        for item in items:
+            try:
+                event = self._event_of(item)
+            except NewerSchema:
+                raise
+            except CodecError as error:
+                self._leave_out(item, error)
+                continue
+            if event is not None:
+                yield event
+
+    def _event_of(self, item: Item) -> JournalEvent | None:
+        digest = item.get("Blob", {}).get("S")
+        if digest is None or "SchemaVersion" not in item:
             return event_of(item)
-        partition, digest = item["PK"]["S"], item["Blob"]["S"]
-        line = self._blobs.get(partition, digest)
-        if line is None:
-            raise StoreError(f"store {self.url}: the value {digest} of event {item['SK']['S']} in {partition} is gone")
-        return decode_line(line)
+        line = self._blobs.get(item["PK"]["S"], digest)
+        return self._without_value(item, digest) if line is None else decode_line(line)
+
+    def _without_value(self, item: Item, digest: str) -> JournalEvent | None:
+        """Return what an item still says of an event whose value is gone; None where the item is gone, or due to go."""
+        if int(item.get("ExpiresAt", {}).get("N", _NEVER)) <= time.time():
+            return None
+        if not any(read_all(self._connection, [(item["PK"]["S"], item["SK"]["S"])], "PK")):
+            return None
+        event = event_of(item)
+        lost = f"value {digest}, with the details, was deleted or has expired; texts are cut at {SHOWN_CHARACTERS:,}"
+        return msgspec.structs.replace(event, details={**event.details, "lost": lost})
+
+    def _leave_out(self, item: Item, error: CodecError) -> None:
+        if not self._said_of_others:
+            _log.warning(
+                "store=<%s>, PK=<%s>, SK=<%s>, error=<%s> | an item that is no event is left out, as others will be"
+                " of which nothing is said",
+                self.url,
+                item["PK"]["S"],
+                item["SK"]["S"],
+                error,
+            )
+        self._said_of_others = True
 
     def _expiry(self) -> Item:
         days = self._connection.place.ttl_days

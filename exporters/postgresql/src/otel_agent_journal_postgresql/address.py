@@ -76,11 +76,14 @@ def address_of(url: str) -> Address:
 def _connection(url: str, conninfo: str) -> dict[str, Any]:
     authority = conninfo.removeprefix("postgresql://").partition("?")[0]
     user, _, _ = authority.rpartition("@")
-    if "/" in user or "@" in user:  # libpq would take the rest of the password for a host and name it in its messages
-        raise ConfigError(f"store {masked(url)}: '/' and '@' in a user or password are written %2F and %40")
+    # libpq would take the rest of the password for a host and name it in its messages; `masked` would not find it.
+    if "/" in user or "@" in user or "#" in user.partition(":")[0]:
+        raise _unescaped(url)
     try:
         found: dict[str, Any] = dict(conninfo_to_dict(conninfo))
     except psycopg.Error as error:
+        if "@" in url.partition("?")[2]:  # what libpq takes for an option may be a password
+            raise _unescaped(url) from None
         known = str(error).strip()
         why = known if known.startswith("invalid URI query parameter") else "libpq cannot read it"
         raise ConfigError(f"store {masked(url)}: {why}; see the README of otel-agent-journal-postgresql") from None
@@ -88,6 +91,12 @@ def _connection(url: str, conninfo: str) -> dict[str, Any]:
     if not all(port.isascii() and port.isdigit() and 0 < int(port) < 2**16 for port in ports):
         raise ConfigError(f"store {masked(url)}: the port is a number from 1 to 65535")
     return found
+
+
+def _unescaped(url: str) -> ConfigError:
+    """Return the error of a URL that may have a password anywhere before its last `@`."""
+    place = masked(f"postgresql://***@{url.rpartition('@')[2]}")
+    return ConfigError(f"store {place}: '/', '?', '#' and '@' in a user or password are written %2F, %3F, %23 and %40")
 
 
 def _schema(url: str, schema: str | None) -> str | None:

@@ -50,6 +50,22 @@ def cursor_of(text: str | None) -> Cursor | None:
     )
 
 
+def durable(moment: str, newest: str | None, floor: int = 1) -> str:
+    """Return a moment that a crash of the server leaves right: it ends behind the newest event's transaction.
+
+    Later transactions may not be on the server's disk yet: after a crash it gives their ids out again.
+
+    Args:
+        moment: whose `xmax` is `floor` at least.
+        newest: the transaction of the newest event seen at the moment, None where there was none.
+        floor: `xmax` of the moment before, which is not gone back behind where the newest events were deleted.
+    """
+    xmin, xmax, still_open = moment.split(":")
+    end = max(floor, min(int(xmax), int(newest or 0) + 1))
+    open_before = ",".join(one for one in still_open.split(",") if one and int(one) < end)
+    return f"{min(int(xmin), end)}:{end}:{open_before}"
+
+
 def xmax_of(moment: str) -> int:
     """Return the first transaction that had not begun at a moment."""
     return int(moment.split(":")[1])

@@ -188,7 +188,7 @@ class Database:
             if self.address.schema is not None:
                 settings["search_path"] = '"' + self.address.schema.replace('"', '""') + '"'
             calls = ", ".join("set_config(%s, %s, false)" for _ in settings)
-            connection.execute(f"SELECT {calls}", [part for pair in settings.items() for part in pair])
+            connection.execute(f"SELECT {calls}, {_DURABLE}", [part for pair in settings.items() for part in pair])
         except BaseException:
             connection.close()
             raise

@@ -70,40 +70,44 @@ _NOW: Final = """
 SELECT CASE WHEN pg_is_in_recovery() THEN concat(pg_snapshot_xmin(now), ':', pg_snapshot_xmin(now), ':')::pg_snapshot
     ELSE now END
 FROM pg_current_snapshot() AS now"""
-TIP: Final = f"SELECT ({_NOW})::text"
+# No aggregate: max() of xid8 is there from PostgreSQL 15 on.
+_NEWEST: Final = "SELECT transaction FROM events ORDER BY transaction DESC LIMIT 1"
+TIP: Final = f"SELECT ({_NOW})::text, ({_NEWEST})::text"
 # Rows of a cluster that this one was restored from: their transactions are yet to come here.
-NEWEST_TRANSACTION: Final = (
-    "SELECT pg_snapshot_xmax(pg_current_snapshot())::text, (SELECT max(transaction)::text FROM events)"
-)
+NEWEST_TRANSACTION: Final = f"SELECT pg_snapshot_xmax(pg_current_snapshot())::text, ({_NEWEST})::text"
 ADOPT_TRANSACTIONS: Final = (
     "UPDATE events SET transaction = '2' WHERE transaction >= pg_snapshot_xmax(pg_current_snapshot())"
 )
 
 
 def follow(*, until: bool, open_before: bool, of_session: bool) -> str:
-    """Return the statement of one page: the moment it goes to, and the events that came between two moments.
+    """Return the statement of one page: now, the newest event's transaction, and the events between two moments.
 
-    Named parameters: `xmax` and, with `open_before`, `xip` of the moment it starts from; `until`, the moment it goes
-    to, where that is not now; `transaction` and `arrival`, the place of the last event had; `session`; `limit`.
+    Named parameters: `begun` and `begun_arrival`, behind which are the events of transactions that began later;
+    with `open_before`, `xip` of the moment it starts from, and `transaction` and `arrival`, the place of the last event
+    had; `until`, the moment it goes to, where that is not now; `session`; `limit`.
     """
-    moment = "SELECT %(until)s::pg_snapshot" if until else _NOW
-    parts = [_came("transaction >= %(xmax)s::xid8", of_session)]
+    moment = "%(until)s::pg_snapshot" if until else "moment.now"
+    # Of two comparisons with different places the index would be read from the lower one; the first tells the planner
+    # that a part of the events is wanted.
+    later = "transaction >= %(begun)s::xid8 AND (transaction, arrival) > (%(begun)s::xid8, %(begun_arrival)s::bigint)"
+    parts = [_came(later, moment, of_session)]
     if open_before:
-        parts.append(_came("transaction = ANY(%(xip)s::xid8[])", of_session))
+        place = "(transaction, arrival) > (%(transaction)s::xid8, %(arrival)s::bigint)"
+        parts.append(_came(f"transaction = ANY(%(xip)s::xid8[]) AND {place}", moment, of_session))
     came = " UNION ALL ".join(f"({part})" for part in parts)
     return f"""
-WITH moment AS MATERIALIZED (SELECT ({moment}) AS until)
-SELECT moment.until::text, came.transaction::text, came.arrival, {READ_COLUMNS}
+WITH moment AS MATERIALIZED (SELECT ({_NOW}) AS now, ({_NEWEST}) AS newest)
+SELECT moment.now::text, moment.newest::text, came.transaction::text, came.arrival, {READ_COLUMNS}
 FROM moment LEFT JOIN LATERAL (
     SELECT * FROM ({came}) AS part ORDER BY transaction, arrival LIMIT %(limit)s
 ) AS came ON true
 ORDER BY came.transaction, came.arrival"""
 
 
-def _came(condition: str, of_session: bool) -> str:
+def _came(condition: str, moment: str, of_session: bool) -> str:
     session = "session_id = %(session)s AND " if of_session else ""
     return (
         f"SELECT * FROM events WHERE {session}{condition}"
-        " AND (transaction, arrival) > (%(transaction)s::xid8, %(arrival)s::bigint)"
-        " AND pg_visible_in_snapshot(transaction, moment.until) ORDER BY transaction, arrival LIMIT %(limit)s"
+        f" AND pg_visible_in_snapshot(transaction, {moment}) ORDER BY transaction, arrival LIMIT %(limit)s"
     )

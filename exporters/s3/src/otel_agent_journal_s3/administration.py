@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, cast
 
@@ -12,9 +13,11 @@ from otel_agent_journal.errors import ConfigError, NewerSchema
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.heads import is_prunable
 from otel_agent_journal.store.protocol import ROLES, SessionFilter, StoreInfo
+from otel_agent_journal_s3.announcements import HOLDS_S
 from otel_agent_journal_s3.heads import Heads
 from otel_agent_journal_s3.known import PRUNED, KnownSessions
 from otel_agent_journal_s3.layout import LAYOUT_VERSION, Layout, key_of, number_of_segment
+from otel_agent_journal_s3.lines import key_at
 from otel_agent_journal_s3.objects import Bucket
 
 KEPT_DAYS: Final = 30  # how long versions that were replaced or deleted can be had back
@@ -28,6 +31,8 @@ _ABSENT: Final = frozenset(
 )
 _NOT_DONE: Final = frozenset(("501", "MalformedXML", "MethodNotAllowed", "NotImplemented"))
 _ACCESS: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+
+_PRUNED: Final = {PRUNED: "1"}
 
 _log: Final = logging.getLogger(__name__)
 
@@ -97,7 +102,8 @@ class Administration:
     def prune(self, older_than_ns: int, *, dry_run: bool) -> list[SessionHead]:
         """Delete the sessions that may go, and return their heads."""
         heads = list(self._heads.sessions(SessionFilter(until_ns=older_than_ns)))
-        return [head for head in heads if is_prunable(head, older_than_ns) and (dry_run or self._delete(head))]
+        old = [head for head in heads if is_prunable(head, older_than_ns)]
+        return old if dry_run else [head for head in old if self._delete(head, older_than_ns)]
 
     def policy(self, role: str) -> dict[str, Any]:
         """Return what a role needs, as an AWS policy document."""
@@ -105,8 +111,9 @@ class Administration:
             raise ConfigError(f"'{role}' is no role; there are {', '.join(ROLES)}")
         bucket = f"arn:aws:s3:::{self._name}"
         objects = f"{bucket}/{self._layout.root}"
-        below = {"StringLike": {"s3:prefix": [f"{self._layout.root}*"]}}
-        # Without the right to list, S3 says of an object that is not there that it is forbidden.
+        below = {"StringLikeIfExists": {"s3:prefix": [f"{self._layout.root}*"]}}
+        # Without the right to list, S3 says of an object that is not there that it is forbidden. A GET names no prefix,
+        # so that a condition which asks for one would not hold for it.
         listing = _allowed("List", ["s3:ListBucket"], [bucket], below if self._layout.root else None)
         if role == "reader":
             return _document(listing, _allowed("Read", ["s3:GetObject"], [f"{objects}*"]))
@@ -212,6 +219,7 @@ class Administration:
             "Status": "Enabled",
             "Filter": {"Prefix": self._layout.root},
             "NoncurrentVersionExpiration": {"NoncurrentDays": KEPT_DAYS},
+            "Expiration": {"ExpiredObjectDeleteMarker": True},  # of what has no other version left
         }
 
     def _rules(self) -> list[dict[str, Any]]:
@@ -256,29 +264,47 @@ class Administration:
 
     # --- deleting -----------------------------------------------------------------------------------------------------
 
-    def _delete(self, head: SessionHead) -> bool:
-        """Delete a session unless somebody is writing it; its numbers go on behind an empty segment that stays.
+    def _delete(self, listed: SessionHead, older_than_ns: int) -> bool:
+        """Delete a session unless somebody writes it; its numbers go on behind an empty segment that stays.
 
-        The head goes last, so that a prune that was broken off finds the session again.
+        Whether it may go is asked again here, of its head and of its events, of which a head may know later. The head
+        goes last, so that a prune that was broken off finds the session again.
         """
-        key = key_of(head.session_id)
+        key = key_of(listed.session_id)
+        blobs = [item.name for item in self._bucket.list(self._layout.blobs(key))]  # no later one: its event may come
         known = KnownSessions(self._bucket, self._layout).load(key)
-        kept = self._layout.segment(key, known.next)
-        if self._bucket.put_new(kept, b"", {PRUNED: "1"}) is None:
+        head = self._heads.head(listed.session_id)
+        if head is None or not is_prunable(head, older_than_ns):
             return False
-        folders = (self._layout.session(key), self._layout.blobs(key))
-        names = [item.name for folder in folders for item in self._bucket.list(folder)]
-        segments = self._layout.segments(key)
-        last = self._layout.head(key)
-        gone = [
-            name
-            for name in names
-            if name != last and not (name.startswith(segments) and number_of_segment(name) >= known.next)
-        ]
-        gone += [self._layout.instance(instance_id) for instance_id in known.instances]
+        if known.keys and max(known.keys) >= key_at(older_than_ns, ""):
+            return False
+        pruned_s = self._put_end(self._layout.segment(key, known.next))
+        if pruned_s is None:
+            return False
+        gone = [*blobs, *(self._layout.instance(instance_id) for instance_id in known.instances)]
+        emptied: list[str] = []
+        for item in self._bucket.list(self._layout.session(key)):
+            number = number_of_segment(item.name) if item.name.startswith(self._layout.segments(key)) else None
+            if item.name == self._layout.head(key) or (number is not None and number >= known.next):
+                continue
+            # A writer that knows the session as it was a moment ago must not find the number free.
+            is_recent = number is not None and item.modified_s >= pruned_s - HOLDS_S
+            (emptied if is_recent else gone).append(item.name)
+        self._bucket.each(lambda name: self._bucket.put(name, b"", _PRUNED), emptied)
         self._bucket.delete(gone)
-        self._heads.delete(head.session_id)
+        self._heads.delete(head)
         return True
+
+    def _put_end(self, name: str) -> float | None:
+        """Put the empty segment behind which what was before is gone; return when, None where another was first."""
+        mark = {PRUNED: uuid.uuid4().hex}
+        written = self._bucket.put_new(name, b"", mark)
+        if written is not None:
+            return written.at_s
+        stored = self._bucket.get(name)
+        if stored is None or stored.metadata.get(PRUNED) != mark[PRUNED]:
+            return None
+        return stored.modified_s  # it is ours, and its answer was lost
 
     def _info(self, sessions: int | None, size_bytes: int | None) -> StoreInfo:
         return StoreInfo(

@@ -74,9 +74,13 @@ class Announcements:
         """Tell whether what was written of a session at a time by the server's clock is announced."""
         return written_s - self._ours.get(key, _NEVER)[1] <= self.holds_s * _WRITTEN
 
-    def is_recent(self, probed: float) -> bool:
-        """Tell whether what was known at a time by our clock may be announced now."""
-        return now_s() - probed <= self.holds_s * _PROBED
+    def recent_s(self) -> float:
+        """Return the time by our clock since when an end was seen that may be announced now."""
+        return now_s() - self.holds_s * _PROBED
+
+    def start_anew(self) -> None:
+        """Announce every session anew, in a child process."""
+        self._ours, self._lock = OrderedDict(), Lock()
 
     def forget(self, key: str) -> None:
         """Let a session be announced again."""
@@ -113,8 +117,8 @@ class Announcements:
 
     def end(self) -> int:
         """Return the number that the next entry will have."""
-        newest, _, _ = self._bucket.page(self._layout.log, limit=1)
-        return self._layout.number_of_entry(newest[0].name) + 1 if newest else 0
+        newest = self._bucket.first(self._layout.log, "", self._layout.number_of_entry)
+        return 0 if newest is None else newest + 1
 
     def entry(self, number: int) -> tuple[Announced | None, float]:
         """Return an entry, or None where it is not there yet, and when that was by the server's clock."""
@@ -137,11 +141,14 @@ class Announcements:
         while True:
             items, more, seen_s = self._bucket.page(self._layout.log, after)
             for item in items:
-                end = end or self._layout.number_of_entry(item.name) + 1
+                number = self._layout.number_of_entry(item.name)
+                if number is None:
+                    continue
+                end = end or number + 1
                 if item.modified_s + self.holds_s < seen_s:
                     more = False
                     break
-                found.append(self._layout.number_of_entry(item.name))
+                found.append(number)
             if not more or not items:
                 break
             after = items[-1].name

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal_s3.known import COVERS, SPENT, Known
-from otel_agent_journal_s3.layout import Layout
+from otel_agent_journal_s3.layout import Layout, number_of_segment
 from otel_agent_journal_s3.lines import body_of
 from otel_agent_journal_s3.objects import Bucket
 from otel_agent_journal_s3.reading import Whole
@@ -82,14 +82,15 @@ class Compactor:
         names = (item.name.removeprefix(self._layout.journals) for item in self._bucket.list(self._layout.journals))
         for key, found in groupby(names, key=lambda name: name.partition("/")[0]):
             parts = [name.partition("/")[2] for name in found]
-            numbers = [part for part in parts if part.startswith("segments/")]
-            if not numbers:
+            numbers = [number_of_segment(part) for part in parts if part.startswith("segments/")]
+            last = max((number for number in numbers if number is not None), default=-1)
+            if last < 0:
                 continue
             covers = 0
             if "journal.jsonl" in parts:
                 metadata = self._bucket.metadata(self._layout.journal(key))
                 covers = int((metadata or {}).get(COVERS, "0"))
-            if covers <= int(numbers[-1].removeprefix("segments/").removesuffix(".jsonl")):
+            if covers <= last:
                 yield key
 
     def _try(self, known: Known, allowed_bytes: int | None) -> None:

@@ -1,7 +1,7 @@
 """What botocore raises, as this package's errors, each with what to do next; and which of it is tried again.
 
-All but a refused value is `StoreUnreachable`: a bucket, a right or a credential that is missing now may be there later,
-and the journal waits for it in the spool.
+All but a refused value is `StoreUnreachable`: a bucket, a right, a credential or room that is missing now may be there
+later, and the journal waits for it in the spool.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
     ReadTimeoutError,
+    TokenRetrievalError,
 )
+from botocore.parsers import ResponseParserError
 
 from otel_agent_journal.errors import ConfigError, JournalError, StoreError, StoreUnreachable
 
@@ -30,6 +33,7 @@ PASSING: Final = frozenset(
         "409", "500", "502", "503", "504", "ConditionalRequestConflict", "InternalError", "OperationAborted",
         "RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "SlowDown", "Throttling",
         "ThrottlingException", "TooManyRequests", "429", "XMinioServerNotInitialized", "SlowDownRead", "SlowDownWrite",
+        "BadDigest", "IncompleteBody",
     )
 )  # fmt: skip
 _REGION: Final = frozenset(
@@ -37,9 +41,21 @@ _REGION: Final = frozenset(
 )
 _CREDENTIALS: Final = frozenset(
     ("ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch",
-     "TokenRefreshRequired", "InvalidClientTokenId")
+     "TokenRefreshRequired", "InvalidClientTokenId", "RequestExpired", "401", "Unauthorized")
 )  # fmt: skip
 _REFUSED: Final = frozenset(("403", "AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden"))
+# It is the name or the bytes of this one object that are refused, and they will be. Whatever else a server says is said
+# of the bucket, the account or the server, and what was to be written waits.
+_OF_THE_VALUE: Final = frozenset(
+    (
+        "413", "414", "EntityTooLarge", "InvalidArgument", "KeyTooLong", "KeyTooLongError",
+        "MaxMessageLengthExceeded", "MetadataTooLarge", "RequestHeaderSectionTooLarge", "XMinioInvalidObjectName",
+        "XMinioInvalidResourceName", "XMinioObjectExistsAsDirectory", "XMinioParentIsObject",
+    )
+)  # fmt: skip
+_TOO_LARGE: Final = (413, 414)
+# An answer that is none of S3: no XML where there has to be some, or without what every answer of S3 has.
+FOREIGN: Final = (ResponseParserError, KeyError)
 
 
 def code_of(error: ClientError) -> str:
@@ -47,10 +63,19 @@ def code_of(error: ClientError) -> str:
     return str(_part(error, "Error").get("Code", ""))
 
 
+def of_credentials(error: Exception) -> bool:
+    """Tell whether credentials were missing or refused: those found next may be others."""
+    if isinstance(error, ClientError):
+        return code_of(error) in _CREDENTIALS
+    return isinstance(
+        error, (CredentialRetrievalError, NoCredentialsError, PartialCredentialsError, TokenRetrievalError)
+    )
+
+
 def passes(error: Exception) -> bool:
     """Tell whether the same request is worth another try in a moment."""
     if isinstance(error, ClientError):
-        status = _part(error, "ResponseMetadata").get("HTTPStatusCode", 0)
+        status = _status_of(error)
         return code_of(error) in PASSING or (status >= 500 and status != 501)  # 501: not implemented, nor will it be
     return not isinstance(error, (NoCredentialsError, ParamValidationError, PartialCredentialsError))
 
@@ -75,6 +100,11 @@ def translated(error: Exception, what: str, url: str) -> JournalError:
         return ConfigError(f"{at}: {error}; name the bucket's region in the URL: ?region=eu-central-1")
     if isinstance(error, ParamValidationError):
         return ConfigError(f"{at}: {error}; the form of a URL is s3://BUCKET/PREFIX?region=eu-central-1")
+    if isinstance(error, FOREIGN):
+        return StoreUnreachable(
+            f"{at}: what answers there is no S3 ({type(error).__name__}: {str(error)[:200]}); check endpoint_url of the"
+            " URL, and what is between: a proxy, or a network that wants a login"
+        )
     return StoreUnreachable(f"{at}: {type(error).__name__}: {error}")
 
 
@@ -99,9 +129,17 @@ def _refusal(error: ClientError, at: str, url: str) -> StoreError:
         return StoreUnreachable(
             f"{at}: not permitted ({said}); the rights needed: agent-journal store iam-policy {url} --role writer"
         )
-    if code in PASSING:
+    if passes(error):
         return StoreUnreachable(f"{at}: {said}; it did not pass in the time given and is tried again later")
-    return StoreError(f"{at}: refused: {said}")
+    if code in _OF_THE_VALUE or _status_of(error) in _TOO_LARGE:
+        return StoreError(f"{at}: refused: {said}")
+    return StoreUnreachable(
+        f"{at}: refused: {said}; have the bucket, its keys and quotas looked at, it is tried again later"
+    )
+
+
+def _status_of(error: ClientError) -> int:
+    return int(_part(error, "ResponseMetadata").get("HTTPStatusCode", 0))
 
 
 def _part(error: ClientError, name: str) -> Mapping[str, Any]:

@@ -212,13 +212,13 @@ class Follower:
         """Return the number that a session's next segment will have; it has all before `segment`."""
         after = self._layout.segment(key, segment - 1) if segment else ""
         for item in self._bucket.list(self._layout.segments(key), after):
-            segment = number_of_segment(item.name) + 1
+            number = number_of_segment(item.name)
+            segment = segment if number is None else number + 1
         return segment
 
     def _after(self, key: str, segment: int) -> int | None:
         """Return the number of the next segment that there is behind one that is not there."""
-        items, _, _ = self._bucket.page(self._layout.segments(key), self._layout.segment(key, segment), limit=1)
-        return number_of_segment(items[0].name) if items else None
+        return self._bucket.first(self._layout.segments(key), self._layout.segment(key, segment), number_of_segment)
 
     def _segment(self, key: str, number: int) -> tuple[list[JournalEvent] | None, float, float]:
         """Return a segment's events or None, when it was written, and when it was not there, by the server's clock."""

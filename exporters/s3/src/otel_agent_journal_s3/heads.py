@@ -6,6 +6,7 @@ head, which names it, and the one before is deleted after: what a crash leaves o
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -68,14 +69,13 @@ class Heads:
             self._bucket.delete([self._name(found[0].listed)])
         return written
 
-    def delete(self, session_id: str) -> None:
-        """Delete a session's head and its place in the listing."""
-        key = key_of(session_id)
+    def delete(self, head: SessionHead) -> None:
+        """Delete a session's head, if it is this one still, and its place in the listing."""
+        key = key_of(head.session_id)
         found = self._read(key)
         self._last.pop(key, None)
-        if found is not None:
-            self._bucket.delete([self._name(found[0].listed)])
-            self._bucket.delete([self._layout.head(key)])
+        if found is not None and found[0].head == head:
+            self._bucket.delete([self._layout.head(key), self._name(found[0].listed)])
 
     def sessions(self, wanted: SessionFilter) -> Iterator[SessionHead]:
         """Yield the heads that are wanted, the latest updated first.
@@ -83,30 +83,43 @@ class Heads:
         A session that is updated while the listing is under way, and was not reached yet, comes at its end.
         """
         seen: set[str] = set()
+        moved: dict[str, SessionHead] = {}
         left = wanted.limit if wanted.limit is not None else -1
-        newest: str | None = None
+        listed: set[str] = set()  # what the next pass passes over
+        oldest: int | None = None
         while left:
-            first: str | None = None
-            for slot in self._slots(wanted, newest):
-                first = first or slot[0][0]
-                for head in self._heads_of(slot):
+            now, newest = slot_of(time.time_ns()), None
+            for slot in self._slots(wanted, oldest, listed):
+                at = slot[0][1].slot
+                newest = min(at, now) if newest is None else newest  # a head may be dated in the future
+                if at >= newest:
+                    listed.update(name for name, _ in slot)
+                for head in self._heads_of(slot, moved):
                     if left and head.session_id not in seen and is_wanted(head, wanted):
                         seen.add(head.session_id)
                         left -= 1
                         yield head
-            if first is None or (newest is not None and first >= newest):
-                return
-            newest = first
+                if not left:
+                    return
+            if newest is None:
+                break
+            oldest = newest
+        for head in sorted(moved.values(), key=_newest_first):
+            if left and head.session_id not in seen and is_wanted(head, wanted):
+                left -= 1
+                yield head
 
-    def _slots(self, wanted: SessionFilter, before: str | None) -> Iterator[list[tuple[str, Listed]]]:
-        """Yield the places that may be wanted, a slot of time at a time, those before a name alone."""
+    def _slots(self, wanted: SessionFilter, oldest: int | None, listed: set[str]) -> Iterator[list[tuple[str, Listed]]]:
+        """Yield the places that may be wanted, a slot of time at a time, down to the oldest, but for those listed."""
         after = self._layout.listed_from(wanted.until_ns) if wanted.until_ns is not None else ""
         statuses = {key_of(status) for status in wanted.statuses}
 
         def places() -> Iterator[tuple[str, Listed]]:
             for item in self._bucket.list(self._layout.listing, after):
                 place = self._layout.place(item.name)
-                if before is not None and item.name >= before:
+                if place is None or item.name in listed:
+                    continue
+                if oldest is not None and place.slot < oldest:
                     return
                 if wanted.since_ns is not None and place.slot < slot_of(wanted.since_ns):
                     return
@@ -116,11 +129,20 @@ class Heads:
         for _, slot in groupby(places(), key=lambda one: one[1].slot):
             yield list(slot)
 
-    def _heads_of(self, slot: list[tuple[str, Listed]]) -> list[SessionHead]:
-        """Return the heads that name these places, the latest updated first; others have moved, or were left over."""
-        found = self._bucket.each(lambda one: (one[0], self._read(one[1].key)), slot)
-        heads = [read[0].head for name, read in found if read is not None and self._name(read[0].listed) == name]
-        return sorted(heads, key=lambda head: (-head.updated_ns, head.session_id))
+    def _heads_of(self, slot: list[tuple[str, Listed]], moved: dict[str, SessionHead]) -> list[SessionHead]:
+        """Return the heads that name these places, the latest updated first.
+
+        The others go to `moved`: to a place that may have been passed already, or this one was left over.
+        """
+        heads: list[SessionHead] = []
+        for name, read in self._bucket.each(lambda one: (one[0], self._read(one[1].key)), slot):
+            if read is None:
+                continue
+            if self._name(read[0].listed) == name:
+                heads.append(read[0].head)
+            else:
+                moved[read[0].head.session_id] = read[0].head
+        return sorted(heads, key=_newest_first)
 
     def _read(self, key: str) -> tuple[_Stored, str] | None:
         stored = self._bucket.get(self._layout.head(key))
@@ -154,6 +176,10 @@ class Heads:
         self._last.move_to_end(key)
         while len(self._last) > _CACHED:
             self._last.popitem(last=False)
+
+
+def _newest_first(head: SessionHead) -> tuple[int, str]:
+    return -head.updated_ns, head.session_id
 
 
 def _same_place(stored: SessionHead, head: SessionHead) -> bool:

@@ -21,6 +21,7 @@ from otel_agent_journal_s3.lines import Line, read_body
 from otel_agent_journal_s3.objects import Bucket, Stored
 
 MAX_KEYS: Final = 1_000_000  # events of all sessions together that a writer remembers: about 150 bytes each
+_GROWS: Final = 10_000  # by so many they may be more, since counting takes a look at each session
 PRUNED: Final = "pruned"  # metadata of the empty segment that a prune leaves: what was before it is gone
 COVERS: Final = "covers"  # metadata of a journal: the number of the first segment that is not in it
 SPENT: Final = "spent"  # metadata of a journal: bytes of all its rewritings so far
@@ -42,12 +43,15 @@ class Known:
 
     def take(self, body: bytes) -> None:
         """Remember the events of a body."""
+        numbered: list[tuple[int, str, str, str]] = []
         for read in read_body(body):
             if read.line.key in self.keys:
                 continue
             self.keys.add(read.line.key)
             if read.instance_id is not None and read.seq is not None:
-                self._take_numbered(read.instance_id, read.seq, read.event_id, read.digest)
+                numbered.append((read.seq, read.instance_id, read.event_id, read.digest))
+        for seq, instance_id, event_id, content in sorted(numbered, key=_seq):  # a journal is in order of time
+            self._take_numbered(instance_id, seq, event_id, content)
 
     def take_segment(self, stored: Stored) -> None:
         """Remember the segment of the next number, which another writer wrote."""
@@ -121,6 +125,10 @@ class Known:
             sequence.append(stub)
 
 
+def _seq(numbered: tuple[int, str, str, str]) -> int:
+    return numbered[0]
+
+
 class KnownSessions:
     """The sessions that a client writes, the latest written first kept; others are read again when they are needed."""
 
@@ -128,7 +136,12 @@ class KnownSessions:
         self._bucket = bucket
         self._layout = layout
         self._known: OrderedDict[str, Known] = OrderedDict()
+        self._grown = 0  # keys that came since room was made
         self._lock = Lock()
+
+    def start_anew(self) -> None:
+        """Know nothing, in a child process: what another thread was changing as it was forked may be half done."""
+        self._known, self._lock = OrderedDict(), Lock()
 
     def get(self, key: str) -> Known | None:
         """Return what is known of a session already."""
@@ -147,7 +160,9 @@ class KnownSessions:
             if item.name == self._layout.journal(key):
                 journal = self._bucket.get(item.name)
             elif item.name.startswith(self._layout.segments(key)):
-                segments.append((number_of_segment(item.name), item.size_bytes))
+                number = number_of_segment(item.name)
+                if number is not None:
+                    segments.append((number, item.size_bytes))
         if journal is not None:
             self._take_journal(known, journal)
         known.covered_bytes = sum(size_bytes for number, size_bytes in segments if number < known.covers)
@@ -164,6 +179,13 @@ class KnownSessions:
             self._make_room()
         return known
 
+    def grew(self, keys: int) -> None:
+        """Make room where so many more keys are too many; the session that was used last stays, whatever its size."""
+        with self._lock:
+            self._grown += keys
+            if self._grown >= _GROWS:
+                self._make_room()
+
     def forget(self, key: str) -> None:
         """Drop what is known of a session: it is read again."""
         with self._lock:
@@ -175,6 +197,7 @@ class KnownSessions:
         known.spent_bytes = int(journal.metadata.get(SPENT, "0"))
 
     def _make_room(self) -> None:
+        self._grown = 0
         total = sum(len(known.keys) for known in self._known.values())
         while total > MAX_KEYS and len(self._known) > 1:
             _, oldest = self._known.popitem(last=False)

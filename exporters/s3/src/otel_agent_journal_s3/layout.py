@@ -24,7 +24,8 @@ from otel_agent_journal.store import keys
 LAYOUT_VERSION: Final = 1
 MAX_KEY_BYTES: Final = 240  # S3 on a file system takes 255 bytes between two slashes
 _HASH_BYTES: Final = 24
-_LAST: Final = 10**12 - 1
+_DIGITS: Final = 12
+_LAST: Final = 10**_DIGITS - 1
 _SLOT_NS: Final = 10 * 10**9  # heads are listed by time in slots of ten seconds, and by their own time within one
 _LAST_SLOT: Final = 10**11 - 1
 
@@ -81,9 +82,10 @@ class Layout:
         """Return the name of an entry of the log."""
         return f"{self.log}{_LAST - number:012d}.json"
 
-    def number_of_entry(self, name: str) -> int:
-        """Return the number of an entry of the log."""
-        return _LAST - int(name.removeprefix(self.log).removesuffix(".json"))
+    def number_of_entry(self, name: str) -> int | None:
+        """Return the number of an entry of the log; None for what somebody else put there."""
+        number = _number(name.removeprefix(self.log), ".json")
+        return None if number is None else _LAST - number
 
     def instance(self, instance_id: str) -> str:
         """Return the name of the object that says which session an instance is of."""
@@ -105,9 +107,12 @@ class Layout:
         """Return the name before which only sessions updated after the slot of this time are listed."""
         return f"{self.listing}{_LAST_SLOT - slot_of(updated_ns):012d}/"
 
-    def place(self, name: str) -> Listed:
-        """Return what a name in the listing says."""
-        slot, status, key, version = name.removeprefix(self.listing).split("/")
+    def place(self, name: str) -> Listed | None:
+        """Return what a name in the listing says; None for what somebody else put there."""
+        parts = name.removeprefix(self.listing).split("/")
+        if len(parts) != 4 or not (parts[0].isdecimal() and parts[3].isdecimal()):
+            return None
+        slot, status, key, version = parts
         return Listed(_LAST_SLOT - int(slot), status, key, int(version))
 
 
@@ -116,6 +121,11 @@ def slot_of(updated_ns: int) -> int:
     return max(0, min(updated_ns // _SLOT_NS, _LAST_SLOT))
 
 
-def number_of_segment(name: str) -> int:
-    """Return the number of a segment."""
-    return int(name.rpartition("/")[2].removesuffix(".jsonl"))
+def number_of_segment(name: str) -> int | None:
+    """Return the number of a segment; None for what somebody else put there, as the placeholder of a folder."""
+    return _number(name.rpartition("/")[2], ".jsonl")
+
+
+def _number(name: str, ending: str) -> int | None:
+    text = name.removesuffix(ending)
+    return int(text) if len(text) == _DIGITS and text.isdecimal() and text != name else None

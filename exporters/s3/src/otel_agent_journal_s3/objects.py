@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from threading import Lock
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
-from otel_agent_journal.errors import StoreError
+from otel_agent_journal.errors import StoreUnusable
 from otel_agent_journal_s3.place import Place
 
 ATTEMPTS: Final = 6
@@ -67,16 +67,23 @@ class Bucket:
     def client(self) -> Any:
         """The boto3 client, made by the first call."""
         self.require_open()
-        if self._client is None or self._pid != os.getpid():
+        client = self._client
+        if client is None or self._pid != os.getpid():
             with self._lock:
-                if self._client is None or self._pid != os.getpid():
-                    self._client, self._pid = self.place.client(), os.getpid()
-        return self._client
+                client = self._client
+                if client is None or self._pid != os.getpid():
+                    client = self.place.client()
+                    self._client, self._pid = client, os.getpid()
+        return client
 
     def require_open(self) -> None:
-        """Raise StoreError once the bucket was closed."""
+        """Raise StoreUnusable once the bucket was closed."""
         if self._closed:
-            raise StoreError(f"store {self.place.url} is closed")
+            raise StoreUnusable(f"store {self.place.url} is closed")
+
+    def start_anew(self) -> None:
+        """Take a lock that nobody holds, in a child process: a thread that held the other is not there."""
+        self._lock = Lock()
 
     def look(self, name: str) -> tuple[Stored | None, float]:
         """Return an object, or None where it is not there, and when that was by the server's clock."""
@@ -130,9 +137,9 @@ class Bucket:
         """Replace an object that still has this ETag and return the new one; None where another was first."""
         return self._put(name, data, metadata, IfMatch=etag)
 
-    def put(self, name: str, data: bytes = b"") -> None:
+    def put(self, name: str, data: bytes = b"", metadata: Mapping[str, str] | None = None) -> None:
         """Write an object, whatever is there."""
-        self._put(name, data, None)
+        self._put(name, data, metadata)
 
     def page(self, prefix: str, after: str = "", limit: int = _PAGE) -> tuple[list[Item], bool, float]:
         """Return objects in order of their names, whether there are more, and when that was by the server's clock."""
@@ -144,7 +151,7 @@ class Bucket:
             items = [
                 Item(one["Key"], one["Size"], one["LastModified"].timestamp()) for one in answer.get("Contents", ())
             ]
-            return items, bool(answer.get("IsTruncated")), _date(answer)
+            return items, bool(answer["IsTruncated"]), _date(answer)
 
         return self.call(f"LIST {prefix}", listed)
 
@@ -156,6 +163,15 @@ class Bucket:
             if not more or not items:
                 return
             after = items[-1].name
+
+    def first(self, prefix: str, after: str, number_of: Callable[[str], int | None]) -> int | None:
+        """Return the number of the first object below a prefix, and behind `after`, that has one."""
+        while True:
+            items, more, _ = self.page(prefix, after or prefix, limit=1)
+            number = number_of(items[0].name) if items else None
+            if number is not None or not items or not more:
+                return number
+            after = items[0].name
 
     def delete(self, names: Sequence[str]) -> None:
         """Delete objects; those that are not there are no error."""
@@ -171,18 +187,20 @@ class Bucket:
 
         Raises:
             StoreUnreachable: it did not pass, or nothing but somebody's act will help.
-            StoreError: the server refused what was asked.
+            StoreError: the server refused the value.
         """
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-        from otel_agent_journal_s3.failures import passes, translated
+        from otel_agent_journal_s3.failures import FOREIGN, of_credentials, passes, translated
 
         client = self.client
         until = time.monotonic() + self.place.timeout_s
         for attempt in range(ATTEMPTS):
             try:
                 return work(client)
-            except (BotoCoreError, ClientError, HTTPClientError, OSError) as error:
+            except (BotoCoreError, ClientError, HTTPClientError, OSError, *FOREIGN) as error:
+                if of_credentials(error):
+                    self._drop(client)
                 wait = random.uniform(0, min(_LONGEST_S, _BASE_S * 2**attempt))  # noqa: S311 - no secret
                 if attempt + 1 == ATTEMPTS or not passes(error) or time.monotonic() + wait >= until:
                     raise translated(error, what, self.place.url) from error
@@ -195,6 +213,12 @@ class Bucket:
         client, self._client = self._client, None
         if client is not None and self._pid == os.getpid():
             client.close()
+
+    def _drop(self, client: Any) -> None:
+        """Let the next call make a client, which looks for credentials anew; other threads may still use this one."""
+        with self._lock:
+            if self._client is client:
+                self._client = None
 
     def _look(self, client: Any, name: str) -> tuple[Stored | None, float]:
         from botocore.exceptions import ClientError

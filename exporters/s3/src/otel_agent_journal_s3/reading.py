@@ -22,15 +22,17 @@ class Whole:
         after = layout.segment(key, self.covers - 1) if self.covers else ""
         self.next = self.covers
         self.segments: list[Stored] = []
-        names = [item.name for item in bucket.list(layout.segments(key), after)]
-        for name, stored in zip(names, bucket.get_all(names), strict=True):
+        found = [(item.name, number_of_segment(item.name)) for item in bucket.list(layout.segments(key), after)]
+        numbers = [number for _, number in found if number is not None]
+        names = [name for name, number in found if number is not None]
+        for number, stored in zip(numbers, bucket.get_all(names), strict=True):
             if stored is None:  # pruned meanwhile, and with it all that was there
                 continue
             if stored.metadata.get(PRUNED):
                 self.journal = None
                 self.segments.clear()
             self.segments.append(stored)
-            self.next = number_of_segment(name) + 1
+            self.next = number + 1
 
     def cover(self, allowed_bytes: int | None) -> int:
         """Leave out the last segments, so that the rest is within so many bytes; return the first one left out."""

@@ -6,9 +6,11 @@ What is where is in `layout`, how it is written in `writing`, read in `reading`,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from threading import RLock
 from typing import Any, Final
+from weakref import WeakMethod
 
 import msgspec
 
@@ -66,6 +68,8 @@ class S3Store:
         self._writing = RLock()
         self._instances: dict[str, str] = {}
         self._checked = False
+        forked = WeakMethod(self._start_anew)
+        os.register_at_fork(after_in_child=lambda: (hook := forked()) and hook())
 
     @property
     def url(self) -> str:
@@ -100,7 +104,7 @@ class S3Store:
                 raise StoreError(f"instance {instance_id} is of session {known}; nothing was written")
             lines = [_line(event) for event in events]
             if known is None:
-                self._segments.known(key_of(session_id)).decide(instance_id, expected_seq, events, lines)
+                self._segments.decide(key_of(session_id), instance_id, expected_seq, events, lines)
                 self._claim(instance_id, session_id)
             self._segments.append_numbered(key_of(session_id), instance_id, expected_seq, events, lines)
 
@@ -196,6 +200,12 @@ class S3Store:
     def close(self) -> None:
         """Drop the connections; every later call is refused."""
         self._bucket.close()
+
+    def _start_anew(self) -> None:
+        """Begin again in a child process: of the threads that held locks or were at work none is there."""
+        self._writing = RLock()
+        for part in (self._bucket, self._announcements, self._segments):
+            part.start_anew()
 
     def _ready(self) -> RLock:
         """Return the lock of writers, once it is sure that the store is open and of a version that is understood."""
