@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import time
 import uuid
@@ -25,6 +24,7 @@ from otel_agent_journal_postgresql.address import address_of
 from otel_agent_journal_postgresql.failures import explained
 from otel_agent_journal_postgresql.rows import batch_of
 from otel_agent_journal_postgresql.statements import APPEND
+from tests.real.children import wait_status
 from tests.real.servers import PostgreSQL, free_port
 
 pytestmark = pytest.mark.real
@@ -444,13 +444,7 @@ def test_fork(store: PostgreSQLStore) -> None:
         children.append(child)
         store.append(events(5, first=1 + number * 5, session_id="parent"))
     for child in children:
-        deadline = time.monotonic() + 30
-        while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        if ended == (0, 0):
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-        assert ended[1] == 0
+        assert wait_status(child) == 0
     store.append(events(1, first=50, session_id="parent"))
     store.wait(0.05)
     assert len(list(store.read("parent"))) == 17

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
-import time
 from typing import Any
 
 import msgspec
@@ -20,6 +18,7 @@ from otel_agent_journal.testing.builders import a_head, an_event, context_events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import everything, ids
 from otel_agent_journal_s3 import S3Store, administration, known, open_store
+from tests.real.children import wait_status
 
 UPDATED_NS = EPOCH_2026_NS + 10**9
 
@@ -213,15 +212,10 @@ def test_fork_while_a_thread_writes(store: S3Store, wire: Wire) -> None:
             os._exit(status)
     for lock in locks[1:]:
         lock.release()
-    deadline = time.monotonic() + 30
-    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    if ended == (0, 0):
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+    ended = wait_status(child)
     go_on.set()
     writer.join(30)
-    assert ended[1] == 0
+    assert ended == 0
     assert list(store.read("s1")) == [*events(3), an_event(9)]
     assert len(list(store.read("child"))) == 1
 

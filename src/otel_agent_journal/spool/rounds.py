@@ -151,7 +151,8 @@ class Rounds:
         self._unlisted.discard(folder.writer)
         deaths.pop(folder.writer, None)
         removed = folder.finished and folder.remove()
-        self._adoption.release(folder, leave_alone=not removed)
+        # A segment that the writer was just making ready may have shown up: then it is taken again.
+        self._adoption.release(folder, leave_alone=not removed and folder.drained)
         self.finished += 1
 
     def _list(self, writer: str, heads: dict[str, SessionHead], *, insist: bool) -> bool:

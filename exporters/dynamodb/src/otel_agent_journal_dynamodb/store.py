@@ -15,10 +15,8 @@ from hashlib import blake2b
 from itertools import groupby
 from typing import Any, Final
 
-import msgspec
-
-from otel_agent_journal.codec import decode_line, encode_line
-from otel_agent_journal.errors import CodecError, EventTooLarge, NewerSchema, StoreError, UnsupportedByStore
+from otel_agent_journal.codec import encode_line
+from otel_agent_journal.errors import EventTooLarge, StoreError, UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
@@ -30,18 +28,17 @@ from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.context import MAX_EVENTS, TRANSACTION_BYTES, Sequences
 from otel_agent_journal_dynamodb.failures import DENIED, Refusal, error_of
 from otel_agent_journal_dynamodb.heads import Heads
-from otel_agent_journal_dynamodb.items import event_of, item_of, with_valid_text
+from otel_agent_journal_dynamodb.items import item_of, with_valid_text
 from otel_agent_journal_dynamodb.keys import AFTER_EVENTS, EVENT, Key, from_second, second_of, session_key
 from otel_agent_journal_dynamodb.permissions import policy
 from otel_agent_journal_dynamodb.place import place_of
 from otel_agent_journal_dynamodb.pruning import prune
+from otel_agent_journal_dynamodb.reading import SHOWN_CHARACTERS, Reading
 from otel_agent_journal_dynamodb.table import LAYOUT, Table
 
 MAX_EVENT_BYTES: Final = 256 * 1024 * 1024  # 750 chunks; beyond that it is no event any more
-SHOWN_CHARACTERS: Final = 1_000  # of a name or message that is over the item limit, for who looks at the table
 AGAIN_S: Final = 60.0  # after which a writer that had PutItem alone looks whether more is permitted by now
 _SECONDS_A_DAY: Final = 86_400
-_NEVER: Final = 10**12
 _log = logging.getLogger("otel_agent_journal.store")
 
 
@@ -65,11 +62,11 @@ class DynamoDBStore:
         self._arrivals = Arrivals(self._connection)
         self._blobs = Blobs(self._connection)
         self._heads = Heads(self._connection)
-        self._sequences = Sequences(self._connection, self._arrivals, self._events_of)
+        self._reading = Reading(self._connection, self._blobs)
+        self._sequences = Sequences(self._connection, self._arrivals, self._reading.events)
         self._table = Table(self._connection)
         self._only_put = False
         self._try_all_at = 0.0  # when, by the monotonic clock, it is tried to do without `_only_put`
-        self._said_of_others = False
 
     @property
     def url(self) -> str:
@@ -229,7 +226,7 @@ class DynamoDBStore:
         }
         with self._errors():
             for _, items in groupby(query(self._connection, **request), lambda item: second_of(item["SK"]["S"])):
-                events = list(self._events_of(items))
+                events = list(self._reading.events(items))
                 events.sort(key=lambda event: (event.timestamp_ns, event.event_id))
                 for event in events:
                     if after is None or (event.timestamp_ns, event.event_id) > after:
@@ -239,7 +236,7 @@ class DynamoDBStore:
         """Yield an instance's events from a number on, by consistent reads of the index `by_seq`."""
         self._require("context")
         with self._errors():
-            yield from self._events_of(self._sequences.items(instance_id, from_seq))
+            yield from self._reading.events(self._sequences.items(instance_id, from_seq))
 
     def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
         """Return the next events in order of arrival; see `JournalStore.follow`."""
@@ -250,7 +247,7 @@ class DynamoDBStore:
                 keys, cursor = self._arrivals.follow(cursor, partition, max(0, limit))
                 items = {(item["PK"]["S"], item["SK"]["S"]): item for item in read_all(self._connection, keys)}
                 there = (items[key] for key, number in keys.items() if key in items and _arrived(items[key]) < number)
-                events = tuple(self._events_of(there))
+                events = tuple(self._reading.events(there))
                 if events or not keys:  # all deleted since: what comes behind them is wanted
                     return Page(events, cursor)
 
@@ -363,48 +360,6 @@ class DynamoDBStore:
             if name not in ("PK", "SK", "InstanceSeq") and "S" in value:
                 kept[name] = {"S": value["S"][:SHOWN_CHARACTERS]}
         return {**kept, "Blob": {"S": digest}}
-
-    def _events_of(self, items: Iterable[Item]) -> Iterator[JournalEvent]:
-        """Yield the events of items; what cannot be one, or is just being deleted, holds up nobody and is left out."""
-        for item in items:
-            try:
-                event = self._event_of(item)
-            except NewerSchema:
-                raise
-            except CodecError as error:
-                self._leave_out(item, error)
-                continue
-            if event is not None:
-                yield event
-
-    def _event_of(self, item: Item) -> JournalEvent | None:
-        digest = item.get("Blob", {}).get("S")
-        if digest is None or "SchemaVersion" not in item:
-            return event_of(item)
-        line = self._blobs.get(item["PK"]["S"], digest)
-        return self._without_value(item, digest) if line is None else decode_line(line)
-
-    def _without_value(self, item: Item, digest: str) -> JournalEvent | None:
-        """Return what an item still says of an event whose value is gone; None where the item is gone, or due to go."""
-        if int(item.get("ExpiresAt", {}).get("N", _NEVER)) <= time.time():
-            return None
-        if not any(read_all(self._connection, [(item["PK"]["S"], item["SK"]["S"])], "PK")):
-            return None
-        event = event_of(item)
-        lost = f"value {digest}, with the details, was deleted or has expired; texts are cut at {SHOWN_CHARACTERS:,}"
-        return msgspec.structs.replace(event, details={**event.details, "lost": lost})
-
-    def _leave_out(self, item: Item, error: CodecError) -> None:
-        if not self._said_of_others:
-            _log.warning(
-                "store=<%s>, PK=<%s>, SK=<%s>, error=<%s> | an item that is no event is left out, as others will be"
-                " of which nothing is said",
-                self.url,
-                item["PK"]["S"],
-                item["SK"]["S"],
-                error,
-            )
-        self._said_of_others = True
 
     def _expiry(self) -> Item:
         days = self._connection.place.ttl_days
