@@ -140,8 +140,11 @@ class StoreUnusable(StoreError):
 class UnsupportedByStore(StoreError):
     """The backend declares that it cannot do this."""
 
-    def __init__(self, store: str, capability: str) -> None:
-        super().__init__(f"store {store} cannot do this: it declares no capability '{capability}'")
+    def __init__(self, store: str, capability: str, advice: str = "") -> None:
+        super().__init__(
+            f"store {store} cannot do this: it declares no capability '{capability}'"
+            + (f"; {advice}" if advice else "")
+        )
         self.store = store
         self.capability = capability
 

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -102,6 +102,14 @@ class Collecting:
 
 
 ANY = "127.0.0.1:0"
+
+
+def eventually(holds: Callable[[], bool], patience_s: float = 60) -> None:
+    """Wait until it does."""
+    deadline = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def request(spans: Iterable[tuple[str, str]], session_id: str | None = "s1") -> ExportTraceServiceRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,3 +16,8 @@ def collecting(tmp_path: Path) -> Iterator[Collecting]:
     """A running receiver."""
     with Collecting(tmp_path) as running:
         yield running
+
+
+def hidden(field: str, value: Any) -> str:
+    """A redactor that lets nothing through."""
+    return "hidden"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -117,8 +118,27 @@ def test_addresses(tmp_path: Path) -> None:
 
 
 def test_content_that_is_to_be_left_out(tmp_path: Path) -> None:
-    """What would be on the disk although it is to be left out is not taken at all."""
-    for setting in ({"AGENT_JOURNAL_CONTENT": "metadata"}, {"AGENT_JOURNAL_REDACTOR": "json:dumps"}):
-        code, said = refused(tmp_path, **setting)
-        assert code == 2
-        assert "not for collect" in said
+    """What is not to be journaled does not reach the store, and a value over the limit is kept beside its event."""
+    made = request([("a" * 32, "1" * 16)])
+    attributes = made.resource_spans[0].scope_spans[0].spans[0].attributes
+    attributes.add(key="gen_ai.input.messages").value.string_value = json.dumps(
+        [{"role": "user", "text": "s" * 70_000}]
+    )
+    for number, (env, kept) in enumerate(
+        (
+            ({"AGENT_JOURNAL_CONTENT": "metadata"}, False),
+            ({"AGENT_JOURNAL_REDACTOR": "tests.receiver.conftest:hidden"}, True),
+            ({}, True),
+        )
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with Collecting(folder, env=env) as collecting, grpc.insecure_channel(collecting.grpc) as channel:
+            channel.unary_unary(TRACES)(made.SerializeToString(), timeout=30)
+            collecting.stop()
+            found = [event.details["messages"] for event in collecting.events("s1") if "messages" in event.details]
+        assert bool(found) is kept
+        if env:
+            assert found in ([], ["hidden"])
+        else:
+            assert found[0]["bytes"] > 70_000, "a reference"

@@ -12,9 +12,10 @@ import pytest
 
 from otel_agent_journal.event import SESSION_INTERRUPTED, JournalEvent
 from otel_agent_journal.mapping.span_record import SpanRecord
+from otel_agent_journal.otlp.target import default_resource
+from otel_agent_journal.otlp.transport import BatchRefused, SendFailed
 from otel_agent_journal.spool.export import BackendUnreachable, export_session, spans_of_session
-from otel_agent_journal.spool.forward import Forwarder, default_resource, open_forwarder, with_blobs
-from otel_agent_journal.spool.otlp import BatchRefused, SendFailed
+from otel_agent_journal.spool.forward import Forwarder, open_forwarder, with_blobs
 
 WRITER = SimpleNamespace(writer="w", resource={"service.name": "agent"})
 TRACE = "1" * 32

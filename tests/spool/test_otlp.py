@@ -26,8 +26,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 
 from otel_agent_journal.errors import ConfigError, MissingExtra
 from otel_agent_journal.mapping.span_record import SpanRecord
+from otel_agent_journal.otlp.target import otlp_target
+from otel_agent_journal.otlp.transport import BatchRefused, SendFailed
 from otel_agent_journal.spool import otlp
-from otel_agent_journal.spool.otlp import BatchRefused, SendFailed, open_sender, otlp_target
+from otel_agent_journal.spool.otlp import open_sender
 
 SPAN = SpanRecord(trace_id="1" * 32, span_id="2" * 16, name="x", start_ns=1, end_ns=2, resource={"service.name": "r"})
 ENV = "OTEL_EXPORTER_OTLP_"

@@ -2,44 +2,70 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_agent_journal.bootstrap.openers import open_drain, open_store
-from otel_agent_journal.config import CONTENT, REDACTOR, Settings
+import msgspec
+
+from otel_agent_journal.bootstrap.openers import open_drain, open_reception, open_store
+from otel_agent_journal.config import Settings
 from otel_agent_journal.errors import ConfigError, MissingExtra
+from otel_agent_journal.projections.status import SILENCE_NS
+from otel_agent_journal.spool.interruptions import interruptions
 
 if TYPE_CHECKING:
-    from otel_agent_journal.spool.drain import DrainReport
+    from otel_agent_journal.receiver.counters import Row
+    from otel_agent_journal.receiver.security import Tls
+    from otel_agent_journal.receiver.service import Service
+    from otel_agent_journal.spool.drain import Drain, DrainReport
+    from otel_agent_journal.spool.reception import Reception
+    from otel_agent_journal.store.protocol import JournalStore
 
 COLLECT_EXTRA: Final = "otel-agent-journal[collect]"
 DELIVER_S: Final = 30.0  # at the end, for what is still in the spool; what is not delivered by then stays there
 _LOOK_S: Final = 0.2
 
 
+class Doors(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to listen and whom to let in. `grpc` and `http` are `HOST:PORT`; None is not served."""
+
+    grpc: str | None = "127.0.0.1:4317"
+    http: str | None = "127.0.0.1:4318"
+    workers: int = 1
+    token_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    client_authority: Path | None = None
+    open_to_all: bool = False
+
+
 def collect(
     settings: Settings,
+    doors: Doors,
     *,
-    grpc: str | None,
-    http: str | None,
-    workers: int = 1,
+    ack_store: bool = False,
+    silence_s: float = SILENCE_NS / 1e9,
     say: Callable[[str], None],
     until: threading.Event | None = None,
 ) -> DrainReport:
     """Serve OTLP until SIGTERM, Ctrl-C or `until`, then deliver what is left; return what was delivered.
 
     Args:
-        settings: the store and the spool.
-        grpc, http: `HOST:PORT` to listen at; None is not served.
-        workers: processes that share the ports.
+        settings: the store and the spool, and what of content is journaled.
+        doors: where to listen and whom to let in.
+        ack_store: acknowledge a request when it is in the store, not when it is on the disk.
+        silence_s: for how long nothing may be heard of an agent with a step open before it is called lost.
         say: takes each line for the user.
         until: set to end it, by a program that calls this in a thread.
 
     Raises:
-        ConfigError: an address is malformed, or cannot be listened at, or content was to be left out.
+        ConfigError: an address is malformed or cannot be listened at, or everybody would be let in.
         MissingExtra: gRPC or uvicorn is not installed.
         StoreError: the store cannot be opened.
     """
@@ -50,37 +76,101 @@ def collect(
         raise MissingExtra("the receiver of OTLP", COLLECT_EXTRA) from error
     from otel_agent_journal.receiver.intake import DEFAULT_BUDGET_BYTES
 
-    if settings.redactor is not None or not settings.content:
-        raise ConfigError(
-            f"{REDACTOR} and {CONTENT}=metadata are not for collect: requests are on its disk as they were sent;"
-            " leave content out where spans are made, or in the Collector"
-        )
-    over = until or threading.Event()
-    plan = Plan(spool=settings.spool.absolute(), cap_bytes=settings.spool_cap_bytes, budget_bytes=DEFAULT_BUDGET_BYTES)
-    service = Service(
-        plan,
-        grpc=None if grpc is None else address_of(grpc, "--grpc"),
-        http=None if http is None else address_of(http, "--http"),
-        workers=workers,
+    grpc = None if doors.grpc is None else address_of(doors.grpc, "--grpc")
+    http = None if doors.http is None else address_of(doors.http, "--http")
+    tokens, tls = _keys(doors, [address.host for address in (grpc, http) if address is not None])
+    plan = Plan(
+        spool=settings.spool.absolute(),
+        cap_bytes=settings.spool_cap_bytes,
+        budget_bytes=DEFAULT_BUDGET_BYTES,
+        tokens=tokens,
+        tls=tls,
     )
+    over = until or threading.Event()
     store = open_store(settings, create=True)
-    drain = open_drain(settings, store, all_spans=settings.all_spans)
     try:
-        with _ended_by_signals(over):
-            service.start()
-            drain.start()
-            say(f"agent-journal: store {store.url}   spool {settings.spool}")
-            for name, address in (("grpc", service.grpc), ("http", service.http)):
-                if address is not None:
-                    say(f"agent-journal: listening for OTLP/{name} on {address}")
-            while not over.wait(_LOOK_S):
-                service.look()
+        if not store.capabilities.read:
+            raise ConfigError(f"store {store.url} only ships events: collect needs one that keeps them")
+        service = Service(plan, grpc=grpc, http=http, workers=doors.workers, tells=ack_store)
+        reception = open_reception(settings, delivered=service.delivered if ack_store else None)
+        sweep = _Sweep(settings, store, reception, silence_s)
+        drain = open_drain(settings, store, reception=lambda: reception, rounds_up=sweep)
+        try:
+            with _ended_by_signals(over):
+                service.start()
+                drain.start()
+                _say_where(say, service, store.url, settings, secure=tls is not None)
+                while not over.wait(_LOOK_S):
+                    service.look()
+                    _count(service.own_counters, reception, drain)
+                service.stop()
+            drain.stop(DELIVER_S)
+            return drain.stats
+        finally:
             service.stop()
-        drain.stop(DELIVER_S)
-        return drain.stats
     finally:
-        service.stop()
         store.close()
+
+
+def _keys(doors: Doors, hosts: Sequence[str]) -> tuple[tuple[str, ...], Tls | None]:
+    """Return the tokens and certificates; refuse to let everybody in who is not on this machine."""
+    from otel_agent_journal.receiver.security import Tls, is_loopback, read_tokens
+
+    if (doors.certificate is None) != (doors.key is None):
+        raise ConfigError("--tls-cert and --tls-key go together: the certificate, and the key that it is of")
+    if doors.client_authority is not None and doors.certificate is None:
+        raise ConfigError(
+            "--client-ca asks clients for certificates, which takes TLS: name --tls-cert and --tls-key too"
+        )
+    tokens = () if doors.token_file is None else read_tokens(doors.token_file)
+    open_hosts = [host for host in hosts if not is_loopback(host)]
+    if open_hosts and not tokens and doors.client_authority is None and not doors.open_to_all:
+        raise ConfigError(
+            f"{open_hosts[0]} can be reached from other machines, and everybody there could write into the journal:"
+            " name --token-file or --client-ca, or say --open-to-all where the network lets in nobody else"
+        )
+    if doors.certificate is None or doors.key is None:
+        return tokens, None
+    for file in (doors.certificate, doors.key, doors.client_authority):
+        if file is not None and not os.access(file, os.R_OK):
+            raise ConfigError(f"certificate file {file} cannot be read")
+    return tokens, Tls(certificate=doors.certificate, key=doors.key, client_authority=doors.client_authority)
+
+
+def _say_where(say: Callable[[str], None], service: Service, url: str, settings: Settings, *, secure: bool) -> None:
+    say(f"agent-journal: store {url}   spool {settings.spool}")
+    for name, address in (("grpc", service.grpc), ("http", service.http)):
+        if address is not None:
+            say(f"agent-journal: listening for OTLP/{name} on {address}{' with TLS' if secure else ''}")
+
+
+class _Sweep:
+    """Says of writers whose heartbeats no longer come that they are lost. Called in the drain's thread."""
+
+    def __init__(self, settings: Settings, store: JournalStore, reception: Reception, silence_s: float) -> None:
+        self._spool = settings.spool
+        self._store = store
+        self._reception = reception
+        self._silence_s = silence_s
+        self._began = time.monotonic()
+
+    def __call__(self) -> None:
+        """Look once; not before anybody could have been heard of."""
+        if time.monotonic() - self._began >= self._silence_s:
+            silence_ns = int(self._silence_s * 1e9)
+            interruptions(self._store, self._spool, time.time_ns(), silence_ns, is_heard=self._is_heard)
+
+    def _is_heard(self, writer: str) -> bool:
+        silent_s = self._reception.silent_s(writer)
+        return silent_s is not None and silent_s < self._silence_s
+
+
+def _count(counters: Row, reception: Reception, drain: Drain) -> None:
+    """Put what was delivered beside what the workers count."""
+    counted = reception.counted
+    for name in ("stored", "duplicate", "left_out", "dead_lettered", "recovered"):
+        counters.put(name, getattr(counted, name))
+    counters.put("spool_bytes", drain.stats.pending_bytes)
 
 
 @contextmanager

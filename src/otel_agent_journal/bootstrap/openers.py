@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.pipeline.content import Redactor
     from otel_agent_journal.spool.drain import Drain
     from otel_agent_journal.spool.forward import Forwarder
+    from otel_agent_journal.spool.reception import Reception
     from otel_agent_journal.store.protocol import JournalStore
 
 
@@ -51,7 +52,25 @@ def open_drain(settings: Settings, store: JournalStore, **options: Any) -> Drain
     """Return a drain of the settings' spool into a store; it is not started."""
     from otel_agent_journal.spool.drain import Drain
 
+    options.setdefault("reception", lambda: open_reception(settings))
     return Drain(settings.spool, store, **options)
+
+
+def open_reception(settings: Settings, **options: Any) -> Reception:
+    """Return what reads received OTLP as the settings say: which spans, and what of their content, are journaled."""
+    import time
+
+    from otel_agent_journal.mapping.received import ReceivedSpans
+    from otel_agent_journal.pipeline.content import ContentEncoder
+    from otel_agent_journal.spool.reception import Reception
+
+    content = ContentEncoder(
+        content=settings.content,
+        redactor=None if settings.redactor is None else late_redactor(settings.redactor),
+        field_limit_bytes=settings.field_limit_bytes,
+    )
+    spans = ReceivedSpans(all_spans=settings.all_spans)
+    return Reception(spans, began_ns=time.time_ns(), content=content, **options)
 
 
 def open_forwarder(

@@ -133,7 +133,7 @@ def _fallback_provider(endpoint: str, environ: Mapping[str, str]) -> TracerProvi
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    from otel_agent_journal.spool.forward import default_resource
+    from otel_agent_journal.otlp.target import default_resource
 
     class StandIn(TracerProvider):
         """Our provider in the place of none. A program that adds processors of its own to it has made it its own."""
@@ -155,7 +155,9 @@ def _exporter(endpoint: str, environ: Mapping[str, str]) -> Any:
 
     from otel_agent_journal.mapping.from_sdk import span_record
     from otel_agent_journal.mapping.to_events import is_ours
-    from otel_agent_journal.spool.otlp import SendFailed, open_sender, otlp_target
+    from otel_agent_journal.otlp.target import otlp_target
+    from otel_agent_journal.otlp.transport import SendFailed
+    from otel_agent_journal.spool.otlp import open_sender
 
     sender = open_sender(otlp_target(endpoint, environ))
 
@@ -180,6 +182,6 @@ def _exporter(endpoint: str, environ: Mapping[str, str]) -> Any:
 
 def resource_of_program(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the resource of this process's spans as the environment gives it."""
-    from otel_agent_journal.spool.forward import default_resource
+    from otel_agent_journal.otlp.target import default_resource
 
-    return {key: str(value) for key, value in default_resource(environ).items()}
+    return default_resource(environ)

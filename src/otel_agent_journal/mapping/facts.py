@@ -118,7 +118,29 @@ class SpansReceived(msgspec.Struct, frozen=True, array_like=True, tag_field="fac
     request: bytes
 
 
-Fact = StepStarted | StepEnded | StepNoted | SessionNoted | FailureNoted | Heartbeat | BlobKept | SpansReceived
+class LogsReceived(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=9):
+    """A request for logs as a receiver was sent it: OTLP's ExportLogsServiceRequest in protobuf, the journal's alone.
+
+    What its records carry, `log_record` reads.
+    """
+
+    received_ns: int
+    request: bytes
+
+
+Received = SpansReceived | LogsReceived
+
+Fact = (
+    StepStarted
+    | StepEnded
+    | StepNoted
+    | SessionNoted
+    | FailureNoted
+    | Heartbeat
+    | BlobKept
+    | SpansReceived
+    | LogsReceived
+)
 
 _BIG_INTEGER: Final = 1  # msgpack extension: the decimal digits of an integer beyond 64 bits
 _encode: Final = msgspec.msgpack.Encoder(enc_hook=plain).encode

@@ -2,7 +2,7 @@
 
 OTLP's JSON is not that of protobuf: ids are hex, not base64; enums are integers; 64-bit integers are numbers or texts;
 fields that nobody knows are left out. Protobuf's own reader gets the ids wrong, so this is a reader of our own, for
-the fields that a span has and no others.
+the fields that a span or a log record has and no others.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 if TYPE_CHECKING:
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 _MAX_DEPTH: Final = 64  # of values within values; protobuf itself reads up to 100 messages deep
@@ -31,13 +32,58 @@ def trace_request(data: bytes) -> ExportTraceServiceRequest:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     request = ExportTraceServiceRequest()
+    _read(data, _trace_request, request)
+    return request
+
+
+def logs_request(data: bytes) -> ExportLogsServiceRequest:
+    """Return the request for logs that a JSON text stands for. Raises as `trace_request` does."""
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+    request = ExportLogsServiceRequest()
+    _read(data, _logs_request, request)
+    return request
+
+
+def _read(data: bytes, fill: Callable[[Json, Any], None], request: Any) -> None:
     try:
-        _trace_request(_object(_decode(data), "the request"), request)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        fill(_object(_decode(data), "the request"), request)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise ValueError(f"not JSON: {error}") from error
     except OverflowError as error:
         raise ValueError(f"a number is too large: {error}") from error
-    return request
+
+
+def _logs_request(given: Json, request: Any) -> None:
+    for resource_logs in _objects(given, "resourceLogs"):
+        of_resource = request.resource_logs.add()
+        of_resource.schema_url = _text(resource_logs, "schemaUrl")
+        _attributes(_member(resource_logs, "resource"), of_resource.resource.attributes)
+        for scope_logs in _objects(resource_logs, "scopeLogs"):
+            of_scope = of_resource.scope_logs.add()
+            of_scope.schema_url = _text(scope_logs, "schemaUrl")
+            _scope(_member(scope_logs, "scope"), of_scope.scope)
+            for record in _objects(scope_logs, "logRecords"):
+                _log_record(record, of_scope.log_records.add())
+
+
+def _log_record(given: Json, record: Any) -> None:
+    record.time_unix_nano = _whole(given, "timeUnixNano")
+    record.observed_time_unix_nano = _whole(given, "observedTimeUnixNano")
+    record.severity_number = _whole(given, "severityNumber")
+    record.severity_text = _text(given, "severityText")
+    _value(_member(given, "body"), record.body, 0)
+    _attributes(given, record.attributes)
+    record.flags = _whole(given, "flags")
+    record.trace_id = _id(given, "traceId")
+    record.span_id = _id(given, "spanId")
+    record.event_name = _text(given, "eventName")
+
+
+def _scope(given: Json, scope: Any) -> None:
+    scope.name = _text(given, "name")
+    scope.version = _text(given, "version")
+    _attributes(given, scope.attributes)
 
 
 def _trace_request(given: Json, request: Any) -> None:
@@ -49,10 +95,7 @@ def _trace_request(given: Json, request: Any) -> None:
         for scope_spans in _objects(resource_spans, "scopeSpans"):
             of_scope = of_resource.scope_spans.add()
             of_scope.schema_url = _text(scope_spans, "schemaUrl")
-            scope = _member(scope_spans, "scope")
-            of_scope.scope.name = _text(scope, "name")
-            of_scope.scope.version = _text(scope, "version")
-            _attributes(scope, of_scope.scope.attributes)
+            _scope(_member(scope_spans, "scope"), of_scope.scope)
             for span in _objects(scope_spans, "spans"):
                 _span(span, of_scope.spans.add())
 

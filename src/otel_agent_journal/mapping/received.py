@@ -42,7 +42,17 @@ class ReceivedSpans:
         self._traces: OrderedDict[str, _Trace] = OrderedDict()
 
     def facts(self, received: SpansReceived) -> list[Fact]:
-        """Return what a request amounts to, in the order in which its steps began.
+        """Return what a request amounts to, in the order in which its steps began. Raises as `read` does."""
+        return self.read(received)[0]
+
+    def told(self, trace_id: str, session_id: str, now_ns: int) -> None:
+        """Remember which session a trace belongs to, which an event of that session says; the first that is said."""
+        trace = self._trace(trace_id)
+        if trace.session_id is None:
+            trace.session_id, trace.named_ns = session_id, now_ns
+
+    def read(self, received: SpansReceived) -> tuple[list[Fact], int]:
+        """Return what a request amounts to, in the order in which its steps began, and how many spans it has.
 
         Raises:
             ValueError: it is no such request.
@@ -72,7 +82,7 @@ class ReceivedSpans:
             facts.append(started(record, session_id=session_id, parent_step_id=parent))
             facts.append(ended(record, session_id=session_id, parent_step_id=parent, at_start=record.attributes))
         facts.extend(self._links(record.trace_id for record in records))
-        return facts
+        return facts, len(records)
 
     def _name(self, record: SpanRecord, now_ns: int) -> None:
         """Remember which session a span says its trace belongs to; the first that is said counts."""

@@ -210,11 +210,33 @@ class ContentEncoder:
                 _log.warning("redactor failed on field <%s> | the field was left out", field, exc_info=True)
             return "[left out: the redactor failed]"
 
+    def journaled(self, session_id: str, details: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[BlobKept, ...]]:
+        """Return the details that somebody else's process sent as they may be journaled, and their blobs.
+
+        `details` themselves, where nothing is to be changed.
+        """
+        if not self.content or self.redactor is not None:
+            details = self.details(dict(details))
+        if len(self._json(details)) <= self.field_limit_bytes:
+            return details, ()
+        kept, blobs = self._cut_out(session_id, details)
+        return kept, tuple(blobs)
+
     def _offload(self, fact: Fact) -> tuple[bytes, tuple[bytes, ...]]:
         details = getattr(fact, "details", None)
         if not details:
             return self._encode(fact), ()
-        blobs: list[bytes] = []
+        kept, cut_out = self._cut_out(fact.session_id, details)  # type: ignore[union-attr]
+        fact = msgspec.structs.replace(fact, details=kept)
+        blobs = tuple(map(self._encode, cut_out))
+        try:
+            return self._encode(fact), blobs
+        except Exception:  # noqa: BLE001 - as in `encode`
+            return self._encode(_repaired(fact)), blobs
+
+    def _cut_out(self, session_id: str, details: Mapping[str, Any]) -> tuple[dict[str, Any], list[BlobKept]]:
+        """Return details with a reference in the place of each field over the limit, and what they refer to."""
+        blobs: list[BlobKept] = []
         kept: dict[str, Any] = {}
         for key, value in details.items():
             text = self._json(value)
@@ -226,12 +248,8 @@ class ContentEncoder:
             if len(text) > MAX_BLOB_BYTES:
                 kept[key]["lost"] = f"over {MAX_BLOB_BYTES:,} bytes"
             else:
-                blobs.append(self._encode(BlobKept(fact.session_id, digest, text)))  # type: ignore[union-attr]
-        fact = msgspec.structs.replace(fact, details=kept)
-        try:
-            return self._encode(fact), tuple(blobs)
-        except Exception:  # noqa: BLE001 - as in `encode`
-            return self._encode(_repaired(fact)), tuple(blobs)
+                blobs.append(BlobKept(session_id, digest, text))
+        return kept, blobs
 
     def _json(self, value: Any) -> bytes:
         try:

@@ -11,15 +11,23 @@ from multiprocessing.sharedctypes import RawArray
 from typing import Any, Final
 
 NAMES: Final = (
+    # by those that serve
     "requests",
-    "received",  # spans
-    "accepted",
+    "received",
     "rejected",
-    "malformed",  # requests
+    "left_out",
+    "malformed",
     "too_large",
+    "unauthenticated",
     "busy",
     "bytes",
     "in_flight_bytes",
+    # by the one that delivers
+    "stored",
+    "duplicate",
+    "dead_lettered",
+    "recovered",
+    "spool_bytes",
 )
 _INDEX: Final[Mapping[str, int]] = {name: index for index, name in enumerate(NAMES)}
 
@@ -30,9 +38,6 @@ class Counters:
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._cells: Any = RawArray(c_int64, processes * len(NAMES))
-
-    def __len__(self) -> int:
-        return self._processes
 
     def row(self, process: int) -> Row:
         """Return the counters of one process, to be counted by it alone."""
@@ -54,3 +59,7 @@ class Row:
     def add(self, name: str, count: int = 1) -> None:
         """Count. Called by one thread at a time."""
         self._cells[self._start + _INDEX[name]] += count
+
+    def put(self, name: str, value: int) -> None:
+        """Set what is counted elsewhere."""
+        self._cells[self._start + _INDEX[name]] = value

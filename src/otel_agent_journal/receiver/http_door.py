@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import zlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.json_format import MessageToJson
-from google.protobuf.message import Message
 
-from otel_agent_journal.mapping.from_otlp_json import trace_request
 from otel_agent_journal.receiver.answers import Answer, Verdict, busy
-from otel_agent_journal.receiver.intake import MAX_REQUEST_BYTES
-from otel_agent_journal.receiver.messages import response_of, spans_of, status_of
+from otel_agent_journal.receiver.messages import status_of
+from otel_agent_journal.receiver.signals import SIGNALS, Signal
 
 if TYPE_CHECKING:
-    from otel_agent_journal.receiver.intake import Intake, Parse
+    from otel_agent_journal.receiver.intake import Arriving, Intake
+    from otel_agent_journal.receiver.security import Tokens
+
+_log = logging.getLogger("otel_agent_journal.receiver")
 
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
-_PARSERS: Final[Mapping[str, Parse]] = {PROTOBUF: spans_of, JSON: trace_request}
-_GZIP: Final = 31  # zlib's window bits for gzip
+_SIGNALS: Final[Mapping[str, Signal]] = {signal.path: signal for signal in SIGNALS}
+_BODY_S: Final = 15.0  # for a body to arrive; a client that is slower is asked to send it again
+_HERE: Final = "POST /v1/traces, /v1/logs, GET /healthz, /readyz, /metrics are here"
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class HttpDoor:
-    """The ASGI application. `metrics` returns what /metrics says."""
+    """The ASGI application.
 
-    def __init__(self, intake: Intake, metrics: Callable[[], str]) -> None:
+    Args:
+        intake: takes requests.
+        tokens: who may send, and see the metrics; health is for everybody.
+        metrics: returns what /metrics says.
+    """
+
+    def __init__(self, intake: Intake, tokens: Tokens, metrics: Callable[[], str]) -> None:
         self._intake = intake
+        self._tokens = tokens
         self._metrics = metrics
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -39,82 +49,109 @@ class HttpDoor:
         if scope["type"] != "http":
             return
         method, path = scope["method"], scope["path"]
-        match path:
-            case "/v1/traces" if method == "POST":
-                await self._traces(dict(scope["headers"]), receive, send)
-            case "/v1/traces":
+        headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        signal = _SIGNALS.get(path)
+        if signal is not None:
+            if method == "POST":
+                await self._export(signal, headers, receive, send)
+            else:
                 await _text(send, 405, "POST is expected", allow=b"POST")
-            case "/healthz" if method == "GET":
-                await _text(send, 200, "ok")
-            case "/readyz" if method == "GET":
-                ready = self._intake.is_ready
-                await _text(send, 200 if ready else 503, "ready" if ready else "not taking requests now")
-            case "/metrics" if method == "GET":
-                await _text(send, 200, self._metrics(), b"text/plain; version=0.0.4; charset=utf-8")
-            case _:
-                await _text(send, 404, "POST /v1/traces, GET /healthz, /readyz, /metrics are here")
+        elif method not in ("GET", "HEAD"):
+            await _text(send, 404, _HERE)
+        elif path == "/healthz":
+            await _text(send, 200, "ok")
+        elif path == "/readyz":
+            ready = self._intake.is_ready
+            await _text(send, 200 if ready else 503, "ready" if ready else "not taking requests now")
+        elif path == "/metrics" and not self._tokens.admit(_authorization(headers)):
+            await _text(send, 401, _WHO, **{"www-authenticate": b"Bearer"})
+        elif path == "/metrics":
+            await _text(send, 200, self._metrics(), b"text/plain; version=0.0.4; charset=utf-8")
+        else:
+            await _text(send, 404, _HERE)
 
-    async def _traces(self, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+    async def _export(self, signal: Signal, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
-        parse = _PARSERS.get(kind)
-        if parse is None:
-            said = f"content type '{kind}' is not known; {PROTOBUF} or {JSON} is expected"
-            await _answer(send, JSON, Answer(Verdict.UNSUPPORTED, said))
-            return
         try:
-            body = await _body(headers, receive)
-            answer = body if isinstance(body, Answer) else await self._intake.spans(body, parse)
+            with self._intake.arriving() as arriving:
+                answer = await self._answer(signal, kind, headers, receive, arriving)
         except _Gone:
             return
         except Exception as error:  # noqa: BLE001 - a 500 would make the client drop its data
+            _log.exception("a request could not be answered; its client is asked to send it again")
             answer = busy(f"{type(error).__name__}: {error}")
-        await _answer(send, kind, answer)
+        await _answer(send, signal, kind, self._intake.answered(answer))
+
+    async def _answer(
+        self, signal: Signal, kind: str, headers: Mapping[bytes, bytes], receive: Receive, arriving: Arriving
+    ) -> Answer:
+        if not self._tokens.admit(_authorization(headers)):
+            return Answer(Verdict.UNAUTHENTICATED, _WHO)
+        read = {PROTOBUF: signal.read, JSON: signal.read_json}.get(kind)
+        if read is None:
+            said = f"content type '{kind}' is not known; {PROTOBUF} or {JSON} is expected"
+            return Answer(Verdict.UNSUPPORTED, said)
+        encoding = headers.get(b"content-encoding", b"identity").strip().lower().decode("latin-1")
+        if encoding not in ("identity", "gzip", "deflate"):
+            return Answer(Verdict.UNSUPPORTED, f"content encoding '{encoding}' is not known; gzip or none is expected")
+        try:
+            async with asyncio.timeout(_BODY_S):
+                body = await _body(headers, receive, arriving)
+        except TimeoutError:
+            return busy(f"the body did not arrive within {_BODY_S:g} s")
+        if isinstance(body, Answer):
+            return body
+        return await self._intake.keep(signal, body, read, compressed=encoding != "identity" and bool(body))
+
+
+_WHO: Final = "a bearer token is expected in the header 'Authorization'"
 
 
 class _Gone(Exception):
     """The client went away before all was said."""
 
 
-async def _body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes | Answer:
-    """Return the body, decompressed; an answer where it is too large or cannot be decompressed."""
-    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-    if encoding not in (b"identity", b"gzip"):
-        return Answer(Verdict.UNSUPPORTED, f"content encoding {encoding.decode('latin-1')!r}; gzip or none is expected")
-    reader = zlib.decompressobj(_GZIP) if encoding == b"gzip" else None
+async def _body(headers: Mapping[bytes, bytes], receive: Receive, arriving: Arriving) -> bytes | Answer:
+    """Return the body as it was sent; an answer where there is no room for it."""
+    said = headers.get(b"content-length", b"0")
+    refusal = arriving.add(0) or (arriving.check(int(said)) if said.isdigit() else None)
+    if refusal is not None:
+        return refusal
     parts: list[bytes] = []
-    size = 0
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _Gone
         part, more = message.get("body", b""), message.get("more_body", False)
-        if reader is not None:
-            try:
-                part = reader.decompress(part, MAX_REQUEST_BYTES + 1 - size)
-            except zlib.error as error:
-                return Answer(Verdict.MALFORMED, f"not gzip: {error}")
-        size += len(part)
-        if size > MAX_REQUEST_BYTES:
-            return Answer(Verdict.TOO_LARGE, f"the request is over {MAX_REQUEST_BYTES:,} bytes, decompressed")
+        refusal = arriving.add(len(part))
+        if refusal is not None:
+            return refusal
         parts.append(part)
-    if reader is not None and size and not reader.eof:
-        return Answer(Verdict.MALFORMED, "not gzip: it ends early")
     return b"".join(parts)
 
 
-async def _answer(send: Send, kind: str, answer: Answer) -> None:
+def _authorization(headers: Mapping[bytes, bytes]) -> str | None:
+    found = headers.get(b"authorization")
+    return None if found is None else found.decode("latin-1")
+
+
+async def _answer(send: Send, signal: Signal, kind: str, answer: Answer) -> None:
     taken = answer.verdict is Verdict.OK
-    message: Message = response_of(answer) if taken else status_of(answer)
+    message = signal.respond(answer.rejected, answer.message) if taken else status_of(answer)
     if kind == PROTOBUF:
         body = message.SerializeToString()
     elif taken:
         body = MessageToJson(message, indent=None).encode()
     else:
         body = json.dumps({"code": status_of(answer).code, "message": answer.message}).encode()
-    headers = [(b"content-type", kind.encode())]
+    headers = [(b"content-type", (kind if kind in (PROTOBUF, JSON) else JSON).encode())]
     if answer.retry_after_s:
         headers.append((b"retry-after", str(max(1, round(answer.retry_after_s))).encode()))
+    if answer.verdict is Verdict.UNAUTHENTICATED:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if not taken:
+        headers.append((b"connection", b"close"))  # what is left of the body is not read
     await _send(send, answer.verdict.http, headers, body)
 
 

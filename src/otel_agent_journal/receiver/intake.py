@@ -1,35 +1,36 @@
 """From the bytes of a request to the spool, and to the answer that its client gets. Knows neither gRPC nor HTTP.
 
-A request is acknowledged when it is on the disk: requests that come together share one sync. What is done to it before
-is only what the answer needs; what its spans amount to is found when the spool is drained.
+A request is acknowledged when it is on the disk, where requests that come together share one sync, or once it is in the
+store. What is done to it before is only what the answer needs; what its records amount to is found when the spool is
+drained. Bytes of requests count against a budget from when they arrive until they are answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from otel_agent_journal.mapping.facts import SpansReceived, encode_fact
-from otel_agent_journal.mapping.from_otlp import problem_of
+from otel_agent_journal.mapping.facts import encode_fact
 from otel_agent_journal.receiver.answers import OK, Answer, Verdict, busy
 
 if TYPE_CHECKING:
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
     from otel_agent_journal.receiver.counters import Row
+    from otel_agent_journal.receiver.signals import Signal
 
 _log = logging.getLogger("otel_agent_journal.receiver")
 
 MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024  # after decompression, as OTLP recommends
 DEFAULT_BUDGET_BYTES: Final = 256 * 1024 * 1024  # of requests that are not yet answered
+STORE_PATIENCE_S: Final = 4.0  # the Collector's own is 5 s; what comes later is delivered all the same
 _THREADS: Final = 16  # most of them wait for the disk
 _MOST_SAID: Final = 300  # characters of what is wrong with a request
-
-Parse = Callable[[bytes], "ExportTraceServiceRequest"]
+_GZIP_OR_ZLIB: Final = 47  # zlib's window bits for both, told apart by their headers
 
 
 class Log(Protocol):
@@ -42,6 +43,14 @@ class Log(Protocol):
         ...
 
 
+class Stored(Protocol):
+    """Tells when what was kept is in the store."""
+
+    async def wait(self, received_ns: int, timeout_s: float) -> bool:
+        """Wait until the record of that time is in the store; return whether it is."""
+        ...
+
+
 class Intake:
     """Takes requests into the spool, as many at a time as a budget of bytes allows.
 
@@ -49,6 +58,7 @@ class Intake:
         log: where requests go.
         counters: what is counted; by the event loop's thread alone.
         budget_bytes: of requests in hand; what is over is asked to come again.
+        stored: waited for before a request is acknowledged; None: the spool is enough.
         clock: UTC nanoseconds.
     """
 
@@ -58,105 +68,173 @@ class Intake:
         counters: Row,
         *,
         budget_bytes: int = DEFAULT_BUDGET_BYTES,
+        stored: Stored | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._log = log
         self._counters = counters
         self._budget_bytes = budget_bytes
+        self._stored = stored
         self._clock = clock
         self._in_hand = 0
         self._last_ns = 0
+        self._lock = threading.Lock()
         self._closing = False
         self._pool = ThreadPoolExecutor(_THREADS, "agent-journal-intake")
 
     @property
     def is_ready(self) -> bool:
         """Tell whether requests are taken now."""
-        return not self._closing and self._in_hand <= self._budget_bytes
+        return not self._closing and self._in_hand < self._budget_bytes
 
     def close(self) -> None:
         """Take no more requests; those in hand are answered."""
         self._closing = True
 
-    async def spans(self, body: bytes, parse: Parse) -> Answer:
-        """Keep a request for spans and return its answer. Never raises, but for a cancellation.
+    def arriving(self) -> Arriving:
+        """Begin a request; use what is returned as a context manager around all of it."""
+        self._counters.add("requests")
+        return Arriving(self)
+
+    async def keep(self, signal: Signal, body: bytes, read: Callable[[bytes], Any], *, compressed: bool) -> Answer:
+        """Keep a request whose bytes have arrived, and return its answer. Never raises, but for a cancellation.
 
         Args:
-            body: the request, decompressed.
-            parse: reads it; raises ValueError where it cannot be read.
+            signal: what it is of.
+            body: as it was sent.
+            read: `signal.read` or `signal.read_json`.
+            compressed: whether the body is gzip or zlib.
         """
-        count = self._counters.add
-        count("requests")
-        refusal = self._refusal(len(body))
-        if refusal is not None:
-            count("too_large" if refusal.verdict is Verdict.TOO_LARGE else "busy")
-            return refusal
-        self._in_hand += len(body)
-        count("in_flight_bytes", len(body))
         try:
-            answer, spans = await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._keep, body, parse, self._now()
+            answer, records, left_out, kept_ns = await asyncio.get_running_loop().run_in_executor(
+                self._pool, self._keep, signal, body, read, compressed
             )
+            if self._stored is not None and kept_ns and not await self._stored.wait(kept_ns, STORE_PATIENCE_S):
+                answer = busy("it is kept, and not yet in the store")
         except Exception as error:  # noqa: BLE001 - a client drops what an error of ours does not let it send again
             _log.exception("a request could not be handled; its client is asked to send it again")
-            answer, spans = busy(f"{type(error).__name__}: {error}"[:_MOST_SAID]), 0
-        finally:
-            self._in_hand -= len(body)
-            count("in_flight_bytes", -len(body))
+            answer, records, left_out = busy(f"{type(error).__name__}: {error}"[:_MOST_SAID]), 0, 0
+        count = self._counters.add
         if answer.verdict is Verdict.OK:
             count("bytes", len(body))
-            count("received", spans)
+            count("received", records)
             count("rejected", answer.rejected)
-            count("accepted", spans - answer.rejected)
-        else:
-            count("malformed" if answer.verdict is Verdict.MALFORMED else "busy")
+            count("left_out", left_out)
         return answer
 
-    def _refusal(self, size: int) -> Answer | None:
+    def answered(self, answer: Answer) -> Answer:
+        """Count an answer that is none of success, and return it."""
+        name = _COUNTED.get(answer.verdict)
+        if name is not None:
+            self._counters.add(name)
+        return answer
+
+    def take_room(self, size: int) -> Answer | None:
+        """Take from the budget; return the refusal where there is no room."""
         if self._closing:
             return busy("the receiver is shutting down")
-        if size > MAX_REQUEST_BYTES:
-            return Answer(Verdict.TOO_LARGE, f"the request is {size:,} bytes, limit {MAX_REQUEST_BYTES:,}")
         if self._in_hand and self._in_hand + size > self._budget_bytes:
             return busy(f"{self._in_hand:,} bytes of requests are in hand, limit {self._budget_bytes:,}")
+        self._in_hand += size
+        self._counters.add("in_flight_bytes", size)
         return None
 
+    def give_back(self, size: int) -> None:
+        """Give back to the budget."""
+        self._in_hand -= size
+        self._counters.add("in_flight_bytes", -size)
+
     def _now(self) -> int:
-        """Return the time, another for each request: by it a request is known."""
-        self._last_ns = max(self._clock(), self._last_ns + 1)
-        return self._last_ns
+        """Return the time, another for each record: by it a record is known."""
+        with self._lock:
+            self._last_ns = max(self._clock(), self._last_ns + 1)
+            return self._last_ns
 
-    def _keep(self, body: bytes, parse: Parse, now_ns: int) -> tuple[Answer, int]:
-        """Check a request and append it; return the answer and how many spans there were. In a thread."""
-        if not body:
-            return OK, 0
+    def _keep(
+        self, signal: Signal, body: bytes, read: Callable[[bytes], Any], compressed: bool
+    ) -> tuple[Answer, int, int, int]:
+        """Check a request and append it. In a thread.
+
+        Returns the answer, how many records there were, how many of them are none of the journal's, and the time by
+        which the last part is known, 0 where nothing was appended.
+        """
         try:
-            request = parse(body)
+            whole = _decompressed(body) if compressed else body
+            if whole is None:
+                said = f"the request is over {MAX_REQUEST_BYTES:,} bytes, decompressed"
+                return Answer(Verdict.TOO_LARGE, said), 0, 0, 0
+            if not whole:
+                return OK, 0, 0, 0
+            request = read(whole)
         except ValueError as error:
-            return Answer(Verdict.MALFORMED, str(error)[:_MOST_SAID]), 0
-        spans, problems = _without_malformed(request)
-        if spans > len(problems) and not self._log.append(
-            encode_fact(SpansReceived(now_ns, request.SerializeToString()))
-        ):
-            return busy(f"the spool takes nothing: {self._log.last_refusal}"[:_MOST_SAID]), 0
+            return Answer(Verdict.MALFORMED, str(error)[:_MOST_SAID]), 0, 0, 0
+        records, problems, left_out = signal.check(request)
+        kept_ns = 0
+        if records > len(problems) + left_out:
+            for part in signal.parts(request):
+                kept_ns = self._now()
+                if not self._log.append(encode_fact(signal.record(kept_ns, part))):
+                    return busy(f"the spool takes nothing: {self._log.last_refusal}"[:_MOST_SAID]), 0, 0, 0
         if not problems:
-            return OK, spans
-        said = f"{len(problems)} of {spans} spans were not kept; the first: {problems[0]}"
-        return Answer(Verdict.OK, said[:_MOST_SAID], rejected=len(problems)), spans
+            return OK, records, left_out, kept_ns
+        said = f"{len(problems)} of {records} {signal.noun} were not kept; the first: {problems[0]}"
+        return Answer(Verdict.OK, said[:_MOST_SAID], rejected=len(problems)), records, left_out, kept_ns
 
 
-def _without_malformed(request: ExportTraceServiceRequest) -> tuple[int, list[str]]:
-    """Take out what cannot be kept; return how many spans there were, and what was wrong with those taken out."""
-    count, problems = 0, list[str]()
-    for of_resource in request.resource_spans:
-        for of_scope in of_resource.scope_spans:
-            count += len(of_scope.spans)
-            bad: list[int] = []
-            for index, span in enumerate(of_scope.spans):
-                problem = problem_of(span)
-                if problem is not None:
-                    problems.append(problem)
-                    bad.append(index)
-            for index in reversed(bad):
-                del of_scope.spans[index]
-    return count, problems
+_COUNTED: Final = {
+    Verdict.MALFORMED: "malformed",
+    Verdict.UNSUPPORTED: "malformed",
+    Verdict.TOO_LARGE: "too_large",
+    Verdict.UNAUTHENTICATED: "unauthenticated",
+    Verdict.BUSY: "busy",
+}
+
+
+class Arriving:
+    """The room that one request takes, from its first byte to its answer."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._bytes = 0
+
+    def check(self, size: int) -> Answer | None:
+        """Return the refusal where a request is too large as a whole."""
+        if size > MAX_REQUEST_BYTES:
+            return Answer(Verdict.TOO_LARGE, f"the request is over {MAX_REQUEST_BYTES:,} bytes")
+        return None
+
+    def add(self, size: int) -> Answer | None:
+        """Note that bytes have arrived; return the refusal where they are too many."""
+        refusal = self.check(self._bytes + size) or self._intake.take_room(size)
+        if refusal is None:
+            self._bytes += size
+        return refusal
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._intake.give_back(self._bytes)
+
+
+def _decompressed(body: bytes) -> bytes | None:
+    """Return a body decompressed, or None where it is over the limit then. Raises ValueError where it cannot be."""
+    reader = zlib.decompressobj(_GZIP_OR_ZLIB)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while body:
+            part = reader.decompress(body, MAX_REQUEST_BYTES + 1 - size)
+            size += len(part)
+            if size > MAX_REQUEST_BYTES:
+                return None
+            parts.append(part)
+            if reader.eof and reader.unused_data:  # gzip allows several members, one after the other
+                body, reader = reader.unused_data, zlib.decompressobj(_GZIP_OR_ZLIB)
+                continue
+            body = reader.unconsumed_tail
+            if not body and not reader.eof:
+                raise ValueError("not gzip: it ends early")
+    except zlib.error as error:
+        raise ValueError(f"not gzip: {error}") from error
+    return b"".join(parts)

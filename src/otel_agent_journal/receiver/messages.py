@@ -1,4 +1,4 @@
-"""The messages of OTLP that both doors read and write."""
+"""An answer as `google.rpc.Status`, which gRPC has in its trailers and HTTP in the body."""
 
 from __future__ import annotations
 
@@ -7,14 +7,8 @@ from typing import Final
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTracePartialSuccess,
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
 
 from otel_agent_journal.receiver.answers import Answer
 
@@ -26,22 +20,6 @@ _CODES: Final[Mapping[str, int]] = {
     "UNAVAILABLE": 14,
     "UNAUTHENTICATED": 16,
 }
-
-
-def spans_of(body: bytes) -> ExportTraceServiceRequest:
-    """Return a request for spans from protobuf. Raises ValueError where it is none."""
-    try:
-        return ExportTraceServiceRequest.FromString(body)
-    except DecodeError as error:
-        raise ValueError(f"not an ExportTraceServiceRequest: {error}") from error
-
-
-def response_of(answer: Answer) -> ExportTraceServiceResponse:
-    """Return the response to a request that was taken, wholly or in part."""
-    if not answer.rejected:
-        return ExportTraceServiceResponse()
-    partial = ExportTracePartialSuccess(rejected_spans=answer.rejected, error_message=answer.message)
-    return ExportTraceServiceResponse(partial_success=partial)
 
 
 def status_of(answer: Answer) -> Status:

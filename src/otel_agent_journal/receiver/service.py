@@ -10,14 +10,17 @@ import logging
 import multiprocessing
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 import msgspec
 
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.receiver import worker
-from otel_agent_journal.receiver.counters import Counters
+from otel_agent_journal.receiver.counters import Counters, Row
+from otel_agent_journal.receiver.deliveries import Teller
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -59,9 +62,18 @@ class Service:
         plan: what each serves; ports are found here.
         grpc, http: where; None is not served.
         workers: how many processes.
+        tells: whether workers wait for the store; then `delivered` is to be called.
     """
 
-    def __init__(self, plan: worker.Plan, *, grpc: Address | None, http: Address | None, workers: int = 1) -> None:
+    def __init__(
+        self,
+        plan: worker.Plan,
+        *,
+        grpc: Address | None,
+        http: Address | None,
+        workers: int = 1,
+        tells: bool = False,
+    ) -> None:
         self._held = ExitStack()
         self.grpc = None if grpc is None else self._reserve(grpc, "--grpc")
         self.http = None if http is None else self._reserve(http, "--http")
@@ -72,7 +84,11 @@ class Service:
             host_http="" if self.http is None else self.http.host,
             port_http=None if self.http is None else self.http.port,
         )
-        self.counters = Counters(workers)
+        self._count = workers
+        self._tells = tells
+        self._tellers: dict[str, Teller] = {}
+        self._writers = [""] * workers
+        self.counters = Counters(workers + 1)
         self._context = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
         self._workers: list[BaseProcess] = []
         self._died_at: dict[int, float] = {}
@@ -83,8 +99,18 @@ class Service:
         Raises:
             ConfigError: an address cannot be listened at.
         """
-        count = len(self.counters)
-        self._workers = [self._start(number) for number in range(count)]
+        self._workers = [self._start(number) for number in range(self._count)]
+
+    @property
+    def own_counters(self) -> Row:
+        """The counters of the process that delivers."""
+        return self.counters.row(self._count)
+
+    def delivered(self, writer: str, received_ns: Sequence[int]) -> None:
+        """Tell the worker of a spool folder which of its requests are in the store. From any thread."""
+        teller = self._tellers.get(writer)
+        if teller is not None:
+            teller.tell(received_ns)
 
     def look(self) -> None:
         """Replace workers that died. To be called now and then."""
@@ -116,14 +142,17 @@ class Service:
 
     def _start(self, number: int) -> BaseProcess:
         mine, theirs = self._context.Pipe(duplex=False)
+        place = self._place(number)
         process = self._context.Process(
             target=worker.serve,
-            args=(self._plan, number, self.counters, theirs),
+            args=(self._plan, place, self.counters, theirs),
             name=f"agent-journal-collect-{number}",
             daemon=True,
         )
         process.start()
         theirs.close()
+        if place.deliveries is not None:
+            place.deliveries.close()
         try:
             said = mine.recv() if mine.poll(START_S) else f"it did not listen within {START_S:g} s"
         except EOFError:
@@ -136,6 +165,19 @@ class Service:
             process.join()
             raise ConfigError(f"worker {number} cannot serve: {said}")
         return process
+
+    def _place(self, number: int) -> worker.Place:
+        """Return a place for a worker, in the stead of the one that had its number."""
+        before = self._tellers.pop(self._writers[number], None)
+        if before is not None:
+            before.close()
+        self.counters.row(number).put("in_flight_bytes", 0)
+        writer = self._writers[number] = uuid4().hex
+        if not self._tells:
+            return worker.Place(number, writer)
+        tells, hears = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._tellers[writer] = Teller(tells)
+        return worker.Place(number, writer, hears)
 
     def _reserve(self, address: Address, what: str) -> Address:
         """Find out that nobody else listens there, and keep the port for the workers."""

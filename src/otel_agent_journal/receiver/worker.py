@@ -12,14 +12,17 @@ import logging
 import multiprocessing
 import signal
 import socket
+import ssl
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from otel_agent_journal.errors import ConfigError
+from otel_agent_journal.receiver.deliveries import Deliveries
 from otel_agent_journal.receiver.intake import Intake
+from otel_agent_journal.receiver.security import Tls, Tokens
 from otel_agent_journal.spool.writer import SpoolWriter
 
 if TYPE_CHECKING:
@@ -41,28 +44,40 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     port_grpc: int | None = None
     host_http: str = ""
     port_http: int | None = None
+    tokens: tuple[str, ...] = ()
+    tls: Tls | None = None
 
 
-def serve(plan: Plan, number: int, counters: Counters, ready: Connection) -> None:
+class Place(msgspec.Struct, frozen=True):
+    """A worker's own: its row of the counters, its folder of the spool, and where it hears what is in the store."""
+
+    number: int
+    writer: str
+    deliveries: socket.socket | None = None
+
+
+def serve(plan: Plan, place: Place, counters: Counters, ready: Connection) -> None:
     """Serve until SIGTERM, or until the process that started this one is gone. Sends a text when it listens.
 
     Args:
         plan: what and where.
-        number: the row of the counters that is its own.
+        place: what is its own.
         counters: shared with the other processes.
         ready: gets "" once it listens, else why it cannot.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    writer = SpoolWriter(plan.spool, writer=uuid4().hex, cap_bytes=plan.cap_bytes, fsync=True)
+    writer = SpoolWriter(plan.spool, writer=place.writer, cap_bytes=plan.cap_bytes, fsync=True)
     try:
-        asyncio.run(_serve(plan, Intake(writer, counters.row(number), budget_bytes=plan.budget_bytes), counters, ready))
+        asyncio.run(_serve(plan, place, writer, counters, ready))
     finally:
         writer.close()
 
 
-async def _serve(plan: Plan, intake: Intake, counters: Counters, ready: Connection) -> None:
+async def _serve(plan: Plan, place: Place, writer: SpoolWriter, counters: Counters, ready: Connection) -> None:
     loop = asyncio.get_running_loop()
+    stored = None if place.deliveries is None else Deliveries(place.deliveries)
+    intake = Intake(writer, counters.row(place.number), budget_bytes=plan.budget_bytes, stored=stored)
     ending = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ending.set)
     parent = multiprocessing.parent_process()
@@ -71,10 +86,10 @@ async def _serve(plan: Plan, intake: Intake, counters: Counters, ready: Connecti
     async with contextlib.AsyncExitStack() as doors:
         try:
             if plan.port_grpc is not None:
-                await doors.enter_async_context(_grpc(intake, plan.host_grpc, plan.port_grpc))
+                await doors.enter_async_context(_grpc(intake, plan, plan.port_grpc))
             if plan.port_http is not None:
-                await doors.enter_async_context(_http(intake, counters, plan.host_http, plan.port_http))
-        except (OSError, RuntimeError) as error:
+                await doors.enter_async_context(_http(intake, plan, plan.port_http, counters))
+        except (OSError, RuntimeError, ConfigError) as error:
             ready.send(str(error))
             return
         ready.send("")
@@ -83,10 +98,10 @@ async def _serve(plan: Plan, intake: Intake, counters: Counters, ready: Connecti
 
 
 @contextlib.asynccontextmanager
-async def _grpc(intake: Intake, host: str, port: int) -> AsyncGenerator[None]:
+async def _grpc(intake: Intake, plan: Plan, port: int) -> AsyncGenerator[None]:
     from otel_agent_journal.receiver.grpc_door import GrpcDoor
 
-    door = GrpcDoor(intake)
+    door, host = GrpcDoor(intake, Tokens(plan.tokens), plan.tls), plan.host_grpc
     await door.start(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     try:
         yield
@@ -95,7 +110,7 @@ async def _grpc(intake: Intake, host: str, port: int) -> AsyncGenerator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _http(intake: Intake, counters: Counters, host: str, port: int) -> AsyncGenerator[None]:
+async def _http(intake: Intake, plan: Plan, port: int, counters: Counters) -> AsyncGenerator[None]:
     import uvicorn
 
     from otel_agent_journal.receiver.http_door import HttpDoor
@@ -109,14 +124,16 @@ async def _http(intake: Intake, counters: Counters, host: str, port: int) -> Asy
             yield
 
     config = uvicorn.Config(
-        HttpDoor(intake, lambda: exposition(counters.totals())),
+        HttpDoor(intake, Tokens(plan.tokens), lambda: exposition(counters.totals())),
         lifespan="off",
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=int(GRACE_S),
+        **_certificates(plan.tls),
     )
-    listening = reusable(host, port)
+    config.load()  # here, where a certificate that cannot be used is said
+    listening = reusable(plan.host_http, port)
     listening.listen(_BACKLOG)
     server = Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
@@ -125,6 +142,18 @@ async def _http(intake: Intake, counters: Counters, host: str, port: int) -> Asy
     finally:
         server.should_exit = True
         await serving
+
+
+def _certificates(tls: Tls | None) -> dict[str, Any]:
+    if tls is None:
+        return {}
+    required = ssl.CERT_NONE if tls.client_authority is None else ssl.CERT_REQUIRED
+    return {
+        "ssl_certfile": tls.certificate,
+        "ssl_keyfile": tls.key,
+        "ssl_ca_certs": tls.client_authority,
+        "ssl_cert_reqs": required,
+    }
 
 
 def reusable(host: str, port: int) -> socket.socket:

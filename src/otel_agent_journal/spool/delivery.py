@@ -15,10 +15,19 @@ import msgspec
 
 from otel_agent_journal.errors import ConfigError, JournalError, NewerSchema, StoreUnreachable, StoreUnusable
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.mapping.facts import BlobKept, Fact, Heartbeat, SpansReceived, decode_fact, events_of
-from otel_agent_journal.mapping.received import ReceivedSpans
+from otel_agent_journal.mapping.facts import (
+    BlobKept,
+    Fact,
+    Heartbeat,
+    LogsReceived,
+    Received,
+    SpansReceived,
+    decode_fact,
+    events_of,
+)
 from otel_agent_journal.spool.dead_letters import DeadLetters
 from otel_agent_journal.spool.patience import Patience
+from otel_agent_journal.spool.reception import Reception, Taken, new_reception
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
 
 _log = logging.getLogger("otel_agent_journal.spool")
@@ -48,13 +57,15 @@ class Delivery:
         patience: Patience,
         clock: Callable[[], int],
         *,
-        all_spans: bool = False,
+        reception: Callable[[], Reception] = new_reception,
     ) -> None:
         self._store = store
         self._dead_letters = dead_letters
         self._patience = patience
         self._clock = clock
-        self._received = ReceivedSpans(all_spans=all_spans)
+        self._new_reception = reception
+        self._reception: Reception | None = None  # made when something received turns up: an agent's drain has none
+        self._dead: set[str] = set()  # ids of events refused in the delivery under way
         self.count = Delivered()
 
     def decode(self, payloads: Iterable[bytes], writer: str) -> list[Fact]:
@@ -67,27 +78,37 @@ class Delivery:
                 self._set_aside_record(payload, writer, f"not a fact: {error}")
         return facts
 
-    def deliver(self, facts: Iterable[Fact], writer: str) -> tuple[list[JournalEvent], list[Heartbeat]]:
-        """Bring facts to the store; return their events, refused ones included, and the heartbeats among them.
+    def deliver(self, facts: Iterable[Fact], writer: str) -> tuple[list[JournalEvent], list[tuple[str, Heartbeat]]]:
+        """Bring facts to the store; return their events, refused ones included, and the heartbeats of each writer.
 
         Raises:
             StoreUnreachable: patience came to its end; some may have been delivered, and all are to be again.
         """
-        events: list[JournalEvent] = []
-        heartbeats: list[Heartbeat] = []
+        taken = Taken()
         for fact in facts:
             if isinstance(fact, Heartbeat):
-                heartbeats.append(fact)
+                taken.heartbeats.append((writer, fact))
             elif isinstance(fact, BlobKept):
                 self._keep_blob(fact, writer)
-            elif isinstance(fact, SpansReceived):
-                for one in self._facts(fact, writer):
-                    events.extend(self._events(one, writer))
+            elif isinstance(fact, SpansReceived | LogsReceived):
+                self._receive(fact, writer, taken)
             else:
-                events.extend(self._events(fact, writer))
-        for start in range(0, len(events), BATCH_EVENTS):
-            self.append(events[start : start + BATCH_EVENTS])
-        return events, heartbeats
+                taken.events.extend(self._events(fact, writer))
+        for blob in taken.blobs:
+            self._keep_blob(blob, writer)
+        for start in range(0, len(taken.events), BATCH_EVENTS):
+            self.append(taken.events[start : start + BATCH_EVENTS])
+        for payload, why in taken.unreadable:
+            self._set_aside_record(payload, writer, why)
+        if self._reception is not None:
+            self._reception.settle(taken, writer, self._dead)
+            self._dead.clear()
+        return taken.events, taken.heartbeats
+
+    def _receive(self, received: Received, writer: str, taken: Taken) -> None:
+        if self._reception is None:
+            self._reception = self._new_reception()
+        self._reception.take(received, writer, taken)
 
     def append(self, events: Sequence[JournalEvent]) -> None:
         """Append events, each to the store or to the dead letters. Raises StoreUnreachable as `deliver` does."""
@@ -140,13 +161,6 @@ class Delivery:
             self._set_aside_record(msgspec.msgpack.encode(fact), writer, f"{type(error).__name__}: {error}")
             return ()
 
-    def _facts(self, received: SpansReceived, writer: str) -> Sequence[Fact]:
-        try:
-            return self._received.facts(received)
-        except Exception as error:  # noqa: BLE001 - bytes that came from anywhere
-            self._set_aside_record(msgspec.msgpack.encode(received), writer, f"{type(error).__name__}: {error}")
-            return ()
-
     def _keep_blob(self, blob: BlobKept, writer: str) -> None:
         store = self._store
         try:
@@ -163,6 +177,8 @@ class Delivery:
     def _set_aside(self, event: JournalEvent, error: Exception) -> None:
         self.count.dead_lettered += 1
         self.count.last_error = str(error)
+        if self._reception is not None:
+            self._dead.add(event.event_id)
         _log.warning(
             "session_id=<%s>, event_id=<%s>, error=<%s> | store refuses event, kept as a dead letter",
             event.session_id,

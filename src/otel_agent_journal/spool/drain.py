@@ -24,12 +24,14 @@ from otel_agent_journal.spool.delivery import Delivery
 from otel_agent_journal.spool.fork import tell_of_forks
 from otel_agent_journal.spool.heads import HeadKeeper
 from otel_agent_journal.spool.patience import Patience
+from otel_agent_journal.spool.reception import Reception, new_reception
 from otel_agent_journal.spool.rounds import Death, Forward, Round, Rounds
 from otel_agent_journal.spool.survey import pending_bytes
 from otel_agent_journal.store.protocol import JournalStore
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
+ROUND_UP_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.5  # how often new folders, and writers that died, are looked for
 _AFTER_A_FAULT_S: Final = 1.0
 # When a stop gives up on a store that takes nothing; the spool keeps the rest.
@@ -71,7 +73,8 @@ class Drain:
         adopt_dead: finish the folders of dead writers too.
         poll_s, idle_poll_s: how often a live writer's log is looked at, when it is busy and when nothing comes.
         patience: how tries are repeated while the store cannot be reached.
-        all_spans: of received spans journal those of every kind.
+        reception: makes what reads received OTLP, when there is some.
+        rounds_up: called every `ROUND_UP_S` in the drain's thread, where the store may be used, once all is delivered.
     """
 
     def __init__(
@@ -86,16 +89,19 @@ class Drain:
         poll_s: float = 0.02,
         idle_poll_s: float = 0.2,
         patience: Patience | None = None,
-        all_spans: bool = False,
+        reception: Callable[[], Reception] = new_reception,
+        rounds_up: Callable[[], object] | None = None,
     ) -> None:
         self.root = Path(root)
         self._poll_s = poll_s
         self._idle_poll_s = idle_poll_s
         self._patience = patience or Patience()
         self._adoption = Adoption(self.root, only_writer=only_writer, adopt_dead=adopt_dead)
-        self._delivery = Delivery(store, DeadLetters(self.root), self._patience, clock, all_spans=all_spans)
+        self._delivery = Delivery(store, DeadLetters(self.root), self._patience, clock, reception=reception)
         heads = HeadKeeper(store, self._delivery.insist)
         self._rounds = Rounds(store, self._adoption, self._delivery, heads, forward)
+        self._rounds_up = rounds_up
+        self._round_up_at = time.monotonic() + ROUND_UP_S
         self._begin()
         tell_of_forks(self)
 
@@ -246,6 +252,8 @@ class Drain:
             try:
                 with self._turn:
                     done = self._round(settle=stopping or asked > self._flush_done, insist=stopping)
+                    if done.caught_up and not stopping:
+                        self._round_up()
             except StoreUnreachable:
                 done = Round(0, caught_up=False)  # patience is over: a stop, or a drain_once beside us
                 if stopping:
@@ -271,6 +279,12 @@ class Drain:
             self._look_at = now + LOOK_EVERY_S
             self._adoption.look(frozenset(self._deaths))
         return self._rounds.go(self._deaths, settle=settle, insist=insist)
+
+    def _round_up(self) -> None:
+        now = time.monotonic()
+        if self._rounds_up is not None and now >= self._round_up_at:
+            self._round_up_at = now + ROUND_UP_S
+            self._rounds_up()
 
     def _note_flushed(self, asked: int, done: Round) -> None:
         with self._changed:

@@ -13,8 +13,10 @@ from otel_agent_journal.mapping.genai import CAPTURE_CONTENT_VARIABLE, captures_
 from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
 from otel_agent_journal.mapping.span_record import SpanRecord
 from otel_agent_journal.mapping.to_span import last_seen_ns
-from otel_agent_journal.spool.forward import BACKOFF_BASE_S, BATCH_SPANS, GetBlob, default_resource, with_blobs
-from otel_agent_journal.spool.otlp import BatchRefused, SendFailed, SpanSender, sender_to
+from otel_agent_journal.otlp.target import default_resource
+from otel_agent_journal.otlp.transport import BatchRefused, SendFailed
+from otel_agent_journal.spool.forward import BACKOFF_BASE_S, BATCH_SPANS, GetBlob, with_blobs
+from otel_agent_journal.spool.otlp import SpanSender, sender_to
 
 _ATTEMPTS: Final = 5
 _UNBOUNDED: Final = 1_000_000_000

@@ -16,7 +16,6 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar, cast
-from urllib.parse import unquote
 
 import msgspec
 
@@ -24,7 +23,9 @@ from otel_agent_journal.event import EMPTY, SESSION_INTERRUPTED, JournalEvent
 from otel_agent_journal.mapping.genai import CAPTURE_CONTENT_VARIABLE, captures_content_on_spans
 from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
 from otel_agent_journal.mapping.span_record import SpanRecord
-from otel_agent_journal.spool.otlp import BatchRefused, SendFailed, SpanSender, sender_to
+from otel_agent_journal.otlp.target import default_resource
+from otel_agent_journal.otlp.transport import BatchRefused, SendFailed
+from otel_agent_journal.spool.otlp import SpanSender, sender_to
 
 _log = logging.getLogger(__name__)
 
@@ -412,19 +413,6 @@ def _blob(session_id: str, reference: Mapping[str, Any], get_blob: GetBlob | Non
 
 
 # --- making one ---------------------------------------------------------------------------------------------------
-
-
-def default_resource(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the resource that OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES give, and what we are."""
-    resource: dict[str, Any] = {"service.name": "unknown_service"}
-    for entry in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
-        key, equals, value = entry.partition("=")
-        if equals and key.strip():
-            resource[key.strip()] = unquote(value.strip())
-    service = environ.get("OTEL_SERVICE_NAME", "").strip()
-    if service:
-        resource["service.name"] = service
-    return resource
 
 
 def open_forwarder(url: str | None, environ: Mapping[str, str], **options: Any) -> Forwarder:

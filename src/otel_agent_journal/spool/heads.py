@@ -15,7 +15,7 @@ from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.status import StatusState, apply, fold, head_of, heard
-from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.store.protocol import HearsWriters, JournalStore
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
@@ -40,7 +40,7 @@ class HeadKeeper:
     """Write heads for what is delivered. Used by one thread at a time.
 
     Args:
-        store: which must be able to read and to keep heads, else nothing is written.
+        store: which must be able to read and to keep heads, else nothing is written, and heartbeats are passed on.
         insist: calls a function until the store can be reached.
     """
 
@@ -72,16 +72,21 @@ class HeadKeeper:
 
     def note(self, events: Sequence[JournalEvent]) -> None:
         """Take in events that are in the store."""
-        if not self.enabled:
-            return
+        enabled = self.enabled
         for event in events:
-            state = self._touch(event.session_id).state
-            if state is not None:
-                apply(state, event)
+            in_hand = self._touch(event.session_id)
+            if in_hand.state is None and not enabled:
+                in_hand.state = StatusState()  # what came before cannot be read: what is open since is known
+            if in_hand.state is not None:
+                apply(in_hand.state, event)
 
     def heard(self, writer: str, at_ns: int, sessions: Iterable[str]) -> None:
-        """Take in a heartbeat."""
+        """Take in a heartbeat; raises StoreUnreachable where the store is to pass it on, and cannot."""
         if not self.enabled:
+            store = self._store
+            if isinstance(store, HearsWriters):
+                named = tuple(sessions)
+                self._insist(lambda: store.heard(writer, at_ns, named))
             return
         for session_id in sessions:
             in_hand = self._touch(session_id)
@@ -93,7 +98,7 @@ class HeadKeeper:
         """Write all heads that lag behind; after StoreUnreachable, which `insist` raises, the rest still lags."""
         self._new = False
         if not self.enabled:
-            self.forget()
+            self._keep_open_alone()
         for session_id in list(self._dirty):
             try:
                 self._insist(lambda session_id=session_id: self._write(session_id))
@@ -105,6 +110,13 @@ class HeadKeeper:
             if len(self._in_hand) > self._max_sessions:
                 del self._in_hand[session_id]
         self._make_room()
+
+    def _keep_open_alone(self) -> None:
+        """Drop what has no step open: there is no head to write, only who left what open to be known."""
+        self._dirty.clear()
+        for session_id, in_hand in list(self._in_hand.items()):
+            if in_hand.state is None or not in_hand.state.open:
+                del self._in_hand[session_id]
 
     def left_open(self, writer: str) -> list[SessionHead]:
         """Return the heads of the sessions in hand in which this writer has steps open."""

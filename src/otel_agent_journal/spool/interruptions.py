@@ -52,13 +52,18 @@ def sessions_left_open(store: JournalStore, writer: str) -> Iterator[SessionHead
 
 
 def interruptions(
-    store: JournalStore, spool_root: Path, now_ns: int, silence_ns: int = SILENCE_NS
+    store: JournalStore,
+    spool_root: Path,
+    now_ns: int,
+    silence_ns: int = SILENCE_NS,
+    *,
+    is_heard: Callable[[str], bool] = lambda writer: False,
 ) -> list[JournalEvent]:
     """Write SESSION_INTERRUPTED for writers with open steps that are gone, and return what was written.
 
     Gone is a writer whose folder in the spool shows it dead with nothing left to deliver (reason killed), or that has
     no folder here and was silent for `silence_ns` (reason lost). One that lives, or whose spool waits to be drained,
-    is left alone. Idempotent.
+    is left alone, and so is one that `is_heard` knows to have been heard of, whatever the clocks say. Idempotent.
 
     Raises:
         StoreUnreachable: and other errors of the store, some events perhaps written.
@@ -67,7 +72,7 @@ def interruptions(
     for head in list(store.sessions(SessionFilter(statuses=(PROCESSING,)))):
         for writer in head.open_writers:
             silent_ns = now_ns - head.writers.get(writer, head.updated_ns)
-            reason = _fate(spool_root / writer, silent_ns >= silence_ns)
+            reason = _fate(spool_root / writer, silent_ns >= silence_ns and not is_heard(writer))
             if reason is not None:
                 written.append(interruption_of(head, writer, reason))
     if written:

@@ -120,8 +120,8 @@ class Rounds:
             facts = self._delivery.decode((payload for _, payload in records), writer)
             events, heartbeats = self._delivery.deliver(facts, writer)
             self._heads.note(events)
-            for heartbeat in heartbeats:
-                self._heads.heard(writer, heartbeat.timestamp_ns, heartbeat.sessions)
+            for of_writer, heartbeat in heartbeats:
+                self._heads.heard(of_writer, heartbeat.timestamp_ns, heartbeat.sessions)
         except BaseException:  # what was read and not delivered must never be acknowledged
             self._reached.pop(writer, None)
             folder.rewind()

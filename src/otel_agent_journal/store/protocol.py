@@ -7,7 +7,7 @@ spools, spans or projections, but for the head it keeps for listings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
@@ -225,6 +225,15 @@ class Wakes(Protocol):
         A matter of latency alone: it may return early, and where the store cannot be reached it only waits. Whoever
         follows looks with `follow` before the first call and after each. Safe in any number of threads.
         """
+        ...
+
+
+@runtime_checkable
+class HearsWriters(Protocol):
+    """A store that keeps no heads itself, and passes heartbeats on to whoever does."""
+
+    def heard(self, writer: str, timestamp_ns: int, sessions: Iterable[str]) -> None:
+        """Pass on that a writer was alive at a time, with these sessions open. Raises as `JournalStore.append`."""
         ...
 
 

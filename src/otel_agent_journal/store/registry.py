@@ -15,6 +15,8 @@ from otel_agent_journal.store.protocol import JournalStore
 GROUP: Final = "otel_agent_journal.stores"
 BUILT_IN: Final = {
     "memory": "otel_agent_journal.store.memory:open_store",
+    "otlp": "otel_agent_journal.store.otlp:open_store",
+    "otlps": "otel_agent_journal.store.otlp:open_store",
     "sqlite": "otel_agent_journal.store.sqlite:open_store",
 }
 # Schemes of the exporters that are distributions of their own, and what to install for them.

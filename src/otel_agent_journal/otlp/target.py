@@ -1,4 +1,4 @@
-"""Where spans go: an OTLP endpoint and all that the standard OTEL_EXPORTER_OTLP_* variables say of it. Pure."""
+"""Where telemetry goes: an OTLP endpoint and all that the standard OTEL_EXPORTER_OTLP_* variables say of it. Pure."""
 
 from __future__ import annotations
 
@@ -13,15 +13,27 @@ from otel_agent_journal.errors import ConfigError
 
 GRPC: Final = "grpc"
 HTTP: Final = "http/protobuf"
-_TRACES_PATH: Final = "/v1/traces"
 _GRPC_PORT: Final = 4317
 _HTTP_PORT: Final = 4318
 _DEFAULT_TIMEOUT_S: Final = 10.0  # the specification's default
 
 
-class OtlpTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """Where spans go and how. `address` is a URL for HTTP, host:port for gRPC."""
+class Signal(msgspec.Struct, frozen=True):
+    """A kind of telemetry: its part of the variables' names, its path over HTTP, its method over gRPC."""
 
+    variable: str
+    path: str
+    method: str
+
+
+TRACES: Final = Signal("TRACES", "/v1/traces", "/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+LOGS: Final = Signal("LOGS", "/v1/logs", "/opentelemetry.proto.collector.logs.v1.LogsService/Export")
+
+
+class OtlpTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a signal goes and how. `address` is a URL for HTTP, host:port for gRPC."""
+
+    signal: Signal = TRACES
     protocol: str
     address: str
     insecure: bool
@@ -34,24 +46,25 @@ class OtlpTarget(msgspec.Struct, frozen=True, kw_only=True):
     display: str = ""
 
 
-def otlp_target(url: str | None, environ: Mapping[str, str]) -> OtlpTarget:
-    """Return where spans go: to `url`, or where the OTLP variables say, by default to localhost.
+def otlp_target(url: str | None, environ: Mapping[str, str], signal: Signal = TRACES) -> OtlpTarget:
+    """Return where a signal goes: to `url`, or where the OTLP variables say, by default to localhost.
 
-    A URL without a path gets `/v1/traces`, without a scheme `http`. gRPC is spoken for `grpc://` and `grpcs://`, on
-    port 4317, and where OTEL_EXPORTER_OTLP_PROTOCOL says so and neither path nor port speaks for HTTP.
+    A URL without a path gets the signal's (`/v1/traces`), without a scheme `http`. gRPC is spoken for `grpc://` and
+    `grpcs://`, on port 4317, and where OTEL_EXPORTER_OTLP_PROTOCOL says so and neither path nor port speaks for HTTP.
 
     Raises:
         ConfigError: the URL or a variable is malformed.
     """
-    traces_url, base_url = (
-        environ.get(name, "").strip() for name in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    own_url, base_url = (
+        environ.get(name, "").strip()
+        for name in (f"OTEL_EXPORTER_OTLP_{signal.variable}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
     )
-    if url in (traces_url, base_url):  # handed down from the variables: their rules hold
+    if url in (own_url, base_url):  # handed down from the variables: their rules hold
         url = None
-    said = _variable(environ, "PROTOCOL").lower()
+    said = _variable(environ, signal, "PROTOCOL").lower()
     if said not in ("", GRPC, HTTP, "http/json"):
         raise ConfigError(f"OTEL_EXPORTER_OTLP_PROTOCOL is '{said}'; it is one of: {GRPC}, {HTTP}")
-    whole = url or traces_url
+    whole = url or own_url
     base = "" if whole else base_url
     if not whole and not base:
         base = f"http://localhost:{_GRPC_PORT if said == GRPC else _HTTP_PORT}"
@@ -64,7 +77,7 @@ def otlp_target(url: str | None, environ: Mapping[str, str]) -> OtlpTarget:
         raise ConfigError(f"OTLP endpoint {text}: {error}") from error
     if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname:
         raise ConfigError(f"OTLP endpoint {text} is not a URL like http://localhost:4318 or grpc://localhost:4317")
-    headers = _headers(_variable(environ, "HEADERS"))
+    headers = _headers(_variable(environ, signal, "HEADERS"))
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
@@ -74,32 +87,34 @@ def otlp_target(url: str | None, environ: Mapping[str, str]) -> OtlpTarget:
     secure = parts.scheme in ("https", "grpcs")
     if protocol == GRPC:
         address = f"{host}:{port or _GRPC_PORT}"
-        insecure = not secure and _variable(environ, "INSECURE").lower() != "false"
+        insecure = not secure and _variable(environ, signal, "INSECURE").lower() != "false"
         display = f"{'grpc' if insecure else 'grpcs'}://{address}"
     else:
         if base or (url and not path):
-            path += _TRACES_PATH
+            path += signal.path
         netloc = host if port is None else f"{host}:{port}"
         insecure = not secure
         address = display = f"{'https' if secure else 'http'}://{netloc}{path or '/'}"
         if parts.query:
             address += f"?{parts.query}"
     return OtlpTarget(
+        signal=signal,
         protocol=protocol,
         address=address,
         insecure=insecure,
         headers=headers,
-        timeout_s=_timeout(_variable(environ, "TIMEOUT")),
-        compression=_compression(_variable(environ, "COMPRESSION").lower()),
-        certificate=_variable(environ, "CERTIFICATE") or None,
-        client_key=_variable(environ, "CLIENT_KEY") or None,
-        client_certificate=_variable(environ, "CLIENT_CERTIFICATE") or None,
+        timeout_s=_timeout(_variable(environ, signal, "TIMEOUT")),
+        compression=_compression(_variable(environ, signal, "COMPRESSION").lower()),
+        certificate=_variable(environ, signal, "CERTIFICATE") or None,
+        client_key=_variable(environ, signal, "CLIENT_KEY") or None,
+        client_certificate=_variable(environ, signal, "CLIENT_CERTIFICATE") or None,
         display=display,
     )
 
 
-def _variable(environ: Mapping[str, str], name: str) -> str:
-    return (environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or environ.get(f"OTEL_EXPORTER_OTLP_{name}") or "").strip()
+def _variable(environ: Mapping[str, str], signal: Signal, name: str) -> str:
+    own = environ.get(f"OTEL_EXPORTER_OTLP_{signal.variable}_{name}")
+    return (own or environ.get(f"OTEL_EXPORTER_OTLP_{name}") or "").strip()
 
 
 def _protocol(scheme: str, port: int | None, path: str, said: str, *, from_url: bool) -> str:
@@ -138,3 +153,16 @@ def _compression(text: str) -> str:
     if text not in ("", "none", "gzip", "deflate"):
         raise ConfigError(f"OTEL_EXPORTER_OTLP_COMPRESSION is '{text}'; it is one of: none, gzip, deflate")
     return text or "none"
+
+
+def default_resource(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the resource that OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES give, and what we are."""
+    resource = {"service.name": "unknown_service"}
+    for entry in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
+        key, equals, value = entry.partition("=")
+        if equals and key.strip():
+            resource[key.strip()] = unquote(value.strip())
+    service = environ.get("OTEL_SERVICE_NAME", "").strip()
+    if service:
+        resource["service.name"] = service
+    return resource

@@ -1,0 +1,181 @@
+"""The two kinds of requests that are received: spans and log records. What both doors and the intake know of each.
+
+A signal's messages are read and written here; what of a request can be kept is decided record by record, so that one
+that is malformed costs itself alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from otel_agent_journal.mapping.facts import LogsReceived, Received, SpansReceived
+from otel_agent_journal.mapping.from_otlp import problem_of
+from otel_agent_journal.mapping.from_otlp_json import logs_request, trace_request
+from otel_agent_journal.mapping.log_record import is_carried
+
+PART_BYTES: Final = 4 * 1024 * 1024  # a larger request is kept in parts, since a part is read in one go
+
+
+class Checked(NamedTuple):
+    """What a request had: records, what was wrong with those taken out, how many were none of the journal's."""
+
+    records: int
+    problems: list[str]
+    left_out: int = 0
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """A kind of request: how it is addressed, read, checked, kept and answered."""
+
+    noun: str
+    path: str
+    service: str
+    read: Callable[[bytes], Any]  # protobuf; raises ValueError
+    read_json: Callable[[bytes], Any]  # raises ValueError
+    check: Callable[[Any], Checked]
+    parts: Callable[[Any], Iterator[bytes]]
+    record: Callable[[int, bytes], Received]
+    respond: Callable[[int, str], Message]  # with how many were rejected, and why
+
+
+def _read_spans(body: bytes) -> ExportTraceServiceRequest:
+    try:
+        return ExportTraceServiceRequest.FromString(body)
+    except DecodeError as error:
+        raise ValueError(f"not an ExportTraceServiceRequest: {error}") from error
+
+
+def _read_logs(body: bytes) -> ExportLogsServiceRequest:
+    try:
+        return ExportLogsServiceRequest.FromString(body)
+    except DecodeError as error:
+        raise ValueError(f"not an ExportLogsServiceRequest: {error}") from error
+
+
+def _check_spans(request: ExportTraceServiceRequest) -> Checked:
+    count, problems = 0, list[str]()
+    for of_resource in request.resource_spans:
+        for of_scope in of_resource.scope_spans:
+            count += len(of_scope.spans)
+            bad: list[int] = []
+            for index, span in enumerate(of_scope.spans):
+                problem = problem_of(span)
+                if problem is not None:
+                    problems.append(problem)
+                    bad.append(index)
+            _take_out(of_scope.spans, bad)
+    return Checked(count, problems)
+
+
+def _check_logs(request: ExportLogsServiceRequest) -> Checked:
+    count = left_out = 0
+    for of_resource in request.resource_logs:
+        for of_scope in of_resource.scope_logs:
+            count += len(of_scope.log_records)
+            others = [index for index, record in enumerate(of_scope.log_records) if not is_carried(record)]
+            left_out += len(others)
+            _take_out(of_scope.log_records, others)
+    return Checked(count, [], left_out)
+
+
+def _take_out(records: Any, indexes: list[int]) -> None:
+    if len(indexes) == len(records):
+        del records[:]
+    elif indexes:
+        bad = frozenset(indexes)
+        kept = [record for index, record in enumerate(records) if index not in bad]
+        copies: list[Any] = [type(record).FromString(record.SerializeToString()) for record in kept]
+        del records[:]
+        records.extend(copies)
+
+
+def _parts_of_spans(request: ExportTraceServiceRequest) -> Iterator[bytes]:
+    yield from _parts(request, "resource_spans", "scope_spans", "spans")
+
+
+def _parts_of_logs(request: ExportLogsServiceRequest) -> Iterator[bytes]:
+    yield from _parts(request, "resource_logs", "scope_logs", "log_records")
+
+
+def _parts(request: Any, of_resources: str, of_scopes: str, records: str) -> Iterator[bytes]:
+    """Yield a request in parts of about `PART_BYTES`, each record in one of them under its resource and scope."""
+    if request.ByteSize() <= PART_BYTES:
+        yield request.SerializeToString()
+        return
+    part, size = type(request)(), 0
+    for of_resource in getattr(request, of_resources):
+        for of_scope in getattr(of_resource, of_scopes):
+            target: Any = None
+            for record in getattr(of_scope, records):
+                length = record.ByteSize()
+                if size and size + length > PART_BYTES:
+                    yield part.SerializeToString()
+                    part, size, target = type(request)(), 0, None
+                if target is None:
+                    target = _frame(part, of_resource, of_scope, of_resources, of_scopes)
+                getattr(target, records).append(record)
+                size += length
+    if size:
+        yield part.SerializeToString()
+
+
+def _frame(part: Any, of_resource: Any, of_scope: Any, of_resources: str, of_scopes: str) -> Any:
+    """Add a scope of a resource, without records, to a part."""
+    made = getattr(part, of_resources).add(schema_url=of_resource.schema_url)
+    made.resource.CopyFrom(of_resource.resource)
+    scope = getattr(made, of_scopes).add(schema_url=of_scope.schema_url)
+    scope.scope.CopyFrom(of_scope.scope)
+    return scope
+
+
+def _respond_to_spans(rejected: int, message: str) -> ExportTraceServiceResponse:
+    if not rejected:
+        return ExportTraceServiceResponse()
+    partial = ExportTracePartialSuccess(rejected_spans=rejected, error_message=message)
+    return ExportTraceServiceResponse(partial_success=partial)
+
+
+def _respond_to_logs(rejected: int, message: str) -> ExportLogsServiceResponse:
+    if not rejected:
+        return ExportLogsServiceResponse()
+    partial = ExportLogsPartialSuccess(rejected_log_records=rejected, error_message=message)
+    return ExportLogsServiceResponse(partial_success=partial)
+
+
+SPANS: Final = Signal(
+    noun="spans",
+    path="/v1/traces",
+    service="opentelemetry.proto.collector.trace.v1.TraceService",
+    read=_read_spans,
+    read_json=trace_request,
+    check=_check_spans,
+    parts=_parts_of_spans,
+    record=SpansReceived,
+    respond=_respond_to_spans,
+)
+LOGS: Final = Signal(
+    noun="log records",
+    path="/v1/logs",
+    service="opentelemetry.proto.collector.logs.v1.LogsService",
+    read=_read_logs,
+    read_json=logs_request,
+    check=_check_logs,
+    parts=_parts_of_logs,
+    record=LogsReceived,
+    respond=_respond_to_logs,
+)
+SIGNALS: Final = (SPANS, LOGS)

@@ -1,0 +1,181 @@
+"""The write-only store: events go to a Collector, or to any receiver of OTLP, as log records.
+
+`otlp://host:4317` speaks gRPC, `otlps://` gRPC over TLS, `otlp+http://` and `otlp+https://` HTTP; headers,
+certificates, compression and timeout are those of the standard OTEL_EXPORTER_OTLP_* variables. An append returns when
+the backend has acknowledged it; how safe that is, the backend says. What an event is as a log record is
+`mapping/log_record.py`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from otel_agent_journal.errors import ConfigError, StoreError, StoreUnreachable, UnsupportedByStore
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.mapping.facts import BlobKept
+from otel_agent_journal.mapping.log_record import (
+    WriterHeard,
+    blob_record,
+    event_record,
+    heartbeat_record,
+    rejected_of,
+    request_of,
+)
+from otel_agent_journal.otlp.target import LOGS, default_resource, otlp_target
+from otel_agent_journal.otlp.transport import BatchRefused, SendFailed, Transport, open_transport
+from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.store.protocol import Capabilities, SessionFilter
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+
+MAX_REQUEST_BYTES: Final = 3_000_000  # the Collector takes 4 MiB over gRPC unless told otherwise
+_SCHEMES: Final[Mapping[str, str]] = {
+    "otlp": "grpc",
+    "otlps": "grpcs",
+    "otlp+http": "http",
+    "otlp+https": "https",
+}
+
+
+def open_store(url: str, *, create: bool = True, environ: Mapping[str, str] | None = None) -> OtlpStore:
+    """Return the store of an OTLP endpoint. Nothing is sent before the first append; `create` changes nothing.
+
+    Raises:
+        ConfigError: the URL, or one of OpenTelemetry's variables, is malformed.
+        MissingExtra: the OTLP packages are not installed.
+    """
+    scheme, _, rest = url.partition("://")
+    protocol = _SCHEMES.get(scheme.lower())
+    if protocol is None or not rest.strip("/"):
+        raise ConfigError(f"store {url} names no OTLP endpoint; one is named as in otlp://localhost:4317")
+    variables = os.environ if environ is None else environ
+    target = otlp_target(f"{protocol}://{rest}", variables, LOGS)
+    return OtlpStore(scheme.lower(), open_transport(target), default_resource(variables))
+
+
+class OtlpStore:
+    """Ships events, blobs and heartbeats. Used from one thread at a time; reads nothing.
+
+    Args:
+        scheme: what it was opened by.
+        transport: takes requests for logs to the backend.
+        resource: whose records they are, as OpenTelemetry's resource attributes.
+        clock: UTC nanoseconds.
+    """
+
+    def __init__(
+        self,
+        scheme: str,
+        transport: Transport,
+        resource: Mapping[str, str],
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._scheme = scheme
+        self._transport = transport
+        self._resource = resource
+        self._clock = clock
+
+    @property
+    def url(self) -> str:
+        """Its URL, secrets masked."""
+        address = self._transport.target.partition("://")[2]
+        return f"{self._scheme}://{address.removesuffix(LOGS.path)}"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """It takes events and blobs, and gives nothing back."""
+        return Capabilities(read=False, context=False, blobs=True, heads=False)
+
+    def append(self, events: Sequence[JournalEvent]) -> None:
+        """Ship session events; return when the backend has acknowledged them.
+
+        Raises:
+            StoreUnreachable: it did not; the same call may succeed later.
+            StoreError: the backend refuses some of them for good, an event over its limit for one.
+        """
+        now_ns = self._clock()
+        self._ship([event_record(event, now_ns) for event in events])
+
+    def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
+        """Ship a value that events refer to. Raises as `append` does."""
+        self._ship([blob_record(BlobKept(session_id, digest, data), self._clock())])
+
+    def heard(self, writer: str, timestamp_ns: int, sessions: Iterable[str]) -> None:
+        """Ship a heartbeat. Raises as `append` does."""
+        self._ship([heartbeat_record(WriterHeard(writer, timestamp_ns, tuple(sessions)), self._clock())])
+
+    def _ship(self, records: Sequence[LogRecord]) -> None:
+        batch: list[LogRecord] = []
+        size = 0
+        for record in records:
+            length = record.ByteSize()
+            if batch and size + length > MAX_REQUEST_BYTES:
+                self._export(batch)
+                batch, size = [], 0
+            batch.append(record)
+            size += length
+        if batch:
+            self._export(batch)
+
+    def _export(self, batch: Sequence[LogRecord]) -> None:
+        body = request_of(batch, self._resource).SerializeToString()
+        try:
+            answer = self._transport.export(body)
+        except BatchRefused as error:
+            raise StoreError(f"store {self.url} refuses a request of {len(body):,} bytes: {error.reason}") from error
+        except SendFailed as error:
+            raise StoreUnreachable(f"store {self.url} {error.reason}") from error
+        rejected, why = rejected_of(answer)
+        if rejected:  # which ones is not said: whoever appends in halves finds out
+            raise StoreError(f"store {self.url} rejected {rejected} of {len(batch)} records: {why}")
+
+    def close(self) -> None:
+        """Release the connection; a call under way ends."""
+        self._transport.close()
+
+    # --- what a write-only store cannot ---
+
+    def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> NoReturn:
+        """Raise UnsupportedByStore: who was first is for a store to decide."""
+        raise self._unsupported("context")
+
+    def read(self, session_id: str, after: tuple[int, str] | None = None) -> NoReturn:
+        """Raise UnsupportedByStore, as all below."""
+        raise self._unsupported("read")
+
+    def read_context(self, instance_id: str, from_seq: int = 0) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("context")
+
+    def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("read")
+
+    def tip(self) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("read")
+
+    def sessions(self, wanted: SessionFilter | None = None) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("heads")
+
+    def head(self, session_id: str) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("heads")
+
+    def write_head(self, head: SessionHead) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("heads")
+
+    def get_blob(self, session_id: str, digest: str) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("read")
+
+    def _unsupported(self, capability: str) -> UnsupportedByStore:
+        return UnsupportedByStore(
+            self.url, capability, "it only ships events: name the store of the receiver behind it with --store"
+        )
