@@ -182,15 +182,21 @@ class _Run:
                     store.close()
 
     def _summary(self, store: JournalStore, started_ns: int) -> None:
+        if not self._sessions:
+            why = "the program ran no agent that is instrumented" if self._mark.exists() else _NOT_REACHED
+            self._say(f"agent-journal: nothing was journaled: {why}")
+        elif not store.capabilities.heads:
+            self._say(f"agent-journal: {_count(len(self._sessions), 'session')} shipped to {store.url}")
+        else:
+            self._say_heads(store, started_ns)
+
+    def _say_heads(self, store: JournalStore, started_ns: int) -> None:
         heads: list[SessionHead] = []
         try:
             found = (store.head(session_id) for session_id in list(self._sessions)[-5:])
             heads = [head for head in found if head is not None and head.updated_ns >= started_ns]
         except JournalError as error:
             self._say(f"agent-journal: {error}")
-        if not self._sessions:
-            why = "the program ran no agent that is instrumented" if self._mark.exists() else _NOT_REACHED
-            self._say(f"agent-journal: nothing was journaled: {why}")
         for head in heads:
             self._say(f"agent-journal: {describe(head)}")
         if len(self._sessions) > len(heads) and heads:

@@ -105,7 +105,8 @@ def _store(settings: Settings) -> Iterator[Check]:
         store = open_store(settings)
         try:
             info = store.info() if isinstance(store, StoreAdmin) else None
-            next(store.sessions(), None)
+            if store.capabilities.heads:
+                next(store.sessions(), None)
         finally:
             store.close()
     except StoreUnreachable as error:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from otel_agent_journal.errors import ConfigError, StoreError, StoreUnreachable, UnsupportedByStore
-from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.event import SCHEMA_VERSION, JournalEvent
 from otel_agent_journal.mapping.facts import BlobKept
 from otel_agent_journal.mapping.log_record import (
     WriterHeard,
@@ -27,7 +27,7 @@ from otel_agent_journal.mapping.log_record import (
 from otel_agent_journal.otlp.target import LOGS, default_resource, otlp_target
 from otel_agent_journal.otlp.transport import BatchRefused, SendFailed, Transport, open_transport
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.protocol import Capabilities, SessionFilter
+from otel_agent_journal.store.protocol import Capabilities, SessionFilter, StoreInfo
 
 if TYPE_CHECKING:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
@@ -122,7 +122,7 @@ class OtlpStore:
             self._export(batch)
 
     def _export(self, batch: Sequence[LogRecord]) -> None:
-        body = request_of(batch, self._resource).SerializeToString()
+        body = request_of(batch, self._resource).SerializeToString() if batch else b""
         try:
             answer = self._transport.export(body)
         except BatchRefused as error:
@@ -136,6 +136,28 @@ class OtlpStore:
     def close(self) -> None:
         """Release the connection; a call under way ends."""
         self._transport.close()
+
+    # --- what an operator asks ---
+
+    def init_plan(self) -> list[str]:
+        """Return nothing: there is nothing to prepare."""
+        return []
+
+    def init(self) -> None:
+        """Do nothing."""
+
+    def info(self) -> StoreInfo:
+        """Return what it is, once the backend has answered an empty request. Raises as `append` does."""
+        self._export(())
+        return StoreInfo(url=self.url, backend="otlp", schema_version=SCHEMA_VERSION)
+
+    def prune(self, older_than_ns: int, *, dry_run: bool = False) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("prune")
+
+    def iam_policy(self, role: str) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("iam_policy")
 
     # --- what a write-only store cannot ---
 
