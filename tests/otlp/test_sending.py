@@ -8,7 +8,6 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -30,6 +29,7 @@ from otel_agent_journal.otlp.target import otlp_target
 from otel_agent_journal.otlp.transport import BatchRefused, SendFailed
 from otel_agent_journal.spool import otlp
 from otel_agent_journal.spool.otlp import open_sender
+from tests.otlp.backend import Backend
 
 SPAN = SpanRecord(trace_id="1" * 32, span_id="2" * 16, name="x", start_ns=1, end_ns=2, resource={"service.name": "r"})
 ENV = "OTEL_EXPORTER_OTLP_"
@@ -142,48 +142,6 @@ def test_without_the_packages_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
 
 
 # --- HTTP ---------------------------------------------------------------------------------------------------------
-
-
-class Backend:
-    """An HTTP server that answers as it is told and keeps what it was sent."""
-
-    def __init__(self) -> None:
-        self.status, self.body, self.headers = 200, b"", dict[str, str]()
-        self.received: list[tuple[str, dict[str, str], bytes]] = []
-        backend = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                sent = {name.lower(): value for name, value in self.headers.items()}
-                backend.received.append((self.path, sent, body))
-                self.send_response(backend.status)
-                for name, value in backend.headers.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", str(len(backend.body)))
-                self.end_headers()
-                self.wfile.write(backend.body)
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    """A backend that takes everything."""
-    server = Backend()
-    yield server
-    server.close()
 
 
 @pytest.mark.parametrize(
