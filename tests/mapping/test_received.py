@@ -6,7 +6,7 @@ import pytest
 
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.facts import SpansReceived, decode_fact, encode_fact, events_of
-from otel_agent_journal.mapping.received import ReceivedSpans
+from otel_agent_journal.mapping.received import ReceivedSpans, RecentTraces
 from otel_agent_journal.projections.status import fold, head_of
 from otel_agent_journal.projections.steps import fold_steps
 
@@ -136,7 +136,7 @@ def test_only_what_is_of_agents() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     """Of more traces than are remembered the ones heard of last are."""
-    reader = ReceivedSpans(remembered=2)
+    reader = ReceivedSpans(traces=RecentTraces(2))
     for number in range(9):
         journaled(received(number, named(AGENT_SPAN, "s"), trace=f"{number + 1:032x}"), spans=reader)
     assert len(reader._traces) == 2

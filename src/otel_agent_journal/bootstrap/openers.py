@@ -62,6 +62,7 @@ def open_reception(settings: Settings, **options: Any) -> Reception:
 
     from otel_agent_journal.mapping.received import ReceivedSpans
     from otel_agent_journal.pipeline.content import ContentEncoder
+    from otel_agent_journal.spool.known_traces import KnownTraces
     from otel_agent_journal.spool.reception import Reception
 
     content = ContentEncoder(
@@ -69,8 +70,9 @@ def open_reception(settings: Settings, **options: Any) -> Reception:
         redactor=None if settings.redactor is None else late_redactor(settings.redactor),
         field_limit_bytes=settings.field_limit_bytes,
     )
-    spans = ReceivedSpans(all_spans=settings.all_spans)
-    return Reception(spans, began_ns=time.time_ns(), content=content, **options)
+    traces = KnownTraces(settings.spool)
+    spans = ReceivedSpans(all_spans=settings.all_spans, traces=traces)
+    return Reception(spans, began_ns=time.time_ns(), content=content, keep=traces.keep, **options)
 
 
 def open_forwarder(

@@ -1,15 +1,15 @@
 """What spans that were received amount to: the facts of steps, each in the session that its trace belongs to.
 
 A trace's spans come in any order, over many requests: as a rule a child before its parent, and a span without a session
-before the one that names it. So the traces of a while are remembered, and where a session comes to be known of one
-that spans were kept under already, both are told (SESSION_LINKED). Pure but for that memory.
+before the one that names it. So traces are remembered, and where a session comes to be known of one that spans were
+kept under already, both are told (SESSION_LINKED). Pure but for that memory, which may outlive the process.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -22,10 +22,40 @@ from otel_agent_journal.mapping.to_events import ended, is_journaled, session_na
 REMEMBERED_TRACES: Final = 100_000
 
 
-class _Trace(msgspec.Struct):
+class Trace(msgspec.Struct):
+    """What is remembered of a trace. `changed`: since it was last kept, where it is kept at all."""
+
     session_id: str | None = None  # None: no span has named one yet
     named_ns: int = 0  # when the request was received that did
     is_session: bool = False  # spans were kept under the trace's own id
+    changed: bool = False
+
+
+class Traces(Protocol):
+    """What remembers traces."""
+
+    def get(self, trace_id: str) -> Trace:
+        """Return what is known of a trace, to be changed in place; of one that is not, a new one."""
+        ...
+
+
+class RecentTraces:
+    """Remembers the last so many traces, in memory."""
+
+    def __init__(self, limit: int = REMEMBERED_TRACES) -> None:
+        self._limit = limit
+        self._traces: OrderedDict[str, Trace] = OrderedDict()
+
+    def get(self, trace_id: str) -> Trace:
+        """Return what is known of a trace, to be changed in place."""
+        trace = self._traces.get(trace_id)
+        if trace is None:
+            trace = self._traces[trace_id] = Trace()
+            if len(self._traces) > self._limit:
+                self._traces.popitem(last=False)
+        else:
+            self._traces.move_to_end(trace_id)
+        return trace
 
 
 class ReceivedSpans:
@@ -33,13 +63,12 @@ class ReceivedSpans:
 
     Args:
         all_spans: journal spans of every kind, not those of agents alone.
-        remembered: of how many traces the session is remembered.
+        traces: what remembers them.
     """
 
-    def __init__(self, *, all_spans: bool = False, remembered: int = REMEMBERED_TRACES) -> None:
+    def __init__(self, *, all_spans: bool = False, traces: Traces | None = None) -> None:
         self._spans = "all" if all_spans else "genai"
-        self._remembered = remembered
-        self._traces: OrderedDict[str, _Trace] = OrderedDict()
+        self._traces: Traces = RecentTraces() if traces is None else traces
 
     def facts(self, received: SpansReceived) -> list[Fact]:
         """Return what a request amounts to, in the order in which its steps began. Raises as `read` does."""
@@ -47,9 +76,9 @@ class ReceivedSpans:
 
     def told(self, trace_id: str, session_id: str, now_ns: int) -> None:
         """Remember which session a trace belongs to, which an event of that session says; the first that is said."""
-        trace = self._trace(trace_id)
+        trace = self._traces.get(trace_id)
         if trace.session_id is None:
-            trace.session_id, trace.named_ns = session_id, now_ns
+            trace.session_id, trace.named_ns, trace.changed = session_id, now_ns, True
 
     def read(self, received: SpansReceived) -> tuple[list[Fact], int]:
         """Return what a request amounts to, in the order in which its steps began, and how many spans it has.
@@ -86,38 +115,29 @@ class ReceivedSpans:
 
     def _name(self, record: SpanRecord, now_ns: int) -> None:
         """Remember which session a span says its trace belongs to; the first that is said counts."""
-        trace = self._trace(record.trace_id)
-        if trace.session_id is None:
-            trace.session_id, trace.named_ns = session_named_by(record), now_ns
+        named = session_named_by(record)
+        if named is not None:
+            self.told(record.trace_id, named, now_ns)
 
     def _session(self, record: SpanRecord, now_ns: int) -> str:
         """Return the session a span is kept under: the same one however often its request is read.
 
         What was received before its trace was named stays with the trace, though its name may be known by now.
         """
-        trace = self._trace(record.trace_id)
+        trace = self._traces.get(record.trace_id)
         session_id = session_named_by(record) or (trace.session_id if now_ns >= trace.named_ns else None)
         if session_id is None or session_id == record.trace_id:
-            trace.is_session = True
+            if not trace.is_session:
+                trace.is_session = trace.changed = True
             return record.trace_id
         return session_id
 
     def _links(self, trace_ids: Iterable[str]) -> Iterator[SessionNoted]:
         """Yield the links of traces that are sessions of their own, and part of another: once more each time."""
         for trace_id in dict.fromkeys(trace_ids):
-            trace = self._trace(trace_id)
+            trace = self._traces.get(trace_id)
             if trace.is_session and trace.session_id not in (None, trace_id):
                 yield from links(trace.session_id or trace_id, trace_id, trace.named_ns)
-
-    def _trace(self, trace_id: str) -> _Trace:
-        trace = self._traces.get(trace_id)
-        if trace is None:
-            trace = self._traces[trace_id] = _Trace()
-            if len(self._traces) > self._remembered:
-                self._traces.popitem(last=False)
-        else:
-            self._traces.move_to_end(trace_id)
-        return trace
 
 
 def _parent(

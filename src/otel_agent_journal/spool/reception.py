@@ -76,6 +76,7 @@ class Reception:
         spans: what knows the sessions of traces.
         began_ns: what was received before is counted as recovered.
         content: what may be journaled of content; None: everything, as it came.
+        keep: called before anything is acknowledged, to write down what was learned of traces.
         delivered: told, by the writer of a spool folder and when they were received, which requests are in the store.
     """
 
@@ -85,11 +86,13 @@ class Reception:
         *,
         began_ns: int,
         content: ContentRules | None = None,
+        keep: Callable[[], object] = lambda: None,
         delivered: Callable[[str, Sequence[int]], None] | None = None,
     ) -> None:
         self._spans = spans
         self._began_ns = began_ns
         self._content = content
+        self._keep = keep
         self._delivered = delivered
         self._recent = IdSet()
         self._older = IdSet()
@@ -110,6 +113,8 @@ class Reception:
 
     def settle(self, taken: Taken, writer: str, dead: Collection[str]) -> None:
         """Count what is delivered, and tell. `dead`: the ids of events that the store refused for good."""
+        if taken.requests:
+            self._keep()
         counted = self.counted
         counted.recovered += taken.recovered
         counted.left_out += taken.left_out
