@@ -136,10 +136,11 @@ def test_only_what_is_of_agents() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     """Of more traces than are remembered the ones heard of last are."""
-    reader = ReceivedSpans(traces=RecentTraces(2))
+    traces = RecentTraces(2)
     for number in range(9):
-        journaled(received(number, named(AGENT_SPAN, "s"), trace=f"{number + 1:032x}"), spans=reader)
-    assert len(reader._traces) == 2
+        trace = f"{number + 1:032x}"
+        journaled(received(number, named(AGENT_SPAN, "s"), trace=trace), spans=ReceivedSpans(traces=traces))
+    assert [traces.get(f"{number + 1:032x}").session_id for number in (7, 8, 0)] == ["s", "s", None]
 
 
 def test_not_a_request() -> None:
