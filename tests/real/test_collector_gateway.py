@@ -12,7 +12,7 @@ import pytest
 
 from otel_agent_journal import open_store
 from tests.real.fixtures import server_program
-from tests.real.otlp import eventually, send
+from tests.real.otlp import Sink, eventually, send
 from tests.real.servers import Collector, free_port, running
 from tests.receiver.collecting import ANY, Collecting
 
@@ -108,3 +108,24 @@ def test_a_trace_stays_with_one_receiver(receivers: Receivers, tmp_path: Path) -
         eventually(lambda: receivers.has(traces, 4))
         assert {trace_id: receivers.took(trace_id) for trace_id in traces} == before
     assert sorted({number for (number,) in before.values()}) == [0, 1], "one for each trace, and both were used"
+
+
+def test_agents_own_collectors(tmp_path: Path) -> None:
+    """While the gateway is away an agent's spans are on its own machine's disk, killed Collector or not."""
+    with Sink() as one, Sink() as other:
+        program = server_program("collector")
+        folders = [tmp_path / name for name in ("agent", "gateway")]
+        for folder in folders:
+            folder.mkdir()
+        gateway = Collector(program, folders[1], "gateway.yaml", journal_1=one.address, journal_2=other.address)
+        fast = FAST.replace("load_balancing/journal", "otlp_grpc/gateway")
+        agent = Collector(program, folders[0], "agent.yaml", fast, gateway=gateway.grpc)
+        with running(agent):
+            for number in range(TRACES):
+                send(agent.grpc, f"{number + 1:032x}", [number + 1])
+            agent.stop()  # a SIGKILL
+            agent.start()
+            with running(gateway):
+                eventually(lambda: len({*one.span_ids(), *other.span_ids()}) == TRACES)
+    assert one.span_ids()
+    assert other.span_ids()
