@@ -42,8 +42,9 @@ def send(
     """
     numbers = range(1, spans + 1) if isinstance(spans, int) else spans
     made = request([(trace_id, f"{number:016x}") for number in numbers], session_id)
-    for span in made.resource_spans[0].scope_spans[0].spans if change else ():
-        change(span)
+    if change is not None:
+        for span in made.resource_spans[0].scope_spans[0].spans:
+            change(span)
     post(address, TRACES, made, timeout_s)
 
 

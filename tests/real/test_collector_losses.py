@@ -78,7 +78,7 @@ def test_a_backend_that_is_away(tmp_path: Path, at_journal: str, changed: tuple[
     with running(collector_to(at_journal, tmp_path, *changed)) as collector:
         send(collector.grpc, "a" * 32, 5)
         time.sleep(2)  # a day, where the default's five minutes are a second
-        assert collector.metric("otelcol_exporter_send_failed_spans") == 5 - left
+        eventually(lambda: collector.metric("otelcol_exporter_send_failed_spans") == 5 - left)
         assert len(arrived(collector, at_journal)) == left
 
 
@@ -166,7 +166,7 @@ def test_an_answer_that_comes_too_late(tmp_path: Path, at_journal: str) -> None:
         running(collector_to(at_journal, tmp_path, f"yaml:{TO_JOURNAL}::timeout: 500ms")) as collector,
     ):
         send(collector.grpc, "a" * 32, 5)
-        eventually(lambda: len(sink.span_ids()) == 10)
+        eventually(lambda: len(sink.span_ids()) >= 10)
         assert len(set(sink.span_ids())) == 5
 
 

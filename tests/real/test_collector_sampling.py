@@ -11,7 +11,7 @@ import pytest
 
 from tests.real.fixtures import server_program
 from tests.real.jaeger import Jaeger
-from tests.real.otlp import FAST, eventually, send
+from tests.real.otlp import FAST, PATIENCE_S, eventually, send
 from tests.real.servers import Collector, free_port, running
 from tests.receiver.collecting import ANY, Collecting
 
@@ -65,7 +65,7 @@ def test_errors_slow_ones_and_some_of_the_rest(tmp_path: Path, collecting: Colle
             send(collector.grpc, trace_id, SPANS, trace_id, change=change)
         eventually(lambda: journaled(collecting, [*chosen, *ordinary]))
         for trace_id in chosen:
-            jaeger.trace(trace_id, until=lambda trace: len(trace["spans"]) == SPANS)
+            jaeger.trace(trace_id, until=lambda trace: len(trace["spans"]) == SPANS, timeout_s=PATIENCE_S)
         judged = "otelcol_processor_tail_sampling_global_count_traces_sampled"
         eventually(lambda: collector.metric(judged) == len(chosen) + ORDINARY)
         eventually(lambda: collector.metric("otelcol_exporter_queue_size") == 0)
@@ -78,14 +78,12 @@ def test_errors_slow_ones_and_some_of_the_rest(tmp_path: Path, collecting: Colle
 
 def test_a_kill_before_the_verdict(tmp_path: Path, collecting: Collecting, jaeger: Jaeger) -> None:
     """What a SIGKILL finds undecided was acknowledged and never reaches Jaeger; the journal has it."""
-    trace_id = uuid.uuid4().hex
-    collector = sampling(tmp_path, collecting, jaeger, "2s")
-    with running(collector):
+    trace_id, later = uuid.uuid4().hex, uuid.uuid4().hex
+    with running(sampling(tmp_path, collecting, jaeger, "1h")) as collector:
         send(collector.grpc, trace_id, SPANS, trace_id, change=failed)
         eventually(lambda: journaled(collecting, [trace_id]))
-        collector.stop()
-        collector.start()
-        later = uuid.uuid4().hex
+        collector.stop()  # a SIGKILL
+    with running(sampling(tmp_path, collecting, jaeger, "1s")) as collector:
         send(collector.grpc, later, SPANS, later, change=failed)
-        jaeger.trace(later)
+        jaeger.trace(later, timeout_s=PATIENCE_S)
     assert jaeger.find_trace(trace_id) is None
