@@ -14,7 +14,7 @@ from tests.real.servers import CONFIGS, Collector, running
 
 OVERLAY = "with-tls-and-token.yaml"
 TOPOLOGIES = sorted({file.name for file in CONFIGS.glob("*.yaml")} - {"builder.yaml", OVERLAY})
-TO_THE_JOURNAL = [name for name in TOPOLOGIES if name not in ("agent.yaml", "gateway.yaml")]
+TO_THE_JOURNAL = [name for name in TOPOLOGIES if not name.startswith(("agent", "gateway"))]
 TOKEN = "a-token-of-the-tests"
 
 

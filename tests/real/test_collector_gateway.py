@@ -16,7 +16,12 @@ from tests.real.otlp import Sink, eventually, send
 from tests.real.servers import Collector, free_port, running
 from tests.receiver.collecting import ANY, Collecting
 
-FAST = "yaml:exporters::load_balancing/journal::retry_on_failure: {initial_interval: 100ms, max_interval: 300ms}"
+RETRY = "retry_on_failure: {initial_interval: 100ms, max_interval: 300ms}"
+FAST = {
+    "gateway.yaml": [f"yaml:exporters::load_balancing/journal::{RETRY}"],
+    "gateway-two-queues.yaml": [f"yaml:exporters::otlp_grpc/journal_{number}::{RETRY}" for number in (1, 2)],
+    "agent.yaml": [f"yaml:exporters::otlp_grpc/gateway::{RETRY}"],
+}
 TRACES = 12
 
 
@@ -81,18 +86,17 @@ def receivers(tmp_path: Path) -> Iterator[Receivers]:
         yield both
 
 
-def gateway_to(receivers: Receivers, folder: Path, *laid_over: str) -> Collector:
-    """Return a gateway before them, to be started."""
-    first, second = receivers.addresses
+def gateway_to(first: str, second: str, folder: Path, config: str) -> Collector:
+    """Return a gateway before two backends, to be started."""
     folder.mkdir()
-    program = server_program("collector")
-    return Collector(program, folder, "gateway.yaml", FAST, *laid_over, journal_1=first, journal_2=second)
+    return Collector(server_program("collector"), folder, config, *FAST[config], journal_1=first, journal_2=second)
 
 
-def test_a_trace_stays_with_one_receiver(receivers: Receivers, tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", ["gateway.yaml", "gateway-two-queues.yaml"])
+def test_a_trace_stays_with_one_receiver(receivers: Receivers, tmp_path: Path, config: str) -> None:
     """Each trace goes to one of the two, also after that one was killed, and the gateway too; all spans arrive."""
     traces = [uuid.uuid4().hex for _ in range(TRACES)]
-    gateway = gateway_to(receivers, tmp_path / "gateway")
+    gateway = gateway_to(*receivers.addresses, tmp_path / "gateway", config)
     with running(gateway):
         for trace_id in traces:
             send(gateway.grpc, trace_id, [1, 2], trace_id)
@@ -110,16 +114,27 @@ def test_a_trace_stays_with_one_receiver(receivers: Receivers, tmp_path: Path) -
     assert sorted({number for (number,) in before.values()}) == [0, 1], "one for each trace, and both were used"
 
 
+def test_one_receiver_that_is_away_for_long(tmp_path: Path) -> None:
+    """With a queue for each receiver, one that is away holds up its own traces alone, however many batches wait."""
+    away = f"127.0.0.1:{free_port()}"
+    with Sink() as there:
+        gateway = gateway_to(there.address, away, tmp_path / "gateway", "gateway-two-queues.yaml")
+        with running(gateway):
+            for number in range(3):
+                for digit in range(16):
+                    send(gateway.grpc, f"{number + 1:031x}{digit:x}", [number * 16 + digit + 1])
+                eventually(lambda number=number: len(set(there.span_ids())) == (number + 1) * 8)
+            with Sink(away) as back:
+                eventually(lambda: len(set(back.span_ids())) == 3 * 8)
+    assert not set(there.span_ids()) & set(back.span_ids())
+
+
 def test_agents_own_collectors(tmp_path: Path) -> None:
     """While the gateway is away an agent's spans are on its own machine's disk, killed Collector or not."""
     with Sink() as one, Sink() as other:
         program = server_program("collector")
-        folders = [tmp_path / name for name in ("agent", "gateway")]
-        for folder in folders:
-            folder.mkdir()
-        gateway = Collector(program, folders[1], "gateway.yaml", journal_1=one.address, journal_2=other.address)
-        fast = FAST.replace("load_balancing/journal", "otlp_grpc/gateway")
-        agent = Collector(program, folders[0], "agent.yaml", fast, gateway=gateway.grpc)
+        gateway = gateway_to(one.address, other.address, tmp_path / "gateway", "gateway.yaml")
+        agent = Collector(program, tmp_path, "agent.yaml", *FAST["agent.yaml"], gateway=gateway.grpc)
         with running(agent):
             for number in range(TRACES):
                 send(agent.grpc, f"{number + 1:032x}", [number + 1])
