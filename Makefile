@@ -2,9 +2,10 @@
 #   make venv   the environment, at .venv        make demo   a journaled agent, live (needs Python alone)
 #   make test   every gate and test              make lint   the gates alone
 #   make bench  the measurements of the README   make soak   the long forms of the tests
+#   make stack  Collector, Jaeger, receiver and an agent, until Ctrl-C (the servers are built once: minutes, with Go)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lint format test soak bench servers constraints clean
+.PHONY: help venv demo stack lint format test soak bench servers constraints clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ STAMP := .venv/.stamp
 PYTEST := $(BIN)/python -m pytest
 
 help:
-	@sed -n '2,4s/^# *//p' Makefile
+	@sed -n '2,5s/^# *//p' Makefile
 
 venv: $(STAMP)
 	@true
@@ -25,6 +26,9 @@ $(STAMP): pyproject.toml constraints.txt scripts/venv.sh $(wildcard exporters/*/
 
 demo: venv
 	@$(BIN)/agent-journal demo
+
+stack: venv
+	@$(BIN)/python scripts/stack.py
 
 lint: venv
 	@scripts/lint.sh

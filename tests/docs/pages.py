@@ -10,6 +10,7 @@ ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = (
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "collector-config" / "README.md",
     ROOT / "tests" / "benchmarks" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 )

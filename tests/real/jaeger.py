@@ -7,6 +7,7 @@ starts empty, and tests that share one tell their traces apart by trace id.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import time
@@ -19,25 +20,7 @@ from urllib.parse import urlencode
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 30  # on two shared cores it is up in one or two
-CONFIG = """\
-service:
-  extensions: [jaeger_storage, jaeger_query, healthcheckv2]
-  pipelines: {{traces: {{receivers: [otlp], exporters: [jaeger_storage_exporter]}}}}
-  telemetry: {{metrics: {{level: none}}}}
-extensions:
-  healthcheckv2: {{use_v2: true, http: {{endpoint: "127.0.0.1:{health}"}}}}
-  jaeger_storage: {{backends: {{main: {{memory: {{max_traces: 100000}}}}}}}}
-  jaeger_query:
-    storage: {{traces: main}}
-    http: {{endpoint: "127.0.0.1:{query}"}}
-    grpc: {{endpoint: "127.0.0.1:{query_grpc}"}}
-receivers:
-  otlp:
-    protocols:
-      grpc: {{endpoint: "127.0.0.1:{grpc}"}}
-      http: {{endpoint: "127.0.0.1:{http}"}}
-exporters: {{jaeger_storage_exporter: {{trace_storage: main}}}}
-"""
+CONFIG = ROOT / "scripts" / "jaeger.yaml"
 
 
 def binary() -> Path | None:
@@ -48,7 +31,7 @@ def binary() -> Path | None:
 
 
 class Jaeger:
-    """One running Jaeger. `folder` takes its configuration and log."""
+    """One running Jaeger. `folder` takes its log."""
 
     def __init__(self, program: Path, folder: Path) -> None:
         self._program = program
@@ -59,12 +42,12 @@ class Jaeger:
     @property
     def otlp_http(self) -> str:
         """The base address of OTLP over HTTP, without `/v1/traces`."""
-        return f"http://127.0.0.1:{self._ports['http']}"
+        return f"http://127.0.0.1:{self._ports['otlp_http']}"
 
     @property
     def otlp_grpc(self) -> str:
         """The address of OTLP over gRPC, without TLS."""
-        return f"http://127.0.0.1:{self._ports['grpc']}"
+        return f"http://127.0.0.1:{self._ports['otlp_grpc']}"
 
     @property
     def query(self) -> str:
@@ -74,12 +57,14 @@ class Jaeger:
     def start(self) -> None:
         """Start it and wait until it is healthy. Started again after `stop`, it has the same ports and no traces."""
         for _ in range(3):  # a port found free may be taken before Jaeger binds it
-            self._ports = self._ports or _free_ports("http", "grpc", "query", "query_grpc", "health")
-            config = self._folder / "jaeger.yaml"
-            config.write_text(CONFIG.format(**self._ports), encoding="utf-8")
+            self._ports = self._ports or _free_ports("otlp_http", "otlp_grpc", "query", "query_grpc", "health")
             with (self._folder / "jaeger.log").open("ab") as log:
                 self._process = subprocess.Popen(
-                    [str(self._program), "--config", str(config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                    [str(self._program), "--config", str(CONFIG)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, **{f"JAEGER_{name.upper()}": str(port) for name, port in self._ports.items()}},
                 )
             if self._is_up():
                 return

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+CONFIGS: Final = ROOT / "collector-config"
 START_S: Final = 60  # seconds at most; on two shared cores they are up in one to five
 KEY: Final = "test"
 SECRET: Final = "testsecret"
@@ -272,32 +273,60 @@ def running(server: Server) -> Iterator[Server]:
 
 
 class Collector(Server):
-    """A stock Collector with a configuration of `collector-config/`, to backends on loopback."""
+    """A stock Collector with a configuration of `collector-config/`, to backends on loopback.
+
+    Args:
+        program: the binary.
+        folder: takes its log and its queue.
+        config: the file's name.
+        laid_over: what changes it: names of further files, or `yaml:` and a setting, as `yaml:exporters::debug: {}`.
+        environ: what the configuration asks for, in lower case, as the addresses of backends.
+    """
 
     name = "collector"
 
-    def __init__(self, program: Path, folder: Path, config: str, *, journal: str, jaeger: str) -> None:
+    def __init__(self, program: Path, folder: Path, config: str, *laid_over: str, **environ: str) -> None:
         super().__init__(program, folder)
-        self.config = ROOT / "collector-config" / config
         self.port = free_port()  # of its health
         self.grpc = f"127.0.0.1:{free_port()}"
         self.http = f"127.0.0.1:{free_port()}"
-        self._backends = {"JOURNAL": journal, "JAEGER": jaeger}
+        self.queue = folder / "queue"
+        self._metrics_port = free_port()
+        self._configs = [part if part.startswith("yaml:") else str(CONFIGS / part) for part in (config, *laid_over)]
+        self._environ = {name.upper(): value for name, value in environ.items()}
 
     def command(self) -> list[str]:
         """Return what starts it."""
-        return [str(self.program), f"--config={self.config}"]
+        return [str(self.program), *(f"--config={config}" for config in self._configs)]
 
     def environ(self) -> dict[str, str]:
         """Return what the configuration asks for."""
         return {
-            **self._backends,
             "HEALTH": f"127.0.0.1:{self.port}",
             "OTLP_GRPC": self.grpc,
             "OTLP_HTTP": self.http,
-            "QUEUE_FOLDER": str(self.folder / "queue"),
+            "METRICS_PORT": str(self._metrics_port),
+            "QUEUE_FOLDER": str(self.queue),
+            **self._environ,
         }
 
     def is_up(self) -> bool:
         """Tell whether it says that it is healthy."""
         return self.answers("/")
+
+    def validate(self) -> subprocess.CompletedProcess[str]:
+        """Ask it whether the configuration is sound."""
+        asked = [self.command()[0], "validate", *self.command()[1:]]
+        environ = {**os.environ, **self.environ()}
+        return subprocess.run(asked, env=environ, capture_output=True, text=True, timeout=START_S, check=False)
+
+    def said(self) -> str:
+        """Return its log, of all the times that it was started."""
+        return (self.folder / f"{self.name}.log").read_text(errors="replace")
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric over the series that have these labels; 0 where there is none."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=5) as answer:
+            series = [line.rpartition(" ") for line in answer.read().decode().splitlines() if line.startswith(name)]
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(float(value) for told, _, value in series if all(one in told for one in wanted))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import grpc
 import pytest
 
 from tests.real.fixtures import server_program
 from tests.real.jaeger import Jaeger
+from tests.real.otlp import FAST, PATIENCE_S, eventually, send
 from tests.real.servers import Collector, free_port, running
-from tests.receiver.collecting import ANY, TRACES, Collecting, request
-
-PATIENCE_S = 90
+from tests.receiver.collecting import ANY, Collecting
 
 
 @pytest.fixture
@@ -29,30 +26,16 @@ def collector(tmp_path: Path, jaeger: Jaeger, at_journal: str) -> Iterator[Colle
     """A Collector before a receiver and a Jaeger."""
     program = server_program("collector")
     target = jaeger.otlp_grpc.removeprefix("http://")
-    with running(Collector(program, tmp_path, "jaeger-and-journal.yaml", journal=at_journal, jaeger=target)) as server:
+    server = Collector(program, tmp_path, "jaeger-and-journal.yaml", FAST, journal=at_journal, jaeger=target)
+    with running(server):
         yield server
-
-
-def send(collector: Collector, trace_id: str, spans: int, session_id: str) -> None:
-    """Send spans of one trace, and return when they are acknowledged."""
-    made = request([(trace_id, f"{number + 1:016x}") for number in range(spans)], session_id)
-    with grpc.insecure_channel(collector.grpc) as channel:
-        channel.unary_unary(TRACES)(made.SerializeToString(), timeout=PATIENCE_S, wait_for_ready=True)
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until it does."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_both_ways(tmp_path: Path, collector: Collector, jaeger: Jaeger, at_journal: str) -> None:
     """What is sent to the Collector is in Jaeger and in the journal."""
     trace_id = uuid.uuid4().hex
     with Collecting(tmp_path, "--grpc", at_journal, "--http", ANY) as collecting:
-        send(collector, trace_id, 5, "s1")
+        send(collector.grpc, trace_id, 5, "s1")
         assert (
             len(jaeger.trace(trace_id, until=lambda trace: len(trace["spans"]) == 5, timeout_s=PATIENCE_S)["spans"])
             == 5
@@ -64,14 +47,14 @@ def test_both_ways(tmp_path: Path, collector: Collector, jaeger: Jaeger, at_jour
 def test_whoever_is_away(tmp_path: Path, collector: Collector, jaeger: Jaeger, at_journal: str) -> None:
     """A receiver that comes late or is killed, a Collector that is killed: nothing that was acknowledged is lost."""
     traces = [uuid.uuid4().hex for _ in range(3)]
-    send(collector, traces[0], 20, "s1")  # nobody takes it yet but the queue
+    send(collector.grpc, traces[0], 20, "s1")  # nobody takes it yet but the queue
     collector.stop()  # a SIGKILL
     collector.start()
     with Collecting(tmp_path, "--grpc", at_journal, "--http", ANY) as collecting:
-        send(collector, traces[1], 20, "s1")
+        send(collector.grpc, traces[1], 20, "s1")
         eventually(lambda: len(collecting.events("s1")) == 80)
         collecting.kill()
-        send(collector, traces[2], 20, "s1")
+        send(collector.grpc, traces[2], 20, "s1")
     with Collecting(tmp_path, "--grpc", at_journal, "--http", ANY) as collecting:
         eventually(lambda: len(collecting.events("s1")) == 120)
         collecting.stop()

@@ -26,9 +26,9 @@ TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 class Collecting:
     """A running receiver, its journal in a folder."""
 
-    def __init__(self, folder: Path, *options: str, env: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, *options: str, env: dict[str, str] | None = None, url: str | None = None) -> None:
         self.folder = folder
-        self.url = f"sqlite:///{folder}/journal.db"
+        self.url = url or f"sqlite:///{folder}/journal.db"
         self._said = (folder / "collect.log").open("a+")
         begin = self._said.seek(0, os.SEEK_END)
         self.process = subprocess.Popen(
