@@ -1,7 +1,7 @@
-"""`make stack`: a Collector, a Jaeger and a receiver on this machine, and a demo agent that sends its spans to them.
+"""`make stack`: a Collector, a Jaeger and a receiver on this machine, and a demo agent that sends everything to them.
 
-    agent ─OTLP→ Collector ┬→ agent-journal collect → the journal, a SQLite file
-                           └→ Jaeger
+    agent ─spans, events→ Collector ┬─spans, events→ agent-journal collect → the journal, a SQLite file
+                                    └─spans→ Jaeger
 
 Builds Jaeger and the Collector where they are missing (scripts/real_servers.sh), takes the usual ports of loopback or
 free ones where those are taken, says where to look, and ends everything that it started at Ctrl-C or SIGTERM. The
@@ -346,8 +346,8 @@ class Stack:
 
 
 def agent_environ(stack: Stack) -> Mapping[str, str]:
-    """Return where the agent's own journal goes: into a file apart, so that what the receiver has came as spans."""
-    return {"AGENT_JOURNAL_STORE": f"sqlite:///{stack.folder}/agent.db"}
+    """Return where the agent's journal goes: through the Collector, too, each event as its step begins and ends."""
+    return {"AGENT_JOURNAL_STORE": f"otlp://{stack.address('collector grpc')}"}
 
 
 def agent_journal() -> Path:
@@ -369,7 +369,8 @@ def where_to_look(stack: Stack, session_id: str, trace_id: str) -> Iterator[str]
         ("", stack.url("jaeger query", f"/api/traces/{trace_id}")),
         ("metrics", stack.url("receiver http", "/metrics") + "   the receiver's"),
         ("", stack.url("collector metrics", "/metrics") + "   the Collector's"),
-        ("an agent of yours", f"{command} run --otlp {stack.url('collector http')} -- python my_agent.py"),
+        ("an agent of yours", f"AGENT_JOURNAL_STORE=otlp://{stack.address('collector grpc')} \\"),
+        ("", f"{command} run --otlp {stack.url('collector http')} -- python my_agent.py"),
         ("any OTLP source", f"OTEL_EXPORTER_OTLP_ENDPOINT={stack.url('collector http')}"),
         ("logs, queue", str(stack.folder)),
     )
