@@ -8,8 +8,8 @@ come then. Nothing is followed further than from a session to its parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from heapq import heappop, heappush, heapreplace
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
 
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
@@ -57,32 +57,35 @@ def read_whole(
         _push(heap, place, stream)
     last: tuple[int, str] | None = None
     while heap:
-        timestamp_ns, event_id, place, event = heap[0]
-        following = next(streams[place], None)
-        if following is None:
-            heappop(heap)
-        else:
-            heapreplace(heap, (following.timestamp_ns, following.event_id, place, following))
-        if (timestamp_ns, event_id) == last or (place >= in_time and (link_of(event) or "?")[0] == session_id):
-            continue  # the session has it, too
-        last = timestamp_ns, event_id
-        yield event
-        part = part_named_by(event)
-        if part is not None and part not in known:
-            known.add(part)
-            streams.append(store.read(part, after))
-            _push(heap, len(streams) - 1, streams[-1])
+        timestamp_ns, event_id, place, event = heappop(heap)
+        is_copy = place >= in_time and (link_of(event) or "?")[0] == session_id  # of the link that the session has
+        if not is_copy and (timestamp_ns, event_id) != last:
+            last = timestamp_ns, event_id
+            yield event
+            part = part_named_by(event)
+            if part is not None and part not in known:
+                known.add(part)
+                streams.append(store.read(part, after))
+                _push(heap, len(streams) - 1, streams[-1])
+        _push(heap, place, streams[place])
 
 
-def fold_whole(store: JournalStore, session_id: str) -> StatusState:
+def fold_whole(
+    store: JournalStore,
+    session_id: str,
+    through: Callable[[Iterator[JournalEvent]], Iterator[JournalEvent]] = lambda events: events,
+) -> StatusState:
     """Return the fold of a session with its parts: what its head is made of, however old the one in the store.
+
+    Args:
+        through: what the events go through as they are read, as to count them.
 
     Raises:
         StoreUnreachable: and other errors of the store.
     """
-    state = fold(store.read(session_id))
+    state = fold(through(store.read(session_id)))
     for part in parts_of(state.links, session_id):
-        fold(store.read(part), state)
+        fold(through(store.read(part)), state)
     return state
 
 
@@ -93,6 +96,6 @@ def whole_of(store: JournalStore, head: SessionHead) -> SessionHead:
 
 
 def _push(heap: list[tuple[int, str, int, JournalEvent]], place: int, stream: Iterator[JournalEvent]) -> None:
-    first = next(stream, None)
-    if first is not None:
-        heappush(heap, (first.timestamp_ns, first.event_id, place, first))
+    event = next(stream, None)
+    if event is not None:
+        heappush(heap, (event.timestamp_ns, event.event_id, place, event))
