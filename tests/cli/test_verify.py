@@ -110,7 +110,7 @@ def test_a_missing_or_wrong_blob_is_found(journal: Seeded) -> None:
 
 def test_every_check_is_documented_in_the_code() -> None:
     """The names of checks in findings are those of CHECKS."""
-    assert set(CHECKS) == {"digest", "order", "duplicate", "start", "parent", "sequence", "blob", "head"}
+    assert set(CHECKS) == {"digest", "order", "duplicate", "start", "parent", "sequence", "blob", "head", "part"}
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
 from exporters.postgresql.tests.others import outside
 from otel_agent_journal.errors import StoreUnreachable, UnsupportedByStore
+from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.registry import open_store as open_by_url
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal_postgresql import PostgreSQLStore, open_store, preparing
@@ -76,12 +78,20 @@ def test_from_an_older_version(postgresql_server: PostgreSQL) -> None:
 
         older.execute(APPEND, (batch_of(made),))
         older.execute(BEGIN_CONTEXT, ("i1", "s2", 1, batch_of(context_events(2, session_id="s2"))))
+        older.execute(
+            "INSERT INTO sessions (session_id, status, events, steps, errors, input_tokens, output_tokens,"
+            " cache_read_tokens, cache_write_tokens, reasoning_tokens, started_ns, updated_ns, writers, open_writers,"
+            " version) VALUES ('s1', 'COMPLETED', 21, 0, 0, 0, 0, 0, 0, 0, 1, 2, '{}', '[]', 7)"
+        )
     store = open_store(url)
-    with pytest.raises(StoreUnreachable, match=r"is of version 1, this package writes 2; .*store init"):
+    with pytest.raises(StoreUnreachable, match=r"is of version 1, this package writes 3; .*store init"):
         store.append(events(1))
-    assert store.init_plan() == ["migrate the tables to version 2"]
+    assert store.init_plan() == ["migrate the tables to version 2", "migrate the tables to version 3"]
     store.init()
     assert list(store.read("s1")) == made
+    head = SessionHead(session_id="s1", status="COMPLETED", events=21, started_ns=1, updated_ns=2, version=7)
+    assert list(store.sessions()) == [head]
+    assert store.write_head(msgspec.structs.replace(head, parts=("t1",))) is not None
     assert list(store.read_context("i1")) == context_events(2, session_id="s2")
     store.append_context("i1", 2, context_events(1, first=2, session_id="s2"))
     with outside(url) as people:

@@ -24,10 +24,11 @@ from otel_agent_journal.config import Settings, settings_from_env
 from otel_agent_journal.errors import ConfigError, JournalError, SessionNotFound
 from otel_agent_journal.event import END_TYPES, START_TYPES, ErrorInfo, JournalEvent, kind_of
 from otel_agent_journal.projections.head import ERROR, INTERRUPTED, PROCESSING, SessionHead
-from otel_agent_journal.projections.status import fold, head_of, judged, silent_writers
+from otel_agent_journal.projections.status import head_of, judged, silent_writers
 from otel_agent_journal.projections.steps import Step, StepTree, fold_steps
 from otel_agent_journal.spool.survey import survey
 from otel_agent_journal.store.endings import deciding_event
+from otel_agent_journal.store.linked import fold_whole, parts_in, read_whole, whole_of
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, SessionFilter
 
 ADOPT_S: Final = 2.0  # a reader's patience with a store, or a backend of spans, that does not answer
@@ -128,12 +129,12 @@ class Journal:
         return next(self.store.sessions(SessionFilter(limit=1)), None)
 
     def events(self, session_id: str) -> Iterator[JournalEvent]:
-        """Yield a session's events in the session's order."""
-        return self.store.read(session_id)
+        """Yield the events of a session and of its parts, in the session's order."""
+        return read_whole(self.store, session_id)
 
     def tree(self, head: SessionHead) -> StepTree:
         """Return a session's step tree; steps of writers gone silent are interrupted in it."""
-        return fold_steps(self.events(head.session_id), lost_writers=self.silent(head))
+        return fold_steps(read_whole(self.store, head.session_id, head=head), lost_writers=self.silent(head))
 
     def judged(self, head: SessionHead) -> SessionHead:
         """Return a stored head as it should be shown now."""
@@ -147,13 +148,15 @@ class Journal:
     def session(self, text: str) -> SessionHead:
         """Return the stored head of the session with this id, or of the only one whose id begins so.
 
+        Of a trace that is part of a session it is the session's, and that is said.
+
         Raises:
             SessionNotFound: none does, or several do: then it names them.
         """
         exact = self.exact(text)
         if exact is not None:
-            return exact
-        near = list(self.store.sessions(SessionFilter(id_prefix=text, limit=_MAX_NAMED + 1))) if text else []
+            return self._whole(exact)
+        near = self._near(text) if text else []
         if len(near) == 1:
             return near[0]
         if near:
@@ -166,12 +169,27 @@ class Journal:
         hint = f"the newest is {newest.session_id}; " if newest else "the journal is empty; "
         raise SessionNotFound(text, f"{hint}agent-journal ls lists them all")
 
+    def _near(self, prefix: str) -> list[SessionHead]:
+        """Return sessions whose ids begin so; where there are none, those of the parts whose ids do."""
+        wanted = SessionFilter(id_prefix=prefix, limit=_MAX_NAMED + 1)
+        near = list(self.store.sessions(wanted))
+        if near:
+            return near
+        parts = self.store.sessions(msgspec.structs.replace(wanted, parts=True))
+        return list({whole.session_id: whole for whole in map(self._whole, parts)}.values())
+
+    def _whole(self, head: SessionHead) -> SessionHead:
+        whole = whole_of(self.store, head)
+        if whole is not head:
+            note(f"{head.session_id} is part of session {whole.session_id}")
+        return whole
+
     def exact(self, session_id: str) -> SessionHead | None:
         """Return the stored head of the session with this id, made of its events where none is written yet."""
         head = self.store.head(session_id)
         if head is not None:
             return head
-        state = fold(self.events(session_id))
+        state = fold_whole(self.store, session_id)
         return head_of(state, session_id) if len(state.seen) else None
 
     def session_and_step(self, text: str) -> tuple[SessionHead, str | None]:
@@ -200,7 +218,8 @@ class Journal:
         reach_ns = NS_PER_S
         while True:
             open_steps: dict[str | None, JournalEvent] = {}
-            for event in self.store.read(head.session_id, (max(0, head.updated_ns - reach_ns), "")):
+            after = max(0, head.updated_ns - reach_ns), ""
+            for event in read_whole(self.store, head.session_id, after, head=head):
                 if event.type in START_TYPES:
                     open_steps[event.step_id] = event
                 elif event.type in END_TYPES:
@@ -226,10 +245,14 @@ class Journal:
         return value
 
     def blob(self, session_id: str, digest: str) -> bytes | None:
-        """Return a value that is kept apart, as JSON text, or None where it is not there."""
+        """Return a value that a session or a part of it keeps apart, as JSON text, or None where it is not there."""
         if not isinstance(self.store, BlobStore) or not self.store.capabilities.blobs:
             return None
-        return self.store.get_blob(session_id, digest)
+        own = self.store.get_blob(session_id, digest)
+        if own is not None:
+            return own
+        kept = (self.store.get_blob(part, digest) for part in parts_in(self.store, session_id))
+        return next((data for data in kept if data is not None), None)
 
 
 def find_step(tree: StepTree, text: str) -> Step:

@@ -120,6 +120,7 @@ class _Copying:
 
     def _copy(self, copy: StoreCopy, state: CopyState) -> None:
         from otel_agent_journal.cli.journal import note
+        from otel_agent_journal.store.protocol import SessionFilter
 
         if state.events:
             note(f"going on after {readable.plural(state.events, 'event')} that were copied before")
@@ -130,7 +131,7 @@ class _Copying:
             for session_id in sorted(state.sessions):
                 self._copy_others(copy, session_id)
             if self.target.capabilities.heads and self.source.capabilities.heads:
-                self.heads = copy.heads(self.source.sessions())
+                self.heads = copy.heads(self.source.sessions(SessionFilter(parts=True)))
             self._copy_events(copy, state, move)  # what came meanwhile, of which heads may speak already
 
     def _copy_events(self, copy: StoreCopy, state: CopyState, move: Callable[[int], None]) -> None:
@@ -170,9 +171,10 @@ class _Copying:
 
     def _compare(self, copy: StoreCopy, state: CopyState) -> list[Difference]:
         from otel_agent_journal.store.comparing import compare_session
+        from otel_agent_journal.store.protocol import SessionFilter
 
         if self.source.capabilities.heads:
-            state.sessions.update(head.session_id for head in self.source.sessions())
+            state.sessions.update(head.session_id for head in self.source.sessions(SessionFilter(parts=True)))
         differences: list[Difference] = []
         with progress(state.events, f"comparing {readable.plural(len(state.sessions), 'session')}") as move:
             for session_id in sorted(state.sessions):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
 from heapq import nlargest
+from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
@@ -14,18 +14,20 @@ import click
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.readable import NS_PER_S
 from otel_agent_journal.errors import SessionNotFound, StoreUnreachable
+from otel_agent_journal.projections.links import link_of, part_named_by
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.journal import Journal
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.event import JournalEvent
     from otel_agent_journal.projections.head import SessionHead
-    from otel_agent_journal.store.protocol import Page
+    from otel_agent_journal.store.protocol import JournalStore
     from otel_agent_journal.store.put_by_others import OthersEvents
 
 Result = TypeVar("Result")
 
 LAST: Final = 10  # events shown first when all sessions are followed, as tail(1) does
+PARTS_AT_ONCE: Final = 10  # of a session's parts, in one round of looking
 POLL_S: Final = 0.1
 WOKEN_POLL_S: Final = 1.0  # where the store says when to look
 AWAY_POLL_S: Final = 1.0  # where it cannot be reached
@@ -48,7 +50,8 @@ SCANNED: Final = 10_000  # events; a journal of no more is read whole for its la
 def command(invocation: Invocation, session: str | None, follow: bool, last: int | None) -> None:
     """Print events as they arrive, of one session or of all.
 
-    With -f a journal or a SESSION that is not there yet is waited for, and so is a store that cannot be reached.
+    With a session come the events of the traces that are part of it, from the moment on that it is known that they
+    are. With -f a journal or a SESSION that is not there yet is waited for, and so is a store that cannot be reached.
     """
     output = invocation.output()
     journal, came = _journal(invocation, follow)
@@ -83,29 +86,21 @@ def arriving(
     scanned: int = SCANNED,
 ) -> Iterator[JournalEvent]:
     """Yield the last events, all where `last` is None, then those that arrive; flushes before it waits."""
-    from otel_agent_journal.store.put_by_others import OthersEvents
 
-    def begin() -> tuple[OthersEvents, str | None, list[JournalEvent]]:
-        others = OthersEvents(journal.store, session_id)
-        if last is None:
-            return others, None, []
-        return others, *last_events(journal, session_id, last, others, scanned=scanned)
+    def begin() -> tuple[Followed, list[JournalEvent]]:
+        followed = Followed(journal.store, session_id)
+        return followed, [] if last is None else followed.go_to_end(journal, last, scanned=scanned)
 
-    def look(after: str | None) -> tuple[Page, list[JournalEvent]]:
-        page = journal.store.follow(after, session_id=session_id)
-        return page, list(others.woven(page.events))
-
-    others, cursor, first = _reached(begin, wait=forever)
+    followed, first = _reached(begin, wait=forever)
     shown = {event.key for event in first}
     yield from first
     output.flush()
     adopted_s = time.monotonic()
     while True:
-        page, found = _reached(partial(look, cursor), wait=forever)
-        cursor = page.cursor
+        found, more = _reached(followed.look, wait=forever)
         yield from (event for event in found if event.key not in shown)
         output.flush()
-        if page.events:
+        if more or not (forever or followed.at_end):
             continue
         if not forever:
             return
@@ -114,6 +109,81 @@ def arriving(
             if journal.has_dead():
                 journal.adopt()
             adopted_s = time.monotonic()
+
+
+class _Stream:
+    """What arrives of one session alone, or of all."""
+
+    def __init__(self, store: JournalStore, session_id: str | None) -> None:
+        from otel_agent_journal.store.put_by_others import OthersEvents
+
+        self.session_id = session_id
+        self.others = OthersEvents(store, session_id)
+        self.cursor: str | None = None
+        self._store = store
+
+    def look(self) -> tuple[list[JournalEvent], bool]:
+        page = self._store.follow(self.cursor, session_id=self.session_id)
+        found = list(self.others.woven(page.events))
+        self.cursor = page.cursor
+        return found, bool(page.events)
+
+
+class Followed:
+    """What arrives of a session and of its parts, as these turn out to be such; or of all sessions.
+
+    It is looked at in rounds: the session in each, of its parts some.
+    """
+
+    def __init__(self, store: JournalStore, session_id: str | None) -> None:
+        self._store = store
+        self._whole = _Stream(store, session_id)
+        self._parts: dict[str, _Stream] = {}
+        self._turn: deque[_Stream] = deque()  # the parts, those first that are looked at next
+        self._round: deque[_Stream] = deque()  # what is still to be looked at before it is time to wait
+        self._came = False  # anything in this round
+        self._quiet = 0  # how many were looked at since anything came
+
+    def go_to_end(self, journal: Journal, last: int, *, scanned: int) -> list[JournalEvent]:
+        """Return the last events there are; `look` goes on from there, with those perhaps once more."""
+        from otel_agent_journal.store.linked import parts_in
+
+        session_id = self._whole.session_id
+        parts = () if session_id is None else parts_in(self._store, session_id)
+        cursor, found = last_events(journal, session_id, last, self._whole.others, scanned=0 if parts else scanned)
+        for stream in (self._whole, *map(self._add, parts)):
+            stream.cursor = cursor
+        return found
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the session and all its parts were looked at since anything came."""
+        return self._quiet > len(self._turn)
+
+    def look(self) -> tuple[list[JournalEvent], bool]:
+        """Return what came, of the session or of a part, and whether to look again at once."""
+        if not self._round:
+            some = min(PARTS_AT_ONCE, len(self._turn))
+            self._round.extend((self._whole, *islice(self._turn, some)))
+            self._turn.rotate(-some)
+            self._came = False
+        stream = self._round[0]
+        found, came = stream.look()
+        self._round.popleft()
+        self._came, self._quiet = self._came or came, 0 if came else self._quiet + 1
+        if stream is not self._whole:
+            whole = self._whole.session_id
+            found = [event for event in found if (link_of(event) or "?")[0] != whole]  # which the session has, too
+        elif stream.session_id is not None:
+            for part in map(part_named_by, found):
+                if part is not None and part not in self._parts:
+                    self._add(part)
+        return found, self._came or bool(self._round)
+
+    def _add(self, part: str) -> _Stream:
+        stream = self._parts[part] = _Stream(self._store, part)
+        self._turn.appendleft(stream)
+        return stream
 
 
 def _pause(journal: Journal) -> None:
@@ -156,7 +226,11 @@ def _latest(journal: Journal, session_id: str | None, last: int) -> list[Journal
     from otel_agent_journal.store.protocol import SessionFilter
 
     found: list[JournalEvent] = []
-    heads = [journal.session(session_id)] if session_id else journal.store.sessions(SessionFilter(limit=last))
+    heads = (
+        [journal.exact(session_id) or journal.session(session_id)]
+        if session_id
+        else journal.store.sessions(SessionFilter(limit=last))
+    )
     for head in heads:
         if len(found) == last and head.updated_ns < found[-1].timestamp_ns:
             break  # heads come latest first, so no later one has anything newer
@@ -167,9 +241,12 @@ def _latest(journal: Journal, session_id: str | None, last: int) -> list[Journal
 
 def _end_of(journal: Journal, head: SessionHead, last: int) -> list[JournalEvent]:
     """Return at least the last events of a session, reading as little as it takes."""
+    from otel_agent_journal.store.linked import read_whole
+
     reach_ns = NS_PER_S
     while True:
-        recent = list(journal.store.read(head.session_id, (max(0, head.updated_ns - reach_ns), "")))
+        after = max(0, head.updated_ns - reach_ns), ""
+        recent = list(read_whole(journal.store, head.session_id, after, head=head))
         if len(recent) >= last or head.updated_ns - reach_ns < head.started_ns:
             return recent
         reach_ns *= 8

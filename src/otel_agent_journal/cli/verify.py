@@ -43,6 +43,7 @@ CHECKS: Final[Mapping[str, str]] = {
     "sequence": "an agent instance's sequence has a gap or a repetition",
     "blob": "a value kept apart is missing or not the one referred to",
     "head": "a session's head is not what its events amount to",
+    "part": "a trace is part of a session that is not in the journal",
 }
 
 
@@ -53,22 +54,31 @@ CHECKS: Final[Mapping[str, str]] = {
 def command(invocation: Invocation, session: str | None) -> int:
     """Check digests, order, parents and heads of the journal.
 
-    Of one SESSION, or of all. Prints what it finds and exits with 5 if that is anything.
+    Of one SESSION, or of all, each with the traces that are part of it. Prints what it finds and exits with 5 if that
+    is anything.
     """
     from otel_agent_journal.store.protocol import SessionFilter
 
     output = invocation.output()
     journal = invocation.journal()
-    heads = [journal.session(session)] if session else list(journal.store.sessions(SessionFilter()))
-    verified = sum(head.events for head in heads)
-    with progress(verified, f"verifying {readable.plural(len(heads), 'session')}") as move:
-        findings = [finding for head in heads for finding in _session(journal, head, move)]
+    heads = _named(journal, session) if session else list(journal.store.sessions(SessionFilter(parts=True)))
+    wholes = [head for head in heads if head.part_of is None]
+    verified = sum(head.events for head in wholes)
+    sessions = readable.plural(len(wholes), "session")
+    with progress(verified, f"verifying {sessions}") as move:
+        findings = [finding for head in wholes for finding in _session(journal, head, move)]
+        findings += [finding for head in heads if head.part_of is not None for finding in _part(journal, head)]
     _print(output, findings)
     outcome = readable.plural(len(findings), "finding") if findings else "nothing wrong"
-    click.echo(
-        f"verified {readable.plural(len(heads), 'session')}, {readable.plural(verified, 'event')}: {outcome}", err=True
-    )
+    click.echo(f"verified {sessions}, {readable.plural(verified, 'event')}: {outcome}", err=True)
     return CHECK_FAILED if findings else 0
+
+
+def _named(journal: Journal, text: str) -> list[SessionHead]:
+    """Return the heads of a session and of its parts."""
+    head = journal.session(text)
+    parts = (journal.store.head(part) for part in head.parts)
+    return [head, *(part for part in parts if part is not None and part.part_of is not None)]
 
 
 def _print(output: Output, findings: list[Finding]) -> None:
@@ -101,7 +111,23 @@ def _session(journal: Journal, head: SessionHead, move: Callable[[int], None]) -
             yield event
 
     yield from check_events(head.session_id, folded(), journal.blob)
-    differing = _differing(head, head_of(state, head.session_id))
+    yield from _head(journal, head, head_of(state, head.session_id))
+
+
+def _part(journal: Journal, head: SessionHead) -> Iterator[Finding]:
+    """Yield what is wrong with the head of a part; its events are its session's, and checked there."""
+    from otel_agent_journal.projections.status import head_of
+    from otel_agent_journal.store.linked import fold_whole
+
+    if head.part_of is not None and journal.store.head(head.part_of) is None:
+        yield Finding(
+            head.session_id, "part", None, f"it is part of session {head.part_of}, which is not in the journal"
+        )
+    yield from _head(journal, head, head_of(fold_whole(journal.store, head.session_id), head.session_id))
+
+
+def _head(journal: Journal, head: SessionHead, replayed: SessionHead) -> Iterator[Finding]:
+    differing = _differing(head, replayed)
     if differing and journal.clock() - head.updated_ns < _HEAD_LAG_NS:
         differing = _differing_later(journal, head.session_id)
     if differing:

@@ -30,7 +30,9 @@ class SessionHead(msgspec.Struct, frozen=True, kw_only=True):
 
     Times are UTC nanoseconds, 0 where not known. `steps` counts distinct step ids, `errors` attempts that ended in
     error. `writers` maps each writer to when it was last seen; `open_writers` are those with a step still open.
-    `version` is the store's: a head is written only over the version it was read at (0: there was none).
+    `part_of` is the session that a linked trace belongs to, `parts` are the traces that belong to this one, the first
+    `links.MAX_LISTED` of them: their events are counted here. `version` is the store's: a head is written only over the
+    version it was read at (0: there was none).
     """
 
     session_id: str
@@ -52,4 +54,6 @@ class SessionHead(msgspec.Struct, frozen=True, kw_only=True):
     ended_ns: int | None = None
     writers: Mapping[str, int] = {}
     open_writers: tuple[str, ...] = ()
+    part_of: str | None = None
+    parts: tuple[str, ...] = ()
     version: int = 0

@@ -28,6 +28,7 @@ from otel_agent_journal.projections.head import (
 )
 from otel_agent_journal.projections.id_set import MASK, IdSet
 from otel_agent_journal.projections.lifecycle import INVOCATION_TYPES, Said, said_by
+from otel_agent_journal.projections.links import MAX_LISTED, link_of, part_of, parts_of
 
 SILENCE_NS: Final = 60 * 1_000_000_000  # four heartbeats missed (DESIGN §5)
 
@@ -87,6 +88,7 @@ class StatusState:
         "last_ended",
         "last_event_ns",
         "lifecycle",
+        "links",
         "loose",
         "named",
         "open",
@@ -117,6 +119,7 @@ class StatusState:
         self.last_event_ns: dict[str, int] = {}
         self.seen_ns: dict[str, int] = {}
         self.interruptions: dict[str, Interruption] = {}
+        self.links: dict[tuple[str, str], int] = {}
         self.lifecycle: Said | None = None
         self.invoked_ns: int | None = None
         self.agent: tuple[int, str, str] | None = None
@@ -131,7 +134,7 @@ class StatusState:
 
 
 def fold(events: Iterable[JournalEvent], state: StatusState | None = None) -> StatusState:
-    """Apply `events` of one session to `state`, or to a new one, and return it."""
+    """Apply `events` of one session, those of its parts included, to `state`, or to a new one, and return it."""
     state = state or StatusState()
     for event in events:
         apply(state, event)
@@ -147,6 +150,9 @@ def apply(state: StatusState, event: JournalEvent) -> None:
     state.updated_ns = max(state.updated_ns, at)
     if kind == ev.SESSION_INTERRUPTED:
         _interrupt(state, event)
+        return
+    if (link := link_of(event)) is not None:  # of no writer: it is in two sessions, perhaps by another in each
+        state.links[link] = min(at, state.links.get(link, at))
         return
     writer = event.writer or ""
     if at >= state.last_event_ns.get(writer, at):
@@ -180,17 +186,9 @@ def _start(state: StatusState, event: JournalEvent) -> None:
     if event.step_id is None:
         return
     state.steps.add(hash(event.step_id) & MASK)
-    start_ns, writer, root = (
-        event.timestamp_ns,
-        event.writer or "",
-        event.parent_step_id is None,
-    )
+    start_ns, writer, root = event.timestamp_ns, event.writer or "", event.parent_step_id is None
     if root:
-        _root(
-            state,
-            event,
-            _Root(start_ns, _ending_id(event, start_ns), 0, "", writer, _name(event)),
-        )
+        _root(state, event, _Root(start_ns, _ending_id(event, start_ns), 0, "", writer, _name(event)))
     else:
         _inner(state, event, start_ns)
     key, name = _key(event, start_ns), _name(event)
@@ -379,6 +377,8 @@ def head_of(state: StatusState, session_id: str, *, version: int = 0) -> Session
         ended_ns=verdict.ended_ns,
         writers=dict(sorted(writers.items())),
         open_writers=tuple(sorted({one.writer for one in running})),
+        part_of=part_of(state.links, session_id),
+        parts=parts_of(state.links, session_id)[:MAX_LISTED],
         version=version,
     )
 

@@ -1,7 +1,8 @@
 """Reads from a store what a table's bounds leave, one row's source after the other, and counts what was read.
 
 Sessions come from their heads, judged as every listing judges them; named sessions are read by their id, without a
-listing. Events stream; steps are folded a session at a time. Knows nothing of SQL.
+listing. Events stream; steps are folded a session at a time. What is in the parts of a session is the session's: a
+part has no rows of its own. Knows nothing of SQL.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from otel_agent_journal.event import (
     kind_of,
 )
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.projections.status import fold, head_of, judged, silent_writers
+from otel_agent_journal.projections.status import head_of, judged, silent_writers
 from otel_agent_journal.projections.steps import fold_steps
 from otel_agent_journal.query.bounds import Bounds
 from otel_agent_journal.query.tables import AttemptRow, StepRow
+from otel_agent_journal.store.linked import fold_whole, read_whole, whole_of
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter
 
 _AFTER_ANY_ID: Final = "~"
@@ -101,33 +103,29 @@ class Reader:
                 yield head
 
     def _head(self, session_id: str, read: TableRead) -> SessionHead | None:
-        """Return the head of a session, folded from its events where it was not written yet."""
+        """Return the head of a session, folded from its events where it was not written yet; None of a part."""
         head = self._store.head(session_id)
         if head is None:
-            state = fold(self._counted(self._store.read(session_id), read))
+            state = fold_whole(self._store, session_id, lambda events: self._counted(events, read))
             return head_of(state, session_id) if len(state.seen) else None
-        return head
+        return head if whole_of(self._store, head) is head else None
 
     def _events(self, read: TableRead) -> Iterator[JournalEvent]:
         since_ns, until_ns = read.bounds.since_ns, read.bounds.until_ns
         # A store's times have 64 bits, and before the first of them there is none.
         after = None if since_ns is None or since_ns <= _FIRST_NS else (since_ns - 1, _AFTER_ANY_ID)
-        if read.bounds.session_ids is None:
-            session_ids = (head.session_id for head in self._heads(read))
-        else:
-            session_ids = iter(sorted(read.bounds.session_ids))
-        for session_id in session_ids:
+        for head in self._heads(read):
             read.sessions += 1
-            for event in self._counted(self._store.read(session_id, after), read):
+            for event in self._counted(read_whole(self._store, head.session_id, after, head=head), read):
                 if until_ns is not None and event.timestamp_ns > until_ns:
                     break
-                yield event
+                yield _in_session(event, head.session_id)
 
     def _steps(self, read: TableRead, *, in_detail: bool) -> Iterator[StepRow | AttemptRow]:
         kind = _KINDS.get(read.table)
         for head in self._heads(read):
             read.sessions += 1
-            events = self._counted(self._store.read(head.session_id), read)
+            events = self._counted(read_whole(self._store, head.session_id, head=head), read)
             lost = silent_writers(head, self._now_ns, waiting_writers=self._waiting)
             tree = fold_steps(_needed(events, kind, in_detail=in_detail), lost_writers=lost)
             for step in tree.steps:
@@ -141,6 +139,11 @@ class Reader:
             read.events += 1
             self._moved()
             yield event
+
+
+def _in_session(event: JournalEvent, session_id: str) -> JournalEvent:
+    """Return an event as one of the session that it is read with."""
+    return event if event.session_id == session_id else msgspec.structs.replace(event, session_id=session_id)
 
 
 def _needed(events: Iterator[JournalEvent], kind: str | None, *, in_detail: bool) -> Iterator[JournalEvent]:

@@ -1,7 +1,8 @@
 """Keeps the heads of sessions in step with the events that are delivered: the cache that listings read.
 
 Holds a fold for each session in hand, writes its head at most once a second, and folds anew from the store where
-another process wrote the head meanwhile. The folds themselves are `projections/status.py`.
+another process wrote the head meanwhile. The folds themselves are `projections/status.py`. A session's fold has the
+events of its parts as well, whose own heads are kept like any other: what comes for a part moves both.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from otel_agent_journal.errors import StoreUnreachable
-from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.event import SESSION_LINKED, JournalEvent
 from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.projections.links import parts_of, wholes_of
 from otel_agent_journal.projections.status import StatusState, apply, fold, head_of, heard
 from otel_agent_journal.store.protocol import HearsWriters, JournalStore
 
@@ -26,12 +28,16 @@ _ATTEMPTS: Final = 8  # against other drainers of the same session
 
 
 class _InHand:
-    """A session's fold, None until it is read from the store, and when writers were heard of meanwhile."""
+    """A session's fold, None until it is read from the store, and when writers were heard of meanwhile.
 
-    __slots__ = ("heard", "state", "version")
+    `parts` are those whose events the fold has.
+    """
+
+    __slots__ = ("heard", "parts", "state", "version")
 
     def __init__(self) -> None:
         self.state: StatusState | None = None
+        self.parts: set[str] = set()
         self.version = 0
         self.heard: dict[str, int] = {}
 
@@ -51,6 +57,7 @@ class HeadKeeper:
         self._insist = insist
         self._max_sessions = max_sessions
         self._in_hand: OrderedDict[str, _InHand] = OrderedDict()
+        self._wholes: dict[str, set[str]] = {}  # by part, the sessions in hand whose folds have its events
         self._dirty: dict[str, None] = {}
         self._new = False
 
@@ -77,8 +84,11 @@ class HeadKeeper:
             in_hand = self._touch(event.session_id)
             if in_hand.state is None and not enabled:
                 in_hand.state = StatusState()  # what came before cannot be read: what is open since is known
-            if in_hand.state is not None:
-                apply(in_hand.state, event)
+            _apply(in_hand, event)
+            for whole in self._wholes_of(event.session_id):
+                in_hand = self._touch(whole)
+                if event.session_id in in_hand.parts:
+                    _apply(in_hand, event)
 
     def heard(self, writer: str, at_ns: int, sessions: Iterable[str]) -> None:
         """Take in a heartbeat; raises StoreUnreachable where the store is to pass it on, and cannot."""
@@ -89,26 +99,20 @@ class HeadKeeper:
                 self._insist(lambda: store.heard(writer, at_ns, named))
             return
         for session_id in sessions:
-            in_hand = self._touch(session_id)
-            in_hand.heard[writer] = max(at_ns, in_hand.heard.get(writer, 0))
-            if in_hand.state is not None:
-                heard(in_hand.state, writer, at_ns)
+            for one in (session_id, *self._wholes_of(session_id)):
+                in_hand = self._touch(one)
+                in_hand.heard[writer] = max(at_ns, in_hand.heard.get(writer, 0))
+                if in_hand.state is not None:
+                    heard(in_hand.state, writer, at_ns)
 
     def write(self) -> None:
         """Write all heads that lag behind; after StoreUnreachable, which `insist` raises, the rest still lags."""
         self._new = False
         if not self.enabled:
             self._keep_open_alone()
-        for session_id in list(self._dirty):
-            try:
-                self._insist(lambda session_id=session_id: self._write(session_id))
-            except StoreUnreachable:
-                raise
-            except Exception as error:  # noqa: BLE001 - a head is a cache: it must not hold up the events
-                _log.warning("session_id=<%s>, error=<%s> | head could not be written", session_id, error)
-            self._dirty.pop(session_id, None)
-            if len(self._in_hand) > self._max_sessions:
-                del self._in_hand[session_id]
+        for _ in ("sessions", "those that they turned out to be part of"):
+            for session_id in list(self._dirty):
+                self._write_insisting(session_id)
         self._make_room()
 
     def _keep_open_alone(self) -> None:
@@ -116,7 +120,7 @@ class HeadKeeper:
         self._dirty.clear()
         for session_id, in_hand in list(self._in_hand.items()):
             if in_hand.state is None or not in_hand.state.open:
-                del self._in_hand[session_id]
+                self._drop(session_id)
 
     def left_open(self, writer: str) -> list[SessionHead]:
         """Return the heads of the sessions in hand in which this writer has steps open."""
@@ -127,7 +131,27 @@ class HeadKeeper:
     def forget(self) -> None:
         """Drop everything in hand."""
         self._in_hand.clear()
+        self._wholes.clear()
         self._dirty.clear()
+
+    def _write_insisting(self, session_id: str) -> None:
+        try:
+            self._insist(lambda: self._write(session_id))
+        except StoreUnreachable:
+            raise
+        except Exception as error:  # noqa: BLE001 - a head is a cache: it must not hold up the events
+            _log.warning("session_id=<%s>, error=<%s> | head could not be written", session_id, error)
+        self._dirty.pop(session_id, None)
+        if len(self._in_hand) > self._max_sessions:
+            self._drop(session_id)
+
+    def _wholes_of(self, part: str) -> set[str]:
+        """Return the sessions that a session is known to be part of."""
+        found = self._wholes.get(part, set())
+        in_hand = self._in_hand.get(part)
+        if in_hand is None or in_hand.state is None or not in_hand.state.links:
+            return found
+        return found.union(wholes_of(in_hand.state.links, part))
 
     def _touch(self, session_id: str) -> _InHand:
         in_hand = self._in_hand.get(session_id)
@@ -142,13 +166,9 @@ class HeadKeeper:
     def _write(self, session_id: str) -> None:
         in_hand = self._in_hand[session_id]
         for _ in range(_ATTEMPTS):
-            if in_hand.state is None:
-                stored = self._store.head(session_id)
-                in_hand.version = stored.version if stored else 0
-                in_hand.state = fold(self._store.read(session_id))
-                for writer, at_ns in in_hand.heard.items():
-                    heard(in_hand.state, writer, at_ns)
-            head = head_of(in_hand.state, session_id, version=in_hand.version)
+            state = in_hand.state or self._read(session_id, in_hand)
+            self._take_in_parts(session_id, in_hand, state)
+            head = head_of(state, session_id, version=in_hand.version)
             if head.events == 0:  # known from a heartbeat alone
                 return
             written = self._store.write_head(head)
@@ -158,14 +178,56 @@ class HeadKeeper:
             in_hand.state = None
         raise StoreUnreachable(f"session {session_id}: others keep writing its head; it is written a little later")
 
+    def _read(self, session_id: str, in_hand: _InHand) -> StatusState:
+        """Fold a session from the store, without its parts."""
+        stored = self._store.head(session_id)
+        in_hand.version = stored.version if stored else 0
+        self._forget_parts(session_id, in_hand)
+        in_hand.state = state = fold(self._store.read(session_id))
+        for writer, at_ns in in_hand.heard.items():
+            heard(state, writer, at_ns)
+        for whole in wholes_of(state.links, session_id):  # others may have written what their folds have not
+            self._touch(whole).parts.discard(session_id)
+        self._wholes.pop(session_id, None)
+        return state
+
+    def _take_in_parts(self, session_id: str, in_hand: _InHand, state: StatusState) -> None:
+        """Fold what a session's fold lacks of its parts: of each all that is in the store, once."""
+        for part in parts_of(state.links, session_id):
+            if part not in in_hand.parts:
+                fold(self._store.read(part), state)
+                in_hand.parts.add(part)
+                self._wholes.setdefault(part, set()).add(session_id)
+
+    def _forget_parts(self, session_id: str, in_hand: _InHand) -> None:
+        for part in in_hand.parts:
+            wholes = self._wholes.get(part, set())
+            wholes.discard(session_id)
+            if not wholes:
+                self._wholes.pop(part, None)
+        in_hand.parts.clear()
+
+    def _drop(self, session_id: str) -> None:
+        self._forget_parts(session_id, self._in_hand.pop(session_id))
+
     def _make_room(self) -> None:
         ended = [known for known, one in self._in_hand.items() if one.state is not None and not one.state.open]
         for oldest in ended[:-MAX_ENDED]:
-            del self._in_hand[oldest]
+            self._drop(oldest)
         sizes = {known: len(one.state.seen) if one.state else 0 for known, one in self._in_hand.items()}
         total = sum(sizes.values())
         for oldest, size in sizes.items():
             if total <= MAX_EVENTS or len(self._in_hand) == 1:
                 return
-            del self._in_hand[oldest]
+            self._drop(oldest)
             total -= size
+
+
+def _apply(in_hand: _InHand, event: JournalEvent) -> None:
+    state = in_hand.state
+    if state is None:
+        return
+    known = len(state.seen)
+    apply(state, event)
+    if in_hand.parts and len(state.seen) == known and event.type != SESSION_LINKED:
+        in_hand.state = None  # perhaps another copy, of the session or of a part: the store says which one counts

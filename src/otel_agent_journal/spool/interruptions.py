@@ -21,6 +21,8 @@ from otel_agent_journal.spool.home import is_home
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter
 
 _TRIES: Final = 3
+# A step that is open in a part is so in its session as well: both are told, so that each head is right by itself.
+_IN_PROGRESS: Final = SessionFilter(statuses=(PROCESSING,), parts=True)
 
 
 def interruption(session_id: str, writer: str, last_seen_ns: int, reason: str) -> JournalEvent:
@@ -47,7 +49,7 @@ def interruption_of(head: SessionHead, writer: str, reason: str, alive_ns: int =
 def sessions_left_open(store: JournalStore, writer: str) -> Iterator[SessionHead]:
     """Yield the heads of sessions in which this writer has steps open."""
     if store.capabilities.heads and store.capabilities.read:
-        heads = list(store.sessions(SessionFilter(statuses=(PROCESSING,))))
+        heads = list(store.sessions(_IN_PROGRESS))
         yield from (head for head in heads if writer in head.open_writers)
 
 
@@ -69,7 +71,7 @@ def interruptions(
         StoreUnreachable: and other errors of the store, some events perhaps written.
     """
     written: list[JournalEvent] = []
-    for head in list(store.sessions(SessionFilter(statuses=(PROCESSING,)))):
+    for head in list(store.sessions(_IN_PROGRESS)):
         for writer in head.open_writers:
             silent_ns = now_ns - head.writers.get(writer, head.updated_ns)
             reason = _fate(spool_root / writer, silent_ns >= silence_ns and not is_heard(writer))

@@ -13,8 +13,9 @@ import msgspec
 
 from otel_agent_journal.codec import DIGEST_BYTES, digest
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.projections.status import head_of
 from otel_agent_journal.store.copying import blobs_of, same_head
+from otel_agent_journal.store.linked import fold_whole
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
 
 CHECKS: Final = {
@@ -154,5 +155,5 @@ def _compare_head(source: JournalStore, target: JournalStore, session_id: str, f
     theirs = target.head(session_id)
     if theirs is None:
         found.add("head", None, "the copy has no head")
-    elif not same_head(ours, theirs) and not same_head(theirs, head_of(fold(target.read(session_id)), session_id)):
+    elif not same_head(ours, theirs) and not same_head(theirs, head_of(fold_whole(target, session_id), session_id)):
         found.add("head", None, "the copy's head is neither the original's nor what its events amount to")

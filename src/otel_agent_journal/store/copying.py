@@ -16,8 +16,9 @@ import msgspec
 from otel_agent_journal.errors import ConflictError, EventTooLarge, UnsupportedByStore, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import PROCESSING, SessionHead
-from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.projections.status import head_of
 from otel_agent_journal.store.heads import merged_writers
+from otel_agent_journal.store.linked import fold_whole
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, PutByOthers
 from otel_agent_journal.store.sequence import content_of
 
@@ -119,7 +120,7 @@ class StoreCopy:
             writers = merged_writers(stored, head)
             wanted = head
             if head.status == PROCESSING or not (stored is None or same_head(stored, head)):
-                wanted = self._insist(lambda: head_of(fold(self._target.read(head.session_id)), head.session_id))
+                wanted = self._insist(lambda: head_of(fold_whole(self._target, head.session_id), head.session_id))
             if stored is not None and same_head(stored, wanted) and stored.writers == writers:
                 return False
             version = stored.version if stored else 0

@@ -14,6 +14,7 @@ from otel_agent_journal.event import (
     JournalEvent,
 )
 from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import JournalStore
 
 INVOCATION_ENDINGS: Final = frozenset((AGENT_INVOCATION_SUCCEEDED, AGENT_INVOCATION_FAILED))
@@ -30,7 +31,7 @@ def deciding_event(store: JournalStore, head: SessionHead) -> JournalEvent | Non
     if head.ended_ns is None or not store.capabilities.read:
         return None
     found: JournalEvent | None = None
-    for event in store.read(head.session_id, (head.ended_ns - 1, _AFTER_ANY_ID)):
+    for event in read_whole(store, head.session_id, (head.ended_ns - 1, _AFTER_ANY_ID), head=head):
         if event.timestamp_ns > head.ended_ns:
             break
         if event.type in _DECIDING and (found is None or event.parent_step_id is None):

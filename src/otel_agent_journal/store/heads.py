@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from otel_agent_journal.projections.head import PROCESSING, SessionHead
@@ -28,7 +29,27 @@ def is_wanted(head: SessionHead, wanted: SessionFilter) -> bool:
         and (wanted.since_ns is None or head.updated_ns >= wanted.since_ns)
         and (wanted.until_ns is None or head.updated_ns <= wanted.until_ns)
         and (wanted.id_prefix is None or head.session_id.startswith(wanted.id_prefix))
+        and (wanted.parts or head.part_of is None)
     )
+
+
+def old_sessions(older_than_ns: int) -> SessionFilter:
+    """Return what to list for a prune."""
+    return SessionFilter(until_ns=older_than_ns - 1, parts=True)
+
+
+def prunable(
+    listed: Iterable[SessionHead], older_than_ns: int, head: Callable[[str], SessionHead | None]
+) -> Iterator[SessionHead]:
+    """Yield those of the sessions listed that may be deleted; a part goes with its session, never before it.
+
+    Args:
+        head: returns the head of the session that one is part of: None where that is gone.
+    """
+    for one in listed:
+        whole = None if one.part_of is None else head(one.part_of)
+        if is_prunable(one, older_than_ns) and (whole is None or is_prunable(whole, older_than_ns)):
+            yield one
 
 
 def is_prunable(head: SessionHead, older_than_ns: int) -> bool:

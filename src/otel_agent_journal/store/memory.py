@@ -17,7 +17,7 @@ from otel_agent_journal.codec import decode_line, encode_line, valid_text
 from otel_agent_journal.errors import ConflictError, StoreError, UnsupportedByStore
 from otel_agent_journal.event import SCHEMA_VERSION, JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.heads import is_prunable, is_wanted, merged_writers
+from otel_agent_journal.store.heads import is_wanted, merged_writers, prunable
 from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
 from otel_agent_journal.store.sequence import require_gapless, require_session_event, verdict
 
@@ -163,17 +163,17 @@ class MemoryStore:
                 url=self._url,
                 backend="memory",
                 schema_version=SCHEMA_VERSION,
-                sessions=len(self._heads),
+                sessions=sum(head.part_of is None for head in self._heads.values()),
                 events=len(self._events),
             )
 
     def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
         """Delete whole sessions last updated before a time; see `StoreAdmin.prune`."""
         with self._open():
-            gone = {head.session_id for head in self._heads.values() if is_prunable(head, older_than_ns)}
+            gone = list(prunable(self._heads.values(), older_than_ns, self._heads.get))
             if not dry_run:
-                self._delete(gone)
-            return len(gone)
+                self._delete({head.session_id for head in gone})
+            return sum(head.part_of is None for head in gone)
 
     def iam_policy(self, role: str) -> dict[str, Any]:
         """Raise UnsupportedByStore: memory has no policies."""
@@ -217,6 +217,6 @@ class MemoryStore:
 
 
 def _with_valid_text(head: SessionHead) -> SessionHead:
-    texts = {field: getattr(head, field) for field in ("session_id", "status", "reason", "agent", "stage")}
+    texts = {field: getattr(head, field) for field in ("session_id", "status", "reason", "agent", "stage", "part_of")}
     changed = {field: valid_text(text) for field, text in texts.items() if text is not None}
     return msgspec.structs.replace(head, **changed)

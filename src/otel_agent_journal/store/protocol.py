@@ -39,7 +39,8 @@ class Page(msgspec.Struct, frozen=True):
 class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which sessions a listing wants, newest `updated_ns` first.
 
-    `since_ns` and `until_ns` bound `updated_ns`, both inclusive. `id_prefix` is matched literally.
+    `since_ns` and `until_ns` bound `updated_ns`, both inclusive. `id_prefix` is matched literally. Sessions that are
+    part of another one, which counts their events, are left out but with `parts`.
     """
 
     statuses: tuple[str, ...] = ()
@@ -47,6 +48,7 @@ class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
     since_ns: int | None = None
     until_ns: int | None = None
     id_prefix: str | None = None
+    parts: bool = False
     limit: int | None = None
 
 
@@ -182,8 +184,9 @@ class StoreAdmin(Protocol):
     def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
         """Delete whole sessions last updated before a time, and return how many there are, or with `dry_run` would be.
 
-        With a session go its events, head, blobs and instances; `store.heads.is_prunable` says which go, and never
-        one that is in progress. A cursor of `follow` stays good. A prune that was broken off is simply repeated.
+        With a session go its events, head, blobs and instances, and the traces that are part of it, which are not
+        counted; `store.heads` says which go, and never one that is in progress. A cursor of `follow` stays good. A
+        prune that was broken off is simply repeated.
 
         Raises:
             UnsupportedByStore: where the backend cannot.

@@ -26,7 +26,7 @@ from otel_agent_journal.errors import (
 )
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.heads import is_prunable, merged_writers
+from otel_agent_journal.store.heads import is_prunable, merged_writers, old_sessions, prunable
 from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
 from otel_agent_journal.store.sequence import require_gapless, require_session_event, verdict
 from otel_agent_journal.store.sqlite_file import SqliteFile, Synchronous
@@ -289,7 +289,7 @@ class SqliteStore:
     def info(self) -> StoreInfo:
         """Return what the store is and holds. Counting takes about a second for five million events."""
         with self._file.reading() as connection:
-            (sessions,) = connection.execute("SELECT count(*) FROM sessions").fetchone()
+            (sessions,) = connection.execute("SELECT count(*) FROM sessions WHERE part_of IS NULL").fetchone()
             (events,) = connection.execute("SELECT count(*) FROM events").fetchone()
         return StoreInfo(
             url=self._url,
@@ -306,19 +306,19 @@ class SqliteStore:
         Each in a transaction of its own, so that writers come in between. The file keeps its size: what was freed is
         written to again first.
         """
-        old = SessionFilter(until_ns=older_than_ns - 1)
-        gone = [head.session_id for head in self.sessions(old) if is_prunable(head, older_than_ns)]
-        return len(gone) if dry_run else sum(self._delete(session_id, older_than_ns) for session_id in gone)
+        old = list(prunable(self.sessions(old_sessions(older_than_ns)), older_than_ns, self.head))
+        gone = old if dry_run else [head for head in old if self._delete(head.session_id, older_than_ns)]
+        return sum(head.part_of is None for head in gone)
 
-    def _delete(self, session_id: str, older_than_ns: int) -> int:
-        """Delete a session, unless it has gone on since it was listed; return how many were deleted."""
+    def _delete(self, session_id: str, older_than_ns: int) -> bool:
+        """Delete a session, unless it has gone on since it was listed; return whether it was deleted."""
         with self._file.writing() as connection:
             head = _head(connection, session_id)
             if head is None or not is_prunable(head, older_than_ns):
-                return 0
+                return False
             for table in ("events", "agent_instances", "blobs", "sessions"):
                 connection.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))
-        return 1
+        return True
 
     def iam_policy(self, role: str) -> dict[str, Any]:
         """Raise UnsupportedByStore: who may use a file is its permissions' matter."""
@@ -349,7 +349,7 @@ def _head(connection: sqlite3.Connection, session_id: str) -> SessionHead | None
 
 
 def _condition(wanted: SessionFilter) -> tuple[str, list[Any]]:
-    clauses, values = ["TRUE"], list[Any]()
+    clauses, values = ["TRUE" if wanted.parts else "part_of IS NULL"], list[Any]()
     if wanted.statuses:
         clauses.append(f"status IN ({', '.join('?' * len(wanted.statuses))})")
         values.extend(wanted.statuses)

@@ -19,7 +19,7 @@ from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, ErrorInfo, JournalEv
 from otel_agent_journal.projections.head import SessionHead
 
 APPLICATION_ID: Final = 0x4F414A31  # "OAJ1", what `file journal.db` and we know the file by
-TABLES_VERSION: Final = 1  # PRAGMA user_version
+TABLES_VERSION: Final = 2  # PRAGMA user_version
 
 Row = tuple[Any, ...]
 
@@ -59,7 +59,8 @@ CREATE: Final = (
         input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
         cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
         started_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL, ended_ns INTEGER,
-        writers TEXT NOT NULL, open_writers TEXT NOT NULL, version INTEGER NOT NULL
+        writers TEXT NOT NULL, open_writers TEXT NOT NULL,
+        part_of TEXT, parts TEXT NOT NULL DEFAULT '[]', version INTEGER NOT NULL
     )
     """,
     "CREATE INDEX IF NOT EXISTS sessions_by_time ON sessions (updated_ns DESC, session_id)",
@@ -73,6 +74,16 @@ CREATE: Final = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {TABLES_VERSION}",
 )
+
+# What makes a file of the version before one of each version; a released one is never changed again.
+MIGRATIONS: Final = {
+    2: (
+        "ALTER TABLE sessions ADD COLUMN part_of TEXT",
+        "ALTER TABLE sessions ADD COLUMN parts TEXT NOT NULL DEFAULT '[]'",
+    ),
+}
+# What lets a file of version 1 be read as one of today where it cannot be written to.
+READ_AS_TODAY: Final = "CREATE TEMP VIEW sessions AS SELECT *, NULL AS part_of, '[]' AS parts FROM main.sessions"
 
 EVENT_COLUMNS: Final = (
     "session_id, timestamp_ns, event_id, type, level, name, writer, instance_id, sequence_number, step_id,"
@@ -94,6 +105,7 @@ APPEND: Final = (
 APPEND_ONCE: Final = f"INSERT INTO events ({EVENT_COLUMNS}) VALUES ({_EVENT_MARKS})"
 
 _HEAD_FIELDS: Final = SessionHead.__struct_fields__
+_HEAD_LISTS: Final = ("open_writers", "parts")
 HEAD_COLUMNS: Final = ", ".join(_HEAD_FIELDS)
 WRITE_HEAD: Final = f"INSERT OR REPLACE INTO sessions ({HEAD_COLUMNS}) VALUES ({', '.join('?' * len(_HEAD_FIELDS))})"
 
@@ -205,7 +217,7 @@ def head_row(head: SessionHead) -> Row:
     """Return a head as the values of `HEAD_COLUMNS`."""
     values = {field: getattr(head, field) for field in _HEAD_FIELDS}
     values["writers"] = encode_value(head.writers).decode()
-    values["open_writers"] = encode_value(head.open_writers).decode()
+    values |= {field: encode_value(values[field]).decode() for field in _HEAD_LISTS}
     return tuple(values.values())
 
 
@@ -213,5 +225,5 @@ def head_of(row: Row) -> SessionHead:
     """Return the head of a row."""
     values: dict[str, Any] = dict(zip(_HEAD_FIELDS, row, strict=True))
     values["writers"] = decode_value(values["writers"])
-    values["open_writers"] = tuple(decode_value(values["open_writers"]))
+    values |= {field: tuple(decode_value(values[field])) for field in _HEAD_LISTS}
     return SessionHead(**values)

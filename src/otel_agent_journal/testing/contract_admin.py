@@ -9,7 +9,7 @@ import pytest
 
 from otel_agent_journal.errors import UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.store.protocol import ROLES, BlobStore, Compacts, JournalStore, StoreAdmin
+from otel_agent_journal.store.protocol import ROLES, BlobStore, Compacts, JournalStore, SessionFilter, StoreAdmin
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import ContractSetup, everything, ids, in_order
@@ -151,6 +151,26 @@ class AdminContract(ContractSetup):
             store.write_head(head)
         assert store.prune(LIMIT_NS) == 1
         assert sorted(head.session_id for head in store.sessions()) == ["maybe", "waiting"]
+
+    def test_prune_parts(self, store: JournalStore) -> None:
+        """A part goes with its session, never before it, and is not counted; one without its session goes by age."""
+        assert isinstance(store, StoreAdmin)
+        self.needs(store, "prune", lambda: store.prune(LIMIT_NS))
+        heads = {
+            "old": (BEFORE_NS, None),
+            "of-old": (BEFORE_NS - 1, "old"),
+            "new": (LIMIT_NS, None),
+            "of-new": (BEFORE_NS, "new"),
+            "of-nothing": (BEFORE_NS, "gone"),
+        }
+        for session_id, (updated_ns, part_of) in heads.items():
+            store.append(events(2, session_id=session_id))
+            store.write_head(a_head(session_id, updated_ns=updated_ns, status="COMPLETED", part_of=part_of))
+        assert store.prune(LIMIT_NS, dry_run=True) == 1
+        assert store.prune(LIMIT_NS) == 1
+        left = [head.session_id for head in store.sessions(SessionFilter(parts=True))]
+        assert left == ["new", "of-new"]
+        assert [len(list(store.read(session_id))) for session_id in heads] == [0, 0, 2, 2, 0]
 
     def test_prune_and_followers(self, store: JournalStore) -> None:
         """A cursor from before a prune goes on, and a pruned session can begin anew."""

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.protocol import JournalStore, SessionFilter
+from otel_agent_journal.store.protocol import JournalStore, SessionFilter, StoreAdmin
 from otel_agent_journal.testing.builders import a_head
 from otel_agent_journal.testing.contract_setup import THREADS, ContractSetup
 
@@ -55,6 +55,7 @@ class HeadContract(ContractSetup):
             ended_ns=11,
             writers={"w1": 12, "w2": 2**62},
             open_writers=("w1", "w2"),
+            parts=("p1", "p é"),
         )
         written = store.write_head(head)
         assert written == msgspec.structs.replace(head, version=1)
@@ -166,6 +167,46 @@ class HeadContract(ContractSetup):
         for session_id, fields in LISTED.items():
             store.write_head(a_head(session_id, **fields))
         assert [head.session_id for head in store.sessions(SessionFilter(**wanted))] == expected.split()
+
+    def test_head_of_a_part(self, store: JournalStore) -> None:
+        """A head keeps which session it is part of, strange text and all."""
+        store.write_head(a_head("t1", part_of="s\udc80"))
+        head = store.head("t1")
+        assert head is not None
+        assert head.part_of == "s\\udc80"
+
+    @pytest.mark.parametrize(
+        ("wanted", "expected"),
+        [
+            ({}, "s3 s1"),
+            ({"limit": 2}, "s3 s1"),
+            ({"limit": 1}, "s3"),
+            ({"statuses": ("ERROR",)}, "s1"),
+            ({"id_prefix": "t"}, ""),
+            ({"parts": True}, "t4 s3 t2 s1"),
+            ({"parts": True, "limit": 3}, "t4 s3 t2"),
+            ({"parts": True, "statuses": ("ERROR",)}, "t4 s1"),
+            ({"parts": True, "id_prefix": "t"}, "t4 t2"),
+            ({"parts": True, "since_ns": 20, "until_ns": 30}, "s3 t2"),
+        ],
+    )
+    def test_list_parts(self, store: JournalStore, wanted: dict[str, Any], expected: str) -> None:
+        """What is part of another session is listed where parts are wanted, and does not count towards a limit else."""
+        heads = {"s1": ("ERROR", None), "t2": ("COMPLETED", "s1"), "s3": ("COMPLETED", None), "t4": ("ERROR", "s3")}
+        for number, (session_id, (status, part_of)) in enumerate(heads.items(), 1):
+            store.write_head(a_head(session_id, updated_ns=number * 10, status=status, part_of=part_of))
+        assert [head.session_id for head in store.sessions(SessionFilter(**wanted))] == expected.split()
+
+    def test_list_what_becomes_a_part(self, store: JournalStore) -> None:
+        """A session that turns out to be part of another is listed no more, and counted no more."""
+        written = store.write_head(a_head("t1", status="COMPLETED"))
+        assert [head.session_id for head in store.sessions()] == ["t1"]
+        assert written is not None
+        store.write_head(a_head("s1", status="COMPLETED", parts=("t1",)))
+        store.write_head(msgspec.structs.replace(written, part_of="s1"))
+        assert [head.session_id for head in store.sessions()] == ["s1"]
+        if isinstance(store, StoreAdmin):
+            assert store.info().sessions in (None, 1)
 
     def test_list_moves(self, store: JournalStore) -> None:
         """A session whose head is written anew moves in the listing, and is listed once."""

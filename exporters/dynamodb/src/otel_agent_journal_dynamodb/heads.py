@@ -1,7 +1,8 @@
 """The heads of sessions: compare-and-set by version, and their listing through a sparse index.
 
-The index `by_updated` has heads alone, in `LISTS` partitions by when they were last updated. It lags behind the table
-by some milliseconds, so that a listing may lack what was just written; what it shows is read from the table.
+The index `by_updated` has heads alone, in `LISTS` partitions by when they were last updated, those of parts in as many
+of their own. It lags behind the table by some milliseconds, so that a listing may lack what was just written; what it
+shows is read from the table.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ class Heads:
         limit = None if wanted.limit is None else max(0, wanted.limit)
         if limit == 0:
             return
-        streams = [self._listed(share, wanted) for share in range(LISTS)]
+        kinds = (False, True) if wanted.parts else (False,)
+        streams = [self._listed(list_of(share, parts=parts), wanted) for parts in kinds for share in range(LISTS)]
         # A head that is written at this moment may be in the index twice, and one call may not ask for it twice.
         found = list(dict.fromkeys(partition for _, _, partition in islice(heapq.merge(*streams), limit)))
         for start in range(0, len(found), PAGE):
@@ -86,10 +88,10 @@ class Heads:
             by_key = {item["PK"]["S"]: head_of(item) for item in items}
             yield from (by_key[one] for one in page if one in by_key and is_wanted(by_key[one], wanted))
 
-    def _listed(self, share: int, wanted: SessionFilter) -> Iterator[tuple[int, str, str]]:
+    def _listed(self, place: str, wanted: SessionFilter) -> Iterator[tuple[int, str, str]]:
         """Yield when (negative), id and partition of the heads in one partition of the index."""
         values: dict[str, Any] = {
-            ":list": {"S": list_of(share)},
+            ":list": {"S": place},
             ":since": {"N": str(wanted.since_ns or 0)},
             ":until": {"N": str(_LATEST_NS if wanted.until_ns is None else wanted.until_ns)},
         }

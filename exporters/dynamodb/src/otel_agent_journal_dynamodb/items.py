@@ -240,6 +240,7 @@ _HEAD_TEXTS: Final = (
     ("Reason", "reason"),
     ("Agent", "agent"),
     ("Stage", "stage"),
+    ("PartOf", "part_of"),
 )
 _HEAD_NUMBERS: Final = (
     ("Events", "events"),
@@ -260,7 +261,8 @@ _HEAD_NUMBERS: Final = (
 def head_item(head: SessionHead) -> Item:
     """Return a head's item; `List` and `UpdatedNs` are its place in the index `by_updated`."""
     partition = session_key(head.session_id)
-    item: Item = {"PK": {"S": partition}, "SK": {"S": HEAD}, "List": {"S": list_of(share_of(partition, LISTS))}}
+    place = list_of(share_of(partition, LISTS), parts=head.part_of is not None)
+    item: Item = {"PK": {"S": partition}, "SK": {"S": HEAD}, "List": {"S": place}}
     for name, field in _HEAD_TEXTS:
         text = getattr(head, field)
         if text is not None:
@@ -273,12 +275,14 @@ def head_item(head: SessionHead) -> Item:
         item["Progress"] = {"N": repr(head.progress)}
     item["Writers"] = {"S": encode_value(head.writers).decode()}
     item["OpenWriters"] = {"S": encode_value(head.open_writers).decode()}
+    if head.parts:
+        item["Parts"] = {"S": encode_value(head.parts).decode()}
     return item
 
 
-def list_of(share: int) -> str:
-    """Return a partition of the index of heads."""
-    return f"HEADS#{share}"
+def list_of(share: int, *, parts: bool = False) -> str:
+    """Return a partition of the index of heads: those of parts are in others, where no listing comes by them."""
+    return f"{'PARTS' if parts else 'HEADS'}#{share}"
 
 
 def head_of(item: Item) -> SessionHead:
@@ -289,4 +293,6 @@ def head_of(item: Item) -> SessionHead:
         fields["progress"] = float(item["Progress"]["N"])
     fields["writers"] = decode_value(item["Writers"]["S"])
     fields["open_writers"] = tuple(decode_value(item["OpenWriters"]["S"]))
+    if "Parts" in item:
+        fields["parts"] = tuple(decode_value(item["Parts"]["S"]))
     return msgspec.convert(fields, SessionHead)

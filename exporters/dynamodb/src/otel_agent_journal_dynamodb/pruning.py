@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from otel_agent_journal.codec import format_timestamp
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.heads import is_prunable
-from otel_agent_journal.store.protocol import SessionFilter
+from otel_agent_journal.store.heads import is_prunable, old_sessions, prunable
 from otel_agent_journal_dynamodb.batches import delete, query, write_all
 from otel_agent_journal_dynamodb.blobs import Blobs
 from otel_agent_journal_dynamodb.connection import Connection, Item
@@ -19,15 +18,12 @@ from otel_agent_journal_dynamodb.keys import AFTER_EVENTS, EVENT, HEAD, INSTANCE
 def prune(connection: Connection, heads: Heads, blobs: Blobs, older_than_ns: int, *, dry_run: bool) -> int:
     """Delete the sessions last updated before a time; return how many. Broken off, it goes on when repeated."""
     count = 0
-    for head in heads.list(SessionFilter(until_ns=older_than_ns - 1)):
-        if not is_prunable(head, older_than_ns):
+    for head in prunable(heads.list(old_sessions(older_than_ns)), older_than_ns, heads.get):
+        now = head if dry_run else heads.get(head.session_id)  # somebody may have gone on with it since it was listed
+        if now is None or not is_prunable(now, older_than_ns):
             continue
-        if dry_run:
-            count += 1
-            continue
-        now = heads.get(head.session_id)  # somebody may have gone on with it since it was listed
-        if now is not None and is_prunable(now, older_than_ns):
-            count += _delete(connection, blobs, now, older_than_ns)
+        if dry_run or _delete(connection, blobs, now, older_than_ns):
+            count += now.part_of is None
     return count
 
 

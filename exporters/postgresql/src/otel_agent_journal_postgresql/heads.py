@@ -16,7 +16,7 @@ from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal_postgresql.rows import for_people, head_of, head_row, key_of
 from otel_agent_journal_postgresql.tables import HEAD_FIELDS, sessions
 
-_JSON: Final = ("writers", "open_writers", "exact")  # read as text
+_JSON: Final = ("writers", "open_writers", "parts", "exact")  # read as text
 _COLUMNS: Final = [
     cast(sessions.c[name], Text).label(name) if name in _JSON else sessions.c[name] for name in (*HEAD_FIELDS, "exact")
 ]
@@ -75,7 +75,7 @@ def is_exact(wanted: SessionFilter) -> bool:
 
 
 def _conditions(wanted: SessionFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = [] if wanted.parts else [sessions.c.part_of.is_(None)]
     if wanted.statuses:
         conditions.append(sessions.c.status.in_([for_people(status) for status in wanted.statuses]))
     if wanted.agent is not None:

@@ -17,7 +17,7 @@ SESSIONS_AT_ONCE: Final = 50  # so that nobody waits long for their locks
 
 
 def delete_sessions(connection: Connection, old: Sequence[SessionHead], older_than_ns: int) -> int:
-    """Delete those of some sessions that are still old, with all that is theirs; return how many."""
+    """Delete those of some sessions that are still old, with all that is theirs; return how many, parts not counted."""
     keys = sorted(key_of(head.session_id) for head in old)  # in one order for all who prune: no deadlock
     connection.execute(
         select(sessions.c.session_id)
@@ -29,4 +29,4 @@ def delete_sessions(connection: Connection, old: Sequence[SessionHead], older_th
     going = [key for key, head in locked.items() if is_prunable(head, older_than_ns)]
     for table in (events, blobs, agent_instances, sessions):
         connection.execute(delete(table).where(table.c.session_id.in_(going)))
-    return len(going)
+    return sum(locked[key].part_of is None for key in going)

@@ -53,6 +53,8 @@ _TEXTS: Final = (
     "outcome",
     "digest",
 )
+_HEAD_TEXTS: Final = ("status", "reason", "agent", "stage", "part_of")
+_HEAD_LISTS: Final = ("open_writers", "parts")
 _NUMBERS: Final = ("timestamp_ns", "seq", "attempt", "duration_ns", "schema_version")
 
 _encode: Final = msgspec.json.Encoder(enc_hook=plain).encode
@@ -148,12 +150,12 @@ def head_row(head: SessionHead) -> dict[str, Any]:
     """Return a head as the values of its columns; JSON as text."""
     values: dict[str, Any] = {field: getattr(head, field) for field in HEAD_FIELDS}
     values["session_id"] = key_of(head.session_id)
-    for field in ("status", "reason", "agent", "stage"):
+    texts = ("session_id", *_HEAD_TEXTS)
+    for field in _HEAD_TEXTS:
         values[field] = _for_people(values[field])
-    texts = ("session_id", "status", "reason", "agent", "stage")
     differ = any(values[field] != _optional_valid(getattr(head, field)) for field in texts)
     values["writers"] = encode_value(head.writers).decode()
-    values["open_writers"] = encode_value(head.open_writers).decode()
+    values |= {field: encode_value(values[field]).decode() for field in _HEAD_LISTS}
     values["exact"] = encode_value({field: getattr(head, field) for field in HEAD_FIELDS}).decode() if differ else None
     return values
 
@@ -166,6 +168,6 @@ def head_of(row: Row) -> SessionHead:
     else:
         values = dict(zip(HEAD_FIELDS, row, strict=False))
         values["writers"] = decode_value(values["writers"])
-        values["open_writers"] = decode_value(values["open_writers"])
-    values["open_writers"] = tuple(values["open_writers"])
+        values |= {field: decode_value(values[field]) for field in _HEAD_LISTS}
+    values |= {field: tuple(values[field]) for field in _HEAD_LISTS if field in values}
     return SessionHead(**values)

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from otel_agent_journal.errors import ConflictError, StoreError, StoreUnreachable, StoreUnusable, UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.heads import is_prunable, is_wanted
+from otel_agent_journal.store.heads import is_wanted, old_sessions, prunable
 from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
 from otel_agent_journal.store.sequence import require_gapless, require_session_event
 from otel_agent_journal_postgresql import arrivals, contexts, heads, preparing, pruning, statements
@@ -261,7 +261,9 @@ class PostgreSQLStore:
                 url=self.url,
                 backend="postgresql",
                 schema_version=TABLES_VERSION,
-                sessions=connection.execute(select(func.count()).select_from(sessions)).scalar_one(),
+                sessions=connection.execute(
+                    select(func.count()).select_from(sessions).where(sessions.c.part_of.is_(None))
+                ).scalar_one(),
                 events=connection.execute(select(func.count()).select_from(events)).scalar_one(),
                 size_bytes=size,
             )
@@ -270,10 +272,9 @@ class PostgreSQLStore:
 
     def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
         """Delete whole sessions last updated before a time; see `StoreAdmin.prune`. Some in each transaction."""
-        wanted = SessionFilter(until_ns=older_than_ns - 1)
-        old = [head for head in self.sessions(wanted) if is_prunable(head, older_than_ns)]
+        old = list(prunable(self.sessions(old_sessions(older_than_ns)), older_than_ns, self.head))
         if dry_run:
-            return len(old)
+            return sum(head.part_of is None for head in old)
         pruned = 0
         for start in range(0, len(old), pruning.SESSIONS_AT_ONCE):
             some = old[start : start + pruning.SESSIONS_AT_ONCE]

@@ -33,7 +33,7 @@ from sqlalchemy.types import UserDefinedType
 
 from otel_agent_journal.projections.head import SessionHead
 
-TABLES_VERSION: Final = 2  # of the latest migration
+TABLES_VERSION: Final = 3  # of the latest migration
 VERSION_TABLE: Final = "agent_journal_version"
 MAX_KEY_BYTES: Final = 512  # of an id in a key; three of them fit into an index's row of 2,704 bytes
 
@@ -172,6 +172,8 @@ sessions: Final = Table(
     _moment("started_at", "started_ns"),
     _moment("updated_at", "updated_ns"),
     _moment("ended_at", "ended_ns"),
+    Column("part_of", Text),
+    Column("parts", JsonText, nullable=False, server_default=text("'[]'::json")),
     CheckConstraint("version > 0", name="sessions_version"),
     CheckConstraint(f"octet_length(session_id) <= {MAX_KEY_BYTES}", name="sessions_key_fits"),
 )

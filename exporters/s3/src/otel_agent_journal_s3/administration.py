@@ -11,8 +11,8 @@ import msgspec
 
 from otel_agent_journal.errors import ConfigError, NewerSchema
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.heads import is_prunable
-from otel_agent_journal.store.protocol import ROLES, SessionFilter, StoreInfo
+from otel_agent_journal.store.heads import is_prunable, old_sessions, prunable
+from otel_agent_journal.store.protocol import ROLES, StoreInfo
 from otel_agent_journal_s3.announcements import HOLDS_S
 from otel_agent_journal_s3.heads import Heads
 from otel_agent_journal_s3.known import PRUNED, KnownSessions
@@ -87,22 +87,23 @@ class Administration:
 
     def info(self) -> StoreInfo:
         """Return what the bucket holds below the prefix; no counts where it is more than 50,000 objects."""
-        after, sessions, size_bytes = "", 0, 0
+        after, heads, parts, size_bytes = "", 0, set[str](), 0
         for _ in range(_PAGES):
             items, more, _ = self._bucket.page(self._layout.root, after)
             size_bytes += sum(item.size_bytes for item in items)
-            sessions += sum(item.name.endswith("/head.json") for item in items)
+            heads += sum(item.name.endswith("/head.json") for item in items)
+            parts.update(self._layout.parts(item.name for item in items))
             if not more:
                 break
             after = items[-1].name
         else:
             return self._info(None, None)
-        return self._info(sessions, size_bytes)
+        return self._info(heads - len(parts), size_bytes)
 
     def prune(self, older_than_ns: int, *, dry_run: bool) -> list[SessionHead]:
-        """Delete the sessions that may go, and return their heads."""
-        heads = list(self._heads.sessions(SessionFilter(until_ns=older_than_ns)))
-        old = [head for head in heads if is_prunable(head, older_than_ns)]
+        """Delete the sessions that may go, and return their heads, those of parts as well."""
+        heads = list(self._heads.sessions(old_sessions(older_than_ns)))
+        old = list(prunable(heads, older_than_ns, self._heads.head))
         return old if dry_run else [head for head in old if self._delete(head, older_than_ns)]
 
     def policy(self, role: str) -> dict[str, Any]:

@@ -20,11 +20,11 @@ from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.heads import is_wanted, merged_writers
 from otel_agent_journal.store.keys import session_of
 from otel_agent_journal.store.protocol import SessionFilter
-from otel_agent_journal_s3.layout import Layout, Listed, key_of, slot_of
+from otel_agent_journal_s3.layout import PART, Layout, Listed, key_of, slot_of
 from otel_agent_journal_s3.objects import Bucket
 
 _CACHED: Final = 1000
-_TEXTS: Final = ("session_id", "status", "reason", "agent", "stage")
+_TEXTS: Final = ("session_id", "status", "reason", "agent", "stage", "part_of")
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +123,8 @@ class Heads:
                     return
                 if wanted.since_ns is not None and place.slot < slot_of(wanted.since_ns):
                     return
-                if (not statuses or place.status in statuses) and _may_start_with(place.key, wanted.id_prefix):
+                chosen = wanted.parts if place.status == PART else not statuses or place.status in statuses
+                if chosen and _may_start_with(place.key, wanted.id_prefix):
                     yield item.name, place
 
         for _, slot in groupby(places(), key=lambda one: one[1].slot):
@@ -149,7 +150,7 @@ class Heads:
         return None if stored is None else (msgspec.json.decode(stored.data, type=_Stored), stored.etag)
 
     def _list(self, key: str, head: SessionHead) -> str:
-        name = self._layout.listed(key, head.status, head.updated_ns, head.version)
+        name = self._layout.listed(key, _listed_as(head), head.updated_ns, head.version)
         self._bucket.put(name)
         return name.removeprefix(self._layout.listing)
 
@@ -182,8 +183,12 @@ def _newest_first(head: SessionHead) -> tuple[int, str]:
     return -head.updated_ns, head.session_id
 
 
+def _listed_as(head: SessionHead) -> str:
+    return head.status if head.part_of is None else PART
+
+
 def _same_place(stored: SessionHead, head: SessionHead) -> bool:
-    return stored.status == head.status and slot_of(stored.updated_ns) == slot_of(head.updated_ns)
+    return _listed_as(stored) == _listed_as(head) and slot_of(stored.updated_ns) == slot_of(head.updated_ns)
 
 
 def _may_start_with(key: str, prefix: str | None) -> bool:

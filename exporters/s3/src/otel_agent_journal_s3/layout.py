@@ -6,7 +6,7 @@ Below the store's prefix, `{key}` being `key_of` of a session's or an instance's
     journals/{key}/journal.jsonl             the same events in order, as of its last rewriting
     journals/{key}/head.json                 the session's head
     log/{999999999999 - g:012d}.json         which sessions began to be written, in order; the newest is listed first
-    listing/{...}/{status}/{key}/{version}   empty; sessions by time and status, the newest listed first
+    listing/{...}/{status}/{key}/{version}   empty; sessions by time and status (PART: of another), the newest first
     instances/{key}.json                     the session of an agent instance
     blobs/{key}/{digest}                     values over the field limit
     layout.json                              the version of all this
@@ -14,6 +14,7 @@ Below the store's prefix, `{key}` being `key_of` of a session's or an instance's
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -24,6 +25,7 @@ from otel_agent_journal.store import keys
 LAYOUT_VERSION: Final = 1
 MAX_KEY_BYTES: Final = 240  # S3 on a file system takes 255 bytes between two slashes
 _HASH_BYTES: Final = 24
+PART: Final = "PART"  # in the listing, in place of the status of a session that is part of another
 _DIGITS: Final = 12
 _LAST: Final = 10**_DIGITS - 1
 _SLOT_NS: Final = 10 * 10**9  # heads are listed by time in slots of ten seconds, and by their own time within one
@@ -114,6 +116,13 @@ class Layout:
             return None
         slot, status, key, version = parts
         return Listed(_LAST_SLOT - int(slot), status, key, int(version))
+
+    def parts(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield the keys of the sessions that some of these names list as part of another."""
+        for name in names:
+            place = self.place(name) if name.startswith(self.listing) else None
+            if place is not None and place.status == PART:
+                yield place.key
 
 
 def slot_of(updated_ns: int) -> int:

@@ -191,7 +191,7 @@ class S3Store:
                 self._segments.forget(key_of(head.session_id))
             if gone and not dry_run:
                 self._instances.clear()
-            return len(gone)
+            return sum(head.part_of is None for head in gone)
 
     def iam_policy(self, role: str) -> dict[str, Any]:
         """Return the least that a role needs on bucket and prefix, as an AWS policy document."""
