@@ -139,7 +139,7 @@ def test_what_is_remembered_is_bounded() -> None:
     reader = ReceivedSpans(remembered=2)
     for number in range(9):
         journaled(received(number, named(AGENT_SPAN, "s"), trace=f"{number + 1:032x}"), spans=reader)
-    assert len(reader._traces) == 2
+    assert len(reader._sessions) == 2
 
 
 def test_not_a_request() -> None:

@@ -27,8 +27,29 @@ _DETAIL_OF_ATTRIBUTE: Final[Mapping[str, str]] = {
     genai.RETRIEVAL_QUERY: "input",
     genai.RETRIEVAL_DOCUMENTS: "sources",
     genai.TOOL_DEFINITIONS: "tool_definitions",
+    genai.STEP_INPUT: "input",
+    genai.STEP_OUTPUT: "output",
+    genai.STEP_METADATA: "metadata",
 }
 CONTENT_ATTRIBUTES: Final = frozenset(_DETAIL_OF_ATTRIBUTE)
+
+# What dialects begin the names of content with. Where one could not be read it is left out rather than let through.
+_CONTENT_PREFIXES: Final = (
+    "gen_ai.completion",
+    "gen_ai.prompt",
+    "gen_ai.task.input",
+    "gen_ai.task.output",
+    "input.value",
+    "llm.completions.",
+    "llm.input_messages.",
+    "llm.output_messages.",
+    "llm.prompts.",
+    "output.value",
+    "retrieval.documents.",
+    "traceloop.entity.input",
+    "traceloop.entity.output",
+)
+_NAMES_OF_PROMPTS: Final = frozenset(("gen_ai.prompt.name", "gen_ai.prompt.version"))
 
 
 def details_of_content(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,8 +57,13 @@ def details_of_content(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {
         detail: _decoded(attributes[attribute])
         for attribute, detail in _DETAIL_OF_ATTRIBUTE.items()
-        if attribute in attributes
+        if attributes.get(attribute) is not None
     }
+
+
+def is_content(key: str) -> bool:
+    """Tell whether an attribute of this name is content, in the conventions or in any dialect."""
+    return key in CONTENT_ATTRIBUTES or (key.startswith(_CONTENT_PREFIXES) and key not in _NAMES_OF_PROMPTS)
 
 
 def _decoded(value: Any) -> Any:

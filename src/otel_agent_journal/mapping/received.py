@@ -1,31 +1,20 @@
-"""What spans that were received amount to: the facts of steps, each in the session that its trace belongs to.
+"""What spans that have ended amount to: the facts of steps, each in the session that its trace belongs to.
 
-A trace's spans come in any order, over many requests: as a rule a child before its parent, and a span without a session
-before the one that names it. So the traces of a while are remembered, and where a session comes to be known of one
-that spans were kept under already, both are told (SESSION_LINKED). Pure but for that memory.
+Spans come in any order, over many requests or batches: as a rule a child before its parent. Pure but for what is
+remembered of traces (`trace_sessions.py`).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
 
-import msgspec
-
-from otel_agent_journal.event import SESSION_LINKED, derived_id, step_of_span
-from otel_agent_journal.mapping.facts import Fact, SessionNoted, SpansReceived
+from otel_agent_journal.event import step_of_span
+from otel_agent_journal.mapping.dialects import in_genai_terms
+from otel_agent_journal.mapping.facts import Fact, SpansReceived
 from otel_agent_journal.mapping.from_otlp import span_records
 from otel_agent_journal.mapping.span_record import SpanRecord
 from otel_agent_journal.mapping.to_events import ended, is_journaled, session_named_by, started, step_id_of
-
-REMEMBERED_TRACES: Final = 100_000
-
-
-class _Trace(msgspec.Struct):
-    session_id: str | None = None  # None: no span has named one yet
-    named_ns: int = 0  # when the request was received that did
-    is_session: bool = False  # spans were kept under the trace's own id
+from otel_agent_journal.mapping.trace_sessions import REMEMBERED_TRACES, TraceSessions
 
 
 class ReceivedSpans:
@@ -38,8 +27,7 @@ class ReceivedSpans:
 
     def __init__(self, *, all_spans: bool = False, remembered: int = REMEMBERED_TRACES) -> None:
         self._spans = "all" if all_spans else "genai"
-        self._remembered = remembered
-        self._traces: OrderedDict[str, _Trace] = OrderedDict()
+        self._sessions = TraceSessions(remembered=remembered)
 
     def facts(self, received: SpansReceived) -> list[Fact]:
         """Return what a request amounts to, in the order in which its steps began.
@@ -54,7 +42,11 @@ class ReceivedSpans:
             request = ExportTraceServiceRequest.FromString(received.request)
         except DecodeError as error:
             raise ValueError(f"not a request for spans: {error}") from error
-        records = sorted(span_records(request), key=lambda record: record.start_ns)
+        return self.facts_of(span_records(request), received.received_ns)
+
+    def facts_of(self, ended_spans: Iterable[SpanRecord], now_ns: int) -> list[Fact]:
+        """Return what spans that came together at a time amount to, in the order in which their steps began."""
+        records = sorted(map(in_genai_terms, ended_spans), key=lambda record: record.start_ns)
         steps = {
             (record.trace_id, record.span_id): step_id_of(record)
             for record in records
@@ -62,52 +54,17 @@ class ReceivedSpans:
         }
         spans = {(record.trace_id, record.span_id): record for record in records}
         for record in records:
-            self._name(record, received.received_ns)
+            self._sessions.name(record.trace_id, session_named_by(record), now_ns)
         facts: list[Fact] = []
         for record in records:
             if (record.trace_id, record.span_id) not in steps:
                 continue
-            session_id = self._session(record, received.received_ns)
+            session_id = self._sessions.session(record, now_ns)
             parent = _parent(record, spans, steps)
             facts.append(started(record, session_id=session_id, parent_step_id=parent))
-            facts.append(ended(record, session_id=session_id, parent_step_id=parent, at_start=record.attributes))
-        facts.extend(self._links(record.trace_id for record in records))
+            facts.append(ended(record, session_id=session_id, parent_step_id=parent))
+        facts.extend(self._sessions.links(record.trace_id for record in records))
         return facts
-
-    def _name(self, record: SpanRecord, now_ns: int) -> None:
-        """Remember which session a span says its trace belongs to; the first that is said counts."""
-        trace = self._trace(record.trace_id)
-        if trace.session_id is None:
-            trace.session_id, trace.named_ns = session_named_by(record), now_ns
-
-    def _session(self, record: SpanRecord, now_ns: int) -> str:
-        """Return the session a span is kept under: the same one however often its request is read.
-
-        What was received before its trace was named stays with the trace, though its name may be known by now.
-        """
-        trace = self._trace(record.trace_id)
-        session_id = session_named_by(record) or (trace.session_id if now_ns >= trace.named_ns else None)
-        if session_id is None or session_id == record.trace_id:
-            trace.is_session = True
-            return record.trace_id
-        return session_id
-
-    def _links(self, trace_ids: Iterable[str]) -> Iterator[SessionNoted]:
-        """Yield the links of traces that are sessions of their own, and part of another: once more each time."""
-        for trace_id in dict.fromkeys(trace_ids):
-            trace = self._trace(trace_id)
-            if trace.is_session and trace.session_id not in (None, trace_id):
-                yield from links(trace.session_id or trace_id, trace_id, trace.named_ns)
-
-    def _trace(self, trace_id: str) -> _Trace:
-        trace = self._traces.get(trace_id)
-        if trace is None:
-            trace = self._traces[trace_id] = _Trace()
-            if len(self._traces) > self._remembered:
-                self._traces.popitem(last=False)
-        else:
-            self._traces.move_to_end(trace_id)
-        return trace
 
 
 def _parent(
@@ -125,16 +82,3 @@ def _parent(
             return step_of_span(*key)
         above = spans[key]
     return None
-
-
-def links(session_id: str, trace_id: str, now_ns: int) -> Iterator[SessionNoted]:
-    """Yield what tells a session and a trace that was kept under its own id that they are one."""
-    for one, other in ((session_id, trace_id), (trace_id, session_id)):
-        yield SessionNoted(
-            session_id=one,
-            event_id=derived_id(f"link:{session_id}:{trace_id}"),
-            type=SESSION_LINKED,
-            level="INFO",
-            timestamp_ns=now_ns,
-            details={"session": session_id, "trace": trace_id, "other": other},
-        )
