@@ -55,7 +55,7 @@ _NAMES_OF_PROMPTS: Final = frozenset(("gen_ai.prompt.name", "gen_ai.prompt.versi
 def details_of_content(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the details that a span's content attributes stand for, JSON text decoded."""
     return {
-        detail: _decoded(attributes[attribute])
+        detail: decoded(attributes[attribute])
         for attribute, detail in _DETAIL_OF_ATTRIBUTE.items()
         if attributes.get(attribute) is not None
     }
@@ -66,12 +66,13 @@ def is_content(key: str) -> bool:
     return key in CONTENT_ATTRIBUTES or (key.startswith(_CONTENT_PREFIXES) and key not in _NAMES_OF_PROMPTS)
 
 
-def _decoded(value: Any) -> Any:
+def decoded(value: Any) -> Any:
+    """Return what a JSON text of an object or a list stands for; anything else as it is."""
     if not isinstance(value, str) or value[:1] not in ("[", "{"):
         return value
     try:
         return _from_json(value)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return value
 
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from otel_agent_journal.mapping import genai
-from otel_agent_journal.mapping.dialects.reading import decoded, listed, mapping, result_of, whole_message
+from otel_agent_journal.mapping.content import decoded
+from otel_agent_journal.mapping.dialects.reading import listed, mapping, result_of, whole_message
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanRecord
 
 MARKS: Final = frozenset((genai.SYSTEM, "gen_ai.prompt", "gen_ai.completion", "gen_ai.event.start_time"))
@@ -104,7 +105,7 @@ def _from_details(found: dict[str, Any], said: Mapping[str, Any]) -> None:
             found[name] += _messages(value, role)
         elif key == genai.SYSTEM_INSTRUCTIONS:
             found[key] += listed(decoded(value))
-        else:
+        elif key.startswith("gen_ai."):
             found.setdefault(key, value)
 
 

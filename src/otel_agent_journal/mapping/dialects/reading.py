@@ -8,22 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
-import msgspec
+from otel_agent_journal.mapping.content import decoded
 
-_decode: Final = msgspec.json.Decoder().decode
 _MAX_DIGITS: Final = 9  # of an index in a key; what has more is no index
 
 Json = Mapping[str, Any]
-
-
-def decoded(value: Any) -> Any:
-    """Return what a JSON text of an object or a list stands for; anything else as it is."""
-    if not isinstance(value, str) or value[:1] not in ("[", "{"):
-        return value
-    try:
-        return _decode(value)
-    except (msgspec.DecodeError, RecursionError, ValueError):
-        return value
 
 
 def mapping(value: Any) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from otel_agent_journal.mapping import genai
+from otel_agent_journal.mapping.content import decoded
 from otel_agent_journal.mapping.dialects.reading import (
-    decoded,
     items,
     langchain_message,
     langgraph_kind,
