@@ -379,6 +379,8 @@ def test_messages_of_openinference() -> None:
             "llm.cost.total": 0.1,
         },
     }
+    numbers = told({"openinference.span.kind": "LLM", "llm.invocation_parameters": '{"top_p":1}'})
+    assert "metadata" not in numbers.details
     hidden = told({"openinference.span.kind": "LLM", "input.value": '{"a":1}', "output.value": "__REDACTED__"})
     assert (hidden.details["input"], hidden.details["output"]) == ({"a": 1}, "__REDACTED__")
 

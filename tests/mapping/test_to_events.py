@@ -44,6 +44,19 @@ def test_genai_spans_are_journaled_and_others_only_when_asked(
 
 
 @pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ({"gen_ai.operation.name": "plan"}, True),
+        ({"agent_journal.step.kind": "step"}, True),
+        ({"gen_ai.provider.name": "x"}, False),
+    ],
+)
+def test_a_span_tells_its_kind_by_operation_or_in_words(attributes: dict[str, Any], *, told: bool) -> None:
+    """Until it does a START of it would be of a plain step."""
+    assert to_events.tells_its_kind(record(attributes)) is told
+
+
+@pytest.mark.parametrize(
     ("attributes", "kind"),
     [
         ({"agent_journal.step.kind": "node"}, "NODE"),

@@ -61,9 +61,15 @@ def details_of_content(attributes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def is_content(key: str) -> bool:
-    """Tell whether an attribute of this name is content, in the conventions or in any dialect."""
-    return key in CONTENT_ATTRIBUTES or (key.startswith(_CONTENT_PREFIXES) and key not in _NAMES_OF_PROMPTS)
+def without_content(attributes: Mapping[str, Any], but: frozenset[str]) -> dict[str, Any]:
+    """Return attributes but for those under `but`, and those that are content in the conventions or in any dialect."""
+    return {
+        key: value
+        for key, value in attributes.items()
+        if key not in but
+        and key not in CONTENT_ATTRIBUTES
+        and (not key.startswith(_CONTENT_PREFIXES) or key in _NAMES_OF_PROMPTS)
+    }
 
 
 def decoded(value: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from otel_agent_journal.event import ErrorInfo, Usage, derived_id
 from otel_agent_journal.mapping import genai
-from otel_agent_journal.mapping.content import details_of_content, is_content
+from otel_agent_journal.mapping.content import details_of_content, without_content
 from otel_agent_journal.mapping.facts import StepEnded, StepStarted
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanRecord
 
@@ -206,9 +206,7 @@ def _parent_of(record: SpanRecord, known: str | None) -> str | None:
 def _said(record: SpanRecord) -> dict[str, Any]:
     """Return what a span's attributes amount to: its content, and those that do not follow from the step."""
     details = details_of_content(record.attributes)
-    attributes = {
-        key: value for key, value in record.attributes.items() if key not in _DERIVABLE and not is_content(key)
-    }
+    attributes = without_content(record.attributes, _DERIVABLE)
     if attributes:
         details["attributes"] = attributes
     return details
