@@ -6,7 +6,8 @@ import pytest
 
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.facts import SpansReceived, decode_fact, encode_fact, events_of
-from otel_agent_journal.mapping.received import ReceivedSpans, RecentTraces
+from otel_agent_journal.mapping.received import ReceivedSpans
+from otel_agent_journal.mapping.trace_sessions import RecentTraces
 from otel_agent_journal.projections.status import fold, head_of
 from otel_agent_journal.projections.steps import fold_steps
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +32,8 @@ def record(attributes: dict[str, Any] | None = None, **fields: Any) -> SpanRecor
         ({"http.request.method": "GET"}, "genai", False),
         ({}, "genai", False),
         ({}, "all", True),
+        ({"gen_ai.operation.name": "execute_event_loop_cycle"}, "genai", False),
+        ({"gen_ai.operation.name": "execute_event_loop_cycle"}, "all", True),
     ],
 )
 def test_genai_spans_are_journaled_and_others_only_when_asked(
@@ -38,6 +41,19 @@ def test_genai_spans_are_journaled_and_others_only_when_asked(
 ) -> None:
     """AGENT_JOURNAL_SPANS=all lets every span in."""
     assert to_events.is_journaled(record(attributes), spans=spans) is journaled
+
+
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ({"gen_ai.operation.name": "plan"}, True),
+        ({"agent_journal.step.kind": "step"}, True),
+        ({"gen_ai.provider.name": "x"}, False),
+    ],
+)
+def test_a_span_tells_its_kind_by_operation_or_in_words(attributes: dict[str, Any], *, told: bool) -> None:
+    """Until it does a START of it would be of a plain step."""
+    assert to_events.tells_its_kind(record(attributes)) is told
 
 
 @pytest.mark.parametrize(
@@ -111,7 +127,9 @@ def test_the_attempt_is_one_where_a_span_does_not_say(value: Any, attempt: int) 
 def test_a_span_of_ours_gives_the_events_that_the_recorder_wrote() -> None:
     """A step that comes through two doors is one step: the event ids are equal."""
     ours = record(
-        genai.start_attributes("TOOL", "search", "s", "the-step", "the-parent", 2), name="execute_tool search"
+        genai.start_attributes("TOOL", "search", "s", "the-step", "the-parent", 2),
+        name="execute_tool search",
+        end_ns=None,
     )
     start = to_events.started(ours, parent_step_id="not this one")
     (event,) = events_of(start, "w")
@@ -130,12 +148,12 @@ def test_what_does_not_follow_from_the_step_is_kept() -> None:
         scope_version="2",
         trace_state="k=v",
         links=(SpanLink("4" * 32, "5" * 16), SpanLink("6" * 32, "7" * 16, {"a": 1})),
+        end_ns=None,
     )
     start = to_events.started(foreign, session_id="s")
     assert start.name == "Fake.chat"
-    assert start.details == {
-        "attributes": {genai.OPERATION_NAME: "chat"},
-        "messages": [{"role": "user"}],
+    said = {"attributes": {genai.OPERATION_NAME: "chat"}, "messages": [{"role": "user"}]}
+    identity = {
         "span_name": "Fake.chat",
         "span_kind": "INTERNAL",
         "scope": {"name": "theirs", "version": "2"},
@@ -147,6 +165,10 @@ def test_what_does_not_follow_from_the_step_is_kept() -> None:
         ],
         "framework_session_id": "thread",
     }
+    assert start.details == said | identity
+    over = to_events.started(msgspec.structs.replace(foreign, end_ns=250), session_id="s")
+    assert over.details == identity  # the rest is what its ending says
+    assert to_events.ended(foreign, session_id="s").details == said
 
 
 def test_a_parent_span_stays_beside_the_parent_step() -> None:
@@ -158,14 +180,13 @@ def test_a_parent_span_stays_beside_the_parent_step() -> None:
     assert (start.parent_step_id, "parent_span_id" in start.details) == ("own", False)
 
 
-def test_an_ending_keeps_what_changed_since_the_start() -> None:
-    """Attributes that the START has are not journaled again."""
+def test_an_ending_has_everything_that_the_span_says() -> None:
+    """Whether or not its START had some of it: the ending is the same through every door."""
     attributes = {"a": 1, "b": 2, "gen_ai.output.messages": '[{"role":"assistant"}]', "gen_ai.usage.input_tokens": 5}
-    ended = record(attributes, events=(SpanEvent("e", 120, {"x": 1}),), status_code=1)
-    fact = to_events.ended(ended, at_start={"a": 1, "b": 1})
+    fact = to_events.ended(record(attributes, events=(SpanEvent("e", 120, {"x": 1}),), status_code=1))
     assert (fact.outcome, fact.end_ns, fact.usage) == ("ok", 250, Usage(input_tokens=5))
     assert fact.details == {
-        "attributes": {"b": 2},
+        "attributes": {"a": 1, "b": 2},
         "output": [{"role": "assistant"}],
         "events": [{"name": "e", "timestamp_ns": 120, "attributes": {"x": 1}}],
         "status": {"code": 1, "description": None},
@@ -182,6 +203,7 @@ def test_a_span_without_end_is_over_as_it_starts() -> None:
     [
         ({}, None),
         ({"gen_ai.usage.input_tokens": "many"}, None),
+        ({"gen_ai.usage.input_tokens": float("nan"), "gen_ai.usage.output_tokens": 1e300}, None),
         (
             {"gen_ai.usage.prompt_tokens": 3, "gen_ai.usage.completion_tokens": 4.0},
             Usage(input_tokens=3, output_tokens=4),
@@ -249,6 +271,7 @@ _attributes = st.dictionaries(
     status=st.sampled_from([(0, None), (1, None), (2, "bad"), (2, None)]),
     parent=st.none() | st.just("3" * 16),
     scope=st.sampled_from(["", "theirs", genai.SCOPE_NAME]),
+    late=st.booleans(),
 )
 def test_a_span_comes_back_from_its_events(
     attributes: dict[str, Any],
@@ -258,8 +281,10 @@ def test_a_span_comes_back_from_its_events(
     status: tuple[int, str | None],
     parent: str | None,
     scope: str,
+    *,
+    late: bool,
 ) -> None:
-    """Whatever others put on a span is forwarded; what is added is our own."""
+    """Whatever others put on a span is forwarded; what is added is our own, whenever its START was journaled."""
     shape: dict[str, Any] = {
         "name": name,
         "kind": kind,
@@ -275,8 +300,8 @@ def test_a_span_comes_back_from_its_events(
         status_description=status[1],
         **shape,
     )
-    (start,) = events_of(decode_fact(encode_fact(to_events.started(running))), "w")
-    end_fact = to_events.ended(over, at_start=attributes)
+    (start,) = events_of(decode_fact(encode_fact(to_events.started(over if late else running))), "w")
+    end_fact = to_events.ended(over)
     (end,) = events_of(decode_fact(encode_fact(end_fact)), "w")
     if start.type.partition("_")[0] != end.type.partition("_")[0]:
         return  # the processor journals such a START only when the span ends: its kind was not known before
@@ -299,3 +324,8 @@ def test_a_span_comes_back_from_its_events(
     kept = {key: value for key, value in over.attributes.items() if not key.startswith("gen_ai.usage")}
     assert {key: back.attributes[key] for key in kept} == kept
     assert end_fact.usage == to_events.usage_of({**attributes, **later})
+    alone = span_of_attempt(None, end)
+    assert {key: alone.attributes[key] for key in kept} == kept
+    assert (alone.start_ns, alone.events, alone.status_code) == (over.start_ns, over.events, over.status_code)
+    opened = span_of_attempt(start, None)
+    assert (opened.name, opened.kind, opened.parent_span_id) == (over.name, over.kind, over.parent_span_id)

@@ -27,25 +27,58 @@ _DETAIL_OF_ATTRIBUTE: Final[Mapping[str, str]] = {
     genai.RETRIEVAL_QUERY: "input",
     genai.RETRIEVAL_DOCUMENTS: "sources",
     genai.TOOL_DEFINITIONS: "tool_definitions",
+    genai.STEP_INPUT: "input",
+    genai.STEP_OUTPUT: "output",
+    genai.STEP_METADATA: "metadata",
 }
 CONTENT_ATTRIBUTES: Final = frozenset(_DETAIL_OF_ATTRIBUTE)
+
+# What dialects begin the names of content with. Where one could not be read it is left out rather than let through.
+_CONTENT_PREFIXES: Final = (
+    "gen_ai.completion",
+    "gen_ai.prompt",
+    "gen_ai.task.input",
+    "gen_ai.task.output",
+    "input.value",
+    "llm.completions.",
+    "llm.input_messages.",
+    "llm.output_messages.",
+    "llm.prompts.",
+    "output.value",
+    "retrieval.documents.",
+    "traceloop.entity.input",
+    "traceloop.entity.output",
+)
+_NAMES_OF_PROMPTS: Final = frozenset(("gen_ai.prompt.name", "gen_ai.prompt.version"))
 
 
 def details_of_content(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the details that a span's content attributes stand for, JSON text decoded."""
     return {
-        detail: _decoded(attributes[attribute])
+        detail: decoded(attributes[attribute])
         for attribute, detail in _DETAIL_OF_ATTRIBUTE.items()
-        if attribute in attributes
+        if attributes.get(attribute) is not None
     }
 
 
-def _decoded(value: Any) -> Any:
+def without_content(attributes: Mapping[str, Any], but: frozenset[str]) -> dict[str, Any]:
+    """Return attributes but for those under `but`, and those that are content in the conventions or in any dialect."""
+    return {
+        key: value
+        for key, value in attributes.items()
+        if key not in but
+        and key not in CONTENT_ATTRIBUTES
+        and (not key.startswith(_CONTENT_PREFIXES) or key in _NAMES_OF_PROMPTS)
+    }
+
+
+def decoded(value: Any) -> Any:
+    """Return what a JSON text of an object or a list stands for; anything else as it is."""
     if not isinstance(value, str) or value[:1] not in ("[", "{"):
         return value
     try:
         return _from_json(value)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return value
 
 

@@ -48,6 +48,17 @@ ERROR_TYPE: Final = "error.type"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 
+# Every name that a span, its resource or baggage has a session under; the first that is there counts.
+SESSION_KEYS: Final = (
+    CONVERSATION_ID,
+    "session.id",
+    f"baggage.{CONVERSATION_ID}",
+    "baggage.session.id",
+    "traceloop.association.properties.session_id",
+    "traceloop.association.properties.conversation_id",
+    "traceloop.association.properties.thread_id",
+)
+
 # --- request and response -----------------------------------------------------------------------------------------
 
 REQUEST_MODEL: Final = "gen_ai.request.model"
@@ -83,6 +94,10 @@ OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
 RETRIEVAL_QUERY: Final = "gen_ai.retrieval.query.text"
 RETRIEVAL_DOCUMENTS: Final = "gen_ai.retrieval.documents"
+# Ours, for steps whose content the conventions have no attribute for; only dialects write them.
+STEP_INPUT: Final = "agent_journal.step.input"
+STEP_OUTPUT: Final = "agent_journal.step.output"
+STEP_METADATA: Final = "agent_journal.step.metadata"
 
 CAPTURE_CONTENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
@@ -94,6 +109,7 @@ USAGE_CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
 USAGE_CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"  # written
 USAGE_CACHE_CREATION_TOKENS: Final = "gen_ai.usage.cache_creation.input_tokens"  # its name before; read
 USAGE_REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+USAGE_TOTAL_TOKENS: Final = "gen_ai.usage.total_tokens"  # what the others sum up to; neither read nor written
 
 # For each field of `Usage` every name it is found under; the first that is there counts.
 USAGE_READINGS: Final[Mapping[str, tuple[str, ...]]] = {

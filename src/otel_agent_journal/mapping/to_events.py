@@ -1,8 +1,12 @@
 """From a span that somebody else opened to the facts of a step. Pure.
 
 Our own steps do not come this way, the recorder writes their facts itself; but a span of ours that arrives here (from
-another process, by OTLP) carries the step's identity and yields the very same event ids. What a span says that does
-not follow from the step is kept in details, so that `to_span.py` gives the span back as it was.
+another process, by OTLP) carries the step's identity and yields the very same event ids. Records are in GenAI terms:
+whoever makes one of a span calls `dialects.in_genai_terms`.
+
+An ending is a function of the span as it ended, and has all that it says. A START has what a running span says; of a
+span that has ended already it has the identity alone, for its ending says the rest. The two together are enough for
+`to_span.py` to give the span back, in GenAI terms.
 """
 
 from __future__ import annotations
@@ -12,11 +16,11 @@ from typing import Any, Final
 
 from otel_agent_journal.event import ErrorInfo, Usage, derived_id
 from otel_agent_journal.mapping import genai
-from otel_agent_journal.mapping.content import CONTENT_ATTRIBUTES, details_of_content
+from otel_agent_journal.mapping.content import details_of_content, without_content
 from otel_agent_journal.mapping.facts import StepEnded, StepStarted
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanRecord
 
-SESSION_KEYS: Final = (genai.CONVERSATION_ID, "session.id")
+_BESIDE_STEPS: Final = frozenset(("execute_event_loop_cycle",))  # operations of what frameworks open around steps
 _JOURNALED_PREFIXES: Final = ("gen_ai.", "agent_journal.")
 
 # Exceptions that end a step without being its error, by the last part of their name.
@@ -31,6 +35,7 @@ _OUTCOME_OF_EXCEPTION: Final[Mapping[str, str]] = {
 _USAGE_KEYS: Final = frozenset(key for keys in genai.USAGE_READINGS.values() for key in keys)
 # What a step itself says again, and its details therefore need not.
 _DERIVABLE: Final = _USAGE_KEYS | {
+    genai.USAGE_TOTAL_TOKENS,
     genai.CONVERSATION_ID,
     genai.STEP_ID,
     genai.STEP_PARENT_ID,
@@ -42,9 +47,25 @@ _DERIVABLE: Final = _USAGE_KEYS | {
 }
 
 
+_MAX_TOKENS: Final = 2**53  # beyond that, and NaN, is no count
+
+
 def is_journaled(record: SpanRecord, *, spans: str = "genai") -> bool:
-    """Tell whether a span becomes a step: one with `gen_ai.*` or `agent_journal.*`, or any with `spans="all"`."""
-    return spans == "all" or any(key.startswith(_JOURNALED_PREFIXES) for key in record.attributes)
+    """Tell whether a span becomes a step: one with `gen_ai.*` or `agent_journal.*`, or any with `spans="all"`.
+
+    A cycle of a loop is none unless all are: its model call and its tools are, and it says again what they say.
+    """
+    if spans == "all":
+        return True
+    attributes = record.attributes
+    if attributes.get(genai.OPERATION_NAME) in _BESIDE_STEPS:
+        return False
+    return any(key.startswith(_JOURNALED_PREFIXES) for key in attributes)
+
+
+def tells_its_kind(record: SpanRecord) -> bool:
+    """Tell whether a span says already which kind of step it is."""
+    return genai.OPERATION_NAME in record.attributes or genai.STEP_KIND in record.attributes
 
 
 def is_ours(record: SpanRecord) -> bool:
@@ -85,7 +106,7 @@ def session_of(
     record: SpanRecord,
     *,
     enclosing: str | None = None,
-    baggage: Mapping[str, object] | None = None,
+    baggage: Mapping[str, Any] | None = None,
     default: str | None = None,
 ) -> str:
     """Return the session a span belongs to.
@@ -93,19 +114,20 @@ def session_of(
     A span of ours says so itself. Otherwise the first that is there: `enclosing` (a journaled step or a `session()`
     block), baggage, `default` (`--session`), the span's own conversation or session id, its trace id.
     """
-    own = _session_attribute(record.attributes)
+    own = session_named_in(record.attributes)
     if is_ours(record) and own:
         return own
-    return enclosing or _session_attribute(baggage or {}) or default or own or record.trace_id
+    return enclosing or session_named_in(baggage or {}) or default or own or record.trace_id
 
 
 def session_named_by(record: SpanRecord) -> str | None:
     """Return the session that a span names, or the resource that it is of; None where neither does."""
-    return _session_attribute(record.attributes) or _session_attribute(record.resource)
+    return session_named_in(record.attributes) or session_named_in(record.resource)
 
 
-def _session_attribute(carrier: Mapping[str, object]) -> str | None:
-    for key in SESSION_KEYS:
+def session_named_in(carrier: Mapping[str, Any]) -> str | None:
+    """Return the session that attributes or baggage name, under the first of the names in use; None where none."""
+    for key in genai.SESSION_KEYS:
         value = carrier.get(key)
         if value not in (None, ""):
             return str(value)
@@ -132,7 +154,8 @@ def started(record: SpanRecord, *, session_id: str | None = None, parent_step_id
 
     `session_id` defaults to what the span alone says; `parent_step_id` is the step of the parent span where the
     caller knows it, and gives way to the span's own. The parent span of a foreign span, which need not be that step's,
-    is kept in `details.parent_span_id`.
+    is kept in `details.parent_span_id`. What a running span says is kept too; what one that has ended says, its ending
+    keeps.
     """
     kind = kind_of_span(record)
     session = session_id or session_of(record)
@@ -150,16 +173,10 @@ def started(record: SpanRecord, *, session_id: str | None = None, parent_step_id
     )
 
 
-def ended(
-    record: SpanRecord,
-    *,
-    session_id: str | None = None,
-    parent_step_id: str | None = None,
-    at_start: Mapping[str, Any] | None = None,
-) -> StepEnded:
+def ended(record: SpanRecord, *, session_id: str | None = None, parent_step_id: str | None = None) -> StepEnded:
     """Return the fact that a span's step is over; a span without an end is over as it starts.
 
-    `at_start` are the attributes the span had when `started` was made of it: only what changed since is kept.
+    It has everything that the span says, whether or not its START had some of it: through every door the same.
     """
     kind = kind_of_span(record)
     outcome, error = outcome_of(record)
@@ -177,7 +194,7 @@ def ended(
         outcome=outcome,
         error=error,
         usage=usage_of(record.attributes),
-        details=_end_details(record, at_start or {}, genai.span_status(outcome, error)),
+        details=_end_details(record, genai.span_status(outcome, error)),
     )
 
 
@@ -186,12 +203,21 @@ def _parent_of(record: SpanRecord, known: str | None) -> str | None:
     return str(own) if own else known
 
 
-def _start_details(record: SpanRecord, kind: str, session_id: str) -> dict[str, Any]:
+def _said(record: SpanRecord) -> dict[str, Any]:
+    """Return what a span's attributes amount to: its content, and those that do not follow from the step."""
     details = details_of_content(record.attributes)
-    attributes = _kept(record.attributes)
+    attributes = without_content(record.attributes, _DERIVABLE)
     if attributes:
         details["attributes"] = attributes
-    operation = record.attributes.get(genai.OPERATION_NAME)
+    return details
+
+
+def _start_details(record: SpanRecord, kind: str, session_id: str) -> dict[str, Any]:
+    details: dict[str, Any] = {}
+    operation: Any = None
+    if record.end_ns is None:
+        details = _said(record)
+        operation = record.attributes.get(genai.OPERATION_NAME)
     plain_name = genai.span_name(kind, name_of_span(record, kind), None if operation is None else str(operation))
     if record.name != plain_name:
         details["span_name"] = record.name
@@ -205,7 +231,7 @@ def _start_details(record: SpanRecord, kind: str, session_id: str) -> dict[str, 
         details["trace_state"] = record.trace_state
     if record.links:
         details["links"] = [_link(link.trace_id, link.span_id, link.attributes) for link in record.links]
-    own_session = _session_attribute(record.attributes)
+    own_session = session_named_in(record.attributes)
     if own_session is not None and own_session != session_id:
         details["framework_session_id"] = own_session
     return details
@@ -216,13 +242,8 @@ def _link(trace_id: str, span_id: str, attributes: Mapping[str, Any]) -> dict[st
     return link | {"attributes": dict(attributes)} if attributes else link
 
 
-def _end_details(record: SpanRecord, at_start: Mapping[str, Any], status: tuple[int, str | None]) -> dict[str, Any]:
-    missing = object()
-    later = {key: value for key, value in record.attributes.items() if at_start.get(key, missing) != value}
-    details = details_of_content(later)
-    attributes = _kept(later)
-    if attributes:
-        details["attributes"] = attributes
+def _end_details(record: SpanRecord, status: tuple[int, str | None]) -> dict[str, Any]:
+    details = _said(record)
     if record.events:
         details["events"] = [
             {"name": event.name, "timestamp_ns": event.timestamp_ns, "attributes": dict(event.attributes)}
@@ -233,16 +254,12 @@ def _end_details(record: SpanRecord, at_start: Mapping[str, Any], status: tuple[
     return details
 
 
-def _kept(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in attributes.items() if key not in _DERIVABLE and key not in CONTENT_ATTRIBUTES}
-
-
 def usage_of(attributes: Mapping[str, Any]) -> Usage | None:
     """Return the tokens that attributes count, under any of the names in use; None where they count none."""
     counts: dict[str, int] = {}
     for field, keys in genai.USAGE_READINGS.items():
         found = next((value for key in keys if isinstance(value := attributes.get(key), int | float)), None)
-        if found is not None:
+        if found is not None and -_MAX_TOKENS < found < _MAX_TOKENS:
             counts[field] = int(found)
     return Usage(**counts) if counts else None
 

@@ -65,6 +65,9 @@ def span_of_attempt(
     start_ns = first.timestamp_ns - (first.duration_ns or 0)
     name = first.name or ""
     extra = _mapping(opening.get("attributes"))
+    if end is not None and (start is None or "scope" in opening):
+        extra = {**extra, **_mapping(end.details.get("attributes"))}  # of a foreign span the ending says everything
+    operation = (extra if start is None else _mapping(opening.get("attributes"))).get(genai.OPERATION_NAME)
     outcome, error = ("interrupted", None) if end is None else (end.outcome or "ok", end.error)
     attributes = genai.start_attributes(
         kind, name, first.session_id, first.step_id or "", first.parent_step_id, first.attempt or 1, extra
@@ -75,7 +78,7 @@ def span_of_attempt(
         attributes.update(content_attributes(kind, EMPTY if end is None else end.details))
     code, description = _status(end, outcome, error)
     scope = _mapping(opening.get("scope"))
-    span_name = opening.get("span_name") or genai.span_name(kind, name, extra.get(genai.OPERATION_NAME))
+    span_name = opening.get("span_name") or genai.span_name(kind, name, None if operation is None else str(operation))
     return SpanRecord(
         trace_id=trace_id_of(first, end),
         span_id=span_id_of(first, end),

@@ -8,13 +8,15 @@ journal every step as it begins, it stands down.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from otel_agent_journal.mapping.facts import SessionNoted
 from otel_agent_journal.mapping.from_sdk import span_record
-from otel_agent_journal.mapping.to_events import ended, is_journaled, session_of, started, step_id_of
+from otel_agent_journal.mapping.received import ReceivedSpans
 from otel_agent_journal.pipeline.processor import write_fact
 from otel_agent_journal.pipeline.recorder import Recorder
 
@@ -34,7 +36,7 @@ class JournalSpanExporter(SpanExporter):
         self, recorder: Recorder, *, spans: str = "genai", stand_down: Callable[[], bool] = lambda: False
     ) -> None:
         self._recorder = recorder
-        self._spans = spans
+        self._spans = ReceivedSpans(all_spans=spans == "all")
         self._stand_down = stand_down
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -46,21 +48,13 @@ class JournalSpanExporter(SpanExporter):
         except Exception:  # noqa: BLE001 - the one boundary
             _log.warning("a batch of spans could not be read", exc_info=True)
             return SpanExportResult.FAILURE
-        steps = {record.span_id: step_id_of(record) for record in records if is_journaled(record, spans=self._spans)}
-        sessions = {record.trace_id: session_of(record) for record in records if session_of(record) != record.trace_id}
-        refused = 0
-        for record in sorted(records, key=lambda record: record.start_ns):
-            if record.span_id not in steps:
-                continue
-            before = self._recorder.dropped
-            session_id = sessions.get(record.trace_id, record.trace_id)
-            parent = steps.get(record.parent_span_id or "")
-            write_fact(self._recorder, started(record, session_id=session_id, parent_step_id=parent), exported=True)
-            write_fact(
-                self._recorder,
-                ended(record, session_id=session_id, parent_step_id=parent, at_start=record.attributes),
-            )
-            refused += self._recorder.dropped - before
+        before = self._recorder.dropped
+        for fact in self._spans.facts_of(records, time.time_ns()):
+            if isinstance(fact, SessionNoted):
+                self._recorder.write(fact)
+            else:
+                write_fact(self._recorder, fact, exported=True)
+        refused = self._recorder.dropped - before
         return SpanExportResult.FAILURE if refused else SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:

@@ -8,18 +8,31 @@ end. Spans of our own steps are left alone: the recorder journals those.
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from otel_agent_journal.mapping.facts import Fact
+from otel_agent_journal.mapping.dialects import in_genai_terms, speaks_at_the_end, speaks_late
+from otel_agent_journal.mapping.facts import Fact, StepStarted
 from otel_agent_journal.mapping.from_sdk import span_record
 from otel_agent_journal.mapping.genai import SCOPE_NAME
-from otel_agent_journal.mapping.to_events import ended, is_journaled, session_of, started
+from otel_agent_journal.mapping.span_record import SpanRecord
+from otel_agent_journal.mapping.to_events import (
+    ended,
+    is_journaled,
+    session_named_by,
+    session_named_in,
+    session_of,
+    started,
+    step_id_of,
+    tells_its_kind,
+)
+from otel_agent_journal.mapping.trace_sessions import RecentTraces, TraceSessions
 from otel_agent_journal.pipeline.adoption import belongs, is_adopted, is_marked
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import STEP_KEY, Step
@@ -27,6 +40,7 @@ from otel_agent_journal.pipeline.step import STEP_KEY, Step
 _log = logging.getLogger(__name__)
 
 _MAX_OPEN: Final = 50_000  # spans that never end are forgotten, the oldest first
+_MAX_TRACES: Final = 10_000  # whose sessions are remembered
 
 SHADOWED_SCOPES: Final = frozenset(
     (
@@ -38,11 +52,20 @@ SHADOWED_SCOPES: Final = frozenset(
 """Scopes whose spans show again what our own instrumentor of the same framework journals."""
 
 
-class _Opened(NamedTuple):
-    session_id: str
-    step_id: str | None
-    parent_step_id: str | None
-    attributes: Mapping[str, Any] | None  # as they were journaled; None where no START was written
+class _Opened:
+    """A span that is open, or was when those below it began."""
+
+    __slots__ = ("above", "begun", "enclosing", "fixed", "parent_step_id", "scope", "span", "step_id")
+
+    def __init__(self, span: Span, scope: str, above: _Opened | None, enclosing: str | None, fixed: str | None) -> None:
+        self.span = span
+        self.scope = scope
+        self.above = above  # the span around it
+        self.enclosing = enclosing  # the step of ours around it
+        self.fixed = fixed  # the session that all around it is in, whatever it says itself
+        self.step_id: str | None = None  # once it is known to be a step
+        self.begun = False  # its START was written
+        self.parent_step_id: str | None = None  # as its START had it
 
 
 class JournalSpanProcessor(SpanProcessor):
@@ -69,6 +92,8 @@ class JournalSpanProcessor(SpanProcessor):
         self._exported = exported
         self._closed = False
         self._open: OrderedDict[int, _Opened] = OrderedDict()
+        self._sessions = TraceSessions(RecentTraces(_MAX_TRACES))
+        self._telling = threading.Lock()  # around the sessions of traces
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Journal a span's START, if it says already that it is one of ours to journal."""
@@ -80,26 +105,24 @@ class JournalSpanProcessor(SpanProcessor):
                 parent_context = get_current()  # what the SDK took the parent from
             if is_adopted(scope) and belongs(span, parent_context):
                 return
-            record = span_record(span)
-            enclosing = parent_context.get(STEP_KEY)
-            around = self._open.get(span.parent.span_id) if span.parent is not None else None
-            session_id = session_of(
-                record,
-                enclosing=enclosing.session_id if isinstance(enclosing, Step) else (around and around.session_id),
-                default=self._recorder.session_of(parent_context),
+            record = in_genai_terms(span_record(span))
+            step = parent_context.get(STEP_KEY)
+            opened = _Opened(
+                span,
+                scope,
+                self._open.get(span.parent.span_id) if span.parent is not None else None,
+                step.step_id if isinstance(step, Step) else None,
+                self._recorder.session_of(parent_context),
             )
-            parent_step_id = around.step_id if around is not None and around.step_id else None
-            if parent_step_id is None and isinstance(enclosing, Step):
-                parent_step_id = enclosing.step_id
-            attributes: Mapping[str, Any] | None = None
-            step_id: str | None = parent_step_id
-            if is_journaled(record, spans=self._spans):
-                fact = started(record, session_id=session_id, parent_step_id=parent_step_id)
-                self._write(fact)
-                attributes, step_id = dict(record.attributes), fact.step_id
-            self._open[record_id(span)] = _Opened(session_id, step_id, parent_step_id, attributes)
+            self._name(opened, record, record.start_ns)
+            if is_journaled(record, spans=self._spans) and self._tells(record):
+                opened.begun, opened.step_id, opened.parent_step_id = True, step_id_of(record), self._parent(opened)
+                session_id = self._session(opened, record, record.start_ns)
+                self._write(started(record, session_id=session_id, parent_step_id=opened.parent_step_id))
+            self._open[record_id(span)] = opened
             if len(self._open) > _MAX_OPEN:
                 self._open.popitem(last=False)
+            self._tell_links(record)
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
             _log.debug("a span's start could not be journaled", exc_info=True)
 
@@ -112,22 +135,61 @@ class JournalSpanProcessor(SpanProcessor):
             opened = self._open.pop(record_id(span), None)
             if is_adopted(scope) and is_marked(span):
                 return
-            record = span_record(span)
-            if not is_journaled(record, spans=self._spans) and (opened is None or opened.attributes is None):
-                return
-            session_id = opened.session_id if opened is not None else session_of(record)
-            if opened is not None and session_id == record.trace_id:
-                session_id = session_of(record)  # the span may have named its conversation since it began
-            parent = opened.parent_step_id if opened is not None else None
-            if opened is None or opened.attributes is None:
-                self._write(started(record, session_id=session_id, parent_step_id=parent))
-                self._write(ended(record, session_id=session_id, parent_step_id=parent, at_start=record.attributes))
-            else:
-                self._write(
-                    ended(record, session_id=opened.session_id, parent_step_id=parent, at_start=opened.attributes)
-                )
+            record = in_genai_terms(span_record(span))
+            end_ns = record.start_ns if record.end_ns is None else record.end_ns
+            self._name(opened, record, end_ns)
+            begun = opened is not None and opened.begun
+            if is_journaled(record, spans=self._spans) or begun:
+                session_id = self._session(opened, record, end_ns)
+                parent = None if opened is None else opened.parent_step_id if begun else self._parent(opened)
+                if opened is not None:
+                    opened.step_id = step_id_of(record)  # spans below it may outlive it
+                if not begun:
+                    self._write(started(record, session_id=session_id, parent_step_id=parent))
+                self._write(ended(record, session_id=session_id, parent_step_id=parent))
+            self._tell_links(record)
         except Exception:  # noqa: BLE001 - the one boundary
             _log.debug("a span's end could not be journaled", exc_info=True)
+
+    def _tells(self, record: SpanRecord) -> bool:
+        """Tell whether a span that was just created has said what its START needs: else that waits for its end."""
+        return tells_its_kind(record) or (self._spans == "all" and not speaks_late(record.scope_name))
+
+    def _parent(self, opened: _Opened) -> str | None:
+        """Return the step above a span: past spans that are none, by what those that are open say by now."""
+        above = opened.above
+        while above is not None:
+            if above.step_id is None and above.span.is_recording():
+                around = in_genai_terms(_so_far(above.span))
+                if is_journaled(around, spans=self._spans) or speaks_at_the_end(above.scope):
+                    above.step_id = step_id_of(around)
+            if above.step_id is not None:
+                return above.step_id
+            opened, above = above, above.above
+        return opened.enclosing
+
+    def _name(self, opened: _Opened | None, record: SpanRecord, now_ns: int) -> None:
+        """Remember the session that a span is in, that it names, or that the one around it names by now."""
+        named = (None if opened is None else opened.fixed) or session_named_by(record)
+        if named is None and opened is not None and opened.above is not None:
+            named = session_named_in(opened.above.span.attributes or {})
+        if named is not None and named != record.trace_id:
+            with self._telling:
+                self._sessions.name(record.trace_id, named, now_ns)
+
+    def _session(self, opened: _Opened | None, record: SpanRecord, now_ns: int) -> str:
+        """Return the session of a span: what is around it decides, else its own word, else its trace's."""
+        fixed = None if opened is None else opened.fixed
+        if fixed is not None:
+            return session_of(record, enclosing=fixed)
+        with self._telling:
+            return self._sessions.session(record, now_ns)
+
+    def _tell_links(self, record: SpanRecord) -> None:
+        with self._telling:
+            told = list(self._sessions.links((record.trace_id,), again=False))
+        for fact in told:
+            self._recorder.write(fact)
 
     def shutdown(self) -> None:
         """Journal nothing from here on. The recorder stays open: whoever made it closes it."""
@@ -149,6 +211,18 @@ def _scope(span: ReadableSpan) -> str:
     return scope.name if scope is not None else ""
 
 
+def _so_far(span: ReadableSpan) -> SpanRecord:
+    """Return what makes a span a step, of one that is still open: its ids, its start and its attributes."""
+    context = span.get_span_context()
+    return SpanRecord(
+        trace_id="" if context is None else f"{context.trace_id:032x}",
+        span_id="" if context is None else f"{context.span_id:016x}",
+        name=span.name,
+        start_ns=span.start_time or 0,
+        attributes=dict(span.attributes or {}),
+    )
+
+
 def record_id(span: ReadableSpan) -> int:
     """Return a span's own id."""
     context = span.get_span_context()
@@ -158,7 +232,7 @@ def record_id(span: ReadableSpan) -> int:
 def write_fact(recorder: Recorder, fact: Any, *, exported: bool = False) -> None:
     """Journal the fact of a span that another opened, its content as the recorder's settings say."""
     details = dict(fact.details)
-    if exported and not hasattr(fact, "end_ns"):
+    if exported and isinstance(fact, StepStarted):
         details["exported"] = True
     written: Fact = msgspec.structs.replace(fact, details=recorder.encoder.details(details))
     recorder.write(written)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from otel_agent_journal.mapping.received import REMEMBERED_TRACES, Trace
+from otel_agent_journal.mapping.trace_sessions import REMEMBERED_TRACES, Trace
 
 _log = logging.getLogger("otel_agent_journal.spool")
 

@@ -1,0 +1,727 @@
+"""Spans of other instrumentations, read as the steps that they are."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_agent_journal.event import Usage, kind_of
+from otel_agent_journal.mapping.dialects import in_genai_terms, speaks_at_the_end, speaks_late
+from otel_agent_journal.mapping.facts import StepEnded, decode_fact, encode_fact, events_of
+from otel_agent_journal.mapping.span_record import SpanEvent, SpanRecord
+from otel_agent_journal.mapping.to_events import ended, is_journaled, session_of, started
+from otel_agent_journal.mapping.to_span import span_of_attempt
+from otel_agent_journal.pipeline.content import ContentEncoder
+from tests.mapping.recordings import DIALECTS, records
+
+TRACE, SPAN = "1" * 32, "2" * 16
+
+
+def span(attributes: dict[str, Any], *events: SpanEvent, **fields: Any) -> SpanRecord:
+    """Return a span with these attributes, as it ended."""
+    fields = {"name": "a span", "start_ns": 100, "end_ns": 250, "events": events, **fields}
+    return SpanRecord(trace_id=TRACE, span_id=SPAN, attributes=attributes, **fields)
+
+
+def told(attributes: dict[str, Any], *events: SpanEvent, **fields: Any) -> StepEnded:
+    """Return what a span amounts to."""
+    return ended(in_genai_terms(span(attributes, *events, **fields)))
+
+
+def text(role: str, content: Any) -> dict[str, Any]:
+    """Return a message that says something."""
+    return {"role": role, "parts": [{"type": "text", "content": content}]}
+
+
+# --- what real instrumentations record ----------------------------------------------------------------------------
+
+Row = tuple[str, str, str, str | None, Usage | None]
+
+
+def steps(dialect: str) -> Iterator[tuple[Row, StepEnded]]:
+    """Yield what each span of a recording amounts to: kind, name, outcome, error and usage, and all of it."""
+    for record in records(dialect):
+        read = in_genai_terms(record)
+        if is_journaled(read):
+            fact = ended(read)
+            error = None if fact.error is None else f"{fact.error.type}: {fact.error.message}"
+            yield (fact.kind, fact.name, fact.outcome, error, fact.usage), fact
+
+
+def rows(dialect: str, *kinds: str) -> list[Row]:
+    """Return the steps of these kinds."""
+    return [row for row, _ in steps(dialect) if row[0] in kinds]
+
+
+NO_INDEX = "ValueError: no index for cheese"
+AWAY = "RuntimeError: the model is away"
+LANGCHAIN_CALLS: list[Row] = [
+    ("MODEL", "scripted-1", "ok", None, Usage(input_tokens=20, output_tokens=7)),
+    ("TOOL", "search", "ok", None, None),
+    ("MODEL", "scripted-1", "ok", None, Usage(input_tokens=40, output_tokens=9, cache_read_tokens=16)),
+    ("MODEL", "scripted-1", "ok", None, Usage(input_tokens=50, output_tokens=5)),
+    ("MODEL", "scripted-1", "ok", None, Usage(input_tokens=60, output_tokens=8)),
+    ("TOOL", "broken", "error", NO_INDEX, None),
+]
+STRANDS_STEPS: list[Row] = [
+    ("AGENT", "helper", "ok", None, Usage(input_tokens=40, output_tokens=14, cache_read_tokens=8)),
+    ("MODEL", "scripted-1", "ok", None, Usage(input_tokens=20, output_tokens=7, cache_read_tokens=4)),
+    ("TOOL", "search", "ok", None, None),
+    ("TOOL", "broken", "error", NO_INDEX, None),
+    ("MODEL", "scripted-1", "ok", None, Usage(input_tokens=20, output_tokens=7, cache_read_tokens=4)),
+    ("AGENT", "helper", "ok", None, Usage(input_tokens=60, output_tokens=21, cache_read_tokens=12)),
+    ("MODEL", "scripted-1", "ok", None, Usage(input_tokens=20, output_tokens=7, cache_read_tokens=4)),
+    ("AGENT", "helper", "error", AWAY, None),
+    ("MODEL", "scripted-1", "error", AWAY, None),
+]
+
+
+@pytest.mark.parametrize("dialect", ["official", "openinference", "traceloop"])
+def test_a_langchain_agent_makes_the_same_calls(dialect: str) -> None:
+    """Whoever instruments LangChain: models and tools, their tokens and errors are the same."""
+    found = rows(dialect, "MODEL", "TOOL")
+    if dialect != "traceloop":  # which counts no tokens of reasoning
+        found = [(*row[:4], row[4] and msgspec.structs.replace(row[4], reasoning_tokens=0)) for row in found]
+        assert rows(dialect, "MODEL")[1][4] == Usage(
+            input_tokens=40, output_tokens=9, cache_read_tokens=16, reasoning_tokens=3
+        )
+    assert found == LANGCHAIN_CALLS
+
+
+@pytest.mark.parametrize("dialect", ["openinference", "traceloop"])
+def test_a_langgraph_agent_has_its_nodes(dialect: str) -> None:
+    """Where an instrumentation has spans of nodes they are nodes, and that of their graph an agent."""
+    assert [row[1:4] for row in rows(dialect, "NODE")] == [
+        ("model", "ok", None),
+        ("tools", "ok", None),
+        ("model", "ok", None),
+        ("model", "ok", None),
+        ("model", "ok", None),
+        ("tools", "error", NO_INDEX),
+    ]
+    assert {row[1:4] for row in rows(dialect, "AGENT")} >= {("helper", "ok", None), ("helper", "error", NO_INDEX)}
+
+
+@pytest.mark.parametrize("dialect", ["strands", "strands_latest", "openinference_strands"])
+def test_a_strands_agent_makes_the_same_steps(dialect: str) -> None:
+    """In its older form, in its newer, and as OpenInference rewrites it; the cycles of its loop are no steps."""
+    assert [row for row, _ in steps(dialect)] == STRANDS_STEPS
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_content_of_every_dialect_is_read(dialect: str) -> None:
+    """Messages have roles and parts, a tool its arguments and its result, a retrieval its documents."""
+    found = [fact for _, fact in steps(dialect)]
+    models = [fact.details for fact in found if fact.kind == "MODEL"]
+    asked, answered = models[0]["messages"][-1], models[0]["output"][-1]
+    assert (asked["role"], answered["role"]) == ("user", "assistant")
+    assert asked["parts"][0]["content"].startswith("What of bread")
+    call = next(part for part in answered["parts"] if part["type"] == "tool_call")
+    assert (call["name"], call["arguments"]) == ("search", {"query": "bread"})
+    result = next(part for message in models[1]["messages"] for part in message["parts"] if "response" in part)
+    asked_for = [part["id"] for part in answered["parts"] if part["type"] == "tool_call"]
+    assert result["type"] == "tool_call_response"
+    assert result["id"] in asked_for  # OpenInference keeps the last of several results alone
+    texts = [part["content"] for part in models[1]["output"][0]["parts"] if part["type"] == "text"]
+    assert texts == ["Bread, twice."]
+    tools = [fact.details for fact in found if fact.kind == "TOOL"]
+    assert tools[0]["input"] in ({"query": "bread"}, "bread")
+    assert tools[0]["output"] == "two hits for bread"
+    assert tools[0]["attributes"]["gen_ai.tool.call.id"] == call["id"]
+    retrievals = [fact.details for fact in found if fact.kind == "RETRIEVAL"]
+    assert [one["input"] for one in retrievals] == ["bread"] * len(retrievals)
+    assert all(isinstance(one["sources"], list) for one in retrievals)
+    said = json.dumps([fact.details.get("system_instructions", fact.details.get("messages")) for fact in found])
+    assert "Be brief." in said
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_span_of_a_dialect_comes_back_in_genai_terms(dialect: str) -> None:
+    """Who it was, when, how it ended and what it said is on the span that is made of its events."""
+    for record in records(dialect):
+        read = in_genai_terms(record)
+        if not is_journaled(read):
+            continue
+        (start,) = events_of(decode_fact(encode_fact(started(read))), "w")
+        (end,) = events_of(decode_fact(encode_fact(ended(read))), "w")
+        back = span_of_attempt(start, end, capture_content=True)
+        for field in ("name", "kind", "start_ns", "end_ns", "parent_span_id", "scope_name", "scope_version", "events"):
+            assert getattr(back, field) == getattr(read, field), field
+        assert (back.status_code, back.links) == (read.status_code, read.links)
+        again = in_genai_terms(back)
+        assert (again.attributes.get("gen_ai.request.model"), kind_of(end.type)) == (
+            read.attributes.get("gen_ai.request.model"),
+            kind_of(events_of(ended(again), "w")[0].type),
+        )
+
+
+# --- forms that those do not use ----------------------------------------------------------------------------------
+
+
+def test_a_span_in_no_dialect_is_left_alone() -> None:
+    """Neither a bare span nor one of today's conventions costs a copy."""
+    for attributes in ({"http.request.method": "GET"}, {"gen_ai.operation.name": "chat"}, {}):
+        record = span(attributes)
+        assert in_genai_terms(record) is record
+    bare = span({"x": 1}, SpanEvent("retry", 120))
+    assert in_genai_terms(bare) is bare
+    assert not is_journaled(bare)
+    assert (told({"x": 1}).kind, told({"x": 1}).name) == ("STEP", "a span")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "kind", "name"),
+    [
+        ({"openinference.span.kind": "LLM", "llm.model_name": "m"}, "MODEL", "m"),
+        ({"llm.model_name": "m"}, "MODEL", "m"),
+        ({"openinference.span.kind": "EMBEDDING", "embedding.model_name": "e"}, "MODEL", "e"),
+        ({"openinference.span.kind": "TOOL"}, "TOOL", "a span"),
+        ({"openinference.span.kind": "AGENT"}, "AGENT", "a span"),
+        ({"openinference.span.kind": "AGENT", "agent.name": "x"}, "AGENT", "x"),
+        ({"openinference.span.kind": "RETRIEVER"}, "RETRIEVAL", "a span"),
+        ({"openinference.span.kind": "RERANKER"}, "RETRIEVAL", "a span"),
+        ({"openinference.span.kind": "GUARDRAIL"}, "STEP", "a span"),
+        ({"openinference.span.kind": "CHAIN"}, "STEP", "a span"),
+        ({"openinference.span.kind": "CHAIN", "metadata": '{"ls_integration":"langgraph"}'}, "AGENT", "a span"),
+        ({"openinference.span.kind": 7}, "STEP", "a span"),
+        ({"input.value": "x"}, "STEP", "a span"),
+        ({"traceloop.span.kind": "workflow", "traceloop.entity.name": "w"}, "AGENT", "w"),
+        ({"traceloop.span.kind": "agent", "traceloop.entity.name": "a"}, "AGENT", "a"),
+        ({"traceloop.span.kind": "tool", "traceloop.entity.name": "t"}, "TOOL", "t"),
+        ({"traceloop.span.kind": "task", "traceloop.entity.name": "t"}, "STEP", "t"),
+        ({"traceloop.span.kind": "task", "agent_journal.step.kind": "node"}, "NODE", "a span"),
+        ({"llm.request.type": "chat", "gen_ai.request.model": "m"}, "MODEL", "m"),
+        ({"llm.request.type": "completion", "llm.request.model": "m"}, "MODEL", "m"),
+        ({"llm.request.type": "embedding"}, "MODEL", "a span"),
+        ({"llm.request.type": "rerank"}, "RETRIEVAL", "a span"),
+        ({"llm.request.type": "unheard of"}, "STEP", "a span"),
+        ({"llm.request.type": "chat", "gen_ai.request.model": "unknown"}, "MODEL", "a span"),
+    ],
+)
+def test_every_kind_of_span_is_a_kind_of_step(attributes: dict[str, Any], kind: str, name: str) -> None:
+    """What nobody has heard of is a plain step."""
+    fact = told(attributes)
+    assert (fact.kind, fact.name) == (kind, name)
+    assert is_journaled(in_genai_terms(span(attributes)))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "gen_ai.conversation.id",
+        "session.id",
+        "baggage.session.id",
+        "baggage.gen_ai.conversation.id",
+        "traceloop.association.properties.session_id",
+        "traceloop.association.properties.conversation_id",
+        "traceloop.association.properties.thread_id",
+    ],
+)
+@pytest.mark.parametrize("mark", ["traceloop.span.kind", "openinference.span.kind", "gen_ai.system", "x"])
+def test_a_session_is_found_under_every_name(key: str, mark: str) -> None:
+    """Of a Traceloop property, and of what a BaggageSpanProcessor copies, with a prefix or without."""
+    assert session_of(in_genai_terms(span({mark: "x", key: "s1"}))) == "s1"
+
+
+def test_a_sessions_own_name_goes_before_a_property() -> None:
+    """A thread is the framework's, a session the program's."""
+    names = {"traceloop.association.properties.thread_id": "t", "session.id": "s", "traceloop.span.kind": "task"}
+    assert session_of(in_genai_terms(span(names))) == "s"
+
+
+def test_indexed_prompts_of_traceloop() -> None:
+    """Model clients of older versions flatten messages, calls and functions into keys."""
+    fact = told(
+        {
+            "llm.request.type": "chat",
+            "gen_ai.system": "OpenAI",
+            "gen_ai.request.model": "m",
+            "gen_ai.prompt.0.role": "system",
+            "gen_ai.prompt.0.content": "Be brief.",
+            "gen_ai.prompt.10.role": "tool",
+            "gen_ai.prompt.10.content": "two",
+            "gen_ai.prompt.10.tool_call_id": "c1",
+            "gen_ai.prompt.2.content": '[{"type":"text","text":"hi"}]',
+            "gen_ai.prompt.x.content": "lost",
+            "gen_ai.completion.0.role": "assistant",
+            "gen_ai.completion.0.finish_reason": "tool_calls",
+            "gen_ai.completion.0.tool_calls.0.id": "c2",
+            "gen_ai.completion.0.tool_calls.0.name": "f",
+            "gen_ai.completion.0.tool_calls.0.arguments": '{"a":1}',
+            "gen_ai.completion.1.finish_reason": "stop",
+            "llm.request.functions.0.name": "f",
+            "llm.request.functions.0.parameters": '{"type":"object"}',
+            "llm.usage.total_tokens": 9,
+            "llm.usage.prompt_tokens": 4,
+            "llm.usage.completion_tokens": 5,
+            "llm.is_streaming": True,
+            "llm.response.finish_reason": "tool_calls",
+            "llm.headers": "secret",
+            "traceloop.prompt.template": "template",
+        }
+    )
+    assert fact.usage == Usage(input_tokens=4, output_tokens=5)
+    assert fact.details == {
+        "messages": [
+            text("system", "Be brief."),
+            text("user", "hi"),
+            {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": "two"}]},
+        ],
+        "output": [
+            {
+                "role": "assistant",
+                "parts": [{"type": "tool_call", "id": "c2", "name": "f", "arguments": {"a": 1}}],
+                "finish_reason": "tool_calls",
+            }
+        ],
+        "tool_definitions": [{"name": "f", "parameters": {"type": "object"}}],
+        "metadata": {"llm.headers": "secret", "traceloop.prompt.template": "template"},
+        "attributes": {
+            "llm.request.type": "chat",
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": "OpenAI",
+            "gen_ai.request.model": "m",
+            "gen_ai.request.stream": True,
+            "gen_ai.response.finish_reasons": ("tool_calls",),
+        },
+    }
+
+
+def test_what_decorators_of_traceloop_write() -> None:
+    """An input is as it is, unless it is wrapped as the LangChain instrumentation does it."""
+    fact = told(
+        {
+            "traceloop.span.kind": "workflow",
+            "traceloop.entity.name": "w",
+            "traceloop.entity.input": '{"args":[1],"kwargs":{"a":2}}',
+            "traceloop.entity.output": '"done"',
+        }
+    )
+    assert fact.details["input"] == {"args": [1], "kwargs": {"a": 2}}
+    assert fact.details["output"] == '"done"'
+    assert fact.details["attributes"]["gen_ai.operation.name"] == "invoke_workflow"
+    assert told({"traceloop.entity.input": '{"kwargs":{}}'}).details["input"] == {"kwargs": {}}
+    tool = {"traceloop.span.kind": "tool", "traceloop.entity.input": '{"input_str":"{}","kwargs":{"tool_call_id":"c"}}'}
+    assert told(tool).details["attributes"]["gen_ai.tool.call.id"] == "c"
+
+
+def test_messages_of_openinference() -> None:
+    """Several contents, calls in both forms, tools, parameters and reasons are read out of flattened keys."""
+    at = "llm.input_messages.0.message."
+    fact = told(
+        {
+            "openinference.span.kind": "LLM",
+            "llm.model_name": "m",
+            "llm.system": "openai",
+            f"{at}role": "user",
+            f"{at}contents.0.message_content.type": "text",
+            f"{at}contents.0.message_content.text": "look",
+            f"{at}contents.1.message_content.type": "image",
+            f"{at}contents.1.message_content.image.image.url": "http://x",
+            f"{at}contents.2.message_content.type": "reasoning",
+            f"{at}contents.2.message_content.text": "hm",
+            f"{at}contents.3.message_content.tool_call.function.name": "f",
+            f"{at}contents.3.message_content.tool_call.function.arguments": "{}",
+            "llm.input_messages.1.message.role": "user",
+            "llm.output_messages.0.message.role": "assistant",
+            "llm.output_messages.0.message.function_call_name": "g",
+            "llm.output_messages.0.message.function_call_arguments_json": '{"b":2}',
+            "llm.output_messages.0.message.finish_reason": "stop",
+            "llm.tools.0.tool.json_schema": '{"name":"f"}',
+            "llm.invocation_parameters": '{"temperature":0.5,"max_tokens":9,"stop":null,"n":true,"tools":["t"]}',
+            "llm.prompt_template.template": "secret",
+            "llm.finish_reason": "stop",
+            "llm.cost.total": 0.1,
+            "input.value": "said again",
+            "metadata": "no object",
+        }
+    )
+    assert fact.details == {
+        "messages": [
+            {
+                "role": "user",
+                "parts": [
+                    {"type": "text", "content": "look"},
+                    {"type": "image", "image.image.url": "http://x"},
+                    {"type": "reasoning", "content": "hm"},
+                    {"type": "tool_call", "id": None, "name": "f", "arguments": {}},
+                ],
+            }
+        ],
+        "output": [
+            {
+                "role": "assistant",
+                "parts": [{"type": "tool_call", "id": None, "name": "g", "arguments": {"b": 2}}],
+                "finish_reason": "stop",
+            }
+        ],
+        "tool_definitions": [{"name": "f"}],
+        "metadata": {
+            "llm.invocation_parameters": {"n": True, "tools": ["t"]},
+            "llm.prompt_template.template": "secret",
+            "metadata": "no object",
+        },
+        "attributes": {
+            "openinference.span.kind": "LLM",
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": "openai",
+            "gen_ai.request.model": "m",
+            "gen_ai.request.temperature": 0.5,
+            "gen_ai.request.max_tokens": 9,
+            "gen_ai.response.finish_reasons": ("stop",),
+            "llm.cost.total": 0.1,
+        },
+    }
+    numbers = told({"openinference.span.kind": "LLM", "llm.invocation_parameters": '{"top_p":1}'})
+    assert "metadata" not in numbers.details
+    hidden = told({"openinference.span.kind": "LLM", "input.value": '{"a":1}', "output.value": "__REDACTED__"})
+    assert (hidden.details["input"], hidden.details["output"]) == ({"a": 1}, "__REDACTED__")
+
+
+def test_documents_and_vectors_of_openinference() -> None:
+    """A reranker's documents are its sources; of an embedding the texts are kept, not the vectors."""
+    reranker = told(
+        {
+            "openinference.span.kind": "RERANKER",
+            "reranker.query": "q",
+            "reranker.model_name": "r",
+            "reranker.input_documents.0.document.content": "in",
+            "reranker.output_documents.0.document.content": "out",
+            "reranker.output_documents.0.document.score": 0.5,
+        }
+    )
+    assert (reranker.details["input"], reranker.details["sources"]) == ("q", [{"content": "out", "score": 0.5}])
+    embedding = told(
+        {
+            "openinference.span.kind": "EMBEDDING",
+            "embedding.embeddings.0.embedding.text": "t",
+            "embedding.embeddings.0.embedding.vector": (0.1, 0.2),
+            "input.value": "t",
+        }
+    )
+    assert embedding.details["input"] == ["t"]
+    assert "0.1" not in repr(embedding)
+    tool = told({"openinference.span.kind": "TOOL", "tool.parameters": '{"a":1}'})
+    assert tool.details["input"] == {"a": 1}
+
+
+def test_a_failure_of_openinference_has_its_message() -> None:
+    """Where its status has the whole traceback."""
+    exception = SpanEvent("exception", 120, {"exception.type": "E", "exception.message": "bad"})
+    kind = {"openinference.span.kind": "LLM"}
+    failed = told(kind, SpanEvent("other", 110), exception, status_code=2, status_description="E('bad')Traceback")
+    assert failed.error is not None
+    assert (failed.error.type, failed.error.message) == ("E", "bad")
+    unsaid = told(kind, SpanEvent("exception", 120), status_code=2, status_description="why")
+    assert unsaid.error is not None
+    assert unsaid.error.message == "why"
+
+
+def test_content_under_the_names_that_the_conventions_had_before() -> None:
+    """Attributes and events of earlier versions, in every shape that they came in."""
+    chat = {"gen_ai.operation.name": "chat"}
+    old = told(
+        {
+            **chat,
+            "gen_ai.system": "openai",
+            "gen_ai.prompt": '[{"role":"user","content":"hi"},{"role":"tool","content":"r","tool_call_id":"c"}]',
+            "gen_ai.completion": "hello",
+        }
+    )
+    assert old.details == {
+        "messages": [
+            text("user", "hi"),
+            {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c", "response": "r"}]},
+        ],
+        "output": [text("assistant", "hello")],
+        "attributes": {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai"},
+    }
+    calls = '[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]'
+    by_events = told(
+        chat,
+        SpanEvent("gen_ai.system.message", 1, {"content": "Be brief."}),
+        SpanEvent("gen_ai.user.message", 2, {"content": "hi"}),
+        SpanEvent("gen_ai.user.message", 2, {"content": ""}),
+        SpanEvent("gen_ai.assistant.message", 3, {"tool_calls": calls}),
+        SpanEvent("gen_ai.choice", 4, {"index": 0, "message": '{"role":"assistant","content":"yo"}'}),
+        SpanEvent("gen_ai.choice", 4, {"message": ""}),
+        SpanEvent("gen_ai.choice", 4, {"message": "kept", "tool.result": '[{"text":"r"}]'}),
+        SpanEvent("gen_ai.content.prompt", 5, {"gen_ai.prompt": "more"}),
+        SpanEvent("gen_ai.client.inference.operation.details", 6, {"gen_ai.tool.definitions": '[{"name":"f"}]'}),
+        SpanEvent("mine", 7),
+    )
+    assert by_events.details == {
+        "messages": [
+            text("user", "hi"),
+            {"role": "assistant", "parts": [{"type": "tool_call", "id": "c", "name": "f", "arguments": {}}]},
+            text("tool", "r"),
+            text("user", "more"),
+        ],
+        "output": [text("assistant", "yo"), text("assistant", "kept")],
+        "system_instructions": [{"type": "text", "content": "Be brief."}],
+        "tool_definitions": [{"name": "f"}],
+        "attributes": {"gen_ai.operation.name": "chat"},
+        "events": [{"name": "mine", "timestamp_ns": 7, "attributes": {}}],
+    }
+    empty = told({**chat, "gen_ai.prompt": "", "gen_ai.input.messages": "[]"})
+    assert empty.details["messages"] == []
+
+
+@pytest.mark.parametrize(
+    ("blocks", "parts"),
+    [
+        ([{"type": "tool_use", "id": "c", "name": "f", "input": {}}], [("tool_call", "c")]),
+        ([{"type": "tool_result", "tool_use_id": "c", "content": "r"}], [("tool_call_response", "c")]),
+        ([{"toolResult": {"toolUseId": "c", "content": [{"json": {"a": 1}}]}}], [("tool_call_response", "c")]),
+        ([{"toolUse": "odd"}], [("tool_call", None)]),
+        ([{"image": {"format": "png"}}], [(None, None)]),
+        (["plain", None, ""], [("text", None)]),
+        ({"a": 1}, [(None, None)]),
+        ([{"content": "x", "role": "y"}], [(None, None)]),
+    ],
+)
+def test_blocks_of_every_provider_are_parts(blocks: Any, parts: list[tuple[Any, Any]]) -> None:
+    """A block that nobody knows is left as it is."""
+    fact = told({}, SpanEvent("gen_ai.user.message", 1, {"content": json.dumps(blocks)}))
+    (message,) = fact.details["messages"]
+    assert [(part.get("type"), part.get("id")) for part in message["parts"]] == parts
+
+
+@pytest.mark.parametrize(
+    ("result", "output"),
+    [
+        ('[{"text":"a"},{"text":"b"}]', "ab"),
+        ('[{"text":"a"},{"json":1}]', ["a", 1]),
+        ('[{"text":"a","x":1}]', [{"text": "a", "x": 1}]),
+        ("[1]", [1]),
+        ("plain", "plain"),
+        ('{"a":1}', {"a": 1}),
+        ("[{", "[{"),
+    ],
+)
+def test_a_tools_result_comes_without_its_blocks(result: str, output: Any) -> None:
+    """The text or the data that the tool gave back."""
+    fact = told({"gen_ai.operation.name": "execute_tool"}, SpanEvent("gen_ai.choice", 1, {"message": result}))
+    assert fact.details["output"] == output
+
+
+def test_scopes_that_speak_late() -> None:
+    """A scope is known by how its name begins."""
+    assert speaks_late("strands.telemetry.tracer")
+    assert not speaks_late("opentelemetry.instrumentation.httpx")
+    assert speaks_at_the_end("openinference.instrumentation.langchain")
+    assert not speaks_at_the_end("strands.telemetry.tracer")
+
+
+# --- nothing is said that must not be, and nothing hurts ----------------------------------------------------------
+
+SECRET = "the secret"
+CONTENT_KEYS = (
+    "gen_ai.input.messages",
+    "gen_ai.output.messages",
+    "gen_ai.system_instructions",
+    "gen_ai.tool.definitions",
+    "gen_ai.tool.call.arguments",
+    "gen_ai.tool.call.result",
+    "gen_ai.retrieval.query.text",
+    "gen_ai.retrieval.documents",
+    "gen_ai.prompt",
+    "gen_ai.completion",
+    "gen_ai.prompt.0.content",
+    "gen_ai.prompt.7.content",
+    "gen_ai.completion.0.content",
+    "gen_ai.completion.x.content",
+    "gen_ai.task.input",
+    "gen_ai.task.output",
+    "input.value",
+    "output.value",
+    "llm.input_messages.0.message.content",
+    "llm.output_messages.999999999999.message.content",
+    "llm.prompts.0.content",
+    "llm.completions.0.content",
+    "llm.prompt_template.variables",
+    "llm.invocation_parameters",
+    "llm.request.functions.0.description",
+    "llm.tools.0.tool.json_schema",
+    "metadata",
+    "retrieval.documents.0.document.content",
+    "reranker.query",
+    "reranker.input_documents.0.document.content",
+    "embedding.embeddings.0.embedding.text",
+    "tool.parameters",
+    "traceloop.entity.input",
+    "traceloop.entity.output",
+    "traceloop.prompt.template_variables.name",
+    "traceloop.association.properties.note",
+)
+MARKS = (
+    {},
+    {"openinference.span.kind": "LLM"},
+    {"openinference.span.kind": "CHAIN"},
+    {"openinference.span.kind": "TOOL"},
+    {"openinference.span.kind": "RETRIEVER"},
+    {"openinference.span.kind": "EMBEDDING"},
+    {"traceloop.span.kind": "workflow"},
+    {"traceloop.span.kind": "tool"},
+    {"llm.request.type": "chat"},
+    {"gen_ai.operation.name": "execute_tool", "gen_ai.system": "strands-agents"},
+)
+# Names that are content in one dialect alone: where nothing marks it they are anybody's.
+OF_A_DIALECT = {
+    "llm.": ("openinference.span.kind", "traceloop.span.kind", "llm.request.type"),
+    "metadata": ("openinference.span.kind",),
+    "reranker.": ("openinference.span.kind",),
+    "embedding.": ("openinference.span.kind",),
+    "tool.": ("openinference.span.kind",),
+    "traceloop.prompt": ("traceloop.span.kind", "llm.request.type"),
+    "traceloop.association": ("traceloop.span.kind", "llm.request.type"),
+}
+
+
+def is_of(key: str, mark: dict[str, str]) -> bool:
+    """Tell whether a name is content in the dialect that is marked so."""
+    owners = next((owners for prefix, owners in OF_A_DIALECT.items() if key.startswith(prefix)), None)
+    return owners is None or bool(mark.keys() & set(owners))
+
+
+@pytest.mark.parametrize(("key", "mark"), [(key, mark) for key in CONTENT_KEYS for mark in MARKS if is_of(key, mark)])
+def test_content_never_stays_among_the_attributes(key: str, mark: dict[str, str]) -> None:
+    """AGENT_JOURNAL_CONTENT=metadata leaves details out by name: content must be under such a name, or nowhere."""
+    encoder = ContentEncoder(content=False)
+    for value in (SECRET, json.dumps([{"role": "user", "content": SECRET}]), json.dumps({"inputs": SECRET})):
+        record = in_genai_terms(span({**mark, key: value}))
+        for fact in (ended(record), started(msgspec.structs.replace(record, end_ns=None))):
+            assert SECRET not in repr(encoder.details(dict(fact.details)))
+
+
+EVENTS = (
+    "gen_ai.system.message",
+    "gen_ai.user.message",
+    "gen_ai.assistant.message",
+    "gen_ai.tool.message",
+    "gen_ai.choice",
+    "gen_ai.content.prompt",
+    "gen_ai.content.completion",
+    "gen_ai.client.inference.operation.details",
+)
+
+
+@pytest.mark.parametrize("mark", MARKS, ids=lambda mark: "-".join(map(str, mark.values())) or "bare")
+@pytest.mark.parametrize("name", EVENTS)
+def test_content_never_stays_among_the_events(name: str, mark: dict[str, str]) -> None:
+    """Events that carry content are no events of the step; what they carry is a detail by its name."""
+    fields = ("content", "message", "gen_ai.prompt", "gen_ai.completion", "gen_ai.input.messages", "unheard.of")
+    record = in_genai_terms(span(mark, SpanEvent(name, 1, dict.fromkeys(fields, SECRET))))
+    assert record.events == ()
+    assert SECRET not in repr(ContentEncoder(content=False).details(dict(ended(record).details)))
+
+
+_index = st.sampled_from(["0", "1", "00", "-1", "x", "", "9" * 30, "٣"])
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=4),
+    lambda inner: st.lists(inner, max_size=3).map(tuple) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["role", "content", "parts", "tool_calls", "inputs", "kwargs", "lc", "data", "text", "toolUse"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=8,
+).map(json.dumps)
+_keys = st.sampled_from(
+    [
+        *CONTENT_KEYS,
+        "openinference.span.kind",
+        "traceloop.span.kind",
+        "traceloop.entity.name",
+        "llm.request.type",
+        "llm.finish_reason",
+        "llm.response.finish_reason",
+        "gen_ai.operation.name",
+        "gen_ai.request.model",
+        "gen_ai.system",
+        "llm.token_count.prompt",
+        "session.id",
+        "tool.name",
+        "agent_journal.step.kind",
+    ]
+) | st.builds(
+    "{}{}{}".format,
+    st.sampled_from(
+        ["gen_ai.prompt.", "gen_ai.completion.", "llm.input_messages.", "llm.tools.", "retrieval.documents."]
+    ),
+    _index,
+    st.sampled_from(
+        ["", ".role", ".content", ".message.role", ".message.tool_calls.0.tool_call.id", ".tool_calls.0.id"]
+    ),
+)
+_words = st.sampled_from(["LLM", "TOOL", "CHAIN", "RETRIEVER", "EMBEDDING", "workflow", "tool", "chat", "execute_tool"])
+_events = st.builds(
+    SpanEvent,
+    st.sampled_from([*EVENTS, "exception", "mine"]),
+    st.integers(0, 9),
+    st.dictionaries(
+        st.sampled_from(["content", "message", "role", "tool_calls", "gen_ai.prompt", "gen_ai.output.messages"]),
+        _values | _json,
+        max_size=4,
+    ),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(attributes=st.dictionaries(_keys, _values | _json | _words, max_size=12), events=st.lists(_events, max_size=4))
+def test_nothing_malformed_raises(attributes: dict[str, Any], events: list[SpanEvent]) -> None:
+    """Wrong types, indices that are none and absurd JSON cost what cannot be read, and no more."""
+    record = in_genai_terms(span(attributes, *events, status_code=2))
+    for fact in (started(record), ended(record)):
+        data, _ = ContentEncoder().encode(fact)
+        assert events_of(decode_fact(data), "w")
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_json_of_absurd_depth_is_a_text(opening: str) -> None:
+    """A value that cannot be read stays what it was."""
+    value = opening * 100_000
+    fact = told({"openinference.span.kind": "CHAIN", "input.value": value})
+    assert fact.details["input"] == value
+
+
+@pytest.mark.parametrize(
+    ("mark", "key"),
+    [
+        ({"openinference.span.kind": "LLM"}, "llm.input_messages.{}.message.content"),
+        ({"openinference.span.kind": "LLM"}, "llm.input_messages.0.message.tool_calls.{}.tool_call.id"),
+        ({"openinference.span.kind": "LLM"}, "llm.input_messages.0.message.contents.{}.message_content.text"),
+        ({"openinference.span.kind": "RETRIEVER"}, "retrieval.documents.{}.document.content"),
+        ({"llm.request.type": "chat"}, "gen_ai.prompt.{}.content"),
+        ({"llm.request.type": "chat"}, "gen_ai.completion.0.tool_calls.{}.name"),
+    ],
+)
+def test_thousands_of_messages_cost_in_proportion(mark: dict[str, str], key: str) -> None:
+    """Four times as many take four times as long, not sixteen."""
+
+    def took(count: int) -> float:
+        record = span({**mark, **{key.format(number): "x" for number in range(count)}})
+        best = float("inf")
+        for _ in range(5):
+            before = time.thread_time()
+            ended(in_genai_terms(record))
+            best = min(best, time.thread_time() - before)
+        return best
+
+    assert any(took(4000) < 9 * took(1000) for _ in range(3))  # a machine under load measures oddly

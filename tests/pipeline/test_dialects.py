@@ -1,0 +1,154 @@
+"""One trace of every dialect through every door: as it happens, as a batch that has ended, and over OTLP."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import set_span_in_context
+
+from otel_agent_journal.codec import sealed
+from otel_agent_journal.event import END_TYPES, SESSION_LINKED, START_TYPES, JournalEvent
+from otel_agent_journal.mapping.facts import decode_fact, encode_fact, events_of
+from otel_agent_journal.mapping.received import ReceivedSpans
+from otel_agent_journal.pipeline.content import ContentEncoder
+from otel_agent_journal.pipeline.exporter import JournalSpanExporter
+from otel_agent_journal.pipeline.processor import JournalSpanProcessor
+from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.projections.steps import fold_steps
+from tests.mapping.recordings import DIALECTS, SESSION, played, recording, request
+from tests.pipeline.conftest import Written
+
+
+def of_types(events: list[JournalEvent], types: frozenset[str]) -> dict[str, JournalEvent]:
+    """Return the events of these types by their ids."""
+    return {event.event_id: event for event in events if event.type in types}
+
+
+def over_otlp(dialect: str, spans: str = "genai") -> list[JournalEvent]:
+    """Return the events of a recording that was received."""
+    reader = ReceivedSpans(all_spans=spans == "all")
+    facts = reader.facts(request(played(dialect)))
+    return [event for fact in facts for event in events_of(decode_fact(encode_fact(fact)), "w" * 32)]
+
+
+@pytest.mark.parametrize("spans", ["genai", "all"])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_endings_are_equal_through_both_doors(recorder: Recorder, written: Written, dialect: str, spans: str) -> None:
+    """An ending is a function of the span as it ended; its session alone may have been named later, and is linked."""
+    played(dialect, JournalSpanProcessor(recorder, spans=spans))
+    endings = of_types(written.events, END_TYPES)
+    received = of_types(over_otlp(dialect, spans), END_TYPES)
+    assert endings.keys() == received.keys()
+    assert len(endings) >= 9
+    linked = {event.session_id for event in written.events if event.type == SESSION_LINKED}
+    elsewhere = [event.name for event_id, event in endings.items() if event != received[event_id]]
+    assert elsewhere == (["retrieval"] if dialect == "official" else [])  # its workflow names the session as it ends
+    for event_id, ending in endings.items():
+        other = received[event_id]
+        assert ending.session_id == other.session_id or {ending.session_id, other.session_id} <= linked
+        assert sealed(msgspec.structs.replace(ending, session_id=other.session_id)) == other
+
+
+@pytest.mark.parametrize("spans", ["genai", "all"])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_starts_are_of_the_same_steps(recorder: Recorder, written: Written, dialect: str, spans: str) -> None:
+    """STARTs are equal in id, time, span and step; only what they say of it depends on when they were journaled."""
+    played(dialect, JournalSpanProcessor(recorder, spans=spans))
+    live, received = of_types(written.events, START_TYPES), of_types(over_otlp(dialect, spans), START_TYPES)
+    assert live.keys() == received.keys()
+    linked = {event.session_id for event in written.events if event.type == SESSION_LINKED}
+    for event_id, start in live.items():
+        other = received[event_id]
+        for field in ("timestamp_ns", "type", "name", "step_id", "parent_step_id", "attempt", "trace_id", "span_id"):
+            assert getattr(start, field) == getattr(other, field), field
+        assert start.session_id == other.session_id or {start.session_id, other.session_id} <= linked
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_batch_that_has_ended_gives_what_a_receiver_gives(recorder: Recorder, written: Written, dialect: str) -> None:
+    """The exporter's events are those of the receiver, but for the mark that an exporter of the program has them."""
+    JournalSpanExporter(recorder).export(played(dialect))
+    received = of_types(over_otlp(dialect), START_TYPES | END_TYPES)
+    found = of_types(written.events, START_TYPES | END_TYPES)
+    assert found.keys() == received.keys()
+    for event_id, event in found.items():
+        details = {key: value for key, value in event.details.items() if key != "exported"}
+        assert details == received[event_id].details
+        assert event.session_id == received[event_id].session_id
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_nothing_is_stored_twice(dialect: str) -> None:
+    """Of a span that has ended START has the identity alone."""
+    for event in of_types(over_otlp(dialect), START_TYPES).values():
+        identity = {"span_name", "span_kind", "scope", "parent_span_id", "trace_state", "links", "framework_session_id"}
+        assert event.details.keys() <= identity
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_tree_is_whole(recorder: Recorder, written: Written, dialect: str) -> None:
+    """Each invocation is one tree, though its spans say what they are only after those below them began."""
+    played(dialect, JournalSpanProcessor(recorder))
+    tree = fold_steps([msgspec.structs.replace(event, session_id=SESSION) for event in written.events])
+    assert not any(step.orphan for step in tree.walk())
+    ids = {span["span_id"] for span in recording(dialect)["spans"] if span["parent_span_id"] is None}
+    assert {step.last.span_id for step in tree.roots} == ids
+    tools = [step for step in tree.walk() if step.kind == "TOOL"]
+    assert {step.name for step in tools} == {"search", "broken"}
+    assert all(step.depth > 0 for step in tools)
+
+
+SECRETS = ("bread", "Bread", "Be brief", "cheese", "Streamed", "Look something", "shelf")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_content_that_is_switched_off_is_nowhere(written: Written, dialect: str) -> None:
+    """With AGENT_JOURNAL_CONTENT=metadata nothing that anybody said is journaled, in any dialect."""
+    recorder = Recorder(written, encoder=ContentEncoder(content=False))
+    played(dialect, JournalSpanProcessor(recorder))
+    assert len(written.events) >= 18
+    for event in written.events:
+        details = dict(event.details)
+        attributes = dict(details.pop("attributes", {}))
+        attributes.pop("gen_ai.tool.description", None)
+        attributes.pop("gen_ai.tool.json_schema", None)
+        details.pop("status", None)  # says why it failed, as the error does
+        said = msgspec.json.encode([details, attributes]).decode()
+        assert not [secret for secret in SECRETS if secret in said], said
+
+
+def test_a_session_that_is_named_late(recorder: Recorder, written: Written) -> None:
+    """A START that was journaled under the trace's id stays there; what comes after is in the session."""
+    played("official", JournalSpanProcessor(recorder))
+    starts = [event for event in written.events if event.type in START_TYPES]
+    late = {event.trace_id for event in starts if event.session_id == event.trace_id}
+    assert late == {event.trace_id for event in starts}
+    endings = [event for event in written.events if event.type in END_TYPES and event.name != "retrieval"]
+    assert {event.session_id for event in endings} == {SESSION}
+    links = [event for event in written.events if event.type == SESSION_LINKED]
+    assert len(links) == 2 * len(late)
+    for link in links:
+        assert {link.session_id, link.details["other"]} == {SESSION, link.details["trace"]}
+
+
+def test_links_are_told_whatever_is_left_out(written: Written) -> None:
+    """That two sessions are one is no content."""
+    played("official", JournalSpanProcessor(Recorder(written, encoder=ContentEncoder(content=False))))
+    assert {event.details["session"] for event in written.events if event.type == SESSION_LINKED} == {SESSION}
+
+
+def test_spans_between_steps_are_passed_over(recorder: Recorder, written: Written) -> None:
+    """A step's parent is the next step above, whatever opened the spans between, and in whatever order they ended."""
+    provider = TracerProvider()
+    provider.add_span_processor(JournalSpanProcessor(recorder))
+    tracer = provider.get_tracer("somebody.else")
+    agent = tracer.start_span("agent")
+    agent.set_attribute("gen_ai.operation.name", "invoke_agent")
+    http = tracer.start_span("GET /", context=set_span_in_context(agent))
+    model = tracer.start_span("chat m", context=set_span_in_context(http), attributes={"gen_ai.operation.name": "chat"})
+    agent.end()
+    http.end()
+    model.end()
+    tree = fold_steps(written.events)
+    assert [(step.name, step.depth) for step in tree.walk()] == [("agent", 0), ("m", 1)]
