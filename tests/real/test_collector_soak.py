@@ -1,7 +1,7 @@
 """Agents, a Collector, Jaeger and the journal, of which any dies or is away: nothing is lost, and nothing there twice.
 
 Agents send through a real Collector to a real Jaeger and to `agent-journal collect`; each witnesses what was
-acknowledged to it. 2,000 spans into SQLite; with AGENT_JOURNAL_SOAK=1 100,000, and stores on servers, away and throttled.
+acknowledged to it. 2,000 spans into SQLite; with AGENT_JOURNAL_SOAK=1 100,000, and stores that are away and throttled.
 """
 
 from __future__ import annotations
