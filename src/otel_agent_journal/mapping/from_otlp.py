@@ -27,13 +27,14 @@ _MAX_DEPTH: Final = 32  # of a value within values; what is deeper is left out
 
 def problem_of(span: Span) -> str | None:
     """Return why a span cannot be journaled, or None where it can."""
-    if len(span.trace_id) != len(_NO_TRACE) or span.trace_id == _NO_TRACE:
-        return f"trace_id has {len(span.trace_id)} bytes, 16 that are not all zero are expected"
-    if len(span.span_id) != len(_NO_SPAN) or span.span_id == _NO_SPAN:
-        return f"span_id has {len(span.span_id)} bytes, 8 that are not all zero are expected"
-    if not span.start_time_unix_nano:
+    trace_id, span_id, start_ns = span.trace_id, span.span_id, span.start_time_unix_nano
+    if len(trace_id) != len(_NO_TRACE) or trace_id == _NO_TRACE:
+        return f"trace_id has {len(trace_id)} bytes, 16 that are not all zero are expected"
+    if len(span_id) != len(_NO_SPAN) or span_id == _NO_SPAN:
+        return f"span_id has {len(span_id)} bytes, 8 that are not all zero are expected"
+    if not start_ns:
         return "start_time_unix_nano is not set"
-    if max(span.start_time_unix_nano, span.end_time_unix_nano) > _INT64_MAX:
+    if start_ns > _INT64_MAX or span.end_time_unix_nano > _INT64_MAX:
         return "a time is beyond the year 2262"
     return None
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from otel_agent_journal.mapping.facts import encode_fact
 from otel_agent_journal.receiver.answers import OK, Answer, Verdict, busy
+from otel_agent_journal.receiver.signals import PART_BYTES
 
 if TYPE_CHECKING:
     from otel_agent_journal.receiver.counters import Row
@@ -171,7 +172,8 @@ class Intake:
         records, problems, left_out = signal.check(request)
         kept_ns = 0
         if records > len(problems) + left_out:
-            for part in signal.parts(request):
+            as_sent = read is signal.read and not problems and not left_out and len(whole) <= PART_BYTES
+            for part in (whole,) if as_sent else signal.parts(request):
                 kept_ns = self._now()
                 if not self._log.append(encode_fact(signal.record(kept_ns, part))):
                     return busy(f"the spool takes nothing: {self._log.last_refusal}"[:_MOST_SAID]), 0, 0, 0
