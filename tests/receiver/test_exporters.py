@@ -96,14 +96,3 @@ def test_dropped(name: str) -> None:
         assert served.log.payloads == []
         assert served.counters.totals()["requests"] == 1
         exporter.shutdown()
-
-
-def test_too_large() -> None:
-    """What is over the limit is told so when all of it was sent, not by a connection that breaks: no second try."""
-    with Serving() as served:
-        exporter, what = exporters(served, {})["http logs"]
-        what[0].log_record.body = "x" * (64 * MIB + 1)
-        assert exporter.export(what).name == "FAILURE"
-        assert served.log.payloads == []
-        assert served.counters.totals()["requests"] == served.counters.totals()["too_large"] == 1
-        exporter.shutdown()

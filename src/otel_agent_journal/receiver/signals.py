@@ -116,19 +116,22 @@ def _parts(request: Any, of_resources: str, of_scopes: str, records: str) -> Ite
     if request.ByteSize() <= PART_BYTES:
         yield request.SerializeToString()
         return
-    part, size, made = type(request)(), 0, _Frames(of_resources, of_scopes)
+    part, size, frames = type(request)(), 0, _Frames(of_resources, of_scopes)
     for of_resource in getattr(request, of_resources):
+        resource_bytes = of_resource.resource.ByteSize()
         for of_scope in getattr(of_resource, of_scopes):
-            frame = of_resource.resource.ByteSize() + of_scope.scope.ByteSize()
+            scope_bytes = of_scope.scope.ByteSize()
             for record in getattr(of_scope, records):
                 length = record.ByteSize()
-                if size and size + length > PART_BYTES + frame:
+                if size and size + length > PART_BYTES + resource_bytes + scope_bytes:
                     yield part.SerializeToString()
-                    part, size, made = type(request)(), 0, _Frames(of_resources, of_scopes)
-                if made.scope is not of_scope:
-                    size += frame
-                getattr(made.within(part, of_resource, of_scope), records).append(record)
+                    part, size, frames = type(request)(), 0, _Frames(of_resources, of_scopes)
                 size += length
+                if frames.resource is not of_resource:
+                    size += resource_bytes
+                if frames.scope is not of_scope:
+                    size += scope_bytes
+                getattr(frames.within(part, of_resource, of_scope), records).append(record)
     if size:
         yield part.SerializeToString()
 
@@ -139,15 +142,15 @@ class _Frames:
     def __init__(self, of_resources: str, of_scopes: str) -> None:
         self._of_resources = of_resources
         self._of_scopes = of_scopes
-        self._resource: Any = None
+        self.resource: Any = None
         self._made: Any = None
         self.scope: Any = None
         self._target: Any = None
 
     def within(self, part: Any, of_resource: Any, of_scope: Any) -> Any:
         """Return the scope of a part that stands for one of the request."""
-        if self._resource is not of_resource:
-            self._resource = of_resource
+        if self.resource is not of_resource:
+            self.resource = of_resource
             self._made = getattr(part, self._of_resources).add(schema_url=of_resource.schema_url)
             self._made.resource.CopyFrom(of_resource.resource)
         if self.scope is not of_scope:
