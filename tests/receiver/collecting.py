@@ -38,8 +38,8 @@ class Collecting:
             stderr=self._said,
         )
         self._begin = begin
-        self.grpc = self._address("grpc")
-        self.http = self._address("http")
+        self.grpc = "" if "--no-grpc" in options else self._address("grpc")
+        self.http = "" if "--no-http" in options else self._address("http")
 
     def _address(self, name: str) -> str:
         deadline = time.monotonic() + START_S

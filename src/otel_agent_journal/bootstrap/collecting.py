@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -43,6 +42,7 @@ class Doors(msgspec.Struct, frozen=True, kw_only=True):
     key: Path | None = None
     client_authority: Path | None = None
     open_to_all: bool = False
+    in_flight_bytes: int = 256 * 1024 * 1024  # of requests that are not yet answered, of each worker
 
 
 def collect(
@@ -74,7 +74,6 @@ def collect(
         from otel_agent_journal.receiver.worker import Plan
     except ImportError as error:
         raise MissingExtra("the receiver of OTLP", COLLECT_EXTRA) from error
-    from otel_agent_journal.receiver.intake import DEFAULT_BUDGET_BYTES
 
     grpc = None if doors.grpc is None else address_of(doors.grpc, "--grpc")
     http = None if doors.http is None else address_of(doors.http, "--http")
@@ -82,7 +81,7 @@ def collect(
     plan = Plan(
         spool=settings.spool.absolute(),
         cap_bytes=settings.spool_cap_bytes,
-        budget_bytes=DEFAULT_BUDGET_BYTES,
+        budget_bytes=doors.in_flight_bytes,
         tokens=tokens,
         tls=tls,
     )
@@ -114,7 +113,7 @@ def collect(
 
 def _keys(doors: Doors, hosts: Sequence[str]) -> tuple[tuple[str, ...], Tls | None]:
     """Return the tokens and certificates; refuse to let everybody in who is not on this machine."""
-    from otel_agent_journal.receiver.security import Tls, is_loopback, read_tokens
+    from otel_agent_journal.receiver.security import Tls, check_files, is_loopback, read_tokens
 
     if (doors.certificate is None) != (doors.key is None):
         raise ConfigError("--tls-cert and --tls-key go together: the certificate, and the key that it is of")
@@ -131,10 +130,9 @@ def _keys(doors: Doors, hosts: Sequence[str]) -> tuple[tuple[str, ...], Tls | No
         )
     if doors.certificate is None or doors.key is None:
         return tokens, None
-    for file in (doors.certificate, doors.key, doors.client_authority):
-        if file is not None and not os.access(file, os.R_OK):
-            raise ConfigError(f"certificate file {file} cannot be read")
-    return tokens, Tls(certificate=doors.certificate, key=doors.key, client_authority=doors.client_authority)
+    tls = Tls(certificate=doors.certificate, key=doors.key, client_authority=doors.client_authority)
+    check_files(tls)
+    return tokens, tls
 
 
 def _say_where(say: Callable[[str], None], service: Service, url: str, settings: Settings, *, secure: bool) -> None:

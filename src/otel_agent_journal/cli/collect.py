@@ -25,6 +25,14 @@ from otel_agent_journal.cli.invocation import Invocation, common_options, pass_i
     show_default=True,
     help="Where a request is when it is acknowledged: on the disk here, or in the store.",
 )
+@click.option(
+    "--max-in-flight",
+    type=click.IntRange(min=1),
+    default=256,
+    show_default=True,
+    metavar="MIB",
+    help="Of requests that are not yet answered, of each worker; clients beyond that are asked to come again.",
+)
 @click.option("--token-file", type=click.Path(path_type=Path), help="Bearer tokens, one a line; nobody else may send.")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM; serves over TLS alone.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its key, PEM.")
@@ -65,6 +73,7 @@ def command(invocation: Invocation, **options: Any) -> None:
         key=options["tls_key"],
         client_authority=options["client_ca"],
         open_to_all=options["open_to_all"],
+        in_flight_bytes=options["max_in_flight"] * 1024 * 1024,
     )
     report = collect(
         invocation.settings(),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-_MAX_DEPTH: Final = 64  # of values within values; protobuf itself reads up to 100 messages deep
+_MAX_DEPTH: Final = 30  # of values within values, each up to three messages; protobuf reads up to 100 deep
 _decode: Final = msgspec.json.Decoder().decode
 
 Json = Mapping[str, Any]

@@ -30,6 +30,7 @@ _log = logging.getLogger("otel_agent_journal.receiver")
 _DETAILS: Final = "grpc-status-details-bin"
 _MESSAGE_S: Final = 15.0  # for a message to arrive; a client that is slower is asked to send it again
 _ROOM_S: Final = 3.0  # for a place among those that arrive
+_PLACE_S: Final = 0.5  # for which a place is had, where others wait for one
 _ARRIVING: Final = 16  # messages at a time: of each its size is known only when it is there
 _COMPRESSED: Final = (b"\x1f\x8b", b"\x78")  # gzip and zlib; no request begins so
 _OPTIONS: Final = (
@@ -51,13 +52,18 @@ class GrpcDoor:
         intake: takes requests.
         tokens: who may send.
         tls: certificates; None: in plain text.
+        patience_s: for a message to arrive.
     """
 
-    def __init__(self, intake: Intake, tokens: Tokens, tls: Tls | None = None) -> None:
+    def __init__(
+        self, intake: Intake, tokens: Tokens, tls: Tls | None = None, *, patience_s: float = _MESSAGE_S
+    ) -> None:
         self._intake = intake
         self._tokens = tokens
         self._tls = tls
-        self._arriving = asyncio.Semaphore(_ARRIVING)
+        self._patience_s = patience_s
+        self._places = asyncio.Semaphore(_ARRIVING)
+        self._arriving: dict[asyncio.Future[bytes], float] = {}  # since when each has a place, the oldest first
         self._health: Any = cast("Any", health).aio.HealthServicer()
         self._server = grpc.aio.server(options=_OPTIONS)
         for signal in SIGNALS:
@@ -117,27 +123,52 @@ class GrpcDoor:
             refusal = arriving.add(len(body))
             if refusal is not None:
                 return refusal
-            return await self._intake.keep(signal, body, signal.read, compressed=body.startswith(_COMPRESSED))
+            compressed = body.startswith(_COMPRESSED)
+            return await self._intake.keep(signal, body, signal.read, arriving, compressed=compressed)
 
     async def _message(self, messages: AsyncIterator[bytes]) -> bytes | Answer:
         """Wait for the one message of a call; none at all is an empty one."""
-        try:
-            await asyncio.wait_for(self._arriving.acquire(), _ROOM_S)
-        except TimeoutError:
+        if not await self._place():
             return busy(f"{_ARRIVING} messages are arriving already")
+        reading = asyncio.ensure_future(_first(messages))
+        self._arriving[reading] = asyncio.get_running_loop().time()
         try:
-            return await asyncio.wait_for(anext(messages, b""), _MESSAGE_S)
-        except TimeoutError:
-            return busy(f"the message did not arrive within {_MESSAGE_S:g} s")
+            await asyncio.wait([reading], timeout=self._patience_s)
+            if reading.done() and not reading.cancelled():
+                return reading.result()
+            return busy("the message did not arrive in time")
         finally:
-            self._arriving.release()
+            reading.cancel()
+            self._arriving.pop(reading, None)
+            self._places.release()
+
+    async def _place(self) -> bool:
+        """Wait for a place among those that arrive; where all are taken, the one that was had for longest is."""
+        for _ in range(round(_ROOM_S / _PLACE_S)):
+            try:
+                await asyncio.wait_for(self._places.acquire(), _PLACE_S)
+            except TimeoutError:
+                self._take_a_place()
+            else:
+                return True
+        return False
+
+    def _take_a_place(self) -> None:
+        oldest = next(iter(self._arriving), None)
+        if oldest is not None and asyncio.get_running_loop().time() - self._arriving[oldest] >= _PLACE_S:
+            del self._arriving[oldest]
+            oldest.cancel()
 
 
-def _authorization(context: Any) -> str | None:
+async def _first(messages: AsyncIterator[bytes]) -> bytes:
+    return await anext(messages, b"")
+
+
+def _authorization(context: Any) -> bytes:
     for key, value in context.invocation_metadata() or ():
         if key == "authorization":
-            return value if isinstance(value, str) else value.decode("latin-1")
-    return None
+            return value.encode() if isinstance(value, str) else value
+    return b""
 
 
 async def _refuse(context: Any, answer: Answer) -> NoReturn:

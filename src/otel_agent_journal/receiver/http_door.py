@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf.json_format import MessageToJson
 
 from otel_agent_journal.receiver.answers import Answer, Verdict, busy
+from otel_agent_journal.receiver.intake import MAX_REQUEST_BYTES
 from otel_agent_journal.receiver.messages import status_of
 from otel_agent_journal.receiver.signals import SIGNALS, Signal
 
@@ -24,6 +26,7 @@ PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
 _SIGNALS: Final[Mapping[str, Signal]] = {signal.path: signal for signal in SIGNALS}
 _BODY_S: Final = 15.0  # for a body to arrive; a client that is slower is asked to send it again
+_UNREAD_BYTES: Final = 128 * 1024 * 1024  # of a refused body, read and dropped so that its client hears why
 _HERE: Final = "POST /v1/traces, /v1/logs, GET /healthz, /readyz, /metrics are here"
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -37,12 +40,16 @@ class HttpDoor:
         intake: takes requests.
         tokens: who may send, and see the metrics; health is for everybody.
         metrics: returns what /metrics says.
+        patience_s: for a body to arrive.
     """
 
-    def __init__(self, intake: Intake, tokens: Tokens, metrics: Callable[[], str]) -> None:
+    def __init__(
+        self, intake: Intake, tokens: Tokens, metrics: Callable[[], str], *, patience_s: float = _BODY_S
+    ) -> None:
         self._intake = intake
         self._tokens = tokens
         self._metrics = metrics
+        self._patience_s = patience_s
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -63,7 +70,7 @@ class HttpDoor:
         elif path == "/readyz":
             ready = self._intake.is_ready
             await _text(send, 200 if ready else 503, "ready" if ready else "not taking requests now")
-        elif path == "/metrics" and not self._tokens.admit(_authorization(headers)):
+        elif path == "/metrics" and not self._tokens.admit(headers.get(b"authorization", b"")):
             await _text(send, 401, _WHO, **{"www-authenticate": b"Bearer"})
         elif path == "/metrics":
             await _text(send, 200, self._metrics(), b"text/plain; version=0.0.4; charset=utf-8")
@@ -72,9 +79,11 @@ class HttpDoor:
 
     async def _export(self, signal: Signal, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
+        body = _Body(headers, receive, asyncio.get_running_loop().time() + self._patience_s)
         try:
             with self._intake.arriving() as arriving:
-                answer = await self._answer(signal, kind, headers, receive, arriving)
+                answer = await self._answer(signal, kind, headers, body, arriving)
+            await body.drop()
         except _Gone:
             return
         except Exception as error:  # noqa: BLE001 - a 500 would make the client drop its data
@@ -83,9 +92,9 @@ class HttpDoor:
         await _answer(send, signal, kind, self._intake.answered(answer))
 
     async def _answer(
-        self, signal: Signal, kind: str, headers: Mapping[bytes, bytes], receive: Receive, arriving: Arriving
+        self, signal: Signal, kind: str, headers: Mapping[bytes, bytes], body: _Body, arriving: Arriving
     ) -> Answer:
-        if not self._tokens.admit(_authorization(headers)):
+        if not self._tokens.admit(headers.get(b"authorization", b"")):
             return Answer(Verdict.UNAUTHENTICATED, _WHO)
         read = {PROTOBUF: signal.read, JSON: signal.read_json}.get(kind)
         if read is None:
@@ -94,14 +103,11 @@ class HttpDoor:
         encoding = headers.get(b"content-encoding", b"identity").strip().lower().decode("latin-1")
         if encoding not in ("identity", "gzip", "deflate"):
             return Answer(Verdict.UNSUPPORTED, f"content encoding '{encoding}' is not known; gzip or none is expected")
-        try:
-            async with asyncio.timeout(_BODY_S):
-                body = await _body(headers, receive, arriving)
-        except TimeoutError:
-            return busy(f"the body did not arrive within {_BODY_S:g} s")
-        if isinstance(body, Answer):
-            return body
-        return await self._intake.keep(signal, body, read, compressed=encoding != "identity" and bool(body))
+        whole = await body.read(arriving)
+        if isinstance(whole, Answer):
+            return whole
+        compressed = encoding != "identity" and bool(whole)
+        return await self._intake.keep(signal, whole, read, arriving, compressed=compressed)
 
 
 _WHO: Final = "a bearer token is expected in the header 'Authorization'"
@@ -111,29 +117,52 @@ class _Gone(Exception):
     """The client went away before all was said."""
 
 
-async def _body(headers: Mapping[bytes, bytes], receive: Receive, arriving: Arriving) -> bytes | Answer:
-    """Return the body as it was sent; an answer where there is no room for it."""
-    said = headers.get(b"content-length", b"0")
-    refusal = arriving.add(0) or (arriving.check(int(said)) if said.isdigit() else None)
-    if refusal is not None:
-        return refusal
-    parts: list[bytes] = []
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Gone
-        part, more = message.get("body", b""), message.get("more_body", False)
-        refusal = arriving.add(len(part))
+class _Body:
+    """The body of a request, as far as it is wanted."""
+
+    def __init__(self, headers: Mapping[bytes, bytes], receive: Receive, until: float) -> None:
+        said = headers.get(b"content-length", b"0")
+        self._said = int(said) if said.isdigit() else 0
+        self._waits = headers.get(b"expect", b"").strip().lower() == b"100-continue"  # sends when it is asked to
+        self._receive = receive
+        self._until = until
+        self._more = True
+
+    async def read(self, arriving: Arriving) -> bytes | Answer:
+        """Return it as it was sent; an answer where there is no room for it, or it does not come."""
+        if self._said > MAX_REQUEST_BYTES:
+            return Answer(Verdict.TOO_LARGE, f"the request is over {MAX_REQUEST_BYTES:,} bytes")
+        refusal = arriving.add(0)
         if refusal is not None:
             return refusal
-        parts.append(part)
-    return b"".join(parts)
+        parts: list[bytes] = []
+        try:
+            async with asyncio.timeout_at(self._until):
+                while self._more:
+                    part = await self._next()
+                    refusal = arriving.add(len(part))
+                    if refusal is not None:
+                        return refusal
+                    parts.append(part)
+        except TimeoutError:
+            return busy("the body did not arrive in time")
+        return b"".join(parts)
 
+    async def drop(self) -> None:
+        """Read what is left, and keep nothing: most clients hear an answer only when they have sent all."""
+        dropped = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._until):
+                while self._more and not self._waits and dropped < _UNREAD_BYTES:
+                    dropped += len(await self._next())
 
-def _authorization(headers: Mapping[bytes, bytes]) -> str | None:
-    found = headers.get(b"authorization")
-    return None if found is None else found.decode("latin-1")
+    async def _next(self) -> bytes:
+        self._waits = False
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        self._more = message.get("more_body", False)
+        return message.get("body", b"")
 
 
 async def _answer(send: Send, signal: Signal, kind: str, answer: Answer) -> None:
@@ -151,7 +180,7 @@ async def _answer(send: Send, signal: Signal, kind: str, answer: Answer) -> None
     if answer.verdict is Verdict.UNAUTHENTICATED:
         headers.append((b"www-authenticate", b"Bearer"))
     if not taken:
-        headers.append((b"connection", b"close"))  # what is left of the body is not read
+        headers.append((b"connection", b"close"))  # some of the body may not have been read
     await _send(send, answer.verdict.http, headers, body)
 
 

@@ -11,13 +11,14 @@ import asyncio
 import logging
 import threading
 import time
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from otel_agent_journal.mapping.facts import encode_fact
 from otel_agent_journal.receiver.answers import OK, Answer, Verdict, busy
+from otel_agent_journal.receiver.compression import pieces
+from otel_agent_journal.receiver.room import Budget, Gate
 from otel_agent_journal.receiver.signals import PART_BYTES
 
 if TYPE_CHECKING:
@@ -27,11 +28,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("otel_agent_journal.receiver")
 
 MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024  # after decompression, as OTLP recommends
-DEFAULT_BUDGET_BYTES: Final = 256 * 1024 * 1024  # of requests that are not yet answered
 STORE_PATIENCE_S: Final = 4.0  # the Collector's own is 5 s; what comes later is delivered all the same
 _THREADS: Final = 16  # most of them wait for the disk
 _MOST_SAID: Final = 300  # characters of what is wrong with a request
-_GZIP_OR_ZLIB: Final = 47  # zlib's window bits for both, told apart by their headers
 
 
 class Log(Protocol):
@@ -68,16 +67,16 @@ class Intake:
         log: Log,
         counters: Row,
         *,
-        budget_bytes: int = DEFAULT_BUDGET_BYTES,
+        budget_bytes: int,
         stored: Stored | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._log = log
         self._counters = counters
-        self._budget_bytes = budget_bytes
+        self._budget = Budget(budget_bytes, counters)
+        self._gate = Gate()
         self._stored = stored
         self._clock = clock
-        self._in_hand = 0
         self._last_ns = 0
         self._lock = threading.Lock()
         self._closing = False
@@ -86,7 +85,7 @@ class Intake:
     @property
     def is_ready(self) -> bool:
         """Tell whether requests are taken now."""
-        return not self._closing and self._in_hand < self._budget_bytes
+        return not self._closing and not self._budget.is_full
 
     def close(self) -> None:
         """Take no more requests; those in hand are answered."""
@@ -97,18 +96,21 @@ class Intake:
         self._counters.add("requests")
         return Arriving(self)
 
-    async def keep(self, signal: Signal, body: bytes, read: Callable[[bytes], Any], *, compressed: bool) -> Answer:
+    async def keep(
+        self, signal: Signal, body: bytes, read: Callable[[bytes], Any], arriving: Arriving, *, compressed: bool
+    ) -> Answer:
         """Keep a request whose bytes have arrived, and return its answer. Never raises, but for a cancellation.
 
         Args:
             signal: what it is of.
             body: as it was sent.
             read: `signal.read` or `signal.read_json`.
+            arriving: the room that it has, and may need more of.
             compressed: whether the body is gzip or zlib.
         """
         try:
             answer, records, left_out, kept_ns = await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._keep, signal, body, read, compressed
+                self._pool, self._keep, signal, body, read, arriving if compressed else None
             )
             if self._stored is not None and kept_ns and not await self._stored.wait(kept_ns, STORE_PATIENCE_S):
                 answer = busy("it is kept, and not yet in the store")
@@ -130,20 +132,18 @@ class Intake:
             self._counters.add(name)
         return answer
 
-    def take_room(self, size: int) -> Answer | None:
-        """Take from the budget; return the refusal where there is no room."""
+    def take_room(self, size: int, own: int) -> Answer | None:
+        """Take from the budget for a request that has `own` of it; return the refusal where there is no room."""
         if self._closing:
             return busy("the receiver is shutting down")
-        if self._in_hand and self._in_hand + size > self._budget_bytes:
-            return busy(f"{self._in_hand:,} bytes of requests are in hand, limit {self._budget_bytes:,}")
-        self._in_hand += size
-        self._counters.add("in_flight_bytes", size)
+        if not self._budget.take(size, own):
+            in_hand, limit = self._budget.in_hand, self._budget.limit_bytes
+            return busy(f"{in_hand:,} bytes of requests are in hand, limit {limit:,}")
         return None
 
     def give_back(self, size: int) -> None:
         """Give back to the budget."""
-        self._in_hand -= size
-        self._counters.add("in_flight_bytes", -size)
+        self._budget.give_back(size)
 
     def _now(self) -> int:
         """Return the time, another for each record: by it a record is known."""
@@ -152,7 +152,7 @@ class Intake:
             return self._last_ns
 
     def _keep(
-        self, signal: Signal, body: bytes, read: Callable[[bytes], Any], compressed: bool
+        self, signal: Signal, body: bytes, read: Callable[[bytes], Any], compressed: Arriving | None
     ) -> tuple[Answer, int, int, int]:
         """Check a request and append it. In a thread.
 
@@ -160,15 +160,18 @@ class Intake:
         which the last part is known, 0 where nothing was appended.
         """
         try:
-            whole = _decompressed(body) if compressed else body
-            if whole is None:
-                said = f"the request is over {MAX_REQUEST_BYTES:,} bytes, decompressed"
-                return Answer(Verdict.TOO_LARGE, said), 0, 0, 0
+            whole = body if compressed is None else _decompressed(body, compressed)
+            if isinstance(whole, Answer):
+                return whole, 0, 0, 0
             if not whole:
                 return OK, 0, 0, 0
-            request = read(whole)
+            with self._gate.passing(len(whole)):
+                return self._read(signal, whole, read)
         except ValueError as error:
             return Answer(Verdict.MALFORMED, str(error)[:_MOST_SAID]), 0, 0, 0
+
+    def _read(self, signal: Signal, whole: bytes, read: Callable[[bytes], Any]) -> tuple[Answer, int, int, int]:
+        request = read(whole)
         records, problems, left_out = signal.check(request)
         kept_ns = 0
         if records > len(problems) + left_out:
@@ -199,15 +202,15 @@ class Arriving:
         self._intake = intake
         self._bytes = 0
 
-    def check(self, size: int) -> Answer | None:
-        """Return the refusal where a request is too large as a whole."""
-        if size > MAX_REQUEST_BYTES:
-            return Answer(Verdict.TOO_LARGE, f"the request is over {MAX_REQUEST_BYTES:,} bytes")
-        return None
-
     def add(self, size: int) -> Answer | None:
         """Note that bytes have arrived; return the refusal where they are too many."""
-        refusal = self.check(self._bytes + size) or self._intake.take_room(size)
+        if self._bytes + size > MAX_REQUEST_BYTES:
+            return Answer(Verdict.TOO_LARGE, f"the request is over {MAX_REQUEST_BYTES:,} bytes")
+        return self.grow(size)
+
+    def grow(self, size: int) -> Answer | None:
+        """Take room for what the bytes that arrived stand for; return the refusal where there is none."""
+        refusal = self._intake.take_room(size, self._bytes)
         if refusal is None:
             self._bytes += size
         return refusal
@@ -219,24 +222,16 @@ class Arriving:
         self._intake.give_back(self._bytes)
 
 
-def _decompressed(body: bytes) -> bytes | None:
-    """Return a body decompressed, or None where it is over the limit then. Raises ValueError where it cannot be."""
-    reader = zlib.decompressobj(_GZIP_OR_ZLIB)
-    parts: list[bytes] = []
+def _decompressed(body: bytes, arriving: Arriving) -> bytes | Answer:
+    """Return a body decompressed, or the refusal where there is no room for it. Raises ValueError if it is broken."""
+    found: list[bytes] = []
     size = 0
-    try:
-        while body:
-            part = reader.decompress(body, MAX_REQUEST_BYTES + 1 - size)
-            size += len(part)
-            if size > MAX_REQUEST_BYTES:
-                return None
-            parts.append(part)
-            if reader.eof and reader.unused_data:  # gzip allows several members, one after the other
-                body, reader = reader.unused_data, zlib.decompressobj(_GZIP_OR_ZLIB)
-                continue
-            body = reader.unconsumed_tail
-            if not body and not reader.eof:
-                raise ValueError("not gzip: it ends early")
-    except zlib.error as error:
-        raise ValueError(f"not gzip: {error}") from error
-    return b"".join(parts)
+    for piece in pieces(body):
+        size += len(piece)
+        if size > MAX_REQUEST_BYTES:
+            return Answer(Verdict.TOO_LARGE, f"the request is over {MAX_REQUEST_BYTES:,} bytes, decompressed")
+        refusal = arriving.grow(len(piece))
+        if refusal is not None:
+            return refusal
+        found.append(piece)
+    return b"".join(found)

@@ -50,7 +50,7 @@ def address_of(text: str, what: str) -> Address:
     """
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdecimal() or int(port) > 65535:
+    if not host or not port.isdecimal() or len(port) > 5 or int(port) > 65535:
         raise ConfigError(f"{what} is '{text}'; HOST:PORT is expected, as 127.0.0.1:4317")
     return Address(host, int(port))
 
@@ -186,10 +186,11 @@ class Service:
             if port:
                 _exclusive(address).close()
             held = worker.reusable(address.host, port)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that none can be
             self._held.close()
+            said = getattr(error, "strerror", None) or error
             raise ConfigError(
-                f"{what} {address} cannot be listened at: {error.strerror}; name another with {what} HOST:PORT"
+                f"{what} {address} cannot be listened at: {said}; name another with {what} HOST:PORT"
             ) from error
         self._held.callback(held.close)
         return Address(address.host, held.getsockname()[1])

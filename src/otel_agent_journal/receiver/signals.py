@@ -116,30 +116,48 @@ def _parts(request: Any, of_resources: str, of_scopes: str, records: str) -> Ite
     if request.ByteSize() <= PART_BYTES:
         yield request.SerializeToString()
         return
-    part, size = type(request)(), 0
+    part, size, frames = type(request)(), 0, _Frames(of_resources, of_scopes)
     for of_resource in getattr(request, of_resources):
+        resource_bytes = of_resource.resource.ByteSize()
         for of_scope in getattr(of_resource, of_scopes):
-            target: Any = None
+            scope_bytes = of_scope.scope.ByteSize()
             for record in getattr(of_scope, records):
                 length = record.ByteSize()
-                if size and size + length > PART_BYTES:
+                if size and size + length > PART_BYTES + resource_bytes + scope_bytes:
                     yield part.SerializeToString()
-                    part, size, target = type(request)(), 0, None
-                if target is None:
-                    target = _frame(part, of_resource, of_scope, of_resources, of_scopes)
-                getattr(target, records).append(record)
+                    part, size, frames = type(request)(), 0, _Frames(of_resources, of_scopes)
                 size += length
+                if frames.resource is not of_resource:
+                    size += resource_bytes
+                if frames.scope is not of_scope:
+                    size += scope_bytes
+                getattr(frames.within(part, of_resource, of_scope), records).append(record)
     if size:
         yield part.SerializeToString()
 
 
-def _frame(part: Any, of_resource: Any, of_scope: Any, of_resources: str, of_scopes: str) -> Any:
-    """Add a scope of a resource, without records, to a part."""
-    made = getattr(part, of_resources).add(schema_url=of_resource.schema_url)
-    made.resource.CopyFrom(of_resource.resource)
-    scope = getattr(made, of_scopes).add(schema_url=of_scope.schema_url)
-    scope.scope.CopyFrom(of_scope.scope)
-    return scope
+class _Frames:
+    """The resources and scopes of a part. Each is copied once for a part, since each may be large."""
+
+    def __init__(self, of_resources: str, of_scopes: str) -> None:
+        self._of_resources = of_resources
+        self._of_scopes = of_scopes
+        self.resource: Any = None
+        self._made: Any = None
+        self.scope: Any = None
+        self._target: Any = None
+
+    def within(self, part: Any, of_resource: Any, of_scope: Any) -> Any:
+        """Return the scope of a part that stands for one of the request."""
+        if self.resource is not of_resource:
+            self.resource = of_resource
+            self._made = getattr(part, self._of_resources).add(schema_url=of_resource.schema_url)
+            self._made.resource.CopyFrom(of_resource.resource)
+        if self.scope is not of_scope:
+            self.scope = of_scope
+            self._target = getattr(self._made, self._of_scopes).add(schema_url=of_scope.schema_url)
+            self._target.scope.CopyFrom(of_scope.scope)
+        return self._target
 
 
 def _respond_to_spans(rejected: int, message: str) -> ExportTraceServiceResponse:

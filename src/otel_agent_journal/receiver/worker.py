@@ -7,13 +7,11 @@ its spool.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import multiprocessing
 import signal
 import socket
-import ssl
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,77 +81,43 @@ async def _serve(plan: Plan, place: Place, writer: SpoolWriter, counters: Counte
     parent = multiprocessing.parent_process()
     if parent is not None:
         loop.add_reader(parent.sentinel, ending.set)
-    async with contextlib.AsyncExitStack() as doors:
-        try:
-            if plan.port_grpc is not None:
-                await doors.enter_async_context(_grpc(intake, plan, plan.port_grpc))
-            if plan.port_http is not None:
-                await doors.enter_async_context(_http(intake, plan, plan.port_http, counters))
-        except (OSError, RuntimeError, ConfigError) as error:
-            ready.send(str(error))
-            return
+    stops: list[Coroutine[Any, Any, None]] = []
+    try:
+        if plan.port_grpc is not None:
+            stops.append(await _grpc(intake, plan, plan.port_grpc))
+        if plan.port_http is not None:
+            stops.append(await _http(intake, plan, plan.port_http, counters))
+    except (OSError, RuntimeError, ConfigError) as error:
+        ready.send(str(error))
+    else:
         ready.send("")
         await ending.wait()
+    finally:
         intake.close()
+        await asyncio.gather(*stops)
 
 
-@contextlib.asynccontextmanager
-async def _grpc(intake: Intake, plan: Plan, port: int) -> AsyncGenerator[None]:
+async def _grpc(intake: Intake, plan: Plan, port: int) -> Coroutine[Any, Any, None]:
+    """Serve gRPC; return what ends it."""
     from otel_agent_journal.receiver.grpc_door import GrpcDoor
 
     door, host = GrpcDoor(intake, Tokens(plan.tokens), plan.tls), plan.host_grpc
     await door.start(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-    try:
-        yield
-    finally:
-        await door.stop(GRACE_S)
+    return door.stop(GRACE_S)
 
 
-@contextlib.asynccontextmanager
-async def _http(intake: Intake, plan: Plan, port: int, counters: Counters) -> AsyncGenerator[None]:
-    import uvicorn
-
+async def _http(intake: Intake, plan: Plan, port: int, counters: Counters) -> Coroutine[Any, Any, None]:
+    """Serve HTTP; return what ends it."""
     from otel_agent_journal.receiver.http_door import HttpDoor
+    from otel_agent_journal.receiver.http_server import HttpServer
     from otel_agent_journal.receiver.metrics import exposition
 
-    class Server(uvicorn.Server):
-        """Without signal handlers of its own."""
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Generator[None]:
-            yield
-
-    config = uvicorn.Config(
-        HttpDoor(intake, Tokens(plan.tokens), lambda: exposition(counters.totals())),
-        lifespan="off",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(GRACE_S),
-        **_certificates(plan.tls),
-    )
-    config.load()  # here, where a certificate that cannot be used is said
+    door = HttpDoor(intake, Tokens(plan.tokens), lambda: exposition(counters.totals()))
+    server = HttpServer(door, plan.tls, grace_s=GRACE_S)
     listening = reusable(plan.host_http, port)
     listening.listen(_BACKLOG)
-    server = Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await serving
-
-
-def _certificates(tls: Tls | None) -> dict[str, Any]:
-    if tls is None:
-        return {}
-    required = ssl.CERT_NONE if tls.client_authority is None else ssl.CERT_REQUIRED
-    return {
-        "ssl_certfile": tls.certificate,
-        "ssl_keyfile": tls.key,
-        "ssl_ca_certs": tls.client_authority,
-        "ssl_cert_reqs": required,
-    }
+    await server.start(listening)
+    return server.stop()
 
 
 def reusable(host: str, port: int) -> socket.socket:
