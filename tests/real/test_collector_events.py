@@ -97,7 +97,7 @@ def test_other_logs_do_not_reach_the_journal(collector: tuple[Collector, Collect
 
     from otel_agent_journal.mapping.log_record import event_record, request_of
     from otel_agent_journal.otlp.target import LOGS
-    from tests.receiver.test_answers import counted
+    from tests.receiver.test_counted import counted
 
     server, collecting = collector
     event = JournalEvent(session_id="s1", event_id="e" * 32, type="NOTE", timestamp_ns=5)

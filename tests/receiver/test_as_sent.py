@@ -37,8 +37,10 @@ class Kept:
 def keep(body: bytes) -> tuple[Answer, list[bytes]]:
     """Return the answer to a request, and what is kept of it."""
     kept = Kept()
-    intake = Intake(kept, Counters(1).row(0))
-    return asyncio.run(intake.keep(SPANS, body, SPANS.read, compressed=False)), kept.requests
+    intake = Intake(kept, Counters(1).row(0), budget_bytes=1 << 20)
+    with intake.arriving() as arriving:
+        answer = asyncio.run(intake.keep(SPANS, body, SPANS.read, arriving, compressed=False))
+    return answer, kept.requests
 
 
 def test_nothing_amiss() -> None:
