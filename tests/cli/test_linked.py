@@ -14,11 +14,12 @@ import pytest
 
 from otel_agent_journal.cli.journal import Journal
 from otel_agent_journal.cli.output import Output
-from otel_agent_journal.cli.tail import PARTS_AT_ONCE, Followed, arriving
+from otel_agent_journal.cli.tail import arriving
 from otel_agent_journal.codec import DIGEST_BYTES, sealed
 from otel_agent_journal.config import settings_from_env
 from otel_agent_journal.event import ErrorInfo, JournalEvent, Usage
 from otel_agent_journal.spool.heads import HeadKeeper
+from otel_agent_journal.store.following import PARTS_AT_ONCE, Followed
 from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
 from otel_agent_journal.testing.builders import JournalBuilder, an_event
@@ -218,7 +219,7 @@ def test_tail_follows_what_turns_out_to_be_a_part(journal: Seeded) -> None:
 def test_tail_from_the_end(linked: JournalStore) -> None:
     """Begun at the end, what comes for session and trace is shown, and of another that is linked then all it has."""
     tail = Followed(linked, S)
-    assert tail.go_to_end(Journal(linked, settings_from_env({})), 0, scanned=1000) == []
+    tail.go_to(linked.tip(), tail.known_parts())
     deliver(linked, [an_event(30, session_id=T), an_event(31, session_id="later"), an_event(32, session_id=S)])
     deliver(linked, links("later"))
     found: list[JournalEvent] = []

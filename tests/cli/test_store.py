@@ -17,6 +17,7 @@ from otel_agent_journal.cli import store as store_group
 from otel_agent_journal.config import spool_of
 from otel_agent_journal.store.protocol import ROLES
 from otel_agent_journal.store.registry import open_store
+from otel_agent_journal.store.sqlite_tables import TABLES_VERSION
 from otel_agent_journal.testing.builders import a_head, events
 from tests.cli.command_line import PROGRAM, cli, program, rows
 from tests.cli.conftest import Seeded
@@ -118,7 +119,7 @@ def test_info_says_what_a_store_is_and_holds(journal: Seeded) -> None:
     assert row == {
         "url": "sqlite:///.agent-journal/journal.db",
         "backend": "sqlite",
-        "schema_version": 1,
+        "schema_version": TABLES_VERSION,
         "sessions": 2,
         "events": 13,
     }

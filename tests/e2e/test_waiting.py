@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import otel_agent_journal
@@ -22,6 +23,7 @@ from otel_agent_journal.projections.status import fold, head_of
 from otel_agent_journal.store.protocol import JournalStore
 from tests.e2e.conftest import Workdir
 from tests.projections import told
+from tests.projections.test_links import link
 
 LONG_AGO = 1_000_000_000_000_000_000
 
@@ -68,6 +70,17 @@ def test_an_ending_that_is_there(store: JournalStore, event_type: str, status: s
     assert time.monotonic() - begun < 2
     assert (ending.session_id, ending.type, ending.status) == ("s1", event_type, status)
     assert (ending.output, ending.error) == ("hello", None)
+
+
+def test_an_ending_in_a_part(store: JournalStore) -> None:
+    """An ending that is in a trace of the session counts, whether that is linked already or while it is waited for."""
+    ended = msgspec.structs.replace(told.said("AGENT_INVOCATION_SUCCEEDED", 2, output="hello"), session_id="t1")
+    has(store, told.said("SESSION_INITIATED", 1), ended)
+    linking = later(0.3, store, link("s1", "t1", "s1"), link("s1", "t1", "t1"))
+    for _ in range(2):
+        ending = wait_for("s1", timeout_s=30)
+        assert (ending.session_id, ending.type, ending.status) == ("s1", "AGENT_INVOCATION_SUCCEEDED", "COMPLETED")
+        linking.join()
 
 
 def test_an_invocation_that_was_cancelled(store: JournalStore) -> None:

@@ -22,8 +22,8 @@ from otel_agent_journal.projections.head import COMPLETED, ERROR, INTERRUPTED, P
 from otel_agent_journal.projections.status import StatusState, apply, head_of, judged
 from otel_agent_journal.spool.survey import survey
 from otel_agent_journal.store.endings import INVOCATION_ENDINGS, deciding_event
+from otel_agent_journal.store.following import Followed
 from otel_agent_journal.store.protocol import JournalStore, Wakes
-from otel_agent_journal.store.put_by_others import OthersEvents
 
 ENDINGS: Final = INVOCATION_ENDINGS | {SESSION_COMPLETED, SESSION_FAILED, COMPLETED, ERROR, INTERRUPTED}
 DEFAULT_TIMEOUT_S: Final = 60.0
@@ -128,8 +128,7 @@ class _Watch:
         self._since_ns = since_ns
         self._settings, self._drained_here = settings_of_process()
         self._store: JournalStore | None = None
-        self._others: OthersEvents | None = None
-        self._cursor: str | None = None
+        self._followed: Followed | None = None
         self._adopt_at = 0.0
         self._problem: StoreError | None = None
 
@@ -174,19 +173,17 @@ class _Watch:
 
     def _read(self, store: JournalStore) -> Ending | None:
         found: JournalEvent | None = None
-        if self._others is None:
-            self._others = OthersEvents(store, self.session_id)
+        followed = self._followed = self._followed or Followed(store, self.session_id)
         read_on = True
         while read_on:
-            page = store.follow(self._cursor, session_id=self.session_id)
-            for event in self._others.woven(page.events):
+            events, more = followed.look()
+            for event in events:
                 apply(self.state, event)
                 if self.last is None or event.key >= self.last.key:
                     self.last = event
                 if event.type in self._wanted and event.timestamp_ns >= self._since_ns:
                     found = found or event
-            self._cursor = page.cursor
-            read_on = bool(page.events)
+            read_on = more or not followed.at_end
         if self.last is None:
             return None
         head = self._judged(store)

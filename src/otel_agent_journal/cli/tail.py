@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import nlargest
-from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
@@ -14,20 +13,17 @@ import click
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.readable import NS_PER_S
 from otel_agent_journal.errors import SessionNotFound, StoreUnreachable
-from otel_agent_journal.projections.links import link_of, part_named_by
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.journal import Journal
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.event import JournalEvent
     from otel_agent_journal.projections.head import SessionHead
-    from otel_agent_journal.store.protocol import JournalStore
     from otel_agent_journal.store.put_by_others import OthersEvents
 
 Result = TypeVar("Result")
 
 LAST: Final = 10  # events shown first when all sessions are followed, as tail(1) does
-PARTS_AT_ONCE: Final = 10  # of a session's parts, in one round of looking
 POLL_S: Final = 0.1
 WOKEN_POLL_S: Final = 1.0  # where the store says when to look
 AWAY_POLL_S: Final = 1.0  # where it cannot be reached
@@ -86,10 +82,16 @@ def arriving(
     scanned: int = SCANNED,
 ) -> Iterator[JournalEvent]:
     """Yield the last events, all where `last` is None, then those that arrive; flushes before it waits."""
+    from otel_agent_journal.store.following import Followed
 
     def begin() -> tuple[Followed, list[JournalEvent]]:
         followed = Followed(journal.store, session_id)
-        return followed, [] if last is None else followed.go_to_end(journal, last, scanned=scanned)
+        if last is None:
+            return followed, []
+        parts = followed.known_parts()
+        cursor, found = last_events(journal, session_id, last, followed.others, scanned=0 if parts else scanned)
+        followed.go_to(cursor, parts)
+        return followed, found
 
     followed, first = _reached(begin, wait=forever)
     shown = {event.key for event in first}
@@ -109,81 +111,6 @@ def arriving(
             if journal.has_dead():
                 journal.adopt()
             adopted_s = time.monotonic()
-
-
-class _Stream:
-    """What arrives of one session alone, or of all."""
-
-    def __init__(self, store: JournalStore, session_id: str | None) -> None:
-        from otel_agent_journal.store.put_by_others import OthersEvents
-
-        self.session_id = session_id
-        self.others = OthersEvents(store, session_id)
-        self.cursor: str | None = None
-        self._store = store
-
-    def look(self) -> tuple[list[JournalEvent], bool]:
-        page = self._store.follow(self.cursor, session_id=self.session_id)
-        found = list(self.others.woven(page.events))
-        self.cursor = page.cursor
-        return found, bool(page.events)
-
-
-class Followed:
-    """What arrives of a session and of its parts, as these turn out to be such; or of all sessions.
-
-    It is looked at in rounds: the session in each, of its parts some.
-    """
-
-    def __init__(self, store: JournalStore, session_id: str | None) -> None:
-        self._store = store
-        self._whole = _Stream(store, session_id)
-        self._parts: dict[str, _Stream] = {}
-        self._turn: deque[_Stream] = deque()  # the parts, those first that are looked at next
-        self._round: deque[_Stream] = deque()  # what is still to be looked at before it is time to wait
-        self._came = False  # anything in this round
-        self._quiet = 0  # how many were looked at since anything came
-
-    def go_to_end(self, journal: Journal, last: int, *, scanned: int) -> list[JournalEvent]:
-        """Return the last events there are; `look` goes on from there, with those perhaps once more."""
-        from otel_agent_journal.store.linked import parts_in
-
-        session_id = self._whole.session_id
-        parts = () if session_id is None else parts_in(self._store, session_id)
-        cursor, found = last_events(journal, session_id, last, self._whole.others, scanned=0 if parts else scanned)
-        for stream in (self._whole, *map(self._add, parts)):
-            stream.cursor = cursor
-        return found
-
-    @property
-    def at_end(self) -> bool:
-        """Whether the session and all its parts were looked at since anything came."""
-        return self._quiet > len(self._turn)
-
-    def look(self) -> tuple[list[JournalEvent], bool]:
-        """Return what came, of the session or of a part, and whether to look again at once."""
-        if not self._round:
-            some = min(PARTS_AT_ONCE, len(self._turn))
-            self._round.extend((self._whole, *islice(self._turn, some)))
-            self._turn.rotate(-some)
-            self._came = False
-        stream = self._round[0]
-        found, came = stream.look()
-        self._round.popleft()
-        self._came, self._quiet = self._came or came, 0 if came else self._quiet + 1
-        if stream is not self._whole:
-            whole = self._whole.session_id
-            found = [event for event in found if (link_of(event) or "?")[0] != whole]  # which the session has, too
-        elif stream.session_id is not None:
-            for part in map(part_named_by, found):
-                if part is not None and part not in self._parts:
-                    self._add(part)
-        return found, self._came or bool(self._round)
-
-    def _add(self, part: str) -> _Stream:
-        stream = self._parts[part] = _Stream(self._store, part)
-        self._turn.appendleft(stream)
-        return stream
 
 
 def _pause(journal: Journal) -> None:

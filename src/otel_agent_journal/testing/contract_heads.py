@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
 from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.projections.status import head_of
+from otel_agent_journal.spool.heads import HeadKeeper
+from otel_agent_journal.store.linked import fold_whole, read_whole
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter, StoreAdmin
-from otel_agent_journal.testing.builders import a_head
+from otel_agent_journal.testing.builders import a_head, an_event, events
 from otel_agent_journal.testing.contract_setup import THREADS, ContractSetup
 
 LISTED = {
@@ -22,6 +26,10 @@ LISTED = {
     "é": {"status": "COMPLETED", "agent": "reviewer é", "updated_ns": 5},
     "b😀": {"status": "ERROR", "agent": "writer", "updated_ns": 4},
 }
+
+
+def _call(call: Callable[[], object]) -> None:
+    call()
 
 
 class HeadContract(ContractSetup):
@@ -207,6 +215,34 @@ class HeadContract(ContractSetup):
         assert [head.session_id for head in store.sessions()] == ["s1"]
         if isinstance(store, StoreAdmin):
             assert store.info().sessions in (None, 1)
+
+    def test_head_of_a_session_with_parts(self, store: JournalStore) -> None:
+        """As a drain delivers it: session and part are read as one, each event once, and the head counts both."""
+        if not store.capabilities.read:
+            pytest.skip("the store cannot be read")
+        details = {"session": "s1", "trace": "t1", "other": "?"}
+        links = [
+            an_event(5, session_id=kept_in, event_id="link", type="SESSION_LINKED", details=details)
+            for kept_in in ("s1", "t1")
+        ]
+        late = [an_event(9, session_id="t1"), an_event(0, session_id="t1", event_id=events(1)[0].event_id)]
+        keeper = HeadKeeper(store, _call)
+        for batch in (events(3, session_id="t1"), [*events(4), *links], late):
+            store.append(batch)
+            keeper.note(batch)
+            keeper.write()
+        found = list(read_whole(store, "s1"))
+        assert [(event.timestamp_ns, event.event_id) for event in found] == sorted(
+            {(event.timestamp_ns, event.event_id) for event in found}
+        )
+        assert sorted(event.session_id for event in found) == ["s1"] * 5 + ["t1"] * 4
+        for session_id, parts, part_of, count in (("s1", ("t1",), None, 9), ("t1", (), "s1", 6)):
+            head = store.head(session_id)
+            assert head is not None
+            assert (head.parts, head.part_of, head.events) == (parts, part_of, count)
+            replayed = head_of(fold_whole(store, session_id), session_id, version=head.version)
+            assert head == msgspec.structs.replace(replayed, writers=head.writers)
+        assert [head.session_id for head in store.sessions()] == ["s1"]
 
     def test_list_moves(self, store: JournalStore) -> None:
         """A session whose head is written anew moves in the listing, and is listed once."""
