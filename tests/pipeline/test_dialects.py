@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 import pytest
+from opentelemetry.baggage import set_baggage
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import set_span_in_context
 
@@ -13,7 +16,7 @@ from otel_agent_journal.mapping.facts import decode_fact, encode_fact, events_of
 from otel_agent_journal.mapping.received import ReceivedSpans
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.exporter import JournalSpanExporter
-from otel_agent_journal.pipeline.processor import JournalSpanProcessor
+from otel_agent_journal.pipeline.processor import SHADOWED_SCOPES, JournalSpanProcessor
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.projections.steps import fold_steps
 from tests.mapping.recordings import DIALECTS, SESSION, played, recording, request
@@ -99,6 +102,7 @@ def test_a_tree_is_whole(recorder: Recorder, written: Written, dialect: str) -> 
     assert all(step.depth > 0 for step in tools)
 
 
+LANGCHAIN = ("official", "openinference", "traceloop")
 SECRETS = ("bread", "Bread", "Be brief", "cheese", "Streamed", "Look something", "shelf")
 
 
@@ -152,3 +156,55 @@ def test_spans_between_steps_are_passed_over(recorder: Recorder, written: Writte
     model.end()
     tree = fold_steps(written.events)
     assert [(step.name, step.depth) for step in tree.walk()] == [("agent", 0), ("m", 1)]
+
+
+def test_a_chain_of_ended_spans_is_not_kept(recorder: Recorder, written: Written) -> None:
+    """A loop that goes on under what it did before holds on to the steps above it and to nothing else."""
+    processor = JournalSpanProcessor(recorder)
+    provider = TracerProvider()
+    provider.add_span_processor(processor)
+    tracer = provider.get_tracer("somebody.else")
+    root = tracer.start_span("agent", attributes={"gen_ai.operation.name": "invoke_agent"})
+    above = root
+    for _ in range(50):
+        below = tracer.start_span("GET /", context=set_span_in_context(above))
+        above.end()
+        above = below
+    model = tracer.start_span("chat", context=set_span_in_context(above), attributes={"gen_ai.operation.name": "chat"})
+    above.end()
+    (opened,) = processor._open.values()
+    depth = 0
+    while opened is not None:
+        opened, depth = opened.above, depth + 1
+    assert depth <= 3
+    model.end()
+    assert not processor._open
+    assert [step.depth for step in fold_steps(written.events).walk()] == [0, 1]
+
+
+def test_the_session_around_a_span_goes_before_its_own(recorder: Recorder, written: Written) -> None:
+    """Baggage, and with it all that is opened below, decides; what the span names itself is kept beside."""
+    provider = TracerProvider()
+    provider.add_span_processor(JournalSpanProcessor(recorder))
+    tracer = provider.get_tracer("somebody.else")
+    chat = {"gen_ai.operation.name": "chat", "gen_ai.conversation.id": "own"}
+    around = set_baggage("session.id", "around")
+    tracer.start_span("chat", context=around, attributes=chat).end()
+    assert [event.session_id for event in written.events] == ["around", "around"]
+    assert written.events[0].details["framework_session_id"] == "own"
+
+
+def test_another_thread_may_tell_sessions_as_the_process_forks(recorder: Recorder, written: Written) -> None:
+    """A child's spans do not wait for a thread that is not there."""
+    processor = JournalSpanProcessor(recorder)
+    with processor._telling:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if processor._telling.acquire(timeout=5) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_whose_spans_show_again_what_ours_journal() -> None:
+    """The scopes are those that the instrumentations of LangChain record under."""
+    scopes = {span["scope"]["name"] for dialect in LANGCHAIN for span in recording(dialect)["spans"]}
+    assert scopes <= SHADOWED_SCOPES
