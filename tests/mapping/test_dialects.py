@@ -16,7 +16,7 @@ from otel_agent_journal.event import Usage, kind_of
 from otel_agent_journal.mapping.dialects import in_genai_terms, speaks_at_the_end, speaks_late
 from otel_agent_journal.mapping.facts import StepEnded, decode_fact, encode_fact, events_of
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanRecord
-from otel_agent_journal.mapping.to_events import ended, is_journaled, session_of, started
+from otel_agent_journal.mapping.to_events import ended, is_journaled, session_named_by, session_of, started
 from otel_agent_journal.mapping.to_span import span_of_attempt
 from otel_agent_journal.pipeline.content import ContentEncoder
 from tests.mapping.recordings import DIALECTS, records
@@ -226,8 +226,9 @@ def test_every_kind_of_span_is_a_kind_of_step(attributes: dict[str, Any], kind: 
 )
 @pytest.mark.parametrize("mark", ["traceloop.span.kind", "openinference.span.kind", "gen_ai.system", "x"])
 def test_a_session_is_found_under_every_name(key: str, mark: str) -> None:
-    """Of a Traceloop property, and of what a BaggageSpanProcessor copies, with a prefix or without."""
+    """Of a Traceloop property, of what a BaggageSpanProcessor copies, with a prefix or without, and on the resource."""
     assert session_of(in_genai_terms(span({mark: "x", key: "s1"}))) == "s1"
+    assert session_named_by(in_genai_terms(span({mark: "x"}, resource={key: "s1"}))) == "s1"
 
 
 def test_a_sessions_own_name_goes_before_a_property() -> None:

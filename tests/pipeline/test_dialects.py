@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from opentelemetry.baggage import set_baggage
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import set_span_in_context
+from opentelemetry.trace import Status, StatusCode, set_span_in_context
 
 from otel_agent_journal.codec import sealed
 from otel_agent_journal.event import END_TYPES, SESSION_LINKED, START_TYPES, JournalEvent
@@ -19,7 +22,7 @@ from otel_agent_journal.pipeline.exporter import JournalSpanExporter
 from otel_agent_journal.pipeline.processor import SHADOWED_SCOPES, JournalSpanProcessor
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.projections.steps import fold_steps
-from tests.mapping.recordings import DIALECTS, SESSION, played, recording, request
+from tests.mapping.recordings import DIALECTS, SESSION, Ended, played, recording, request
 from tests.pipeline.conftest import Written
 
 
@@ -51,6 +54,56 @@ def test_endings_are_equal_through_both_doors(recorder: Recorder, written: Writt
         other = received[event_id]
         assert ending.session_id == other.session_id or {ending.session_id, other.session_id} <= linked
         assert sealed(msgspec.structs.replace(ending, session_id=other.session_id)) == other
+
+
+_KEYS = (
+    "agent_journal.step.kind",
+    "error.type",
+    "gen_ai.agent.name",
+    "gen_ai.conversation.id",
+    "gen_ai.input.messages",
+    "gen_ai.operation.name",
+    "gen_ai.prompt.0.content",
+    "gen_ai.request.model",
+    "gen_ai.usage.input_tokens",
+    "input.value",
+    "llm.input_messages.0.message.content",
+    "llm.request.type",
+    "metadata",
+    "openinference.span.kind",
+    "session.id",
+    "tool.name",
+    "traceloop.entity.input",
+    "traceloop.span.kind",
+    "x",
+)
+_values = (
+    st.sampled_from(("LLM", "TOOL", "chat", "execute_tool", "tool", "task", '{"inputs":{"a":1}}', "[1]", "", "ü"))
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.booleans()
+    | st.lists(st.text(max_size=3), max_size=3)
+)
+_attributes = st.dictionaries(st.sampled_from(_KEYS), _values, max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(first=_attributes, later=_attributes, status=st.integers(0, 2), spans=st.sampled_from(("genai", "all")))
+def test_any_span_ends_alike(first: dict[str, Any], later: dict[str, Any], status: int, spans: str) -> None:
+    """Whatever a span says, and whenever it says it, its one ending is the same through both doors."""
+    written, ended = Written(), Ended()
+    provider = TracerProvider()
+    provider.add_span_processor(JournalSpanProcessor(Recorder(written), spans=spans))
+    provider.add_span_processor(ended)
+    span = provider.get_tracer("somebody.else", "1").start_span("chat m", attributes=first)
+    span.set_attributes(later)
+    span.add_event("gen_ai.user.message", {"content": "hi"})
+    span.set_status(Status(StatusCode(status), "why" if status == StatusCode.ERROR.value else None))
+    span.end()
+    facts = ReceivedSpans(all_spans=spans == "all").facts(request(ended.spans))
+    received = [event for fact in facts for event in events_of(decode_fact(encode_fact(fact)), "w" * 32)]
+    assert of_types(written.events, END_TYPES) == of_types(received, END_TYPES)
+    assert of_types(written.events, START_TYPES).keys() == of_types(received, START_TYPES).keys()
 
 
 @pytest.mark.parametrize("spans", ["genai", "all"])
