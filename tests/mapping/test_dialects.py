@@ -380,6 +380,21 @@ def test_a_tools_result_comes_without_its_blocks(result: str, output: Any) -> No
     assert fact.details["output"] == output
 
 
+@pytest.mark.parametrize(("result", "message"), [('[{"text":"no"}]', "no"), ("[1]", ""), (None, "")])
+def test_a_tool_that_gave_back_an_error_has_failed(result: str | None, message: str) -> None:
+    """Though older versions of Strands say of its span that it is OK."""
+    tool = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.status": "error"}
+    events = () if result is None else (SpanEvent("gen_ai.choice", 1, {"message": result}),)
+    failed = told(tool, *events, status_code=1)
+    assert failed.outcome == "error"
+    assert failed.error is not None
+    assert (failed.error.type, failed.error.message) == ("ToolError", message)
+    assert told({**tool, "gen_ai.tool.status": "success"}).outcome == "ok"
+    again = told(tool, status_code=2, status_description="why").error
+    assert again is not None
+    assert again.message == "why"
+
+
 def test_scopes_that_speak_late() -> None:
     """A scope is known by how its name begins."""
     assert speaks_late("strands.telemetry.tracer")
