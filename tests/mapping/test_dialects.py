@@ -284,7 +284,7 @@ def test_a_failure_of_openinference_has_its_message() -> None:
     """Where its status has the whole traceback."""
     exception = SpanEvent("exception", 120, {"exception.type": "E", "exception.message": "bad"})
     kind = {"openinference.span.kind": "LLM"}
-    failed = told(kind, SpanEvent("other", 110), exception, status_code=2, status_description="E('bad')Traceback")
+    failed = told(kind, exception, SpanEvent("other", 130), status_code=2, status_description="E('bad')Traceback")
     assert failed.error is not None
     assert (failed.error.type, failed.error.message) == ("E", "bad")
     unsaid = told(kind, SpanEvent("exception", 120), status_code=2, status_description="why")
