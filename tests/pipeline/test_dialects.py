@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.baggage import set_baggage
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import set_span_in_context
+from opentelemetry.trace import Status, StatusCode, set_span_in_context
 
 from otel_agent_journal.codec import sealed
 from otel_agent_journal.event import END_TYPES, SESSION_LINKED, START_TYPES, JournalEvent
@@ -13,10 +19,10 @@ from otel_agent_journal.mapping.facts import decode_fact, encode_fact, events_of
 from otel_agent_journal.mapping.received import ReceivedSpans
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.exporter import JournalSpanExporter
-from otel_agent_journal.pipeline.processor import JournalSpanProcessor
+from otel_agent_journal.pipeline.processor import SHADOWED_SCOPES, JournalSpanProcessor
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.projections.steps import fold_steps
-from tests.mapping.recordings import DIALECTS, SESSION, played, recording, request
+from tests.mapping.recordings import DIALECTS, SESSION, Ended, played, recording, request
 from tests.pipeline.conftest import Written
 
 
@@ -48,6 +54,56 @@ def test_endings_are_equal_through_both_doors(recorder: Recorder, written: Writt
         other = received[event_id]
         assert ending.session_id == other.session_id or {ending.session_id, other.session_id} <= linked
         assert sealed(msgspec.structs.replace(ending, session_id=other.session_id)) == other
+
+
+_KEYS = (
+    "agent_journal.step.kind",
+    "error.type",
+    "gen_ai.agent.name",
+    "gen_ai.conversation.id",
+    "gen_ai.input.messages",
+    "gen_ai.operation.name",
+    "gen_ai.prompt.0.content",
+    "gen_ai.request.model",
+    "gen_ai.usage.input_tokens",
+    "input.value",
+    "llm.input_messages.0.message.content",
+    "llm.request.type",
+    "metadata",
+    "openinference.span.kind",
+    "session.id",
+    "tool.name",
+    "traceloop.entity.input",
+    "traceloop.span.kind",
+    "x",
+)
+_values = (
+    st.sampled_from(("LLM", "TOOL", "chat", "execute_tool", "tool", "task", '{"inputs":{"a":1}}', "[1]", "", "ü"))
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.booleans()
+    | st.lists(st.text(max_size=3), max_size=3)
+)
+_attributes = st.dictionaries(st.sampled_from(_KEYS), _values, max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(first=_attributes, later=_attributes, status=st.integers(0, 2), spans=st.sampled_from(("genai", "all")))
+def test_any_span_ends_alike(first: dict[str, Any], later: dict[str, Any], status: int, spans: str) -> None:
+    """Whatever a span says, and whenever it says it, its one ending is the same through both doors."""
+    written, ended = Written(), Ended()
+    provider = TracerProvider()
+    provider.add_span_processor(JournalSpanProcessor(Recorder(written), spans=spans))
+    provider.add_span_processor(ended)
+    span = provider.get_tracer("somebody.else", "1").start_span("chat m", attributes=first)
+    span.set_attributes(later)
+    span.add_event("gen_ai.user.message", {"content": "hi"})
+    span.set_status(Status(StatusCode(status), "why" if status == StatusCode.ERROR.value else None))
+    span.end()
+    facts = ReceivedSpans(all_spans=spans == "all").facts(request(ended.spans))
+    received = [event for fact in facts for event in events_of(decode_fact(encode_fact(fact)), "w" * 32)]
+    assert of_types(written.events, END_TYPES) == of_types(received, END_TYPES)
+    assert of_types(written.events, START_TYPES).keys() == of_types(received, START_TYPES).keys()
 
 
 @pytest.mark.parametrize("spans", ["genai", "all"])
@@ -99,6 +155,7 @@ def test_a_tree_is_whole(recorder: Recorder, written: Written, dialect: str) -> 
     assert all(step.depth > 0 for step in tools)
 
 
+LANGCHAIN = ("official", "openinference", "traceloop")
 SECRETS = ("bread", "Bread", "Be brief", "cheese", "Streamed", "Look something", "shelf")
 
 
@@ -152,3 +209,55 @@ def test_spans_between_steps_are_passed_over(recorder: Recorder, written: Writte
     model.end()
     tree = fold_steps(written.events)
     assert [(step.name, step.depth) for step in tree.walk()] == [("agent", 0), ("m", 1)]
+
+
+def test_a_chain_of_ended_spans_is_not_kept(recorder: Recorder, written: Written) -> None:
+    """A loop that goes on under what it did before holds on to the steps above it and to nothing else."""
+    processor = JournalSpanProcessor(recorder)
+    provider = TracerProvider()
+    provider.add_span_processor(processor)
+    tracer = provider.get_tracer("somebody.else")
+    root = tracer.start_span("agent", attributes={"gen_ai.operation.name": "invoke_agent"})
+    above = root
+    for _ in range(50):
+        below = tracer.start_span("GET /", context=set_span_in_context(above))
+        above.end()
+        above = below
+    model = tracer.start_span("chat", context=set_span_in_context(above), attributes={"gen_ai.operation.name": "chat"})
+    above.end()
+    (opened,) = processor._open.values()
+    depth = 0
+    while opened is not None:
+        opened, depth = opened.above, depth + 1
+    assert depth <= 3
+    model.end()
+    assert not processor._open
+    assert [step.depth for step in fold_steps(written.events).walk()] == [0, 1]
+
+
+def test_the_session_around_a_span_goes_before_its_own(recorder: Recorder, written: Written) -> None:
+    """Baggage, and with it all that is opened below, decides; what the span names itself is kept beside."""
+    provider = TracerProvider()
+    provider.add_span_processor(JournalSpanProcessor(recorder))
+    tracer = provider.get_tracer("somebody.else")
+    chat = {"gen_ai.operation.name": "chat", "gen_ai.conversation.id": "own"}
+    around = set_baggage("session.id", "around")
+    tracer.start_span("chat", context=around, attributes=chat).end()
+    assert [event.session_id for event in written.events] == ["around", "around"]
+    assert written.events[0].details["framework_session_id"] == "own"
+
+
+def test_another_thread_may_tell_sessions_as_the_process_forks(recorder: Recorder, written: Written) -> None:
+    """A child's spans do not wait for a thread that is not there."""
+    processor = JournalSpanProcessor(recorder)
+    with processor._telling:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if processor._telling.acquire(timeout=5) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_whose_spans_show_again_what_ours_journal() -> None:
+    """The scopes are those that the instrumentations of LangChain record under."""
+    scopes = {span["scope"]["name"] for dialect in LANGCHAIN for span in recording(dialect)["spans"]}
+    assert scopes <= SHADOWED_SCOPES

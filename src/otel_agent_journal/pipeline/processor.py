@@ -36,6 +36,7 @@ from otel_agent_journal.mapping.trace_sessions import RecentTraces, TraceSession
 from otel_agent_journal.pipeline.adoption import belongs, is_adopted, is_marked
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import STEP_KEY, Step
+from otel_agent_journal.spool.fork import tell_of_forks
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ _MAX_TRACES: Final = 10_000  # whose sessions are remembered
 SHADOWED_SCOPES: Final = frozenset(
     (
         "openinference.instrumentation.langchain",
+        "opentelemetry.instrumentation.genai.langchain",
         "opentelemetry.instrumentation.langchain",
         "opentelemetry.util.genai.handler",
     )
@@ -58,7 +60,7 @@ class _Opened:
     __slots__ = ("above", "begun", "enclosing", "fixed", "parent_step_id", "scope", "span", "step_id")
 
     def __init__(self, span: Span, scope: str, above: _Opened | None, enclosing: str | None, fixed: str | None) -> None:
-        self.span = span
+        self.span: Span | None = span  # None once it has ended
         self.scope = scope
         self.above = above  # the span around it
         self.enclosing = enclosing  # the step of ours around it
@@ -66,6 +68,16 @@ class _Opened:
         self.step_id: str | None = None  # once it is known to be a step
         self.begun = False  # its START was written
         self.parent_step_id: str | None = None  # as its START had it
+
+    def close(self, step_id: str | None) -> None:
+        """Keep of a span that has ended what those below it need, which may outlive it: no chain of ended spans."""
+        self.step_id = step_id
+        self.span = None
+        last, above = self, self.above
+        while above is not None and above.step_id is None and above.span is None:
+            last, above = above, above.above
+        self.enclosing = last.enclosing
+        self.above = above if step_id is None else None
 
 
 class JournalSpanProcessor(SpanProcessor):
@@ -94,6 +106,7 @@ class JournalSpanProcessor(SpanProcessor):
         self._open: OrderedDict[int, _Opened] = OrderedDict()
         self._sessions = TraceSessions(RecentTraces(_MAX_TRACES))
         self._telling = threading.Lock()  # around the sessions of traces
+        tell_of_forks(self)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Journal a span's START, if it says already that it is one of ours to journal."""
@@ -139,15 +152,16 @@ class JournalSpanProcessor(SpanProcessor):
             end_ns = record.start_ns if record.end_ns is None else record.end_ns
             self._name(opened, record, end_ns)
             begun = opened is not None and opened.begun
-            if is_journaled(record, spans=self._spans) or begun:
+            step_id = step_id_of(record) if begun or is_journaled(record, spans=self._spans) else None
+            if step_id is not None:
                 session_id = self._session(opened, record, end_ns)
                 parent = None if opened is None else opened.parent_step_id if begun else self._parent(opened)
-                if opened is not None:
-                    opened.step_id = step_id_of(record)  # spans below it may outlive it
                 if not begun:
                     self._write(started(record, session_id=session_id, parent_step_id=parent))
                 self._write(ended(record, session_id=session_id, parent_step_id=parent))
             self._tell_links(record)
+            if opened is not None:
+                opened.close(step_id)
         except Exception:  # noqa: BLE001 - the one boundary
             _log.debug("a span's end could not be journaled", exc_info=True)
 
@@ -159,7 +173,7 @@ class JournalSpanProcessor(SpanProcessor):
         """Return the step above a span: past spans that are none, by what those that are open say by now."""
         above = opened.above
         while above is not None:
-            if above.step_id is None and above.span.is_recording():
+            if above.step_id is None and above.span is not None:
                 around = in_genai_terms(_so_far(above.span))
                 if is_journaled(around, spans=self._spans) or speaks_at_the_end(above.scope):
                     above.step_id = step_id_of(around)
@@ -171,8 +185,9 @@ class JournalSpanProcessor(SpanProcessor):
     def _name(self, opened: _Opened | None, record: SpanRecord, now_ns: int) -> None:
         """Remember the session that a span is in, that it names, or that the one around it names by now."""
         named = (None if opened is None else opened.fixed) or session_named_by(record)
-        if named is None and opened is not None and opened.above is not None:
-            named = session_named_in(opened.above.span.attributes or {})
+        around = None if opened is None or opened.above is None else opened.above.span
+        if named is None and around is not None:
+            named = session_named_in(around.attributes or {})
         if named is not None and named != record.trace_id:
             with self._telling:
                 self._sessions.name(record.trace_id, named, now_ns)
@@ -198,6 +213,10 @@ class JournalSpanProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Return at once: what was journaled is in the spool already."""
         return True
+
+    def after_fork(self) -> None:
+        """Do without a lock that another thread of the parent may have held."""
+        self._telling = threading.Lock()
 
     def _concerns(self, scope: str) -> bool:
         return not self._closed and scope != SCOPE_NAME and not self._shadowed(scope)

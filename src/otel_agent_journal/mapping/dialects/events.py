@@ -15,7 +15,8 @@ from otel_agent_journal.mapping.content import decoded
 from otel_agent_journal.mapping.dialects.reading import listed, mapping, result_of, whole_message
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanRecord
 
-MARKS: Final = frozenset((genai.SYSTEM, "gen_ai.prompt", "gen_ai.completion", "gen_ai.event.start_time"))
+TOOL_STATUS: Final = "gen_ai.tool.status"  # of Strands
+MARKS: Final = frozenset((genai.SYSTEM, "gen_ai.prompt", "gen_ai.completion", "gen_ai.event.start_time", TOOL_STATUS))
 
 OPERATION_DETAILS: Final = "gen_ai.client.inference.operation.details"
 _CHOICE: Final = "gen_ai.choice"
@@ -32,6 +33,7 @@ _OLD_NAMES: Final[Mapping[str, tuple[str, str]]] = {
 }
 _OLD_EVENTS: Final = frozenset(("gen_ai.content.prompt", "gen_ai.content.completion"))
 _EVENTS: Final = frozenset((OPERATION_DETAILS, _CHOICE, *_ROLES, *_OLD_EVENTS))
+_MAX_MESSAGE_CHARACTERS: Final = 4096  # of what a tool gave back as its error
 # What Strands says of a span that the span itself says.
 _SAID_TWICE: Final = ("gen_ai.event.start_time", "gen_ai.event.end_time")
 _SIDES: Final[Mapping[str, str]] = {genai.INPUT_MESSAGES: "user", genai.OUTPUT_MESSAGES: "assistant"}
@@ -58,8 +60,19 @@ def translated(record: SpanRecord) -> SpanRecord:
         for key, value in content.items():
             if value:
                 attributes.setdefault(key, value)
+    if attributes.get(TOOL_STATUS) == "error":
+        if not any(event.name == "exception" for event in record.events):
+            attributes.setdefault(genai.ERROR_TYPE, "ToolError")
+        if record.status_code != genai.STATUS_ERROR:
+            record = _failed(record, attributes.get(genai.TOOL_CALL_RESULT))
     others = record.events if not told else tuple(event for event in record.events if event.name not in _EVENTS)
     return msgspec.structs.replace(record, attributes=attributes, events=others)
+
+
+def _failed(record: SpanRecord, result: Any) -> SpanRecord:
+    """Return the span of a tool that gave back an error, as versions of Strands say it that leave its status OK."""
+    said = result[:_MAX_MESSAGE_CHARACTERS] if isinstance(result, str) else None
+    return msgspec.structs.replace(record, status_code=genai.STATUS_ERROR, status_description=said)
 
 
 def _add(attributes: dict[str, Any], name: str, messages: list[Any]) -> None:
