@@ -135,6 +135,13 @@ def test_only_what_is_of_agents() -> None:
     assert len(journaled(request, spans=ReceivedSpans(all_spans=True))) == 4
 
 
+def test_what_an_event_says_of_its_trace() -> None:
+    """An event that names the trace of its session names it for spans, too."""
+    reader = ReceivedSpans()
+    reader.told("1" * 32, "s", 1)
+    assert {event.session_id for event in journaled(received(2, AGENT_SPAN, trace="1" * 32), spans=reader)} == {"s"}
+
+
 def test_what_is_remembered_is_bounded() -> None:
     """Of more traces than are remembered the ones heard of last are."""
     traces = RecentTraces(2)

@@ -82,20 +82,24 @@ def _said(event: JournalEvent, resolved: Callable[[str, Any], Any]) -> Iterator[
             if found["role"] == "tool" and found.get("tool_call_id"):
                 yield "tool", found
         return
+    details = event.details
     if event.type == "MODEL_START":
-        value, role = event.details.get("messages", event.details.get("input")), "user"
-    elif event.type in ("MODEL_END", "MODEL_ERROR"):
-        value, role = event.details.get("messages", event.details.get("output")), "assistant"
+        told = [("user", details.get("messages", details.get("input")))]
+    elif event.type not in ("MODEL_END", "MODEL_ERROR"):
+        return
+    elif "output" in details and "messages" in details:  # of a span of others, whose ending has the request too
+        told = [("user", details["messages"]), ("assistant", details["output"])]
     else:
-        return
-    value = resolved(event.session_id, value)
-    if isinstance(value, Mapping) and "messages" in value:
-        value = cast("Mapping[str, Any]", value)["messages"]
-    if value is None:
-        return
-    for message in cast("list[Any]", value if isinstance(value, list | tuple) else [value]):
-        if not references.is_reference(message):
-            yield role, message
+        told = [("assistant", details.get("messages", details.get("output")))]
+    for role, given in told:
+        value = resolved(event.session_id, given)
+        if isinstance(value, Mapping) and "messages" in value:
+            value = cast("Mapping[str, Any]", value)["messages"]
+        if value is None:
+            continue
+        for message in cast("list[Any]", value if isinstance(value, list | tuple) else [value]):
+            if not references.is_reference(message):
+                yield role, message
 
 
 def _message(message: Any, role: str) -> dict[str, Any]:

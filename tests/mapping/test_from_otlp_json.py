@@ -1,0 +1,109 @@
+"""OTLP's JSON: what protobuf says in another way, and what cannot be said in it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.mapping.from_otlp_json import logs_request, trace_request
+from otel_agent_journal.mapping.log_record import event_record, log_records
+
+
+def with_value(value: dict[str, Any]) -> bytes:
+    """Return a request whose resource has an attribute of a value."""
+    attributes = [{"key": "k", "value": value}]
+    return json.dumps({"resourceSpans": [{"resource": {"attributes": attributes}}]}).encode()
+
+
+def value_in(request: ExportTraceServiceRequest) -> AnyValue:
+    """Return that attribute's value."""
+    return request.resource_spans[0].resource.attributes[0].value
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "found"),
+    [
+        ({"stringValue": "x"}, "string_value", "x"),
+        ({"boolValue": False}, "bool_value", False),
+        ({"intValue": "-9223372036854775808"}, "int_value", -(2**63)),
+        ({"intValue": 7}, "int_value", 7),
+        ({"doubleValue": 1.5}, "double_value", 1.5),
+        ({"doubleValue": "Infinity"}, "double_value", float("inf")),
+        ({"bytesValue": "AQI="}, "bytes_value", b"\x01\x02"),
+    ],
+)
+def test_values(given: dict[str, Any], kind: str, found: Any) -> None:
+    """Integers are numbers or texts, what JSON has no number for is a text, bytes are base64."""
+    value = value_in(trace_request(with_value(given)))
+    assert (value.WhichOneof("value"), getattr(value, kind)) == (kind, found)
+
+
+def test_values_within_values() -> None:
+    """Empty ones too are told from none."""
+    for given in ({"arrayValue": {}}, {"kvlistValue": {}}):
+        assert value_in(trace_request(with_value(given))).WhichOneof("value") is not None
+    pair = {"key": "a", "value": {"arrayValue": {"values": [{"intValue": 1}, {}]}}}
+    value = value_in(trace_request(with_value({"kvlistValue": {"values": [pair]}})))
+    (found,) = value.kvlist_value.values
+    assert [item.WhichOneof("value") for item in found.value.array_value.values] == ["int_value", None]
+    assert value_in(trace_request(with_value({}))).WhichOneof("value") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"doubleValue": True}, "doubleValue is bool, a number is expected"),
+        ({"doubleValue": "much"}, "no number"),
+        ({"bytesValue": "A"}, "not base64"),
+        ({"intValue": 2**63}, "out of range"),
+        ({"doubleValue": 10**400}, "a number is too large"),
+        ({"boolValue": 1}, "boolValue is int, bool is expected"),
+    ],
+)
+def test_values_that_are_none(given: dict[str, Any], said: str) -> None:
+    """It is said which."""
+    with pytest.raises(ValueError, match=said):
+        trace_request(with_value(given))
+
+
+def test_log_records() -> None:
+    """An event of the journal is the same in JSON as in protobuf."""
+    event = JournalEvent(
+        session_id="s",
+        event_id="e" * 32,
+        type="TOOL_START",
+        timestamp_ns=5,
+        trace_id="a" * 32,
+        span_id="b" * 16,
+    )
+    record = event_record(event, 9)
+    told = {
+        "timeUnixNano": "5",
+        "observedTimeUnixNano": 9,
+        "severityNumber": 9,
+        "severityText": "INFO",
+        "body": {"stringValue": record.body.string_value},
+        "attributes": [
+            {"key": pair.key, "value": {"stringValue": pair.value.string_value}} for pair in record.attributes
+        ],
+        "traceId": "a" * 32,
+        "spanId": "b" * 16,
+        "eventName": "agent_journal.tool_start",
+        "droppedAttributesCount": 3,
+    }
+    scope_logs = {"scope": {"name": "n", "version": "1"}, "logRecords": [told], "schemaUrl": "u"}
+    text = json.dumps({"resourceLogs": [{"resource": {}, "scopeLogs": [scope_logs]}]})
+    request = logs_request(text.encode())
+    assert list(log_records(request)) == [record]
+    assert request.resource_logs[0].scope_logs[0].scope.version == "1"
+
+
+def test_a_request_for_logs_that_is_none() -> None:
+    """It is said, as of spans."""
+    with pytest.raises(ValueError, match="resourceLogs is int"):
+        logs_request(b'{"resourceLogs": 1}')
