@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
@@ -101,6 +102,44 @@ def test_log_records() -> None:
     request = logs_request(text.encode())
     assert list(log_records(request)) == [record]
     assert request.resource_logs[0].scope_logs[0].scope.version == "1"
+
+
+def test_a_log_record() -> None:
+    """Every field of a log record is read, ids as hex, integers as numbers and as texts."""
+    request = ExportLogsServiceRequest()
+    of_resource = request.resource_logs.add(schema_url="of the resource")
+    of_resource.resource.attributes.add(key="service.name").value.string_value = "agent"
+    of_scope = of_resource.scope_logs.add(schema_url="of the scope")
+    of_scope.scope.name, of_scope.scope.version = "scope", "1"
+    record = of_scope.log_records.add(
+        time_unix_nano=1,
+        observed_time_unix_nano=2,
+        severity_number=9,
+        severity_text="INFO",
+        flags=1,
+        trace_id=b"\xab" * 16,
+        span_id=b"\xcd" * 8,
+        event_name="agent_journal.model_start",
+    )
+    record.body.string_value = "body"
+    record.attributes.add(key="a").value.int_value = 5
+    record.attributes.add(key="nothing")
+    given = {
+        "timeUnixNano": "1",
+        "observedTimeUnixNano": 2,
+        "severityNumber": 9,
+        "severityText": "INFO",
+        "flags": 1,
+        "traceId": "ab" * 16,
+        "spanId": "CD" * 8,
+        "eventName": "agent_journal.model_start",
+        "body": {"stringValue": "body"},
+        "attributes": [{"key": "a", "value": {"intValue": "5"}}, {"key": "nothing", "value": {}}],
+    }
+    scope = {"scope": {"name": "scope", "version": "1"}, "logRecords": [given], "schemaUrl": "of the scope"}
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "agent"}}]}
+    logs = {"resource": resource, "scopeLogs": [scope], "schemaUrl": "of the resource"}
+    assert logs_request(json.dumps({"resourceLogs": [logs]}).encode()) == request
 
 
 def test_a_request_for_logs_that_is_none() -> None:

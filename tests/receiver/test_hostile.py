@@ -206,6 +206,20 @@ def test_large_and_many(served: Serving, door: str) -> None:
     assert readable(served) == 2
 
 
+@pytest.mark.parametrize("field", [b"\x4a\x00", b"\x5a\x00", b"\x6a\x00"])
+def test_more_than_a_span_may_have(served: Serving, field: bytes) -> None:
+    """A span of a hundred thousand attributes, events or links is kept; one of more costs itself alone."""
+    ids = b"\x0a\x10" + b"\1" * 16 + b"\x12\x08" + b"\1" * 8 + b"\x39" + b"\1" * 8
+    most, more = (b"\x12" + varint(len(span)) + span for span in (ids + field * 100_000, ids + field * 100_001))
+    body = most + more
+    for tag in (b"\x12", b"\x0a"):
+        body = tag + varint(len(body)) + body
+    told = ask(served, "grpc", "traces", body)
+    assert (told.status, told.rejected) == ("OK", 1)
+    assert " 100,001 " in told.message
+    assert len(served.log.names()) == 1
+
+
 def test_parts() -> None:
     """A large request is kept in parts; however large its resources are, they do not multiply beyond its parts."""
     request = spans()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import random
 import threading
@@ -13,21 +14,23 @@ import pytest
 
 from otel_agent_journal.mapping.from_otlp import span_records
 from otel_agent_journal.mapping.to_events import step_id_of
-from tests.receiver.collecting import TRACES, Collecting, request
+from tests.receiver.asking import PROTOBUF, over_http
+from tests.receiver.collecting import ANY, TRACES, Collecting, request
 
-KILLS = 200 if os.environ.get("AGENT_JOURNAL_SOAK") else 6
+LONG = bool(os.environ.get("AGENT_JOURNAL_SOAK"))
+KILLS = {"worker": 200 if LONG else 14, "all": 200 if LONG else 6}
 SPANS = 20
 
 
 class Client(threading.Thread):
-    """Sends requests, each again until it is acknowledged; knows the steps that were."""
+    """Sends requests, each again until it is acknowledged; knows the steps that were. Every other client over HTTP."""
 
-    def __init__(self, number: int, address: list[str], over: threading.Event) -> None:
+    def __init__(self, number: int, running: Collecting, over: threading.Event) -> None:
         super().__init__(daemon=True)
         self.number = number
         self.acknowledged: set[str] = set()
         self.surprises: list[str] = []  # answers after which a client drops its data
-        self._address = address
+        self._grpc, self._http = running.grpc, running.http
         self._over = over
 
     def run(self) -> None:
@@ -44,7 +47,10 @@ class Client(threading.Thread):
             turn += 1
 
     def _send(self, body: bytes) -> bool:
-        with grpc.insecure_channel(self._address[0]) as channel:
+        return self._over_http(body) if self.number % 2 else self._over_grpc(body)
+
+    def _over_grpc(self, body: bytes) -> bool:
+        with grpc.insecure_channel(self._grpc) as channel:
             try:
                 channel.unary_unary(TRACES)(body, timeout=10)
             except grpc.RpcError as error:
@@ -53,26 +59,35 @@ class Client(threading.Thread):
                 return False
             return True
 
+    def _over_http(self, body: bytes) -> bool:
+        try:
+            status, said, _ = over_http(self._http, "/v1/traces", body, {"content-type": PROTOBUF})
+        except (OSError, http.client.HTTPException):
+            return False
+        if status not in (200, 503):
+            self.surprises.append(f"{status} {said!r}")
+        return status == 200
 
-@pytest.mark.timeout(300)
+
+@pytest.mark.timeout(3600 if LONG else 300)
 @pytest.mark.parametrize("victim", ["worker", "all"])
 def test_killed(tmp_path: Path, victim: str) -> None:
     """Of spans sent while processes are killed at random moments every acknowledged one is there once."""
     seeded = random.Random(victim)
     over = threading.Event()
-    running = Collecting(tmp_path)
-    address = [running.grpc]
-    clients = [Client(number, address, over) for number in range(3)]
+    options = ("--workers", "2") if victim == "worker" else ()
+    running = Collecting(tmp_path, "--grpc", ANY, "--http", ANY, *options)
+    clients = [Client(number, running, over) for number in range(4)]
     for client in clients:
         client.start()
     try:
-        for _ in range(KILLS):
+        for _ in range(KILLS[victim]):
             time.sleep(seeded.uniform(0.05, 0.6))
             if victim == "worker":
                 before = running.workers()
                 seeded.choice(before).kill()
                 deadline = time.monotonic() + 30
-                while set(running.workers()) == set(before) or not running.workers():
+                while set(running.workers()) == set(before) or len(running.workers()) < 2:
                     assert time.monotonic() < deadline
                     time.sleep(0.05)
             else:

@@ -28,6 +28,9 @@ from otel_agent_journal.mapping.from_otlp_json import logs_request, trace_reques
 from otel_agent_journal.mapping.log_record import is_carried
 
 PART_BYTES: Final = 4 * 1024 * 1024  # a larger request is kept in parts, since a part is read in one go
+MOST_OF_A_SPAN: Final = (
+    100_000  # attributes, events or links; an empty one takes two bytes as it is sent, hundreds when read
+)
 
 
 class Checked(NamedTuple):
@@ -73,12 +76,20 @@ def _check_spans(request: ExportTraceServiceRequest) -> Checked:
             count += len(of_scope.spans)
             bad: list[int] = []
             for index, span in enumerate(of_scope.spans):
-                problem = problem_of(span)
+                problem = problem_of(span) or _excess_of(span)
                 if problem is not None:
                     problems.append(problem)
                     bad.append(index)
             _take_out(of_scope.spans, bad)
     return Checked(count, problems)
+
+
+def _excess_of(span: Any) -> str | None:
+    for name in ("attributes", "events", "links"):
+        count = len(getattr(span, name))
+        if count > MOST_OF_A_SPAN:
+            return f"a span has {count:,} {name}, limit {MOST_OF_A_SPAN:,}"
+    return None
 
 
 def _check_logs(request: ExportLogsServiceRequest) -> Checked:
