@@ -240,6 +240,7 @@ def constant(where: str) -> Any:
         ("docs/durability.md", "8 MiB after", "spool.writer.DEFAULT_SEGMENT_BYTES", 8 * 2**20),
         ("docs/durability.md", "1 GiB", "config.DEFAULT_SPOOL_CAP_BYTES", 2**30),
         ("docs/durability.md", "up to 1,000 events", "spool.delivery.BATCH_EVENTS", 1000),
+        ("docs/durability.md", "4,000 of what was received", "spool.delivery.RECEIVED_BATCH_EVENTS", 4000),
         ("docs/durability.md", "at most once a second a session", "spool.rounds.HEADS_EVERY_S", 1),
         ("docs/durability.md", "from 0.1 s up to 10 s", "spool.patience.LAST_CEILING_S", 10),
         ("docs/durability.md", "from 0.1 s up to 10 s", "spool.patience.FIRST_CEILING_S", 0.1),

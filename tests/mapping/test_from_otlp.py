@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from otel_agent_journal.mapping.from_otlp import problem_of, span_records, value_of
+from otel_agent_journal.mapping.from_otlp import attributes_of, problem_of, span_records, value_of
 from otel_agent_journal.mapping.from_otlp_json import trace_request
 from otel_agent_journal.mapping.from_sdk import readable_span
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanLink, SpanRecord
@@ -235,3 +235,14 @@ def test_problems() -> None:
     assert problem_of(spans.add(**good, kind=99, parent_span_id=b"odd", name="kept")) is None
     (record,) = span_records(request)
     assert (record.name, record.kind, record.parent_span_id, record.end_ns) == ("kept", "INTERNAL", None, 5)
+
+
+def test_attributes_without_a_name() -> None:
+    """An attribute without a key is left out; empty texts and zeros stay what they are."""
+    pairs = [KeyValue(key="", value=AnyValue(string_value="nameless"))]
+    pairs += [KeyValue(key="text", value=AnyValue(string_value="")), KeyValue(key="none", value=AnyValue())]
+    pairs += [
+        KeyValue(key="number", value=AnyValue(int_value=0)),
+        KeyValue(key="flag", value=AnyValue(bool_value=False)),
+    ]
+    assert attributes_of(pairs) == {"text": "", "none": None, "number": 0, "flag": False}

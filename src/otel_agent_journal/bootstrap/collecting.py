@@ -17,6 +17,7 @@ from otel_agent_journal.config import Settings
 from otel_agent_journal.errors import ConfigError, MissingExtra
 from otel_agent_journal.projections.status import SILENCE_NS
 from otel_agent_journal.spool.interruptions import interruptions
+from otel_agent_journal.spool.rounds import READ_BYTES
 
 if TYPE_CHECKING:
     from otel_agent_journal.receiver.counters import Row
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 COLLECT_EXTRA: Final = "otel-agent-journal[collect]"
 DELIVER_S: Final = 30.0  # at the end, for what is still in the spool; what is not delivered by then stays there
+_READ_BYTES: Final = 4 * 1024 * 1024  # while nobody waits for the store: the more at once, the fewer writes a session
 _LOOK_S: Final = 0.2
 
 
@@ -93,7 +95,8 @@ def collect(
         service = Service(plan, grpc=grpc, http=http, workers=doors.workers, tells=ack_store)
         reception = open_reception(settings, delivered=service.delivered if ack_store else None)
         sweep = _Sweep(settings, store, reception, silence_s)
-        drain = open_drain(settings, store, reception=lambda: reception, rounds_up=sweep)
+        read_bytes = READ_BYTES if ack_store else _READ_BYTES
+        drain = open_drain(settings, store, reception=lambda: reception, read_bytes=read_bytes, rounds_up=sweep)
         try:
             with _ended_by_signals(over):
                 service.start()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_agent_journal.codec import valid_text
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanLink, SpanRecord
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def span_records(request: ExportTraceServiceRequest) -> Iterator[SpanRecord]:
 
 
 def _record(span: Span, resource: dict[str, Any], scope_name: str, scope_version: str) -> SpanRecord:
-    parent = span.parent_span_id
+    parent, status = span.parent_span_id, span.status
     return SpanRecord(
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
@@ -68,8 +67,8 @@ def _record(span: Span, resource: dict[str, Any], scope_name: str, scope_version
         links=tuple(
             SpanLink(link.trace_id.hex(), link.span_id.hex(), attributes_of(link.attributes)) for link in span.links
         ),
-        status_code=span.status.code if 0 <= span.status.code <= 2 else 0,
-        status_description=span.status.message or None,
+        status_code=status.code if 0 <= status.code <= 2 else 0,
+        status_description=status.message or None,
         resource=resource,
         scope_name=scope_name,
         scope_version=scope_version,
@@ -80,7 +79,12 @@ def _record(span: Span, resource: dict[str, Any], scope_name: str, scope_version
 
 def attributes_of(pairs: Iterable[KeyValue]) -> dict[str, Any]:
     """Return attributes as plain data; of two with one key the last counts."""
-    return {valid_text(pair.key): value_of(pair.value) for pair in pairs if pair.key}
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, value = pair.key, pair.value
+        if key:
+            found[key] = value.string_value or value_of(value)  # most are texts, and asking for one is cheap
+    return found
 
 
 def value_of(value: AnyValue, depth: int = 0) -> Any:

@@ -33,6 +33,7 @@ from otel_agent_journal.store.protocol import BlobStore, JournalStore
 _log = logging.getLogger("otel_agent_journal.spool")
 
 BATCH_EVENTS: Final = 1000
+RECEIVED_BATCH_EVENTS: Final = 4000  # of many sessions at once, and a store on S3 writes an object for each
 _TRIES_OF_THE_UNEXPECTED: Final = 3  # an exception that no store should raise may be about the event, or pass
 
 
@@ -96,8 +97,9 @@ class Delivery:
                 taken.events.extend(self._events(fact, writer))
         for blob in taken.blobs:
             self._keep_blob(blob, writer)
-        for start in range(0, len(taken.events), BATCH_EVENTS):
-            self.append(taken.events[start : start + BATCH_EVENTS])
+        size = RECEIVED_BATCH_EVENTS if taken.requests else BATCH_EVENTS
+        for start in range(0, len(taken.events), size):
+            self.append(taken.events[start : start + size])
         for payload, why in taken.unreadable:
             self._set_aside_record(payload, writer, why)
         if self._reception is not None:

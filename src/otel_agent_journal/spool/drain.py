@@ -25,7 +25,7 @@ from otel_agent_journal.spool.fork import tell_of_forks
 from otel_agent_journal.spool.heads import HeadKeeper
 from otel_agent_journal.spool.patience import Patience
 from otel_agent_journal.spool.reception import Reception, new_reception
-from otel_agent_journal.spool.rounds import Death, Forward, Round, Rounds
+from otel_agent_journal.spool.rounds import READ_BYTES, Death, Forward, Round, Rounds
 from otel_agent_journal.spool.survey import pending_bytes
 from otel_agent_journal.store.protocol import JournalStore
 
@@ -74,6 +74,7 @@ class Drain:
         poll_s, idle_poll_s: how often a live writer's log is looked at, when it is busy and when nothing comes.
         patience: how tries are repeated while the store cannot be reached.
         reception: makes what reads received OTLP, when there is some.
+        read_bytes: about how much of a log is read at a time; a store is written to once for all of it.
         rounds_up: called every `ROUND_UP_S` in the drain's thread, where the store may be used, once all is delivered.
     """
 
@@ -90,6 +91,7 @@ class Drain:
         idle_poll_s: float = 0.2,
         patience: Patience | None = None,
         reception: Callable[[], Reception] = new_reception,
+        read_bytes: int = READ_BYTES,
         rounds_up: Callable[[], object] | None = None,
     ) -> None:
         self.root = Path(root)
@@ -99,7 +101,7 @@ class Drain:
         self._adoption = Adoption(self.root, only_writer=only_writer, adopt_dead=adopt_dead)
         self._delivery = Delivery(store, DeadLetters(self.root), self._patience, clock, reception=reception)
         heads = HeadKeeper(store, self._delivery.insist)
-        self._rounds = Rounds(store, self._adoption, self._delivery, heads, forward)
+        self._rounds = Rounds(store, self._adoption, self._delivery, heads, forward, read_bytes=read_bytes)
         self._rounds_up = rounds_up
         self._round_up_at = time.monotonic() + ROUND_UP_S
         self._begin()

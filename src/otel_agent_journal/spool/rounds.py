@@ -50,13 +50,21 @@ class Rounds:
     """Go round the folders in hand. Used by one thread at a time."""
 
     def __init__(
-        self, store: JournalStore, adoption: Adoption, delivery: Delivery, heads: HeadKeeper, forward: Forward | None
+        self,
+        store: JournalStore,
+        adoption: Adoption,
+        delivery: Delivery,
+        heads: HeadKeeper,
+        forward: Forward | None,
+        *,
+        read_bytes: int = READ_BYTES,
     ) -> None:
         self._store = store
         self._adoption = adoption
         self._delivery = delivery
         self._heads = heads
         self._forward = forward
+        self._read_bytes = read_bytes
         self._reached: dict[str, Position] = {}
         self._settled_at = float("-inf")
         self._said_newer: set[str] = set()
@@ -109,7 +117,7 @@ class Rounds:
 
     def _follow(self, folder: SpoolFolder) -> int:
         damaged = folder.corrupt
-        records = folder.read(READ_BYTES)
+        records = folder.read(self._read_bytes)
         if folder.corrupt > damaged:
             _log.warning("writer=<%s>, places=<%d> | spool is damaged", folder.writer, folder.corrupt - damaged)
         if not records:
