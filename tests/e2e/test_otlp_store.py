@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,27 @@ def last_of(collecting: Collecting) -> JournalEvent | None:
     """Return the last event of the session."""
     events = collecting.events("s1")
     return events[-1] if events else None
+
+
+@contextlib.contextmanager
+def under_run(workdir: Workdir, store: str) -> Generator[tuple[subprocess.Popen[bytes], int]]:
+    """Run the agent that hangs under `run`; yield that, and the agent's process id once it hangs."""
+    workdir.write("agent.py", HANGS)
+    process = subprocess.Popen(
+        [BIN / "agent-journal", "run", "--", sys.executable, "agent.py"],
+        cwd=workdir.path,
+        env={**workdir.env, "AGENT_JOURNAL_STORE": store},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            yield process, int(process.stdout.readline())
+            process.wait(60)
+        finally:
+            process.kill()
 
 
 @pytest.fixture
@@ -135,25 +157,9 @@ def test_seen_while_it_runs_and_lost_when_it_is_killed(workdir: Workdir, there: 
 
 def test_killed_under_run(workdir: Workdir, there: Path) -> None:
     """The parent ships what the killed agent had journaled, and says that it was killed."""
-    workdir.write("agent.py", HANGS)
     with Collecting(there) as collecting:
-        process = subprocess.Popen(
-            [BIN / "agent-journal", "run", "--", sys.executable, "agent.py"],
-            cwd=workdir.path,
-            env={**workdir.env, "AGENT_JOURNAL_STORE": f"otlp://{collecting.grpc}"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            assert process.stdout is not None
-            os.kill(int(process.stdout.readline()), signal.SIGKILL)
-            process.wait(60)
-        finally:
-            process.kill()
-            process.wait(30)
-            if process.stdout:
-                process.stdout.close()
+        with under_run(workdir, f"otlp://{collecting.grpc}") as (_, agent):
+            os.kill(agent, signal.SIGKILL)
         eventually(lambda: (last := last_of(collecting)) is not None and last.type == "SESSION_INTERRUPTED")
         assert collecting.events("s1")[-1].details["reason"] == "killed"
 
@@ -187,29 +193,10 @@ def test_what_it_cannot_is_said(workdir: Workdir) -> None:
 
 def test_ctrl_c_during_the_outage_loses_nothing(workdir: Workdir, there: Path) -> None:
     """An agent that is stopped while nobody takes its events leaves them in the spool."""
-    workdir.write("agent.py", HANGS)
     with Collecting(there) as collecting:
         address = collecting.grpc
-    env = {**workdir.env, "AGENT_JOURNAL_STORE": f"otlp://{address}"}
-    process = subprocess.Popen(
-        [BIN / "agent-journal", "run", "--", sys.executable, "agent.py"],
-        cwd=workdir.path,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(0.5)
+    with under_run(workdir, f"otlp://{address}") as (process, _):
         process.send_signal(signal.SIGINT)
-        process.wait(60)
-    finally:
-        process.kill()
-        process.wait(30)
-        if process.stdout:
-            process.stdout.close()
     with Collecting(there, "--grpc", address, "--http", ANY) as collecting:
         assert workdir.journal("drain", env={"AGENT_JOURNAL_STORE": f"otlp://{address}"}).returncode == 0
         eventually(lambda: ("NODE_START", "b") in told(collecting.events("s1")))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from otel_agent_journal import JournalEvent, open_store
-from tests.e2e.conftest import BIN, Workdir
-from tests.e2e.test_otlp_store import AGENT, HANGS
+from tests.e2e.conftest import Workdir
+from tests.e2e.test_otlp_store import AGENT, under_run
 from tests.real.fixtures import server_program
 from tests.real.jaeger import Jaeger
 from tests.real.otlp import FAST, PATIENCE_S, eventually
@@ -63,20 +61,9 @@ def test_a_killed_agent_is_seen_where_it_died(
 ) -> None:
     """The step that ran is in the journal before it ends, and never ends."""
     server, collecting = collector
-    workdir.write("agent.py", HANGS)
-    process = subprocess.Popen(
-        [BIN / "agent-journal", "run", "--", sys.executable, "agent.py"],
-        cwd=workdir.path,
-        env={**workdir.env, "AGENT_JOURNAL_STORE": f"otlp://{server.grpc}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    with process:
-        assert process.stdout is not None
-        pid = int(process.stdout.readline())
+    with under_run(workdir, f"otlp://{server.grpc}") as (_, agent):
         eventually(lambda: "b" in [event.name for event in collecting.events("s1") if event.type == "NODE_START"])
-        os.kill(pid, signal.SIGKILL)
-        process.wait(60)
+        os.kill(agent, signal.SIGKILL)
     eventually(lambda: collecting.events("s1")[-1].type == "SESSION_INTERRUPTED")
 
     def interrupted() -> bool:
