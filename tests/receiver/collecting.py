@@ -38,8 +38,12 @@ class Collecting:
             stderr=self._said,
         )
         self._begin = begin
-        self.grpc = "" if "--no-grpc" in options else self._address("grpc")
-        self.http = "" if "--no-http" in options else self._address("http")
+        try:
+            self.grpc = "" if "--no-grpc" in options else self._address("grpc")
+            self.http = "" if "--no-http" in options else self._address("http")
+        except BaseException:
+            self.close()
+            raise
 
     def _address(self, name: str) -> str:
         deadline = time.monotonic() + START_S

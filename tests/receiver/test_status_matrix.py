@@ -6,6 +6,8 @@ What was refused is not kept; what was taken is, once.
 from __future__ import annotations
 
 import gzip
+import re
+import socket
 from collections.abc import Iterator
 
 import grpc
@@ -282,9 +284,48 @@ def test_other_calls_over_grpc(served: Serving) -> None:
 
 
 def test_a_stream_of_messages(served: Serving) -> None:
-    """A call is one message: of a client that sends several the first counts, and none sends nothing."""
+    """A call is one message: of a client that sends several the first counts, and who sends none is to try again."""
     with grpc.insecure_channel(served.grpc) as channel:
         call = channel.stream_unary(METHODS["traces"])
-        assert call(iter([]), timeout=30) == b""
         assert call(iter([spans("a").SerializeToString(), spans("b").SerializeToString()]), timeout=30) == b""
+        with pytest.raises(grpc.RpcError) as failure:
+            call(iter([]), timeout=30)
+        assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
     assert served.log.names() == ["a"]
+
+
+def test_frames_of_grpc(served: Serving) -> None:
+    """On the wire: a message that is cut short is never acknowledged, one that is said to be too large is refused."""
+    good = spans("a").SerializeToString()
+    assert status_of_call(served, b"identity", 0, good) == 0
+    assert status_of_call(served, b"gzip", 1, gzip.compress(good)) == 0
+    assert status_of_call(served, b"identity", 0, good, length=len(good) + 1) == 14
+    assert status_of_call(served, b"identity", 0, good[:-9], length=len(good)) == 14
+    assert status_of_call(served, b"identity", 0, good, length=2**32 - 1) == 8
+    assert served.log.names() == ["a", "a"]
+
+
+def status_of_call(served: Serving, encoding: bytes, flag: int, message: bytes, length: int | None = None) -> int:
+    """Send a call frame by frame, its message with a flag and a length as they are given; return its status."""
+    headers = {
+        b":method": b"POST",
+        b":scheme": b"http",
+        b":path": METHODS["traces"].encode(),
+        b":authority": b"x",
+        b"te": b"trailers",
+        b"content-type": b"application/grpc",
+        b"grpc-encoding": encoding,
+    }
+    block = b"".join(b"\0%c%b%c%b" % (len(key), key, len(value), value) for key, value in headers.items())
+    body = bytes([flag]) + (len(message) if length is None else length).to_bytes(4) + message
+    host, _, port = served.grpc.partition(":")
+    heard = b""
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        for kind, flags, stream, payload in ((4, 0, 0, b""), (1, 4, 1, block), (0, 1, 1, body)):
+            connection.sendall(len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload)
+        while (found := re.search(rb"grpc-status.(\d+)", heard, re.DOTALL)) is None:
+            part = connection.recv(65536)
+            assert part, heard
+            heard += part
+    return int(found.group(1))

@@ -63,7 +63,7 @@ class GrpcDoor:
         self._tls = tls
         self._patience_s = patience_s
         self._places = asyncio.Semaphore(_ARRIVING)
-        self._arriving: dict[asyncio.Future[bytes], float] = {}  # since when each has a place, the oldest first
+        self._arriving: dict[asyncio.Future[bytes | None], float] = {}  # since when each has a place, the oldest first
         self._health: Any = cast("Any", health).aio.HealthServicer()
         self._server = grpc.aio.server(options=_OPTIONS)
         for signal in SIGNALS:
@@ -127,7 +127,7 @@ class GrpcDoor:
             return await self._intake.keep(signal, body, signal.read, arriving, compressed=compressed)
 
     async def _message(self, messages: AsyncIterator[bytes]) -> bytes | Answer:
-        """Wait for the one message of a call; none at all is an empty one."""
+        """Wait for the one message of a call. gRPC tells none at all, and half of one, by the end of the stream."""
         if not await self._place():
             return busy(f"{_ARRIVING} messages are arriving already")
         reading = asyncio.ensure_future(_first(messages))
@@ -135,7 +135,8 @@ class GrpcDoor:
         try:
             await asyncio.wait([reading], timeout=self._patience_s)
             if reading.done() and not reading.cancelled():
-                return reading.result()
+                message = reading.result()
+                return busy("the call ended before its message did") if message is None else message
             return busy("the message did not arrive in time")
         finally:
             reading.cancel()
@@ -160,8 +161,8 @@ class GrpcDoor:
             oldest.cancel()
 
 
-async def _first(messages: AsyncIterator[bytes]) -> bytes:
-    return await anext(messages, b"")
+async def _first(messages: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(messages, None)
 
 
 def _authorization(context: Any) -> bytes:
