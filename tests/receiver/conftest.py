@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,8 +15,3 @@ def collecting(tmp_path: Path) -> Iterator[Collecting]:
     """A running receiver."""
     with Collecting(tmp_path) as running:
         yield running
-
-
-def hidden(field: str, value: Any) -> str:
-    """A redactor that lets nothing through."""
-    return "hidden"

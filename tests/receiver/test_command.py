@@ -124,10 +124,12 @@ def test_content_that_is_to_be_left_out(tmp_path: Path) -> None:
     attributes.add(key="gen_ai.input.messages").value.string_value = json.dumps(
         [{"role": "user", "text": "s" * 70_000}]
     )
+    (tmp_path / "hiding.py").write_text("def hidden(field, value):\n    return 'hidden'\n")
+    path = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
     for number, (env, kept) in enumerate(
         (
             ({"AGENT_JOURNAL_CONTENT": "metadata"}, False),
-            ({"AGENT_JOURNAL_REDACTOR": "tests.receiver.conftest:hidden"}, True),
+            ({"AGENT_JOURNAL_REDACTOR": "hiding:hidden", "PYTHONPATH": path}, True),
             ({}, True),
         )
     ):
@@ -142,3 +144,5 @@ def test_content_that_is_to_be_left_out(tmp_path: Path) -> None:
             assert found in ([], ["hidden"])
         else:
             assert found[0]["bytes"] > 70_000, "a reference"
+    code, said = refused(tmp_path, AGENT_JOURNAL_REDACTOR="no_such_module:f")
+    assert (code, "no_such_module:f', which cannot be imported" in said) == (2, True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from otel_agent_journal.bootstrap.openers import open_drain, open_reception, open_store
+from otel_agent_journal.bootstrap.openers import load_redactor, open_drain, open_reception, open_store
 from otel_agent_journal.config import Settings
 from otel_agent_journal.errors import ConfigError, MissingExtra
 from otel_agent_journal.projections.status import SILENCE_NS
@@ -87,6 +87,8 @@ def collect(
         tokens=tokens,
         tls=tls,
     )
+    if settings.redactor is not None:
+        load_redactor(settings.redactor)  # there is no program to wait for: one that is not there is said now
     over = until or threading.Event()
     store = open_store(settings, create=True)
     try:
