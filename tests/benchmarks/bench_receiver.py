@@ -374,7 +374,7 @@ def main() -> int:
         }
         held = print_sustained(figures["sustained"]) and held
     if "stores" in options.only:
-        figures["stores"] = stores(20 if options.quick else 100, rounds)
+        figures["stores"] = stores(20 if options.quick else 40, rounds)
         print_stores(figures["stores"])
     if options.json:
         write_json(options.json, figures)
