@@ -23,20 +23,6 @@ from tests.receiver.asking import DOORS, JSON, METHODS, PROTOBUF, Told, ask, log
 from tests.receiver.serving import MIB, Serving
 
 
-@pytest.fixture(scope="module")
-def one() -> Iterator[Serving]:
-    """One receiver for all."""
-    with Serving() as running:
-        yield running
-
-
-@pytest.fixture
-def served(one: Serving) -> Serving:
-    """That receiver, with nothing kept."""
-    one.log.payloads.clear()
-    return one
-
-
 def first(request: Any) -> Any:
     """Return the first span of a request."""
     return request.resource_spans[0].scope_spans[0].spans[0]

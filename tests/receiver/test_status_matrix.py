@@ -37,20 +37,6 @@ through_every_door = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="module")
-def one() -> Iterator[Serving]:
-    """One receiver for all that leave it as it was."""
-    with Serving() as running:
-        yield running
-
-
-@pytest.fixture
-def served(one: Serving) -> Serving:
-    """That receiver, with nothing kept."""
-    one.log.payloads.clear()
-    return one
-
-
 @through_every_door
 def test_good(served: Serving, door: str, signal: str, encoding: str) -> None:
     """A good request is OK, nothing is said of a partial success, and it is kept once."""
