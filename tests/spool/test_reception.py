@@ -132,6 +132,27 @@ def test_bytes_that_are_no_request(receiver: Receiver) -> None:
     assert receiver.drain.stats.dead_lettered == 2
 
 
+class Failing:
+    """Content rules that fail on one span."""
+
+    def journaled(self, session_id: str, details: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[BlobKept]]:
+        if "strange" in details.get("attributes", ()):
+            raise RecursionError("too strange")
+        return details, ()
+
+
+def test_a_span_that_nothing_can_be_made_of(tmp_path: Path) -> None:
+    """It costs itself alone, and is counted once."""
+    receiver = Receiver(tmp_path, content=Failing())
+    made = request([(TRACE, "1" * 16), (TRACE, "2" * 16), (TRACE, "3" * 16)])
+    made.resource_spans[0].scope_spans[0].spans[1].attributes.add(key="strange").value.bool_value = True
+    receiver._put(SpansReceived(2000, made.SerializeToString()))
+    assert receiver.drained() == Counted(stored=2, dead_lettered=1)
+    assert receiver.drain.stats.dead_lettered == 1
+    endings = [event.span_id for event in receiver.events() if event.type == "MODEL_END"]
+    assert endings == ["1" * 16, "3" * 16]
+
+
 def test_who_waits_is_told(receiver: Receiver) -> None:
     """By when it was received, once it is in the store."""
     receiver.spans((TRACE, "1" * 16), at_ns=2000)

@@ -25,6 +25,7 @@ from otel_agent_journal.mapping.facts import (
     Received,
     SpansReceived,
     StepEnded,
+    encode_fact,
     events_of,
 )
 from otel_agent_journal.mapping.log_record import WriterHeard, carried, is_carried, log_records
@@ -65,6 +66,7 @@ class Taken(msgspec.Struct):
     unreadable: list[tuple[bytes, str]] = msgspec.field(default_factory=list[tuple[bytes, str]])
     items: list[str] = msgspec.field(default_factory=list[str])  # the event by which each span, each record is known
     left_out: int = 0
+    dead_lettered: int = 0
     recovered: int = 0
     requests: list[int] = msgspec.field(default_factory=list[int])  # by when each was received
 
@@ -109,6 +111,7 @@ class Reception:
                 self._take_logs(received, taken)
         except Exception as error:  # noqa: BLE001 - bytes that came from anywhere
             taken.unreadable.append((msgspec.msgpack.encode(received), f"{type(error).__name__}: {error}"))
+            taken.dead_lettered += 1  # how many spans there were is not known
         taken.requests.append(received.received_ns)
 
     def settle(self, taken: Taken, writer: str, dead: Collection[str]) -> None:
@@ -118,7 +121,7 @@ class Reception:
         counted = self.counted
         counted.recovered += taken.recovered
         counted.left_out += taken.left_out
-        counted.dead_lettered += len(taken.unreadable)
+        counted.dead_lettered += taken.dead_lettered
         for item in taken.items:
             if item in dead:
                 counted.dead_lettered += 1
@@ -148,11 +151,16 @@ class Reception:
         facts, spans = self._spans.read(received)
         steps = 0
         for fact in facts:
-            for event in events_of(self._reduced(fact, taken), writer):
-                taken.events.append(event)
-                if isinstance(fact, StepEnded):
-                    taken.items.append(event.event_id)
-                    steps += 1
+            steps += isinstance(fact, StepEnded)
+            try:
+                events = events_of(self._reduced(fact, taken), writer)
+            except Exception as error:  # noqa: BLE001 - one bad span never costs the batch
+                taken.unreadable.append((encode_fact(fact), f"{type(error).__name__}: {error}"))
+                taken.dead_lettered += isinstance(fact, StepEnded)
+                continue
+            taken.events += events
+            if isinstance(fact, StepEnded):
+                taken.items += [event.event_id for event in events]
         taken.left_out += spans - steps
         self._count_recovered(received, spans, taken)
 
@@ -169,6 +177,7 @@ class Reception:
                 found = carried(record)
             except CodecError as error:
                 taken.unreadable.append((record.SerializeToString(), str(error)))
+                taken.dead_lettered += 1
                 continue
             match found:
                 case JournalEvent():
