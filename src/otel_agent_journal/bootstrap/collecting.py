@@ -31,6 +31,7 @@ COLLECT_EXTRA: Final = "otel-agent-journal[collect]"
 DELIVER_S: Final = 30.0  # at the end, for what is still in the spool; what is not delivered by then stays there
 _READ_BYTES: Final = 4 * 1024 * 1024  # while nobody waits for the store: the more at once, the fewer writes a session
 _LOOK_S: Final = 0.2
+_MEASURE_S: Final = 1.0
 
 
 class Doors(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,21 +100,28 @@ def collect(
         sweep = _Sweep(settings, store, reception, silence_s)
         read_bytes = READ_BYTES if ack_store else _READ_BYTES
         drain = open_drain(settings, store, reception=lambda: reception, read_bytes=read_bytes, rounds_up=sweep)
-        try:
-            with _ended_by_signals(over):
-                service.start()
-                drain.start()
-                _say_where(say, service, store.url, settings, secure=tls is not None)
-                while not over.wait(_LOOK_S):
-                    service.look()
-                    _count(service.own_counters, reception, drain)
-                service.stop()
-            drain.stop(DELIVER_S)
-            return drain.stats
-        finally:
-            service.stop()
+        with _ended_by_signals(over):
+            _serve(service, drain, reception, over, lambda: _say_where(say, service, store.url, settings, tls))
+        drain.stop(DELIVER_S)
+        return drain.stats
     finally:
         store.close()
+
+
+def _serve(
+    service: Service, drain: Drain, reception: Reception, over: threading.Event, begun: Callable[[], None]
+) -> None:
+    """Serve and deliver until it is over; the workers are ended then, whatever happened."""
+    counting = _Counting(service.own_counters, reception, drain)
+    try:
+        service.start()
+        drain.start()
+        begun()
+        while not over.wait(_LOOK_S):
+            service.look()
+            counting.look()
+    finally:
+        service.stop()
 
 
 def _keys(doors: Doors, hosts: Sequence[str]) -> tuple[tuple[str, ...], Tls | None]:
@@ -140,11 +148,11 @@ def _keys(doors: Doors, hosts: Sequence[str]) -> tuple[tuple[str, ...], Tls | No
     return tokens, tls
 
 
-def _say_where(say: Callable[[str], None], service: Service, url: str, settings: Settings, *, secure: bool) -> None:
+def _say_where(say: Callable[[str], None], service: Service, url: str, settings: Settings, tls: Tls | None) -> None:
     say(f"agent-journal: store {url}   spool {settings.spool}")
     for name, address in (("grpc", service.grpc), ("http", service.http)):
         if address is not None:
-            say(f"agent-journal: listening for OTLP/{name} on {address}{' with TLS' if secure else ''}")
+            say(f"agent-journal: listening for OTLP/{name} on {address}{'' if tls is None else ' with TLS'}")
 
 
 class _Sweep:
@@ -168,12 +176,24 @@ class _Sweep:
         return silent_s is not None and silent_s < self._silence_s
 
 
-def _count(counters: Row, reception: Reception, drain: Drain) -> None:
-    """Put what was delivered beside what the workers count."""
-    counted = reception.counted
-    for name in ("stored", "duplicate", "left_out", "dead_lettered", "recovered"):
-        counters.put(name, getattr(counted, name))
-    counters.put("spool_bytes", drain.stats.pending_bytes)
+class _Counting:
+    """Puts what was delivered beside what the workers count."""
+
+    def __init__(self, counters: Row, reception: Reception, drain: Drain) -> None:
+        self._counters = counters
+        self._counted = reception.counted
+        self._drain = drain
+        self._measure_at = 0.0
+
+    def look(self) -> None:
+        """Count; and now and then measure what is left, which takes reading it: at most a fiftieth of the time."""
+        for name in ("stored", "duplicate", "left_out", "dead_lettered", "recovered"):
+            self._counters.put(name, getattr(self._counted, name))
+        begun = time.monotonic()
+        if begun >= self._measure_at:
+            self._counters.put("spool_bytes", self._drain.stats.pending_bytes)
+            now = time.monotonic()
+            self._measure_at = now + max(_MEASURE_S, 50 * (now - begun))
 
 
 @contextmanager

@@ -99,7 +99,8 @@ class Service:
         Raises:
             ConfigError: an address cannot be listened at.
         """
-        self._workers = [self._start(number) for number in range(self._count)]
+        for number in range(self._count):
+            self._workers.append(self._start(number))  # one by one: those before one that fails are ended by `stop`
 
     @property
     def own_counters(self) -> Row:
