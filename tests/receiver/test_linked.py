@@ -12,7 +12,7 @@ from typing import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.e2e.conftest import BIN
-from tests.receiver.collecting import Collecting, request
+from tests.receiver.collecting import Collecting, eventually, request
 
 TRACE, OTHER = "a" * 32, "b" * 32
 WAIT_S = 30
@@ -44,6 +44,7 @@ def test_a_session_named_late(tmp_path: Path) -> None:
     """Two traces of which some spans come first and nameless are one session, in which each span is one step."""
     with Collecting(tmp_path) as collecting:
         post(collecting, request([(TRACE, "1" * 16), (TRACE, "2" * 16), (OTHER, "3" * 16)], session_id=None))
+        eventually((tmp_path / "journal.db").exists)  # until then `ls` says that there is no journal
         deadline = time.monotonic() + WAIT_S
         while len(rows(collecting, "ls")) < 2:
             assert time.monotonic() < deadline
