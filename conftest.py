@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 pytest_plugins = ["tests.real.fixtures"]
 pytest.register_assert_rewrite("otel_agent_journal.testing.contract_setup")  # some tests use it without the contract
@@ -45,10 +45,19 @@ def bare_threads() -> Iterator[None]:
             instrumentor.uninstrument()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long forms run when they are asked for."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The long forms run when they are asked for, and then nothing else does."""
     if os.environ.get("AGENT_JOURNAL_SOAK"):
+        others = [item for item in items if not has_long_form(item)]
+        items[:] = [item for item in items if has_long_form(item)]
+        config.hook.pytest_deselected(items=others)
         return
     for item in items:
         if item.get_closest_marker("soak"):
             item.add_marker(pytest.mark.skip(reason="the long form: make soak"))
+
+
+def has_long_form(item: pytest.Item) -> bool:
+    """Tell whether a test does more with AGENT_JOURNAL_SOAK=1; those that search at random try more examples."""
+    marked = any(item.get_closest_marker(name) for name in ("soak", "long_form"))
+    return marked or is_hypothesis_test(getattr(item, "obj", None))

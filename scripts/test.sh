@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every gate and every test; called by `make test` once the environment is there. Exit code 0 only if all of it passed.
 #
-#   scripts/test.sh [--soak]     --soak: every test in its long form, no gates
+#   scripts/test.sh [--soak]     --soak: the tests that have a long form, in that, no gates
 #
 # The real servers are had beside the gates. Where a toolchain is missing (Go, a JDK) the rest runs and the last line says
 # which servers were left out; with CI=true that is a failure.
@@ -37,15 +37,17 @@ while read -r server outcome; do
 done <"$outcomes"
 
 if [ "${1:-}" = --soak ]; then
-    $BIN/python -m pytest -q --timeout 3600 || failed+=(soak)
+    $BIN/python -m pytest -q -n 2 --dist load -m "not serial" --timeout 3600 || failed+=(soak)
+    $BIN/python -m pytest -q -m serial --timeout 3600 || failed+=("serial soak")
 else
-    # Three workers for what waits or computes by itself, since more of it waits; alone and in order, what measures time or
-    # memory. The tests of the pure core run by themselves: watching its branches makes every other test half as slow again.
+    # Four workers for what waits or computes by itself, since more of it waits; two, as many as there are cores, for what
+    # measures time or memory. The tests of the pure core run by themselves: watching its branches makes every other test
+    # half as slow again.
     core=(tests/mapping tests/projections tests/test_*.py)
-    parallel=($BIN/python -m pytest -q -n 3 --dist loadfile -m "not serial")
+    parallel=($BIN/python -m pytest -q -n 4 --dist loadfile -m "not serial")
     "${parallel[@]}" --cov --cov-report= --cov-fail-under=0 "${core[@]}" || failed+=("tests of the pure core")
     "${parallel[@]}" "${core[@]/#/--ignore=}" || failed+=(tests)
-    $BIN/python -m pytest -q -m serial
+    $BIN/python -m pytest -q -n 2 --dist loadfile -m serial
     status=$?
     [ $status = 0 ] || [ $status = 5 ] || failed+=("serial tests") # 5: there are none
     $BIN/python -m coverage report || failed+=("branch coverage of the pure core")

@@ -89,6 +89,7 @@ def events_in(store: JournalStore) -> list[JournalEvent]:
         cursor = page.cursor
 
 
+@pytest.mark.long_form
 @pytest.mark.timeout(60 + KILLS * 20)
 @pytest.mark.parametrize("under_run", [True, False], ids=["run", "configure"])
 def test_kill_loses_nothing(tmp_path: Path, under_run: bool) -> None:

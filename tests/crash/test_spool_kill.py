@@ -68,6 +68,7 @@ def require_whole(store, agent: Agent) -> None:
         assert (head.status, head.reason, head.events) == ("INTERRUPTED", "killed", len(numbers) + 2)
 
 
+@pytest.mark.long_form
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_an_agent_is_killed(tmp_path, moment):
     """An agent is killed while it appends, while a segment is made, or while a drain follows it."""
@@ -88,6 +89,7 @@ def test_an_agent_is_killed(tmp_path, moment):
     store.close()
 
 
+@pytest.mark.long_form
 @pytest.mark.parametrize("moment", range(MOMENTS // 5))
 def test_a_drainer_is_killed_and_then_the_agent(tmp_path, moment):
     """Drainers die one after the other, then the agent: whoever comes last finds everything, once."""

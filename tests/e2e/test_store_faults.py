@@ -118,6 +118,7 @@ def disk(workdir: Workdir) -> Iterator[None]:
         yield
 
 
+@pytest.mark.long_form
 @pytest.mark.usefixtures("disk")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ SECONDS = 600 if os.environ.get("AGENT_JOURNAL_SOAK") else 60
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long_form
 @pytest.mark.timeout(SECONDS + 120)
 def test_any_bytes(tmp_path: Path) -> None:
     """A minute of inputs, made to reach what was not reached before; the long form takes ten."""

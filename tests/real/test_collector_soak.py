@@ -262,6 +262,7 @@ def to_jaeger(jaeger: Jaeger) -> Iterator[Pipe]:
         yield pipe
 
 
+@pytest.mark.long_form
 @pytest.mark.serial
 @pytest.mark.timeout(3600 if SOAK else 240)
 def test_nothing_is_lost_and_nothing_twice(

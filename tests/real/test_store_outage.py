@@ -105,6 +105,7 @@ def check(backend: Backend, url: str, workdir: Workdir) -> None:
         assert head.events == len(found)
 
 
+@pytest.mark.long_form
 @pytest.mark.serial
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("backend", "door", "killed"), WAYS, indirect=["backend"])

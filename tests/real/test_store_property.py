@@ -53,6 +53,7 @@ def machine(kind: type[StoreMachine], fresh: Callable[[], str]) -> type[StoreMac
     return Machine
 
 
+@pytest.mark.long_form
 @pytest.mark.timeout(3600 if SOAK else 120)
 def test_every_store(backend: Backend) -> None:
     """What a store answers is what the model says, after every step."""
@@ -62,6 +63,7 @@ def test_every_store(backend: Backend) -> None:
     )
 
 
+@pytest.mark.long_form
 @pytest.mark.timeout(3600 if SOAK else 120)
 def test_every_store_behind_faults(backend: Backend) -> None:
     """The same where calls are refused, cut off before and after they were applied, done in part, in conflict."""
@@ -131,6 +133,7 @@ class LexicographicPostgreSQL(PostgreSQLProxy):
         return sql.replace("ORDER BY sequence_number", "ORDER BY sequence_number::text")
 
 
+@pytest.mark.long_form
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("backend", "fault"),

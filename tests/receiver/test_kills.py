@@ -69,6 +69,7 @@ class Client(threading.Thread):
         return status == 200
 
 
+@pytest.mark.long_form
 @pytest.mark.timeout(3600 if LONG else 300)
 @pytest.mark.parametrize("victim", ["worker", "all"])
 def test_killed(tmp_path: Path, victim: str) -> None:

@@ -50,8 +50,7 @@ def test_heads_are_replays(made: list[SpansReceived], data: st.DataObject) -> No
         found = journaled(store, spans, request)
         cut = data.draw(st.integers(0, len(found)))
         keeper.note(found[:cut])
-        if data.draw(st.booleans()):
-            keeper.write()
+        data.draw(st.sampled_from([keeper.write, keeper.write_new, lambda: None]))()
         keeper.note(found[cut:])
         if data.draw(st.booleans()):
             data.draw(st.sampled_from(keepers)).write()
@@ -70,6 +69,22 @@ def write(keeper: HeadKeeper, store: MemoryStore, found: list[JournalEvent]) -> 
     store.append(found)
     keeper.note(found)
     keeper.write()
+
+
+def test_new_sessions_alone() -> None:
+    """A session that comes up is listed at once, and costs no write of the heads that lag behind."""
+    keeper, store = keeper_and_store()
+    write(keeper, store, events(2))
+    for found in (events(3), events(1, session_id=T)):
+        store.append(found)
+        keeper.note(found)
+    keeper.write_new()
+    assert store.head(T).events == 1
+    assert store.head("s1").events == 2
+    assert keeper.is_dirty
+    assert not keeper.has_new
+    keeper.write()
+    assert wrong_heads(store) == {}
 
 
 def test_what_comes_for_a_part_moves_its_session() -> None:

@@ -334,6 +334,7 @@ def test_the_most_of_one_call(store: DynamoDBStore) -> None:
     assert list(store.read_context("i1")) == context_events(49)
 
 
+@pytest.mark.long_form
 @pytest.mark.timeout(900 if SOAK else 120)
 def test_processes_behind_faults(store: DynamoDBStore, behind: DynamoDBStore, proxy: DynamoDBProxy) -> None:
     """Processes that write one session and one instance while 30 % of the calls fail: all once, without a gap."""

@@ -384,6 +384,7 @@ def test_init_completes_a_table(aws: None, moto_server: Moto) -> None:
     assert len(list(store.sessions())) == 1
 
 
+@pytest.mark.long_form
 def test_long_session(store: DynamoDBStore) -> None:
     """A session of 10,000 events (3,000 in the short form) is read back whole, in order, and followed."""
     made = events(10_000 if os.environ.get("AGENT_JOURNAL_SOAK") else 3_000)

@@ -92,6 +92,7 @@ def test_others_transactions_delay_nobody(store: PostgreSQLStore, url: str) -> N
         other.execute("ROLLBACK")
 
 
+@pytest.mark.long_form
 def test_many_late_commits(store: PostgreSQLStore, url: str) -> None:
     """Writers that commit, late or never, in any order: each committed event is followed once."""
     choose = random.Random(5)

@@ -29,6 +29,7 @@ def server() -> Iterator[PostgreSQL]:
     yield from postgresql_of_its_own()
 
 
+@pytest.mark.long_form
 def test_restarts(server: PostgreSQL) -> None:
     """Two writers and a follower go on through restarts; every call that failed is made again, as the drain does."""
     url = server.database()

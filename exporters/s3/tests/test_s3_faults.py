@@ -97,6 +97,7 @@ def test_bound(store: S3Store, wire: Wire, status: int, code: str) -> None:
     assert list(store.read("s1")) == events(1)
 
 
+@pytest.mark.long_form
 def test_three_in_ten(url: str) -> None:
     """Writers of one session and instance through a wire that fails three in ten: each event exactly once."""
     writers, rounds = (16, 40) if os.environ.get("AGENT_JOURNAL_SOAK") else (6, 6)

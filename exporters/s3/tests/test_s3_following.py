@@ -40,6 +40,7 @@ def rest() -> None:
     time.sleep(SHORT_S + 2.1)
 
 
+@pytest.mark.long_form
 def test_session_that_rested(brief: S3Store, url: str) -> None:
     """What is appended to a session that rested is followed once, by old cursors and from the beginning alike."""
     brief.append(events(3))

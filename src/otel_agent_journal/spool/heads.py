@@ -59,7 +59,7 @@ class HeadKeeper:
         self._in_hand: OrderedDict[str, _InHand] = OrderedDict()
         self._wholes: dict[str, set[str]] = {}  # by part, the sessions in hand whose folds have its events
         self._dirty: dict[str, None] = {}
-        self._new = False
+        self._new: dict[str, None] = {}
 
     @property
     def enabled(self) -> bool:
@@ -75,7 +75,7 @@ class HeadKeeper:
     @property
     def has_new(self) -> bool:
         """Tell whether a session came up that was not in hand: listings should show it at once."""
-        return self._new
+        return bool(self._new)
 
     def note(self, events: Sequence[JournalEvent]) -> None:
         """Take in events that are in the store."""
@@ -107,13 +107,21 @@ class HeadKeeper:
 
     def write(self) -> None:
         """Write all heads that lag behind; after StoreUnreachable, which `insist` raises, the rest still lags."""
-        self._new = False
+        self._new.clear()
         if not self.enabled:
             self._keep_open_alone()
         for _ in ("sessions", "those that they turned out to be part of"):
             for session_id in list(self._dirty):
                 self._write_insisting(session_id)
         self._make_room()
+
+    def write_new(self) -> None:
+        """Write the heads of the sessions that came up since the last call; the others lag on until `write`."""
+        new, self._new = self._new, {}
+        if self.enabled:
+            for session_id in new:
+                if session_id in self._dirty:
+                    self._write_insisting(session_id)
 
     def _keep_open_alone(self) -> None:
         """Drop what has no step open: there is no head to write, only who left what open to be known."""
@@ -133,6 +141,7 @@ class HeadKeeper:
         self._in_hand.clear()
         self._wholes.clear()
         self._dirty.clear()
+        self._new.clear()
 
     def _write_insisting(self, session_id: str) -> None:
         try:
@@ -157,7 +166,7 @@ class HeadKeeper:
         in_hand = self._in_hand.get(session_id)
         if in_hand is None:
             in_hand = self._in_hand[session_id] = _InHand()
-            self._new = True
+            self._new[session_id] = None
         else:
             self._in_hand.move_to_end(session_id)
         self._dirty[session_id] = None
@@ -211,12 +220,15 @@ class HeadKeeper:
         self._forget_parts(session_id, self._in_hand.pop(session_id))
 
     def _make_room(self) -> None:
-        ended = [known for known, one in self._in_hand.items() if one.state is not None and not one.state.open]
+        written = [(known, one.state) for known, one in self._in_hand.items() if known not in self._dirty]
+        ended = [known for known, state in written if state is not None and not state.open]
         for oldest in ended[:-MAX_ENDED]:
             self._drop(oldest)
         sizes = {known: len(one.state.seen) if one.state else 0 for known, one in self._in_hand.items()}
         total = sum(sizes.values())
         for oldest, size in sizes.items():
+            if oldest in self._dirty:
+                continue
             if total <= MAX_EVENTS or len(self._in_hand) == 1:
                 return
             self._drop(oldest)

@@ -103,8 +103,10 @@ class Rounds:
         insist = insist and caught_up
         if not insist and time.monotonic() < self._list_at:
             ended = [folder for folder in ended if folder.writer not in self._unlisted]
-        if settle or ended or self._heads.has_new or time.monotonic() - self._settled_at >= HEADS_EVERY_S:
+        if settle or ended or time.monotonic() - self._settled_at >= HEADS_EVERY_S:
             self._settle()
+        elif self._heads.has_new:
+            self._heads.write_new()
         for folder in sorted(ended, key=lambda folder: not folder.is_closed()):
             self._finish(folder, deaths, insist=insist)
         return Round(records, caught_up)
