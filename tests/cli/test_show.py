@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from itertools import cycle
 
 import pytest
 
+from otel_agent_journal.cli.messages import conversation
 from otel_agent_journal.cli.steps import ROW_KEYS
 from otel_agent_journal.testing.builders import JournalBuilder
 from tests.cli.command_line import cli, rows, terminal
 from tests.cli.conftest import Seeded
+from tests.mapping.recordings import DIALECTS, played, request
+from tests.mapping.test_received import journaled
 
 
 def with_tools(journal: Seeded) -> None:
@@ -246,6 +250,38 @@ def test_the_conversation_has_the_results_of_tools(journal: Seeded) -> None:
         ("tool", "search", "three pages", "c1"),
     ]
     assert "tool  search\n  three pages" in terminal("show", "tools", "--messages").text
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_calls_that_others_traced_repeat_nothing(dialect: str) -> None:
+    """Each of their model calls has all that was said before it, of which the conversation has each message once."""
+    events = sorted(journaled(request(played(dialect))), key=lambda event: (event.timestamp_ns, event.event_id))
+    said = [(message["role"], str(message["content"])) for message in conversation(events)]
+    told = [text for role, text in said if role == "user"]
+    assert len(told) > 2
+    assert len(set(told)) == len(told)
+    assert [text for _, text in said].count("Streamed in words.") == 1
+
+
+def test_two_conversations_that_others_traced(journal: Seeded) -> None:
+    """Agents that take turns are told apart, and one that is told something else from the middle on is heard."""
+    builder = JournalBuilder("theirs")
+
+    def call(*said: str) -> None:
+        *given, answer = (
+            {"role": role, "content": text} for role, text in zip(cycle(("user", "assistant")), said, strict=False)
+        )
+        builder.end(builder.start("MODEL", "m"), details={"messages": given, "output": answer})
+
+    call("a", "b")
+    call("x", "y")
+    call("a", "b", "c", "d")
+    call("x", "y", "z", "w")
+    call("a", "b", "other", "e")
+    call("a", "again")
+    journal.keep(builder)
+    found = rows(cli("show", "theirs", "--messages"))
+    assert [row["content"] for row in found] == [*"abxycdzw", "other", "e", "a", "again"]
 
 
 def test_messages_of_any_shape_are_read(journal: Seeded) -> None:

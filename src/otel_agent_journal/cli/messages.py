@@ -1,13 +1,16 @@
 """The conversation of a session: messages that models were given and gave, as they were journaled, in order.
 
 A model's START holds the messages that were new then, its ending what it answered, the ending of a tool, or of the
-node that ran it, the tool's result, so that putting them one after the other gives every message once. Messages come
+node that ran it, the tool's result, so that putting them one after the other gives every message once. A call that
+others traced was journaled with all that the model was given: what calls before it said is left out. Messages come
 in the shape of the GenAI conventions (role and parts) or in that of a framework (role or type, and content).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_agent_journal.cli import readable, references
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
 
 KEYS: Final = ("timestamp", "session_id", "step_id", "name", "role", "content", "tool_calls", "tool_call_id")
+BRANCHES: Final = 16  # how many conversations at once are known again
 _ROLES: Final = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "function": "tool"}
 _ROLE_OF_TYPE: Final = {
     "SYSTEM_MESSAGE": "system",
@@ -36,9 +40,10 @@ def conversation(
 ) -> Iterator[dict[str, Any]]:
     """Yield the messages of a session's events as data. `resolved` replaces blob references."""
     results: dict[Any, dict[str, Any]] = {}  # what tools gave last, by the id of the call
+    histories = _Histories()
     for event in events:
-        for role, said in _said(event, resolved):
-            message = _message(said, role)
+        messages = [_message(said, role) for role, said in _said(event, resolved)]
+        for message in messages[histories.known(messages) if _may_repeat(event) else 0 :]:
             call_id = message.get("tool_call_id")
             # Nodes and models are given again what the tool's ending has said; a tool that runs again says it again.
             if not event.type.startswith("TOOL_") and call_id and results.get(call_id) == message:
@@ -52,6 +57,30 @@ def conversation(
                 "name": event.name,
                 **message,
             }
+
+
+class _Histories:
+    """What calls that were journaled with all their messages have said, the latest of each branch."""
+
+    def __init__(self) -> None:
+        self._latest: deque[list[dict[str, Any]]] = deque(maxlen=BRANCHES)
+
+    def known(self, messages: list[dict[str, Any]]) -> int:
+        """Return how many messages at the beginning were said before, and remember them all.
+
+        Where they go on from no call as a whole, a beginning without an answer was just said once more.
+        """
+        longest = 0
+        for history in tuple(self._latest):
+            pairs = zip(history, messages, strict=False)
+            known = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            if known == len(history):
+                self._latest.remove(history)
+            elif all(message["role"] != "assistant" for message in messages[:known]):
+                continue
+            longest = max(longest, known)
+        self._latest.append(messages)
+        return longest
 
 
 def transcript(output: Output, messages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -87,7 +116,7 @@ def _said(event: JournalEvent, resolved: Callable[[str, Any], Any]) -> Iterator[
         told = [("user", details.get("messages", details.get("input")))]
     elif event.type not in ("MODEL_END", "MODEL_ERROR"):
         return
-    elif "output" in details and "messages" in details:  # of a span of others, whose ending has the request too
+    elif _has_all(event):
         told = [("user", details["messages"]), ("assistant", details["output"])]
     else:
         told = [("assistant", details.get("messages", details.get("output")))]
@@ -100,6 +129,16 @@ def _said(event: JournalEvent, resolved: Callable[[str, Any], Any]) -> Iterator[
         for message in cast("list[Any]", value if isinstance(value, list | tuple) else [value]):
             if not references.is_reference(message):
                 yield role, message
+
+
+def _has_all(event: JournalEvent) -> bool:
+    """Tell whether it is the ending of a model's call that others traced, which has the request too."""
+    return event.type in ("MODEL_END", "MODEL_ERROR") and "output" in event.details and "messages" in event.details
+
+
+def _may_repeat(event: JournalEvent) -> bool:
+    """Tell whether an ending may have what was said before it; where a call failed there is no answer to know it by."""
+    return _has_all(event) or (event.type == "MODEL_ERROR" and "messages" in event.details)
 
 
 def _message(message: Any, role: str) -> dict[str, Any]:
