@@ -233,6 +233,15 @@ def test_tail_from_the_end(linked: JournalStore) -> None:
     ]
 
 
+def test_tail_of_what_is_in_both(linked: JournalStore) -> None:
+    """An event that came twice, once before its session was known and once after, is shown once."""
+    twice = [msgspec.structs.replace(an_event(30), session_id=session_id) for session_id in (S, T, "later")]
+    deliver(linked, [*twice, *links("later"), an_event(31, session_id="later")])
+    found = [event.details.get("number") for event in followed(linked)]
+    assert (found.count(30), found.count(31)) == (1, 1)
+    assert len(found) == len(list(read_whole(linked, S)))
+
+
 def test_a_part_whose_session_is_gone(journal: Seeded) -> None:
     """A trace whose session is not in the journal stands for itself, and is a finding."""
     deliver(journal.store, [*of_the_trace(), links()[1]])

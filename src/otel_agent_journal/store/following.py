@@ -1,6 +1,7 @@
 """A session followed as its events arrive, those of its parts among them: each stream by a cursor of its own.
 
-A part is joined when the link to it comes by, and then with all it has. Who follows all sessions has each event anyway.
+A part is joined when the link to it comes by, and then with all it has. An event that the session and a part both have,
+as after a request was received twice, is the one that comes first. Who follows all sessions has each event anyway.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from itertools import islice
 from typing import Final
 
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.projections.id_set import MASK, IdSet
 from otel_agent_journal.projections.links import link_of, part_named_by
 from otel_agent_journal.store.linked import parts_in
 from otel_agent_journal.store.protocol import JournalStore
@@ -45,6 +47,7 @@ class Followed:
         self._store = store
         self._whole = _Stream(store, session_id)
         self._parts: dict[str, _Stream] = {}
+        self._of_whole, self._of_parts = IdSet(), IdSet()  # what passed
         self._turn: deque[_Stream] = deque()  # the parts, those first that are looked at next
         self._round: deque[_Stream] = deque()  # what is still to be looked at before it is time to wait
         self._came = False  # anything in this round
@@ -84,14 +87,23 @@ class Followed:
         found, came = stream.look()
         self._round.popleft()
         self._came, self._quiet = self._came or came, 0 if came else self._quiet + 1
+        whole = self._whole.session_id
+        if whole is None:
+            return found, self._came or bool(self._round)
         if stream is not self._whole:
-            whole = self._whole.session_id
             found = [event for event in found if (link_of(event) or "?")[0] != whole]  # which the session has, too
-        elif stream.session_id is not None:
+        else:
             for part in map(part_named_by, found):
                 if part is not None and part not in self._parts:
                     self._add(part)
-        return found, self._came or bool(self._round)
+        return [event for event in found if self._is_new(event, stream)], self._came or bool(self._round)
+
+    def _is_new(self, event: JournalEvent, stream: _Stream) -> bool:
+        key = hash((event.timestamp_ns, event.event_id)) & MASK
+        if stream is self._whole:
+            self._of_whole.add(key)
+            return key not in self._of_parts
+        return key not in self._of_whole and self._of_parts.add(key)
 
     def _add(self, part: str) -> _Stream:
         stream = self._parts[part] = _Stream(self._store, part)
