@@ -40,11 +40,11 @@ if [ "${1:-}" = --soak ]; then
     $BIN/python -m pytest -q -n 2 --dist load -m "not serial" --timeout 3600 || failed+=(soak)
     $BIN/python -m pytest -q -m serial --timeout 3600 || failed+=("serial soak")
 else
-    # Four workers for what waits or computes by itself, since more of it waits; two, as many as there are cores, for what
+    # Three workers for what waits or computes by itself, since more of it waits; two, as many as there are cores, for what
     # measures time or memory. The tests of the pure core run by themselves: watching its branches makes every other test
     # half as slow again.
     core=(tests/mapping tests/projections tests/test_*.py)
-    parallel=($BIN/python -m pytest -q -n 4 --dist loadfile -m "not serial")
+    parallel=($BIN/python -m pytest -q -n 3 --dist loadfile -m "not serial")
     "${parallel[@]}" --cov --cov-report= --cov-fail-under=0 "${core[@]}" || failed+=("tests of the pure core")
     "${parallel[@]}" "${core[@]/#/--ignore=}" || failed+=(tests)
     $BIN/python -m pytest -q -n 2 --dist loadfile -m serial

@@ -13,6 +13,7 @@ import pytest
 
 from otel_agent_journal.mapping.from_otlp import span_records
 from otel_agent_journal.mapping.to_events import step_id_of
+from otel_agent_journal.receiver.intake import STORE_PATIENCE_S
 from tests.e2e.faults import locked
 from tests.receiver.asking import METHODS, PROTOBUF, Told, ask, over_http, spans
 from tests.receiver.collecting import ANY, Collecting, eventually
@@ -40,7 +41,7 @@ def test_acknowledged_means_in_the_store(tmp_path: Path) -> None:
 
 
 def test_store_down(tmp_path: Path) -> None:
-    """With `--ack store` and a store that is away clients are told within 5 s; each span is in it once, later."""
+    """With `--ack store` and a store that is away clients are told in time; each span is in it once, later."""
     with Collecting(tmp_path, *DOORS, "--ack", "store") as collecting:
         made = spans("a", "b")
         with locked(tmp_path / "journal.db"):
@@ -48,7 +49,7 @@ def test_store_down(tmp_path: Path) -> None:
                 began = time.monotonic()
                 told = ask(collecting, door, "traces", made)
                 assert (told.status, told.retry_s) == ("UNAVAILABLE", 1)
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < STORE_PATIENCE_S + 5, "told at once, on a busy machine"
         eventually(lambda: ask(collecting, "grpc", "traces", made) == Told("OK"), 30)
         assert len(steps(collecting)) == 2
         victim = collecting.workers()[0]
