@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -55,6 +56,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("soak"):
             item.add_marker(pytest.mark.skip(reason="the long form: make soak"))
+    # Files are handed to the workers in this order: what takes minutes by itself must not come last.
+    sizes = Counter(item.path for item in items)
+    long = {item.path for item in items if item.get_closest_marker("long_form")}
+    items.sort(key=lambda item: (item.path not in long, -sizes[item.path], item.path))
 
 
 def has_long_form(item: pytest.Item) -> bool:

@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh [--soak]     --soak: the tests that have a long form, in that, no gates
 #
-# The real servers are had beside the gates. Where a toolchain is missing (Go, a JDK) the rest runs and the last line says
+# The gates run beside the first tests. Where a toolchain is missing (Go, a JDK) the rest runs and the last line says
 # which servers were left out; with CI=true that is a failure.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -12,7 +12,8 @@ failed=()
 left_out=()
 
 outcomes=$(mktemp)
-trap 'rm -f "$outcomes"' EXIT
+gates=$(mktemp)
+trap 'rm -f "$outcomes" "$gates"' EXIT
 get_servers() {
     for server in jaeger collector minio dynamodb postgresql moto; do
         scripts/real_servers.sh "$server" >/dev/null
@@ -23,7 +24,8 @@ get_servers >"$outcomes" &
 getting=$!
 
 if [ "${1:-}" != --soak ]; then
-    scripts/lint.sh || failed+=(gates)
+    scripts/lint.sh >"$gates" 2>&1 &
+    linting=$!
 fi
 
 wait $getting
@@ -44,10 +46,12 @@ else
     # measures time or memory. The tests of the pure core run by themselves: watching its branches makes every other test
     # half as slow again.
     core=(tests/mapping tests/projections tests/test_*.py)
-    parallel=($BIN/python -m pytest -q -n 3 --dist loadfile -m "not serial")
+    parallel=($BIN/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not serial")
     "${parallel[@]}" --cov --cov-report= --cov-fail-under=0 "${core[@]}" || failed+=("tests of the pure core")
+    wait $linting || failed+=(gates)
+    cat "$gates"
     "${parallel[@]}" "${core[@]/#/--ignore=}" || failed+=(tests)
-    $BIN/python -m pytest -q -n 2 --dist loadfile -m serial
+    $BIN/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m serial
     status=$?
     [ $status = 0 ] || [ $status = 5 ] || failed+=("serial tests") # 5: there are none
     $BIN/python -m coverage report || failed+=("branch coverage of the pure core")
