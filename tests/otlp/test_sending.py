@@ -106,6 +106,7 @@ def test_the_other_variables() -> None:
     [
         ("ftp://c", {}, "ftp://c is not a URL like http://localhost:4318"),
         ("http://", {}, "is not a URL"),
+        ("grpc://[::1", {}, "OTLP endpoint .*Invalid IPv6 URL"),
         ("http://c:nine", {}, "OTLP endpoint http://c:nine"),
         (None, {f"{ENV}PROTOCOL": "smoke"}, "'smoke'; it is one of: grpc, http/protobuf"),
         (None, {f"{ENV}TIMEOUT": "soon"}, "'soon', a number of seconds"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
@@ -55,42 +55,24 @@ def otlp_target(url: str | None, environ: Mapping[str, str], signal: Signal = TR
     Raises:
         ConfigError: the URL or a variable is malformed.
     """
-    own_url, base_url = (
-        environ.get(name, "").strip()
-        for name in (f"OTEL_EXPORTER_OTLP_{signal.variable}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    )
-    if url in (own_url, base_url):  # handed down from the variables: their rules hold
-        url = None
     said = _variable(environ, signal, "PROTOCOL").lower()
     if said not in ("", GRPC, HTTP, "http/json"):
         raise ConfigError(f"OTEL_EXPORTER_OTLP_PROTOCOL is '{said}'; it is one of: {GRPC}, {HTTP}")
-    whole = url or own_url
-    base = "" if whole else base_url
-    if not whole and not base:
-        base = f"http://localhost:{_GRPC_PORT if said == GRPC else _HTTP_PORT}"
-    text = whole or base
-    scheme, _, rest = text.partition("://") if "://" in text else ("http", "", text)
-    parts = urlsplit(f"{scheme.lower()}://{rest}")
-    try:
-        port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"OTLP endpoint {text}: {error}") from error
-    if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname:
-        raise ConfigError(f"OTLP endpoint {text} is not a URL like http://localhost:4318 or grpc://localhost:4317")
+    text, from_url, is_base = _endpoint(url, environ, signal, said)
+    parts, host, port = _parsed(text)
     headers = _headers(_variable(environ, signal, "HEADERS"))
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     path = parts.path.rstrip("/")
-    protocol = _protocol(parts.scheme, port, path, said, from_url=url is not None)
+    protocol = _protocol(parts.scheme, port, path, said, from_url=from_url)
     secure = parts.scheme in ("https", "grpcs")
     if protocol == GRPC:
         address = f"{host}:{port or _GRPC_PORT}"
         insecure = not secure and _variable(environ, signal, "INSECURE").lower() != "false"
         display = f"{'grpc' if insecure else 'grpcs'}://{address}"
     else:
-        if base or (url and not path):
+        if is_base or (from_url and not path):
             path += signal.path
         netloc = host if port is None else f"{host}:{port}"
         insecure = not secure
@@ -110,6 +92,31 @@ def otlp_target(url: str | None, environ: Mapping[str, str], signal: Signal = TR
         client_certificate=_variable(environ, signal, "CLIENT_CERTIFICATE") or None,
         display=display,
     )
+
+
+def _endpoint(url: str | None, environ: Mapping[str, str], signal: Signal, said: str) -> tuple[str, bool, bool]:
+    """Return the endpoint, whether it is `url`, and whether it is one for all signals, each at a path below it."""
+    own, base = (
+        environ.get(name, "").strip()
+        for name in (f"OTEL_EXPORTER_OTLP_{signal.variable}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
+    if url and url not in (own, base):
+        return url, True, False
+    if own:  # handed down from the variables: their rules hold
+        return own, False, False
+    return base or f"http://localhost:{_GRPC_PORT if said == GRPC else _HTTP_PORT}", False, True
+
+
+def _parsed(text: str) -> tuple[SplitResult, str, int | None]:
+    scheme, _, rest = text.partition("://") if "://" in text else ("http", "", text)
+    try:
+        parts = urlsplit(f"{scheme.lower()}://{rest}")
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"OTLP endpoint {text}: {error}") from error
+    if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname:
+        raise ConfigError(f"OTLP endpoint {text} is not a URL like http://localhost:4318 or grpc://localhost:4317")
+    return parts, f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname, port
 
 
 def _variable(environ: Mapping[str, str], signal: Signal, name: str) -> str:
