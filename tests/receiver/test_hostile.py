@@ -111,6 +111,16 @@ def test_brackets(served: Serving, signal: str) -> None:
         assert ask(served, "json", signal, body).status == "INVALID_ARGUMENT"
 
 
+def test_empty_objects(served: Serving) -> None:
+    """JSON of nothing but empty objects, which would take a minute and gigabytes, is refused before it is read."""
+    body = in_json(attributes=["ATTRIBUTES"]).replace(b'"ATTRIBUTES"', b"{}" + b",{}" * 4_000_000)
+    began = time.monotonic()
+    told = ask(served, "json", "traces", body)
+    assert told.status == "INVALID_ARGUMENT"
+    assert "4,000,009 objects and lists, limit 4,000,000; send less at a time" in told.message
+    assert time.monotonic() - began < 10
+
+
 def test_odd_json(served: Serving) -> None:
     """64-bit integers come as numbers and as texts; what is of no such type, or out of range, is refused."""
     good = [

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 _MAX_DEPTH: Final = 30  # of values within values, each up to three messages; protobuf reads up to 100 deep
+_MAX_BRACKETS: Final = 4_000_000  # that open, in texts too: twice what 64 MiB of spans have, at a few seconds of a core
 _decode: Final = msgspec.json.Decoder().decode
 
 Json = Mapping[str, Any]
@@ -46,6 +47,9 @@ def logs_request(data: bytes) -> ExportLogsServiceRequest:
 
 
 def _read(data: bytes, fill: Callable[[Json, Any], None], request: Any) -> None:
+    brackets = data.count(b"{") + data.count(b"[")
+    if brackets > _MAX_BRACKETS:
+        raise ValueError(f"the request has {brackets:,} objects and lists, limit {_MAX_BRACKETS:,}; send less at a time")
     try:
         fill(_object(_decode(data), "the request"), request)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
