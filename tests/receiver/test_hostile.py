@@ -117,7 +117,7 @@ def test_empty_objects(served: Serving) -> None:
     began = time.monotonic()
     told = ask(served, "json", "traces", body)
     assert told.status == "INVALID_ARGUMENT"
-    assert "4,000,009 objects and lists, limit 4,000,000; send less at a time" in told.message
+    assert "4,000,009 objects and lists, limit 4,000,000; send less at once" in told.message
     assert time.monotonic() - began < 10
 
 

@@ -49,7 +49,7 @@ def logs_request(data: bytes) -> ExportLogsServiceRequest:
 def _read(data: bytes, fill: Callable[[Json, Any], None], request: Any) -> None:
     brackets = data.count(b"{") + data.count(b"[")
     if brackets > _MAX_BRACKETS:
-        raise ValueError(f"the request has {brackets:,} objects and lists, limit {_MAX_BRACKETS:,}; send less at a time")
+        raise ValueError(f"the request has {brackets:,} objects and lists, limit {_MAX_BRACKETS:,}; send less at once")
     try:
         fill(_object(_decode(data), "the request"), request)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
