@@ -146,3 +146,12 @@ def test_a_request_for_logs_that_is_none() -> None:
     """It is said, as of spans."""
     with pytest.raises(ValueError, match="resourceLogs is int"):
         logs_request(b'{"resourceLogs": 1}')
+
+
+def test_as_many_brackets_as_a_large_request_has() -> None:
+    """Objects cost many times their text: some millions are read, more are refused at once, whatever is in them."""
+    text = with_value({"stringValue": "[{" * 1_999_995})
+    assert value_in(trace_request(text)).string_value.count("[") == 1_999_995
+    for brackets in ("[", "{"):
+        with pytest.raises(ValueError, match="objects and lists, limit 4,000,000"):
+            trace_request(with_value({"stringValue": brackets * 4_000_000}))
