@@ -126,8 +126,8 @@ class Service:
             del self._died_at[number]
             try:
                 self._workers[number] = self._start(number)
-            except ConfigError:
-                _log.exception("worker=<%d> | it could not be replaced, and will be tried again", number)
+            except ConfigError as error:
+                _log.warning("error=<%s> | worker could not be replaced, and will be tried again", error)
 
     def stop(self) -> None:
         """End the workers: they take nothing more and answer what they have in hand."""
