@@ -42,8 +42,14 @@ def conversation(
     results: dict[Any, dict[str, Any]] = {}  # what tools gave last, by the id of the call
     histories = _Histories()
     for event in events:
-        messages = [_message(said, role) for role, said in _said(event, resolved)]
-        for message in messages[histories.known(messages) if _may_repeat(event) else 0 :]:
+        said = list(_said(event, resolved))
+        messages = [_message(message, role) for role, message in said]
+        known = 0
+        if _has_all(event):
+            known = histories.known(messages, sum(role == "user" for role, _ in said))
+        elif event.type == "MODEL_ERROR" and "messages" in event.details:  # failed before it gave any answer
+            known = histories.known(messages, len(messages))
+        for message in messages[known:]:
             call_id = message.get("tool_call_id")
             # Nodes and models are given again what the tool's ending has said; a tool that runs again says it again.
             if not event.type.startswith("TOOL_") and call_id and results.get(call_id) == message:
@@ -65,14 +71,15 @@ class _Histories:
     def __init__(self) -> None:
         self._latest: deque[list[dict[str, Any]]] = deque(maxlen=BRANCHES)
 
-    def known(self, messages: list[dict[str, Any]]) -> int:
+    def known(self, messages: list[dict[str, Any]], given: int) -> int:
         """Return how many messages at the beginning were said before, and remember them all.
 
-        Where they go on from no call as a whole, a beginning without an answer was just said once more.
+        The first `given` of them are what the model was given. Where these go on from no call as a whole, a beginning
+        without an answer was just said once more.
         """
         longest = 0
         for history in tuple(self._latest):
-            pairs = zip(history, messages, strict=False)
+            pairs = zip(history, messages[:given], strict=False)
             known = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
             if known == len(history):
                 self._latest.remove(history)
@@ -134,11 +141,6 @@ def _said(event: JournalEvent, resolved: Callable[[str, Any], Any]) -> Iterator[
 def _has_all(event: JournalEvent) -> bool:
     """Tell whether it is the ending of a model's call that others traced, which has the request too."""
     return event.type in ("MODEL_END", "MODEL_ERROR") and "output" in event.details and "messages" in event.details
-
-
-def _may_repeat(event: JournalEvent) -> bool:
-    """Tell whether an ending may have what was said before it; where a call failed there is no answer to know it by."""
-    return _has_all(event) or (event.type == "MODEL_ERROR" and "messages" in event.details)
 
 
 def _message(message: Any, role: str) -> dict[str, Any]:
