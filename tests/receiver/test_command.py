@@ -16,8 +16,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from tests.e2e.conftest import BIN
-from tests.receiver.collecting import ANY, TRACES, Collecting, request
+from tests.e2e.conftest import BIN, Workdir
+from tests.receiver.collecting import ANY, TRACES, Collecting, eventually, request
 
 
 def refused(folder: Path, *options: str, **env: str) -> tuple[int, str]:
@@ -87,6 +87,18 @@ def test_one_door_alone(tmp_path: Path) -> None:
     assert "OTLP/grpc" in said[1]
     assert "OTLP/http" not in rest
     assert done.returncode == 0
+
+
+def test_before_anything_comes(tmp_path: Path) -> None:
+    """As soon as it listens there is a journal to look into; a store that takes nothing is told of."""
+    with Collecting(tmp_path) as collecting:
+        listed = Workdir(tmp_path).journal("ls", "--store", collecting.url)
+        assert (listed.returncode, listed.stdout) == (0, ""), listed.stderr
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away" / "journal.db").write_bytes(b"noise" * 1000)
+    with Collecting(tmp_path / "away") as collecting:
+        eventually(lambda: "is not a journal, or a damaged one" in collecting.said(), 30)
+        assert "what is received stays in the spool until the store takes it" in collecting.said()
 
 
 def test_workers(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ import msgspec
 
 from otel_agent_journal.bootstrap.openers import load_redactor, open_drain, open_reception, open_store
 from otel_agent_journal.config import Settings
-from otel_agent_journal.errors import ConfigError, MissingExtra
+from otel_agent_journal.errors import ConfigError, MissingExtra, UnsupportedByStore
 from otel_agent_journal.projections.status import SILENCE_NS
 from otel_agent_journal.spool.interruptions import interruptions
 from otel_agent_journal.spool.rounds import READ_BYTES
+from otel_agent_journal.store.protocol import SessionFilter
 
 if TYPE_CHECKING:
     from otel_agent_journal.receiver.counters import Row
@@ -32,6 +33,7 @@ DELIVER_S: Final = 30.0  # at the end, for what is still in the spool; what is n
 _READ_BYTES: Final = 4 * 1024 * 1024  # while nobody waits for the store: the more at once, the fewer writes a session
 _LOOK_S: Final = 0.2
 _MEASURE_S: Final = 1.0
+_FIRST_LOOK_S: Final = 1.0  # for which the first look at the store may hold up what is said of the doors
 
 
 class Doors(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,8 +102,10 @@ def collect(
         sweep = _Sweep(settings, store, reception, silence_s)
         read_bytes = READ_BYTES if ack_store else _READ_BYTES
         drain = open_drain(settings, store, reception=lambda: reception, read_bytes=read_bytes, rounds_up=sweep)
+        look = _FirstLook(store, say)
         with _ended_by_signals(over):
-            _serve(service, drain, reception, over, lambda: _say_where(say, service, store.url, settings, tls))
+            look.start()
+            _serve(service, drain, reception, over, look, lambda: _say_where(say, service, store.url, settings, tls))
         drain.stop(DELIVER_S)
         return drain.stats
     finally:
@@ -109,17 +113,24 @@ def collect(
 
 
 def _serve(
-    service: Service, drain: Drain, reception: Reception, over: threading.Event, begun: Callable[[], None]
+    service: Service,
+    drain: Drain,
+    reception: Reception,
+    over: threading.Event,
+    first_look: _FirstLook,
+    begun: Callable[[], None],
 ) -> None:
     """Serve and deliver until it is over; the workers are ended then, whatever happened."""
     counting = _Counting(service.own_counters, reception, drain)
     try:
         service.start()
         drain.start()
+        first_look.join(_FIRST_LOOK_S)
         begun()
         while not over.wait(_LOOK_S):
             service.look()
             counting.look()
+            first_look.tell()
     finally:
         service.stop()
 
@@ -153,6 +164,31 @@ def _say_where(say: Callable[[str], None], service: Service, url: str, settings:
     for name, address in (("grpc", service.grpc), ("http", service.http)):
         if address is not None:
             say(f"agent-journal: listening for OTLP/{name} on {address}{'' if tls is None else ' with TLS'}")
+
+
+class _FirstLook(threading.Thread):
+    """Opens the store before anything comes: an embedded one is there for readers then, one that is away is told of."""
+
+    def __init__(self, store: JournalStore, say: Callable[[str], None]) -> None:
+        super().__init__(name="agent-journal-first-look", daemon=True)
+        self._store = store
+        self._say = say
+        self._problem: Exception | None = None
+
+    def tell(self) -> None:
+        """Say what is the matter with the store, once that is known."""
+        problem, self._problem = self._problem, None
+        if problem is not None:
+            self._say(f"agent-journal: {problem}; what is received stays in the spool until the store takes it")
+
+    def run(self) -> None:
+        """Look once."""
+        try:
+            next(iter(self._store.sessions(SessionFilter(limit=1))), None)
+        except UnsupportedByStore:
+            return
+        except Exception as error:  # noqa: BLE001 - the drain meets it again, and goes on trying
+            self._problem = error
 
 
 class _Sweep:
