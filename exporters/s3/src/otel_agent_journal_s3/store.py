@@ -14,7 +14,7 @@ from weakref import WeakMethod
 
 import msgspec
 
-from otel_agent_journal.errors import EventTooLarge, StoreError
+from otel_agent_journal.errors import ConflictError, EventTooLarge, StoreError, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import COMPLETED, ERROR, INTERRUPTED, SessionHead
 from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
@@ -100,11 +100,15 @@ class S3Store:
         with self._ready():
             # The first event claims the instance for its session, also again after a prune.
             known = self._session_of(instance_id) if expected_seq else None
-            if known is not None and key_of(known) != key_of(session_id):
-                raise StoreError(f"instance {instance_id} is of session {known}; nothing was written")
+            _require_same_session(instance_id, known, session_id)
             lines = [_line(event) for event in events]
             if known is None:
-                self._segments.decide(key_of(session_id), instance_id, expected_seq, events, lines)
+                try:
+                    self._segments.decide(key_of(session_id), instance_id, expected_seq, events, lines)
+                except (ConflictError, WrongExpectedSequence):
+                    # Of what this session has: where the instance is of another one, that is what to say.
+                    _require_same_session(instance_id, self._session_of(instance_id), session_id)
+                    raise
                 self._claim(instance_id, session_id)
             self._segments.append_numbered(key_of(session_id), instance_id, expected_seq, events, lines)
 
@@ -231,9 +235,12 @@ class S3Store:
         """Say which session a new instance is of, before its first event; who was first decides."""
         data = msgspec.json.encode({"instance_id": instance_id, "session_id": session_id})
         self._bucket.put_new(self._layout.instance(instance_id), data)
-        known = self._session_of(instance_id)
-        if known is not None and key_of(known) != key_of(session_id):
-            raise StoreError(f"instance {instance_id} is of session {known}; nothing was written")
+        _require_same_session(instance_id, self._session_of(instance_id), session_id)
+
+
+def _require_same_session(instance_id: str, known: str | None, session_id: str) -> None:
+    if known is not None and key_of(known) != key_of(session_id):
+        raise StoreError(f"instance {instance_id} is of session {known}; nothing was written")
 
 
 def _line(event: JournalEvent) -> Line:
