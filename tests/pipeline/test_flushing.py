@@ -14,7 +14,7 @@ from opentelemetry import trace as trace_api
 from otel_agent_journal.pipeline.current import Flush, set_flush
 from otel_agent_journal.pipeline.flushing import Flusher, Lane, flush_timeout_s
 
-BOUND_S = 0.5
+BOUND_S = 1.5
 
 
 class Backend:

@@ -374,7 +374,7 @@ def test_slow_clients() -> None:
                 asked = time.monotonic()
                 told = ask(served, door, "traces", spans("b"))
                 assert told.status in ("OK", "UNAVAILABLE"), "which is sent again"
-                assert time.monotonic() - asked < 5
+                assert time.monotonic() - asked < 15
         assert ask(served, "grpc", "traces", spans("c")) == Told("OK")
         for wire in (slow_body, half):
             assert wire.hear(b"\r\n").startswith(b"HTTP/1.1 503 ")
@@ -402,7 +402,7 @@ def test_silent_in_a_cold_queue() -> None:
         time.sleep(0.3)
         began = time.monotonic()
         assert ask(served, "grpc", "traces", spans("a")) == Told("OK")
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 15
         assert sum(stream.done() for stream in streams) <= 2, "the oldest alone made room"
         event.set()
 

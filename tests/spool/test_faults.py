@@ -94,10 +94,10 @@ def test_a_refusal_is_cheap_and_said_once(small_disk, caplog):
     with caplog.at_level(logging.WARNING, "otel_agent_journal.spool"):
         while writer.append(RECORD):
             pass
-        begun = time.perf_counter()
+        begun = time.process_time()
         for _ in range(1000):
             assert not writer.append(RECORD)
-        assert time.perf_counter() - begun < 0.5
+        assert time.process_time() - begun < 0.5
     assert len(caplog.records) == 1
     assert "No space left" in caplog.text
 

@@ -115,7 +115,8 @@ class Forwarder:
         self._dropped = 0
         self._failures = 0
         self._failed_in_a_row = 0
-        self._hurried = False
+        self._flushes = 0
+        self._flushes_served = 0  # by an attempt that began after they were asked for, or since nothing was left
         self._closing = False
         self._last_error: str | None = None
         self._warned_at = 0.0
@@ -254,7 +255,7 @@ class Forwarder:
         deadline = time.monotonic() + timeout_s
         with self._changed:
             before, under_way = self._failures, self._sending
-            self._hurried = True
+            self._flushes += 1
             self._changed.notify_all()
             while self._queue or self._sending:
                 # An attempt that was under way as we came may fail first; only a later one speaks for now.
@@ -284,21 +285,24 @@ class Forwarder:
         while True:
             with self._changed:
                 while not self._queue and not self._closing:
-                    self._hurried = False
+                    self._flushes_served = self._flushes
                     self._changed.wait()
                 if self._closing:
                     return
-                if len(self._queue) < self._batch_spans and not self._hurried:
-                    self._changed.wait_for(self._is_due, self._linger_s)
+                self._changed.wait_for(self._is_due, self._linger_s)
+                flushes = self._flushes
                 batch = [self._queue.popleft() for _ in range(min(self._batch_spans, len(self._queue)))]
                 self._sending = len(batch)
             try:
                 self._deliver(batch)
             except SendFailed as failure:
-                self._back_off(failure)
+                self._back_off(failure, flushes)
 
     def _is_due(self) -> bool:
-        return self._closing or self._hurried or len(self._queue) >= self._batch_spans
+        return self._is_hurried() or len(self._queue) >= self._batch_spans
+
+    def _is_hurried(self) -> bool:
+        return self._closing or self._flushes > self._flushes_served
 
     def _deliver(self, batch: list[SpanRecord]) -> None:
         """Send a batch, in halves where it is refused; what did not arrive goes back to the head of the queue.
@@ -356,12 +360,13 @@ class Forwarder:
             self._changed.notify_all()
         self._complain(f"OTLP {self._sender.target} {reason}; a span was given up, journal unaffected")
 
-    def _back_off(self, failure: SendFailed) -> None:
+    def _back_off(self, failure: SendFailed, flushes: int) -> None:
+        """Wait before the next attempt, but not for a flush that was asked for after this one began."""
         with self._changed:
             self._failures += 1
             self._failed_in_a_row += 1
             self._last_error = failure.reason
-            self._hurried = False
+            self._flushes_served = flushes
             sent = self._sent
             self._changed.notify_all()
         target = self._sender.target
@@ -369,7 +374,7 @@ class Forwarder:
         ceiling = min(_BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(self._failed_in_a_row, 10))
         pause = max(failure.retry_after_s, random.uniform(0, ceiling))  # noqa: S311 - full jitter
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._hurried, min(pause, _BACKOFF_CAP_S))
+            self._changed.wait_for(self._is_hurried, min(pause, _BACKOFF_CAP_S))
 
     def _complain(self, text: str) -> None:
         now = time.monotonic()

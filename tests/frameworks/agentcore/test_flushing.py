@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from otel_agent_journal.pipeline.current import Flush, set_flush
 from tests.frameworks.agentcore.serving import Served
 
-BOUND_S = 1.0
+BOUND_S = 2.0
 
 
 @pytest.fixture(autouse=True)
