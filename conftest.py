@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -60,6 +61,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     sizes = Counter(item.path for item in items)
     long = {item.path for item in items if item.get_closest_marker("long_form")}
     items.sort(key=lambda item: (item.path not in long, -sizes[item.path], item.path))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: a test that has garbage collected does not look through all of that again."""
+    gc.collect()
+    gc.freeze()
 
 
 def has_long_form(item: pytest.Item) -> bool:

@@ -28,6 +28,9 @@ if [ "${1:-}" != --soak ]; then
     linting=$!
 fi
 
+# What hypothesis knows of characters is computed once a checkout: here, not in each worker while its branches are watched.
+$BIN/python -c 'from hypothesis import strategies; strategies.text().validate()'
+
 wait $getting
 export AGENT_JOURNAL_TEST_SERVERS=
 while read -r server outcome; do

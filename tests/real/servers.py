@@ -86,6 +86,7 @@ class Server:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    cwd=self.folder,
                     env={**os.environ, **self.environ()},
                 )
             until = time.monotonic() + START_S
@@ -124,8 +125,9 @@ class DynamoDB(Server):
     def command(self) -> list[str]:
         """Return the Java command."""
         main = "software.amazon.dynamodb.services.local.main.ServerRunner"
-        options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Djava.library.path={self.program}"]
-        return ["java", *options, "-cp", f"{self.program}/*", main, "-inMemory", "-sharedDb", "-port", str(self.port)]
+        java = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Djava.library.path={self.program}"]
+        options = ["-inMemory", "-sharedDb", "-disableTelemetry", "-port", str(self.port)]
+        return ["java", *java, "-cp", f"{self.program}/*", main, *options]
 
     def is_up(self) -> bool:
         """Tell whether it answers; without a request's signature it answers with 400."""
