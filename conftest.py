@@ -69,6 +69,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    """At its exit the interpreter may take all of it down again: extension modules complain of what is left."""
+    gc.unfreeze()
+
+
 def has_long_form(item: pytest.Item) -> bool:
     """Tell whether a test does more with AGENT_JOURNAL_SOAK=1; those that search at random try more examples."""
     marked = any(item.get_closest_marker(name) for name in ("soak", "long_form"))

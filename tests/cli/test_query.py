@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from otel_agent_journal.store.registry import open_store
@@ -167,7 +168,11 @@ def test_ctrl_c_ends_it(journal: Seeded) -> None:
     child = subprocess.Popen(
         [*PROGRAM, "query", sql], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
-    time.sleep(3)
+    process, deadline = psutil.Process(child.pid), time.monotonic() + 60
+    while process.num_threads() == 1:
+        assert time.monotonic() < deadline, "DuckDB works in threads of its own"
+        time.sleep(0.05)
+    time.sleep(2)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=30)
     assert (child.returncode, out, err.strip()) == (130, b"", b"")

@@ -13,7 +13,7 @@ from otel_agent_journal.mapping.facts import BlobKept, encode_fact
 from otel_agent_journal.spool.drain import Drain
 from otel_agent_journal.spool.store_durable import DurableAppend
 from otel_agent_journal.store.memory import MemoryStore
-from tests.spool.spooling import everything, heartbeat, new_writer, noted
+from tests.spool.spooling import eventually, everything, heartbeat, new_writer, noted
 
 
 class SlowStore(MemoryStore):
@@ -74,7 +74,8 @@ def test_a_slow_store_is_waited_for_once(tmp_path, gate, caplog):
     assert durable.overdue == 50
     assert len([record for record in caplog.records if "in time" in record.message]) == 1
     gate.set()
-    time.sleep(0.1)
+    eventually(lambda: numbers(store) == list(range(50)))
+    time.sleep(0.2)  # and the helper has seen that it did
     assert durable.append(noted(50))
     assert numbers(store) == list(range(51))
     assert durable.overdue == 50
