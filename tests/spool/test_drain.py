@@ -14,7 +14,7 @@ from otel_agent_journal.errors import ConfigError, EventTooLarge, StoreError, St
 from otel_agent_journal.event import SESSION_INTERRUPTED, derived_id
 from otel_agent_journal.mapping.facts import BlobKept, encode_fact
 from otel_agent_journal.spool import rounds
-from otel_agent_journal.spool.drain import Drain
+from otel_agent_journal.spool.drain import HUNG_S, Drain
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.home import DRAIN_LOCK
 from otel_agent_journal.spool.locks import FileLock, is_held
@@ -92,9 +92,7 @@ def test_a_live_writer_is_followed(tmp_path, drains):
     for number in range(50):
         writer.append(noted(number))
         if number % 10 == 0:
-            begun = time.monotonic()
             eventually(lambda number=number: number in numbers(store))
-            assert time.monotonic() - begun < 10
     assert drain.flush()
     assert numbers(store) == list(range(50))
     assert SpoolFolder(writer.folder).pending_bytes == 0
@@ -289,7 +287,7 @@ def test_stop_returns_in_time_while_the_store_hangs(tmp_path, drains):
     eventually(lambda: store.appends)
     begun = time.monotonic()
     assert drain.stop(0.3) is False
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < HUNG_S
     go.set()
 
 

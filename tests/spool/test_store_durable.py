@@ -88,10 +88,10 @@ def test_a_store_that_refuses_holds_up_nothing(tmp_path):
     def cannot():
         raise StoreUnreachable("away")
 
-    durable = DurableAppend(new_writer(tmp_path), cannot)
+    durable = DurableAppend(new_writer(tmp_path), cannot, timeout_s=30)
     begun = time.monotonic()
     assert durable.append(noted(1))
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 10
     assert durable.overdue == 1
     assert len(everything(durable.folder)) == 1
 
@@ -153,8 +153,8 @@ def test_a_store_whose_client_is_instrumented_does_not_wait_for_itself(tmp_path)
             super().append(events)
 
     store = Instrumented()
-    durable = DurableAppend(new_writer(tmp_path), lambda: store)
+    durable = DurableAppend(new_writer(tmp_path), lambda: store, timeout_s=30)
     begun = time.monotonic()
     assert durable.append(noted(1))
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 10
     assert len(everything(durable.folder)) == 2

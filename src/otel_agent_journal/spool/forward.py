@@ -113,10 +113,10 @@ class Forwarder:
         self._sending = 0
         self._sent = 0
         self._dropped = 0
-        self._failures = 0
         self._failed_in_a_row = 0
         self._flushes = 0
-        self._flushes_served = 0  # by an attempt that began after they were asked for, or since nothing was left
+        self._flushes_served = 0  # those before an attempt that failed, and all where nothing is left
+        self._flushes_failed = 0
         self._closing = False
         self._last_error: str | None = None
         self._warned_at = 0.0
@@ -254,12 +254,11 @@ class Forwarder:
         """
         deadline = time.monotonic() + timeout_s
         with self._changed:
-            before, under_way = self._failures, self._sending
             self._flushes += 1
+            asked = self._flushes
             self._changed.notify_all()
             while self._queue or self._sending:
-                # An attempt that was under way as we came may fail first; only a later one speaks for now.
-                if self._failures > before + (1 if under_way else 0):
+                if self._flushes_failed >= asked:  # by an attempt that began after we came: only that speaks for now
                     return False
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -363,10 +362,9 @@ class Forwarder:
     def _back_off(self, failure: SendFailed, flushes: int) -> None:
         """Wait before the next attempt, but not for a flush that was asked for after this one began."""
         with self._changed:
-            self._failures += 1
             self._failed_in_a_row += 1
             self._last_error = failure.reason
-            self._flushes_served = flushes
+            self._flushes_served = self._flushes_failed = flushes
             sent = self._sent
             self._changed.notify_all()
         target = self._sender.target
