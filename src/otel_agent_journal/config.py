@@ -122,6 +122,22 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+def settings_with(**options: str | None) -> Settings:
+    """Return the settings of the environment, with the options that are given in place of their variables.
+
+    Args:
+        options: by their name in lower case, as `store` for AGENT_JOURNAL_STORE.
+
+    Raises:
+        ConfigError: an option or a variable is malformed.
+    """
+    store = options.get("store")
+    if store and ":" not in store:
+        raise ConfigError(f"--store is '{store}', which is not a URL; a file is named as sqlite:///{store}")
+    given = {f"AGENT_JOURNAL_{name.upper()}": value for name, value in options.items() if value}
+    return settings_from_env({**os.environ, **given})
+
+
 def spool_of(store: str) -> Path:
     """Return where the spool of a store is: beside a file, else in the working directory. No two stores share one."""
     if store == DEFAULT_STORE:

@@ -12,15 +12,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from otel_agent_journal.cli.journal import Journal
 from otel_agent_journal.cli.output import Output
 from otel_agent_journal.cli.tail import arriving
 from otel_agent_journal.codec import DIGEST_BYTES, sealed
 from otel_agent_journal.config import settings_from_env
+from otel_agent_journal.delivery.heads import HeadKeeper
 from otel_agent_journal.event import ErrorInfo, JournalEvent, Usage
-from otel_agent_journal.spool.heads import HeadKeeper
-from otel_agent_journal.store.following import PARTS_AT_ONCE, Followed
-from otel_agent_journal.store.linked import read_whole
+from otel_agent_journal.reading.following import PARTS_AT_ONCE, Followed
+from otel_agent_journal.reading.journal import Journal
+from otel_agent_journal.reading.linked import read_whole
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
 from otel_agent_journal.testing.builders import JournalBuilder, an_event
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS, SteppingClock
@@ -138,7 +138,7 @@ def test_verify_an_event_of_the_trace(linked: JournalStore) -> None:
 
 def test_export(linked: JournalStore) -> None:
     """What of a session is exported is all of it."""
-    found = list(Journal(linked, settings_from_env({})).events(S))
+    found = list(Journal(linked, settings_from_env({}).spool).events(S))
     assert found == list(read_whole(linked, S))
     assert len({event.step_id for event in found if event.step_id}) == 3
 
@@ -176,7 +176,12 @@ def test_prune(linked: JournalStore) -> None:
 
 def followed(store: JournalStore, last: int | None = None, *, forever: bool = False) -> Iterator[JournalEvent]:
     return arriving(
-        Output("jsonl", io.BytesIO()), Journal(store, settings_from_env({})), S, last, forever=forever, scanned=1000
+        Output("jsonl", io.BytesIO()),
+        Journal(store, settings_from_env({}).spool),
+        S,
+        last,
+        forever=forever,
+        scanned=1000,
     )
 
 

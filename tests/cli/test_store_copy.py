@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from otel_agent_journal.cli import store_copy
+from otel_agent_journal.cli.contract import CliError
 from otel_agent_journal.cli.copy_state import CopyState
-from otel_agent_journal.cli.invocation import CliError
 from otel_agent_journal.cli.output import Output
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import JournalEvent
@@ -146,7 +146,7 @@ def test_events_without_a_head_are_copied_and_compared(journal: Seeded, copied: 
 )
 def test_each_difference_is_found_and_named(whole: Seeded, spoil: str, check: str) -> None:
     """A copy that is not the same, for whatever reason, is named by session, event and kind."""
-    from otel_agent_journal.store.comparing import compare_session
+    from otel_agent_journal.reading.comparing import compare_session
 
     cli("store", "copy", URL, COPY)
     with sqlite3.connect("copy.db") as connection:
@@ -178,7 +178,7 @@ def test_a_difference_ends_with_5(whole: Seeded, copied: JournalStore) -> None:
 
 def test_many_differences_are_counted(journal: Seeded, copied: JournalStore) -> None:
     """Ten of a kind are named in a session, the rest is a number."""
-    from otel_agent_journal.store.comparing import compare_session
+    from otel_agent_journal.reading.comparing import compare_session
 
     journal.store.append(events(50))
     found = compare_session(journal.store, copied, "s1")

@@ -12,7 +12,6 @@ from typing import Any, cast
 import pytest
 
 from otel_agent_journal.cli import tail
-from otel_agent_journal.cli.journal import Journal
 from otel_agent_journal.cli.output import Output
 from otel_agent_journal.cli.tail import POLL_S, arriving, last_events
 from otel_agent_journal.codec import encode_line
@@ -20,10 +19,11 @@ from otel_agent_journal.config import settings_from_env
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store import put_by_others
+from otel_agent_journal.reading import put_by_others
+from otel_agent_journal.reading.journal import Journal
+from otel_agent_journal.reading.put_by_others import OthersEvents
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import JournalStore, Page
-from otel_agent_journal.store.put_by_others import OthersEvents
 from otel_agent_journal.testing.builders import JournalBuilder, an_event
 from otel_agent_journal.testing.builders import events as some_events
 from tests.cli.command_line import PROGRAM, cli, rows, terminal
@@ -190,7 +190,7 @@ def test_following_waits_for_a_store_that_cannot_be_reached(
     made = some_events(9)
     store.append(made[:4])
     store.others.append(made[4])
-    reader = Journal(store, settings_from_env({}))
+    reader = Journal(store, settings_from_env({}).spool)
     assert tail._session(reader, "s1", wait=True) == "s1"
     found = arriving(Output("jsonl", io.BytesIO()), reader, "s1", None, forever=True)
     assert [next(found) for _ in range(5)] == made[:5]
@@ -224,7 +224,7 @@ def test_the_last_events_of_a_large_journal_are_found_from_its_heads(journal: Se
     """Beyond a certain size the journal is not read whole; the last events by time come out the same."""
     for number in range(6):
         journal.keep(_session(f"s{number}", first=number * 40, count=40))
-    reader = Journal(journal.store, settings_from_env({}))
+    reader = Journal(journal.store, settings_from_env({}).spool)
     nobody = OthersEvents(journal.store, None)
     _, everything = last_events(reader, None, 100, nobody)
     for last in (0, 1, 7, 45, 100):
@@ -259,7 +259,7 @@ def test_an_event_that_arrives_while_the_last_ones_are_read_is_printed_once(jour
     journal.keep(_session("s1", first=0, count=5))
     cursor = journal.store.tip()
     journal.keep(_session("s1", first=5, count=3))
-    reader = Journal(cast("JournalStore", EarlyTip(journal.store, cursor)), settings_from_env({}))
+    reader = Journal(cast("JournalStore", EarlyTip(journal.store, cursor)), settings_from_env({}).spool)
     found = list(arriving(Output("jsonl", io.BytesIO()), reader, None, 4, forever=False, scanned=0))
     assert [event.details["number"] for event in found] == [4, 5, 6, 7]
 

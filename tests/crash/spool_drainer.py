@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from otel_agent_journal.spool.drain import Drain
+from otel_agent_journal.delivery.drain import Drain
 from otel_agent_journal.store.registry import open_store
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from otel_agent_journal.delivery.drain import Drain
 from otel_agent_journal.event import END_TYPES, START_TYPES, JournalEvent
 from otel_agent_journal.projections.head import INTERRUPTED, KILLED
 from otel_agent_journal.projections.status import fold, head_of
-from otel_agent_journal.spool.drain import Drain
 from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.store.registry import open_store
 

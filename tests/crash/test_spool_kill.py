@@ -16,8 +16,8 @@ from uuid import uuid4
 
 import pytest
 
+from otel_agent_journal.delivery.drain import Drain
 from otel_agent_journal.event import SESSION_INTERRUPTED
-from otel_agent_journal.spool.drain import Drain
 from otel_agent_journal.spool.survey import writer_folders
 from otel_agent_journal.store.registry import open_store
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from otel_agent_journal.spool.drain import FAILING_S, HUNG_S
+from otel_agent_journal.delivery.drain import FAILING_S, HUNG_S
 from tests.e2e.conftest import BIN, GRAPH, Workdir
 from tests.e2e.faults import damaged, forbidden, full, locked, new_journal, small_disk
 

@@ -24,11 +24,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 
 from otel_agent_journal.errors import ConfigError, MissingExtra
+from otel_agent_journal.forwarding import sender as sender_module
+from otel_agent_journal.forwarding.sender import open_sender
 from otel_agent_journal.mapping.span_record import SpanRecord
 from otel_agent_journal.otlp.target import otlp_target
 from otel_agent_journal.otlp.transport import BatchRefused, SendFailed
-from otel_agent_journal.spool import otlp
-from otel_agent_journal.spool.otlp import open_sender
 from tests.otlp.backend import Backend
 
 SPAN = SpanRecord(trace_id="1" * 32, span_id="2" * 16, name="x", start_ns=1, end_ns=2, resource={"service.name": "r"})
@@ -332,11 +332,11 @@ def test_a_grpc_backend_s_wish_is_heard(collector: tuple[Collector, str]) -> Non
 
 def test_a_resource_is_made_once_for_all_its_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as it is the same object, and without keeping ever more of them."""
-    encoder = otlp._Encoder()
+    encoder = sender_module._Encoder()
     resource = {"service.name": "r"}
     first = encoder._resource(resource)
     assert encoder._resource(resource) is first
-    monkeypatch.setattr(otlp, "_MAX_KNOWN_RESOURCES", 1)
+    monkeypatch.setattr(sender_module, "_MAX_KNOWN_RESOURCES", 1)
     encoder._resource({"service.name": "q"})
     assert encoder._resource(resource) is not first
     assert SimpleNamespace(resources=encoder._resources).resources.keys() == {id(resource)}

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from otel_agent_journal.event import SESSION_INTERRUPTED, ErrorInfo, JournalEvent, Usage
+from otel_agent_journal.forwarding.export import BackendUnreachable, export_session
+from otel_agent_journal.forwarding.forwarder import Forwarder, open_forwarder
 from otel_agent_journal.mapping import genai
 from otel_agent_journal.mapping.facts import Fact, SessionNoted, StepEnded, StepNoted, StepStarted, events_of
 from otel_agent_journal.mapping.to_span import INTERRUPTED_WITHOUT_END
-from otel_agent_journal.spool.export import BackendUnreachable, export_session
-from otel_agent_journal.spool.forward import Forwarder, open_forwarder
 from tests.real.jaeger import Jaeger
 from tests.real.jaeger_spans import OwnJaeger, each_once, spans_of_trace
 

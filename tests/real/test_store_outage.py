@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from otel_agent_journal.spool.drain import Drain
-from otel_agent_journal.spool.patience import Patience
+from otel_agent_journal.delivery.drain import Drain
+from otel_agent_journal.delivery.patience import Patience
 from tests.e2e.conftest import BIN, Workdir
 from tests.real.backends import Backend
 from tests.real.fault_proxy import OUTAGE, AtRandom, wait_until

@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from otel_agent_journal.delivery.patience import Patience
 from otel_agent_journal.errors import StoreUnreachable, WrongExpectedSequence
 from otel_agent_journal.event import derived_id
-from otel_agent_journal.spool.patience import Patience
 from otel_agent_journal.store.registry import open_store
 from otel_agent_journal.testing.builders import an_event
 from otel_agent_journal.testing.contract_setup import everything

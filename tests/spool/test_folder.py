@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from otel_agent_journal.spool.drain import Drain
+from otel_agent_journal.delivery.drain import Drain
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.home import segment_name
 from otel_agent_journal.spool.survey import survey, writer_folders

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_agent_journal.spool.drain import Drain
+from otel_agent_journal.delivery.drain import Drain
 from otel_agent_journal_dynamodb import DynamoDBStore, open_store
 from tests.real.fault_proxy import FAILED, AtRandom
 from tests.real.fault_proxy_http import DynamoDBProxy, Request, Response

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from otel_agent_journal.bootstrap.exporter import SpanExporterFromEnv
-    from otel_agent_journal.bootstrap.openers import open_drain, open_forwarder, open_store
+    from otel_agent_journal.bootstrap.openers import open_drain, open_forwarder, open_journal, open_store
     from otel_agent_journal.bootstrap.process import attach, configure, flush, shutdown
     from otel_agent_journal.bootstrap.run import describe, run_agent
 
@@ -23,6 +23,7 @@ _HOME = {
     "flush": "process",
     "open_drain": "openers",
     "open_forwarder": "openers",
+    "open_journal": "openers",
     "open_store": "openers",
     "run_agent": "run",
     "shutdown": "process",
@@ -36,6 +37,7 @@ __all__ = [
     "flush",
     "open_drain",
     "open_forwarder",
+    "open_journal",
     "open_store",
     "run_agent",
     "shutdown",

@@ -14,18 +14,18 @@ import msgspec
 
 from otel_agent_journal.bootstrap.openers import load_redactor, open_drain, open_reception, open_store
 from otel_agent_journal.config import Settings
+from otel_agent_journal.delivery.interruptions import interruptions
+from otel_agent_journal.delivery.rounds import READ_BYTES
 from otel_agent_journal.errors import ConfigError, MissingExtra, UnsupportedByStore
 from otel_agent_journal.projections.status import SILENCE_NS
-from otel_agent_journal.spool.interruptions import interruptions
-from otel_agent_journal.spool.rounds import READ_BYTES
 from otel_agent_journal.store.protocol import SessionFilter
 
 if TYPE_CHECKING:
+    from otel_agent_journal.delivery.drain import Drain, DrainReport
+    from otel_agent_journal.delivery.reception import Reception
     from otel_agent_journal.receiver.counters import Row
     from otel_agent_journal.receiver.security import Tls
     from otel_agent_journal.receiver.service import Service
-    from otel_agent_journal.spool.drain import Drain, DrainReport
-    from otel_agent_journal.spool.reception import Reception
     from otel_agent_journal.store.protocol import JournalStore
 
 COLLECT_EXTRA: Final = "otel-agent-journal[collect]"

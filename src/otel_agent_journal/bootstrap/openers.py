@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from otel_agent_journal.config import REDACTOR, Settings
-from otel_agent_journal.errors import ConfigError, StoreUnreachable
+from otel_agent_journal.errors import ConfigError, JournalError, StoreUnreachable
 
 if TYPE_CHECKING:
+    from otel_agent_journal.delivery.drain import Drain
+    from otel_agent_journal.delivery.reception import Reception
+    from otel_agent_journal.forwarding.forwarder import Forwarder
     from otel_agent_journal.pipeline.content import Redactor
-    from otel_agent_journal.spool.drain import Drain
-    from otel_agent_journal.spool.forward import Forwarder
-    from otel_agent_journal.spool.reception import Reception
+    from otel_agent_journal.reading.journal import Journal
     from otel_agent_journal.store.protocol import JournalStore
+
+TAKE_IN_S: Final = 2.0  # a reader's patience with a store, or a backend of spans, that does not answer
+NO_LIVE_WRITER: Final = "none"
 
 
 def open_store(settings: Settings, *, create: bool = False) -> JournalStore:
@@ -50,7 +54,7 @@ def sqlite_file(url: str) -> Path:
 
 def open_drain(settings: Settings, store: JournalStore, **options: Any) -> Drain:
     """Return a drain of the settings' spool into a store; it is not started."""
-    from otel_agent_journal.spool.drain import Drain
+    from otel_agent_journal.delivery.drain import Drain
 
     options.setdefault("reception", lambda: open_reception(settings))
     return Drain(settings.spool, store, **options)
@@ -60,10 +64,10 @@ def open_reception(settings: Settings, **options: Any) -> Reception:
     """Return what reads received OTLP as the settings say: which spans, and what of their content, are journaled."""
     import time
 
+    from otel_agent_journal.delivery.known_traces import KnownTraces
+    from otel_agent_journal.delivery.reception import Reception
     from otel_agent_journal.mapping.received import ReceivedSpans
     from otel_agent_journal.pipeline.content import ContentEncoder
-    from otel_agent_journal.spool.known_traces import KnownTraces
-    from otel_agent_journal.spool.reception import Reception
 
     content = ContentEncoder(
         content=settings.content,
@@ -89,7 +93,7 @@ def open_forwarder(
         MissingExtra: the OTLP packages are not installed.
         ConfigError: the endpoint is malformed.
     """
-    from otel_agent_journal.spool import forward
+    from otel_agent_journal.forwarding import forwarder
     from otel_agent_journal.store.protocol import BlobStore
 
     if store is not None:
@@ -97,7 +101,40 @@ def open_forwarder(
         if isinstance(store, BlobStore):
             options.setdefault("get_blob", store.get_blob)
     options.setdefault("capture_content", settings.span_content)
-    return forward.open_forwarder(url or settings.otlp, os.environ if environ is None else environ, **options)
+    return forwarder.open_forwarder(url or settings.otlp, os.environ if environ is None else environ, **options)
+
+
+def open_journal(settings: Settings, *, adopt: bool = True, note: Callable[[str], object]) -> Journal:
+    """Open a journal for reading; with `adopt`, what dead writers left in its spool is delivered first.
+
+    Args:
+        settings: the store, the spool, and where spans are forwarded to.
+        adopt: take in what dead writers left.
+        note: takes a line that readers should see beside what they asked for.
+
+    Raises:
+        StoreUnreachable: there is none; says how to make one.
+    """
+    from otel_agent_journal.reading.journal import Journal, has_dead
+
+    store = open_store(settings, create=has_dead(settings.spool))
+    journal = Journal(store, settings.spool, take_in=lambda: _take_in(settings, store, note), note=note)
+    if adopt:
+        journal.take_in_dead()
+    return journal
+
+
+def _take_in(settings: Settings, store: JournalStore, note: Callable[[str], object]) -> None:
+    try:
+        forwarder = None if settings.otlp is None else open_forwarder(settings, store)
+        try:
+            drain = open_drain(settings, store, forward=forwarder, only_writer=NO_LIVE_WRITER)
+            drain.drain_once(patience_s=TAKE_IN_S)
+        finally:
+            if forwarder is not None:
+                forwarder.close(TAKE_IN_S)
+    except (JournalError, OSError) as error:
+        note(f"the spool at {settings.spool} was not taken in ({error}); to retry: agent-journal drain")
 
 
 def load_redactor(reference: str) -> Redactor:

@@ -20,12 +20,12 @@ from otel_agent_journal.errors import ConfigError, JournalError, StoreError
 
 if TYPE_CHECKING:
     from otel_agent_journal.bootstrap.providers import Providers
+    from otel_agent_journal.delivery.drain import Drain
+    from otel_agent_journal.delivery.store_durable import DurableAppend
+    from otel_agent_journal.forwarding.forwarder import Forwarder
     from otel_agent_journal.pipeline.content import Redactor
     from otel_agent_journal.pipeline.heartbeat import Heartbeat
     from otel_agent_journal.pipeline.recorder import Recorder
-    from otel_agent_journal.spool.drain import Drain
-    from otel_agent_journal.spool.forward import Forwarder
-    from otel_agent_journal.spool.store_durable import DurableAppend
     from otel_agent_journal.spool.writer import SpoolWriter
     from otel_agent_journal.store.protocol import JournalStore
 
@@ -65,7 +65,7 @@ class AgentProcess:
         )
         appender: SpoolWriter | DurableAppend = self.writer
         if settings.store_durable:
-            from otel_agent_journal.spool.store_durable import DurableAppend
+            from otel_agent_journal.delivery.store_durable import DurableAppend
 
             appender = DurableAppend(self.writer, self._opened_store, timeout_s=settings.store_timeout_s)
         self._appender = appender
@@ -342,11 +342,10 @@ def _instrument(entry_point: Any) -> tuple[str, str | None]:
 
 def environment_for_child(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment in which a program and all that it starts is journaled to a parent's spool."""
-    from otel_agent_journal import autoload
     from otel_agent_journal.config import DRAIN, OTLP, SESSION, STORE
 
     child = dict(environ)
-    folder = str(Path(autoload.__file__).parent)
+    folder = str(Path(__file__).parent.parent / "autoload")
     path = [part for part in child.get("PYTHONPATH", "").split(os.pathsep) if part and part != folder]
     child["PYTHONPATH"] = os.pathsep.join([folder, *path])
     child[STORE] = settings.store

@@ -153,11 +153,11 @@ def _fallback_provider(endpoint: str, environ: Mapping[str, str]) -> TracerProvi
 def _exporter(endpoint: str, environ: Mapping[str, str]) -> Any:
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+    from otel_agent_journal.forwarding.sender import open_sender
     from otel_agent_journal.mapping.from_sdk import span_record
     from otel_agent_journal.mapping.to_events import is_ours
     from otel_agent_journal.otlp.target import otlp_target
     from otel_agent_journal.otlp.transport import SendFailed
-    from otel_agent_journal.spool.otlp import open_sender
 
     sender = open_sender(otlp_target(endpoint, environ))
 

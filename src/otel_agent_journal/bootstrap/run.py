@@ -28,9 +28,9 @@ from otel_agent_journal.errors import JournalError, StoreError
 from otel_agent_journal.projections.head import SessionHead
 
 if TYPE_CHECKING:
+    from otel_agent_journal.delivery.drain import Drain
     from otel_agent_journal.event import JournalEvent
-    from otel_agent_journal.spool.drain import Drain
-    from otel_agent_journal.spool.forward import Forwarder
+    from otel_agent_journal.forwarding.forwarder import Forwarder
     from otel_agent_journal.store.protocol import JournalStore
 
 _NOT_FOUND: Final = 127  # as shells have it

@@ -13,16 +13,16 @@ from typing import Any, Final
 
 import msgspec
 
-from otel_agent_journal.bootstrap.openers import open_drain, open_store
+from otel_agent_journal.bootstrap.openers import NO_LIVE_WRITER, open_drain, open_store
 from otel_agent_journal.config import Settings
 from otel_agent_journal.errors import StoreError, StoreUnreachable, UnsupportedByStore, WaitTimeout
 from otel_agent_journal.event import SESSION_COMPLETED, SESSION_FAILED, ErrorInfo, JournalEvent
 from otel_agent_journal.pipeline.session import checked_session, checked_type
 from otel_agent_journal.projections.head import COMPLETED, ERROR, INTERRUPTED, PROCESSING, SessionHead
 from otel_agent_journal.projections.status import StatusState, apply, head_of, judged
+from otel_agent_journal.reading.endings import INVOCATION_ENDINGS, deciding_event
+from otel_agent_journal.reading.following import Followed
 from otel_agent_journal.spool.survey import survey
-from otel_agent_journal.store.endings import INVOCATION_ENDINGS, deciding_event
-from otel_agent_journal.store.following import Followed
 from otel_agent_journal.store.protocol import JournalStore, Wakes
 
 ENDINGS: Final = INVOCATION_ENDINGS | {SESSION_COMPLETED, SESSION_FAILED, COMPLETED, ERROR, INTERRUPTED}
@@ -32,7 +32,6 @@ LONGEST_POLL_S: Final = 2.0  # between two looks, where nothing comes
 _SLOWER: Final = 1.5
 _ADOPT_EVERY_S: Final = 1.0
 _ADOPT_S: Final = 1.0  # patience with a store that does not take what dead writers left
-_NO_LIVE_WRITER: Final = "none"
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,7 +212,7 @@ class _Watch:
         folders = survey(self._settings.spool).folders
         if any(not folder.alive and not folder.drained_now for folder in folders):
             with contextlib.suppress(OSError, StoreError):  # it is read all the same
-                drain = open_drain(self._settings, store, only_writer=_NO_LIVE_WRITER)
+                drain = open_drain(self._settings, store, only_writer=NO_LIVE_WRITER)
                 drain.drain_once(patience_s=_ADOPT_S)
 
 

@@ -18,7 +18,8 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from otel_agent_journal.cli.invocation import CliError, OutputClosed, common_options, invocation_of
+from otel_agent_journal.cli.contract import CliError, OutputClosed
+from otel_agent_journal.cli.invocation import common_options, invocation_of
 from otel_agent_journal.cli.readable import one_line
 from otel_agent_journal.errors import JournalError
 

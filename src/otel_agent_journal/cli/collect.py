@@ -58,7 +58,7 @@ def command(invocation: Invocation, **options: Any) -> None:
     """
     from otel_agent_journal.bootstrap.collecting import Doors, collect
     from otel_agent_journal.cli import readable
-    from otel_agent_journal.cli.journal import note
+    from otel_agent_journal.cli.contract import note
 
     grpc = None if options["no_grpc"] else options["grpc"]
     http = None if options["no_http"] else options["http"]

@@ -18,7 +18,7 @@ def command(invocation: Invocation, session: str | None, every: bool) -> None:
 
     Of one SESSION, or of --all that would gain by it. Readers and writers go on meanwhile; repeating it is harmless.
     """
-    from otel_agent_journal.cli.journal import need_session
+    from otel_agent_journal.cli.choosing import need_session
     from otel_agent_journal.errors import UnsupportedByStore
     from otel_agent_journal.store.protocol import Compacts
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from otel_agent_journal.cli.invocation import CliError
+from otel_agent_journal.cli.contract import CliError
 from otel_agent_journal.spool.locks import FileLock
 
 _FAILED: Final = 1

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from otel_agent_journal.cli import readable
-from otel_agent_journal.cli.journal import settings_with
-from otel_agent_journal.config import SPOOL_CAP, VARIABLES
+from otel_agent_journal.config import SPOOL_CAP, VARIABLES, settings_with
 from otel_agent_journal.errors import ConfigError, JournalError, StoreUnreachable
 from otel_agent_journal.store.registry import masked
 

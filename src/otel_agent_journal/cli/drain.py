@@ -13,8 +13,8 @@ from otel_agent_journal.cli.progress import progress
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.config import Settings
-    from otel_agent_journal.spool.drain import DrainReport
-    from otel_agent_journal.spool.forward import ForwardStats
+    from otel_agent_journal.delivery.drain import DrainReport
+    from otel_agent_journal.forwarding.forwarder import ForwardStats
     from otel_agent_journal.store.protocol import JournalStore
 
 PATIENCE_S: Final = 5.0  # how long a store that cannot be reached is tried

@@ -25,8 +25,8 @@ def command(invocation: Invocation, session: str | None, otlp: str | None) -> No
     Works for any session, however old. Span ids are those of the run, so that sending it twice shows it once. Without
     --otlp the OTLP variables of OpenTelemetry say where to.
     """
-    from otel_agent_journal.cli.journal import need_session
-    from otel_agent_journal.spool.export import export_session
+    from otel_agent_journal.cli.choosing import need_session
+    from otel_agent_journal.forwarding.export import export_session
     from otel_agent_journal.store.registry import masked
 
     output = invocation.output()

@@ -1,8 +1,7 @@
 """One call of the command line: the options that every command takes, before or after its name.
 
 `Invocation` travels as click's context object from the group to the command. It resolves to settings, output and
-journal only when a command asks, so that `--help` and usage errors import nothing. Also the two errors of the command
-line's own.
+journal only when a command asks, so that `--help` and usage errors import nothing.
 """
 
 from __future__ import annotations
@@ -14,28 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from otel_agent_journal.errors import JournalError
+from otel_agent_journal.cli.contract import FORMATS, note
 
 if TYPE_CHECKING:
-    from otel_agent_journal.cli.journal import Journal
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.config import Settings
-
-FORMATS = ("table", "json", "jsonl", "csv")
+    from otel_agent_journal.reading.journal import Journal
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
-
-
-class CliError(JournalError):
-    """What was asked cannot be done; `exit_code` says in which way."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
-class OutputClosed(BaseException):
-    """Whoever read our stdout went away; nothing is left to do, and nothing to say."""
 
 
 @dataclass
@@ -59,7 +44,7 @@ class Invocation:
         Raises:
             ConfigError: an option or a variable is malformed.
         """
-        from otel_agent_journal.cli.journal import settings_with
+        from otel_agent_journal.config import settings_with
 
         return settings_with(store=self.store, **options)
 
@@ -75,15 +60,15 @@ class Invocation:
             ours.addHandler(logging.NullHandler())
 
     def journal(self, *, adopt: bool = True) -> Journal:
-        """Open the journal for reading, as `Journal.open`; it is closed when the command ends.
+        """Open the journal for reading, as `open_journal`; it is closed when the command ends.
 
         Raises:
             StoreUnreachable: there is none; says how to make one.
         """
-        from otel_agent_journal.cli.journal import Journal
+        from otel_agent_journal.bootstrap import open_journal
 
         self.log()
-        journal = Journal.open(self.settings(), adopt=adopt)
+        journal = open_journal(self.settings(), adopt=adopt, note=note)
         self.resources.callback(journal.close)
         return journal
 

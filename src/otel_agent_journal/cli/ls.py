@@ -11,9 +11,9 @@ from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 
 if TYPE_CHECKING:
-    from otel_agent_journal.cli.journal import Journal
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.projections.head import SessionHead
+    from otel_agent_journal.reading.journal import Journal
 
 KEYS: Final = (
     "session_id",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from otel_agent_journal.cli import readable
-from otel_agent_journal.cli.invocation import CliError, Invocation
+from otel_agent_journal.cli.contract import CliError
+from otel_agent_journal.cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from otel_agent_journal.store.protocol import JournalStore, StoreAdmin

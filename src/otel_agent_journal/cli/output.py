@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
 
-from otel_agent_journal.cli.invocation import FORMATS, OutputClosed
+from otel_agent_journal.cli.contract import FORMATS, OutputClosed
 from otel_agent_journal.cli.readable import escape_json_controls, neutral
 from otel_agent_journal.errors import ConfigError
 

@@ -11,11 +11,11 @@ from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 
 if TYPE_CHECKING:
-    from otel_agent_journal.cli.journal import Journal
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.event import JournalEvent
     from otel_agent_journal.projections.head import SessionHead
     from otel_agent_journal.projections.steps import Step, StepTree
+    from otel_agent_journal.reading.journal import Journal
 
 EVENT_COLUMNS = (
     "timestamp",
@@ -56,7 +56,7 @@ def command(invocation: Invocation, session: str | None, view: str | None, error
 
     SESSION may be the beginning of an id. STEP is a step's id, the beginning of one, or a name that one step has.
     """
-    from otel_agent_journal.cli.journal import find_step, need_session
+    from otel_agent_journal.cli.choosing import find_step, need_session
 
     if errors and view == "messages":
         raise click.UsageError("--errors goes with --tree and --events; a conversation has no errors")

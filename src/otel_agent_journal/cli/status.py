@@ -10,9 +10,9 @@ from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 
 if TYPE_CHECKING:
-    from otel_agent_journal.cli.journal import Journal
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.projections.head import SessionHead
+    from otel_agent_journal.reading.journal import Journal
 
 
 @click.command("status", short_help="Say where a session stands: status, stage, open steps, tokens.")
@@ -24,7 +24,7 @@ def command(invocation: Invocation, session: str | None) -> None:
 
     SESSION may be the beginning of an id.
     """
-    from otel_agent_journal.cli.journal import need_session
+    from otel_agent_journal.cli.choosing import need_session
 
     output = invocation.output()
     journal = invocation.journal()

@@ -11,10 +11,10 @@ from otel_agent_journal.cli import readable, references, steps
 from otel_agent_journal.codec import encode_value, format_timestamp, to_neutral
 
 if TYPE_CHECKING:
-    from otel_agent_journal.cli.journal import Journal
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.projections.head import SessionHead
     from otel_agent_journal.projections.steps import Attempt, Step
+    from otel_agent_journal.reading.journal import Journal
 
 # What of the details people want to see, in this order; the rest follows under its own names.
 _FIRST: Final = ("input", "messages", "output", "sources")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from otel_agent_journal.cli import readable
-from otel_agent_journal.cli.invocation import CliError, Invocation, common_options, pass_invocation
+from otel_agent_journal.cli.contract import CliError
+from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.operating import opened
 from otel_agent_journal.cli.progress import progress
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from otel_agent_journal.cli.copy_state import CopyState
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.errors import EventTooLarge
-    from otel_agent_journal.store.comparing import Difference
-    from otel_agent_journal.store.copying import CopiedOthers, StoreCopy
+    from otel_agent_journal.reading.comparing import Difference
+    from otel_agent_journal.reading.copying import CopiedOthers, StoreCopy
     from otel_agent_journal.store.protocol import JournalStore
 
 USAGE: Final = 2
@@ -68,7 +69,7 @@ class _Copying:
 
         from otel_agent_journal.cli.copy_state import CopyState
         from otel_agent_journal.config import HOME
-        from otel_agent_journal.store.copying import StoreCopy
+        from otel_agent_journal.reading.copying import StoreCopy
 
         self._check(verify=verify)
         copy = StoreCopy(self.source, self.target, insist=_insist)
@@ -88,7 +89,7 @@ class _Copying:
 
     def _check(self, *, verify: bool) -> None:
         """Find out at once what cannot work: more URLs are mistyped than stores go away."""
-        from otel_agent_journal.cli.journal import note
+        from otel_agent_journal.cli.contract import note
         from otel_agent_journal.errors import UnsupportedByStore
         from otel_agent_journal.store.protocol import PutByOthers, SessionFilter
 
@@ -107,8 +108,8 @@ class _Copying:
 
     def _begin_anew_elsewhere(self, state: CopyState) -> None:
         """Forget the state where it speaks of other stores: one URL may name another one than it did."""
-        from otel_agent_journal.cli.journal import note
-        from otel_agent_journal.store.copying import has_event
+        from otel_agent_journal.cli.contract import note
+        from otel_agent_journal.reading.copying import has_event
 
         for store in (self.source, self.target):
             last = state.last
@@ -119,7 +120,7 @@ class _Copying:
                 state.start_over()
 
     def _copy(self, copy: StoreCopy, state: CopyState) -> None:
-        from otel_agent_journal.cli.journal import note
+        from otel_agent_journal.cli.contract import note
         from otel_agent_journal.store.protocol import SessionFilter
 
         if state.events:
@@ -149,7 +150,7 @@ class _Copying:
 
     def _cursor(self, state: CopyState) -> str | None:
         """Return the cursor to go on from, None where the source is not the one any more that gave it."""
-        from otel_agent_journal.cli.journal import note
+        from otel_agent_journal.cli.contract import note
         from otel_agent_journal.errors import StoreError, StoreUnreachable
 
         if state.cursor is None:
@@ -170,7 +171,7 @@ class _Copying:
         return sum(head.events for head in self.source.sessions()) if counted is None else counted
 
     def _compare(self, copy: StoreCopy, state: CopyState) -> list[Difference]:
-        from otel_agent_journal.store.comparing import compare_session
+        from otel_agent_journal.reading.comparing import compare_session
         from otel_agent_journal.store.protocol import SessionFilter
 
         if self.source.capabilities.heads:
@@ -244,7 +245,7 @@ def _print_for_people(output: Output, record: dict[str, Any], differences: list[
 
 
 def _note_where(events: int) -> None:
-    from otel_agent_journal.cli.journal import note
+    from otel_agent_journal.cli.contract import note
 
     if events:
         note(f"stopped after {readable.plural(events, 'event')}; the same command goes on from there")
@@ -254,9 +255,9 @@ def _insist(call: Callable[[], Any]) -> Any:
     """Make a call to a store, again and again while it cannot be reached, up to `PATIENCE_S`."""
     import time
 
-    from otel_agent_journal.cli.journal import note
+    from otel_agent_journal.cli.contract import note
+    from otel_agent_journal.delivery.patience import Patience
     from otel_agent_journal.errors import StoreUnreachable
-    from otel_agent_journal.spool.patience import Patience
 
     patience, tries = Patience(), 0
     while True:

@@ -16,8 +16,8 @@ from otel_agent_journal.cli.invocation import Invocation, common_options, pass_i
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otel_agent_journal.cli.journal import Journal
     from otel_agent_journal.event import JournalEvent
+    from otel_agent_journal.reading.journal import Journal
 
 KEYS: Final = ("session_id", "writer", "reason", "last_seen_at", "event_id")
 
@@ -49,13 +49,12 @@ def command(invocation: Invocation) -> None:
 
 def sweep(journal: Journal) -> Iterator[JournalEvent]:
     """Finish the spools of dead writers, mark silent ones, and yield every SESSION_INTERRUPTED that came of it."""
+    from otel_agent_journal.delivery.interruptions import interruptions
     from otel_agent_journal.event import SESSION_INTERRUPTED
-    from otel_agent_journal.spool.interruptions import interruptions
 
     cursor = journal.store.tip()
-    if journal.has_dead():
-        journal.adopt()
-    interruptions(journal.store, journal.settings.spool, journal.clock())
+    journal.take_in_dead()
+    interruptions(journal.store, journal.spool, journal.clock())
     while (page := journal.store.follow(cursor)).events:
         yield from (event for event in page.events if event.type == SESSION_INTERRUPTED)
         cursor = page.cursor

@@ -15,11 +15,11 @@ from otel_agent_journal.cli.readable import NS_PER_S
 from otel_agent_journal.errors import SessionNotFound, StoreUnreachable
 
 if TYPE_CHECKING:
-    from otel_agent_journal.cli.journal import Journal
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.event import JournalEvent
     from otel_agent_journal.projections.head import SessionHead
-    from otel_agent_journal.store.put_by_others import OthersEvents
+    from otel_agent_journal.reading.journal import Journal
+    from otel_agent_journal.reading.put_by_others import OthersEvents
 
 Result = TypeVar("Result")
 
@@ -82,7 +82,7 @@ def arriving(
     scanned: int = SCANNED,
 ) -> Iterator[JournalEvent]:
     """Yield the last events, all where `last` is None, then those that arrive; flushes before it waits."""
-    from otel_agent_journal.store.following import Followed
+    from otel_agent_journal.reading.following import Followed
 
     def begin() -> tuple[Followed, list[JournalEvent]]:
         followed = Followed(journal.store, session_id)
@@ -108,8 +108,7 @@ def arriving(
             return
         _pause(journal)
         if time.monotonic() - adopted_s > ADOPT_EVERY_S:
-            if journal.has_dead():
-                journal.adopt()
+            journal.take_in_dead()
             adopted_s = time.monotonic()
 
 
@@ -168,7 +167,7 @@ def _latest(journal: Journal, session_id: str | None, last: int) -> list[Journal
 
 def _end_of(journal: Journal, head: SessionHead, last: int) -> list[JournalEvent]:
     """Return at least the last events of a session, reading as little as it takes."""
-    from otel_agent_journal.store.linked import read_whole
+    from otel_agent_journal.reading.linked import read_whole
 
     reach_ns = NS_PER_S
     while True:
@@ -181,7 +180,7 @@ def _end_of(journal: Journal, head: SessionHead, last: int) -> list[JournalEvent
 
 def _journal(invocation: Invocation, wait: bool) -> tuple[Journal, bool]:
     """Return the journal, and whether it came into being while we waited."""
-    from otel_agent_journal.cli.journal import note
+    from otel_agent_journal.cli.contract import note
 
     said = False
     while True:
@@ -198,7 +197,8 @@ def _journal(invocation: Invocation, wait: bool) -> tuple[Journal, bool]:
 
 def _session(journal: Journal, text: str, wait: bool) -> str:
     """Return the id of the session meant; one that is waited for is meant by its whole id."""
-    from otel_agent_journal.cli.journal import AmbiguousSession, note
+    from otel_agent_journal.cli.contract import note
+    from otel_agent_journal.reading.journal import AmbiguousSession
 
     try:
         return _reached(lambda: journal.session(text).session_id, wait=wait)
@@ -215,7 +215,7 @@ def _session(journal: Journal, text: str, wait: bool) -> str:
 
 def _reached(call: Callable[[], Result], *, wait: bool) -> Result:
     """Return what a call to the store does; where it is to `wait`, one that cannot be reached is called again."""
-    from otel_agent_journal.cli.journal import note
+    from otel_agent_journal.cli.contract import note
 
     said = False
     while True:

@@ -14,10 +14,10 @@ from otel_agent_journal.cli.invocation import Invocation, common_options, pass_i
 from otel_agent_journal.cli.progress import progress
 
 if TYPE_CHECKING:
-    from otel_agent_journal.cli.journal import Journal
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.event import JournalEvent
     from otel_agent_journal.projections.head import SessionHead
+    from otel_agent_journal.reading.journal import Journal
 
 CHECK_FAILED: Final = 5
 KEYS: Final = ("session_id", "check", "event_id", "detail")
@@ -117,7 +117,7 @@ def _session(journal: Journal, head: SessionHead, move: Callable[[int], None]) -
 def _part(journal: Journal, head: SessionHead) -> Iterator[Finding]:
     """Yield what is wrong with the head of a part; its events are its session's, and checked there."""
     from otel_agent_journal.projections.status import head_of
-    from otel_agent_journal.store.linked import fold_whole
+    from otel_agent_journal.reading.linked import fold_whole
 
     if head.part_of is not None and journal.store.head(head.part_of) is None:
         yield Finding(

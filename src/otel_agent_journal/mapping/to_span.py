@@ -3,7 +3,7 @@
 The same functions of `genai.py` give a live span its attributes, so a span rebuilt here equals the one that a
 TracerProvider of the program would have exported. An attempt that its writer left open has a span too: ended at the
 writer's last sign of life, status ERROR, outcome interrupted. Whoever calls this knows the events; how spans are sent
-is `spool/forward.py`'s business.
+is `forwarding/forwarder.py`'s business.
 """
 
 from __future__ import annotations

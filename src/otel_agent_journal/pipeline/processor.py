@@ -17,6 +17,7 @@ import msgspec
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+from otel_agent_journal.forks import tell_of_forks
 from otel_agent_journal.mapping.dialects import in_genai_terms, speaks_at_the_end, speaks_late
 from otel_agent_journal.mapping.facts import Fact, StepStarted
 from otel_agent_journal.mapping.from_sdk import span_record
@@ -36,7 +37,6 @@ from otel_agent_journal.mapping.trace_sessions import RecentTraces, TraceSession
 from otel_agent_journal.pipeline.adoption import belongs, is_adopted, is_marked
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import STEP_KEY, Step
-from otel_agent_journal.spool.fork import tell_of_forks
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakSet
 
-from otel_agent_journal.spool.fork import tell_of_forks
+from otel_agent_journal.forks import tell_of_forks
 
 _BUSY: Final = (errno.EWOULDBLOCK, errno.EACCES)
 

@@ -18,7 +18,7 @@ from typing import Final
 from uuid import uuid4
 from zlib import crc32
 
-from otel_agent_journal.spool.fork import tell_of_forks
+from otel_agent_journal.forks import tell_of_forks
 from otel_agent_journal.spool.frames import CRC_CHUNK_BYTES, FRAME, FRAME_MAGIC, checksum, salt_of
 from otel_agent_journal.spool.group_commit import GroupCommit
 from otel_agent_journal.spool.home import DRAIN_LOCK

@@ -17,10 +17,10 @@ import psutil
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from otel_agent_journal.delivery.drain import Drain
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import END_TYPES, START_TYPES, JournalEvent
 from otel_agent_journal.projections.steps import fold_steps
-from otel_agent_journal.spool.drain import Drain
 from otel_agent_journal.store.registry import open_store
 from tests.frameworks.agentcore.serving import Served, wait_until
 

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.util._once import Once
 
+from otel_agent_journal.delivery.drain import Drain
 from otel_agent_journal.event import END_TYPES, START_TYPES, JournalEvent, Usage
 from otel_agent_journal.frameworks.langgraph import LangGraphInstrumentor
 from otel_agent_journal.frameworks.langgraph.messages import Histories
@@ -27,7 +28,6 @@ from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.current import set_recorder
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.projections.steps import Attempt, Step, StepTree, fold_steps
-from otel_agent_journal.spool.drain import Drain
 from otel_agent_journal.spool.writer import SpoolWriter
 from otel_agent_journal.store.memory import MemoryStore
 

@@ -8,18 +8,18 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otel_agent_journal.delivery.heads import HeadKeeper
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.facts import SpansReceived
 from otel_agent_journal.mapping.received import ReceivedSpans
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.status import head_of
-from otel_agent_journal.spool.heads import HeadKeeper
-from otel_agent_journal.store.linked import fold_whole
+from otel_agent_journal.reading.linked import fold_whole
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.testing.builders import JournalBuilder, an_event, events
 from tests.projections.test_links import link
-from tests.store.test_linked import journaled, requests
+from tests.reading.test_linked import journaled, requests
 
 T = "t1"
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from otel_agent_journal.delivery.drain import Drain
+from otel_agent_journal.delivery.known_traces import FILE, KEPT_S, KnownTraces
+from otel_agent_journal.delivery.reception import Reception
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.facts import SpansReceived, encode_fact
 from otel_agent_journal.mapping.received import ReceivedSpans
-from otel_agent_journal.spool.drain import Drain
-from otel_agent_journal.spool.known_traces import FILE, KEPT_S, KnownTraces
-from otel_agent_journal.spool.reception import Reception
 from otel_agent_journal.spool.writer import SpoolWriter
 from otel_agent_journal.store.memory import MemoryStore
 from tests.receiver.collecting import request

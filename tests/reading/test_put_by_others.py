@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.store import put_by_others
+from otel_agent_journal.reading import put_by_others
+from otel_agent_journal.reading.put_by_others import LATE_NS, OthersEvents
 from otel_agent_journal.store.memory import MemoryStore
-from otel_agent_journal.store.put_by_others import LATE_NS, OthersEvents
 from otel_agent_journal.testing.builders import an_event
 
 LATE_MS = LATE_NS // 1_000_000

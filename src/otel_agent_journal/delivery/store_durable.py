@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.forks import tell_of_forks
 from otel_agent_journal.mapping.facts import BlobKept, Heartbeat, decode_fact, events_of
-from otel_agent_journal.spool.fork import tell_of_forks
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
 
 _log = logging.getLogger("otel_agent_journal.spool")

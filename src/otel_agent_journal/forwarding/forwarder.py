@@ -20,12 +20,12 @@ from typing import Any, Final, Protocol, TypeVar, cast
 import msgspec
 
 from otel_agent_journal.event import EMPTY, SESSION_INTERRUPTED, JournalEvent
+from otel_agent_journal.forwarding.sender import SpanSender, sender_to
 from otel_agent_journal.mapping.genai import CAPTURE_CONTENT_VARIABLE, captures_content_on_spans
 from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
 from otel_agent_journal.mapping.span_record import SpanRecord
 from otel_agent_journal.otlp.target import default_resource
 from otel_agent_journal.otlp.transport import BatchRefused, SendFailed
-from otel_agent_journal.spool.otlp import SpanSender, sender_to
 
 _log = logging.getLogger(__name__)
 

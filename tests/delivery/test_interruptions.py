@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from otel_agent_journal.delivery.drain import Drain
+from otel_agent_journal.delivery.interruptions import interruptions
 from otel_agent_journal.event import SESSION_INTERRUPTED
-from otel_agent_journal.spool.drain import Drain
-from otel_agent_journal.spool.interruptions import interruptions
 from otel_agent_journal.store.memory import MemoryStore
 from tests.spool.spooling import BASE_NS, new_writer, started
 

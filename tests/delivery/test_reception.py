@@ -11,6 +11,8 @@ import msgspec
 import pytest
 
 from otel_agent_journal.codec import sealed
+from otel_agent_journal.delivery.drain import Drain
+from otel_agent_journal.delivery.reception import Counted, Reception
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.facts import BlobKept, LogsReceived, SpansReceived, encode_fact
@@ -23,8 +25,6 @@ from otel_agent_journal.mapping.log_record import (
 )
 from otel_agent_journal.mapping.received import ReceivedSpans
 from otel_agent_journal.pipeline.content import ContentEncoder
-from otel_agent_journal.spool.drain import Drain
-from otel_agent_journal.spool.reception import Counted, Reception
 from otel_agent_journal.spool.writer import SpoolWriter
 from otel_agent_journal.store.memory import MemoryStore
 from tests.receiver.collecting import request
@@ -211,7 +211,7 @@ def test_an_event_tells_the_session_of_its_trace(receiver: Receiver) -> None:
 
 def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After so many others a span that comes again counts as stored; the store has it once all the same."""
-    monkeypatch.setattr("otel_agent_journal.spool.reception._REMEMBERED_ITEMS", 4)
+    monkeypatch.setattr("otel_agent_journal.delivery.reception._REMEMBERED_ITEMS", 4)
     receiver = Receiver(tmp_path)
     for number in (1, 2, 3, 4, 5, 1):
         receiver.spans((TRACE, f"{number:016x}"))
@@ -231,7 +231,7 @@ def test_an_agents_drain_takes_what_a_receiver_left(tmp_path: Path) -> None:
 
 def test_the_round_up_is_called_when_all_is_delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the drain's thread, now and then, and never instead of delivering."""
-    monkeypatch.setattr("otel_agent_journal.spool.drain.ROUND_UP_S", 0.05)
+    monkeypatch.setattr("otel_agent_journal.delivery.drain.ROUND_UP_S", 0.05)
     called: list[float] = []
     drain = Drain(tmp_path, MemoryStore(), rounds_up=lambda: called.append(time.monotonic()))
     drain.start()

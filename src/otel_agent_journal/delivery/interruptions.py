@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from otel_agent_journal.codec import format_timestamp, sealed
+from otel_agent_journal.delivery.heads import HeadKeeper
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import SESSION_INTERRUPTED, JournalEvent, derived_id
 from otel_agent_journal.projections.head import KILLED, LOST, PROCESSING, SessionHead
 from otel_agent_journal.projections.status import SILENCE_NS
 from otel_agent_journal.spool.folder import SpoolFolder
-from otel_agent_journal.spool.heads import HeadKeeper
 from otel_agent_journal.spool.home import is_home
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter
 

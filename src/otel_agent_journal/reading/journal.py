@@ -1,57 +1,33 @@
-"""A journal as commands read it: opened by its URL, the spools of dead writers taken in first, sessions by prefix.
+"""A journal as readers see it: the spools of dead writers taken in first, sessions by id and prefix, read whole.
 
-The only module of the command line that opens stores. Heads come out judged: a session whose process has gone silent
-is INTERRUPTED here, whatever its stored head still says.
+Knows no terminal. Heads come out judged: a session whose process has gone silent is INTERRUPTED here, whatever its
+stored head still says.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, cast
 
-import click
 import msgspec
 
-from otel_agent_journal.cli import readable
-from otel_agent_journal.cli.invocation import CliError
-from otel_agent_journal.cli.readable import NS_PER_S
 from otel_agent_journal.codec import decode_value
-from otel_agent_journal.config import Settings, settings_from_env
-from otel_agent_journal.errors import ConfigError, JournalError, SessionNotFound
+from otel_agent_journal.errors import SessionNotFound
 from otel_agent_journal.event import END_TYPES, START_TYPES, ErrorInfo, JournalEvent, kind_of
 from otel_agent_journal.projections.head import ERROR, INTERRUPTED, PROCESSING, SessionHead
 from otel_agent_journal.projections.status import head_of, judged, silent_writers
-from otel_agent_journal.projections.steps import Step, StepTree, fold_steps
+from otel_agent_journal.projections.steps import StepTree, fold_steps
+from otel_agent_journal.reading.endings import deciding_event
+from otel_agent_journal.reading.linked import fold_whole, parts_in, read_whole, whole_of
 from otel_agent_journal.spool.survey import survey
-from otel_agent_journal.store.endings import deciding_event
-from otel_agent_journal.store.linked import fold_whole, parts_in, read_whole, whole_of
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, SessionFilter
 
-ADOPT_S: Final = 2.0  # a reader's patience with a store, or a backend of spans, that does not answer
 _MAX_NAMED: Final = 5  # candidates that an error names
-_NOT_FOUND: Final = 3
-_NO_LIVE_WRITER: Final = "none"
-_RECENT_NS: Final = 600 * NS_PER_S  # how far before its last event a running step is looked for in a listing
-
-
-def settings_with(**options: str | None) -> Settings:
-    """Return the settings of the environment, with the options that are given in place of their variables.
-
-    Args:
-        options: by their name in lower case, as `store` for AGENT_JOURNAL_STORE.
-
-    Raises:
-        ConfigError: an option or a variable is malformed.
-    """
-    store = options.get("store")
-    if store and ":" not in store:
-        raise ConfigError(f"--store is '{store}', which is not a URL; a file is named as sqlite:///{store}")
-    given = {f"AGENT_JOURNAL_{name.upper()}": value for name, value in options.items() if value}
-    return settings_from_env({**os.environ, **given})
+_SECOND_NS: Final = 1_000_000_000
+_RECENT_NS: Final = 600 * _SECOND_NS  # how far before its last event a running step is looked for in a listing
 
 
 class AmbiguousSession(SessionNotFound):
@@ -59,50 +35,37 @@ class AmbiguousSession(SessionNotFound):
 
 
 class Journal:
-    """An open store and its spool. `clock` returns UTC nanoseconds."""
+    """An open store and its spool. `clock` returns UTC nanoseconds.
 
-    def __init__(self, store: JournalStore, settings: Settings) -> None:
+    Args:
+        store: the store; it is closed with the journal.
+        spool: the folder of its spool on this machine.
+        take_in: delivers what dead writers left in the spool; what cannot be delivered now is left for the next reader.
+        note: takes a line that readers should see beside what they asked for.
+    """
+
+    def __init__(
+        self,
+        store: JournalStore,
+        spool: Path,
+        *,
+        take_in: Callable[[], object] = lambda: None,
+        note: Callable[[str], object] = lambda line: None,
+    ) -> None:
         self.store = store
-        self.settings = settings
+        self.spool = spool
         self.clock = time.time_ns
-
-    @classmethod
-    def open(cls, settings: Settings, *, adopt: bool = True) -> Journal:
-        """Open a journal for reading; with `adopt`, what dead writers left in its spool is delivered first.
-
-        Raises:
-            StoreUnreachable: there is none; says how to make one.
-        """
-        from otel_agent_journal.bootstrap import open_store
-
-        has_dead = _has_dead(settings.spool)
-        journal = cls(open_store(settings, create=has_dead), settings)
-        if has_dead and adopt:
-            journal.adopt()
-        return journal
+        self._take_in = take_in
+        self._note = note
 
     def close(self) -> None:
         """Close the store."""
         self.store.close()
 
-    def has_dead(self) -> bool:
-        """Tell whether a writer is gone whose spool nobody has taken in yet."""
-        return _has_dead(self.settings.spool)
-
-    def adopt(self) -> None:
-        """Deliver what dead writers left; what cannot be delivered now is left for the next reader, and said."""
-        from otel_agent_journal.bootstrap import open_drain, open_forwarder
-
-        try:
-            forwarder = None if self.settings.otlp is None else open_forwarder(self.settings, self.store)
-            try:
-                drain = open_drain(self.settings, self.store, forward=forwarder, only_writer=_NO_LIVE_WRITER)
-                drain.drain_once(patience_s=ADOPT_S)
-            finally:
-                if forwarder is not None:
-                    forwarder.close(ADOPT_S)
-        except (JournalError, OSError) as error:
-            note(f"the spool at {self.settings.spool} was not taken in ({error}); to retry: agent-journal drain")
+    def take_in_dead(self) -> None:
+        """Deliver what dead writers left in the spool, where there are any that nobody has taken in yet."""
+        if has_dead(self.spool):
+            self._take_in()
 
     def heads(self, wanted: SessionFilter) -> Iterator[SessionHead]:
         """Yield the judged heads of sessions, the latest updated first; filters apply to the status as judged."""
@@ -118,7 +81,7 @@ class Journal:
 
     def waiting(self) -> frozenset[str]:
         """Return the writers of whose events some still wait in the spool."""
-        return survey(self.settings.spool).waiting_writers
+        return survey(self.spool).waiting_writers
 
     def silent(self, head: SessionHead) -> tuple[str, ...]:
         """Return the writers of a stored head that have an open step and have gone silent."""
@@ -181,7 +144,7 @@ class Journal:
     def _whole(self, head: SessionHead) -> SessionHead:
         whole = whole_of(self.store, head)
         if whole is not head:
-            note(f"{head.session_id} is part of session {whole.session_id}")
+            self._note(f"{head.session_id} is part of session {whole.session_id}")
         return whole
 
     def exact(self, session_id: str) -> SessionHead | None:
@@ -215,7 +178,7 @@ class Journal:
 
         Goes back from the session's last event only as far as it must, so that a listing stays quick.
         """
-        reach_ns = NS_PER_S
+        reach_ns = _SECOND_NS
         while True:
             open_steps: dict[str | None, JournalEvent] = {}
             after = max(0, head.updated_ns - reach_ns), ""
@@ -255,44 +218,6 @@ class Journal:
         return next((data for data in kept if data is not None), None)
 
 
-def find_step(tree: StepTree, text: str) -> Step:
-    """Return the step with this id, the only one whose id begins so, or the only one of this name.
-
-    Raises:
-        CliError: none or several; exit code 3.
-    """
-    steps = tree.steps
-    exact = [step for step in steps if step.step_id == text]
-    near = (
-        exact
-        or [step for step in steps if step.name == text]
-        or [step for step in steps if step.step_id.startswith(text)]
-    )
-    if len(near) == 1:
-        return near[0]
-    if not near:
-        names = ", ".join(dict.fromkeys(step.name for step in steps[:50] if step.name))
-        raise CliError(f"no step matches '{text}'; steps here: {names or 'none'}; their ids: show SESSION", _NOT_FOUND)
-    named = ", ".join(f"{step.name} {step.step_id}" for step in near[:_MAX_NAMED])
-    more = ", …" if len(near) > _MAX_NAMED else ""
-    raise CliError(f"{len(near)} steps match '{text}': {named}{more}; give the id, or the beginning of it", _NOT_FOUND)
-
-
-def need_session(journal: Journal, command: str) -> CliError:
-    """Return the usage error of a command that was given no session; it names the newest."""
-    newest = journal.newest()
-    if newest is None:
-        return CliError(f"'{command}' needs a session, and the journal {journal.store.url} is empty", 2)
-    return CliError(
-        f"'{command}' needs a session; the newest is {newest.session_id}: agent-journal {command} {newest.session_id}",
-        2,
-    )
-
-
-def note(message: str) -> None:
-    """Say a line on stderr."""
-    click.echo(f"agent-journal: {readable.one_line(message)}", err=True)
-
-
-def _has_dead(spool: Path) -> bool:
+def has_dead(spool: Path) -> bool:
+    """Tell whether a spool holds something of a writer that is gone, and nobody is taking it in."""
     return any(not folder.alive and not folder.drained_now for folder in survey(spool).folders)

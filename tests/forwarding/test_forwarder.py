@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from otel_agent_journal.event import SESSION_INTERRUPTED, JournalEvent
+from otel_agent_journal.forwarding.export import BackendUnreachable, export_session, spans_of_session
+from otel_agent_journal.forwarding.forwarder import Forwarder, open_forwarder, with_blobs
 from otel_agent_journal.mapping.span_record import SpanRecord
 from otel_agent_journal.otlp.target import default_resource
 from otel_agent_journal.otlp.transport import BatchRefused, SendFailed
-from otel_agent_journal.spool.export import BackendUnreachable, export_session, spans_of_session
-from otel_agent_journal.spool.forward import Forwarder, open_forwarder, with_blobs
 
 WRITER = SimpleNamespace(writer="w", resource={"service.name": "agent"})
 TRACE = "1" * 32
@@ -211,7 +211,7 @@ def test_a_store_that_cannot_be_read_costs_only_what_it_knew(sender: Sender, for
 
 def test_a_session_is_searched_only_so_far(sender: Sender, forwarder_to: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A million events are not read for one START."""
-    monkeypatch.setattr("otel_agent_journal.spool.forward._MAX_SEARCHED", 2)
+    monkeypatch.setattr("otel_agent_journal.forwarding.forwarder._MAX_SEARCHED", 2)
     stored = [*step("x"), *step("a")]
     forwarder = forwarder_to(sender, read=lambda session_id: iter(stored))
     forwarder([event("TOOL_END", "a", 15, outcome="ok")], WRITER)

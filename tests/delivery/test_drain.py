@@ -10,15 +10,15 @@ import time
 
 import pytest
 
+from otel_agent_journal.delivery import rounds
+from otel_agent_journal.delivery.drain import HUNG_S, Drain
+from otel_agent_journal.delivery.patience import Patience
 from otel_agent_journal.errors import ConfigError, EventTooLarge, StoreError, StoreUnreachable, StoreUnusable
 from otel_agent_journal.event import SESSION_INTERRUPTED, derived_id
 from otel_agent_journal.mapping.facts import BlobKept, encode_fact
-from otel_agent_journal.spool import rounds
-from otel_agent_journal.spool.drain import HUNG_S, Drain
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.home import DRAIN_LOCK
 from otel_agent_journal.spool.locks import FileLock, is_held
-from otel_agent_journal.spool.patience import Patience
 from otel_agent_journal.spool.survey import writer_folders
 from otel_agent_journal.store.memory import MemoryStore
 from tests.spool.spooling import BASE_NS, ended, eventually, heartbeat, new_writer, noted, started

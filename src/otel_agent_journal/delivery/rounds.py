@@ -12,15 +12,15 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
+from otel_agent_journal.delivery.adoption import Adoption
+from otel_agent_journal.delivery.batches import Delivery, reach
+from otel_agent_journal.delivery.heads import HeadKeeper
+from otel_agent_journal.delivery.interruptions import interruption_of, sessions_left_open
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import KILLED, SessionHead
-from otel_agent_journal.spool.adoption import Adoption
-from otel_agent_journal.spool.delivery import Delivery, reach
 from otel_agent_journal.spool.folder import Position, SpoolFolder
-from otel_agent_journal.spool.heads import HeadKeeper
 from otel_agent_journal.spool.home import WriterInfo
-from otel_agent_journal.spool.interruptions import interruption_of, sessions_left_open
 from otel_agent_journal.store.protocol import JournalStore
 
 _log = logging.getLogger("otel_agent_journal.spool")

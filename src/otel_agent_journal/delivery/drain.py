@@ -16,16 +16,16 @@ from typing import Final
 
 import msgspec
 
+from otel_agent_journal.delivery.adoption import Adoption
+from otel_agent_journal.delivery.batches import Delivery
+from otel_agent_journal.delivery.heads import HeadKeeper
+from otel_agent_journal.delivery.patience import Patience
+from otel_agent_journal.delivery.reception import Reception, new_reception
+from otel_agent_journal.delivery.rounds import READ_BYTES, Death, Forward, Round, Rounds
 from otel_agent_journal.errors import StoreUnreachable
+from otel_agent_journal.forks import tell_of_forks
 from otel_agent_journal.projections.head import KILLED
-from otel_agent_journal.spool.adoption import Adoption
 from otel_agent_journal.spool.dead_letters import DeadLetters
-from otel_agent_journal.spool.delivery import Delivery
-from otel_agent_journal.spool.fork import tell_of_forks
-from otel_agent_journal.spool.heads import HeadKeeper
-from otel_agent_journal.spool.patience import Patience
-from otel_agent_journal.spool.reception import Reception, new_reception
-from otel_agent_journal.spool.rounds import READ_BYTES, Death, Forward, Round, Rounds
 from otel_agent_journal.spool.survey import pending_bytes
 from otel_agent_journal.store.protocol import JournalStore
 

@@ -13,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from otel_agent_journal.delivery.patience import Patience
+from otel_agent_journal.delivery.reception import Reception, Taken, new_reception
 from otel_agent_journal.errors import ConfigError, JournalError, NewerSchema, StoreUnreachable, StoreUnusable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.facts import (
@@ -26,8 +28,6 @@ from otel_agent_journal.mapping.facts import (
     events_of,
 )
 from otel_agent_journal.spool.dead_letters import DeadLetters
-from otel_agent_journal.spool.patience import Patience
-from otel_agent_journal.spool.reception import Reception, Taken, new_reception
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
 
 _log = logging.getLogger("otel_agent_journal.spool")

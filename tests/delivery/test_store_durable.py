@@ -8,10 +8,10 @@ import time
 
 import pytest
 
+from otel_agent_journal.delivery.drain import Drain
+from otel_agent_journal.delivery.store_durable import DurableAppend
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.mapping.facts import BlobKept, encode_fact
-from otel_agent_journal.spool.drain import Drain
-from otel_agent_journal.spool.store_durable import DurableAppend
 from otel_agent_journal.store.memory import MemoryStore
 from tests.spool.spooling import eventually, everything, heartbeat, new_writer, noted
 

@@ -1,0 +1,27 @@
+"""What every module of the command line agrees on: formats, two errors, how a line is said beside the data."""
+
+from __future__ import annotations
+
+import click
+
+from otel_agent_journal.cli import readable
+from otel_agent_journal.errors import JournalError
+
+FORMATS = ("table", "json", "jsonl", "csv")
+
+
+class CliError(JournalError):
+    """What was asked cannot be done; `exit_code` says in which way."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class OutputClosed(BaseException):
+    """Whoever read our stdout went away; nothing is left to do, and nothing to say."""
+
+
+def note(message: str) -> None:
+    """Say a line on stderr."""
+    click.echo(f"agent-journal: {readable.one_line(message)}", err=True)

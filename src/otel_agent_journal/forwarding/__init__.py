@@ -1,0 +1,1 @@
+"""From the journal to an OTLP backend: events become spans and are sent, best effort."""
