@@ -20,7 +20,7 @@ from otel_agent_journal.delivery.heads import HeadKeeper
 from otel_agent_journal.event import ErrorInfo, JournalEvent, Usage
 from otel_agent_journal.reading.following import PARTS_AT_ONCE, Followed
 from otel_agent_journal.reading.journal import Journal
-from otel_agent_journal.reading.linked import read_whole
+from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
 from otel_agent_journal.testing.builders import JournalBuilder, an_event
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS, SteppingClock

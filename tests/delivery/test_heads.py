@@ -14,7 +14,7 @@ from otel_agent_journal.mapping.facts import SpansReceived
 from otel_agent_journal.mapping.received import ReceivedSpans
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.status import head_of
-from otel_agent_journal.reading.linked import fold_whole
+from otel_agent_journal.store.linked import fold_whole
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.testing.builders import JournalBuilder, an_event, events

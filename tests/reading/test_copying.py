@@ -15,7 +15,7 @@ from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.status import fold, head_of
 from otel_agent_journal.reading.comparing import compare_session
 from otel_agent_journal.reading.copying import PAGE_EVENTS, CopiedPage, StoreCopy, blobs_of, same_head
-from otel_agent_journal.store.heads import is_prunable
+from otel_agent_journal.store.rules import is_prunable
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import Capabilities, Page
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events

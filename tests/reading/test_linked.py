@@ -16,7 +16,7 @@ from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.links import MAX_LISTED
 from otel_agent_journal.projections.status import fold, head_of
 from otel_agent_journal.projections.steps import fold_steps
-from otel_agent_journal.reading.linked import fold_whole, parts_in, read_whole, whole_of
+from otel_agent_journal.store.linked import fold_whole, parts_in, read_whole, whole_of
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.testing.builders import a_head, an_event, events
 from tests.mapping.test_received import AGENT_SPAN, MODEL_SPAN, TOOL_SPAN, named, received

@@ -167,7 +167,7 @@ def _latest(journal: Journal, session_id: str | None, last: int) -> list[Journal
 
 def _end_of(journal: Journal, head: SessionHead, last: int) -> list[JournalEvent]:
     """Return at least the last events of a session, reading as little as it takes."""
-    from otel_agent_journal.reading.linked import read_whole
+    from otel_agent_journal.store.linked import read_whole
 
     reach_ns = NS_PER_S
     while True:

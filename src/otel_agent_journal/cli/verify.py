@@ -117,7 +117,7 @@ def _session(journal: Journal, head: SessionHead, move: Callable[[int], None]) -
 def _part(journal: Journal, head: SessionHead) -> Iterator[Finding]:
     """Yield what is wrong with the head of a part; its events are its session's, and checked there."""
     from otel_agent_journal.projections.status import head_of
-    from otel_agent_journal.reading.linked import fold_whole
+    from otel_agent_journal.store.linked import fold_whole
 
     if head.part_of is not None and journal.store.head(head.part_of) is None:
         yield Finding(

@@ -2,13 +2,15 @@
 
 Events come in any order and any number of times; the head is the same. The state remembers each open attempt in
 full and of everything else a 64-bit hash, so that a session of 100,000 steps is folded in a few megabytes. It
-knows no clock: whether a silent writer is still there is judged by a reader, with `judged`. Hashes are Python's own
-and differ between processes, so a state is never written anywhere; the head is.
+knows no clock: whether a silent writer is still there is judged by a reader, with `judged`. Hashes mean the same in
+every process, but for those of the events seen: `snapshot.py` writes a state down without these.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -25,12 +27,15 @@ from otel_agent_journal.projections.head import (
     PENDING,
     PROCESSING,
     SessionHead,
+    bounded_open_writers,
+    bounded_writers,
 )
 from otel_agent_journal.projections.id_set import MASK, IdSet
 from otel_agent_journal.projections.lifecycle import INVOCATION_TYPES, Said, said_by
 from otel_agent_journal.projections.links import MAX_LISTED, link_of, part_of, parts_of
 
-SILENCE_NS: Final = 60 * 1_000_000_000  # four heartbeats missed (DESIGN §5)
+SILENCE_NS: Final = 60 * 1_000_000_000  # four heartbeats missed
+REMEMBERED: Final = 2000  # steps and attempts, the latest, that a state still knows after it was written down
 
 _ENDED: Final[Mapping[str, tuple[str, str | None]]] = {
     "ok": (COMPLETED, None),
@@ -50,7 +55,7 @@ class Interruption(NamedTuple):
     reason: str
 
 
-class _Open(NamedTuple):
+class Open(NamedTuple):
     """An attempt, or an invocation, that began and has not ended.
 
     `name`: hash of its step, number and writer; `number`: of its step and number.
@@ -63,7 +68,7 @@ class _Open(NamedTuple):
     number: int
 
 
-class _Root(NamedTuple):
+class Root(NamedTuple):
     """An attempt at a root step; the latest of them compares greatest. `key` is the id its ending should have."""
 
     start_ns: int
@@ -80,7 +85,9 @@ class StatusState:
     __slots__ = (
         "agent",
         "ended",
+        "ended_from_ns",
         "errors",
+        "forgotten_ns",
         "inner",
         "instant",
         "interruptions",
@@ -92,6 +99,7 @@ class StatusState:
         "loose",
         "named",
         "open",
+        "passed_from_ns",
         "root",
         "seen",
         "seen_ns",
@@ -106,14 +114,17 @@ class StatusState:
 
     def __init__(self) -> None:
         self.seen = IdSet()
-        self.steps = IdSet()
-        self.ended = IdSet()
-        self.open: dict[int, _Open] = {}
+        self.steps = IdSet(REMEMBERED)
+        self.ended = IdSet(REMEMBERED)
+        self.ended_from_ns = deque[int](maxlen=REMEMBERED)  # when the latest attempts in `ended` began
+        self.passed_from_ns = -1  # when the latest of all others in it began
+        self.forgotten_ns = -1  # attempts that began up to then may have ended without being in `ended`
+        self.open: dict[int, Open] = {}
         # Endings that do not say when their attempt began: the latest of each step, number and writer.
         self.loose: dict[int, tuple[int, str]] = {}
         # Endings of no duration, by id: where the clock stepped back, only the id joins them to their start.
         self.instant: dict[str, tuple[int, str]] = {}
-        self.root: _Root | None = None
+        self.root: Root | None = None
         self.unpaired_root: tuple[int, str, str] | None = None
         self.last_ended: tuple[int, str, str] | None = None
         self.last_event_ns: dict[str, int] = {}
@@ -185,20 +196,21 @@ def _interrupt(state: StatusState, event: JournalEvent) -> None:
 def _start(state: StatusState, event: JournalEvent) -> None:
     if event.step_id is None:
         return
-    state.steps.add(hash(event.step_id) & MASK)
+    state.steps.add(_hash(event.step_id))
     start_ns, writer, root = event.timestamp_ns, event.writer or "", event.parent_step_id is None
     if root:
-        _root(state, event, _Root(start_ns, _ending_id(event, start_ns), 0, "", writer, _name(event)))
+        _root(state, event, Root(start_ns, _ending_id(event, start_ns), 0, "", writer, _name(event)))
     else:
         _inner(state, event, start_ns)
     key, name = _key(event, start_ns), _name(event)
     loose = state.loose.get(name)
     if (
         key not in state.ended
+        and start_ns > state.forgotten_ns
         and (loose is None or loose[0] < start_ns)
         and not (state.instant and _ending_id(event, start_ns) in state.instant)
     ):
-        begun = _Open(start_ns, writer, root, name, _number(event))
+        begun = Open(start_ns, writer, root, name, _number(event))
         state.open[key] = _latest(state.open.get(key), begun)  # two may tell of one attempt
 
 
@@ -213,19 +225,18 @@ def _end(state: StatusState, event: JournalEvent) -> None:
         _count(state.usage_of_roots, event.usage)
     if event.step_id is None:
         return
-    state.steps.add(hash(event.step_id) & MASK)
+    state.steps.add(_hash(event.step_id))
     state.last_ended = _latest(state.last_ended, (at, event_id, outcome))
     if event.duration_ns is None:
         _end_loosely(state, event, outcome)
         return
     start_ns = at - event.duration_ns
     key = _key(event, start_ns)
-    state.ended.add(key)
-    state.open.pop(key, None)
+    _close(state, key, start_ns)
     if event.duration_ns == 0:
         _end_instantly(state, event, outcome)
     if root:
-        begun = _Root(
+        begun = Root(
             start_ns,
             _ending_id(event, start_ns),
             at,
@@ -236,6 +247,14 @@ def _end(state: StatusState, event: JournalEvent) -> None:
         _root(state, event, begun)
     else:
         _inner(state, event, start_ns)
+
+
+def _close(state: StatusState, key: int, start_ns: int) -> None:
+    state.open.pop(key, None)
+    if state.ended.add(key):
+        if len(state.ended_from_ns) == REMEMBERED:
+            state.passed_from_ns = max(state.passed_from_ns, state.ended_from_ns[0])
+        state.ended_from_ns.append(start_ns)
 
 
 def _end_instantly(state: StatusState, event: JournalEvent, outcome: str) -> None:
@@ -257,7 +276,7 @@ def _end_loosely(state: StatusState, event: JournalEvent, outcome: str) -> None:
         state.unpaired_root = _latest(state.unpaired_root, (at, event.event_id, outcome))
 
 
-def _root(state: StatusState, event: JournalEvent, root: _Root) -> None:
+def _root(state: StatusState, event: JournalEvent, root: Root) -> None:
     state.root = _latest(state.root, root)
     if event.type.startswith("AGENT") and event.name:
         state.agent = _earliest(state.agent, (root.start_ns, root.key, event.name))
@@ -286,12 +305,11 @@ def _invocation(state: StatusState, event: JournalEvent) -> None:
         state.invoked_ns = at if state.invoked_ns is None else max(at, state.invoked_ns)
     if not isinstance(invocation, str):
         return
-    key = hash(("invocation", invocation)) & MASK
+    key = _hash("invocation", invocation)
     if not started:
-        state.ended.add(key)
-        state.open.pop(key, None)
+        _close(state, key, at)
     elif key not in state.ended:
-        state.open[key] = _latest(state.open.get(key), _Open(at, event.writer or "", root=True, name=key, number=key))
+        state.open[key] = _latest(state.open.get(key), Open(at, event.writer or "", root=True, name=key, number=key))
 
 
 def _stage(state: StatusState, event: JournalEvent) -> None:
@@ -323,16 +341,22 @@ def outcome_of(event: JournalEvent) -> str:
     return "error" if event.type.endswith("_ERROR") else "ok"
 
 
+def _hash(*parts: object) -> int:
+    """Return a hash that is the same in every process."""
+    text = "\0".join(map(str, parts)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
+
+
 def _key(event: JournalEvent, start_ns: int) -> int:
-    return hash((event.step_id, event.attempt or 1, start_ns)) & MASK
+    return _hash(event.step_id, event.attempt or 1, start_ns)
 
 
 def _name(event: JournalEvent) -> int:
-    return hash((event.step_id, event.attempt or 1, event.writer))
+    return _hash(event.step_id, event.attempt or 1, event.writer or "")
 
 
 def _number(event: JournalEvent) -> int:
-    return hash((event.step_id, event.attempt or 1))
+    return _hash(event.step_id, event.attempt or 1)
 
 
 def _ending_id(event: JournalEvent, start_ns: int) -> str:
@@ -340,6 +364,14 @@ def _ending_id(event: JournalEvent, start_ns: int) -> str:
 
 
 # --- the head -----------------------------------------------------------------------------------------------------
+
+
+def writers_of(state: StatusState) -> dict[str, int]:
+    """Return when each writer was last seen, by an event or a heartbeat."""
+    writers = dict(state.last_event_ns)
+    for writer, at_ns in state.seen_ns.items():
+        writers[writer] = max(at_ns, writers.get(writer, 0))
+    return writers
 
 
 class _Verdict(NamedTuple):
@@ -354,9 +386,8 @@ def head_of(state: StatusState, session_id: str, *, version: int = 0) -> Session
     verdict = _verdict(state, running)
     usage = state.usage if any(state.usage) else state.usage_of_roots
     agent = state.agent or state.named or state.inner
-    writers = dict(state.last_event_ns)
-    for writer, at_ns in state.seen_ns.items():
-        writers[writer] = max(at_ns, writers.get(writer, 0))
+    writers = writers_of(state)
+    open_writers = bounded_open_writers({one.writer for one in running}, writers)
     return SessionHead(
         session_id=session_id,
         status=verdict.status,
@@ -375,15 +406,15 @@ def head_of(state: StatusState, session_id: str, *, version: int = 0) -> Session
         started_ns=state.started_ns,
         updated_ns=state.updated_ns,
         ended_ns=verdict.ended_ns,
-        writers=dict(sorted(writers.items())),
-        open_writers=tuple(sorted({one.writer for one in running})),
+        writers=bounded_writers(writers, open_writers),
+        open_writers=open_writers,
         part_of=part_of(state.links, session_id),
         parts=parts_of(state.links, session_id)[:MAX_LISTED],
         version=version,
     )
 
 
-def _verdict(state: StatusState, running: list[_Open]) -> _Verdict:
+def _verdict(state: StatusState, running: list[Open]) -> _Verdict:
     root = state.root
     if root is None:
         return _verdict_without_roots(state, running)
@@ -400,7 +431,7 @@ def _verdict(state: StatusState, running: list[_Open]) -> _Verdict:
     return verdict
 
 
-def _verdict_of_root(state: StatusState, root: _Root) -> _Verdict:
+def _verdict_of_root(state: StatusState, root: Root) -> _Verdict:
     if root.outcome:
         return _Verdict(*_ENDED[root.outcome], root.end_ns)
     ending = _ending_of(state, root)
@@ -412,7 +443,7 @@ def _verdict_of_root(state: StatusState, root: _Root) -> _Verdict:
     return _Verdict(COMPLETED)  # something ended it that called it no root
 
 
-def _ending_of(state: StatusState, root: _Root) -> tuple[int, str] | None:
+def _ending_of(state: StatusState, root: Root) -> tuple[int, str] | None:
     """Return the ending of a root that does not itself say when the root began."""
     loose = state.loose.get(root.name)
     if loose is not None and loose[0] >= root.start_ns:
@@ -420,7 +451,7 @@ def _ending_of(state: StatusState, root: _Root) -> tuple[int, str] | None:
     return state.instant.get(root.key)
 
 
-def _verdict_without_roots(state: StatusState, running: list[_Open]) -> _Verdict:
+def _verdict_without_roots(state: StatusState, running: list[Open]) -> _Verdict:
     """Judge a session of which no root began: as a program declared it, or by what stray steps there are."""
     if running:
         return _Verdict(PROCESSING)

@@ -26,7 +26,7 @@ from otel_agent_journal.projections.status import head_of, judged, silent_writer
 from otel_agent_journal.projections.steps import fold_steps
 from otel_agent_journal.query.bounds import Bounds
 from otel_agent_journal.query.tables import AttemptRow, StepRow
-from otel_agent_journal.reading.linked import fold_whole, read_whole, whole_of
+from otel_agent_journal.store.linked import fold_whole, read_whole, whole_of
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter
 
 _AFTER_ANY_ID: Final = "~"

@@ -15,7 +15,7 @@ from otel_agent_journal.codec import DIGEST_BYTES, digest
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.status import head_of
 from otel_agent_journal.reading.copying import blobs_of, same_head
-from otel_agent_journal.reading.linked import fold_whole
+from otel_agent_journal.store.linked import fold_whole
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
 
 CHECKS: Final = {

@@ -17,9 +17,9 @@ from otel_agent_journal.errors import ConflictError, EventTooLarge, UnsupportedB
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import PROCESSING, SessionHead
 from otel_agent_journal.projections.status import head_of
-from otel_agent_journal.reading.linked import fold_whole
-from otel_agent_journal.store.heads import merged_writers
+from otel_agent_journal.store.linked import fold_whole
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, PutByOthers
+from otel_agent_journal.store.rules import merged_writers
 from otel_agent_journal.store.sequence import content_of
 
 PAGE_EVENTS: Final = 500

@@ -14,7 +14,7 @@ from otel_agent_journal.event import (
     JournalEvent,
 )
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.reading.linked import read_whole
+from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import JournalStore
 
 INVOCATION_ENDINGS: Final = frozenset((AGENT_INVOCATION_SUCCEEDED, AGENT_INVOCATION_FAILED))

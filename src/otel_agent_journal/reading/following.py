@@ -14,8 +14,8 @@ from typing import Final
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.id_set import MASK, IdSet
 from otel_agent_journal.projections.links import link_of, part_named_by
-from otel_agent_journal.reading.linked import parts_in
 from otel_agent_journal.reading.put_by_others import OthersEvents
+from otel_agent_journal.store.linked import parts_in
 from otel_agent_journal.store.protocol import JournalStore
 
 PARTS_AT_ONCE: Final = 10  # of a session's parts, in one round of looking

@@ -21,8 +21,8 @@ from otel_agent_journal.projections.head import ERROR, INTERRUPTED, PROCESSING, 
 from otel_agent_journal.projections.status import head_of, judged, silent_writers
 from otel_agent_journal.projections.steps import StepTree, fold_steps
 from otel_agent_journal.reading.endings import deciding_event
-from otel_agent_journal.reading.linked import fold_whole, parts_in, read_whole, whole_of
 from otel_agent_journal.spool.survey import survey
+from otel_agent_journal.store.linked import fold_whole, parts_in, read_whole, whole_of
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, SessionFilter
 
 _MAX_NAMED: Final = 5  # candidates that an error names

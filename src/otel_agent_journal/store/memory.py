@@ -7,7 +7,7 @@ changed afterwards changes nothing here. Thread-safe.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from threading import RLock
 from typing import Any
 
@@ -17,8 +17,8 @@ from otel_agent_journal.codec import decode_line, encode_line, valid_text
 from otel_agent_journal.errors import ConflictError, StoreError, UnsupportedByStore
 from otel_agent_journal.event import SCHEMA_VERSION, JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.heads import is_wanted, merged_writers, prunable
-from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.protocol import Arrived, Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.rules import is_wanted, merged_writers
 from otel_agent_journal.store.sequence import require_gapless, require_session_event, verdict
 
 
@@ -40,6 +40,7 @@ class MemoryStore:
         self._events: dict[tuple[str, int, str], JournalEvent] = {}
         self._instances: dict[str, list[JournalEvent]] = {}
         self._heads: dict[str, SessionHead] = {}
+        self._tips: dict[str, int] = {}  # by session, the place behind its last event
         self._blobs: dict[tuple[str, str], bytes] = {}
 
     @property
@@ -52,13 +53,18 @@ class MemoryStore:
         """All."""
         return Capabilities(prune=True)
 
-    def append(self, events: Sequence[JournalEvent]) -> None:
+    def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived]:
         """Write session events; see `JournalStore.append`."""
         for event in events:
             require_session_event(event)
         with self._open():
-            for event in events:
-                self._add(event)
+            before = {event.session_id: self._tips.get(event.session_id) for event in events}
+            repeated = {event.session_id for event in events if not self._add(event)[1]}
+            return {
+                session_id: Arrived(None if tip is None else str(tip), str(self._tips[session_id]))
+                for session_id, tip in before.items()
+                if session_id not in repeated
+            }
 
     def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> None:
         """Write context events if the instance's next sequence is the expected; see `JournalStore.append_context`."""
@@ -77,7 +83,7 @@ class MemoryStore:
                 if event.event_id in taken or event.key in self._events:
                     raise ConflictError(event.event_id)
                 taken.add(event.event_id)
-            self._instances[instance_id] = sequence + [self._add(event) for event in events]
+            self._instances[instance_id] = sequence + [self._add(event)[0] for event in events]
 
     def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
         """Yield a session's events in order; see `JournalStore.read`."""
@@ -102,24 +108,28 @@ class MemoryStore:
         """Return the next events in order of arrival; see `JournalStore.follow`."""
         with self._open():
             position = self._position(cursor)
+            end = position if session_id is not None else len(self._arrived)
             found: list[JournalEvent] = []
-            while position < len(self._arrived) and len(found) < limit:
-                event = self._arrived[position]
-                position += 1
+            for place, event in enumerate(self._arrived[position:], position + 1):
+                if len(found) >= limit:
+                    break
                 if event is not None and session_id in (None, event.session_id):
                     found.append(event)
-            return Page(tuple(found), str(position))
+                    end = place
+            return Page(tuple(found), str(end))
 
-    def tip(self) -> str:
+    def tip(self, session_id: str | None = None) -> str | None:
         """Return the cursor of now."""
         with self._open():
-            return str(len(self._arrived))
+            tip = len(self._arrived) if session_id is None else self._tips.get(session_id)
+            return None if tip is None else str(tip)
 
     def sessions(self, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
         """Yield the heads that are wanted, the latest updated first."""
         wanted = wanted or SessionFilter()
         with self._open():
-            heads = [head for head in self._heads.values() if is_wanted(head, wanted)]
+            found = (head for head in self._heads.values() if is_wanted(head, wanted))
+            heads = [msgspec.structs.replace(head, snapshot=b"") for head in found]
         heads.sort(key=lambda head: (-head.updated_ns, head.session_id))
         yield from heads if wanted.limit is None else heads[: max(0, wanted.limit)]
 
@@ -138,6 +148,13 @@ class MemoryStore:
             written = _with_valid_text(msgspec.structs.replace(head, writers=writers, version=head.version + 1))
             self._heads[head.session_id] = written
             return written
+
+    def unsettled(self) -> Iterator[str]:
+        """Yield the sessions that may have events which their head does not know."""
+        with self._open():
+            heads, tips = self._heads, self._tips.items()
+            found = [one for one, tip in tips if one not in heads or int(heads[one].cursor or 0) < tip]
+        yield from found
 
     def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
         """Keep a value over the field limit."""
@@ -167,13 +184,21 @@ class MemoryStore:
                 events=len(self._events),
             )
 
-    def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
-        """Delete whole sessions last updated before a time; see `StoreAdmin.prune`."""
+    def session_ids(self) -> Iterator[str]:
+        """Yield every session that has an event."""
         with self._open():
-            gone = list(prunable(self._heads.values(), older_than_ns, self._heads.get))
-            if not dry_run:
-                self._delete({head.session_id for head in gone})
-            return sum(head.part_of is None for head in gone)
+            found = list(self._tips)
+        yield from found
+
+    def delete_session(self, session_id: str, cursor: str | None, version: int) -> bool:
+        """Delete a session in which nothing has happened since; see `StoreAdmin.delete_session`."""
+        with self._open():
+            head = self._heads.get(session_id)
+            if self._tips.get(session_id, 0) > int(cursor or 0) or (head.version if head else 0) != version:
+                return False
+            there = head is not None or session_id in self._tips
+            self._delete(session_id)
+            return there
 
     def iam_policy(self, role: str) -> dict[str, Any]:
         """Raise UnsupportedByStore: memory has no policies."""
@@ -188,26 +213,27 @@ class MemoryStore:
             raise StoreError(f"store {self._url} is closed")
         return self._lock
 
-    def _delete(self, gone: set[str]) -> None:
-        self._arrived = [None if event is None or event.session_id in gone else event for event in self._arrived]
-        self._events = {key: event for key, event in self._events.items() if event.session_id not in gone}
+    def _delete(self, session_id: str) -> None:
+        self._arrived = [None if one is None or one.session_id == session_id else one for one in self._arrived]
+        self._events = {key: event for key, event in self._events.items() if event.session_id != session_id}
         self._instances = {
-            instance: events for instance, events in self._instances.items() if events[0].session_id not in gone
+            instance: events for instance, events in self._instances.items() if events[0].session_id != session_id
         }
-        self._blobs = {key: data for key, data in self._blobs.items() if key[0] not in gone}
-        for session_id in gone:
-            self._keys.pop(session_id, None)
-            del self._heads[session_id]
+        self._blobs = {key: data for key, data in self._blobs.items() if key[0] != session_id}
+        for kept in (self._keys, self._tips, self._heads):
+            kept.pop(session_id, None)
 
-    def _add(self, event: JournalEvent) -> JournalEvent:
+    def _add(self, event: JournalEvent) -> tuple[JournalEvent, bool]:
+        """Return an event as it is kept, and whether it is new."""
         stored = decode_line(encode_line(event))
         if stored.key in self._events:
-            return self._events[stored.key]
+            return self._events[stored.key], False
         self._events[stored.key] = stored
         keys = self._keys.setdefault(stored.session_id, [])
         insort(keys, (stored.timestamp_ns, stored.event_id), lo=bisect_left(keys, (stored.timestamp_ns,)))
         self._arrived.append(stored)
-        return stored
+        self._tips[stored.session_id] = len(self._arrived)
+        return stored, True
 
     def _position(self, cursor: str | None) -> int:
         position = 0 if cursor is None else int(cursor) if cursor.isascii() and cursor.isdigit() else -1

@@ -7,7 +7,7 @@ spools, spans or projections, but for the head it keeps for listings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
@@ -33,6 +33,16 @@ class Page(msgspec.Struct, frozen=True):
     """Events in the order they arrived at the store, and the cursor to go on from."""
 
     events: tuple[JournalEvent, ...]
+    cursor: str
+
+
+class Arrived(msgspec.Struct, frozen=True):
+    """Where events of one session arrived: directly behind `after`, None for its beginning; `cursor` is behind them.
+
+    Both are as `JournalStore.follow` of that session gives them, so that they are compared as they are.
+    """
+
+    after: str | None
     cursor: str
 
 
@@ -81,11 +91,16 @@ class JournalStore(Protocol):
         """What this backend can do."""
         ...
 
-    def append(self, events: Sequence[JournalEvent]) -> None:
+    def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived]:
         """Write session events, of one or of many sessions.
 
         Durable when it returns; idempotent (of two events with one `key` one copy stays, the first); not atomic: after
-        an error any part may have been written, and the whole is simply appended again.
+        an error any part may have been written, and the whole is simply appended again. From before its first event
+        is there until a head knows of all, a session is one of `unsettled`.
+
+        Returns:
+            By session, where its events arrived: only where all of them were new, and none by anybody else came
+            between; of other sessions nothing. So whoever has folded a session up to `after` may go on with these.
 
         Raises:
             EventTooLarge: one event can never be written; the others of the batch may have been.
@@ -120,27 +135,40 @@ class JournalStore(Protocol):
         """Return the next events in order of arrival, of all sessions or one, and the cursor to go on from.
 
         `None` starts at the beginning; `tip()` gives the cursor of now. An event is never skipped, however late it
-        arrives and whatever its timestamp. No events means there are none yet.
+        arrives and whatever its timestamp. No events means there are none yet. The cursor of one session stands
+        directly behind the last event that was given; where none was, it is the one that was given (of `tip()` too).
         """
         ...
 
-    def tip(self) -> str:
-        """Return the cursor after everything that is in the store now."""
+    def tip(self, session_id: str | None = None) -> str | None:
+        """Return the cursor after all that is in the store now; of one session, None where it has no events."""
         ...
 
     def sessions(self, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
-        """Yield the heads of sessions, the latest updated first."""
+        """Yield the heads that are stored, without snapshots, the latest updated first.
+
+        They are a cache: `rules.current_sessions` has what the events say.
+        """
         ...
 
     def head(self, session_id: str) -> SessionHead | None:
-        """Return a session's head, or None where there is none yet."""
+        """Return the head that is stored of a session, or None: a cache, see `rules.current`."""
+        ...
+
+    def unsettled(self) -> Iterator[str]:
+        """Yield the sessions that may have events which their stored head does not know, in any order.
+
+        Every session that has such an event is among them, whether or not it has a head. One that has none may be: as
+        where a writer died before it wrote a head. It costs what is unsettled, not what is stored.
+        """
         ...
 
     def write_head(self, head: SessionHead) -> SessionHead | None:
         """Replace a session's head if the stored one still has `head.version`; return it with its new version.
 
-        `writers` are merged, the later time of each staying. Returns None, and writes nothing, where another writer
-        was first: read the session again, fold, retry.
+        `writers` are merged (`rules.merged_writers`). A head that has ended, no writer with an open step, and whose
+        `cursor` is behind all events, settles the session, unless another writer may be at work in it. Returns
+        None, and writes nothing, where another was first: fold what is behind that one's, retry.
         """
         ...
 
@@ -181,12 +209,22 @@ class StoreAdmin(Protocol):
         """Return what the store is and holds."""
         ...
 
-    def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
-        """Delete whole sessions last updated before a time, and return how many there are, or with `dry_run` would be.
+    def session_ids(self) -> Iterator[str]:
+        """Yield every session that has an event, each once, in any order; costs what is stored. For repairs."""
+        ...
 
-        With a session go its events, head, blobs and instances, and the traces that are part of it, which are not
-        counted; `store.heads` says which go, and never one that is in progress. A cursor of `follow` stays good. A
-        prune that was broken off is simply repeated.
+    def delete_session(self, session_id: str, cursor: str | None, version: int) -> bool:
+        """Delete a session in which nothing has happened since it was judged, and return whether it was deleted.
+
+        With it go its events, head, blobs and instances. Where something arrived meanwhile nothing of that is deleted,
+        whenever it came: either all stays, or what had been there before goes and the rest is a session of its own,
+        which is one of `unsettled`. A cursor of `follow` stays good, and the session may begin anew. Which sessions
+        may go is for `rules.prune` to say. One that was broken off is simply repeated.
+
+        Args:
+            session_id: the session; of one that is not there nothing is deleted, and that is said.
+            cursor: of this session, behind what the caller has seen of it; None where it has seen no event.
+            version: of the head that the caller has seen, 0 where there was none.
 
         Raises:
             UnsupportedByStore: where the backend cannot.
@@ -197,7 +235,7 @@ class StoreAdmin(Protocol):
         """Return the least that a role needs, as an AWS policy document.
 
         Args:
-            role: one of `ROLES`; an `admin` is who runs `init` and `prune`.
+            role: one of `ROLES`; an `admin` is who runs `init`, `prune` and `repair`.
 
         Raises:
             UnsupportedByStore: where the backend has no such thing.

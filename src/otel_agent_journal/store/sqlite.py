@@ -10,13 +10,15 @@ opened and its errors are explained is `sqlite_file`, what is in it `sqlite_tabl
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote
 
 import msgspec
 
+from otel_agent_journal.codec import valid_text
 from otel_agent_journal.errors import (
     ConfigError,
     ConflictError,
@@ -26,16 +28,21 @@ from otel_agent_journal.errors import (
 )
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.heads import is_prunable, merged_writers, old_sessions, prunable
-from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.protocol import Arrived, Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.rules import merged_writers
 from otel_agent_journal.store.sequence import require_gapless, require_session_event, verdict
 from otel_agent_journal.store.sqlite_file import SqliteFile, Synchronous
 from otel_agent_journal.store.sqlite_tables import (
     APPEND,
     APPEND_ONCE,
+    ARRIVED,
     EVENT_COLUMNS,
     HEAD_COLUMNS,
+    LISTED_COLUMNS,
+    NEW_BY_SESSION,
     TABLES_VERSION,
+    TIP_OF_SESSION,
+    UNSETTLED,
     WRITE_HEAD,
     Row,
     event_of,
@@ -105,33 +112,36 @@ class SqliteStore:
         """All."""
         return Capabilities(prune=True, max_event_bytes=MAX_EVENT_BYTES)
 
-    def append(self, events: Sequence[JournalEvent]) -> None:
+    def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived]:
         """Write session events in one transaction; see `JournalStore.append`.
 
         Raises:
             EventTooLarge: one event is over a gigabyte; nothing was written.
         """
         if not events:
-            return
+            return {}
         for event in events:
             require_session_event(event)
         rows = [row_of(event) for event in events]
         try:
-            self._insert(rows)
+            return self._insert(rows)
         except UnicodeEncodeError:
-            self._insert([with_valid_text(row) for row in rows])
+            return self._insert([with_valid_text(row) for row in rows])
         except OverflowError as error:
             raise StoreError(
                 f"one of {len(events)} events, the first {events[0].event_id}, has a number beyond 64 bits outside"
                 " its details; nothing was written"
             ) from error
 
-    def _insert(self, rows: Sequence[Row]) -> None:
+    def _insert(self, rows: Sequence[Row]) -> Mapping[str, Arrived]:
+        given = Counter(row[0] for row in rows)
         with self._file.writing() as connection:
+            tip = _tip(connection)
             try:
                 connection.executemany(APPEND, rows)
             except sqlite3.DataError as error:
                 raise _too_large(rows, connection) from error
+            return _note_arrivals(connection, tip, given)
 
     def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> None:
         """Write context events if the instance's next sequence is the expected; see `JournalStore.append_context`."""
@@ -150,6 +160,7 @@ class SqliteStore:
             next_seq = 0 if known is None else known[1] + 1
             if verdict(instance_id, expected_seq, next_seq, there, events) == "written already":
                 return
+            tip = _tip(connection)
             for event, row in zip(events, rows, strict=True):
                 try:
                     connection.execute(APPEND_ONCE, row)
@@ -160,6 +171,7 @@ class SqliteStore:
                 " ON CONFLICT (instance_id) DO UPDATE SET last_seq = excluded.last_seq",
                 (instance_id, session_id, last_seq),
             )
+            _note_arrivals(connection, tip, {})
 
     def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
         """Yield a session's events in order, a page at a time, no transaction left open; see `JournalStore.read`."""
@@ -207,19 +219,28 @@ class SqliteStore:
                 " ORDER BY arrival LIMIT ?",
                 (*values, tip, limit),
             ).fetchall()
-        end = tip if len(rows) < limit else rows[-1][0] if rows else position
+        end = rows[-1][0] if rows else position
+        if session_id is None and len(rows) < limit:
+            end = tip
         return Page(tuple(event_of(row[1:]) for row in rows), str(end))
 
-    def tip(self) -> str:
+    def tip(self, session_id: str | None = None) -> str | None:
         """Return the cursor of now."""
         with self._file.reading() as connection:
-            return str(_tip(connection))
+            if session_id is None:
+                return str(_tip(connection))
+            row = connection.execute(TIP_OF_SESSION, (valid_text(session_id),)).fetchone()
+        return None if row is None else str(row[0])
 
     def _position(self, cursor: str | None, tip: int) -> int:
-        position = 0 if cursor is None else int(cursor) if cursor.isascii() and cursor.isdigit() else -1
+        position = self._number(cursor)
         if not 0 <= position <= tip:
             raise StoreError(f"cursor '{cursor}' is not one of store {self._url}, which is at {tip}; start at None")
         return position
+
+    @staticmethod
+    def _number(cursor: str | None) -> int:
+        return 0 if cursor is None else int(cursor) if cursor.isascii() and cursor.isdigit() else -1
 
     def sessions(self, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
         """Yield the heads that are wanted, the latest updated first.
@@ -238,7 +259,7 @@ class SqliteStore:
             page = [session_id for (session_id,) in found[start : start + PAGE_EVENTS]]
             with self._file.reading() as connection:
                 rows = connection.execute(
-                    f"SELECT {HEAD_COLUMNS} FROM sessions WHERE {condition}"
+                    f"SELECT {LISTED_COLUMNS} FROM sessions WHERE {condition}"
                     f" AND session_id IN ({', '.join('?' * len(page))})",
                     (*values, *page),
                 ).fetchall()
@@ -258,8 +279,18 @@ class SqliteStore:
                 return None
             writers = merged_writers(stored, head)
             written = msgspec.structs.replace(head, writers=writers, version=head.version + 1)
-            connection.execute(WRITE_HEAD, with_valid_text(head_row(written)))
+            row = with_valid_text(head_row(written))
+            connection.execute(WRITE_HEAD, row)
+            connection.execute(
+                "UPDATE arrivals SET in_head = ? WHERE session_id = ?", (self._number(written.cursor), row[0])
+            )
         return written
+
+    def unsettled(self) -> Iterator[str]:
+        """Yield the sessions that have events which their head does not know."""
+        with self._file.reading() as connection:
+            found = connection.execute(UNSETTLED).fetchall()
+        yield from (session_id for (session_id,) in found)
 
     def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
         """Keep a value over the field limit; the first of a digest stays."""
@@ -300,25 +331,33 @@ class SqliteStore:
             size_bytes=self._file.size_bytes(),
         )
 
-    def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
-        """Delete whole sessions last updated before a time; see `StoreAdmin.prune`.
+    def session_ids(self) -> Iterator[str]:
+        """Yield every session that has an event, each found in the index of their keys behind the one before."""
+        after: tuple[str, ...] = ()
+        while True:
+            with self._file.reading() as connection:
+                row = connection.execute(
+                    f"SELECT min(session_id) FROM events {'WHERE session_id > ?' if after else ''}", after
+                ).fetchone()
+            if row[0] is None:
+                return
+            yield row[0]
+            after = row
 
-        Each in a transaction of its own, so that writers come in between. The file keeps its size: what was freed is
+    def delete_session(self, session_id: str, cursor: str | None, version: int) -> bool:
+        """Delete a session in which nothing has happened since; see `StoreAdmin.delete_session`.
+
+        In a transaction of its own, so that writers come in between two. The file keeps its size: what was freed is
         written to again first.
         """
-        old = list(prunable(self.sessions(old_sessions(older_than_ns)), older_than_ns, self.head))
-        gone = old if dry_run else [head for head in old if self._delete(head.session_id, older_than_ns)]
-        return sum(head.part_of is None for head in gone)
-
-    def _delete(self, session_id: str, older_than_ns: int) -> bool:
-        """Delete a session, unless it has gone on since it was listed; return whether it was deleted."""
+        key = valid_text(session_id)
         with self._file.writing() as connection:
-            head = _head(connection, session_id)
-            if head is None or not is_prunable(head, older_than_ns):
+            head, last = _head(connection, key), connection.execute(TIP_OF_SESSION, (key,)).fetchone()
+            if (head.version if head else 0) != version or (last is not None and last[0] > self._number(cursor)):
                 return False
-            for table in ("events", "agent_instances", "blobs", "sessions"):
-                connection.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))
-        return True
+            for table in ("events", "agent_instances", "blobs", "sessions", "arrivals"):
+                connection.execute(f"DELETE FROM {table} WHERE session_id = ?", (key,))
+        return head is not None or last is not None
 
     def iam_policy(self, role: str) -> dict[str, Any]:
         """Raise UnsupportedByStore: who may use a file is its permissions' matter."""
@@ -341,6 +380,18 @@ def _context(connection: sqlite3.Connection, instance_id: str, from_seq: int, li
 def _tip(connection: sqlite3.Connection) -> int:
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
     return 0 if row is None else row[0]
+
+
+def _note_arrivals(connection: sqlite3.Connection, tip: int, given: Mapping[str, int]) -> dict[str, Arrived]:
+    """Note what arrived behind a tip; return where that was, of the sessions whose given events were all new."""
+    arrived: dict[str, Arrived] = {}
+    new = connection.execute(NEW_BY_SESSION, (tip,)).fetchall()
+    for session_id, count, last in new:
+        before = connection.execute(TIP_OF_SESSION, (session_id,)).fetchone()
+        if count == given.get(session_id):
+            arrived[session_id] = Arrived(None if before is None else str(before[0]), str(last))
+    connection.executemany(ARRIVED, [(session_id, last) for session_id, _, last in new])
+    return arrived
 
 
 def _head(connection: sqlite3.Connection, session_id: str) -> SessionHead | None:

@@ -25,7 +25,7 @@ from urllib.parse import quote
 from weakref import WeakMethod
 
 from otel_agent_journal.errors import NewerSchema, StoreError, StoreUnreachable, StoreUnusable
-from otel_agent_journal.store.sqlite_tables import APPLICATION_ID, CREATE, MIGRATIONS, READ_AS_TODAY, TABLES_VERSION
+from otel_agent_journal.store.sqlite_tables import APPLICATION_ID, CREATE, TABLES_VERSION
 
 Synchronous = Literal["full", "normal"]
 
@@ -142,7 +142,7 @@ class SqliteFile:
     def _opened(self) -> sqlite3.Connection:
         self._sealed = False
         if _size(self.path) and self._is_journal():
-            return self._brought_up(self._connected("ro&immutable=1" if self._sealed else "rw"))
+            return self._connected("ro&immutable=1" if self._sealed else "rw")
         if not self._create:
             raise StoreUnreachable(
                 f"there is no journal at {self.path} yet; run an agent with this store first, or check the path"
@@ -171,6 +171,11 @@ class SqliteFile:
         if program == APPLICATION_ID and version:
             if version > TABLES_VERSION:
                 raise NewerSchema(f"journal {self.path}", version, TABLES_VERSION)
+            if version < TABLES_VERSION:
+                raise StoreUnusable(
+                    f"journal {self.path} is of version {version}, from before the first release, and this package"
+                    f" reads {TABLES_VERSION}; it was left untouched: move it away, or name another file"
+                )
             return True
         tables = ", ".join(name for (name,) in connection.execute("SELECT name FROM sqlite_master LIMIT 4"))
         if program or version or tables:
@@ -192,26 +197,6 @@ class SqliteFile:
                 if not self._is_ours(connection):  # else another process was first
                     for statement in CREATE:
                         connection.execute(statement)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _brought_up(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """Bring an older journal up to this version; where it cannot be written to, read it as if it were."""
-        try:
-            if _version(connection) == TABLES_VERSION:
-                return connection
-            try:
-                with _transaction(connection):
-                    for version in range(_version(connection) + 1, TABLES_VERSION + 1):  # another may have been first
-                        for statement in MIGRATIONS[version]:
-                            connection.execute(statement)
-                        connection.execute(f"PRAGMA user_version = {version}")
-            except sqlite3.OperationalError as error:
-                if _code(error) != sqlite3.SQLITE_READONLY:
-                    raise
-                connection.execute(READ_AS_TODAY)
         except BaseException:
             connection.close()
             raise

@@ -3,7 +3,8 @@
 The columns are named for people who query the file with SQL. `events.arrival` is the catch-up cursor: SQLite has one
 writer at a time, so a lower number is never committed after a higher one, and AUTOINCREMENT never gives one twice.
 The unique index on the event's key is what makes an append idempotent; there is none on `event_id` alone, which
-would cost three quarters of the ingest at a few million rows.
+would cost three quarters of the ingest at a few million rows. `arrivals` has the arrival of each session's last event,
+and of the last that its head knows: where they differ, the session is unsettled.
 """
 
 # ruff: noqa: S608 - the statements are made of constants of ours, every value is a parameter
@@ -19,7 +20,7 @@ from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, ErrorInfo, JournalEv
 from otel_agent_journal.projections.head import SessionHead
 
 APPLICATION_ID: Final = 0x4F414A31  # "OAJ1", what `file journal.db` and we know the file by
-TABLES_VERSION: Final = 2  # PRAGMA user_version
+TABLES_VERSION: Final = 3  # PRAGMA user_version
 
 Row = tuple[Any, ...]
 
@@ -60,9 +61,15 @@ CREATE: Final = (
         cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
         started_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL, ended_ns INTEGER,
         writers TEXT NOT NULL, open_writers TEXT NOT NULL,
-        part_of TEXT, parts TEXT NOT NULL DEFAULT '[]', version INTEGER NOT NULL
+        part_of TEXT, parts TEXT NOT NULL DEFAULT '[]', version INTEGER NOT NULL, cursor TEXT, snapshot BLOB NOT NULL
     )
     """,
+    """
+    CREATE TABLE IF NOT EXISTS arrivals (
+        session_id TEXT PRIMARY KEY, last INTEGER NOT NULL, in_head INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX IF NOT EXISTS arrivals_unsettled ON arrivals (session_id) WHERE last > in_head",
     "CREATE INDEX IF NOT EXISTS sessions_by_time ON sessions (updated_ns DESC, session_id)",
     "CREATE INDEX IF NOT EXISTS sessions_by_status ON sessions (status, updated_ns DESC, session_id)",
     "CREATE INDEX IF NOT EXISTS sessions_by_agent ON sessions (agent, updated_ns DESC, session_id)",
@@ -74,16 +81,6 @@ CREATE: Final = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {TABLES_VERSION}",
 )
-
-# What makes a file of the version before one of each version; a released one is never changed again.
-MIGRATIONS: Final = {
-    2: (
-        "ALTER TABLE sessions ADD COLUMN part_of TEXT",
-        "ALTER TABLE sessions ADD COLUMN parts TEXT NOT NULL DEFAULT '[]'",
-    ),
-}
-# What lets a file of version 1 be read as one of today where it cannot be written to.
-READ_AS_TODAY: Final = "CREATE TEMP VIEW sessions AS SELECT *, NULL AS part_of, '[]' AS parts FROM main.sessions"
 
 EVENT_COLUMNS: Final = (
     "session_id, timestamp_ns, event_id, type, level, name, writer, instance_id, sequence_number, step_id,"
@@ -104,9 +101,18 @@ APPEND: Final = (
 )
 APPEND_ONCE: Final = f"INSERT INTO events ({EVENT_COLUMNS}) VALUES ({_EVENT_MARKS})"
 
+TIP_OF_SESSION: Final = "SELECT last FROM arrivals WHERE session_id = ?"
+NEW_BY_SESSION: Final = "SELECT session_id, count(*), max(arrival) FROM events WHERE arrival > ? GROUP BY session_id"
+ARRIVED: Final = (
+    "INSERT INTO arrivals (session_id, last, in_head) VALUES (?, ?, 0)"
+    " ON CONFLICT (session_id) DO UPDATE SET last = excluded.last"
+)
+UNSETTLED: Final = "SELECT session_id FROM arrivals WHERE last > in_head"
+
 _HEAD_FIELDS: Final = SessionHead.__struct_fields__
 _HEAD_LISTS: Final = ("open_writers", "parts")
 HEAD_COLUMNS: Final = ", ".join(_HEAD_FIELDS)
+LISTED_COLUMNS: Final = HEAD_COLUMNS.replace("snapshot", "x'' AS snapshot")  # it would be most of a listing
 WRITE_HEAD: Final = f"INSERT OR REPLACE INTO sessions ({HEAD_COLUMNS}) VALUES ({', '.join('?' * len(_HEAD_FIELDS))})"
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from otel_agent_journal.errors import UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.protocol import ROLES, BlobStore, Compacts, JournalStore, SessionFilter, StoreAdmin
+from otel_agent_journal.store.rules import current, current_sessions, prune
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import ContractSetup, everything, ids, in_order
@@ -17,6 +19,15 @@ from otel_agent_journal.testing.contract_setup import ContractSetup, everything,
 LIMIT_NS = EPOCH_2026_NS + 10**12
 BEFORE_NS = LIMIT_NS - 1
 DAY_NS = 86_400 * 10**9
+
+
+def _ended(session_id: str, at_ns: int) -> list[JournalEvent]:
+    """Return what a session has that ended at a time."""
+    fields = {"session_id": session_id, "step_id": "root", "attempt": 1, "writer": "w1"}
+    return [
+        an_event(event_id="start", type="AGENT_START", timestamp_ns=at_ns - 5, **fields),
+        an_event(event_id="end", type="AGENT_END", timestamp_ns=at_ns, outcome="ok", duration_ns=5, **fields),
+    ]
 
 
 def _context(session_id: str) -> list[JournalEvent]:
@@ -65,7 +76,8 @@ class AdminContract(ContractSetup):
         if store.capabilities.context:
             begins.append(lambda client: client.append_context("i1", 0, context_events(1)))
         if store.capabilities.prune:
-            begins.append(lambda client: client.prune(1))
+            begins.append(lambda client: prune(client, 1))
+        begins.append(lambda client: list(client.unsettled()))
         for begin in begins:
             client = self.another(store)
             begin(client)
@@ -104,17 +116,18 @@ class AdminContract(ContractSetup):
     def test_prune(self, store: JournalStore) -> None:
         """Sessions last updated before the time go with all that is theirs, and may begin anew; the others stay."""
         assert isinstance(store, StoreAdmin)
-        self.needs(store, "prune", lambda: store.prune(LIMIT_NS))
+        self.needs(store, "prune", lambda: prune(store, LIMIT_NS))
         for session_id, updated_ns in (("old", BEFORE_NS), ("new", LIMIT_NS)):
-            store.append(events(3, session_id=session_id))
+            store.append(_ended(session_id, updated_ns))
             store.append_context(f"{session_id}-instance", 0, _context(session_id))
-            store.write_head(a_head(session_id, updated_ns=updated_ns, status="COMPLETED"))
             if isinstance(store, BlobStore) and store.capabilities.blobs:
                 store.put_blob(session_id, "a" * 32, b"1")
         before = list(store.read("new"))
-        assert store.prune(LIMIT_NS) == 1
+        assert prune(store, LIMIT_NS, dry_run=True) == 1
+        assert len(list(store.read("old"))) == 4
+        assert prune(store, LIMIT_NS) == 1
         assert store.head("old") is None
-        assert [head.session_id for head in store.sessions()] == ["new"]
+        assert [head.session_id for head in current_sessions(store)] == ["new"]
         assert list(store.read("old")) == []
         assert list(store.read_context("old-instance")) == []
         assert list(store.read("new")) == before
@@ -122,67 +135,55 @@ class AdminContract(ContractSetup):
         if isinstance(store, BlobStore) and store.capabilities.blobs:
             assert store.get_blob("old", "a" * 32) is None
             assert store.get_blob("new", "a" * 32) == b"1"
-        assert store.prune(LIMIT_NS) == 0
+        assert prune(store, LIMIT_NS) == 0
         store.append_context("old-instance", 0, _context("old"))
         assert list(store.read_context("old-instance")) == _context("old")
-
-    def test_prune_dry_run(self, store: JournalStore) -> None:
-        """A dry run says how many sessions would go, and deletes none."""
-        assert isinstance(store, StoreAdmin)
-        self.needs(store, "prune", lambda: store.prune(LIMIT_NS, dry_run=True))
-        store.append(events(3))
-        store.write_head(a_head(updated_ns=BEFORE_NS, status="COMPLETED"))
-        assert store.prune(LIMIT_NS, dry_run=True) == 1
-        assert list(store.read("s1")) == events(3)
-        assert store.head("s1") is not None
 
     def test_prune_spares_the_living(self, store: JournalStore) -> None:
         """A session in progress stays however old its last event, while a writer with an open step was heard of."""
         assert isinstance(store, StoreAdmin)
-        self.needs(store, "prune", lambda: store.prune(LIMIT_NS))
+        self.needs(store, "prune", lambda: prune(store, LIMIT_NS))
         for session_id, seen_ns in (
             ("waiting", LIMIT_NS + 1),
             ("maybe", LIMIT_NS - 10**9),
             ("lost", BEFORE_NS - DAY_NS),
         ):
-            store.append(events(1, session_id=session_id))
-            writers = {"w1": seen_ns, "w2": LIMIT_NS + DAY_NS}
-            head = a_head(session_id, updated_ns=BEFORE_NS, status="PROCESSING", writers=writers, open_writers=("w1",))
-            store.write_head(head)
-        assert store.prune(LIMIT_NS) == 1
+            store.append(_ended(session_id, BEFORE_NS - DAY_NS)[:1])
+            head = current(store, session_id)
+            assert head is not None
+            store.write_head(msgspec.structs.replace(head, writers={"w1": seen_ns, "w2": LIMIT_NS + DAY_NS}))
+        assert prune(store, LIMIT_NS) == 1
         assert sorted(head.session_id for head in store.sessions()) == ["maybe", "waiting"]
 
     def test_prune_parts(self, store: JournalStore) -> None:
         """A part goes with its session, never before it, and is not counted; one without its session goes by age."""
         assert isinstance(store, StoreAdmin)
-        self.needs(store, "prune", lambda: store.prune(LIMIT_NS))
-        heads = {
-            "old": (BEFORE_NS, None),
-            "of-old": (BEFORE_NS - 1, "old"),
-            "new": (LIMIT_NS, None),
-            "of-new": (BEFORE_NS, "new"),
-            "of-nothing": (BEFORE_NS, "gone"),
-        }
-        for session_id, (updated_ns, part_of) in heads.items():
-            store.append(events(2, session_id=session_id))
-            store.write_head(a_head(session_id, updated_ns=updated_ns, status="COMPLETED", part_of=part_of))
-        assert store.prune(LIMIT_NS, dry_run=True) == 1
-        assert store.prune(LIMIT_NS) == 1
-        left = [head.session_id for head in store.sessions(SessionFilter(parts=True))]
+        self.needs(store, "prune", lambda: prune(store, LIMIT_NS))
+        times = {"old": BEFORE_NS, "of-old": BEFORE_NS - 1, "new": LIMIT_NS, "of-new": BEFORE_NS, "of-gone": BEFORE_NS}
+        for session_id, updated_ns in times.items():
+            store.append(_ended(session_id, updated_ns))
+        for part in ("of-old", "of-new", "of-gone"):
+            details = {"session": part.removeprefix("of-"), "trace": part}
+            for session_id in (part, part.removeprefix("of-")):
+                if session_id != "gone":
+                    store.append([an_event(1, session_id=session_id, type="SESSION_LINKED", details=details)])
+        assert prune(store, LIMIT_NS, dry_run=True) == 1
+        assert prune(store, LIMIT_NS) == 1
+        left = [head.session_id for head in current_sessions(store, SessionFilter(parts=True))]
         assert left == ["new", "of-new"]
-        assert [len(list(store.read(session_id))) for session_id in heads] == [0, 0, 2, 2, 0]
+        assert [len(list(store.read(session_id))) for session_id in times] == [0, 0, 3, 3, 0]
 
     def test_prune_and_followers(self, store: JournalStore) -> None:
         """A cursor from before a prune goes on, and a pruned session can begin anew."""
         assert isinstance(store, StoreAdmin)
-        self.needs(store, "prune", lambda: store.prune(LIMIT_NS))
-        store.append(events(3, session_id="old"))
-        store.write_head(a_head("old", updated_ns=BEFORE_NS, status="COMPLETED"))
+        self.needs(store, "prune", lambda: prune(store, LIMIT_NS))
+        store.append(_ended("old", BEFORE_NS))
         _, cursor = everything(store)
-        store.append(events(2, session_id="new"))
-        assert store.prune(LIMIT_NS) == 1
-        assert ids(everything(store, cursor)[0]) == ids(events(2, session_id="new"))
-        assert ids(everything(store)[0]) == ids(events(2, session_id="new"))
+        new = _ended("new", LIMIT_NS)
+        store.append(new)
+        assert prune(store, LIMIT_NS) == 1
+        assert ids(everything(store, cursor)[0]) == ids(new)
+        assert ids(everything(store)[0]) == ids(new)
         again = an_event(session_id="old", timestamp_ns=LIMIT_NS)
         store.append([again, *events(3, session_id="old")])
         assert list(store.read("old")) == in_order([again, *events(3, session_id="old")])

@@ -11,7 +11,7 @@ import pytest
 from otel_agent_journal.delivery.heads import HeadKeeper
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.status import head_of
-from otel_agent_journal.reading.linked import fold_whole, read_whole
+from otel_agent_journal.store.linked import fold_whole, read_whole
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter, StoreAdmin
 from otel_agent_journal.testing.builders import a_head, an_event, events
 from otel_agent_journal.testing.contract_setup import THREADS, ContractSetup

@@ -9,8 +9,8 @@
 
 Run it against the real server, not a fake of it. Each test's docstring is one sentence of the specification; the
 sentences are those of `store.protocol`. What a backend declares it cannot do is skipped here, after it was seen to
-refuse. The suite comes in five parts, one a port or a theme: events, catch-up,
-context, heads, administration.
+refuse. The suite comes in six parts, one a port or a theme: events, catch-up, context, heads, what is behind a head,
+administration.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"otel_agent_journal.testing.contract_{part}"
-        for part in ("admin", "catch_up", "context", "events", "heads", "setup")
+        for part in ("admin", "catch_up", "context", "events", "heads", "settling", "setup")
     )
 )
 
@@ -29,9 +29,10 @@ from otel_agent_journal.testing.contract_catch_up import CatchUpContract  # noqa
 from otel_agent_journal.testing.contract_context import ContextContract  # noqa: E402
 from otel_agent_journal.testing.contract_events import EventContract  # noqa: E402
 from otel_agent_journal.testing.contract_heads import HeadContract  # noqa: E402
+from otel_agent_journal.testing.contract_settling import SettlingContract  # noqa: E402
 
 __all__ = ["StoreContract"]
 
 
-class StoreContract(EventContract, CatchUpContract, ContextContract, HeadContract, AdminContract):
+class StoreContract(EventContract, CatchUpContract, ContextContract, HeadContract, SettlingContract, AdminContract):
     """All that a backend must do."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from otel_agent_journal.codec import format_timestamp
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.heads import is_prunable, old_sessions, prunable
+from otel_agent_journal.store.rules import is_prunable, old_sessions, prunable
 from otel_agent_journal_dynamodb.batches import delete, query, write_all
 from otel_agent_journal_dynamodb.blobs import Blobs
 from otel_agent_journal_dynamodb.connection import Connection, Item

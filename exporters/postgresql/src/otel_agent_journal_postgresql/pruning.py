@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, select
 
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.heads import is_prunable
+from otel_agent_journal.store.rules import is_prunable
 from otel_agent_journal_postgresql import heads
 from otel_agent_journal_postgresql.rows import key_of
 from otel_agent_journal_postgresql.tables import agent_instances, blobs, events, sessions

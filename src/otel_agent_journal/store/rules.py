@@ -1,0 +1,251 @@
+"""What is the same for every store, built once on the small calls of its port: judging heads, pruning, repairing.
+
+A stored head is a cache and an index. Whoever judges a session takes the head and what is behind it: `current` for
+one, `current_sessions` for a listing, which looks behind no other heads but those of sessions that are `unsettled`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import merge
+from itertools import islice
+from typing import Final, NamedTuple
+
+import msgspec
+
+from otel_agent_journal.projections.head import PROCESSING, SessionHead, bounded_writers
+from otel_agent_journal.projections.links import parts_of
+from otel_agent_journal.projections.snapshot import restored, snapshot_of
+from otel_agent_journal.projections.status import StatusState, apply, fold, head_of
+from otel_agent_journal.store.protocol import JournalStore, SessionFilter, StoreAdmin
+
+# A writer that was heard of so short a time before the limit may still be alive: heartbeats come every 15 s, and
+# readers take a writer for gone after 60 s.
+_ALIVE_NS: Final = 60 * 1_000_000_000
+_HEAD_TRIES: Final = 8  # against others that write the same head
+
+
+class Folded(NamedTuple):
+    """A session's fold, and the cursor of the session up to which it has all events; None where it has none."""
+
+    state: StatusState
+    cursor: str | None
+
+    def head(self, session_id: str, *, version: int = 0) -> SessionHead:
+        """Return the head that this amounts to, with all that others need to go on from it."""
+        return msgspec.structs.replace(
+            head_of(self.state, session_id, version=version),
+            cursor=self.cursor,
+            snapshot=snapshot_of(self.state, session_id),
+        )
+
+
+# --- a head and what is behind it ---------------------------------------------------------------------------------
+
+
+def fold_on(store: JournalStore, session_id: str, folded: Folded) -> Folded:
+    """Take what has arrived in a session behind a fold into it, and return it with its new cursor.
+
+    Raises:
+        StoreUnreachable: and other errors of the store; the fold has some of it then, and is to be dropped.
+    """
+    state, cursor = folded
+    while True:
+        page = store.follow(cursor, session_id=session_id)
+        if not page.events:
+            return Folded(state, cursor)
+        for event in page.events:
+            apply(state, event)
+        cursor = page.cursor
+
+
+def fold_from_beginning(store: JournalStore, session_id: str) -> Folded:
+    """Fold a session from its first event on, with its parts. Raises as `fold_on`."""
+    cursor = store.tip(session_id)  # what arrives from here on is perhaps read, and is not taken twice then
+    state = fold(store.read(session_id))
+    folded = fold_on(store, session_id, Folded(state, cursor))
+    for part in parts_of(state.links, session_id):
+        fold(store.read(part), state)
+    return folded
+
+
+def fold_from_head(store: JournalStore, head: SessionHead) -> Folded:
+    """Fold a session on from what its stored head has, or else from its beginning. Raises as `fold_on`."""
+    state = None if head.cursor is None else restored(head.snapshot)
+    if state is None:
+        return fold_from_beginning(store, head.session_id)
+    folded = fold_on(store, head.session_id, Folded(state, head.cursor))
+    return fold_from_beginning(store, head.session_id) if parts_of(state.links, head.session_id) else folded
+
+
+def current(store: JournalStore, session_id: str, stored: SessionHead | None = None) -> SessionHead | None:
+    """Return the head of a session as its events have it now, or None where it has no event and no head.
+
+    Costs what is behind the stored head; of a session with parts, or without a head, what the session is.
+
+    Args:
+        store: which can be read.
+        session_id: the session.
+        stored: its head, where it is at hand.
+
+    Raises:
+        StoreUnreachable: and other errors of the store.
+    """
+    if stored is None:
+        stored = store.head(session_id)
+    if stored is None:
+        folded = fold_from_beginning(store, session_id)
+        return folded.head(session_id) if len(folded.state.seen) else None
+    folded = fold_from_head(store, stored)
+    if folded.cursor == stored.cursor and stored.snapshot:
+        return stored
+    if not len(folded.state.seen):
+        return stored
+    head = folded.head(session_id, version=stored.version)
+    return msgspec.structs.replace(head, writers=merged_writers(stored, head))
+
+
+def current_sessions(store: JournalStore, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
+    """Yield the sessions that are wanted, the latest updated first: each as its events have it now.
+
+    Costs the listing of stored heads, and for each session that is unsettled what is behind its head.
+
+    Raises:
+        StoreUnreachable: and other errors of the store.
+    """
+    wanted = wanted or SessionFilter()
+    behind: dict[str, SessionHead] = {}
+    for session_id in store.unsettled() if store.capabilities.read else ():
+        one: str | None = session_id
+        while one is not None and one not in behind:  # what comes for a part is its session's too
+            head = current(store, one)
+            if head is not None:
+                behind[one] = head
+            one = None if head is None else head.part_of
+    limit = None if wanted.limit is None else max(0, wanted.limit)
+    asked = msgspec.structs.replace(wanted, limit=None if limit is None else limit + len(behind))
+    settled = (head for head in store.sessions(asked) if head.session_id not in behind)
+    found = sorted((head for head in behind.values() if is_wanted(head, wanted)), key=_latest_first)
+    yield from islice(merge(settled, found, key=_latest_first), limit)
+
+
+def _latest_first(head: SessionHead) -> tuple[int, str]:
+    return -head.updated_ns, head.session_id
+
+
+# --- heads --------------------------------------------------------------------------------------------------------
+
+
+def merged_writers(stored: SessionHead | None, head: SessionHead) -> dict[str, int]:
+    """Return when the writers of either head were last seen, the later time of each, as many as a head names."""
+    writers = dict(stored.writers) if stored else {}
+    for writer, last_seen_ns in head.writers.items():
+        writers[writer] = max(last_seen_ns, writers.get(writer, last_seen_ns))
+    return bounded_writers(writers, head.open_writers)
+
+
+def is_wanted(head: SessionHead, wanted: SessionFilter) -> bool:
+    """Tell whether a listing wants this head."""
+    return (
+        (not wanted.statuses or head.status in wanted.statuses)
+        and (wanted.agent is None or head.agent == wanted.agent)
+        and (wanted.since_ns is None or head.updated_ns >= wanted.since_ns)
+        and (wanted.until_ns is None or head.updated_ns <= wanted.until_ns)
+        and (wanted.id_prefix is None or head.session_id.startswith(wanted.id_prefix))
+        and (wanted.parts or head.part_of is None)
+    )
+
+
+# --- what an operator does ----------------------------------------------------------------------------------------
+
+
+def prune(store: JournalStore, older_than_ns: int, *, dry_run: bool = False) -> int:
+    """Delete whole sessions last updated before a time, and return how many there are, or with `dry_run` would be.
+
+    Each is judged by its events right before it is deleted, and nothing that arrives from then on is. A part goes with
+    its session, never before it, and is not counted. One in progress stays while its writers are heard of. A prune that
+    was broken off is simply repeated.
+
+    Raises:
+        UnsupportedByStore: where the store cannot.
+    """
+    wanted = SessionFilter(until_ns=older_than_ns - 1, parts=True)
+    count = 0
+    for listed in list(current_sessions(store, wanted)):
+        head = current(store, listed.session_id)
+        if head is None or not is_prunable(head, older_than_ns) or not _whole_goes(store, head, older_than_ns):
+            continue
+        if dry_run or _delete(store, head):
+            count += head.part_of is None
+    return count
+
+
+def _delete(store: JournalStore, head: SessionHead) -> bool:
+    assert isinstance(store, StoreAdmin)
+    return store.delete_session(head.session_id, head.cursor, head.version)
+
+
+def _whole_goes(store: JournalStore, head: SessionHead, older_than_ns: int) -> bool:
+    """Tell whether the session that this one is part of goes, too, or is gone."""
+    whole = None if head.part_of is None else current(store, head.part_of)
+    return whole is None or is_prunable(whole, older_than_ns)
+
+
+def is_prunable(head: SessionHead, older_than_ns: int) -> bool:
+    """Tell whether a session may be deleted: last updated before that time, and nobody is at work in it.
+
+    A step may take days without an event, so of a session in PROCESSING no writer with an open step may have been
+    heard of since, nor in the minute before.
+    """
+    if head.updated_ns >= older_than_ns:
+        return False
+    alive_ns = older_than_ns - _ALIVE_NS
+    seen_ns = (head.writers.get(writer, head.updated_ns) for writer in head.open_writers)
+    return head.status != PROCESSING or all(last_seen_ns < alive_ns for last_seen_ns in seen_ns)
+
+
+class Repaired(NamedTuple):
+    """A session whose head was not what its events amount to: what was found, and whether it was put right."""
+
+    session_id: str
+    found: str
+    written: bool
+
+
+def repair(store: JournalStore, session_id: str) -> Repaired | None:
+    """Fold a session from its beginning and write its head where that is missing or another; None: it was right.
+
+    Raises:
+        StoreUnreachable: and other errors of the store.
+    """
+    found = None
+    for _ in range(_HEAD_TRIES):
+        stored = store.head(session_id)
+        folded = fold_from_beginning(store, session_id)
+        if not len(folded.state.seen):
+            return None if stored is None else Repaired(session_id, "a head without events", written=False)
+        head = folded.head(session_id, version=stored.version if stored else 0)
+        difference = _difference(stored, head)
+        if difference is None and stored is not None and stored.cursor == head.cursor:
+            return None if found is None else Repaired(session_id, found, written=True)
+        found = found or difference
+        if store.write_head(head) is not None:
+            return None if found is None else Repaired(session_id, found, written=True)
+    return Repaired(session_id, found or "it is written to all the time", written=False)
+
+
+def _difference(stored: SessionHead | None, head: SessionHead) -> str | None:
+    if stored is None:
+        return "no head"
+    if same_head(stored, head):
+        return None
+    return f"{head.events - stored.events} events behind" if stored.events < head.events else "other than its events"
+
+
+def same_head(one: SessionHead, two: SessionHead) -> bool:
+    """Tell whether two heads say the same of a session's events: times of writers are heartbeats' too."""
+
+    def said(head: SessionHead) -> SessionHead:
+        return msgspec.structs.replace(head, version=0, writers={}, cursor=None, snapshot=b"")
+
+    return said(one) == said(two)
