@@ -1,7 +1,7 @@
 """`agent-journal store copy`: a journal from any store into any other, going on where it was broken off, and compared.
 
-What is copied and compared is decided in `store.copying` and `store.comparing`; here are the patience with stores that
-do not answer, the state between calls, and what people see.
+What is copied and compared is decided in `reading.copying` and `reading.comparing`; here are the patience with stores
+that do not answer, the state between calls, and what people see.
 """
 
 from __future__ import annotations
@@ -122,6 +122,7 @@ class _Copying:
     def _copy(self, copy: StoreCopy, state: CopyState) -> None:
         from otel_agent_journal.cli.contract import note
         from otel_agent_journal.store.protocol import SessionFilter
+        from otel_agent_journal.store.rules import current_sessions
 
         if state.events:
             note(f"going on after {readable.plural(state.events, 'event')} that were copied before")
@@ -132,8 +133,9 @@ class _Copying:
             for session_id in sorted(state.sessions):
                 self._copy_others(copy, session_id)
             if self.target.capabilities.heads and self.source.capabilities.heads:
-                self.heads = copy.heads(self.source.sessions(SessionFilter(parts=True)))
+                self.heads = copy.heads(current_sessions(self.source, SessionFilter(parts=True)))
             self._copy_events(copy, state, move)  # what came meanwhile, of which heads may speak already
+            self.heads += copy.heads(())
 
     def _copy_events(self, copy: StoreCopy, state: CopyState, move: Callable[[int], None]) -> None:
         for page in copy.events(self._cursor(state)):
@@ -166,16 +168,19 @@ class _Copying:
 
     def _events(self) -> int:
         from otel_agent_journal.store.protocol import StoreAdmin
+        from otel_agent_journal.store.rules import current_sessions
 
         counted = self.source.info().events if isinstance(self.source, StoreAdmin) else None
-        return sum(head.events for head in self.source.sessions()) if counted is None else counted
+        return sum(head.events for head in current_sessions(self.source)) if counted is None else counted
 
     def _compare(self, copy: StoreCopy, state: CopyState) -> list[Difference]:
         from otel_agent_journal.reading.comparing import compare_session
         from otel_agent_journal.store.protocol import SessionFilter
+        from otel_agent_journal.store.rules import current_sessions
 
         if self.source.capabilities.heads:
-            state.sessions.update(head.session_id for head in self.source.sessions(SessionFilter(parts=True)))
+            listed = current_sessions(self.source, SessionFilter(parts=True))
+            state.sessions.update(head.session_id for head in listed)
         differences: list[Difference] = []
         with progress(state.events, f"comparing {readable.plural(len(state.sessions), 'session')}") as move:
             for session_id in sorted(state.sessions):
@@ -188,10 +193,12 @@ class _Copying:
 
     def _has_gone_on(self, copy: StoreCopy, state: CopyState, session_id: str) -> bool:
         """Copy what agents wrote to the source since; return whether there was anything."""
+        from otel_agent_journal.store.rules import current
+
         before = state.events
         self._copy_events(copy, state, lambda _events: None)
         others = self._copy_others(copy, session_id)
-        head = self.source.head(session_id) if self.source.capabilities.heads else None
+        head = current(self.source, session_id) if self.source.capabilities.heads else None
         moved = head is not None and self.target.capabilities.heads and copy.head(head)
         return others or moved or state.events > before
 

@@ -39,18 +39,19 @@ def command(invocation: Invocation, url: str | None, age_ns: int, dry_run: bool,
     A session in progress stays, however old its last event, while its process is heard of.
     """
     from otel_agent_journal.codec import format_timestamp
+    from otel_agent_journal.store.rules import prune
 
     output = invocation.output()
     invocation.store = url or invocation.store
     store = invocation.journal().store  # what dead processes left in its spool taken in, so that times are right
-    admin = administered(store)
+    administered(store)
     limit_ns = time.time_ns() - age_ns
     before = readable.clock(limit_ns, date=True)
-    count = admin.prune(limit_ns, dry_run=True)
+    count = prune(store, limit_ns, dry_run=True)
     if count and not dry_run:
         plan = [f"delete {readable.plural(count, 'session')} last updated before {before}, for good"]
         agree(f"to prune {store.url}", plan, yes=yes)
-        count = admin.prune(limit_ns)
+        count = prune(store, limit_ns)
     if not output.for_people:
         output.record(
             {"store": store.url, "before": format_timestamp(limit_ns), "sessions": count, "deleted": not dry_run}

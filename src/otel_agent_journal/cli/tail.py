@@ -124,7 +124,7 @@ def _pause(journal: Journal) -> None:
 
 def last_events(
     journal: Journal, session_id: str | None, last: int, others: OthersEvents, *, scanned: int = SCANNED
-) -> tuple[str, list[JournalEvent]]:
+) -> tuple[str | None, list[JournalEvent]]:
     """Return the last events there are and a cursor from which everything else follows, those perhaps once more.
 
     A store of up to `scanned` events is read whole; of a larger one the last by time are found from its heads. What
@@ -150,12 +150,13 @@ def last_events(
 def _latest(journal: Journal, session_id: str | None, last: int) -> list[JournalEvent]:
     """Return the events of the latest time, found by going back from the end of each session updated last."""
     from otel_agent_journal.store.protocol import SessionFilter
+    from otel_agent_journal.store.rules import current_sessions
 
     found: list[JournalEvent] = []
     heads = (
         [journal.exact(session_id) or journal.session(session_id)]
         if session_id
-        else journal.store.sessions(SessionFilter(limit=last))
+        else current_sessions(journal.store, SessionFilter(limit=last))
     )
     for head in heads:
         if len(found) == last and head.updated_ns < found[-1].timestamp_ns:

@@ -58,10 +58,12 @@ def command(invocation: Invocation, session: str | None) -> int:
     is anything.
     """
     from otel_agent_journal.store.protocol import SessionFilter
+    from otel_agent_journal.store.rules import current_sessions
 
     output = invocation.output()
     journal = invocation.journal()
-    heads = _named(journal, session) if session else list(journal.store.sessions(SessionFilter(parts=True)))
+    wanted = SessionFilter(parts=True)
+    heads = _named(journal, session) if session else list(current_sessions(journal.store, wanted))
     wholes = [head for head in heads if head.part_of is None]
     verified = sum(head.events for head in wholes)
     sessions = readable.plural(len(wholes), "session")
@@ -77,7 +79,7 @@ def command(invocation: Invocation, session: str | None) -> int:
 def _named(journal: Journal, text: str) -> list[SessionHead]:
     """Return the heads of a session and of its parts."""
     head = journal.session(text)
-    parts = (journal.store.head(part) for part in head.parts)
+    parts = map(journal.exact, head.parts)
     return [head, *(part for part in parts if part is not None and part.part_of is not None)]
 
 
@@ -116,14 +118,13 @@ def _session(journal: Journal, head: SessionHead, move: Callable[[int], None]) -
 
 def _part(journal: Journal, head: SessionHead) -> Iterator[Finding]:
     """Yield what is wrong with the head of a part; its events are its session's, and checked there."""
-    from otel_agent_journal.projections.status import head_of
-    from otel_agent_journal.store.linked import fold_whole
+    from otel_agent_journal.store.rules import fold_from_beginning
 
-    if head.part_of is not None and journal.store.head(head.part_of) is None:
+    if head.part_of is not None and journal.exact(head.part_of) is None:
         yield Finding(
             head.session_id, "part", None, f"it is part of session {head.part_of}, which is not in the journal"
         )
-    yield from _head(journal, head, head_of(fold_whole(journal.store, head.session_id), head.session_id))
+    yield from _head(journal, head, fold_from_beginning(journal.store, head.session_id).head(head.session_id))
 
 
 def _head(journal: Journal, head: SessionHead, replayed: SessionHead) -> Iterator[Finding]:
@@ -216,12 +217,15 @@ def _blobs(event: JournalEvent, blob: Any) -> Iterator[Finding]:
             yield Finding(event.session_id, "blob", event.event_id, f"'{field}': what is kept is not {digest}")
 
 
+_NOT_SAID: Final = ("version", "writers", "cursor", "snapshot")  # of the session's events
+
+
 def _differing(stored: SessionHead, replayed: SessionHead) -> list[str]:
     """Return the fields in which a head is not what its events amount to; heartbeats move `writers` alone."""
     return [
         f"{field} (stored {getattr(stored, field)!r}, replayed {getattr(replayed, field)!r})"
         for field in stored.__struct_fields__
-        if field not in ("version", "writers") and getattr(stored, field) != getattr(replayed, field)
+        if field not in _NOT_SAID and getattr(stored, field) != getattr(replayed, field)
     ]
 
 
@@ -232,9 +236,9 @@ def _differing_later(journal: Journal, session_id: str) -> list[str]:
     differing: list[list[str]] = []
     for _ in range(3):
         time.sleep(_HEAD_LAG_S)
-        before = journal.store.head(session_id)
+        before = journal.exact(session_id)
         replayed = head_of(fold(journal.events(session_id)), session_id)
-        after = journal.store.head(session_id)
+        after = journal.exact(session_id)
         differing = [_differing(head, replayed) for head in (before, after) if head is not None]
         if [] in differing:
             return []

@@ -8,7 +8,7 @@ they are acknowledged is `drain`'s.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -28,13 +28,16 @@ from otel_agent_journal.mapping.facts import (
     events_of,
 )
 from otel_agent_journal.spool.dead_letters import DeadLetters
-from otel_agent_journal.store.protocol import BlobStore, JournalStore
+from otel_agent_journal.store.protocol import Arrived, BlobStore, JournalStore
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
 BATCH_EVENTS: Final = 1000
 RECEIVED_BATCH_EVENTS: Final = 4000  # of many sessions at once, and a store on S3 writes an object for each
 _TRIES_OF_THE_UNEXPECTED: Final = 3  # an exception that no store should raise may be about the event, or pass
+
+
+Appended = Callable[[Sequence[JournalEvent], Mapping[str, Arrived]], object]
 
 
 class Delivered(msgspec.Struct):
@@ -67,6 +70,7 @@ class Delivery:
         self._new_reception = reception
         self._reception: Reception | None = None  # made when something received turns up: an agent's drain has none
         self._dead: set[str] = set()  # ids of events refused in the delivery under way
+        self.appended: Appended = lambda events, arrived: None  # told of what is in the store now, and where it arrived
         self.count = Delivered()
 
     def decode(self, payloads: Iterable[bytes], writer: str) -> list[Fact]:
@@ -117,8 +121,9 @@ class Delivery:
         waiting = [events]
         while waiting:
             batch = waiting.pop()
+            arrived: dict[str, Arrived] = {}
             try:
-                self.insist(lambda batch=batch: reach(lambda: self._store.append(batch)))
+                self.insist(lambda batch=batch, to=arrived: reach(lambda: to.update(self._store.append(batch))))
             except StoreUnreachable:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one event must not hold up the rest
@@ -129,6 +134,7 @@ class Delivery:
                     self._set_aside(batch[0], error)
             else:
                 self.count.events += len(batch)
+                self.appended(batch, arrived)
 
     def insist(self, call: Callable[[], object]) -> None:
         """Call until it succeeds, is refused, or patience ends, which raises StoreUnreachable."""

@@ -101,6 +101,7 @@ class Drain:
         self._adoption = Adoption(self.root, only_writer=only_writer, adopt_dead=adopt_dead)
         self._delivery = Delivery(store, DeadLetters(self.root), self._patience, clock, reception=reception)
         heads = HeadKeeper(store, self._delivery.insist)
+        self._delivery.appended = heads.note
         self._rounds = Rounds(store, self._adoption, self._delivery, heads, forward, read_bytes=read_bytes)
         self._rounds_up = rounds_up
         self._round_up_at = time.monotonic() + ROUND_UP_S

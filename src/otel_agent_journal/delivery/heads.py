@@ -1,23 +1,25 @@
 """Keeps the heads of sessions in step with the events that are delivered: the cache that listings read.
 
-Holds a fold for each session in hand, writes its head at most once a second, and folds anew from the store where
-another process wrote the head meanwhile. The folds themselves are `projections/status.py`. A session's fold has the
-events of its parts as well, whose own heads are kept like any other: what comes for a part moves both.
+Holds a fold for each session in hand and writes its head at most once a second. What this process appends it folds as
+it knows where that arrived; where another writer's events came between, it reads what is behind its fold, and after a
+lost compare-and-set what is behind the other's head: so each event is folded once, however many write. A session's fold
+has the events of its parts as well, whose own heads are kept like any other: what comes for a part moves both.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from otel_agent_journal.errors import StoreUnreachable
-from otel_agent_journal.event import SESSION_LINKED, JournalEvent
+from otel_agent_journal.event import EMPTY, SESSION_LINKED, JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.links import parts_of, wholes_of
 from otel_agent_journal.projections.status import StatusState, apply, fold, head_of, heard
-from otel_agent_journal.store.protocol import HearsWriters, JournalStore
+from otel_agent_journal.store.protocol import Arrived, HearsWriters, JournalStore
+from otel_agent_journal.store.rules import Folded, fold_from_beginning, fold_from_head, fold_on
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
@@ -28,18 +30,46 @@ _ATTEMPTS: Final = 8  # against other drainers of the same session
 
 
 class _InHand:
-    """A session's fold, None until it is read from the store, and when writers were heard of meanwhile.
+    """A session's fold, None until it is needed, and when writers were heard of meanwhile.
 
-    `parts` are those whose events the fold has.
+    `behind`: something arrived that the fold does not have. `whole`: it was folded from the first event on. `parts` are
+    those whose events the fold has.
     """
 
-    __slots__ = ("heard", "parts", "state", "version")
+    __slots__ = ("behind", "folded", "heard", "parts", "version", "whole")
 
     def __init__(self) -> None:
-        self.state: StatusState | None = None
+        self.folded: Folded | None = None
+        self.behind = False
+        self.whole = False
         self.parts: set[str] = set()
         self.version = 0
         self.heard: dict[str, int] = {}
+
+    @property
+    def state(self) -> StatusState | None:
+        return None if self.folded is None else self.folded.state
+
+    def take(self, events: Iterable[JournalEvent]) -> None:
+        """Fold events; where one of them is a copy of what a part has, the store says which one counts."""
+        state = self.state
+        for event in events:
+            if state is None:
+                return
+            known = len(state.seen)
+            apply(state, event)
+            if self.parts and len(state.seen) == known and event.type != SESSION_LINKED:
+                self.folded = state = None
+
+    def take_own(self, events: Sequence[JournalEvent], arrived: Arrived | None) -> None:
+        """Fold events of the session itself, if they arrived right behind what the fold has."""
+        if self.folded is None and arrived is not None and arrived.after is None:  # a new session
+            self.folded, self.whole = Folded(StatusState(), None), True
+        if self.folded is None or self.behind or arrived is None or arrived.after != self.folded.cursor:
+            self.behind = True
+            return
+        self.folded = Folded(self.folded.state, arrived.cursor)
+        self.take(events)
 
 
 class HeadKeeper:
@@ -51,7 +81,7 @@ class HeadKeeper:
     """
 
     def __init__(
-        self, store: JournalStore, insist: Callable[[Callable[[], object]], None], *, max_sessions: int = MAX_SESSIONS
+        self, store: JournalStore, insist: Callable[[Callable[[], object]], object], *, max_sessions: int = MAX_SESSIONS
     ) -> None:
         self._store = store
         self._insist = insist
@@ -60,6 +90,7 @@ class HeadKeeper:
         self._wholes: dict[str, set[str]] = {}  # by part, the sessions in hand whose folds have its events
         self._dirty: dict[str, None] = {}
         self._new: dict[str, None] = {}
+        self.written = 0  # heads, so far
 
     @property
     def enabled(self) -> bool:
@@ -68,27 +99,31 @@ class HeadKeeper:
         return capabilities.heads and capabilities.read
 
     @property
-    def is_dirty(self) -> bool:
-        """Tell whether a head lags behind what is delivered."""
-        return bool(self._dirty)
+    def lagging(self) -> int:
+        """How many heads lag behind what is delivered."""
+        return len(self._dirty)
 
     @property
     def has_new(self) -> bool:
         """Tell whether a session came up that was not in hand: listings should show it at once."""
         return bool(self._new)
 
-    def note(self, events: Sequence[JournalEvent]) -> None:
-        """Take in events that are in the store."""
-        enabled = self.enabled
+    def note(self, events: Sequence[JournalEvent], arrived: Mapping[str, Arrived] = EMPTY) -> None:
+        """Take in events that are in the store. `arrived`: what the append of them has said."""
+        by_session: dict[str, list[JournalEvent]] = {}
         for event in events:
-            in_hand = self._touch(event.session_id)
-            if in_hand.state is None and not enabled:
-                in_hand.state = StatusState()  # what came before cannot be read: what is open since is known
-            _apply(in_hand, event)
-            for whole in self._wholes_of(event.session_id):
+            by_session.setdefault(event.session_id, []).append(event)
+        for session_id, own in by_session.items():
+            in_hand = self._touch(session_id)
+            if self.enabled:
+                in_hand.take_own(own, arrived.get(session_id))
+            else:  # what came before cannot be read: what is open since is known
+                in_hand.folded = in_hand.folded or Folded(StatusState(), None)
+                in_hand.take(own)
+            for whole in self._wholes_of(session_id):
                 in_hand = self._touch(whole)
-                if event.session_id in in_hand.parts:
-                    _apply(in_hand, event)
+                if session_id in in_hand.parts:
+                    in_hand.take(own)
 
     def heard(self, writer: str, at_ns: int, sessions: Iterable[str]) -> None:
         """Take in a heartbeat; raises StoreUnreachable where the store is to pass it on, and cannot."""
@@ -175,38 +210,58 @@ class HeadKeeper:
     def _write(self, session_id: str) -> None:
         in_hand = self._in_hand[session_id]
         for _ in range(_ATTEMPTS):
-            state = in_hand.state or self._read(session_id, in_hand)
-            self._take_in_parts(session_id, in_hand, state)
-            head = head_of(state, session_id, version=in_hand.version)
+            folded = self._caught_up(session_id, in_hand)
+            head = folded.head(session_id, version=in_hand.version)
             if head.events == 0:  # known from a heartbeat alone
                 return
             written = self._store.write_head(head)
             if written is not None:
                 in_hand.version = written.version
+                self.written += 1
                 return
-            in_hand.state = None
+            self._lost(session_id, in_hand)
         raise StoreUnreachable(f"session {session_id}: others keep writing its head; it is written a little later")
 
-    def _read(self, session_id: str, in_hand: _InHand) -> StatusState:
-        """Fold a session from the store, without its parts."""
+    def _lost(self, session_id: str, in_hand: _InHand) -> None:
+        """Go on from the head that another has written, where it has what is needed for that."""
         stored = self._store.head(session_id)
-        in_hand.version = stored.version if stored else 0
-        self._forget_parts(session_id, in_hand)
-        in_hand.state = state = fold(self._store.read(session_id))
+        in_hand.version, in_hand.behind = stored.version if stored else 0, True
+        if stored is None or stored.snapshot or in_hand.parts:
+            in_hand.folded = None
+
+    def _caught_up(self, session_id: str, in_hand: _InHand) -> Folded:
+        """Return a session's fold with all that has arrived."""
+        folded, in_hand.folded = in_hand.folded, None  # a fold is dropped where a read of the store fails
+        if folded is None:
+            folded = self._read(session_id, in_hand)
+        elif in_hand.behind:
+            folded = fold_on(self._store, session_id, folded)
+        parts = parts_of(folded.state.links, session_id)
+        if parts and not in_hand.whole:
+            folded = fold_from_beginning(self._store, session_id)
+            in_hand.whole, in_hand.parts = True, set(parts)
+        for part in parts:
+            if part not in in_hand.parts:
+                fold(self._store.read(part), folded.state)
+                in_hand.parts.add(part)
+            self._wholes.setdefault(part, set()).add(session_id)
         for writer, at_ns in in_hand.heard.items():
-            heard(state, writer, at_ns)
-        for whole in wholes_of(state.links, session_id):  # others may have written what their folds have not
+            heard(folded.state, writer, at_ns)
+        in_hand.folded, in_hand.behind = folded, False
+        return folded
+
+    def _read(self, session_id: str, in_hand: _InHand) -> Folded:
+        """Fold a session on from its stored head."""
+        self._forget_parts(session_id, in_hand)
+        stored = self._store.head(session_id)
+        in_hand.version, in_hand.whole = stored.version if stored else 0, stored is None or not stored.snapshot
+        folded = fold_from_beginning(self._store, session_id) if stored is None else fold_from_head(self._store, stored)
+        in_hand.parts.update(parts_of(folded.state.links, session_id))
+        in_hand.whole = in_hand.whole or bool(in_hand.parts)
+        for whole in wholes_of(folded.state.links, session_id):  # others may have written what their folds have not
             self._touch(whole).parts.discard(session_id)
         self._wholes.pop(session_id, None)
-        return state
-
-    def _take_in_parts(self, session_id: str, in_hand: _InHand, state: StatusState) -> None:
-        """Fold what a session's fold lacks of its parts: of each all that is in the store, once."""
-        for part in parts_of(state.links, session_id):
-            if part not in in_hand.parts:
-                fold(self._store.read(part), state)
-                in_hand.parts.add(part)
-                self._wholes.setdefault(part, set()).add(session_id)
+        return folded
 
     def _forget_parts(self, session_id: str, in_hand: _InHand) -> None:
         for part in in_hand.parts:
@@ -233,13 +288,3 @@ class HeadKeeper:
                 return
             self._drop(oldest)
             total -= size
-
-
-def _apply(in_hand: _InHand, event: JournalEvent) -> None:
-    state = in_hand.state
-    if state is None:
-        return
-    known = len(state.seen)
-    apply(state, event)
-    if in_hand.parts and len(state.seen) == known and event.type != SESSION_LINKED:
-        in_hand.state = None  # perhaps another copy, of the session or of a part: the store says which one counts

@@ -19,6 +19,7 @@ from otel_agent_journal.projections.status import SILENCE_NS
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.home import is_home
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter
+from otel_agent_journal.store.rules import current_sessions, settle
 
 _TRIES: Final = 3
 # A step that is open in a part is so in its session as well: both are told, so that each head is right by itself.
@@ -49,7 +50,7 @@ def interruption_of(head: SessionHead, writer: str, reason: str, alive_ns: int =
 def sessions_left_open(store: JournalStore, writer: str) -> Iterator[SessionHead]:
     """Yield the heads of sessions in which this writer has steps open."""
     if store.capabilities.heads and store.capabilities.read:
-        heads = list(store.sessions(_IN_PROGRESS))
+        heads = list(current_sessions(store, _IN_PROGRESS))
         yield from (head for head in heads if writer in head.open_writers)
 
 
@@ -71,17 +72,17 @@ def interruptions(
         StoreUnreachable: and other errors of the store, some events perhaps written.
     """
     written: list[JournalEvent] = []
-    for head in list(store.sessions(_IN_PROGRESS)):
+    for head in list(current_sessions(store, _IN_PROGRESS)):
         for writer in head.open_writers:
             silent_ns = now_ns - head.writers.get(writer, head.updated_ns)
             reason = _fate(spool_root / writer, silent_ns >= silence_ns and not is_heard(writer))
             if reason is not None:
                 written.append(interruption_of(head, writer, reason))
     if written:
-        store.append(written)
         keeper = HeadKeeper(store, _insist)
-        keeper.note(written)
+        keeper.note(written, store.append(written))
         keeper.write()
+    settle(store, now_ns - silence_ns)
     return written
 
 

@@ -129,7 +129,6 @@ class Rounds:
         try:
             facts = self._delivery.decode((payload for _, payload in records), writer)
             events, heartbeats = self._delivery.deliver(facts, writer)
-            self._heads.note(events)
             for of_writer, heartbeat in heartbeats:
                 self._heads.heard(of_writer, heartbeat.timestamp_ns, heartbeat.sessions)
         except BaseException:  # what was read and not delivered must never be acknowledged
@@ -193,7 +192,6 @@ class Rounds:
         if not events:
             return
         self._delivery.append(events)
-        self._heads.note(events)
         self._heads.write()
         self._tell(events, folder.info)
         self.interrupted += len(events)

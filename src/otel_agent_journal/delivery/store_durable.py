@@ -1,7 +1,8 @@
 """`AGENT_JOURNAL_DURABILITY=store`: an append that is in the store too when it returns, within a time limit.
 
 For machines that vanish with their disk. The spool is written first and the drain goes on as ever, so what the store
-does not take in time is delivered later all the same, where there is a later.
+does not take in time is delivered later all the same, where there is a later. When a root has ended, the session's head
+is in the store too.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.delivery.heads import HeadKeeper
+from otel_agent_journal.event import END_TYPES, JournalEvent
 from otel_agent_journal.forks import tell_of_forks
 from otel_agent_journal.mapping.facts import BlobKept, Heartbeat, decode_fact, events_of
-from otel_agent_journal.store.protocol import BlobStore, JournalStore
+from otel_agent_journal.projections.lifecycle import said_by
+from otel_agent_journal.store.protocol import Arrived, BlobStore, JournalStore
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
@@ -96,6 +99,7 @@ class DurableAppend:
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._store: JournalStore | None = None
+        self._heads: HeadKeeper | None = None
         self._behind_since: float | None = None
         self._closed = False
 
@@ -192,7 +196,7 @@ class DurableAppend:
                     store.put_blob(fact.session_id, fact.digest, fact.data)
                 events += events_of(fact, waiting.writer)
             if events:
-                store.append(events)
+                self._keep_heads(store, events, store.append(events))
             self._behind_since = None
             for waiting in batch:
                 waiting.arrived = True
@@ -201,6 +205,13 @@ class DurableAppend:
         finally:
             for waiting in batch:
                 waiting.taken.set()
+
+    def _keep_heads(self, store: JournalStore, events: list[JournalEvent], arrived: Mapping[str, Arrived]) -> None:
+        """Write the head of a session as something of it ends: nobody else may be there to do it."""
+        heads = self._heads = self._heads or HeadKeeper(store, lambda call: call())
+        heads.note(events, arrived)
+        if any(is_ending(event) for event in events):
+            heads.write()
 
     def _count_overdue(self, why: str = "") -> None:
         with self._lock:
@@ -212,3 +223,8 @@ class DurableAppend:
                 self._timeout_s,
                 f", error=<{why}>" if why else "",
             )
+
+
+def is_ending(event: JournalEvent) -> bool:
+    """Tell whether an event ends a root, or says something of its whole session."""
+    return said_by(event) is not None or (event.type in END_TYPES and event.parent_step_id is None)

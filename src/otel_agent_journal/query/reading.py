@@ -22,12 +22,13 @@ from otel_agent_journal.event import (
     kind_of,
 )
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.projections.status import head_of, judged, silent_writers
+from otel_agent_journal.projections.status import judged, silent_writers
 from otel_agent_journal.projections.steps import fold_steps
 from otel_agent_journal.query.bounds import Bounds
 from otel_agent_journal.query.tables import AttemptRow, StepRow
-from otel_agent_journal.store.linked import fold_whole, read_whole, whole_of
+from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter
+from otel_agent_journal.store.rules import current, current_sessions, whole_of
 
 _AFTER_ANY_ID: Final = "~"
 _FIRST_NS: Final = -(2**63)
@@ -94,7 +95,7 @@ class Reader:
             wanted = SessionFilter(
                 since_ns=bounds.since_ns, until_ns=bounds.updated_until_ns, id_prefix=bounds.id_prefix
             )
-            heads = self._store.sessions(wanted)
+            heads = current_sessions(self._store, wanted)
         else:
             known = (self._head(session_id, read) for session_id in sorted(bounds.session_ids))
             heads = (head for head in known if head is not None)
@@ -103,12 +104,9 @@ class Reader:
                 yield head
 
     def _head(self, session_id: str, read: TableRead) -> SessionHead | None:
-        """Return the head of a session, folded from its events where it was not written yet; None of a part."""
-        head = self._store.head(session_id)
-        if head is None:
-            state = fold_whole(self._store, session_id, lambda events: self._counted(events, read))
-            return head_of(state, session_id) if len(state.seen) else None
-        return head if whole_of(self._store, head) is head else None
+        """Return the head of a session as its events have it now; None of a part."""
+        head = current(self._store, session_id, through=lambda events: self._counted(events, read))
+        return head if head is not None and whole_of(self._store, head) is head else None
 
     def _events(self, read: TableRead) -> Iterator[JournalEvent]:
         since_ns, until_ns = read.bounds.since_ns, read.bounds.until_ns

@@ -13,10 +13,9 @@ import msgspec
 
 from otel_agent_journal.codec import DIGEST_BYTES, digest
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.projections.status import head_of
-from otel_agent_journal.reading.copying import blobs_of, same_head
-from otel_agent_journal.store.linked import fold_whole
+from otel_agent_journal.reading.copying import blobs_of
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
+from otel_agent_journal.store.rules import current, fold_from_beginning, same_head
 
 CHECKS: Final = {
     "missing": "an event is not in the copy",
@@ -149,11 +148,14 @@ def _blob(store: Any, found: _Found, name: str) -> str | None:
 
 
 def _compare_head(source: JournalStore, target: JournalStore, session_id: str, found: _Found) -> None:
-    ours = source.head(session_id) if source.capabilities.heads else None
+    """Compare what both would say of the session now: a head that lags says nothing false."""
+    ours = current(source, session_id) if source.capabilities.heads else None
     if ours is None or not target.capabilities.heads:
         return
-    theirs = target.head(session_id)
+    theirs = current(target, session_id)
     if theirs is None:
         found.add("head", None, "the copy has no head")
-    elif not same_head(ours, theirs) and not same_head(theirs, head_of(fold_whole(target, session_id), session_id)):
+        return
+    replayed = fold_from_beginning(target, session_id).head(session_id)
+    if not same_head(ours, theirs) and not same_head(theirs, replayed):
         found.add("head", None, "the copy's head is neither the original's nor what its events amount to")

@@ -13,18 +13,18 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from otel_agent_journal.delivery.heads import HeadKeeper
 from otel_agent_journal.errors import ConflictError, EventTooLarge, UnsupportedByStore, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.projections.head import PROCESSING, SessionHead
-from otel_agent_journal.projections.status import head_of
-from otel_agent_journal.store.linked import fold_whole
+from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, PutByOthers
-from otel_agent_journal.store.rules import merged_writers
+from otel_agent_journal.store.rules import current, merged_writers
 from otel_agent_journal.store.sequence import content_of
 
 PAGE_EVENTS: Final = 500
 CONTEXT_EVENTS: Final = 25  # in one atomic write: DynamoDB takes 100 items in one, and an event may be several
 _HEAD_TRIES: Final = 5
+_LAGGING_HEADS: Final = 2000  # sessions whose heads are not written yet
 _KNOWN_BLOBS: Final = 10_000  # that were just copied, and are not asked for again
 
 Result = TypeVar("Result")
@@ -60,6 +60,7 @@ class StoreCopy:
         self._source = source
         self._target = target
         self._insist = insist
+        self._heads = HeadKeeper(target, insist)
         self._known_blobs: set[tuple[str, str]] = set()
 
     def events(self, cursor: str | None) -> Iterator[CopiedPage]:
@@ -80,6 +81,9 @@ class StoreCopy:
             too_large = self._append([event for event in page.events if event.seq is None])
             for instance_id, run in _runs(event for event in page.events if event.seq is not None):
                 self._append_context(instance_id, run)
+                self._heads.note(run)
+            if self._heads.lagging >= _LAGGING_HEADS:
+                self._heads.write()
             cursor = page.cursor
             left_out = {error.event_id for error in too_large}
             yield CopiedPage(
@@ -106,25 +110,25 @@ class StoreCopy:
         return copied
 
     def heads(self, heads: Iterable[SessionHead]) -> int:
-        """Bring sessions' heads into the target, and return how many had to be written.
+        """Write the heads of what was copied, and return how many of these sessions had to have theirs written.
 
-        A head is a cache of its events: that of a session which is still written to, or which the target knows
-        already, is made anew from the events that the target has.
+        A head is made of the events that the target has; of the source's it takes when writers were heard of.
         """
-        return sum(self.head(head) for head in heads)
+        before = self._heads.written
+        self._heads.write()
+        return self._heads.written - before + sum(self.head(head) for head in heads)
 
     def head(self, head: SessionHead) -> bool:
-        """Bring one session's head into the target; return whether it had to be written."""
+        """Bring the target's head of one session up to its events; return whether it had to be written."""
         for _ in range(_HEAD_TRIES):
             stored = self._insist(lambda: self._target.head(head.session_id))
-            writers = merged_writers(stored, head)
-            wanted = head
-            if head.status == PROCESSING or not (stored is None or same_head(stored, head)):
-                wanted = self._insist(lambda: head_of(fold_whole(self._target, head.session_id), head.session_id))
-            if stored is not None and same_head(stored, wanted) and stored.writers == writers:
+            now = self._insist(lambda stored=stored: current(self._target, head.session_id, stored))
+            if now is None:
                 return False
-            version = stored.version if stored else 0
-            written = msgspec.structs.replace(wanted, writers=writers, version=version)
+            writers = merged_writers(head, now)
+            if now is stored and now.writers == writers:
+                return False
+            written = msgspec.structs.replace(now, writers=writers)
             if self._insist(lambda head=written: self._target.write_head(head)) is not None:
                 return True
         return False  # somebody else is writing it all the time, and from the same events
@@ -154,7 +158,7 @@ class StoreCopy:
         too_large: list[EventTooLarge] = []
         while events:
             try:
-                self._insist(lambda batch=events: self._target.append(batch))
+                self._heads.note(events, self._insist(lambda batch=events: self._target.append(batch)))
                 break
             except EventTooLarge as error:
                 left = [event for event in events if event.event_id != error.event_id]
@@ -189,11 +193,6 @@ def has_event(store: JournalStore, key: tuple[str, int, str]) -> bool:
     session_id, timestamp_ns, _ = key
     found = store.read(session_id, (timestamp_ns, ""))
     return any(event.key == key for event in takewhile(lambda event: event.timestamp_ns == timestamp_ns, found))
-
-
-def same_head(left: SessionHead, right: SessionHead) -> bool:
-    """Tell whether two heads say the same of a session; versions are each store's own, and heartbeats come late."""
-    return left == msgspec.structs.replace(right, version=left.version, writers=left.writers)
 
 
 def blobs_of(value: Any) -> Iterator[str]:

@@ -18,12 +18,13 @@ from otel_agent_journal.codec import decode_value
 from otel_agent_journal.errors import SessionNotFound
 from otel_agent_journal.event import END_TYPES, START_TYPES, ErrorInfo, JournalEvent, kind_of
 from otel_agent_journal.projections.head import ERROR, INTERRUPTED, PROCESSING, SessionHead
-from otel_agent_journal.projections.status import head_of, judged, silent_writers
+from otel_agent_journal.projections.status import judged, silent_writers
 from otel_agent_journal.projections.steps import StepTree, fold_steps
 from otel_agent_journal.reading.endings import deciding_event
 from otel_agent_journal.spool.survey import survey
-from otel_agent_journal.store.linked import fold_whole, parts_in, read_whole, whole_of
+from otel_agent_journal.store.linked import parts_in, read_whole
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, SessionFilter
+from otel_agent_journal.store.rules import current, current_sessions, whole_of
 
 _MAX_NAMED: Final = 5  # candidates that an error names
 _SECOND_NS: Final = 1_000_000_000
@@ -76,7 +77,7 @@ class Journal:
         exact = PROCESSING not in asked
         stored = msgspec.structs.replace(wanted, statuses=asked, limit=wanted.limit if exact or not asked else None)
         now_ns, waiting = self.clock(), self.waiting()
-        found = (judged(head, now_ns, waiting_writers=waiting) for head in self.store.sessions(stored))
+        found = (judged(head, now_ns, waiting_writers=waiting) for head in current_sessions(self.store, stored))
         yield from islice((head for head in found if not statuses or head.status in statuses), wanted.limit)
 
     def waiting(self) -> frozenset[str]:
@@ -84,12 +85,12 @@ class Journal:
         return survey(self.spool).waiting_writers
 
     def silent(self, head: SessionHead) -> tuple[str, ...]:
-        """Return the writers of a stored head that have an open step and have gone silent."""
+        """Return the writers of a head that have an open step and have gone silent."""
         return silent_writers(head, self.clock(), waiting_writers=self.waiting())
 
     def newest(self) -> SessionHead | None:
         """Return the session updated last, or None in an empty journal."""
-        return next(self.store.sessions(SessionFilter(limit=1)), None)
+        return next(current_sessions(self.store, SessionFilter(limit=1)), None)
 
     def events(self, session_id: str) -> Iterator[JournalEvent]:
         """Yield the events of a session and of its parts, in the session's order."""
@@ -100,7 +101,7 @@ class Journal:
         return fold_steps(read_whole(self.store, head.session_id, head=head), lost_writers=self.silent(head))
 
     def judged(self, head: SessionHead) -> SessionHead:
-        """Return a stored head as it should be shown now."""
+        """Return a head as it should be shown now."""
         return judged(head, self.clock(), waiting_writers=self.waiting())
 
     def error_of(self, head: SessionHead) -> ErrorInfo | None:
@@ -109,7 +110,7 @@ class Journal:
         return None if event is None else event.error
 
     def session(self, text: str) -> SessionHead:
-        """Return the stored head of the session with this id, or of the only one whose id begins so.
+        """Return the head, not judged, of the session with this id, or of the only one whose id begins so.
 
         Of a trace that is part of a session it is the session's, and that is said.
 
@@ -135,10 +136,10 @@ class Journal:
     def _near(self, prefix: str) -> list[SessionHead]:
         """Return sessions whose ids begin so; where there are none, those of the parts whose ids do."""
         wanted = SessionFilter(id_prefix=prefix, limit=_MAX_NAMED + 1)
-        near = list(self.store.sessions(wanted))
+        near = list(current_sessions(self.store, wanted))
         if near:
             return near
-        parts = self.store.sessions(msgspec.structs.replace(wanted, parts=True))
+        parts = current_sessions(self.store, msgspec.structs.replace(wanted, parts=True))
         return list({whole.session_id: whole for whole in map(self._whole, parts)}.values())
 
     def _whole(self, head: SessionHead) -> SessionHead:
@@ -148,12 +149,8 @@ class Journal:
         return whole
 
     def exact(self, session_id: str) -> SessionHead | None:
-        """Return the stored head of the session with this id, made of its events where none is written yet."""
-        head = self.store.head(session_id)
-        if head is not None:
-            return head
-        state = fold_whole(self.store, session_id)
-        return head_of(state, session_id) if len(state.seen) else None
+        """Return the head of the session with this id as its events have it now, not judged; None where it has none."""
+        return current(self.store, session_id)
 
     def session_and_step(self, text: str) -> tuple[SessionHead, str | None]:
         """Return the session, and what of a step is named after a slash. Session ids may hold slashes themselves.

@@ -8,13 +8,12 @@ come then. Nothing is followed further than from a session to its parts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from heapq import heappop, heappush
 
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.projections.links import MAX_LISTED, link_of, part_named_by, parts_of
-from otel_agent_journal.projections.status import StatusState, fold
+from otel_agent_journal.projections.links import MAX_LISTED, link_of, part_named_by
 from otel_agent_journal.store.protocol import JournalStore
 
 
@@ -68,31 +67,6 @@ def read_whole(
                 streams.append(store.read(part, after))
                 _push(heap, len(streams) - 1, streams[-1])
         _push(heap, place, streams[place])
-
-
-def fold_whole(
-    store: JournalStore,
-    session_id: str,
-    through: Callable[[Iterator[JournalEvent]], Iterator[JournalEvent]] = lambda events: events,
-) -> StatusState:
-    """Return the fold of a session with its parts: what its head is made of, however old the one in the store.
-
-    Args:
-        through: what the events go through as they are read, as to count them.
-
-    Raises:
-        StoreUnreachable: and other errors of the store.
-    """
-    state = fold(through(store.read(session_id)))
-    for part in parts_of(state.links, session_id):
-        fold(through(store.read(part)), state)
-    return state
-
-
-def whole_of(store: JournalStore, head: SessionHead) -> SessionHead:
-    """Return the head of the session that one is part of; the head itself where that is none, or gone."""
-    whole = None if head.part_of is None else store.head(head.part_of)
-    return head if whole is None else whole
 
 
 def _push(heap: list[tuple[int, str, int, JournalEvent]], place: int, stream: Iterator[JournalEvent]) -> None:

@@ -6,13 +6,15 @@ one, `current_sessions` for a listing, which looks behind no other heads but tho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import merge
 from itertools import islice
 from typing import Final, NamedTuple
 
 import msgspec
 
+from otel_agent_journal.errors import UnsupportedByStore
+from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import PROCESSING, SessionHead, bounded_writers
 from otel_agent_journal.projections.links import parts_of
 from otel_agent_journal.projections.snapshot import restored, snapshot_of
@@ -23,6 +25,9 @@ from otel_agent_journal.store.protocol import JournalStore, SessionFilter, Store
 # readers take a writer for gone after 60 s.
 _ALIVE_NS: Final = 60 * 1_000_000_000
 _HEAD_TRIES: Final = 8  # against others that write the same head
+
+
+Through = Callable[[Iterator[JournalEvent]], Iterator[JournalEvent]]
 
 
 class Folded(NamedTuple):
@@ -59,26 +64,34 @@ def fold_on(store: JournalStore, session_id: str, folded: Folded) -> Folded:
         cursor = page.cursor
 
 
-def fold_from_beginning(store: JournalStore, session_id: str) -> Folded:
-    """Fold a session from its first event on, with its parts. Raises as `fold_on`."""
+def fold_from_beginning(store: JournalStore, session_id: str, through: Through = lambda events: events) -> Folded:
+    """Fold a session from its first event on, with its parts. Raises as `fold_on`.
+
+    Args:
+        store: which can be read.
+        session_id: the session.
+        through: what the events go through as they are read, as to count them.
+    """
     cursor = store.tip(session_id)  # what arrives from here on is perhaps read, and is not taken twice then
-    state = fold(store.read(session_id))
+    state = fold(through(store.read(session_id)))
     folded = fold_on(store, session_id, Folded(state, cursor))
     for part in parts_of(state.links, session_id):
-        fold(store.read(part), state)
+        fold(through(store.read(part)), state)
     return folded
 
 
-def fold_from_head(store: JournalStore, head: SessionHead) -> Folded:
+def fold_from_head(store: JournalStore, head: SessionHead, through: Through = lambda events: events) -> Folded:
     """Fold a session on from what its stored head has, or else from its beginning. Raises as `fold_on`."""
     state = None if head.cursor is None else restored(head.snapshot)
     if state is None:
-        return fold_from_beginning(store, head.session_id)
+        return fold_from_beginning(store, head.session_id, through)
     folded = fold_on(store, head.session_id, Folded(state, head.cursor))
-    return fold_from_beginning(store, head.session_id) if parts_of(state.links, head.session_id) else folded
+    return fold_from_beginning(store, head.session_id, through) if parts_of(state.links, head.session_id) else folded
 
 
-def current(store: JournalStore, session_id: str, stored: SessionHead | None = None) -> SessionHead | None:
+def current(
+    store: JournalStore, session_id: str, stored: SessionHead | None = None, *, through: Through = lambda events: events
+) -> SessionHead | None:
     """Return the head of a session as its events have it now, or None where it has no event and no head.
 
     Costs what is behind the stored head; of a session with parts, or without a head, what the session is.
@@ -87,6 +100,7 @@ def current(store: JournalStore, session_id: str, stored: SessionHead | None = N
         store: which can be read.
         session_id: the session.
         stored: its head, where it is at hand.
+        through: what events go through that are read from the first one on.
 
     Raises:
         StoreUnreachable: and other errors of the store.
@@ -94,15 +108,21 @@ def current(store: JournalStore, session_id: str, stored: SessionHead | None = N
     if stored is None:
         stored = store.head(session_id)
     if stored is None:
-        folded = fold_from_beginning(store, session_id)
+        folded = fold_from_beginning(store, session_id, through)
         return folded.head(session_id) if len(folded.state.seen) else None
-    folded = fold_from_head(store, stored)
+    folded = fold_from_head(store, stored, through)
     if folded.cursor == stored.cursor and stored.snapshot:
         return stored
     if not len(folded.state.seen):
         return stored
     head = folded.head(session_id, version=stored.version)
     return msgspec.structs.replace(head, writers=merged_writers(stored, head))
+
+
+def whole_of(store: JournalStore, head: SessionHead) -> SessionHead:
+    """Return the head of the session that one is part of; the head itself where that is none, or gone."""
+    whole = None if head.part_of is None else current(store, head.part_of)
+    return head if whole is None else whole
 
 
 def current_sessions(store: JournalStore, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
@@ -169,6 +189,8 @@ def prune(store: JournalStore, older_than_ns: int, *, dry_run: bool = False) -> 
     Raises:
         UnsupportedByStore: where the store cannot.
     """
+    if not store.capabilities.prune:
+        raise UnsupportedByStore(store.url, "prune")
     wanted = SessionFilter(until_ns=older_than_ns - 1, parts=True)
     count = 0
     for listed in list(current_sessions(store, wanted)):
@@ -187,8 +209,7 @@ def _delete(store: JournalStore, head: SessionHead) -> bool:
 
 def _whole_goes(store: JournalStore, head: SessionHead, older_than_ns: int) -> bool:
     """Tell whether the session that this one is part of goes, too, or is gone."""
-    whole = None if head.part_of is None else current(store, head.part_of)
-    return whole is None or is_prunable(whole, older_than_ns)
+    return is_prunable(whole_of(store, head), older_than_ns)
 
 
 def is_prunable(head: SessionHead, older_than_ns: int) -> bool:
@@ -202,6 +223,22 @@ def is_prunable(head: SessionHead, older_than_ns: int) -> bool:
     alive_ns = older_than_ns - _ALIVE_NS
     seen_ns = (head.writers.get(writer, head.updated_ns) for writer in head.open_writers)
     return head.status != PROCESSING or all(last_seen_ns < alive_ns for last_seen_ns in seen_ns)
+
+
+def settle(store: JournalStore, before_ns: int) -> int:
+    """Write the heads of unsettled sessions that were last updated before a time and go on no more; return how many.
+
+    Of what died before it had written them: until then every listing looks behind them.
+
+    Raises:
+        StoreUnreachable: and other errors of the store.
+    """
+    count = 0
+    for session_id in list(store.unsettled()):
+        head = current(store, session_id)
+        if head is not None and not head.open_writers and head.updated_ns < before_ns:
+            count += store.write_head(head) is not None
+    return count
 
 
 class Repaired(NamedTuple):

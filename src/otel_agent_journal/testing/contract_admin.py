@@ -23,7 +23,7 @@ DAY_NS = 86_400 * 10**9
 
 def _ended(session_id: str, at_ns: int) -> list[JournalEvent]:
     """Return what a session has that ended at a time."""
-    fields = {"session_id": session_id, "step_id": "root", "attempt": 1, "writer": "w1"}
+    fields: dict[str, Any] = {"session_id": session_id, "step_id": "root", "attempt": 1, "writer": "w1"}
     return [
         an_event(event_id="start", type="AGENT_START", timestamp_ns=at_ns - 5, **fields),
         an_event(event_id="end", type="AGENT_END", timestamp_ns=at_ns, outcome="ok", duration_ns=5, **fields),
