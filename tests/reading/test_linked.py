@@ -16,8 +16,9 @@ from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.links import MAX_LISTED
 from otel_agent_journal.projections.status import fold, head_of
 from otel_agent_journal.projections.steps import fold_steps
-from otel_agent_journal.store.linked import fold_whole, parts_in, read_whole, whole_of
+from otel_agent_journal.store.linked import parts_in, read_whole
 from otel_agent_journal.store.memory import MemoryStore
+from otel_agent_journal.store.rules import fold_from_beginning, same_head, whole_of
 from otel_agent_journal.testing.builders import a_head, an_event, events
 from tests.mapping.test_received import AGENT_SPAN, MODEL_SPAN, TOOL_SPAN, named, received
 from tests.projections.test_links import link
@@ -50,7 +51,7 @@ def store() -> CountingStore:
 
 def heads_written(store: MemoryStore) -> None:
     for session_id in ("s1", "t1"):
-        store.write_head(head_of(fold_whole(store, session_id), session_id))
+        store.write_head(fold_from_beginning(store, session_id).head(session_id))
 
 
 def kept_in(found: Iterator[JournalEvent]) -> str:
@@ -99,7 +100,7 @@ def test_a_head_that_lags(store: CountingStore) -> None:
     found = list(read_whole(store, "s1"))
     assert kept_in(iter(found)) == "s1 s1 s1 s1 s1 t1 t1 t1 t1"
     assert [event.type for event in found].count(SESSION_LINKED) == 1
-    assert head_of(fold(found), "s1") == head_of(fold_whole(store, "s1"), "s1")
+    assert same_head(head_of(fold(found), "s1"), fold_from_beginning(store, "s1").head("s1"))
 
 
 def test_a_head_that_is_full(store: CountingStore) -> None:
@@ -116,9 +117,9 @@ def test_one_hop() -> None:
     for written in (False, True):
         if written:
             for session_id in ("s1", "s2", "s3"):
-                store.write_head(head_of(fold_whole(store, session_id), session_id))
+                store.write_head(fold_from_beginning(store, session_id).head(session_id))
         assert sorted({event.session_id for event in read_whole(store, "s1")}) == ["s1", "s2"]
-        assert head_of(fold(read_whole(store, "s1")), "s1") == head_of(fold_whole(store, "s1"), "s1")
+        assert same_head(head_of(fold(read_whole(store, "s1")), "s1"), fold_from_beginning(store, "s1").head("s1"))
     assert [head.session_id for head in store.sessions()] == ["s1", "s2", "s3"]
 
 
@@ -192,6 +193,5 @@ def test_as_if_the_session_had_been_known(made: list[SpansReceived]) -> None:
             for found in (read_whole(late, session_id), early.read(session_id))
         ]
         assert shown[0] == shown[1]
-        assert head_of(fold(read_whole(late, session_id)), session_id) == head_of(
-            fold_whole(late, session_id), session_id
-        )
+        whole = head_of(fold(read_whole(late, session_id)), session_id)
+        assert same_head(whole, fold_from_beginning(late, session_id).head(session_id))

@@ -123,7 +123,7 @@ class Delivery:
             batch = waiting.pop()
             arrived: dict[str, Arrived] = {}
             try:
-                self.insist(lambda batch=batch, to=arrived: reach(lambda: to.update(self._store.append(batch))))
+                self.insist(lambda batch=batch, to=arrived: reach(lambda: to.update(self._store.append(batch) or {})))
             except StoreUnreachable:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one event must not hold up the rest

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from otel_agent_journal.errors import StoreUnreachable
-from otel_agent_journal.event import EMPTY, SESSION_LINKED, JournalEvent
+from otel_agent_journal.event import SESSION_LINKED, JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.links import parts_of, wholes_of
 from otel_agent_journal.projections.status import StatusState, apply, fold, head_of, heard
@@ -108,7 +108,7 @@ class HeadKeeper:
         """Tell whether a session came up that was not in hand: listings should show it at once."""
         return bool(self._new)
 
-    def note(self, events: Sequence[JournalEvent], arrived: Mapping[str, Arrived] = EMPTY) -> None:
+    def note(self, events: Sequence[JournalEvent], arrived: Mapping[str, Arrived] | None = None) -> None:
         """Take in events that are in the store. `arrived`: what the append of them has said."""
         by_session: dict[str, list[JournalEvent]] = {}
         for event in events:
@@ -116,7 +116,7 @@ class HeadKeeper:
         for session_id, own in by_session.items():
             in_hand = self._touch(session_id)
             if self.enabled:
-                in_hand.take_own(own, arrived.get(session_id))
+                in_hand.take_own(own, arrived.get(session_id) if arrived else None)
             else:  # what came before cannot be read: what is open since is known
                 in_hand.folded = in_hand.folded or Folded(StatusState(), None)
                 in_hand.take(own)

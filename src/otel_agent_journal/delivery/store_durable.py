@@ -206,7 +206,9 @@ class DurableAppend:
             for waiting in batch:
                 waiting.taken.set()
 
-    def _keep_heads(self, store: JournalStore, events: list[JournalEvent], arrived: Mapping[str, Arrived]) -> None:
+    def _keep_heads(
+        self, store: JournalStore, events: list[JournalEvent], arrived: Mapping[str, Arrived] | None
+    ) -> None:
         """Write the head of a session as something of it ends: nobody else may be there to do it."""
         heads = self._heads = self._heads or HeadKeeper(store, lambda call: call())
         heads.note(events, arrived)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from otel_agent_journal.errors import ConfigError, StoreError, StoreUnreachable, UnsupportedByStore
-from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, JournalEvent
+from otel_agent_journal.event import SCHEMA_VERSION, JournalEvent
 from otel_agent_journal.mapping.facts import BlobKept
 from otel_agent_journal.mapping.log_record import (
     WriterHeard,
@@ -27,7 +27,7 @@ from otel_agent_journal.mapping.log_record import (
 from otel_agent_journal.otlp.target import LOGS, default_resource, otlp_target
 from otel_agent_journal.otlp.transport import BatchRefused, SendFailed, Transport, open_transport
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.protocol import Arrived, Capabilities, SessionFilter, StoreInfo
+from otel_agent_journal.store.protocol import Capabilities, SessionFilter, StoreInfo
 
 if TYPE_CHECKING:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
@@ -90,8 +90,8 @@ class OtlpStore:
         """It takes events and blobs, and gives nothing back."""
         return Capabilities(read=False, context=False, blobs=True, heads=False)
 
-    def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived]:
-        """Ship session events; return when the backend has acknowledged them, and nothing of where they arrived.
+    def append(self, events: Sequence[JournalEvent]) -> None:
+        """Ship session events; return when the backend has acknowledged them.
 
         Raises:
             StoreUnreachable: it did not; the same call may succeed later.
@@ -99,7 +99,6 @@ class OtlpStore:
         """
         now_ns = self._clock()
         self._ship([event_record(event, now_ns) for event in events])
-        return EMPTY
 
     def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
         """Ship a value that events refer to. Raises as `append` does."""

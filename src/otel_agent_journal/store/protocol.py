@@ -91,7 +91,7 @@ class JournalStore(Protocol):
         """What this backend can do."""
         ...
 
-    def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived]:
+    def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived] | None:
         """Write session events, of one or of many sessions.
 
         Durable when it returns; idempotent (of two events with one `key` one copy stays, the first); not atomic: after
@@ -100,7 +100,8 @@ class JournalStore(Protocol):
 
         Returns:
             By session, where its events arrived: only where all of them were new, and none by anybody else came
-            between; of other sessions nothing. So whoever has folded a session up to `after` may go on with these.
+            between; of other sessions nothing. So whoever has folded a session up to `after` may go on with these. None
+            where the store does not know.
 
         Raises:
             EventTooLarge: one event can never be written; the others of the batch may have been.

@@ -31,7 +31,7 @@ from otel_agent_journal.errors import (
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.memory import MemoryStore
-from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.protocol import Arrived, Capabilities, Page, SessionFilter, StoreInfo
 
 VERSION = 1
 FIRST = b'{"journal_in_lines":'  # of every file of ours; its version follows
@@ -68,14 +68,15 @@ class LinesStore:
         """All."""
         return Capabilities(prune=True)
 
-    def append(self, events: Sequence[JournalEvent]) -> None:
+    def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived] | None:
         """Add one line for the batch."""
         lines = [encode_line(event).decode() for event in events]
         with self._writing() as add:
             before = self._index.tip()
-            self._index.append(events)
+            arrived = self._index.append(events)
             if self._index.tip() != before:
                 add({"append": lines})
+            return arrived
 
     def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> None:
         """Add one line, which is there whole or not at all, if the index says that the sequence is right."""
@@ -98,9 +99,17 @@ class LinesStore:
         """Return the next events in the order of the file."""
         return self._reading().follow(cursor, session_id=session_id, limit=limit)
 
-    def tip(self) -> str:
+    def tip(self, session_id: str | None = None) -> str | None:
         """Return the cursor of now."""
-        return self._reading().tip()
+        return self._reading().tip(session_id)
+
+    def unsettled(self) -> Iterator[str]:
+        """Yield the sessions that have events which their head does not know."""
+        yield from self._reading().unsettled()
+
+    def session_ids(self) -> Iterator[str]:
+        """Yield every session that has an event."""
+        yield from self._reading().session_ids()
 
     def sessions(self, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
         """Yield the heads that are wanted, the latest updated first."""
@@ -145,15 +154,13 @@ class LinesStore:
         size = self._path.stat().st_size
         return msgspec.structs.replace(held, url=self.url, backend="lines", schema_version=VERSION, size_bytes=size)
 
-    def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
-        """Delete whole sessions last updated before a time: from what is read; the file only grows."""
-        if dry_run:
-            return self._reading().prune(older_than_ns, dry_run=True)
+    def delete_session(self, session_id: str, cursor: str | None, version: int) -> bool:
+        """Delete a session from what is read, if nothing has happened since; the file only grows."""
         with self._writing() as add:
-            count = self._index.prune(older_than_ns)
-            if count:
-                add({"prune": older_than_ns})
-            return count
+            deleted = self._index.delete_session(session_id, cursor, version)
+            if deleted:
+                add({"delete": [session_id, cursor, version]})
+            return deleted
 
     def iam_policy(self, role: str) -> dict[str, Any]:
         """Raise UnsupportedByStore: who may use a file is its permissions' matter."""
@@ -244,7 +251,7 @@ class LinesStore:
                 self._index.write_head(msgspec.convert(head, SessionHead))
             case ("blob", (session_id, digest, data)):
                 self._index.put_blob(session_id, digest, b64decode(data))
-            case ("prune", older_than_ns):
-                self._index.prune(older_than_ns)
+            case ("delete", [session_id, cursor, version]):
+                self._index.delete_session(session_id, cursor, version)
             case (unknown, _):
                 raise StoreError(f"journal {self._path}: '{unknown}' is not known to version {VERSION}")
