@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from otel_agent_journal.event import ErrorInfo, Usage
-from otel_agent_journal.projections.status import fold, head_of
 from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.store.registry import open_store
+from otel_agent_journal.store.rules import current
 from otel_agent_journal.testing.builders import JournalBuilder
 
 URL = "sqlite:///.agent-journal/journal.db"
@@ -47,8 +47,8 @@ class Seeded:
 
     def write_head(self, session_id: str) -> None:
         """Write the head that the session's events amount to."""
-        known = self.store.head(session_id)
-        head = head_of(fold(self.store.read(session_id)), session_id, version=known.version if known else 0)
+        head = current(self.store, session_id)
+        assert head is not None
         assert self.store.write_head(head) is not None
 
     def completed(self, session_id: str = "done", writer: str = "a" * 32) -> JournalBuilder:

@@ -11,14 +11,16 @@ import time
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 
 from otel_agent_journal.cli import store as store_group
 from otel_agent_journal.config import spool_of
 from otel_agent_journal.store.protocol import ROLES
 from otel_agent_journal.store.registry import open_store
+from otel_agent_journal.store.rules import current
 from otel_agent_journal.store.sqlite_tables import TABLES_VERSION
-from otel_agent_journal.testing.builders import a_head, events
+from otel_agent_journal.testing.builders import JournalBuilder, events
 from tests.cli.command_line import PROGRAM, cli, program, rows
 from tests.cli.conftest import Seeded
 
@@ -45,12 +47,19 @@ def answered(answer: str, *args: str) -> tuple[int, str]:
     return child.wait(timeout=60), seen.decode().replace("\r\n", "\n")
 
 
-def keep_old(journal: Seeded, *session_ids: str, days: int = 100, **head: object) -> None:
-    """Keep sessions that were last updated so many days ago."""
+def keep_old(journal: Seeded, *session_ids: str, days: int = 100, seen_ns: int | None = None) -> None:
+    """Keep sessions that were last updated so many days ago; with `seen_ns` in progress, and heard of then."""
     for session_id in session_ids:
-        journal.store.append(events(3, session_id=session_id))
-        fields = {"status": "COMPLETED", "events": 3, **head}
-        journal.store.write_head(a_head(session_id, updated_ns=time.time_ns() - days * DAY_NS, **fields))
+        at_ns = time.time_ns() - days * DAY_NS
+        session = JournalBuilder(session_id, writer="w", clock=iter(range(at_ns, at_ns + 9)).__next__)
+        root = session.start("AGENT", "helper")
+        if seen_ns is None:
+            session.end(root)
+        journal.store.append(session.events)
+        head = current(journal.store, session_id)
+        assert head is not None
+        writers = head.writers if seen_ns is None else {"w": seen_ns}
+        journal.store.write_head(msgspec.structs.replace(head, writers=writers))
 
 
 def test_every_command_is_listed_with_its_own_help() -> None:
@@ -160,7 +169,7 @@ def test_prune_deletes_old_sessions_whole(journal: Seeded) -> None:
     assert "delete 2 sessions last updated before " in result.stderr
     assert [head.session_id for head in journal.store.sessions()] == ["new"]
     assert list(journal.store.read("old")) == []
-    assert len(list(journal.store.read("new"))) == 3
+    assert len(list(journal.store.read("new"))) == 2
     assert "nothing to do" in cli("store", "prune", "--older-than", "90d", "-o", "table").stdout
 
 
@@ -188,8 +197,8 @@ def test_a_dry_run_deletes_nothing(journal: Seeded) -> None:
 
 def test_prune_spares_a_session_whose_process_is_alive(journal: Seeded) -> None:
     """A step may take days: a session in progress whose writer was just heard of stays."""
-    keep_old(journal, "busy", status="PROCESSING", open_writers=("w",), writers={"w": time.time_ns()})
-    keep_old(journal, "dead", status="PROCESSING", open_writers=("w",), writers={"w": time.time_ns() - 99 * DAY_NS})
+    keep_old(journal, "busy", seen_ns=time.time_ns())
+    keep_old(journal, "dead", seen_ns=time.time_ns() - 99 * DAY_NS)
     assert rows(cli("store", "prune", "--older-than", "90d", "--yes"))[0]["sessions"] == 1
     assert [head.session_id for head in journal.store.sessions()] == ["busy"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from otel_agent_journal.event import ErrorInfo, JournalEvent, Usage
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.projections.status import fold, head_of
 from otel_agent_journal.query import query
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter
+from otel_agent_journal.store.rules import current
 from otel_agent_journal.testing.builders import JournalBuilder
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS, SteppingClock
 
@@ -38,10 +38,9 @@ def keep(store: JournalStore, events: Sequence[JournalEvent], *, head: bool = Tr
     """Write events, of one session, as the drain would."""
     store.append(events)
     if head:
-        session_id = events[0].session_id
-        known = store.head(session_id)
-        state = fold(store.read(session_id))
-        assert store.write_head(head_of(state, session_id, version=known.version if known else 0)) is not None
+        head_now = current(store, events[0].session_id)
+        assert head_now is not None
+        assert store.write_head(head_now) is not None
 
 
 def rows_of(store: JournalStore, sql: str, **options: Any) -> list[tuple[Any, ...]]:

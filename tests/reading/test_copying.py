@@ -15,9 +15,9 @@ from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.status import fold, head_of
 from otel_agent_journal.reading.comparing import compare_session
 from otel_agent_journal.reading.copying import PAGE_EVENTS, CopiedPage, StoreCopy, blobs_of
-from otel_agent_journal.store.rules import current, is_prunable
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import Capabilities, Page
+from otel_agent_journal.store.rules import current, is_prunable
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 
 SESSIONS = ("s1", "s2", "s3")
@@ -263,13 +263,12 @@ def test_heads_of_sessions_in_progress_are_those_of_the_copied_events() -> None:
 
 
 def test_heads_that_are_there() -> None:
-    """Repeating a copy changes no head, and writes none twice; that of the target's own larger session is its own."""
+    """Repeating a copy writes no head, and that of the target's own larger session is its own."""
     source, target = seeded(5), MemoryStore()
     copied(source, target)
     before = list(target.sessions())
     copied(source, target)
-    assert [head.version for head in target.sessions()] == [2, 2, 2]
-    assert [msgspec.structs.replace(head, version=1) for head in target.sessions()] == before
+    assert list(target.sessions()) == before
     target.append([an_event(900, session_id="s1", type="TOOL_ERROR", step_id="5" * 32)])
     own = current(target, "s1")
     copied(source, target)

@@ -17,9 +17,9 @@ import msgspec
 import pytest
 
 from otel_agent_journal.codec import DIGEST_BYTES
-from otel_agent_journal.projections.status import fold, head_of
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, StoreAdmin
 from otel_agent_journal.store.registry import open_store
+from otel_agent_journal.store.rules import current
 from otel_agent_journal.testing.builders import JournalBuilder, an_event, context_events, events
 from otel_agent_journal_dynamodb.keys import session_key
 from tests.cli.command_line import PROGRAM, cli, rows
@@ -87,7 +87,8 @@ def seed(store: JournalStore) -> None:
         store.append(journal.events)
         store.append_context(f"i{number}", 0, context_events(30, instance_id=f"i{number}", session_id=session_id))
         store.append([an_event(session_id=session_id, event_id="e" * 32)])
-        replayed = head_of(fold(store.read(session_id)), session_id)
+        replayed = current(store, session_id)
+        assert replayed is not None
         assert store.write_head(replayed) is not None
 
 
@@ -161,7 +162,9 @@ def test_a_killed_copy_goes_on_and_doubles_nothing(
         store.append(events(600, session_id=f"s{number}"))
         made = context_events(60, instance_id=f"i{number}", session_id=f"s{number}")
         store.append_context(f"i{number}", 0, made)
-        assert store.write_head(head_of(fold(store.read(f"s{number}")), f"s{number}")) is not None
+        head = current(store, f"s{number}")
+        assert head is not None
+        assert store.write_head(head) is not None
     child = subprocess.Popen(
         [*PROGRAM, "store", "copy", source, target],
         stdout=subprocess.PIPE,

@@ -83,7 +83,9 @@ def test_what_it_cannot(store: OtlpStore) -> None:
         lambda: store.head("s"),
         lambda: store.write_head(None),  # type: ignore[arg-type]
         lambda: store.get_blob("s", "d"),
-        lambda: store.prune(0),
+        lambda: store.delete_session("s1", None, 0),
+        store.unsettled,
+        store.session_ids,
         lambda: store.iam_policy("writer"),
     )
     for call in calls:

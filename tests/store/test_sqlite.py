@@ -246,14 +246,3 @@ def test_malformed_urls(url: str, says: str) -> None:
     with pytest.raises(ConfigError, match="store ") as refused:
         open_store(url)
     assert says in str(refused.value)
-
-
-def test_a_session_that_has_gone_on_is_not_pruned(tmp_path: Path) -> None:
-    """Between being listed and being deleted a session may be written to: then it stays."""
-    store = SqliteStore(tmp_path / "journal.db")
-    store.append(events(3))
-    store.write_head(a_head(updated_ns=100, status="COMPLETED"))
-    assert store._delete("s1", 100) == 0
-    assert store._delete("s1", 101) == 1
-    assert store._delete("s1", 101) == 0
-    store.close()

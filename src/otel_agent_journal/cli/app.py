@@ -49,7 +49,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "query": "Ask the journal in SQL: sessions, steps, events, tools, models.",
     "collect": "Receive OTLP from any source, and journal it.",
     "export": "Send a session's spans to an OTLP endpoint such as Jaeger.",
-    "store": "Prepare, look at, copy and prune stores.",
+    "store": "Prepare, look at, copy, prune and repair stores.",
     "compact": "Rewrite sessions into their compact form, in stores such as S3.",
 }
 

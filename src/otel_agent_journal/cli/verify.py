@@ -78,9 +78,15 @@ def command(invocation: Invocation, session: str | None) -> int:
 
 def _named(journal: Journal, text: str) -> list[SessionHead]:
     """Return the heads of a session and of its parts."""
-    head = journal.session(text)
+    head = _claimed(journal, journal.session(text))
     parts = map(journal.exact, head.parts)
-    return [head, *(part for part in parts if part is not None and part.part_of is not None)]
+    return [head, *(_claimed(journal, part) for part in parts if part is not None and part.part_of is not None)]
+
+
+def _claimed(journal: Journal, head: SessionHead) -> SessionHead:
+    """Return the stored head where it claims to have all events: listings show that."""
+    stored = journal.store.head(head.session_id)
+    return head if stored is None or stored.cursor != head.cursor else stored
 
 
 def _print(output: Output, findings: list[Finding]) -> None:

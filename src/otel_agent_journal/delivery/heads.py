@@ -13,13 +13,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import SESSION_LINKED, JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.links import parts_of, wholes_of
 from otel_agent_journal.projections.status import StatusState, apply, fold, head_of, heard
 from otel_agent_journal.store.protocol import Arrived, HearsWriters, JournalStore
-from otel_agent_journal.store.rules import Folded, fold_from_beginning, fold_from_head, fold_on
+from otel_agent_journal.store.rules import Folded, fold_from_beginning, fold_from_head, fold_on, merged_writers
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
@@ -36,13 +38,14 @@ class _InHand:
     those whose events the fold has.
     """
 
-    __slots__ = ("behind", "folded", "heard", "parts", "version", "whole")
+    __slots__ = ("behind", "folded", "heard", "parts", "stored", "version", "whole")
 
     def __init__(self) -> None:
         self.folded: Folded | None = None
         self.behind = False
         self.whole = False
         self.parts: set[str] = set()
+        self.stored: SessionHead | None = None  # as it was read, until it is written
         self.version = 0
         self.heard: dict[str, int] = {}
 
@@ -212,7 +215,8 @@ class HeadKeeper:
         for _ in range(_ATTEMPTS):
             folded = self._caught_up(session_id, in_hand)
             head = folded.head(session_id, version=in_hand.version)
-            if head.events == 0:  # known from a heartbeat alone
+            stored, in_hand.stored = in_hand.stored, None
+            if head.events == 0 or (stored is not None and _is_same(stored, head)):  # known from a heartbeat alone
                 return
             written = self._store.write_head(head)
             if written is not None:
@@ -253,7 +257,7 @@ class HeadKeeper:
     def _read(self, session_id: str, in_hand: _InHand) -> Folded:
         """Fold a session on from its stored head."""
         self._forget_parts(session_id, in_hand)
-        stored = self._store.head(session_id)
+        stored = in_hand.stored = self._store.head(session_id)
         in_hand.version, in_hand.whole = stored.version if stored else 0, stored is None or not stored.snapshot
         folded = fold_from_beginning(self._store, session_id) if stored is None else fold_from_head(self._store, stored)
         in_hand.parts.update(parts_of(folded.state.links, session_id))
@@ -288,3 +292,7 @@ class HeadKeeper:
                 return
             self._drop(oldest)
             total -= size
+
+
+def _is_same(stored: SessionHead, head: SessionHead) -> bool:
+    return stored == msgspec.structs.replace(head, writers=merged_writers(stored, head))

@@ -78,25 +78,27 @@ def snapshot_of(state: StatusState, session_id: str) -> bytes:
     if state.root is not None:
         kept.add(state.root.writer)
     marks = sorted(state.interruptions.items(), key=lambda item: item[1])
-    written = _encode(
-        _Snapshot(
-            form=_FORM,
-            events=len(state.seen),
-            steps=_ids(state.steps),
-            ended=_ids(state.ended),
-            ended_from_ns=list(state.ended_from_ns),
-            forgotten_ns=max(state.forgotten_ns, state.passed_from_ns),
-            last_event_ns=_of(kept, state.last_event_ns),
-            seen_ns=_of(kept, state.seen_ns),
-            interruptions={
-                writer: mark
-                for place, (writer, mark) in enumerate(marks, MAX_WRITERS - len(marks))
-                if place >= 0 or writer in kept
-            },
-            links=[(*link, at) for link, at in state.links.items()],
-            **{name: getattr(state, name) for name in _SAME},
-        )
+    snapshot = _Snapshot(
+        form=_FORM,
+        events=len(state.seen),
+        steps=_ids(state.steps),
+        ended=_ids(state.ended),
+        ended_from_ns=list(state.ended_from_ns),
+        forgotten_ns=max(state.forgotten_ns, state.passed_from_ns),
+        last_event_ns=_of(kept, state.last_event_ns),
+        seen_ns=_of(kept, state.seen_ns),
+        interruptions={
+            writer: mark
+            for place, (writer, mark) in enumerate(marks, MAX_WRITERS - len(marks))
+            if place >= 0 or writer in kept
+        },
+        links=[(*link, at) for link, at in state.links.items()],
+        **{name: getattr(state, name) for name in _SAME},
     )
+    try:
+        written = _encode(snapshot)
+    except OverflowError:  # a number beyond 64 bits, which somebody else gave
+        return b""
     return written if len(written) <= MAX_BYTES else b""
 
 

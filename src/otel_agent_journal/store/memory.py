@@ -58,13 +58,14 @@ class MemoryStore:
         for event in events:
             require_session_event(event)
         with self._open():
-            before = {event.session_id: self._tips.get(event.session_id) for event in events}
-            repeated = {event.session_id for event in events if not self._add(event)[1]}
-            return {
-                session_id: Arrived(None if tip is None else str(tip), str(self._tips[session_id]))
-                for session_id, tip in before.items()
-                if session_id not in repeated
-            }
+            before = dict(self._tips)
+            added = [self._add(event) for event in events]
+            repeated = {event.session_id for event, is_new in added if not is_new}
+            arrived: dict[str, Arrived] = {}
+            for session_id in {event.session_id for event, _ in added} - repeated:
+                tip = before.get(session_id)
+                arrived[session_id] = Arrived(None if tip is None else str(tip), str(self._tips[session_id]))
+            return arrived
 
     def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> None:
         """Write context events if the instance's next sequence is the expected; see `JournalStore.append_context`."""
