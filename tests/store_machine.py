@@ -3,8 +3,9 @@
 The invariants, for any number of clients: an instance's sequence is gapless, and of several writers at one place one
 wins (`append_next`, `append_context`, `race`); the same event again changes nothing, the same id with another content
 is refused; a batch of context is there whole or not at all; nothing that was written ever changes; what was
-acknowledged is read, in order of time; a follower with a cursor gets each event once, however late it came; heads are
-replaced over the version that was read. All of it is compared by full reads.
+acknowledged is read, in order of time, and listed, whether or not its head was written; a follower with a cursor gets
+each event once, however late it came; heads are replaced over the version that was read, and those that drains keep are
+replays, however many drain; what is deleted is gone, and nothing else is. All of it is compared by full reads.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
 
 from otel_agent_journal.codec import digest
+from otel_agent_journal.delivery.heads import HeadKeeper
 from otel_agent_journal.errors import ConflictError, StoreError, StoreUnreachable, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.protocol import JournalStore, SessionFilter
+from otel_agent_journal.store.protocol import JournalStore, SessionFilter, StoreAdmin
+from otel_agent_journal.store.rules import current, current_sessions, fold_from_beginning, repair, same_head
 
 SESSIONS = ("s1", "s2", "é%_")
 INSTANCES = ("i1", "i2", "long")
@@ -91,7 +94,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.store = self.make_store()
         self.rival = self.another()
-        self.arrived: list[JournalEvent] = []
+        self.arrived: list[JournalEvent | None] = []  # None where it was deleted
         self.calls: list[int] = []  # the number of the call by which each arrived
         self.call = 0
         self.made = 0
@@ -99,6 +102,14 @@ class StoreMachine(RuleBasedStateMachine):
         self.reopened = 0
         self.instances: dict[str, list[JournalEvent]] = {}
         self.heads: dict[str, SessionHead] = {}
+        self.keepers = self.new_keepers()
+
+    def new_keepers(self) -> dict[bool, HeadKeeper]:
+        """Return what keeps heads in two drains: of the store, and of its rival."""
+        return {
+            False: HeadKeeper(self.store, self.done),
+            True: HeadKeeper(self.rival, self.done),
+        }
 
     @initialize(target=Cursors)
     def beginning(self) -> Any:
@@ -115,10 +126,64 @@ class StoreMachine(RuleBasedStateMachine):
         self.done(lambda: (self.rival if by_rival else self.store).append(batch))
         self.add(batch)
 
+    @rule(batch=st.lists(session_events, min_size=1, max_size=5), by_rival=st.booleans())
+    def deliver(self, batch: list[JournalEvent], by_rival: bool) -> None:
+        """A drain appends and keeps heads: each is then what a replay gives, whoever else delivers and writes."""
+        keeper, client = self.keepers[by_rival], self.rival if by_rival else self.store
+        keeper.note(batch, self.done(lambda: client.append(batch)))
+        self.add(batch)
+        keeper.write()
+        for session in {event.session_id for event in batch}:
+            head = self.done(lambda session=session: self.store.head(session))
+            replayed = self.done(lambda session=session: fold_from_beginning(self.store, session))
+            assert head is not None
+            assert same_head(head, replayed.head(session))
+            assert head.cursor == replayed.cursor
+            self.heads[session] = head
+
+    @rule(session=st.sampled_from(SESSIONS))
+    def repair(self, session: str) -> None:
+        """A head that is missing, or says what is not so, is put right."""
+        self.done(lambda: repair(self.store, session))
+        head = self.done(lambda: self.store.head(session))
+        if self.in_order(session):
+            assert head is not None
+            assert head.events == len(self.in_order(session))
+            self.heads[session] = head
+
+    @rule(session=st.sampled_from(SESSIONS), by_rival=st.booleans())
+    def delete(self, session: str, by_rival: bool) -> None:
+        """A session that nothing happened in since it was judged is deleted whole."""
+        client = self.rival if by_rival else self.store
+        head = self.done(lambda: current(client, session))
+        if head is None:
+            return
+        self.deleted(client, head)
+        self.arrived = [None if event is None or event.session_id == session else event for event in self.arrived]
+        for instance, events in list(self.instances.items()):
+            if events[0].session_id == session:
+                del self.instances[instance]
+        self.heads.pop(session, None)
+
+    def deleted(self, client: JournalStore, head: SessionHead) -> None:
+        """Delete a session that is as it was judged."""
+        assert isinstance(client, StoreAdmin)
+        assert client.delete_session(head.session_id, head.cursor, head.version)
+
+    @rule(session=st.sampled_from(SESSIONS))
+    def delete_too_late(self, session: str) -> None:
+        """One in which something happened since stays as it is."""
+        head = self.done(lambda: current(self.store, session))
+        if head is None or self.heads.get(session) is None or head.version == 0:
+            return
+        store = self.store
+        assert isinstance(store, StoreAdmin)
+        assert not self.done(lambda: store.delete_session(session, head.cursor, head.version - 1))
+
     @rule(number=st.integers(0, 50), details=st.dictionaries(st.sampled_from("ab"), st.integers(3, 4), min_size=1))
     def append_again(self, number: int, details: dict[str, int]) -> None:
         """What has the key of an event that is there is not written, whatever it says."""
-        there = [event for event in self.arrived if event.seq is None]
+        there = [event for event in self.arrived if event is not None and event.seq is None]
         if there:
             again = msgspec.structs.replace(there[number % len(there)], details=details)
             self.done(lambda: self.rival.append([again]))
@@ -126,7 +191,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(batch=st.lists(session_events, min_size=1, max_size=3, unique_by=lambda event: event.key))
     def append_at_once(self, batch: list[JournalEvent]) -> None:
         """Two clients bring the same events, as two drainers of one spool may."""
-        if any(event.key == there.key and event != there for event in batch for there in self.arrived):
+        if any(there and event.key == there.key and event != there for event in batch for there in self.arrived):
             return
         self.both(lambda client: client.append(batch))
         self.add(batch)
@@ -185,14 +250,14 @@ class StoreMachine(RuleBasedStateMachine):
         ahead = [
             place
             for place, event in enumerate(self.arrived)
-            if place not in start.behind and session in (None, event.session_id)
+            if event is not None and place not in start.behind and session in (None, event.session_id)
         ]
         found = [self.arrived.index(event) for event in page.events]
         assert set(found) <= set(ahead), "followed twice, or of another session"
         assert len(set(found)) == len(found) <= limit
         assert found or not ahead, "skipped, or not yet there"
         for one in SESSIONS:
-            calls = [self.calls[place] for place in found if self.arrived[place].session_id == one]
+            calls = [self.calls[self.arrived.index(event)] for event in page.events if event.session_id == one]
             assert calls == sorted(calls), "not in order of arrival"
         if self.exact:
             assert found == ahead[:limit]
@@ -263,6 +328,7 @@ class StoreMachine(RuleBasedStateMachine):
         if self.rival is not self.store:
             self.store.close()
             self.store, self.rival = self.rival, self.another()
+            self.keepers = self.new_keepers()
 
     @invariant()
     def compare(self) -> None:
@@ -275,9 +341,19 @@ class StoreMachine(RuleBasedStateMachine):
         for session in SESSIONS:
             assert self.done(lambda session=session: list(self.store.read(session))) == self.in_order(session)
             assert self.done(lambda session=session: self.store.head(session)) == self.heads.get(session)
+        self.compare_listing()
         for instance in INSTANCES:
             found = self.done(lambda instance=instance: list(self.store.read_context(instance)))
             assert found == self.instances.get(instance, [])
+
+    def compare_listing(self) -> None:
+        """Compare what is listed with what there is: but for heads that a test made up, which claim no cursor."""
+        unsettled = set(self.done(lambda: list(self.store.unsettled())))
+        listed = {head.session_id: head for head in self.done(lambda: list(current_sessions(self.store)))}
+        for session in SESSIONS:
+            events, stored = self.in_order(session), self.heads.get(session)
+            if events and (session in unsettled or stored is None or stored.cursor is not None):
+                assert listed[session].events == len(events)
 
     def teardown(self) -> None:
         try:
@@ -329,7 +405,7 @@ class StoreMachine(RuleBasedStateMachine):
     def add(self, batch: list[JournalEvent]) -> None:
         self.call += 1
         for event in batch:
-            if all(event.key != there.key for there in self.arrived):
+            if all(there is None or event.key != there.key for there in self.arrived):
                 self.arrived.append(event)
                 self.calls.append(self.call)
 
@@ -338,7 +414,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.add(batch)
 
     def in_order(self, session: str) -> list[JournalEvent]:
-        found = [event for event in self.arrived if event.session_id == session]
+        found = [event for event in self.arrived if event is not None and event.session_id == session]
         return sorted(found, key=lambda event: (event.timestamp_ns, event.event_id))
 
 
@@ -352,6 +428,13 @@ class PatientMachine(StoreMachine):
             except StoreUnreachable:
                 pass
         return call()
+
+    def deleted(self, client: JournalStore, head: SessionHead) -> None:
+        """Delete a session; who repeats that after a lost answer may be told that it is not there."""
+        assert isinstance(client, StoreAdmin)
+        if not self.done(lambda: client.delete_session(head.session_id, head.cursor, head.version)):
+            assert not self.done(lambda: list(client.read(head.session_id)))
+            assert self.done(lambda: client.head(head.session_id)) is None
 
     def written_head(self, head: SessionHead) -> SessionHead | None:
         """Return the head as it was written; whose answer was lost may be told that another was first."""

@@ -66,8 +66,8 @@ class _InHand:
 
     def take_own(self, events: Sequence[JournalEvent], arrived: Arrived | None) -> None:
         """Fold events of the session itself, if they arrived right behind what the fold has."""
-        if self.folded is None and arrived is not None and arrived.after is None:  # a new session
-            self.folded, self.whole = Folded(StatusState(), None), True
+        if arrived is not None and arrived.after is None:  # a new session, or one that was deleted and begins anew
+            self.folded, self.whole, self.behind = Folded(StatusState(), None), True, False
         if self.folded is None or self.behind or arrived is None or arrived.after != self.folded.cursor:
             self.behind = True
             return

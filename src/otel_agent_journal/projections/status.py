@@ -225,13 +225,15 @@ def _end(state: StatusState, event: JournalEvent) -> None:
         _count(state.usage_of_roots, event.usage)
     if event.step_id is None:
         return
-    state.steps.add(_hash(event.step_id))
     state.last_ended = _latest(state.last_ended, (at, event_id, outcome))
     if event.duration_ns is None:
+        state.steps.add(_hash(event.step_id))
         _end_loosely(state, event, outcome)
         return
     start_ns = at - event.duration_ns
     key = _key(event, start_ns)
+    if key not in state.open:  # else its START was counted, perhaps so long ago that it is not remembered
+        state.steps.add(_hash(event.step_id))
     _close(state, key, start_ns)
     if event.duration_ns == 0:
         _end_instantly(state, event, outcome)

@@ -16,8 +16,8 @@ from uuid import uuid4
 import msgspec
 
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.rules import is_wanted, merged_writers
 from otel_agent_journal.store.protocol import SessionFilter
+from otel_agent_journal.store.rules import is_wanted, merged_writers
 from otel_agent_journal_dynamodb.batches import query, read_all
 from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.failures import Refusal

@@ -11,8 +11,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.rules import merged_writers
 from otel_agent_journal.store.protocol import SessionFilter
+from otel_agent_journal.store.rules import merged_writers
 from otel_agent_journal_postgresql.rows import for_people, head_of, head_row, key_of
 from otel_agent_journal_postgresql.tables import HEAD_FIELDS, sessions
 

@@ -17,8 +17,8 @@ from sqlalchemy.dialects.postgresql import insert
 from otel_agent_journal.errors import ConflictError, StoreError, StoreUnreachable, StoreUnusable, UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.rules import is_wanted, old_sessions, prunable
 from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.rules import is_wanted, old_sessions, prunable
 from otel_agent_journal.store.sequence import require_gapless, require_session_event
 from otel_agent_journal_postgresql import arrivals, contexts, heads, preparing, pruning, statements
 from otel_agent_journal_postgresql.address import Address, address_of

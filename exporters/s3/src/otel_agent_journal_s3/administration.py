@@ -11,8 +11,8 @@ import msgspec
 
 from otel_agent_journal.errors import ConfigError, NewerSchema
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.rules import is_prunable, old_sessions, prunable
 from otel_agent_journal.store.protocol import ROLES, StoreInfo
+from otel_agent_journal.store.rules import is_prunable, old_sessions, prunable
 from otel_agent_journal_s3.announcements import HOLDS_S
 from otel_agent_journal_s3.heads import Heads
 from otel_agent_journal_s3.known import PRUNED, KnownSessions

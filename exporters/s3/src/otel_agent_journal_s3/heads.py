@@ -17,9 +17,9 @@ import msgspec
 
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.rules import is_wanted, merged_writers
 from otel_agent_journal.store.keys import session_of
 from otel_agent_journal.store.protocol import SessionFilter
+from otel_agent_journal.store.rules import is_wanted, merged_writers
 from otel_agent_journal_s3.layout import PART, Layout, Listed, key_of, slot_of
 from otel_agent_journal_s3.objects import Bucket
 
