@@ -14,6 +14,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -144,6 +145,36 @@ class _Asked(StoreIsAway):
     async def wait(self, received_ns: int, timeout_s: float) -> bool:
         self.asked += 1
         return await super().wait(received_ns, timeout_s)
+
+
+@pytest.mark.parametrize("stage", ["disk", "store"])
+def test_shutting_down(stage: str) -> None:
+    """What is still in hand when a receiver's grace is over is given back as well."""
+    store = _Asked()
+    with Serving(stored=store) as served:
+        served.log.disk = threading.Event()
+        if stage == "store":
+            served.log.disk.set()
+        clients = [start(served, door, "gzip") for door in DOORS]
+        until(lambda: (served.log.asked if stage == "disk" else store.asked) == len(DOORS))
+        assert served.counters.totals()["in_flight_bytes"] > 0
+    assert served.counters.totals()["in_flight_bytes"] == 0
+    served.log.disk.set()
+    for client in clients:
+        client("reset")
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_told_at_the_end(door: str) -> None:
+    """A client whose request is still waiting when the receiver ends is to send it again: nobody knows it is kept."""
+    with ThreadPoolExecutor(1) as pool:
+        with Serving() as served:
+            served.log.disk = threading.Event()
+            asking = pool.submit(ask, served, door, "traces", BODY)
+            until(lambda: served.log.asked)
+        told = asking.result(20)
+        served.log.disk.set()
+    assert told.status in ("UNAVAILABLE", "CANCELLED"), told
 
 
 def test_many_large_ones() -> None:

@@ -87,6 +87,8 @@ class HttpDoor:
             await body.drop()
         except _Gone:
             return
+        except asyncio.CancelledError:  # the server's grace is over; it would say 500, and the client drop its data
+            answer = busy("the receiver is shutting down")
         except Exception as error:  # noqa: BLE001 - a 500 would make the client drop its data
             _log.exception("a request could not be answered; its client is asked to send it again")
             answer = busy(f"{type(error).__name__}: {error}")

@@ -146,7 +146,11 @@ class Intake:
             answer = OK
             if whole:
                 with room.reading(len(whole)):
-                    answer, records, left_out, kept_ns = self._read(signal, read(whole), room)
+                    reading = read(whole)
+                    refusal = room.grow(max(0, len(reading.whole or b"") - len(whole)))  # mended text is longer
+                    if refusal is not None:
+                        return refusal, 0
+                    answer, records, left_out, kept_ns = self._append(signal, reading, room)
         except GivenUp:
             return busy("its client has given up"), 0
         except ValueError as error:
@@ -159,9 +163,8 @@ class Intake:
             count("left_out", left_out)
         return answer, kept_ns
 
-    def _read(self, signal: Signal, reading: Reading, room: Room) -> tuple[Answer, int, int, int]:
+    def _append(self, signal: Signal, reading: Reading, room: Room) -> tuple[Answer, int, int, int]:
         """Keep what was read, all of it or, where nobody waits for it any more, nothing."""
-        room.check()
         kept_ns = 0
         records, problems, left_out = signal.check(reading.request)
         room.check()
