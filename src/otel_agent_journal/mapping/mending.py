@@ -2,22 +2,17 @@
 
 Senders cut texts within a character, or hand on bytes that were never text. Protobuf refuses such a request as a whole,
 as JSON does one with half of a surrogate pair; mended it can be read, and what was good in it is as it was. Called only
-where reading failed. Iterative, and linear in the request.
+where reading failed; linear in the request.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final, NoReturn, cast
 
 MENDED: Final = "\ufffd"
-MAX_FIELDS: Final = 4_000_000  # looked at in a request, twice what 64 MiB of spans have; one of more is not mended
-MAX_DEPTH: Final = 100  # of messages within messages, as protobuf's own
-
-_SHORT_BYTES: Final = 1024  # such a message is looked at as a whole first: most attributes are ASCII
-_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5  # wire types; groups are none of OTLP's
-_Pieces = list[Any]  # bytes, and lists of these
+MAX_MESSAGES: Final = 2_000_000  # within a request, as many as 64 MiB of spans have; one of more is not mended
 
 
 def mended_json(data: bytes) -> bytes:
@@ -28,16 +23,12 @@ def mended_json(data: bytes) -> bytes:
         RecursionError: it is nested too deep.
     """
     read = json.loads(data.decode("utf-8", "replace"), parse_constant=_refuse)
-    return _whole(json.dumps(read, ensure_ascii=False, allow_nan=False)).encode()
+    text = json.dumps(read, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
-
-
-def _whole(text: str) -> str:
-    """Return text with U+FFFD for lone surrogates: of UTF-16 they alone are no characters."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def mended_protobuf(data: bytes, message: type[Any]) -> bytes:
@@ -48,125 +39,61 @@ def mended_protobuf(data: bytes, message: type[Any]) -> bytes:
         message: what it should be.
 
     Raises:
-        ValueError: it is no such message all the same, or has more fields than are looked at.
+        DecodeError: of protobuf: it is no such message all the same.
+        ValueError: there are more messages in it than are looked at.
     """
-    texts: dict[str, Mapping[int, Any]] = {}
-    top = _Open(_fields_of(message.DESCRIPTOR, texts), 0, len(data), 0)
-    open_, looked_at = [top], 0
-    while True:
-        here = open_[-1]
-        if here.at == here.end:
-            if len(open_) == 1:
-                return b"".join(_flat(top.close(data))) if top.pieces else data
-            open_.pop()
-            if here.pieces:
-                open_[-1].put(data, here.began, here.close(data), here.size)
-            continue
-        looked_at += 1
-        if looked_at > MAX_FIELDS:
-            raise ValueError(f"more than {MAX_FIELDS:,} fields, and text that is no UTF-8")
-        tag, at = _varint(data, here.at, here.end)
-        size_at = at
-        if tag & 7 == _BYTES:
-            size, at = _varint(data, at, here.end)
-        elif tag & 7 == _VARINT:
-            size, at = 0, _varint(data, at, here.end)[1]
-        else:
-            size = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}.get(tag & 7, len(data) + 1)
-        here.at = at + size
-        if here.at > here.end:
-            raise ValueError("a field goes on beyond its message")
-        field = here.fields.get(tag >> 3) if tag & 7 == _BYTES else None
-        if field is None or (size <= _SHORT_BYTES and data[at : here.at].isascii()):
-            continue
-        if field is _TEXT:
-            mended = _mended(data[at : here.at])
-            if mended is not None:
-                here.put(data, size_at, [mended], len(mended))
-        else:
-            if len(open_) > MAX_DEPTH:
-                raise ValueError(f"messages are more than {MAX_DEPTH} deep")
-            open_.append(_Open(_fields_of(field, texts), at, here.at, size_at))
+    from google.protobuf.message import Message
 
-
-_TEXT: Final = object()
-
-
-class _Open:
-    """A message that is being looked at. `began` is where the size stands that is said of it."""
-
-    __slots__ = ("at", "began", "end", "fields", "kept", "pieces", "size")
-
-    def __init__(self, fields: Mapping[int, Any], at: int, end: int, began: int) -> None:
-        self.fields = fields
-        self.at = at
-        self.end = end
-        self.began = began
-        self.kept = at  # up to where it is in the pieces
-        self.pieces: _Pieces = []  # what it is made of by now; none: it is as it was
-        self.size = 0  # of the pieces
-
-    def put(self, data: bytes, size_at: int, content: _Pieces, size: int) -> None:
-        """Take another content for the field that was just passed, whose size stands at a place."""
-        said = _as_varint(size)
-        self.pieces += (data[self.kept : size_at], said, content)
-        self.size += size_at - self.kept + len(said) + size
-        self.kept = self.at
-
-    def close(self, data: bytes) -> _Pieces:
-        """Return all of it in pieces."""
-        self.pieces.append(data[self.kept : self.end])
-        self.size += self.end - self.kept
-        return self.pieces
-
-
-def _fields_of(descriptor: Any, known: dict[str, Mapping[int, Any]]) -> Mapping[int, Any]:
-    """Return a message's fields that are text, or messages that may have some, by number."""
-    fields = known.get(descriptor.full_name)
-    if fields is None:
-        of_text = (field for field in descriptor.fields if field.type in (field.TYPE_STRING, field.TYPE_MESSAGE))
-        fields = {field.number: _TEXT if field.type == field.TYPE_STRING else field.message_type for field in of_text}
-        known[descriptor.full_name] = fields
-    return fields
-
-
-def _mended(text: bytes) -> bytes | None:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return text.decode("utf-8", "replace").encode()
-    return None
-
-
-def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < end and shift < 70:
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-        shift += 7
-    raise ValueError("a number goes on beyond its message")
-
-
-def _as_varint(value: int) -> bytes:
-    written = bytearray()
-    while value > 127:
-        written.append(value & 127 | 128)
-        value >>= 7
-    written.append(value)
-    return bytes(written)
-
-
-def _flat(pieces: _Pieces) -> list[bytes]:
-    """Return pieces within pieces one after the other."""
-    found: list[bytes] = []
-    pending: _Pieces = [pieces]
+    as_bytes, texts = _with_bytes(message)
+    whole = as_bytes.FromString(data)
+    pending, looked_at = [whole], 0
     while pending:
-        piece = pending.pop()
-        if isinstance(piece, bytes):
-            found.append(piece)
-        else:
-            pending += reversed(cast("_Pieces", piece))
-    return found
+        one = pending.pop()
+        looked_at += 1
+        if looked_at > MAX_MESSAGES:
+            raise ValueError(f"more than {MAX_MESSAGES:,} messages within one, and text that is no UTF-8")
+        for field, value in one.ListFields():
+            if isinstance(value, bytes):
+                if not value.isascii() and field.full_name in texts:
+                    setattr(one, field.name, _mended(value))
+            elif isinstance(value, Message):
+                pending.append(value)
+            elif field.message_type is not None:
+                pending += value
+            elif field.full_name in texts:
+                value[:] = [_mended(text) for text in value]
+    return whole.SerializeToString()
+
+
+def _mended(text: bytes) -> bytes:
+    return text.decode("utf-8", "replace").encode()
+
+
+@cache
+def _with_bytes(message: type[Any]) -> tuple[type[Any], frozenset[str]]:
+    """Return the same message with bytes for text, which are one on the wire, and the names of fields that are text."""
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto
+    from google.protobuf.descriptor_pool import DescriptorPool
+    from google.protobuf.message_factory import GetMessageClass
+
+    pool, texts = DescriptorPool(), set[str]()
+
+    def add(file: Any) -> None:
+        for needed in file.dependencies:
+            add(needed)
+        copy = FileDescriptorProto()
+        file.CopyToProto(copy)
+        within = [(copy.package, each) for each in copy.message_type]
+        while within:
+            around, each = within.pop()
+            name = f"{around}.{each.name}"
+            within += [(name, nested) for nested in each.nested_type]
+            for field in each.field:
+                if field.type == field.TYPE_STRING:
+                    field.type = field.TYPE_BYTES
+                    texts.add(f"{name}.{field.name}")
+        pool.Add(copy)
+
+    add(message.DESCRIPTOR.file)
+    made = GetMessageClass(pool.FindMessageTypeByName(message.DESCRIPTOR.full_name))
+    return cast("type[Any]", made), frozenset(texts)
