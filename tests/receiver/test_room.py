@@ -71,7 +71,10 @@ def test_over_the_limit() -> None:
         assert too_large is not None
         assert too_large.verdict is Verdict.TOO_LARGE
     assert budget.is_open
-    budget.close()
+    with budget.room() as under_way:
+        assert under_way.grow(1) is None
+        budget.close()
+        assert under_way.grow(1) is None, "what is in hand is answered"
     with budget.room() as late:
         refusal = late.grow(0)
         assert refusal is not None

@@ -49,7 +49,7 @@ class Budget:
         return not self._closed and self._in_hand < self._limit_bytes
 
     def close(self) -> None:
-        """Take nothing more; what is in hand stays there until its rooms are left."""
+        """Let nobody in any more; who has something in hand may go on, until its room is left."""
         self._closed = True
 
     def room(self) -> Room:
@@ -61,7 +61,7 @@ class Budget:
         with self._changed:
             if room.is_left:
                 raise GivenUp
-            if self._closed:
+            if self._closed and not room.size:
                 return busy("the receiver is shutting down")
             if self._in_hand > room.size and self._in_hand + size > self._limit_bytes:
                 return busy(f"{self._in_hand:,} bytes of requests are in hand, limit {self._limit_bytes:,}")
