@@ -36,7 +36,7 @@ def _carried(request: Any) -> list[bytes]:
     LOGS.check(request)
     found: list[bytes] = []
     for part in LOGS.parts(request):
-        for record in log_records(LOGS.read(part)):
+        for record in log_records(LOGS.read(part).request):
             try:
                 item = carried(record)
             except CodecError:
@@ -48,7 +48,7 @@ def _carried(request: Any) -> list[bytes]:
 def _of(signal: Signal, read: Callable[[bytes], Any], amount: Callable[[Any], list[bytes]]) -> Callable[[bytes], Any]:
     def decode(data: bytes) -> list[bytes] | None:
         try:
-            request = read(data)
+            request = read(data).request
         except ValueError:
             return None
         signal.read(request.SerializeToString())  # what was taken can be read again, whatever it was taken from

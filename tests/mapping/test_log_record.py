@@ -54,6 +54,17 @@ def test_an_event_comes_back_as_it_was(event: JournalEvent) -> None:
     assert found.key == sent.key
 
 
+def test_an_event_whose_text_was_mended() -> None:
+    """Bytes that were no text, replaced on the way, cost neither the event nor its digest."""
+    sent = sealed(JournalEvent(session_id="s", event_id="e" * 32, type="NOTE", timestamp_ns=5, details={"a": "b@@c"}))
+    record = event_record(sent, 7)
+    record.body.string_value = record.body.string_value.replace("@@", "\ufffd")
+    found = carried(record)
+    assert isinstance(found, JournalEvent)
+    assert found.details == {"a": "b\ufffdc"}
+    assert intact(found)
+
+
 def test_what_other_readers_of_logs_see() -> None:
     """Name, time, severity, ids and session are where OTLP has them."""
     event = JournalEvent(

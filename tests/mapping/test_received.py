@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.mapping.facts import SpansReceived, decode_fact, encode_fact, events_of
+from otel_agent_journal.mapping.facts import (
+    SpansReceived,
+    StepEnded,
+    StepStarted,
+    decode_fact,
+    encode_fact,
+    events_of,
+    interruption,
+)
 from otel_agent_journal.mapping.received import ReceivedSpans
+from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
+from otel_agent_journal.mapping.span_record import SpanRecord
 from otel_agent_journal.mapping.trace_sessions import RecentTraces
 from otel_agent_journal.projections.status import fold, head_of
 from otel_agent_journal.projections.steps import fold_steps
@@ -156,3 +167,88 @@ def test_not_a_request() -> None:
     with pytest.raises(ValueError, match="not a request for spans"):
         ReceivedSpans().facts(SpansReceived(1, b"\xff\xff"))
     assert decode_fact(encode_fact(SpansReceived(1, b"x"))) == SpansReceived(1, b"x")
+
+
+# --- steps that did not end ---------------------------------------------------------------------------------------
+
+WRITER = "b" * 32
+
+
+def of_the_agent() -> list[JournalEvent]:
+    """Return what an agent journals until it is killed within a tool, and what its drain adds."""
+    facts = [
+        StepStarted("s", "AGENT", "helper", "a1", None, 1, BASE_NS, TRACE, AGENT),
+        StepStarted("s", "TOOL", "done", "t1", "a1", 1, BASE_NS + 1, TRACE, MODEL),
+        StepEnded("s", "TOOL", "done", "t1", "a1", 1, BASE_NS + 1, TRACE, MODEL, BASE_NS + 2, "ok"),
+        StepStarted("s", "TOOL", "search", "t2", "a1", 1, BASE_NS + 3, TRACE, TOOL),
+    ]
+    return [event for fact in facts for event in events_of(fact, WRITER)] + [
+        interruption("s", WRITER, BASE_NS + 9, "killed")
+    ]
+
+
+def forwarded(events: list[JournalEvent]) -> list[SpanRecord]:
+    """Return the spans that are made of events as they come."""
+    joiner, spans = SpanJoiner(), list[SpanRecord]()
+    for event in events:
+        if is_start(event):
+            joiner.begin(event)
+        elif is_ending(event):
+            span = joiner.end(event)
+            spans += [] if span is None else [span]
+        else:
+            spans += joiner.interrupt(event)
+    return spans
+
+
+@pytest.mark.parametrize("with_events", ["none", "before", "after"])
+def test_killed_behind_a_receiver(with_events: str) -> None:
+    """An agent that was killed reads so by its spans alone and by both in any order: never as waiting."""
+    own = of_the_agent()
+    facts = ReceivedSpans().facts_of(forwarded(own), BASE_NS)
+    of_spans = [event for fact in facts for event in events_of(fact, "worker")]
+    told = {"none": of_spans, "before": own + of_spans, "after": of_spans + own}[with_events]
+    kept = list({event.key: event for event in reversed(told)}.values())  # as stores do: of two copies the first stays
+    assert {event.key for event in kept} == {event.key for event in own}
+    head = head_of(fold(kept), "s")
+    assert (head.status, head.reason, head.ended_ns) == ("INTERRUPTED", "killed", BASE_NS + 10)
+    steps = {step.name: step for step in fold_steps(kept).walk()}
+    assert {name: (step.status, step.last.reason) for name, step in steps.items()} == {
+        "helper": ("interrupted", "killed"),
+        "done": ("ok", None),
+        "search": ("interrupted", "killed"),
+    }
+
+
+def test_open_as_it_was_exported() -> None:
+    """A step that was open as its session was exported is not over for that: its writer may live."""
+    joiner = SpanJoiner()
+    joiner.begin(of_the_agent()[0])
+    facts = ReceivedSpans().facts_of(joiner.abandon({WRITER: BASE_NS + 5}), BASE_NS)
+    events = [event for fact in facts for event in events_of(fact, "worker")]
+    assert [(event.type, event.writer) for event in events] == [("AGENT_START", WRITER)]
+    assert head_of(fold(events), "s").status == "PROCESSING"
+
+
+def test_a_span_without_end() -> None:
+    """A span that says of no end is a step that runs, until the span that has ended comes."""
+    started = SpanRecord(
+        trace_id=TRACE,
+        span_id=AGENT,
+        name="invoke_agent helper",
+        start_ns=BASE_NS,
+        attributes={"gen_ai.operation.name": "invoke_agent"},
+    )
+    spans = ReceivedSpans()
+    first = [event for fact in spans.facts_of([started], BASE_NS) for event in events_of(fact, "w")]
+    assert head_of(fold(first), TRACE).status == "PROCESSING"
+    over = msgspec.structs.replace(started, end_ns=BASE_NS + 5)
+    then = [event for fact in spans.facts_of([over], BASE_NS) for event in events_of(fact, "w")]
+    assert then[0].key == first[0].key
+    assert head_of(fold([*first, then[1]]), TRACE).status == "COMPLETED"
+
+
+def test_left_open_in_a_spool() -> None:
+    """The fact of a step that is open can be kept like any other."""
+    (fact,) = ReceivedSpans().facts_of(forwarded(of_the_agent())[-1:], BASE_NS)
+    assert decode_fact(encode_fact(fact)) == fact

@@ -118,7 +118,7 @@ def test_a_foreign_step_is_known_by_trace_span_and_start() -> None:
     assert to_events.step_id_of(first) != to_events.step_id_of(second)
 
 
-@pytest.mark.parametrize(("value", "attempt"), [(3, 3), (0, 1), ("2", 1), (None, 1)])
+@pytest.mark.parametrize(("value", "attempt"), [(3, 3), (0, 1), ("2", 2), (-1, 1), (True, 1), (None, 1)])
 def test_the_attempt_is_one_where_a_span_does_not_say(value: Any, attempt: int) -> None:
     """Only a positive number is an attempt."""
     assert to_events.attempt_of(record({genai.ATTEMPT: value})) == attempt
@@ -193,9 +193,23 @@ def test_an_ending_has_everything_that_the_span_says() -> None:
     }
 
 
-def test_a_span_without_end_is_over_as_it_starts() -> None:
-    """A span that its library never ended still closes its step."""
-    assert to_events.ended(record(end_ns=None)).end_ns == 100
+@pytest.mark.parametrize("end_ns", [99, 0, None])
+def test_an_ending_is_never_before_its_start(end_ns: int | None) -> None:
+    """Where the clock stepped back a step is over as it starts, through every door."""
+    assert to_events.ended(record(end_ns=end_ns)).end_ns == 100
+
+
+def test_a_span_that_did_not_end() -> None:
+    """One that says of no end, or was cut, is a step that is open, of a writer of its own."""
+    running, cut = record(end_ns=None), record({"agent_journal.left_open": "killed", "agent_journal.writer": "w"})
+    assert [to_events.is_open(span) for span in (running, cut, record())] == [True, True, False]
+    fact = to_events.left_open(cut, session_id="s", parent_step_id="p")
+    assert (fact.session_id, fact.parent_step_id, fact.start_ns) == ("s", "p", 100)
+    assert (fact.writer, fact.reason, fact.last_seen_ns) == ("w", "killed", cut.end_ns)
+    fact = to_events.left_open(running)
+    assert (fact.reason, fact.last_seen_ns) == ("", 100)
+    assert fact.writer == to_events.left_open(record({"app.x": 1}, end_ns=None)).writer != ""
+    assert to_events.left_open(record({"agent_journal.left_open": "unknown"})).reason == ""
 
 
 @pytest.mark.parametrize(
@@ -215,11 +229,21 @@ def test_a_span_without_end_is_over_as_it_starts() -> None:
             Usage(cache_read_tokens=9),
         ),
         ({"gen_ai.usage.reasoning.output_tokens": 6}, Usage(reasoning_tokens=6)),
+        ({"gen_ai.usage.input_tokens": -1, "gen_ai.usage.output_tokens": "-1"}, None),
+        ({"gen_ai.usage.input_tokens": -1, "gen_ai.usage.prompt_tokens": "12.0"}, Usage(input_tokens=12)),
+        ({"gen_ai.usage.input_tokens": True, "gen_ai.usage.output_tokens": " 3 "}, Usage(output_tokens=3)),
     ],
 )
 def test_tokens_are_read_under_every_name_in_use(attributes: dict[str, Any], usage: Usage | None) -> None:
     """Caches are read under both names that the conventions gave their writing."""
     assert to_events.usage_of(attributes) == usage
+
+
+def test_numbers_are_kept_as_numbers() -> None:
+    """What the conventions have as a number is one though it was sent as text; what is none stays as it was said."""
+    said = {"gen_ai.request.temperature": "0.7", "server.port": "443", "gen_ai.request.max_tokens": "no limit"}
+    kept = {"gen_ai.request.temperature": 0.7, "server.port": 443, "gen_ai.request.max_tokens": "no limit"}
+    assert to_events.ended(record({**said, "app.x": "1"})).details["attributes"] == {**kept, "app.x": "1"}
 
 
 def exception(kind: str, message: str = "m") -> SpanEvent:
@@ -247,6 +271,12 @@ def exception(kind: str, message: str = "m") -> SpanEvent:
             ErrorInfo(type="GraphInterrupt", message="m"),
         ),
         (record({genai.OUTCOME: "cancelled"}, status_code=2), "cancelled", ErrorInfo(type="Error")),
+        (record({"error.type": "timeout"}), "error", ErrorInfo(type="timeout")),
+        (record({"error.type": "timeout"}, status_code=1), "error", ErrorInfo(type="timeout")),
+        (record({"error.type": 500}, events=(exception("V"),)), "error", ErrorInfo(type="500", message="m")),
+        (record({"error.type": "CancelledError"}), "cancelled", ErrorInfo(type="CancelledError")),
+        (record({"error.type": ""}, events=(exception("handled"),)), "ok", None),
+        (record({"error.type": "E", genai.OUTCOME: "ok"}), "ok", None),
     ],
 )
 def test_the_outcome_follows_from_the_status(span: SpanRecord, outcome: str, error: ErrorInfo | None) -> None:

@@ -76,8 +76,9 @@ def test_an_ending_alone_knows_when_its_attempt_began() -> None:
 @pytest.mark.parametrize(("interrupted_ns", "end_ns"), [(400, 400), (None, 100), (50, 100)])
 def test_a_step_left_open_ends_at_the_last_sign_of_life(interrupted_ns: int | None, end_ns: int) -> None:
     """It is an error with outcome interrupted, and never ends before it began."""
-    span = span_of_attempt(event("TOOL_START", 100), None, interrupted_ns=interrupted_ns)
+    span = span_of_attempt(event("TOOL_START", 100), None, interrupted_ns=interrupted_ns, reason="killed")
     assert span.end_ns == end_ns
+    assert span.attributes["agent_journal.left_open"] == "killed"
     assert (span.status_code, span.status_description) == (2, INTERRUPTED_WITHOUT_END)
     assert span.attributes["agent_journal.outcome"] == "interrupted"
 

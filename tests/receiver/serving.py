@@ -30,9 +30,14 @@ class KeptInMemory:
         self.payloads: list[bytes] = []
         self.last_refusal: str | None = None
         self.failure: Exception | None = None
+        self.disk: threading.Event | None = None  # waited for
+        self.asked = 0
 
     def append(self, payload: bytes) -> bool:
         """Keep a record, or do not."""
+        self.asked += 1
+        if self.disk is not None:
+            self.disk.wait(30)
         if self.failure is not None:
             raise self.failure
         if self.last_refusal is not None:
@@ -82,6 +87,7 @@ class Serving:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
+        self.stored = stored
         self._args = (Tokens(tokens), tls, patience_s)
         self.intake = Intake(self.log, self.counters.row(0), budget_bytes=budget_bytes, stored=stored)
         self._stops: list[Callable[[], Coroutine[Any, Any, None]]] = []

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from otel_agent_journal.codec import format_timestamp, sealed
 from otel_agent_journal.delivery.heads import HeadKeeper
 from otel_agent_journal.errors import StoreUnreachable
-from otel_agent_journal.event import SESSION_INTERRUPTED, JournalEvent, derived_id
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.mapping.facts import interruption
 from otel_agent_journal.projections.head import KILLED, LOST, PROCESSING, SessionHead
 from otel_agent_journal.projections.status import SILENCE_NS
 from otel_agent_journal.spool.folder import SpoolFolder
@@ -24,22 +24,6 @@ from otel_agent_journal.store.rules import current_sessions, settle
 _TRIES: Final = 3
 # A step that is open in a part is so in its session as well: both are told, so that each head is right by itself.
 _IN_PROGRESS: Final = SessionFilter(statuses=(PROCESSING,), parts=True)
-
-
-def interruption(session_id: str, writer: str, last_seen_ns: int, reason: str) -> JournalEvent:
-    """Return the event that ends a writer's open steps in one session. Pure."""
-    details = {"writer": writer, "reason": reason, "last_seen": format_timestamp(last_seen_ns)}
-    return sealed(
-        JournalEvent(
-            session_id=session_id,
-            event_id=derived_id(f"{session_id}:{writer}:{last_seen_ns}"),
-            type=SESSION_INTERRUPTED,
-            timestamp_ns=last_seen_ns + 1,
-            level="WARNING",
-            writer=writer,
-            details=details,
-        )
-    )
 
 
 def interruption_of(head: SessionHead, writer: str, reason: str, alive_ns: int = 0) -> JournalEvent:

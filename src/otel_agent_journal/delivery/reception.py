@@ -25,6 +25,7 @@ from otel_agent_journal.mapping.facts import (
     Received,
     SpansReceived,
     StepEnded,
+    StepOpen,
     encode_fact,
     events_of,
 )
@@ -151,16 +152,17 @@ class Reception:
         facts, spans = self._spans.read(received)
         steps = 0
         for fact in facts:
-            steps += isinstance(fact, StepEnded)
+            is_last = isinstance(fact, StepEnded | StepOpen)  # of the facts of a span
+            steps += is_last
             try:
                 events = events_of(self._reduced(fact, taken), writer)
             except Exception as error:  # noqa: BLE001 - one bad span never costs the batch
                 taken.unreadable.append((encode_fact(fact), f"{type(error).__name__}: {error}"))
-                taken.dead_lettered += isinstance(fact, StepEnded)
+                taken.dead_lettered += is_last
                 continue
             taken.events += events
-            if isinstance(fact, StepEnded):
-                taken.items += [event.event_id for event in events]
+            if is_last:
+                taken.items.append(events[0].event_id)
         taken.left_out += spans - steps
         self._count_recovered(received, spans, taken)
 

@@ -12,8 +12,16 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from otel_agent_journal.codec import UNENCODABLE, plain, sealed, valid_text
-from otel_agent_journal.event import EMPTY, ErrorInfo, JournalEvent, Usage, step_event_id
+from otel_agent_journal.codec import UNENCODABLE, format_timestamp, plain, sealed, valid_text
+from otel_agent_journal.event import (
+    EMPTY,
+    SESSION_INTERRUPTED,
+    ErrorInfo,
+    JournalEvent,
+    Usage,
+    derived_id,
+    step_event_id,
+)
 
 FACTS_VERSION: Final = 1
 
@@ -31,6 +39,17 @@ class StepStarted(msgspec.Struct, frozen=True, array_like=True, tag_field="fact"
     trace_id: str | None
     span_id: str | None
     details: Mapping[str, Any] = EMPTY
+
+
+class StepOpen(StepStarted, frozen=True, array_like=True, tag_field="fact", tag=10):
+    """A step whose span was sent while it was open: of a writer of its own, not of the spool it is read from.
+
+    `reason` is why that writer is held for gone, and `last_seen_ns` when it was seen last; "": it may run.
+    """
+
+    writer: str = ""
+    reason: str = ""
+    last_seen_ns: int = 0
 
 
 class StepEnded(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=2):
@@ -132,6 +151,7 @@ Received = SpansReceived | LogsReceived
 
 Fact = (
     StepStarted
+    | StepOpen
     | StepEnded
     | StepNoted
     | SessionNoted
@@ -195,8 +215,11 @@ decode_fact: Final = msgspec.msgpack.Decoder(Fact, ext_hook=_extension).decode
 
 
 def events_of(fact: Fact, writer: str) -> tuple[JournalEvent, ...]:
-    """Return the events, digests set, that a fact stands for: one, or none for heartbeats and blobs."""
+    """Return the events, digests set, that a fact stands for: one as a rule, none for heartbeats and blobs."""
     match fact:
+        case StepOpen(writer=own, reason=reason):
+            began = sealed(_started(fact, own))
+            return (began, interruption(fact.session_id, own, fact.last_seen_ns, reason)) if reason else (began,)
         case StepStarted():
             return (sealed(_started(fact, writer)),)
         case StepEnded():
@@ -207,6 +230,22 @@ def events_of(fact: Fact, writer: str) -> tuple[JournalEvent, ...]:
             return (sealed(_of_session(fact, writer)),)
         case _:
             return ()
+
+
+def interruption(session_id: str, writer: str, last_seen_ns: int, reason: str) -> JournalEvent:
+    """Return the event that ends a writer's open steps in one session: whoever notices its death makes the same."""
+    details = {"writer": writer, "reason": reason, "last_seen": format_timestamp(last_seen_ns)}
+    return sealed(
+        JournalEvent(
+            session_id=session_id,
+            event_id=derived_id(f"{session_id}:{writer}:{last_seen_ns}"),
+            type=SESSION_INTERRUPTED,
+            timestamp_ns=last_seen_ns + 1,
+            level="WARNING",
+            writer=writer,
+            details=details,
+        )
+    )
 
 
 def _started(fact: StepStarted, writer: str) -> JournalEvent:

@@ -58,7 +58,7 @@ def _record(span: Span, resource: dict[str, Any], scope_name: str, scope_version
         name=span.name,
         kind=_KINDS[span.kind] if 0 <= span.kind < len(_KINDS) else "INTERNAL",
         start_ns=span.start_time_unix_nano,
-        end_ns=max(span.end_time_unix_nano, span.start_time_unix_nano),
+        end_ns=span.end_time_unix_nano or None,
         attributes=attributes_of(span.attributes),
         events=tuple(
             SpanEvent(event.name, min(event.time_unix_nano, _INT64_MAX), attributes_of(event.attributes))

@@ -2,22 +2,31 @@
 
 OTLP's JSON is not that of protobuf: ids are hex, not base64; enums are integers; 64-bit integers are numbers or texts;
 fields that nobody knows are left out. Protobuf's own reader gets the ids wrong, so this is a reader of our own, for
-the fields that a span or a log record has and no others.
+the fields that a span or a log record has and no others. An id, a time or an enum that cannot be read is as one that is
+not there, and a value that is not of the type it is said to be, as what it is: neither costs the records beside it.
 """
 
 from __future__ import annotations
 
+import contextlib
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from otel_agent_journal.mapping.mending import mended_json
+from otel_agent_journal.mapping.numbers import whole_of
+
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 _MAX_DEPTH: Final = 30  # of values within values, each up to three messages; protobuf reads up to 100 deep
+_INT64: Final = range(-(2**63), 2**63)
+_UINT64_MAX: Final = 2**64 - 1
+_UINT32_MAX: Final = 2**32 - 1
+_INT32_MAX: Final = 2**31 - 1
 _MAX_BRACKETS: Final = 4_000_000  # that open, in texts too: twice what 64 MiB of spans have, at a few seconds of a core
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -51,11 +60,19 @@ def _read(data: bytes, fill: Callable[[Json, Any], None], request: Any) -> None:
     if brackets > _MAX_BRACKETS:
         raise ValueError(f"the request has {brackets:,} objects and lists, limit {_MAX_BRACKETS:,}; send less at once")
     try:
-        fill(_object(_decode(data), "the request"), request)
+        fill(_object(_decoded(data), "the request"), request)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise ValueError(f"not JSON: {error}") from error
-    except OverflowError as error:
-        raise ValueError(f"a number is too large: {error}") from error
+
+
+def _decoded(data: bytes) -> Any:
+    try:
+        return _decode(data)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        try:
+            return _decode(mended_json(data))
+        except (ValueError, RecursionError):
+            raise error from None
 
 
 def _logs_request(given: Json, request: Any) -> None:
@@ -72,13 +89,13 @@ def _logs_request(given: Json, request: Any) -> None:
 
 
 def _log_record(given: Json, record: Any) -> None:
-    record.time_unix_nano = _whole(given, "timeUnixNano")
-    record.observed_time_unix_nano = _whole(given, "observedTimeUnixNano")
-    record.severity_number = _whole(given, "severityNumber")
+    record.time_unix_nano = _time(given, "timeUnixNano")
+    record.observed_time_unix_nano = _time(given, "observedTimeUnixNano")
+    record.severity_number = _enum(given, "severityNumber", record, "severity_number")
     record.severity_text = _text(given, "severityText")
     _value(_member(given, "body"), record.body, 0)
     _attributes(given, record.attributes)
-    record.flags = _whole(given, "flags")
+    record.flags = _flags(given)
     record.trace_id = _id(given, "traceId")
     record.span_id = _id(given, "spanId")
     record.event_name = _text(given, "eventName")
@@ -109,15 +126,15 @@ def _span(given: Json, span: Any) -> None:
     span.span_id = _id(given, "spanId")
     span.parent_span_id = _id(given, "parentSpanId")
     span.trace_state = _text(given, "traceState")
-    span.flags = _whole(given, "flags")
+    span.flags = _flags(given)
     span.name = _text(given, "name")
-    span.kind = _whole(given, "kind")
-    span.start_time_unix_nano = _whole(given, "startTimeUnixNano")
-    span.end_time_unix_nano = _whole(given, "endTimeUnixNano")
+    span.kind = _enum(given, "kind", span, "kind")
+    span.start_time_unix_nano = _time(given, "startTimeUnixNano")
+    span.end_time_unix_nano = _time(given, "endTimeUnixNano")
     _attributes(given, span.attributes)
     for event in _objects(given, "events"):
         made = span.events.add()
-        made.time_unix_nano = _whole(event, "timeUnixNano")
+        made.time_unix_nano = _time(event, "timeUnixNano")
         made.name = _text(event, "name")
         _attributes(event, made.attributes)
     for link in _objects(given, "links"):
@@ -128,7 +145,7 @@ def _span(given: Json, span: Any) -> None:
         _attributes(link, made.attributes)
     status = _member(given, "status")
     span.status.message = _text(status, "message")
-    span.status.code = _whole(status, "code")
+    span.status.code = _enum(status, "code", span.status, "code")
 
 
 def _attributes(given: Json, pairs: Any) -> None:
@@ -166,21 +183,37 @@ def _string_value(given: Json, value: Any, _depth: int) -> None:
 
 
 def _bool_value(given: Json, value: Any, _depth: int) -> None:
-    value.bool_value = _typed(given, "boolValue", bool)
+    found = given["boolValue"]
+    _as_said("boolValue", {"true": True, "false": False}.get(found, found) if isinstance(found, str) else found, value)
 
 
 def _int_value(given: Json, value: Any, _depth: int) -> None:
-    value.int_value = _whole(given, "intValue")
+    found = given["intValue"]
+    number = whole_of(found)
+    _as_said("intValue", found if number is None else number, value)
 
 
 def _double_value(given: Json, value: Any, _depth: int) -> None:
     found = given["doubleValue"]
-    if isinstance(found, bool) or not isinstance(found, int | float | str):
-        raise _wrong("doubleValue", found, "a number")
-    try:
-        value.double_value = float(found)  # NaN and Infinity are texts
-    except ValueError:
-        raise ValueError("doubleValue is a text that is no number") from None
+    if isinstance(found, int | float | str) and not isinstance(found, bool):
+        with contextlib.suppress(ValueError, OverflowError):
+            found = float(found)  # NaN and Infinity are texts
+    _as_said("doubleValue", found, value)
+
+
+def _as_said(name: str, found: Any, value: Any) -> None:
+    """Set a value to what it is, whatever it was said to be."""
+    match found:
+        case bool():
+            value.bool_value = found
+        case int() if found in _INT64:
+            value.int_value = found
+        case float():
+            value.double_value = found
+        case int() | str():
+            value.string_value = str(found)
+        case _:
+            raise _wrong(name, found, "a number, a text or a bool")
 
 
 def _bytes_value(given: Json, value: Any, _depth: int) -> None:
@@ -234,23 +267,32 @@ def _text(given: Json, name: str) -> str:
     return _typed(given, name, str)
 
 
-def _whole(given: Json, name: str) -> int:
+def _time(given: Json, name: str) -> int:
+    """Return nanoseconds, 0 where they cannot be read; beyond what protobuf can say, the most that it can."""
+    return min(max(0, whole_of(given.get(name)) or 0), _UINT64_MAX)
+
+
+def _flags(given: Json) -> int:
+    found = whole_of(given.get("flags")) or 0
+    return found if 0 <= found <= _UINT32_MAX else 0
+
+
+def _enum(given: Json, name: str, message: Any, field: str) -> int:
+    """Return an enum by its number, or by its name as protobuf's JSON has it; 0 where it is neither."""
     found = given.get(name)
-    if found is None:
-        return 0
-    if isinstance(found, bool) or not isinstance(found, int | str):
-        raise _wrong(name, found, "an integer")
-    try:
-        return int(found)
-    except ValueError:
-        raise ValueError(f"{name} is a text that is no integer") from None
+    if isinstance(found, str):
+        known = message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_name.get(found)
+        if known is not None:
+            return known.number
+    number = whole_of(found) or 0
+    return number if 0 <= number <= _INT32_MAX else 0
 
 
 def _id(given: Json, name: str) -> bytes:
     try:
         return bytes.fromhex(_text(given, name))
     except ValueError:
-        raise ValueError(f"{name} is not hex") from None
+        return b""
 
 
 def _wrong(what: str, found: Any, wanted: str) -> ValueError:

@@ -125,6 +125,22 @@ USAGE_READINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "reasoning_tokens": (USAGE_REASONING_TOKENS, "gen_ai.usage.reasoning_tokens"),
 }
 
+# What the conventions have as numbers, and some senders as texts. Tokens are `usage_of`'s.
+NUMBERS: Final = frozenset(
+    (
+        REQUEST_TEMPERATURE,
+        REQUEST_TOP_P,
+        REQUEST_TOP_K,
+        REQUEST_MAX_TOKENS,
+        REQUEST_SEED,
+        REQUEST_FREQUENCY_PENALTY,
+        REQUEST_PRESENCE_PENALTY,
+        REQUEST_CHOICE_COUNT,
+        RESPONSE_TIME_TO_FIRST_CHUNK,
+        SERVER_PORT,
+    )
+)
+
 # --- ours ---------------------------------------------------------------------------------------------------------
 
 STEP_ID: Final = "agent_journal.step.id"
@@ -134,6 +150,10 @@ STEP_NAME: Final = "agent_journal.step.name"
 ATTEMPT: Final = "agent_journal.attempt"
 OUTCOME: Final = "agent_journal.outcome"
 NODE_NAME: Final = "agent_journal.node.name"
+# Of a step that did not end, though its span was made: why its writer is held for gone, and which writer that is.
+LEFT_OPEN: Final = "agent_journal.left_open"
+NOT_KNOWN: Final = "unknown"  # in place of a reason: the writer may live
+WRITER: Final = "agent_journal.writer"
 
 STATUS_UNSET: Final = 0  # the three codes of OTLP's Status
 STATUS_OK: Final = 1

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from otel_agent_journal.codec import DIGEST_BYTES, decode_line, encode_line, valid_text
+from otel_agent_journal.codec import DIGEST_BYTES, decode_line, encode_line, sealed, valid_text
 from otel_agent_journal.errors import CodecError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping import genai
 from otel_agent_journal.mapping.facts import BlobKept
+from otel_agent_journal.mapping.mending import MENDED
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -111,7 +112,10 @@ def carried(record: LogRecord) -> Carried:
             raise CodecError(f"not a heartbeat: {error}") from error
     if record.event_name == BLOB:
         return _blob(record)
-    event = decode_line(record.body.string_value)
+    line = record.body.string_value
+    event = decode_line(line)
+    if event.digest is not None and MENDED in line:
+        event = sealed(event)  # its text was mended on the way: the digest is of what it says now
     if event.seq is not None:
         raise CodecError(f"event {event.event_id} is of a context: those are appended to a store, in their order")
     return event

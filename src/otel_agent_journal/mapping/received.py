@@ -1,4 +1,4 @@
-"""What spans that have ended amount to: the facts of steps, each in the session that its trace belongs to.
+"""What spans that were sent amount to: the facts of steps, each in the session that its trace belongs to.
 
 Spans come in any order, over many requests or batches: as a rule a child before its parent. Pure but for what is
 remembered of traces (`trace_sessions.py`).
@@ -13,7 +13,15 @@ from otel_agent_journal.mapping.dialects import in_genai_terms
 from otel_agent_journal.mapping.facts import Fact, SpansReceived
 from otel_agent_journal.mapping.from_otlp import span_records
 from otel_agent_journal.mapping.span_record import SpanRecord
-from otel_agent_journal.mapping.to_events import ended, is_journaled, session_named_by, started, step_id_of
+from otel_agent_journal.mapping.to_events import (
+    ended,
+    is_journaled,
+    is_open,
+    left_open,
+    session_named_by,
+    started,
+    step_id_of,
+)
 from otel_agent_journal.mapping.trace_sessions import Traces, TraceSessions
 
 
@@ -53,9 +61,9 @@ class ReceivedSpans:
         records = list(span_records(request))
         return self.facts_of(records, received.received_ns), len(records)
 
-    def facts_of(self, ended_spans: Iterable[SpanRecord], now_ns: int) -> list[Fact]:
+    def facts_of(self, spans_sent: Iterable[SpanRecord], now_ns: int) -> list[Fact]:
         """Return what spans that came together at a time amount to, in the order in which their steps began."""
-        records = sorted(map(in_genai_terms, ended_spans), key=lambda record: record.start_ns)
+        records = sorted(map(in_genai_terms, spans_sent), key=lambda record: record.start_ns)
         steps = {
             (record.trace_id, record.span_id): step_id_of(record)
             for record in records
@@ -70,8 +78,8 @@ class ReceivedSpans:
                 continue
             session_id = self._sessions.session(record, now_ns)
             parent = _parent(record, spans, steps)
-            facts.append(started(record, session_id=session_id, parent_step_id=parent))
-            facts.append(ended(record, session_id=session_id, parent_step_id=parent))
+            said = (left_open,) if is_open(record) else (started, ended)
+            facts += [fact_of(record, session_id=session_id, parent_step_id=parent) for fact_of in said]
         facts.extend(self._sessions.links(record.trace_id for record in records))
         return facts
 

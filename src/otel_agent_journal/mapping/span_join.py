@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from otel_agent_journal.event import EMPTY, END_TYPES, START_TYPES, JournalEvent
+from otel_agent_journal.mapping import genai
 from otel_agent_journal.mapping.span_record import SpanLink, SpanRecord
 from otel_agent_journal.mapping.to_span import (
     MAX_SPAN_EVENTS,
@@ -151,6 +152,7 @@ class SpanJoiner:
         session_id, until_ns = interruption.session_id, interruption.timestamp_ns
         return self._cut(
             last_seen_ns(interruption),
+            str(interruption.details.get("reason") or genai.NOT_KNOWN),
             [
                 key
                 for key, waiting in self._open.items()
@@ -164,13 +166,20 @@ class SpanJoiner:
         """Return the spans of everything still open, each ended at its writer's time in `last_ns`."""
         spans: list[SpanRecord] = []
         for key in list(self._open):
-            spans += self._cut(last_ns.get(key[0], 0), [key])
+            spans += self._cut(last_ns.get(key[0], 0), genai.NOT_KNOWN, [key])
         return spans
 
-    def _cut(self, at_ns: int, keys: Iterable[AttemptKey]) -> list[SpanRecord]:
+    def _cut(self, at_ns: int, reason: str, keys: Iterable[AttemptKey]) -> list[SpanRecord]:
         cut = [self._open.pop(key) for key in keys]
         return [
-            self._span(waiting.start, None, interrupted_ns=at_ns, notes=waiting.notes, resource=waiting.resource)
+            self._span(
+                waiting.start,
+                None,
+                interrupted_ns=at_ns,
+                reason=reason,
+                notes=waiting.notes,
+                resource=waiting.resource,
+            )
             for waiting in cut
         ]
 
@@ -181,12 +190,14 @@ class SpanJoiner:
         *,
         resource: Mapping[str, Any],
         interrupted_ns: int | None = None,
+        reason: str = genai.NOT_KNOWN,
         notes: Iterable[JournalEvent] = (),
     ) -> SpanRecord:
         record = span_of_attempt(
             start,
             end,
             interrupted_ns=interrupted_ns,
+            reason=reason,
             notes=notes,
             resource=resource,
             scope_version=self._scope_version,

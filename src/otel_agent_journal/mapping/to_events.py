@@ -6,7 +6,8 @@ whoever makes one of a span calls `dialects.in_genai_terms`.
 
 An ending is a function of the span as it ended, and has all that it says. A START has what a running span says; of a
 span that has ended already it has the identity alone, for its ending says the rest. The two together are enough for
-`to_span.py` to give the span back, in GenAI terms.
+`to_span.py` to give the span back, in GenAI terms. Of a span that says of no end, or that it was cut as its writer was
+gone, there is no ending: nobody knows how the step would have ended.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from otel_agent_journal.event import ErrorInfo, Usage, derived_id
 from otel_agent_journal.mapping import genai
 from otel_agent_journal.mapping.content import details_of_content, without_content
-from otel_agent_journal.mapping.facts import StepEnded, StepStarted
+from otel_agent_journal.mapping.facts import StepEnded, StepOpen, StepStarted
+from otel_agent_journal.mapping.numbers import count_of, number_of
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanRecord
 
 _BESIDE_STEPS: Final = frozenset(("execute_event_loop_cycle",))  # operations of what frameworks open around steps
@@ -44,10 +48,9 @@ _DERIVABLE: Final = _USAGE_KEYS | {
     genai.NODE_NAME,
     genai.ATTEMPT,
     genai.OUTCOME,
+    genai.LEFT_OPEN,
+    genai.WRITER,
 }
-
-
-_MAX_TOKENS: Final = 2**53  # beyond that, and NaN, is no count
 
 
 def is_journaled(record: SpanRecord, *, spans: str = "genai") -> bool:
@@ -145,8 +148,7 @@ def step_id_of(record: SpanRecord) -> str:
 
 def attempt_of(record: SpanRecord) -> int:
     """Return which attempt at the step the span is; 1 where it does not say."""
-    attempt = record.attributes.get(genai.ATTEMPT)
-    return attempt if isinstance(attempt, int) and attempt > 0 else 1
+    return count_of(record.attributes.get(genai.ATTEMPT)) or 1
 
 
 def started(record: SpanRecord, *, session_id: str | None = None, parent_step_id: str | None = None) -> StepStarted:
@@ -173,8 +175,28 @@ def started(record: SpanRecord, *, session_id: str | None = None, parent_step_id
     )
 
 
+def is_open(record: SpanRecord) -> bool:
+    """Tell whether a span says nothing of how its step ended: it runs, or its writer was gone before that."""
+    return record.end_ns is None or genai.LEFT_OPEN in record.attributes
+
+
+def left_open(record: SpanRecord, *, session_id: str | None = None, parent_step_id: str | None = None) -> StepOpen:
+    """Return the fact of a step that was open as its span was sent. Arguments are those of `started`.
+
+    Its writer is the one that the span names; that of a foreign span is known by its trace alone.
+    """
+    began = started(msgspec.structs.replace(record, end_ns=None), session_id=session_id, parent_step_id=parent_step_id)
+    reason = str(record.attributes.get(genai.LEFT_OPEN, genai.NOT_KNOWN))
+    return StepOpen(
+        *msgspec.structs.astuple(began),
+        writer=str(record.attributes.get(genai.WRITER) or derived_id(f"writer:{record.trace_id}")),
+        reason="" if reason == genai.NOT_KNOWN else reason,
+        last_seen_ns=max(record.start_ns, record.end_ns or 0),
+    )
+
+
 def ended(record: SpanRecord, *, session_id: str | None = None, parent_step_id: str | None = None) -> StepEnded:
-    """Return the fact that a span's step is over; a span without an end is over as it starts.
+    """Return the fact that a span's step is over; where the clock stepped back it is over as it starts.
 
     It has everything that the span says, whether or not its START had some of it: through every door the same.
     """
@@ -190,7 +212,7 @@ def ended(record: SpanRecord, *, session_id: str | None = None, parent_step_id: 
         start_ns=record.start_ns,
         trace_id=record.trace_id,
         span_id=record.span_id,
-        end_ns=record.start_ns if record.end_ns is None else record.end_ns,
+        end_ns=max(record.start_ns, record.end_ns or 0),
         outcome=outcome,
         error=error,
         usage=usage_of(record.attributes),
@@ -207,6 +229,9 @@ def _said(record: SpanRecord) -> dict[str, Any]:
     """Return what a span's attributes amount to: its content, and those that do not follow from the step."""
     details = details_of_content(record.attributes)
     attributes = without_content(record.attributes, _DERIVABLE)
+    for key in genai.NUMBERS & attributes.keys():
+        number = number_of(attributes[key])
+        attributes[key] = attributes[key] if number is None else number
     if attributes:
         details["attributes"] = attributes
     return details
@@ -258,20 +283,20 @@ def usage_of(attributes: Mapping[str, Any]) -> Usage | None:
     """Return the tokens that attributes count, under any of the names in use; None where they count none."""
     counts: dict[str, int] = {}
     for field, keys in genai.USAGE_READINGS.items():
-        found = next((value for key in keys if isinstance(value := attributes.get(key), int | float)), None)
-        if found is not None and -_MAX_TOKENS < found < _MAX_TOKENS:
-            counts[field] = int(found)
+        found = next((count for key in keys if (count := count_of(attributes.get(key))) is not None), None)
+        if found is not None:
+            counts[field] = found
     return Usage(**counts) if counts else None
 
 
 def outcome_of(record: SpanRecord) -> tuple[str, ErrorInfo | None]:
     """Return how a span's step ended, and its error.
 
-    `agent_journal.outcome` decides where it is set. Otherwise status ERROR is an error, unless the exception is one
-    that cancels or interrupts; any other status is ok.
+    `agent_journal.outcome` decides where it is set. Otherwise status ERROR is an error, and so is an `error.type`,
+    whatever the status, unless the exception is one that cancels or interrupts; anything else is ok.
     """
     said = record.attributes.get(genai.OUTCOME)
-    if record.status_code != genai.STATUS_ERROR:
+    if record.status_code != genai.STATUS_ERROR and (said or not record.attributes.get(genai.ERROR_TYPE)):
         return (str(said) if said else "ok"), None
     exception = next((event for event in reversed(record.events) if event.name == "exception"), None)
     error = _error_of(record, exception)

@@ -42,6 +42,7 @@ def span_of_attempt(
     end: JournalEvent | None,
     *,
     interrupted_ns: int | None = None,
+    reason: str = genai.NOT_KNOWN,
     parent_span_id: str | None = None,
     notes: Iterable[JournalEvent] = (),
     resource: Mapping[str, Any] = EMPTY,
@@ -51,8 +52,8 @@ def span_of_attempt(
     """Return the span of one attempt, from its START and its ending.
 
     One of the two may be missing: an ending knows when its attempt began, a START alone is a step left open, ended at
-    `interrupted_ns` (its own start where even that is not known or earlier). `parent_span_id` is the span of the
-    parent step's attempt; `details.parent_span_id` wins over it. `notes` are the events within the attempt.
+    `interrupted_ns` (its own start where even that is not known or earlier) for a `reason`. `parent_span_id` is the
+    span of the parent step's attempt; `details.parent_span_id` wins over it. `notes` are the events within the attempt.
 
     Raises:
         ValueError: neither is given, or what is given is no event of a step.
@@ -72,7 +73,7 @@ def span_of_attempt(
     attributes = genai.start_attributes(
         kind, name, first.session_id, first.step_id or "", first.parent_step_id, first.attempt or 1, extra
     )
-    attributes.update(_end_attributes(end, outcome, error))
+    attributes.update(_end_attributes(end, outcome, error) if end is not None else _cut_attributes(first, reason))
     if capture_content:
         attributes.update(content_attributes(kind, opening))
         attributes.update(content_attributes(kind, EMPTY if end is None else end.details))
@@ -99,10 +100,14 @@ def span_of_attempt(
     )
 
 
-def _end_attributes(end: JournalEvent | None, outcome: str, error: ErrorInfo | None) -> dict[str, Any]:
-    if end is None:
-        return genai.end_attributes(outcome)
+def _end_attributes(end: JournalEvent, outcome: str, error: ErrorInfo | None) -> dict[str, Any]:
     return genai.end_attributes(outcome, end.usage, error, _mapping(end.details.get("attributes")))
+
+
+def _cut_attributes(start: JournalEvent, reason: str) -> dict[str, Any]:
+    """Return what tells a reader of the span that the step did not end, and whose death that was."""
+    writer = {} if start.writer is None else {genai.WRITER: start.writer}
+    return {**genai.end_attributes("interrupted"), genai.LEFT_OPEN: reason, **writer}
 
 
 def _status(end: JournalEvent | None, outcome: str, error: ErrorInfo | None) -> tuple[int, str | None]:

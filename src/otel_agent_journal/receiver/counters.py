@@ -1,10 +1,11 @@
 """Counters that several processes count and one reads: 64-bit integers in shared memory, a row for each process.
 
-Each cell is written by one process alone, so no lock is needed; a reader sums up the rows.
+Each cell is written by one process alone, and among its threads a lock is enough; a reader sums up the rows.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from ctypes import c_int64
 from multiprocessing.sharedctypes import RawArray
@@ -55,10 +56,12 @@ class Row:
     def __init__(self, cells: Any, start: int) -> None:
         self._cells = cells
         self._start = start
+        self._adding = threading.Lock()
 
     def add(self, name: str, count: int = 1) -> None:
-        """Count. Called by one thread at a time."""
-        self._cells[self._start + _INDEX[name]] += count
+        """Count. From any thread."""
+        with self._adding:
+            self._cells[self._start + _INDEX[name]] += count
 
     def put(self, name: str, value: int) -> None:
         """Set what is counted elsewhere."""

@@ -17,8 +17,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.receiver.answers import Answer, Verdict, busy
-from otel_agent_journal.receiver.intake import MAX_REQUEST_BYTES
 from otel_agent_journal.receiver.messages import status_of
+from otel_agent_journal.receiver.room import MAX_REQUEST_BYTES
 from otel_agent_journal.receiver.signals import SIGNALS, Signal
 
 if TYPE_CHECKING:
@@ -111,20 +111,20 @@ class GrpcDoor:
         return export
 
     async def _answer(self, signal: Signal, messages: AsyncIterator[bytes], context: Any) -> Answer:
-        with self._intake.arriving() as arriving:
+        with self._intake.arriving() as room:
             if not self._tokens.admit(_authorization(context)):
                 return Answer(Verdict.UNAUTHENTICATED, "a bearer token is expected in the metadata 'authorization'")
-            refusal = arriving.add(0)
+            refusal = room.add(0)
             if refusal is not None:
                 return refusal
             body = await self._message(messages)
             if isinstance(body, Answer):
                 return body
-            refusal = arriving.add(len(body))
+            refusal = room.add(len(body))
             if refusal is not None:
                 return refusal
             compressed = body.startswith(_COMPRESSED)
-            return await self._intake.keep(signal, body, signal.read, arriving, compressed=compressed)
+            return await self._intake.keep(signal, body, signal.read, room, compressed=compressed)
 
     async def _message(self, messages: AsyncIterator[bytes]) -> bytes | Answer:
         """Wait for the one message of a call. gRPC tells none at all, and half of one, by the end of the stream."""
@@ -147,7 +147,8 @@ class GrpcDoor:
         """Wait for a place among those that arrive; where all are taken, the one that was had for longest is."""
         for _ in range(round(_ROOM_S / _PLACE_S)):
             try:
-                await asyncio.wait_for(self._places.acquire(), _PLACE_S)
+                async with asyncio.timeout(_PLACE_S):
+                    await self._places.acquire()
             except TimeoutError:
                 self._take_a_place()
             else:

@@ -6,18 +6,19 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.json_format import MessageToJson
 
 from otel_agent_journal.receiver.answers import Answer, Verdict, busy
-from otel_agent_journal.receiver.intake import MAX_REQUEST_BYTES
 from otel_agent_journal.receiver.messages import status_of
+from otel_agent_journal.receiver.room import MAX_REQUEST_BYTES
 from otel_agent_journal.receiver.signals import SIGNALS, Signal
 
 if TYPE_CHECKING:
-    from otel_agent_journal.receiver.intake import Arriving, Intake
+    from otel_agent_journal.receiver.intake import Intake
+    from otel_agent_journal.receiver.room import Room
     from otel_agent_journal.receiver.security import Tokens
 
 _log = logging.getLogger("otel_agent_journal.receiver")
@@ -81,18 +82,20 @@ class HttpDoor:
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
         body = _Body(headers, receive, asyncio.get_running_loop().time() + self._patience_s)
         try:
-            with self._intake.arriving() as arriving:
-                answer = await self._answer(signal, kind, headers, body, arriving)
+            with self._intake.arriving() as room:
+                answer = await self._answer(signal, kind, headers, body, room)
             await body.drop()
         except _Gone:
             return
+        except asyncio.CancelledError:  # the server's grace is over; it would say 500, and the client drop its data
+            answer = busy("the receiver is shutting down")
         except Exception as error:  # noqa: BLE001 - a 500 would make the client drop its data
             _log.exception("a request could not be answered; its client is asked to send it again")
             answer = busy(f"{type(error).__name__}: {error}")
         await _answer(send, signal, kind, self._intake.answered(answer))
 
     async def _answer(
-        self, signal: Signal, kind: str, headers: Mapping[bytes, bytes], body: _Body, arriving: Arriving
+        self, signal: Signal, kind: str, headers: Mapping[bytes, bytes], body: _Body, room: Room
     ) -> Answer:
         if not self._tokens.admit(headers.get(b"authorization", b"")):
             return Answer(Verdict.UNAUTHENTICATED, _WHO)
@@ -103,11 +106,11 @@ class HttpDoor:
         encoding = headers.get(b"content-encoding", b"identity").strip().lower().decode("latin-1")
         if encoding not in ("identity", "gzip", "deflate"):
             return Answer(Verdict.UNSUPPORTED, f"content encoding '{encoding}' is not known; gzip or none is expected")
-        whole = await body.read(arriving)
+        whole = await body.read(room)
         if isinstance(whole, Answer):
             return whole
         compressed = encoding != "identity" and bool(whole)
-        return await self._intake.keep(signal, whole, read, arriving, compressed=compressed)
+        return await body.unless_gone(self._intake.keep(signal, whole, read, room, compressed=compressed))
 
 
 _WHO: Final = "a bearer token is expected in the header 'Authorization'"
@@ -128,11 +131,11 @@ class _Body:
         self._until = until
         self._more = True
 
-    async def read(self, arriving: Arriving) -> bytes | Answer:
+    async def read(self, room: Room) -> bytes | Answer:
         """Return it as it was sent; an answer where there is no room for it, or it does not come."""
         if self._said > MAX_REQUEST_BYTES:
             return Answer(Verdict.TOO_LARGE, f"the request is over {MAX_REQUEST_BYTES:,} bytes")
-        refusal = arriving.add(0)
+        refusal = room.add(0)
         if refusal is not None:
             return refusal
         parts: list[bytes] = []
@@ -140,13 +143,30 @@ class _Body:
             async with asyncio.timeout_at(self._until):
                 while self._more:
                     part = await self._next()
-                    refusal = arriving.add(len(part))
+                    refusal = room.add(len(part))
                     if refusal is not None:
                         return refusal
                     parts.append(part)
         except TimeoutError:
             return busy("the body did not arrive in time")
         return b"".join(parts)
+
+    async def unless_gone(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """Return what comes of work for a client; end it, and raise _Gone, where the client goes away meanwhile."""
+        working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(self._left())
+        try:
+            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise _Gone
+            return working.result()
+        finally:
+            working.cancel()
+            leaving.cancel()
+
+    async def _left(self) -> None:
+        """Wait until the client, which has sent all, goes away."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def drop(self) -> None:
         """Read what is left, and keep nothing: most clients hear an answer only when they have sent all."""

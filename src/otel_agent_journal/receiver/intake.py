@@ -2,7 +2,8 @@
 
 A request is acknowledged when it is on the disk, where requests that come together share one sync, or once it is in the
 store. What is done to it before is only what the answer needs; what its records amount to is found when the spool is
-drained. Bytes of requests count against a budget from when they arrive until they are answered.
+drained. Bytes of requests count against a budget from when they arrive until they are answered (`room.py`), and work
+for a client that has given up ends at the next step.
 """
 
 from __future__ import annotations
@@ -13,21 +14,20 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol
 
 from otel_agent_journal.mapping.facts import encode_fact
 from otel_agent_journal.receiver.answers import OK, Answer, Verdict, busy
 from otel_agent_journal.receiver.compression import pieces
-from otel_agent_journal.receiver.room import Budget, Gate
+from otel_agent_journal.receiver.room import MAX_REQUEST_BYTES, Budget, GivenUp, Room
 from otel_agent_journal.receiver.signals import PART_BYTES
 
 if TYPE_CHECKING:
     from otel_agent_journal.receiver.counters import Row
-    from otel_agent_journal.receiver.signals import Signal
+    from otel_agent_journal.receiver.signals import Reading, Signal
 
 _log = logging.getLogger("otel_agent_journal.receiver")
 
-MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024  # after decompression, as OTLP recommends
 STORE_PATIENCE_S: Final = 4.0  # the Collector's own is 5 s; what comes later is delivered all the same
 _THREADS: Final = 16  # most of them wait for the disk
 _MOST_SAID: Final = 300  # characters of what is wrong with a request
@@ -56,7 +56,7 @@ class Intake:
 
     Args:
         log: where requests go.
-        counters: what is counted; by the event loop's thread alone.
+        counters: what is counted.
         budget_bytes: of requests in hand; what is over is asked to come again.
         stored: waited for before a request is acknowledged; None: the spool is enough.
         clock: UTC nanoseconds.
@@ -74,55 +74,48 @@ class Intake:
         self._log = log
         self._counters = counters
         self._budget = Budget(budget_bytes, counters)
-        self._gate = Gate()
         self._stored = stored
         self._clock = clock
         self._last_ns = 0
         self._lock = threading.Lock()
-        self._closing = False
         self._pool = ThreadPoolExecutor(_THREADS, "agent-journal-intake")
 
     @property
     def is_ready(self) -> bool:
         """Tell whether requests are taken now."""
-        return not self._closing and not self._budget.is_full
+        return self._budget.is_open
 
     def close(self) -> None:
         """Take no more requests; those in hand are answered."""
-        self._closing = True
+        self._budget.close()
 
-    def arriving(self) -> Arriving:
+    def arriving(self) -> Room:
         """Begin a request; use what is returned as a context manager around all of it."""
         self._counters.add("requests")
-        return Arriving(self)
+        return self._budget.room()
 
     async def keep(
-        self, signal: Signal, body: bytes, read: Callable[[bytes], Any], arriving: Arriving, *, compressed: bool
+        self, signal: Signal, body: bytes, read: Callable[[bytes], Reading], room: Room, *, compressed: bool
     ) -> Answer:
         """Keep a request whose bytes have arrived, and return its answer. Never raises, but for a cancellation.
+
+        What is kept is counted, whether or not its client still waits to hear of it.
 
         Args:
             signal: what it is of.
             body: as it was sent.
             read: `signal.read` or `signal.read_json`.
-            arriving: the room that it has, and may need more of.
+            room: what it has, and may need more of; once that is left, no more is done.
             compressed: whether the body is gzip or zlib.
         """
         try:
-            answer, records, left_out, kept_ns = await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._keep, signal, body, read, arriving if compressed else None
-            )
+            loop = asyncio.get_running_loop()
+            answer, kept_ns = await loop.run_in_executor(self._pool, self._keep, signal, body, read, room, compressed)
             if self._stored is not None and kept_ns and not await self._stored.wait(kept_ns, STORE_PATIENCE_S):
                 answer = busy("it is kept, and not yet in the store")
         except Exception as error:  # noqa: BLE001 - a client drops what an error of ours does not let it send again
             _log.exception("a request could not be handled; its client is asked to send it again")
-            answer, records, left_out = busy(f"{type(error).__name__}: {error}"[:_MOST_SAID]), 0, 0
-        count = self._counters.add
-        if answer.verdict is Verdict.OK:
-            count("bytes", len(body))
-            count("received", records)
-            count("rejected", answer.rejected)
-            count("left_out", left_out)
+            answer = busy(f"{type(error).__name__}: {error}"[:_MOST_SAID])
         return answer
 
     def answered(self, answer: Answer) -> Answer:
@@ -132,19 +125,6 @@ class Intake:
             self._counters.add(name)
         return answer
 
-    def take_room(self, size: int, own: int) -> Answer | None:
-        """Take from the budget for a request that has `own` of it; return the refusal where there is no room."""
-        if self._closing:
-            return busy("the receiver is shutting down")
-        if not self._budget.take(size, own):
-            in_hand, limit = self._budget.in_hand, self._budget.limit_bytes
-            return busy(f"{in_hand:,} bytes of requests are in hand, limit {limit:,}")
-        return None
-
-    def give_back(self, size: int) -> None:
-        """Give back to the budget."""
-        self._budget.give_back(size)
-
     def _now(self) -> int:
         """Return the time, another for each record: by it a record is known."""
         with self._lock:
@@ -152,31 +132,46 @@ class Intake:
             return self._last_ns
 
     def _keep(
-        self, signal: Signal, body: bytes, read: Callable[[bytes], Any], compressed: Arriving | None
-    ) -> tuple[Answer, int, int, int]:
-        """Check a request and append it. In a thread.
+        self, signal: Signal, body: bytes, read: Callable[[bytes], Reading], room: Room, compressed: bool
+    ) -> tuple[Answer, int]:
+        """Check a request, append it and count it. In a thread.
 
-        Returns the answer, how many records there were, how many of them are none of the journal's, and the time by
-        which the last part is known, 0 where nothing was appended.
+        Returns the answer, and the time by which the last part is known, 0 where nothing was appended.
         """
+        records = left_out = kept_ns = 0
         try:
-            whole = body if compressed is None else _decompressed(body, compressed)
+            whole = _decompressed(body, room) if compressed else body
             if isinstance(whole, Answer):
-                return whole, 0, 0, 0
-            if not whole:
-                return OK, 0, 0, 0
-            with self._gate.passing(len(whole)):
-                return self._read(signal, whole, read)
+                return whole, 0
+            answer = OK
+            if whole:
+                with room.reading(len(whole)):
+                    reading = read(whole)
+                    refusal = room.grow(max(0, len(reading.whole or b"") - len(whole)))  # mended text is longer
+                    if refusal is not None:
+                        return refusal, 0
+                    answer, records, left_out, kept_ns = self._append(signal, reading, room)
+        except GivenUp:
+            return busy("its client has given up"), 0
         except ValueError as error:
-            return Answer(Verdict.MALFORMED, str(error)[:_MOST_SAID]), 0, 0, 0
+            return Answer(Verdict.MALFORMED, str(error)[:_MOST_SAID]), 0
+        if answer.verdict is Verdict.OK:
+            count = self._counters.add
+            count("bytes", len(body))
+            count("received", records)
+            count("rejected", answer.rejected)
+            count("left_out", left_out)
+        return answer, kept_ns
 
-    def _read(self, signal: Signal, whole: bytes, read: Callable[[bytes], Any]) -> tuple[Answer, int, int, int]:
-        request = read(whole)
-        records, problems, left_out = signal.check(request)
+    def _append(self, signal: Signal, reading: Reading, room: Room) -> tuple[Answer, int, int, int]:
+        """Keep what was read, all of it or, where nobody waits for it any more, nothing."""
         kept_ns = 0
+        records, problems, left_out = signal.check(reading.request)
+        room.check()
         if records > len(problems) + left_out:
-            as_sent = read is signal.read and not problems and not left_out and len(whole) <= PART_BYTES
-            for part in (whole,) if as_sent else signal.parts(request):
+            whole = None if problems or left_out else reading.whole
+            as_sent = () if whole is None or len(whole) > PART_BYTES else (whole,)
+            for part in as_sent or signal.parts(reading.request):
                 kept_ns = self._now()
                 if not self._log.append(encode_fact(signal.record(kept_ns, part))):
                     return busy(f"the spool takes nothing: {self._log.last_refusal}"[:_MOST_SAID]), 0, 0, 0
@@ -195,42 +190,15 @@ _COUNTED: Final = {
 }
 
 
-class Arriving:
-    """The room that one request takes, from its first byte to its answer."""
-
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
-        self._bytes = 0
-
-    def add(self, size: int) -> Answer | None:
-        """Note that bytes have arrived; return the refusal where they are too many."""
-        if self._bytes + size > MAX_REQUEST_BYTES:
-            return Answer(Verdict.TOO_LARGE, f"the request is over {MAX_REQUEST_BYTES:,} bytes")
-        return self.grow(size)
-
-    def grow(self, size: int) -> Answer | None:
-        """Take room for what the bytes that arrived stand for; return the refusal where there is none."""
-        refusal = self._intake.take_room(size, self._bytes)
-        if refusal is None:
-            self._bytes += size
-        return refusal
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._intake.give_back(self._bytes)
-
-
-def _decompressed(body: bytes, arriving: Arriving) -> bytes | Answer:
-    """Return a body decompressed, or the refusal where there is no room for it. Raises ValueError if it is broken."""
+def _decompressed(body: bytes, room: Room) -> bytes | Answer:
+    """Return a body decompressed, or the refusal where there is no room. Raises GivenUp, and ValueError if broken."""
     found: list[bytes] = []
     size = 0
     for piece in pieces(body):
         size += len(piece)
         if size > MAX_REQUEST_BYTES:
             return Answer(Verdict.TOO_LARGE, f"the request is over {MAX_REQUEST_BYTES:,} bytes, decompressed")
-        refusal = arriving.grow(len(piece))
+        refusal = room.grow(len(piece))
         if refusal is not None:
             return refusal
         found.append(piece)

@@ -12,7 +12,7 @@ from typing import Final
 
 _SAID: Final[Mapping[str, tuple[str, str]]] = {
     "requests": ("counter", "Export requests."),
-    "received": ("counter", "Spans and log records of requests that were answered with OK."),
+    "received": ("counter", "Spans and log records of requests that were good, and are on the disk."),
     "recovered": ("counter", "Spans and log records that were in the spool when collect was started."),
     "stored": ("counter", "Spans and log records that are in the store."),
     "duplicate": ("counter", "Spans and log records that had been stored before, sent or delivered once more."),
@@ -25,7 +25,7 @@ _SAID: Final[Mapping[str, tuple[str, str]]] = {
     "too_large": ("counter", "Requests over the limit."),
     "unauthenticated": ("counter", "Requests without a token that is known."),
     "busy": ("counter", "Requests whose client was asked to send them again."),
-    "bytes": ("counter", "Bytes of requests that were answered with OK, as they were sent."),
+    "bytes": ("counter", "Bytes of those requests, as they were sent."),
     "in_flight_bytes": ("gauge", "Bytes of requests that are not yet answered."),
 }
 _SETTLED: Final = ("stored", "duplicate", "rejected", "left_out", "dead_lettered")

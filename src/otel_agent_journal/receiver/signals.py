@@ -1,7 +1,7 @@
 """The two kinds of requests that are received: spans and log records. What both doors and the intake know of each.
 
 A signal's messages are read and written here; what of a request can be kept is decided record by record, so that one
-that is malformed costs itself alone.
+that is malformed costs itself alone. Text that is no Unicode costs nothing but itself.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from otel_agent_journal.mapping.facts import LogsReceived, Received, SpansReceiv
 from otel_agent_journal.mapping.from_otlp import problem_of
 from otel_agent_journal.mapping.from_otlp_json import logs_request, trace_request
 from otel_agent_journal.mapping.log_record import is_carried
+from otel_agent_journal.mapping.mending import mended_protobuf
 
 PART_BYTES: Final = 4 * 1024 * 1024  # a larger request is kept in parts, since a part is read in one go
 MOST_OF_A_SPAN: Final = (
@@ -41,32 +42,41 @@ class Checked(NamedTuple):
     left_out: int = 0
 
 
+class Reading(NamedTuple):
+    """A request, and the bytes in protobuf that it was read from, where it was."""
+
+    request: Any
+    whole: bytes | None = None
+
+
 class Signal(msgspec.Struct, frozen=True):
     """A kind of request: how it is addressed, read, checked, kept and answered."""
 
     noun: str
     path: str
     service: str
-    read: Callable[[bytes], Any]  # protobuf; raises ValueError
-    read_json: Callable[[bytes], Any]  # raises ValueError
+    read: Callable[[bytes], Reading]  # protobuf; raises ValueError
+    read_json: Callable[[bytes], Reading]  # raises ValueError
     check: Callable[[Any], Checked]
     parts: Callable[[Any], Iterator[bytes]]
     record: Callable[[int, bytes], Received]
     respond: Callable[[int, str], Message]  # with how many were rejected, and why
 
 
-def _read_spans(body: bytes) -> ExportTraceServiceRequest:
-    try:
-        return ExportTraceServiceRequest.FromString(body)
-    except DecodeError as error:
-        raise ValueError(f"not an ExportTraceServiceRequest: {error}") from error
+def _reader(message: type[Any]) -> Callable[[bytes], Reading]:
+    """Return what reads requests of a kind in protobuf, which refuses all of one with text that is no Unicode."""
 
+    def read(body: bytes) -> Reading:
+        try:
+            return Reading(message.FromString(body), body)
+        except DecodeError as error:
+            try:
+                mended = mended_protobuf(body, message)
+                return Reading(message.FromString(mended), mended)
+            except (DecodeError, ValueError) as still:
+                raise ValueError(f"not an {message.DESCRIPTOR.name}: {error}; {still}") from error
 
-def _read_logs(body: bytes) -> ExportLogsServiceRequest:
-    try:
-        return ExportLogsServiceRequest.FromString(body)
-    except DecodeError as error:
-        raise ValueError(f"not an ExportLogsServiceRequest: {error}") from error
+    return read
 
 
 def _check_spans(request: ExportTraceServiceRequest) -> Checked:
@@ -189,8 +199,8 @@ SPANS: Final = Signal(
     noun="spans",
     path="/v1/traces",
     service="opentelemetry.proto.collector.trace.v1.TraceService",
-    read=_read_spans,
-    read_json=trace_request,
+    read=_reader(ExportTraceServiceRequest),
+    read_json=lambda body: Reading(trace_request(body)),
     check=_check_spans,
     parts=_parts_of_spans,
     record=SpansReceived,
@@ -200,8 +210,8 @@ LOGS: Final = Signal(
     noun="log records",
     path="/v1/logs",
     service="opentelemetry.proto.collector.logs.v1.LogsService",
-    read=_read_logs,
-    read_json=logs_request,
+    read=_reader(ExportLogsServiceRequest),
+    read_json=lambda body: Reading(logs_request(body)),
     check=_check_logs,
     parts=_parts_of_logs,
     record=LogsReceived,

@@ -19,6 +19,7 @@ from otel_agent_journal.mapping.genai import (
     REQUEST_TOP_K,
     REQUEST_TOP_P,
 )
+from otel_agent_journal.mapping.numbers import count_of
 
 PROVIDER: Final = "aws.bedrock"
 REQUEST_ID: Final = "aws.request_id"
@@ -142,7 +143,8 @@ def usage_of(output: Mapping[str, Any]) -> Usage | None:
     usage = mapping(mapping(output.get("metadata")).get("usage"))
     if not usage:
         return None
-    return Usage(input_tokens=_count(usage.get("inputTokens")), output_tokens=_count(usage.get("outputTokens")))
+    given, out = count_of(usage.get("inputTokens")), count_of(usage.get("outputTokens"))
+    return Usage(input_tokens=given or 0, output_tokens=out or 0)
 
 
 def service_times(output: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,10 +188,6 @@ def _sensitive(policy: Mapping[str, Any]) -> Iterable[str]:
         yield f"{text(entity.get('action'))} {text(entity.get('type'))}".strip()
     for pattern in items(policy.get("regexes")):
         yield f"{text(pattern.get('action'))} pattern {text(pattern.get('name'))}".strip()
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _plain_time(value: Any) -> Any:

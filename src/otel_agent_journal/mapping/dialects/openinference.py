@@ -22,6 +22,7 @@ from otel_agent_journal.mapping.dialects.reading import (
     text_of,
     tool_call,
 )
+from otel_agent_journal.mapping.numbers import number_of
 from otel_agent_journal.mapping.span_record import SpanRecord
 
 KIND: Final = "openinference.span.kind"
@@ -166,8 +167,8 @@ def _parameters(attributes: dict[str, Any], value: Any, unknown: dict[str, Any])
     rest: dict[str, Any] = {}
     for name, one in given.items():
         key = _REQUEST_OF_PARAMETER.get(name)
-        if key is not None and isinstance(one, int | float) and not isinstance(one, bool):
-            attributes.setdefault(key, one)
+        if key is not None and (number := number_of(one)) is not None:
+            attributes.setdefault(key, number)
         elif one is not None:
             rest[name] = one
     if rest or not given:
