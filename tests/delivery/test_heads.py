@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from otel_agent_journal.mapping.facts import SpansReceived
 from otel_agent_journal.mapping.received import ReceivedSpans
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.memory import MemoryStore
-from otel_agent_journal.store.protocol import SessionFilter
+from otel_agent_journal.store.protocol import Page, SessionFilter
 from otel_agent_journal.store.rules import fold_from_beginning, same_head
 from otel_agent_journal.testing.builders import JournalBuilder, an_event, events
 from tests.projections.test_links import link
@@ -169,3 +170,54 @@ def test_a_circle() -> None:
         keeper.write()
     assert wrong_heads(store) == {}
     assert [head.events for head in store.sessions()] == [6, 6]
+
+
+class Reading(MemoryStore):
+    """Counts the events that are read back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given = 0
+
+    def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
+        page = super().follow(cursor, session_id=session_id, limit=limit)
+        self.given += len(page.events)
+        return page
+
+    def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
+        for event in super().read(session_id, after):
+            self.given += 1
+            yield event
+
+
+@pytest.mark.parametrize(("writers", "bound"), [(1, 0), (2, 1), (4, 1)])
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_events_are_folded_once(writers: int, bound: int, interleaved: bool) -> None:
+    """However many deliver into one session, no more events are read back than were written, and by one alone none."""
+    store, rounds, each = Reading(), 40, 5
+    keepers = [HeadKeeper(store, at_once) for _ in range(writers)]
+    for number in range(rounds):
+        for place, keeper in enumerate(keepers):
+            first = (number * writers + place) * each
+            for batch in (events(each, first=first)[:2], events(each, first=first)[2:]):
+                keeper.note(batch, store.append(batch))
+            if not interleaved:
+                keeper.write()
+        for keeper in keepers:
+            keeper.write()
+    written = rounds * writers * each
+    assert store.head("s1").events == written
+    assert store.given <= bound * written
+
+
+@pytest.mark.parametrize("turns", [10, 40])
+def test_a_process_for_each_turn_reads_what_is_new(turns: int) -> None:
+    """A chat whose every turn is a process of its own costs each the reading of nothing that a head has."""
+    store = Reading()
+    for turn in range(turns):
+        keeper = HeadKeeper(store, at_once)
+        batch = events(20, first=turn * 20)
+        keeper.note(batch, store.append(batch))
+        keeper.write()
+    assert store.head("s1").events == turns * 20
+    assert store.given <= turns * 20

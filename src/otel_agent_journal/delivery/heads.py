@@ -223,23 +223,22 @@ class HeadKeeper:
                 in_hand.version = written.version
                 self.written += 1
                 return
-            self._lost(session_id, in_hand)
+            in_hand.behind = True
         raise StoreUnreachable(f"session {session_id}: others keep writing its head; it is written a little later")
-
-    def _lost(self, session_id: str, in_hand: _InHand) -> None:
-        """Go on from the head that another has written, where it has what is needed for that."""
-        stored = self._store.head(session_id)
-        in_hand.version, in_hand.behind = stored.version if stored else 0, True
-        if stored is None or stored.snapshot or in_hand.parts:
-            in_hand.folded = None
 
     def _caught_up(self, session_id: str, in_hand: _InHand) -> Folded:
         """Return a session's fold with all that has arrived."""
         folded, in_hand.folded = in_hand.folded, None  # a fold is dropped where a read of the store fails
-        if folded is None:
-            folded = self._read(session_id, in_hand)
-        elif in_hand.behind:
-            folded = fold_on(self._store, session_id, folded)
+        if folded is None or in_hand.behind:
+            stored = self._store.head(session_id)
+            version = stored.version if stored else 0
+            # Where others write too, the head has what they have folded; without a snapshot, ours goes on.
+            ours = version == in_hand.version or (stored is not None and not stored.snapshot and not in_hand.parts)
+            in_hand.version = version
+            if folded is not None and ours:
+                folded = fold_on(self._store, session_id, folded)
+            else:
+                folded = self._read(session_id, in_hand, stored)
         parts = parts_of(folded.state.links, session_id)
         if parts and not in_hand.whole:
             folded = fold_from_beginning(self._store, session_id)
@@ -254,11 +253,10 @@ class HeadKeeper:
         in_hand.folded, in_hand.behind = folded, False
         return folded
 
-    def _read(self, session_id: str, in_hand: _InHand) -> Folded:
+    def _read(self, session_id: str, in_hand: _InHand, stored: SessionHead | None) -> Folded:
         """Fold a session on from its stored head."""
         self._forget_parts(session_id, in_hand)
-        stored = in_hand.stored = self._store.head(session_id)
-        in_hand.version, in_hand.whole = stored.version if stored else 0, stored is None or not stored.snapshot
+        in_hand.stored, in_hand.whole = stored, stored is None or not stored.snapshot
         folded = fold_from_beginning(self._store, session_id) if stored is None else fold_from_head(self._store, stored)
         in_hand.parts.update(parts_of(folded.state.links, session_id))
         in_hand.whole = in_hand.whole or bool(in_hand.parts)
