@@ -2,10 +2,11 @@
 #   make venv   the environment, at .venv        make demo   a journaled agent, live (needs Python alone)
 #   make test   every gate and test              make lint   the gates alone
 #   make bench  the measurements of the README   make soak   the long forms of the tests
+#   make steady all of `make test` ten times on a machine that is kept busy (N=10 LOAD=4)
 #   make stack  Collector, Jaeger, receiver and an agent, until Ctrl-C (the servers are built once: minutes, with Go)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo stack lint format test soak bench servers constraints clean
+.PHONY: help venv demo stack lint format test steady soak bench servers constraints clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ STAMP := .venv/.stamp
 PYTEST := $(BIN)/python -m pytest
 
 help:
-	@sed -n '2,5s/^# *//p' Makefile
+	@sed -n '2,6s/^# *//p' Makefile
 
 venv: $(STAMP)
 	@true
@@ -38,6 +39,9 @@ format: venv
 
 test: venv
 	@scripts/test.sh
+
+steady: venv
+	@scripts/steady.sh $(or $(N),10) $(or $(LOAD),4) $(TESTS)
 
 soak: venv
 	@AGENT_JOURNAL_SOAK=1 scripts/test.sh --soak

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
@@ -21,6 +22,10 @@ KEPT = frozenset(("AGENT_JOURNAL_SOAK", "AGENT_JOURNAL_TEST_SERVERS"))
 for variable in [name for name in os.environ if name.startswith(("OTEL_", "AGENT_JOURNAL_"))]:
     if variable not in KEPT:
         del os.environ[variable]
+
+# What is imported is compiled once, not by each worker and each process that a test starts.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Started in the background of a shell, Ctrl-C is ignored, by every child too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -64,7 +69,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now stays: a test that has garbage collected does not look through all of that again."""
+    """What is imported by now stays: a test that has garbage collected does not look through all of that again.
+
+    And what botocore knows of its services is read once, not by each client: that was most of what a client cost.
+    """
+    if "botocore.session" in sys.modules:
+        session = sys.modules["botocore.session"]
+        session.create_loader = cache(session.create_loader)
     gc.collect()
     gc.freeze()
 

@@ -18,7 +18,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,8 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
+
+from ports import reserved_port
 
 from otel_agent_journal import JournalEvent, open_store
 
@@ -66,27 +67,12 @@ def say(text: str) -> None:
 
 
 def choose_ports() -> dict[str, int]:
-    """Return a port for each purpose: the usual one, or any where that is taken. All differ."""
-    held: list[socket.socket] = []
+    """Return a port for each purpose: the usual one, or another where that is taken. All differ."""
     chosen: dict[str, int] = {}
-    try:
-        for purpose, usual in PORTS.items():
-            for wanted in (usual, 0):
-                one = socket.socket()
-                one.setsockopt(
-                    socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-                )  # a stack that ended a moment ago is no hindrance
-                held.append(one)
-                with contextlib.suppress(OSError):
-                    one.bind(("127.0.0.1", wanted))
-                    one.listen()
-                    chosen[purpose] = one.getsockname()[1]
-                    break
-            if chosen[purpose] != usual:
-                say(f"port {usual} is taken: {purpose} is at {chosen[purpose]}")
-    finally:
-        for one in held:
-            one.close()
+    for purpose, usual in PORTS.items():
+        chosen[purpose] = reserved_port(usual)
+        if chosen[purpose] != usual:
+            say(f"port {usual} is taken: {purpose} is at {chosen[purpose]}")
     return chosen
 
 

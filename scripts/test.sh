@@ -11,6 +11,8 @@ BIN=.venv/bin
 failed=()
 left_out=()
 
+unset PYTHONDONTWRITEBYTECODE # what is imported is compiled once, not by every process that the tests start
+
 outcomes=$(mktemp)
 gates=$(mktemp)
 trap 'rm -f "$outcomes" "$gates"' EXIT
@@ -45,18 +47,17 @@ if [ "${1:-}" = --soak ]; then
     $BIN/python -m pytest -q -n 2 --dist load -m "not serial" --timeout 3600 || failed+=(soak)
     $BIN/python -m pytest -q -m serial --timeout 3600 || failed+=("serial soak")
 else
-    # Three workers for what waits or computes by itself, since more of it waits; two, as many as there are cores, for what
-    # measures time or memory. The tests of the pure core run by themselves: watching its branches makes every other test
-    # half as slow again.
+    # Four workers for what waits or computes by itself, since half of it waits; two, as many as there are cores, for what
+    # measures time or memory. A worker that is through takes tests from one that is not, so none works alone at the end.
+    # The tests of the pure core run by themselves: watching its branches makes every other test half as slow again.
     core=(tests/mapping tests/projections tests/test_*.py)
-    parallel=($BIN/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not serial")
+    measuring=($(grep -rl --include='test_*.py' 'pytest\.mark\.serial' tests exporters)) # nothing else is collected
+    parallel=($BIN/python -m pytest -q -n 4 --dist worksteal -m "not serial")
     "${parallel[@]}" --cov --cov-report= --cov-fail-under=0 "${core[@]}" || failed+=("tests of the pure core")
     wait $linting || failed+=(gates)
     cat "$gates"
     "${parallel[@]}" "${core[@]/#/--ignore=}" || failed+=(tests)
-    $BIN/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m serial
-    status=$?
-    [ $status = 0 ] || [ $status = 5 ] || failed+=("serial tests") # 5: there are none
+    $BIN/python -m pytest -q -n 2 --dist worksteal -m serial "${measuring[@]}" || failed+=("serial tests")
     $BIN/python -m coverage report || failed+=("branch coverage of the pure core")
 fi
 

@@ -92,3 +92,27 @@ def build(*nodes):
         previous = name
     return graph.compile(name="walker")
 """
+
+# The same without a framework, told by hand: it is there in a tenth of the time, for what is not about frameworks.
+WALKER = """
+import os, sys, time
+from opentelemetry import baggage, context
+from otel_agent_journal import step
+
+class Walker:
+    def __init__(self, nodes):
+        self.nodes = nodes
+
+    def invoke(self, state, config):
+        context.attach(baggage.set_baggage("gen_ai.conversation.id", config["configurable"]["thread_id"]))
+        with step("agent", "walker"):
+            for name, function in self.nodes:
+                with step("node", name) as block:
+                    found = function(state)
+                    block.complete(found)
+                state = {"notes": state["notes"] + found["notes"]}
+        return state
+
+def build(*nodes):
+    return Walker(nodes)
+"""

@@ -23,7 +23,7 @@ from otel_agent_journal.projections.head import COMPLETED, INTERRUPTED, LOST, PR
 from otel_agent_journal.projections.status import SILENCE_NS, judged
 from otel_agent_journal.store.registry import open_store
 from tests.crash.test_agent_kill import check_sessions, events_in, kill_one
-from tests.e2e.conftest import BIN, GRAPH, Workdir
+from tests.e2e.conftest import BIN, WALKER, Workdir
 from tests.e2e.faults import locked
 from tests.spool.spooling import eventually, new_writer
 
@@ -49,7 +49,7 @@ def command(door: str, *options: str) -> list[str | Path]:
 
 def write_agent(workdir: Workdir, door: str, text: str, *, before: str = "") -> None:
     """Write an agent that configures itself where nothing else does."""
-    workdir.write("agent.py", before + (CONFIGURE if door == "configure" else "") + GRAPH + text)
+    workdir.write("agent.py", before + (CONFIGURE if door == "configure" else "") + WALKER + text)
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fdatasync"), reason="the system has no fdatasync to listen to")

@@ -6,13 +6,14 @@ import pytest
 
 from tests.e2e.conftest import GRAPH, Workdir
 
-PROGRAM = (
-    """
-import asyncio, contextvars, threading
+CALLER = """
+import asyncio, contextvars, os, threading, time
 import otel_agent_journal
 from otel_agent_journal import invocation
 otel_agent_journal.configure()
 """
+PROGRAM = (
+    CALLER
     + GRAPH
     + """
 def fine(state):
@@ -102,7 +103,7 @@ for graph in (bad, agent, agent):
 def test_an_exit_in_the_middle(workdir: Workdir) -> None:
     """A program that exits in the block gives up on its agent: INTERRUPTED, cancelled."""
     call = "import sys\nwith invocation('s1'):\n    sys.exit(3)"
-    assert workdir.python(workdir.write("program.py", PROGRAM + call)).returncode == 3
+    assert workdir.python(workdir.write("program.py", CALLER + call)).returncode == 3
     assert types(workdir, "s1") == [*LIFECYCLE, "AGENT_INVOCATION_FAILED"]
     assert workdir.events("s1")[-1]["details"]["reason"] == "cancelled"
     assert workdir.sessions()[0]["status"] == "INTERRUPTED"
@@ -111,14 +112,13 @@ def test_an_exit_in_the_middle(workdir: Workdir) -> None:
 def test_a_thread_that_is_left_behind(workdir: Workdir) -> None:
     """An invocation that a daemon thread is in the middle of ends as cancelled when the program exits."""
     call = """
-import time
 def work():
     with invocation('s1'):
         time.sleep(60)
 threading.Thread(target=work, daemon=True).start()
 time.sleep(0.5)
 """
-    assert workdir.python(workdir.write("program.py", PROGRAM + call)).returncode == 0
+    assert workdir.python(workdir.write("program.py", CALLER + call)).returncode == 0
     assert types(workdir, "s1") == [*LIFECYCLE, "AGENT_INVOCATION_FAILED"]
     assert workdir.events("s1")[-1]["details"]["reason"] == "cancelled"
 
@@ -126,8 +126,8 @@ time.sleep(0.5)
 @pytest.mark.parametrize("level", ["spool", "store"])
 def test_a_caller_that_is_killed(workdir: Workdir, level: str) -> None:
     """Under `run` a caller that is killed in the block, its agent elsewhere, leaves the session INTERRUPTED, killed."""
-    call = "import os, signal\nwith invocation('s1', input='hi'):\n    os.kill(os.getpid(), signal.SIGKILL)"
-    program = workdir.write("program.py", PROGRAM.replace("otel_agent_journal.configure()", "") + call)
+    call = "import signal\nwith invocation('s1', input='hi'):\n    os.kill(os.getpid(), signal.SIGKILL)"
+    program = workdir.write("program.py", CALLER.replace("otel_agent_journal.configure()", "") + call)
     assert workdir.run(program, env={"AGENT_JOURNAL_DURABILITY": level}).returncode == 137
     assert types(workdir, "s1") == [*LIFECYCLE, "SESSION_INTERRUPTED"]
     (head,) = workdir.sessions()

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from otel_agent_journal import JournalEvent
-from tests.e2e.conftest import BIN, GRAPH, Workdir
+from scripts.ports import reserved_port
+from tests.e2e.conftest import BIN, WALKER, Workdir
 from tests.receiver.collecting import ANY, Collecting, eventually
 
 AGENT = (
-    GRAPH
+    WALKER
     + """
 def work(state):
     return {"notes": ["x" * 200_000]}
@@ -29,7 +30,7 @@ agent.invoke({"notes": []}, {"configurable": {"thread_id": "s1"}})
 """
 )
 HANGS = (
-    GRAPH
+    WALKER
     + """
 import time
 
@@ -167,8 +168,7 @@ def test_killed_under_run(workdir: Workdir, there: Path) -> None:
 def test_a_receiver_that_is_away(workdir: Workdir, there: Path) -> None:
     """What an agent journals meanwhile waits in its spool, and the next drain ships it, each event once."""
     workdir.write("agent.py", AGENT)
-    with Collecting(there) as collecting:
-        address = collecting.grpc
+    address = f"127.0.0.1:{reserved_port()}"
     env = {"AGENT_JOURNAL_STORE": f"otlp://{address}"}
     done = workdir.run("agent.py", env=env)
     assert done.returncode == 0
@@ -193,8 +193,7 @@ def test_what_it_cannot_is_said(workdir: Workdir) -> None:
 
 def test_ctrl_c_during_the_outage_loses_nothing(workdir: Workdir, there: Path) -> None:
     """An agent that is stopped while nobody takes its events leaves them in the spool."""
-    with Collecting(there) as collecting:
-        address = collecting.grpc
+    address = f"127.0.0.1:{reserved_port()}"
     with under_run(workdir, f"otlp://{address}") as (process, _):
         process.send_signal(signal.SIGINT)
     with Collecting(there, "--grpc", address, "--http", ANY) as collecting:

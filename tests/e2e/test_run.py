@@ -10,15 +10,14 @@ import time
 import psutil
 import pytest
 
-from tests.e2e.conftest import BIN, GRAPH, Workdir
+from tests.e2e.conftest import BIN, GRAPH, WALKER, Workdir
 
-AGENT = (
-    GRAPH
-    + """
+TWO_STEPS = """
 agent = build(("a", lambda s: {"notes": ["a"]}), ("b", lambda s: {"notes": ["b"]}))
 print(agent.invoke({"notes": []}, {"configurable": {"thread_id": "s1"}})["notes"])
 """
-)
+AGENT = GRAPH + TWO_STEPS
+BY_HAND = WALKER + TWO_STEPS
 
 
 def test_untouched_program_is_journaled(workdir: Workdir) -> None:
@@ -68,7 +67,7 @@ def test_session_option_names_the_session(workdir: Workdir) -> None:
 
 def test_store_option_places_journal_and_spool(workdir: Workdir) -> None:
     """With --store the journal and its spool are there, and nowhere else."""
-    workdir.write("agent.py", AGENT)
+    workdir.write("agent.py", BY_HAND)
     workdir.run("agent.py", options=("--store", "sqlite:///elsewhere/other.db"))
     assert not (workdir.path / ".agent-journal").exists()
     assert (workdir.path / "elsewhere" / "other.db").exists()
@@ -90,7 +89,7 @@ def test_killed_program_is_noted_at_once(workdir: Workdir) -> None:
     kill = "lambda s: os.kill(os.getpid(), 9)"
     workdir.write(
         "agent.py",
-        GRAPH
+        WALKER
         + f'build(("a", lambda s: {{"notes": ["a"]}}), ("b", {kill})).invoke('
         + '{"notes": []}, {"configurable": {"thread_id": "s1"}})\n',
     )
@@ -136,10 +135,10 @@ def test_other_sitecustomize_still_runs(workdir: Workdir) -> None:
 
 def test_child_processes_are_journaled_too(workdir: Workdir) -> None:
     """A program that starts others, and a pool that forks, each write as a process of their own into the sessions."""
-    workdir.write("inner.py", AGENT.replace('"s1"', '"inner"'))
+    workdir.write("inner.py", BY_HAND.replace('"s1"', '"inner"'))
     workdir.write(
         "outer.py",
-        AGENT
+        BY_HAND
         + """
 import multiprocessing, subprocess
 subprocess.run([sys.executable, "inner.py"], check=True)
@@ -166,7 +165,7 @@ def test_terminate_reaches_the_program(workdir: Workdir) -> None:
     """SIGTERM to the runner ends the program, and its session is told."""
     workdir.write(
         "agent.py",
-        GRAPH
+        WALKER
         + 'build(("slow", lambda s: time.sleep(60))).invoke('
         + '{"notes": []}, {"configurable": {"thread_id": "s1"}})\n',
     )
@@ -186,7 +185,7 @@ def test_runner_dies_agent_goes_on(workdir: Workdir) -> None:
     """When the runner is killed the agent goes on, and after five seconds delivers for itself."""
     workdir.write(
         "agent.py",
-        GRAPH
+        WALKER
         + """
 def wait(state):
     open("waiting", "w").close()
@@ -254,7 +253,7 @@ def end(process: psutil.Popen) -> None:
 def test_path_is_absolute(workdir: Workdir) -> None:
     """A program that changes its working directory is still journaled where it was started."""
     (workdir.path / "away").mkdir()
-    workdir.write("agent.py", AGENT.replace("agent = build", "os.chdir('away'); agent = build"))
+    workdir.write("agent.py", BY_HAND.replace("agent = build", "os.chdir('away'); agent = build"))
     workdir.run("agent.py")
     assert not (workdir.path / "away" / ".agent-journal").exists()
     assert (workdir.path / ".agent-journal" / "journal.db").exists()

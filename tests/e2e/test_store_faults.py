@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from otel_agent_journal.delivery.drain import FAILING_S, HUNG_S
-from tests.e2e.conftest import BIN, GRAPH, Workdir
+from tests.e2e.conftest import BIN, WALKER, Workdir
 from tests.e2e.faults import damaged, forbidden, full, locked, new_journal, small_disk
 
 pytestmark = pytest.mark.serial
@@ -31,7 +31,7 @@ if os.environ.get("CONFIGURED"):
     import otel_agent_journal
     otel_agent_journal.configure()
 """
-    + GRAPH
+    + WALKER
     + """
 def worker(name):
     def work(state):

@@ -40,6 +40,7 @@ class Function:
             **AWS,
             **variables,
             "AWS_ENDPOINT_URL_DYNAMODB": endpoint,
+            "AGENT_JOURNAL_STORE_TIMEOUT": str(LIMIT_S),  # a busy machine is no outage
             "AGENT_JOURNAL_SPOOL": str(folder / "spool"),  # of this test alone; Lambda's is in /tmp as well
             "PYTHONPATH": str(stack.FOLDER),
         }

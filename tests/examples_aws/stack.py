@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cfnlint.decode import cfn_yaml
-
 FOLDER: Final = Path(__file__).resolve().parents[2] / "examples" / "aws"
 TEMPLATE: Final = FOLDER / "template.yaml"
 WORKFLOW: Final = FOLDER / "workflow.asl.json"
@@ -25,6 +23,8 @@ PSEUDO: Final[Mapping[str, Any]] = {
 
 def template() -> dict[str, Any]:
     """Return the template, its short functions in their long form."""
+    from cfnlint.decode import cfn_yaml  # with all that it imports it takes a second
+
     return json.loads(json.dumps(cfn_yaml.load(str(TEMPLATE)), default=str))
 
 

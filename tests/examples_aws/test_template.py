@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint import api
-from cfnlint.config import ManualArgs
 
 from otel_agent_journal_dynamodb import DynamoDBStore
 from tests.examples_aws import stack
@@ -21,7 +19,10 @@ LOCAL_PATHS = "W3002"  # a path of this machine: `aws cloudformation package` is
 
 
 def complaints(template: Mapping[str, Any]) -> list[str]:
-    """Return what cfn-lint has to say."""
+    """Return what cfn-lint has to say; it takes a second to import."""
+    from cfnlint import api
+    from cfnlint.config import ManualArgs
+
     found = api.lint(json.dumps(template), config=ManualArgs(regions=[stack.REGION], ignore_checks=[LOCAL_PATHS]))
     return [f"{one.rule.id} {one.message}, line {one.linenumber}" for one in found]
 

@@ -103,7 +103,7 @@ def forwarder_to() -> Iterator[Make]:
 
 def wait_until(true: Callable[[], bool]) -> None:
     """Wait for what another thread does."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.real.backends import NAMES, SERVERS, Backend
-from tests.real.jaeger import Jaeger, binary
+from tests.real.fixtures import server_program
+from tests.real.jaeger import Jaeger
+from tests.real.servers import Server, running
 
 HERE = Path(__file__).parent
 
@@ -23,23 +24,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def jaeger_program() -> Path:
-    """The built binary; tests are skipped without it, unless `make test` said that it has to be there."""
-    program = binary()
-    if program is None:
-        why = "Jaeger is not built: scripts/real_servers.sh jaeger"
-        if "jaeger" in os.environ.get("AGENT_JOURNAL_TEST_SERVERS", "").split():
-            pytest.fail(why)
-        pytest.skip(why)
-    return program
+    """The built binary."""
+    return server_program("jaeger")
 
 
 @pytest.fixture(scope="session")
-def jaeger(jaeger_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
+def jaeger(jaeger_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A Jaeger shared by all tests of a session (of an xdist worker)."""
-    server = Jaeger(jaeger_program, tmp_path_factory.mktemp("jaeger"))
-    server.start()
-    yield server
-    server.stop()
+    with running(Jaeger(jaeger_program, tmp_path_factory.mktemp("jaeger"))) as server:
+        yield server
 
 
 @pytest.fixture(params=NAMES)

@@ -245,7 +245,7 @@ def reset(connection: socket.socket) -> None:
     connection.close()
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 10) -> None:
+def wait_until(condition: Callable[[], object], timeout_s: float = 60) -> None:
     """Wait for something that is about to be so."""
     deadline = time.monotonic() + timeout_s
     while not condition():

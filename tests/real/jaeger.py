@@ -1,15 +1,11 @@
-"""A real Jaeger for tests: started on free loopback ports, asked over its query API, ended by its own process id.
+"""A real Jaeger for tests, asked over its query API.
 
-The binary is built by `scripts/real_servers.sh jaeger`, which also knows where it is. Storage is in memory: each Jaeger
-starts empty, and tests that share one tell their traces apart by trace id.
+Storage is in memory: each Jaeger starts empty, and tests that share one tell their traces apart by trace id.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -18,72 +14,36 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-ROOT = Path(__file__).resolve().parents[2]
-START_S = 30  # on two shared cores it is up in one or two
+from scripts.ports import reserved_port
+from tests.real.servers import ROOT, Server
+
 CONFIG = ROOT / "scripts" / "jaeger.yaml"
 
 
-def binary() -> Path | None:
-    """Return the built Jaeger, or None where there is none."""
-    asked = [str(ROOT / "scripts" / "real_servers.sh"), "--path", "jaeger"]
-    path = Path(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip())
-    return path if path.exists() else None
+class Jaeger(Server):
+    """One Jaeger. Started again after `stop`, it has the same ports and no traces."""
 
-
-class Jaeger:
-    """One running Jaeger. `folder` takes its log."""
+    name = "jaeger"
 
     def __init__(self, program: Path, folder: Path) -> None:
-        self._program = program
-        self._folder = folder
-        self._ports: dict[str, int] = {}
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(program, folder)
+        ports = {name: reserved_port() for name in ("otlp_http", "otlp_grpc", "query", "query_grpc")}
+        self.otlp_http = f"http://127.0.0.1:{ports['otlp_http']}"  # the base address, without `/v1/traces`
+        self.otlp_grpc = f"http://127.0.0.1:{ports['otlp_grpc']}"  # without TLS
+        self.query = f"http://127.0.0.1:{ports['query']}"  # the base address of the query API
+        self._ports = {**ports, "health": self.port}
 
-    @property
-    def otlp_http(self) -> str:
-        """The base address of OTLP over HTTP, without `/v1/traces`."""
-        return f"http://127.0.0.1:{self._ports['otlp_http']}"
+    def command(self) -> list[str]:
+        """Return its command."""
+        return [str(self.program), "--config", str(CONFIG)]
 
-    @property
-    def otlp_grpc(self) -> str:
-        """The address of OTLP over gRPC, without TLS."""
-        return f"http://127.0.0.1:{self._ports['otlp_grpc']}"
+    def environ(self) -> dict[str, str]:
+        """Return where it is to listen."""
+        return {f"JAEGER_{name.upper()}": str(port) for name, port in self._ports.items()}
 
-    @property
-    def query(self) -> str:
-        """The base address of the query API."""
-        return f"http://127.0.0.1:{self._ports['query']}"
-
-    def start(self) -> None:
-        """Start it and wait until it is healthy. Started again after `stop`, it has the same ports and no traces."""
-        for _ in range(3):  # a port found free may be taken before Jaeger binds it
-            self._ports = self._ports or _free_ports("otlp_http", "otlp_grpc", "query", "query_grpc", "health")
-            with (self._folder / "jaeger.log").open("ab") as log:
-                self._process = subprocess.Popen(
-                    [str(self._program), "--config", str(CONFIG)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env={**os.environ, **{f"JAEGER_{name.upper()}": str(port) for name, port in self._ports.items()}},
-                )
-            if self._is_up():
-                return
-            self.stop()
-            self._ports = {}
-        log_text = (self._folder / "jaeger.log").read_text(errors="replace")
-        raise RuntimeError(f"Jaeger did not start; the end of its log:\n{log_text[-2000:]}")
-
-    def stop(self) -> None:
-        """End it. Its traces are gone."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(2)  # what it holds is in memory: nothing is lost by a kill
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+    def is_up(self) -> bool:
+        """Tell whether it says that it is healthy."""
+        return self.answers("/status")
 
     def services(self) -> list[str]:
         """Return the names of the services that sent spans."""
@@ -107,7 +67,7 @@ class Jaeger:
         self,
         trace_id: str,
         until: Callable[[dict[str, Any]], bool] = lambda trace: bool(trace["spans"]),
-        timeout_s: float = 10,
+        timeout_s: float = 60,
     ) -> dict[str, Any]:
         """Return a trace once it is there and `until` is true of it: spans arrive in their own time."""
         deadline = time.monotonic() + timeout_s
@@ -128,19 +88,6 @@ class Jaeger:
         with urllib.request.urlopen(self.query + path, timeout=10) as answer:
             return json.load(answer)
 
-    def _is_up(self) -> bool:
-        deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline:
-            if self._process is None or self._process.poll() is not None:
-                return False
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self._ports['health']}/status", timeout=1) as answer:
-                    if answer.status == 200:
-                        return True
-            except OSError:
-                time.sleep(0.1)
-        return False
-
 
 def spans_by_name(trace: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the spans of a trace by operation name; of several with one name, the last."""
@@ -156,15 +103,3 @@ def parent_of(span: dict[str, Any]) -> str | None:
     """Return the span id of the parent, or None of a root."""
     parents = [link["spanID"] for link in span["references"] if link["refType"] == "CHILD_OF"]
     return parents[0] if parents else None
-
-
-def _free_ports(*names: str) -> dict[str, int]:
-    """Return a free loopback port for each name. All are held until the last is found, so that they differ."""
-    held = [socket.socket() for _ in names]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return {name: one.getsockname()[1] for name, one in zip(names, held, strict=True)}
-    finally:
-        for one in held:
-            one.close()

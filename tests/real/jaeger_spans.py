@@ -40,23 +40,13 @@ class JaegerSpan:
         return f"<{self.label} {self.span_id} in {self.parent}>"
 
 
-class OwnJaeger(Jaeger):
-    """A Jaeger that one test starts and stops. Its traces are gone anyway, so it is not asked to leave in order."""
-
-    def stop(self) -> None:
-        """Kill it."""
-        if self._process is not None:
-            self._process.kill()
-        super().stop()
-
-
-def spans_of_service(jaeger: Jaeger, service: str, count: int, timeout_s: float = 15) -> list[JaegerSpan]:
+def spans_of_service(jaeger: Jaeger, service: str, count: int, timeout_s: float = 60) -> list[JaegerSpan]:
     """Return all spans that a service sent, doubles included, once there are `count` and a moment has passed."""
     query = urlencode({"service": service, "lookback": "1h", "limit": 1000, "raw": "true"})
     return _settled(lambda: _raw_spans(jaeger, f"/api/traces?{query}"), count, timeout_s)
 
 
-def spans_of_trace(jaeger: Jaeger, trace_id: str, count: int, timeout_s: float = 15) -> list[JaegerSpan]:
+def spans_of_trace(jaeger: Jaeger, trace_id: str, count: int, timeout_s: float = 60) -> list[JaegerSpan]:
     """Return the spans of a trace, doubles included, once there are `count` and a moment has passed."""
     return _settled(lambda: _raw_spans(jaeger, f"/api/traces/{trace_id}?raw=true"), count, timeout_s)
 

@@ -1,4 +1,4 @@
-"""Real stores' servers for tests: started on free loopback ports, ended by their own process id.
+"""Real servers for tests: started on loopback ports of their own, ended by their own process id.
 
 They are had by `scripts/real_servers.sh`, which also knows where they are. Each starts empty; tests that share one take
 a table, bucket or database of their own.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -18,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from scripts.ports import reserved_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CONFIGS: Final = ROOT / "collector-config"
@@ -41,11 +42,9 @@ def path_of(server: str) -> Path | None:
     return path if path.exists() else None
 
 
-def free_port() -> int:
-    """Return a port of loopback that was free a moment ago."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+def tied(by: str = "KILL") -> list[str]:
+    """Return what goes before a command, so that it gets this signal when who started it ends, even by a SIGKILL."""
+    return ["setpriv", "--pdeathsig", by] if shutil.which("setpriv") else []
 
 
 class Server:
@@ -56,7 +55,7 @@ class Server:
     def __init__(self, program: Path, folder: Path) -> None:
         self.program = program
         self.folder = folder
-        self.port = 0
+        self.port = reserved_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,7 +64,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
-        """Return what starts it on `self.port`."""
+        """Return what starts it, at `self.port`."""
         raise NotImplementedError
 
     def environ(self) -> dict[str, str]:
@@ -78,26 +77,25 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers. Started again after `stop`, it has the same port."""
-        for _ in range(3):  # a port found free may be taken before the server binds it
-            self.port = self.port or free_port()
-            with (self.folder / f"{self.name}.log").open("ab") as log:
-                self._process = subprocess.Popen(
-                    self.command(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self.folder,
-                    env={**os.environ, **self.environ()},
-                )
-            until = time.monotonic() + START_S
-            while time.monotonic() < until and self._process.poll() is None:
-                if self.is_up():
-                    return
-                time.sleep(0.05)
-            self.stop()
-            self.port = 0
-        log_text = (self.folder / f"{self.name}.log").read_text(errors="replace")
-        raise RuntimeError(f"{self.name} did not start; the end of its log:\n{log_text[-2000:]}")
+        said = self.folder / f"{self.name}.log"
+        with said.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*tied(), *self.command()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env={**os.environ, **self.environ()},
+            )
+        until = time.monotonic() + START_S
+        while time.monotonic() < until and self._process.poll() is None:
+            if self.is_up():
+                return
+            time.sleep(0.05)
+        self.stop()
+        raise RuntimeError(
+            f"{self.name} did not start; the end of its log:\n{said.read_text(errors='replace')[-2000:]}"
+        )
 
     def stop(self) -> None:
         """End it at once."""
@@ -145,9 +143,13 @@ class Minio(Server):
 
     name = "minio"
 
+    def __init__(self, program: Path, folder: Path) -> None:
+        super().__init__(program, folder)
+        self._console = reserved_port()
+
     def command(self) -> list[str]:
         """Return its command; the console is on a port that nobody knows."""
-        console = f"127.0.0.1:{free_port()}"
+        console = f"127.0.0.1:{self._console}"
         address = f"127.0.0.1:{self.port}"
         data = self.folder / "minio"
         return [str(self.program), "server", "--quiet", "--address", address, "--console-address", console, str(data)]
@@ -261,7 +263,9 @@ class PostgreSQL(Server):
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
 
     def _as_postgres(self) -> list[str]:
-        return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
+        if os.geteuid() != 0:
+            return []
+        return [*tied(), "--reuid=postgres", "--regid=postgres", "--init-groups"]
 
 
 @contextmanager
@@ -289,11 +293,10 @@ class Collector(Server):
 
     def __init__(self, program: Path, folder: Path, config: str, *laid_over: str, **environ: str) -> None:
         super().__init__(program, folder)
-        self.port = free_port()  # of its health
-        self.grpc = f"127.0.0.1:{free_port()}"
-        self.http = f"127.0.0.1:{free_port()}"
+        self.grpc = f"127.0.0.1:{reserved_port()}"
+        self.http = f"127.0.0.1:{reserved_port()}"
         self.queue = folder / "queue"
-        self._metrics_port = free_port()
+        self._metrics_port = reserved_port()
         self._configs = [part if part.startswith("yaml:") else str(CONFIGS / part) for part in (config, *laid_over)]
         self._environ = {name.upper(): value for name, value in environ.items()}
 

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from scripts.ports import reserved_port
 from tests.real.fixtures import server_program
 from tests.real.jaeger import Jaeger
 from tests.real.otlp import FAST, PATIENCE_S, eventually, send
-from tests.real.servers import Collector, free_port, running
+from tests.real.servers import Collector, running
 from tests.receiver.collecting import ANY, Collecting
 
 
 @pytest.fixture
 def at_journal() -> str:
     """Where the receiver is to listen."""
-    return f"127.0.0.1:{free_port()}"
+    return f"127.0.0.1:{reserved_port()}"
 
 
 @pytest.fixture

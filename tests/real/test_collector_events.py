@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from otel_agent_journal import JournalEvent, open_store
+from scripts.ports import reserved_port
 from tests.e2e.conftest import Workdir
 from tests.e2e.test_otlp_store import AGENT, under_run
 from tests.real.fixtures import server_program
 from tests.real.jaeger import Jaeger
 from tests.real.otlp import FAST, PATIENCE_S, eventually
-from tests.real.servers import Collector, free_port, running
+from tests.real.servers import Collector, running
 from tests.receiver.collecting import ANY, Collecting
 
 
@@ -29,7 +30,7 @@ def workdir(tmp_path: Path) -> Workdir:
 @pytest.fixture
 def collector(tmp_path: Path, jaeger: Jaeger) -> Iterator[tuple[Collector, Collecting]]:
     """A Collector before a receiver and a Jaeger."""
-    program, at_journal = server_program("collector"), f"127.0.0.1:{free_port()}"
+    program, at_journal = server_program("collector"), f"127.0.0.1:{reserved_port()}"
     there = tmp_path / "receiver"
     there.mkdir()
     target = jaeger.otlp_grpc.removeprefix("http://")

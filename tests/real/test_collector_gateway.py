@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from otel_agent_journal import open_store
+from scripts.ports import reserved_port
 from tests.real.fixtures import server_program
 from tests.real.otlp import Sink, eventually, send
-from tests.real.servers import Collector, free_port, running
+from tests.real.servers import Collector, running
 from tests.receiver.collecting import ANY, Collecting
 
 RETRY = "retry_on_failure: {initial_interval: 100ms, max_interval: 300ms}"
@@ -29,7 +30,7 @@ class Receivers:
     """Two receivers, each with its own spool, that deliver into one store."""
 
     def __init__(self, folder: Path) -> None:
-        self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        self.addresses = [f"127.0.0.1:{reserved_port()}" for _ in range(2)]
         self._folder = folder
         self._url = f"sqlite:///{folder}/journal.db"
         self._running: dict[int, Collecting] = {}
@@ -116,7 +117,7 @@ def test_a_trace_stays_with_one_receiver(receivers: Receivers, tmp_path: Path, c
 
 def test_one_receiver_that_is_away_for_long(tmp_path: Path) -> None:
     """With a queue for each receiver, one that is away holds up its own traces alone, however many batches wait."""
-    away = f"127.0.0.1:{free_port()}"
+    away = f"127.0.0.1:{reserved_port()}"
     with Sink() as there:
         gateway = gateway_to(there.address, away, tmp_path / "gateway", "gateway-two-queues.yaml")
         with running(gateway):

@@ -10,10 +10,11 @@ from pathlib import Path
 import grpc
 import pytest
 
+from scripts.ports import reserved_port
 from tests.real.fixtures import server_program
 from tests.real.jaeger import Jaeger
 from tests.real.otlp import FAST, Sink, eventually, send
-from tests.real.servers import Collector, free_port, running
+from tests.real.servers import Collector, running
 
 TO_JOURNAL = "exporters::otlp_grpc/journal"
 QUEUE = f"{TO_JOURNAL}::sending_queue"
@@ -24,7 +25,7 @@ BATCH = "yaml:{processors: {batch: {timeout: 1h}}, service: {pipelines: {traces:
 @pytest.fixture
 def at_journal() -> str:
     """Where a backend is to listen, when it comes."""
-    return f"127.0.0.1:{free_port()}"
+    return f"127.0.0.1:{reserved_port()}"
 
 
 def collector_to(at_journal: str, folder: Path, *laid_over: str, **environ: str) -> Collector:
@@ -225,7 +226,7 @@ def gateway_to(first: str, second: str, folder: Path, *laid_over: str) -> Collec
 )
 def test_a_gateway_that_is_killed(tmp_path: Path, at_journal: str, changed: tuple[str, ...], left: int) -> None:
     """With a queue of its own for each receiver, in memory, it forgets what the queue on the disk has handed on."""
-    second = f"127.0.0.1:{free_port()}"
+    second = f"127.0.0.1:{reserved_port()}"
     with running(gateway_to(at_journal, second, tmp_path, *changed)) as gateway:
         for number in range(20):
             send(gateway.grpc, f"{number + 1:032x}", [number + 1])

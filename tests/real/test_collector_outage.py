@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from scripts.ports import reserved_port
 from tests.real.fixtures import server_program
 from tests.real.otlp import FAST, Sink, eventually, send
-from tests.real.servers import Collector, free_port, running
+from tests.real.servers import Collector, running
 from tests.receiver.collecting import ANY, Collecting
 
 ROUNDS = 3
@@ -25,7 +26,7 @@ def collector_to(at_journal: str, folder: Path, *laid_over: str) -> Collector:
 
 def test_a_receiver_that_is_away(tmp_path: Path) -> None:
     """All that was acknowledged while it was away is in the journal, each once, although the Collector was killed."""
-    at_journal = f"127.0.0.1:{free_port()}"
+    at_journal = f"127.0.0.1:{reserved_port()}"
     collector = collector_to(at_journal, tmp_path)
     with running(collector):
         for number in range(ROUNDS):
@@ -44,7 +45,7 @@ def test_a_receiver_that_is_away(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compacting", [True, False])
 def test_the_file_of_the_queue(tmp_path: Path, compacting: bool) -> None:
     """Once what waited has been sent, its file gives the disk back; without compaction it keeps its greatest size."""
-    at_journal = f"127.0.0.1:{free_port()}"
+    at_journal = f"127.0.0.1:{reserved_port()}"
     how = f"on_rebound: {str(compacting).lower()}, rebound_needed_threshold_mib: 6, rebound_trigger_threshold_mib: 1"
     collector = collector_to(at_journal, tmp_path, f"{COMPACTION}: {{{how}, check_interval: 100ms}}")
     with running(collector):

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from scripts.ports import reserved_port
 from tests.real.fixtures import server_program
 from tests.real.jaeger import Jaeger
 from tests.real.otlp import FAST, PATIENCE_S, eventually, send
-from tests.real.servers import Collector, free_port, running
+from tests.real.servers import Collector, running
 from tests.receiver.collecting import ANY, Collecting
 
 ORDINARY = 40  # of which half are to be in Jaeger: that it is none or all of them is as likely as not at 1 in 10^12
@@ -22,7 +23,7 @@ SPANS = 3
 @pytest.fixture
 def collecting(tmp_path: Path) -> Iterator[Collecting]:
     """A receiver."""
-    with Collecting(tmp_path, "--grpc", f"127.0.0.1:{free_port()}", "--http", ANY) as running:
+    with Collecting(tmp_path, "--grpc", f"127.0.0.1:{reserved_port()}", "--http", ANY) as running:
         yield running
 
 

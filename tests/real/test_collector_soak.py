@@ -27,11 +27,12 @@ from otel_agent_journal.event import step_event_id
 from otel_agent_journal.mapping.from_otlp import span_records
 from otel_agent_journal.mapping.to_events import step_id_of
 from otel_agent_journal.store.registry import open_store
+from scripts.ports import reserved_port
 from tests.real.backends import SERVERS, Backend
 from tests.real.fault_proxy import AtRandom, FaultProxy, nothing
 from tests.real.fixtures import server_program
 from tests.real.jaeger import Jaeger
-from tests.real.servers import ROOT, Collector, free_port, running
+from tests.real.servers import ROOT, Collector, running
 from tests.real.soak_agent import PARTS, SPANS, Sent, witnessed
 from tests.receiver.collecting import Collecting
 
@@ -270,7 +271,7 @@ def test_nothing_is_lost_and_nothing_twice(
 ) -> None:
     """Every span that was acknowledged to an agent is in the journal once and in Jaeger, whoever died or was away."""
     began = time.monotonic()
-    at_journal = f"127.0.0.1:{free_port()}"
+    at_journal = f"127.0.0.1:{reserved_port()}"
     collector = Collector(
         server_program("collector"),
         tmp_path,

@@ -18,7 +18,7 @@ from otel_agent_journal.mapping import genai
 from otel_agent_journal.mapping.facts import Fact, SessionNoted, StepEnded, StepNoted, StepStarted, events_of
 from otel_agent_journal.mapping.to_span import INTERRUPTED_WITHOUT_END
 from tests.real.jaeger import Jaeger
-from tests.real.jaeger_spans import OwnJaeger, each_once, spans_of_trace
+from tests.real.jaeger_spans import each_once, spans_of_trace
 
 WRITER = SimpleNamespace(writer="w1", resource={"service.name": "my-agent", "deployment.environment": "test"})
 
@@ -145,11 +145,9 @@ def url(request: pytest.FixtureRequest, jaeger: Jaeger) -> str:
 
 
 @pytest.fixture
-def own_jaeger(jaeger_program: Path, tmp_path: Path) -> Iterator[OwnJaeger]:
+def own_jaeger(jaeger_program: Path, tmp_path: Path) -> Iterator[Jaeger]:
     """A Jaeger of the test's own, known where it will be but not started."""
-    server = OwnJaeger(jaeger_program, tmp_path)
-    server.start()
-    server.stop()
+    server = Jaeger(jaeger_program, tmp_path)
     yield server
     server.stop()
 
@@ -319,7 +317,7 @@ def test_content_goes_onto_spans_only_when_asked(jaeger: Jaeger) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_a_backend_that_comes_up_late_gets_everything(own_jaeger: OwnJaeger, protocol: str) -> None:
+def test_a_backend_that_comes_up_late_gets_everything(own_jaeger: Jaeger, protocol: str) -> None:
     """While it is down spans wait and one warning is given; when it is up, all arrive, each once."""
     warnings: list[str] = []
     forwarder = open_forwarder(address(own_jaeger, protocol), {}, warn=warnings.append)
@@ -342,7 +340,7 @@ def test_a_backend_that_comes_up_late_gets_everything(own_jaeger: OwnJaeger, pro
     assert warning.endswith("refused; 0 spans forwarded, journal unaffected, retrying")
 
 
-def test_a_backend_that_goes_away_and_comes_back_gets_the_rest(own_jaeger: OwnJaeger) -> None:
+def test_a_backend_that_goes_away_and_comes_back_gets_the_rest(own_jaeger: Jaeger) -> None:
     """Spans made while it was away arrive after it is back."""
     forwarder = open_forwarder(address(own_jaeger, "grpc"), {}, warn=lambda _: None)
     own_jaeger.start()

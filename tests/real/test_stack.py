@@ -20,7 +20,7 @@ import pytest
 
 from tests.e2e.conftest import BIN
 from tests.real.fixtures import server_program
-from tests.real.servers import ROOT
+from tests.real.servers import ROOT, tied
 
 LIMIT_S = 90
 STACK = [sys.executable, str(ROOT / "scripts" / "stack.py")]
@@ -33,7 +33,7 @@ class Running:
         self.folder = folder
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [*STACK, "--folder", str(folder)],
+            [*tied("TERM"), *STACK, "--folder", str(folder)],
             env={**os.environ, "AGENT_JOURNAL_DEMO_PACE": "0.005"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

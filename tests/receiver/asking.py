@@ -132,7 +132,7 @@ def over_grpc(
     with channel:
         call: Any = channel.unary_unary(METHODS[signal])
         try:
-            response = call(body, timeout=30, compression=compression, metadata=tuple(metadata))
+            response = call(body, timeout=60, compression=compression, metadata=tuple(metadata))
         except grpc.RpcError as error:
             failure: Any = error
             trailers = dict(failure.trailing_metadata() or ())

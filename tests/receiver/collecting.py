@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_agent_journal import JournalEvent, open_store
 from tests.e2e.conftest import BIN
+from tests.real.servers import tied
 
 START_S = 60
 END_S = 60
@@ -31,8 +32,9 @@ class Collecting:
         self.url = url or f"sqlite:///{folder}/journal.db"
         self._said = (folder / "collect.log").open("a+")
         begin = self._said.seek(0, os.SEEK_END)
+        command = [BIN / "agent-journal", "collect", "--store", self.url]
         self.process = subprocess.Popen(
-            [BIN / "agent-journal", "collect", "--store", self.url, *(options or ("--grpc", ANY, "--http", ANY))],
+            [*tied(), *command, *(options or ("--grpc", ANY, "--http", ANY))],
             cwd=folder,
             env={**os.environ, **(env or {})},
             stderr=self._said,

@@ -14,14 +14,15 @@ import pytest
 
 from otel_agent_journal.mapping.from_otlp import span_records
 from otel_agent_journal.mapping.to_events import step_id_of
+from scripts.ports import reserved_port
 from tests.e2e.conftest import Workdir
 from tests.receiver.asking import PROTOBUF, over_http
-from tests.receiver.collecting import ANY, TRACES, Collecting, request
+from tests.receiver.collecting import TRACES, Collecting, request
 
 LONG = bool(os.environ.get("AGENT_JOURNAL_SOAK"))
 KILLS = {"worker": 200 if LONG else 14, "all": 200 if LONG else 6}
 SPANS = 5
-PACE_S = 0.01  # between requests of a client, so that what is kept does not outgrow what is delivered
+PACE_S = 0.03  # between requests of a client, so that what is kept does not outgrow what is delivered
 
 
 class Client(threading.Thread):
@@ -80,7 +81,8 @@ def test_killed(tmp_path: Path, victim: str) -> None:
     seeded = random.Random(victim)
     over = threading.Event()
     options = ("--workers", "2") if victim == "worker" else ()
-    running = Collecting(tmp_path, "--grpc", ANY, "--http", ANY, *options)
+    addresses = ("--grpc", f"127.0.0.1:{reserved_port()}", "--http", f"127.0.0.1:{reserved_port()}")
+    running = Collecting(tmp_path, *addresses, *options)
     clients = [Client(number, running, over) for number in range(4)]
     for client in clients:
         client.start()
@@ -96,7 +98,7 @@ def test_killed(tmp_path: Path, victim: str) -> None:
                     time.sleep(0.05)
             else:
                 running.close()
-                running = Collecting(tmp_path, "--grpc", running.grpc, "--http", running.http)
+                running = Collecting(tmp_path, *addresses)
         time.sleep(0.5)
     except BaseException:
         running.close()

@@ -52,7 +52,7 @@ def everything(folder: Path, max_bytes: int = 1024 * 1024) -> list[bytes]:
     return found
 
 
-def eventually(holds, timeout_s: float = 10.0) -> None:
+def eventually(holds, timeout_s: float = 60.0) -> None:
     """Wait until `holds()`; fail where that never comes."""
     deadline = time.monotonic() + timeout_s
     while not holds():

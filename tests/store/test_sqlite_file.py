@@ -130,7 +130,8 @@ def test_many_openers(tmp_path: Path) -> None:
         store.close()
 
     def read(path: Path) -> None:
-        for _ in range(10_000):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
             reader = SqliteStore(path, create=False, timeout_s=30)
             with suppress(StoreUnreachable):
                 reader.tip()
@@ -304,7 +305,7 @@ def test_a_journal_grows_in_a_read_only_folder(open_folder: Path) -> None:
     def follow() -> None:
         store = SqliteStore(open_folder / "journal.db", create=False)
         for seen in (3, 10, 20):
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while len(list(store.read("s1"))) < seen:
                 assert time.monotonic() < deadline, seen
                 time.sleep(0.01)

@@ -23,9 +23,10 @@ from otel_agent_journal.testing.builders import a_head, an_event, context_events
 from otel_agent_journal_dynamodb import DynamoDBStore, open_store
 from otel_agent_journal_dynamodb import store as module
 from otel_agent_journal_dynamodb.failures import Refusal
+from scripts.ports import reserved_port
 from tests.real.fault_proxy import FAILED, THROTTLED, Call, Scripted
 from tests.real.fault_proxy_http import DynamoDBProxy, Request, Response, S3Proxy
-from tests.real.servers import KEY, SECRET, DynamoDB, Minio, free_port
+from tests.real.servers import KEY, SECRET, DynamoDB, Minio
 
 
 class Refusing(DynamoDBProxy):
@@ -186,7 +187,7 @@ def test_a_transaction_at_ten_gigabytes(
 
 def test_nobody_there(aws: None) -> None:
     """A refused connection is StoreUnreachable, after a few attempts."""
-    store = open_store(f"dynamodb://journal?region=us-east-1&endpoint_url=http://127.0.0.1:{free_port()}")
+    store = open_store(f"dynamodb://journal?region=us-east-1&endpoint_url=http://127.0.0.1:{reserved_port()}")
     pauses: list[float] = []
     store._connection.sleep = pauses.append
     with pytest.raises(StoreUnreachable, match="are region and endpoint right"):

@@ -24,8 +24,9 @@ from otel_agent_journal_postgresql.address import address_of
 from otel_agent_journal_postgresql.failures import explained
 from otel_agent_journal_postgresql.rows import batch_of
 from otel_agent_journal_postgresql.statements import APPEND
+from scripts.ports import reserved_port
 from tests.real.children import wait_status
-from tests.real.servers import PostgreSQL, free_port
+from tests.real.servers import PostgreSQL
 
 pytestmark = pytest.mark.real
 
@@ -53,7 +54,7 @@ def _refused(url: str, match: str, kind: type[StoreError] = StoreUnreachable) ->
 
 def test_no_server() -> None:
     """Where nobody listens, the store cannot be reached; the password stays a secret."""
-    port = free_port()
+    port = reserved_port()
     _refused(f"postgresql://me:s3cr%40t@127.0.0.1:{port}/journal", r"cannot be reached; check that the server runs")
 
 

@@ -21,7 +21,8 @@ from otel_agent_journal.store.registry import open_store as open_by_url
 from otel_agent_journal.testing.builders import an_event, events
 from otel_agent_journal_s3 import S3Store, open_store
 from otel_agent_journal_s3 import store as store_module
-from tests.real.servers import Minio, free_port
+from scripts.ports import reserved_port
+from tests.real.servers import Minio
 
 ODD = [
     "a/b",
@@ -208,7 +209,7 @@ def test_credentials_that_came_later(url: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_nobody_listens(bucket: str, aws: None) -> None:
     """A connection that is refused: where to look."""
-    url = f"s3://{bucket}/p?region=us-east-1&endpoint_url=http://127.0.0.1:{free_port()}&timeout=1"
+    url = f"s3://{bucket}/p?region=us-east-1&endpoint_url=http://127.0.0.1:{reserved_port()}&timeout=1"
     expect(open_store(url), "nothing answers there", "endpoint_url")
 
 

@@ -24,6 +24,7 @@ def _collected() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+        gc.freeze()  # what is left will stay: the next one need not look through it
 
 
 @pytest.fixture
