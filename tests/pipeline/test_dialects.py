@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import msgspec
@@ -245,16 +244,6 @@ def test_the_session_around_a_span_goes_before_its_own(recorder: Recorder, writt
     tracer.start_span("chat", context=around, attributes=chat).end()
     assert [event.session_id for event in written.events] == ["around", "around"]
     assert written.events[0].details["framework_session_id"] == "own"
-
-
-def test_another_thread_may_tell_sessions_as_the_process_forks(recorder: Recorder, written: Written) -> None:
-    """A child's spans do not wait for a thread that is not there."""
-    processor = JournalSpanProcessor(recorder)
-    with processor._telling:
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if processor._telling.acquire(timeout=5) else 1)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_whose_spans_show_again_what_ours_journal() -> None:

@@ -19,6 +19,7 @@ from otel_agent_journal.delivery.rounds import READ_BYTES
 from otel_agent_journal.errors import ConfigError, MissingExtra, UnsupportedByStore
 from otel_agent_journal.projections.status import SILENCE_NS
 from otel_agent_journal.store.protocol import SessionFilter
+from otel_agent_journal.threads import start_thread
 
 if TYPE_CHECKING:
     from otel_agent_journal.delivery.drain import Drain, DrainReport
@@ -241,7 +242,7 @@ def _ended_by_signals(over: threading.Event) -> Generator[None]:
     before: dict[int, Any] = {}
 
     def end(number: int, _frame: Any) -> None:
-        over.set()
+        start_thread("agent-journal-ending", over.set)  # the event's lock may be held where the signal came
         signal.signal(number, before[number])
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -143,6 +143,7 @@ class AgentProcess:
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
         """Deliver what is in the spool; return whether all of it was, in time."""
+        self.recorder.settle(timeout_s)
         drained = self._drain.flush(timeout_s) if self._drain is not None else self.settings.drained_by_parent
         return drained and (self._forwarder is None or self._forwarder.flush(timeout_s))
 

@@ -28,6 +28,7 @@ from otel_agent_journal.projections.head import KILLED
 from otel_agent_journal.spool.dead_letters import DeadLetters
 from otel_agent_journal.spool.survey import pending_bytes
 from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.threads import Changes, start_thread
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
@@ -110,9 +111,9 @@ class Drain:
 
     def _begin(self) -> None:
         self._turn = threading.RLock()
-        self._changed = threading.Condition()
+        self._changes = Changes()
         self._thread: threading.Thread | None = None
-        self._stopping = self._clean = False
+        self._stopping = self._clean = self._over = False
         self._flush_asked = self._flush_done = 0
         self._deaths: dict[str, Death] = {}
         self._look_at = float("-inf")
@@ -122,13 +123,11 @@ class Drain:
 
     def start(self) -> None:
         """Drain in a daemon thread from now on. Does nothing where it runs already."""
-        with self._changed:
-            if self._thread is not None and self._thread.is_alive():
-                return
-            self._stopping = self._clean = False
-            self._patience.forever()
-            self._thread = threading.Thread(target=self._run, name="agent-journal-drain", daemon=True)
-            self._thread.start()
+        if self.is_running:
+            return
+        self._stopping = self._clean = self._over = False
+        self._patience.forever()
+        self._thread = start_thread("agent-journal-drain", self._run)
 
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Deliver what is there, for at most `timeout_s`, end the thread and let go of all folders.
@@ -138,12 +137,11 @@ class Drain:
         """
         moved_at = time.monotonic()
         deadline = moved_at + timeout_s
-        with self._changed:
-            thread = self._thread
-            self._stopping = True
-            self._stop_at = deadline
-            self._patience.until(deadline)
-            self._changed.notify_all()
+        thread = self._thread
+        self._stop_at = deadline
+        self._stopping = True
+        self._patience.until(deadline)
+        self._changes.tell()
         if thread is None or thread is threading.current_thread():
             return True
         count, seen = self._delivery.count, -1
@@ -166,17 +164,12 @@ class Drain:
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until everything appended before this call is in the store; return whether it is."""
         deadline = time.monotonic() + timeout_s
-        with self._changed:
-            running = self._thread is not None and self._thread.is_alive() and not self._stopping
-            self._flush_asked += 1
-            asked = self._flush_asked
-            self._changed.notify_all()
-            while running and self._flush_done < asked:
-                left = deadline - time.monotonic()
-                if left <= 0 or not (self._thread is not None and self._thread.is_alive()):
-                    return False
-                self._changed.wait(min(left, 0.5))
-        return self._adoption.wait_for_other(deadline) if running else False
+        if not self.is_running or self._stopping or self._thread is threading.current_thread():
+            return False
+        asked = self._flush_asked = self._flush_asked + 1
+        self._changes.tell()
+        self._changes.wait_until(lambda: self._flush_done >= asked or self._over, timeout_s)
+        return self._flush_done >= asked and self._adoption.wait_for_other(deadline)
 
     def writer_died(self, writer: str, reason: str = KILLED, *, at_ns: int | None = None) -> None:
         """Finish this writer's folder now, whatever its lock says: its parent saw it end.
@@ -186,10 +179,9 @@ class Drain:
             reason: killed or lost.
             at_ns: until when it was seen alive, if that is known.
         """
-        with self._changed:
-            self._deaths[writer] = Death(reason, at_ns or 0)
-            self._look_at = float("-inf")
-            self._changed.notify_all()
+        self._deaths[writer] = Death(reason, at_ns or 0)
+        self._look_at = float("-inf")
+        self._changes.tell()
 
     # --- at once ---
 
@@ -250,8 +242,7 @@ class Drain:
     def _run(self) -> None:
         pause = self._poll_s
         while True:
-            with self._changed:
-                asked, stopping = self._flush_asked, self._stopping
+            asked, stopping = self._flush_asked, self._stopping
             try:
                 with self._turn:
                     done = self._round(settle=stopping or asked > self._flush_done, insist=stopping)
@@ -275,6 +266,8 @@ class Drain:
                 self._sleep(pause)
         with self._turn:
             self._let_go()
+        self._over = True
+        self._changes.tell()
 
     def _round(self, *, settle: bool, insist: bool = False) -> Round:
         now = time.monotonic()
@@ -290,20 +283,18 @@ class Drain:
             self._rounds_up()
 
     def _note_flushed(self, asked: int, done: Round) -> None:
-        with self._changed:
-            if done.caught_up and asked > self._flush_done:
-                self._flush_done = asked
-                self._changed.notify_all()
+        if done.caught_up and asked > self._flush_done:
+            self._flush_done = asked
+            self._changes.tell()
 
     def _sleep(self, seconds: float) -> None:
-        with self._changed:
-            if not self._stopping and self._flush_asked == self._flush_done and self._look_at > 0:
-                self._changed.wait(seconds)
+        self._changes.wait_until(
+            lambda: self._stopping or self._flush_asked != self._flush_done or self._look_at < 0, seconds
+        )
 
     def _rest(self) -> None:
         """Wait after a fault, whoever waits for a flush: trying at once would meet it again."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopping, _AFTER_A_FAULT_S)
+        self._changes.wait_until(lambda: self._stopping, _AFTER_A_FAULT_S)
 
     def _let_go(self) -> None:
         self._rounds.forget()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
+
+from otel_agent_journal.threads import Changes
 
 FIRST_CEILING_S: Final = 0.1
 LAST_CEILING_S: Final = 10.0
@@ -29,23 +30,21 @@ class Patience:
         self._last_s = last_s
         self._jitter = jitter
         self._deadline: float | None = None
-        self._changed = threading.Condition()
+        self._changes = Changes()
 
     def until(self, deadline: float) -> None:
         """Give up at this `time.monotonic()`; whoever waits is told at once."""
-        with self._changed:
-            self._deadline = deadline
-            self._changed.notify_all()
+        self._deadline = deadline
+        self._changes.tell()
 
     def forever(self) -> None:
         """Give up no more."""
-        with self._changed:
-            self._deadline = None
+        self._deadline = None
 
     def renew(self) -> None:
         """Start over, in a forked child."""
         self._deadline = None
-        self._changed = threading.Condition()
+        self._changes = Changes()
 
     @property
     def is_over(self) -> bool:
@@ -56,11 +55,9 @@ class Patience:
         """Wait after the `tries`-th failure; return whether to try again."""
         delay = self._jitter(0, min(self._last_s, self._first_s * 2 ** min(tries, 16)))
         end = time.monotonic() + delay
-        with self._changed:
-            while (left := end - time.monotonic()) > 0:
-                if self._deadline is not None:
-                    if time.monotonic() >= self._deadline:
-                        return False
-                    left = min(left, self._deadline - time.monotonic())
-                self._changed.wait(max(left, 0.001))
+        while (left := end - time.monotonic()) > 0 and not self.is_over:
+            known = self._deadline
+            if known is not None:
+                left = min(left, known - time.monotonic())
+            self._changes.wait_until(lambda known=known: self._deadline != known, left)
         return not self.is_over

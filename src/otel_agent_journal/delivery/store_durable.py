@@ -8,10 +8,10 @@ is in the store too.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-import queue
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
@@ -22,6 +22,7 @@ from otel_agent_journal.forks import tell_of_forks
 from otel_agent_journal.mapping.facts import BlobKept, Heartbeat, decode_fact, events_of
 from otel_agent_journal.projections.lifecycle import said_by
 from otel_agent_journal.store.protocol import Arrived, BlobStore, JournalStore
+from otel_agent_journal.threads import Bell, Turns, may_wait, start_thread
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
@@ -65,7 +66,7 @@ class _Waiting:
     def __init__(self, payload: bytes, writer: str) -> None:
         self.payload = payload
         self.writer = writer
-        self.taken = threading.Event()
+        self.taken = Bell()
         self.arrived = False
 
 
@@ -95,9 +96,8 @@ class DurableAppend:
         tell_of_forks(self)
 
     def _begin(self) -> None:
-        self._lock = threading.RLock()
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._queue: deque[_Waiting] = deque()
+        self._helper = Turns(functools.partial(start_thread, "agent-journal-store"))
         self._store: JournalStore | None = None
         self._heads: HeadKeeper | None = None
         self._behind_since: float | None = None
@@ -129,17 +129,14 @@ class DurableAppend:
 
     def close(self) -> None:
         """Wait once more for what is on its way, then close the spool. May be called twice; leaves the store open."""
-        with self._lock:
-            thread, self._closed = self._thread, True
-        if thread is not None:
-            self._queue.put(None)
-            thread.join(min(self._allowance(), CLOSE_S))
+        self._closed = True
+        self._helper.settle(min(self._allowance(), CLOSE_S))
         self._spool.close()
 
     @property
     def is_running(self) -> bool:
         """Tell whether the helper thread runs, as after a `close` that the store did not let end: then it is in use."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._helper.busy
 
     def after_fork(self) -> None:
         """Start over in a forked child, with a connection of its own."""
@@ -149,14 +146,13 @@ class DurableAppend:
         fact = decode_fact(payload)
         if isinstance(fact, Heartbeat):
             return True
-        if threading.current_thread() is self._thread:  # the store's own client is instrumented too
+        if not may_wait():  # the store's own client is instrumented too; and it may be this thread's turn there
             return True
-        if self._closed or self._queue.qsize() >= MAX_WAITING:
+        if self._closed or len(self._queue) >= MAX_WAITING:
             return False
         waiting = _Waiting(payload, self._spool.writer)
-        self._ensure_thread()
-        self._queue.put(waiting)
-        if not waiting.taken.wait(self._allowance()) or not waiting.arrived:
+        self._queue.append(waiting)
+        if not self._helper.bring(self._deliver) or not waiting.taken.wait(self._allowance()) or not waiting.arrived:
             self._behind_since = time.monotonic()
             return False
         return True
@@ -166,25 +162,13 @@ class DurableAppend:
         behind = self._behind_since
         return 0.0 if behind is not None and time.monotonic() - behind < self._timeout_s else self._timeout_s
 
-    def _ensure_thread(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="agent-journal-store", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch, last = [first], False
-            with contextlib.suppress(queue.Empty):
-                while len(batch) < MAX_BATCH:
-                    waiting = self._queue.get_nowait()
-                    if waiting is None:
-                        last = True
-                        break
-                    batch.append(waiting)
+    def _deliver(self) -> None:
+        batch: list[_Waiting] = []
+        with contextlib.suppress(IndexError):
+            while len(batch) < MAX_BATCH:
+                batch.append(self._queue.popleft())
+        if batch:
             self._write(batch)
-            if last:
-                return
 
     def _write(self, batch: list[_Waiting]) -> None:
         try:
@@ -204,7 +188,7 @@ class DurableAppend:
             _log.debug("error=<%s> | store did not take events at once", error)
         finally:
             for waiting in batch:
-                waiting.taken.set()
+                waiting.taken.ring()
 
     def _keep_heads(
         self, store: JournalStore, events: list[JournalEvent], arrived: Mapping[str, Arrived] | None
@@ -216,9 +200,8 @@ class DurableAppend:
             heads.write()
 
     def _count_overdue(self, why: str = "") -> None:
-        with self._lock:
-            self.overdue += 1
-            said, self._said = self._said, True
+        self.overdue += 1
+        said, self._said = self._said, True
         if not said:
             _log.warning(
                 "timeout_s=<%s>%s | store did not take events in time; the agent goes on, the spool keeps them",

@@ -2,13 +2,15 @@
 
 A trace's spans come in any order, and one without a session before the one that names it. So traces are remembered;
 what was kept under a trace's own id stays there, and where a session comes to be known of it, both are told
-(SESSION_LINKED). Pure but for that memory, which may outlive the process. Used by one thread at a time.
+(SESSION_LINKED). Pure but for that memory, which may outlive the process. `RecentTraces` may be used by several
+threads, and by what interrupts one; other memories by one at a time.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final, Protocol
 
 import msgspec
@@ -50,11 +52,11 @@ class RecentTraces:
         """Return what is known of a trace, to be changed in place."""
         trace = self._traces.get(trace_id)
         if trace is None:
-            trace = self._traces[trace_id] = Trace()
+            trace = self._traces.setdefault(trace_id, Trace())
+        with suppress(KeyError):  # another thread was faster
+            self._traces.move_to_end(trace_id)
             if len(self._traces) > self._limit:
                 self._traces.popitem(last=False)
-        else:
-            self._traces.move_to_end(trace_id)
         return trace
 
 

@@ -144,7 +144,7 @@ def belongs(span: Any, context: Context) -> bool:
     claim: Any = context.get(CLAIM_KEY)
     if isinstance(claim, Claim) and claim.held and span.name.startswith(claim.prefix):
         claim.held = False
-        claim.step.recorder.adopt(claim.step, span, outlives=claim.outlives)
+        claim.step.keeper.adopt(claim.step, span, outlives=claim.outlives)
         return True
     around: Any = context.get(STEP_KEY)
     if not isinstance(around, Step) or around.ended:

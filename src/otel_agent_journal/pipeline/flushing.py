@@ -9,17 +9,18 @@ whole of it, and takes nothing from the other one. Used by `lambda_handler` and 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
-import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace as trace_api
 
-from otel_agent_journal.pipeline.current import get_flush
+from otel_agent_journal.pipeline.current import get_flush, get_recorder
+from otel_agent_journal.threads import Bell, Turns, may_wait, start_thread
 
 if TYPE_CHECKING:
     import asyncio  # at run time only by those who have a loop: it would take longer to import than all of this
@@ -29,6 +30,32 @@ _log = logging.getLogger(__name__)
 DEFAULT_TIMEOUT_S: Final = 2.0  # where nothing is configured: the journal's own bound is AGENT_JOURNAL_FLUSH_TIMEOUT
 _SHORTENED: Final = 10  # by how much the bound is divided for what is late
 _COMPLAIN_EVERY_S: Final = 60.0
+
+
+class Asked:
+    """A flush that somebody asked for: how much longer to wait for it, and what came of it."""
+
+    def __init__(self, lane: Lane, timeout_s: float, wait_s: float, tell: Callable[[], object]) -> None:
+        self.timeout_s = timeout_s
+        self.done: bool | None = None  # once it is over: whether everything was delivered
+        self._lane = lane
+        self._deadline = time.monotonic() + wait_s
+        self._tell = tell
+
+    def answer(self, done: bool) -> None:
+        """Say that it is over."""
+        self.done = done
+        self._tell()
+
+    def left_s(self) -> float:
+        """Return for how long to wait."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def delivered(self) -> bool:
+        """Tell whether everything was delivered by now; a lane that is not done is late."""
+        if self.done is None:
+            self._lane.late = True
+        return self.done is True
 
 
 class Lane:
@@ -43,59 +70,37 @@ class Lane:
 
     def __init__(self, name: str, work: Callable[[float], bool]) -> None:
         self.late = False
-        self._name = name
         self._work = work
-        self._lock = threading.Lock()
-        self._next: Future[bool] | None = None
-        self._timeout_s = 0.0  # of the next round: the longest that somebody waits for it
-        self._working = False
+        self._asked: deque[Asked] = deque()
+        self._turns = Turns(functools.partial(start_thread, name))
 
-    def ask(self, timeout_s: float) -> Future[bool]:
-        """Have everything flushed that is there now; never blocks."""
-        with self._lock:
-            future = self._next
-            if future is None:
-                future = self._next = Future()
-                self._timeout_s = 0.0
-            self._timeout_s = max(self._timeout_s, timeout_s)
-            if self._working:
-                return future
-            self._working = True
-        try:
-            threading.Thread(target=self._run, name=self._name, daemon=True).start()
-        except RuntimeError:  # the interpreter is leaving, or there are no threads left
-            with self._lock:
-                self._working, self._next = False, None
-            future.set_result(False)
-        return future
+    def ask(self, timeout_s: float, tell: Callable[[], object] = lambda: None) -> Asked:
+        """Have everything flushed that is there now, and be told when that is done; never blocks."""
+        asked = Asked(self, timeout_s, timeout_s / _SHORTENED if self.late else timeout_s, tell)
+        self._asked.append(asked)
+        if not self._turns.bring(self._round):
+            for one in self._who_asked():
+                one.answer(done=False)
+        return asked
 
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                future, self._next, timeout_s = self._next, None, self._timeout_s
-                if future is None:
-                    self._working = False
-                    return
-            began, done = time.monotonic(), False
-            with contextlib.suppress(BaseException):  # an exporter of the program's, in a thread of ours
-                done = self._work(timeout_s)
-            self.late = not done or time.monotonic() - began > timeout_s
-            future.set_result(done)
+    def _who_asked(self) -> list[Asked]:
+        asked: list[Asked] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                asked.append(self._asked.popleft())
+        return asked
 
-
-class _Asked(NamedTuple):
-    lane: Lane
-    future: Future[bool]
-    deadline: float
-
-    def left(self) -> float:
-        return max(0.0, self.deadline - time.monotonic())
-
-    def delivered(self) -> bool:
-        if not self.future.done():
-            self.lane.late = True
-            return False
-        return self.future.result()
+    def _round(self) -> None:
+        asked = self._who_asked()
+        if not asked:
+            return
+        timeout_s = max(one.timeout_s for one in asked)
+        began, done = time.monotonic(), False
+        with contextlib.suppress(BaseException):  # an exporter of the program's, in a thread of ours
+            done = self._work(timeout_s)
+        self.late = not done or time.monotonic() - began > timeout_s
+        for one in asked:
+            one.answer(done)
 
 
 class Flusher:
@@ -115,15 +120,18 @@ class Flusher:
 
     def ask(self, timeout_s: float | None = None) -> None:
         """Have both flushed, and wait for nothing."""
-        self._ask(flush_timeout_s() if timeout_s is None else timeout_s)
+        self._ask(flush_timeout_s() if timeout_s is None else timeout_s, [lambda: None] * len(self.lanes))
 
     def here(self, timeout_s: float | None = None) -> None:
         """Flush, blocking this thread, whatever runs in it."""
         try:
             bound = flush_timeout_s() if timeout_s is None else timeout_s
-            asked = self._ask(bound)
-            for one in asked:
-                wait((one.future,), one.left())
+            bells = [Bell() for _ in self.lanes]
+            asked = self._ask(bound, [bell.ring for bell in bells])
+            if not may_wait():
+                return
+            for one, bell in zip(asked, bells, strict=True):
+                bell.wait(one.left_s())
             self._judge(asked, bound)
         except Exception:  # noqa: BLE001 - the one boundary: the response must go out
             _log.debug("not flushed", exc_info=True)
@@ -139,25 +147,25 @@ class Flusher:
 
     async def in_loop(self, timeout_s: float | None = None) -> None:
         """Flush, from a coroutine: the event loop goes on meanwhile. Being cancelled while it waits passes."""
+        import asyncio
+
         try:
             bound = flush_timeout_s() if timeout_s is None else timeout_s
-            asked = self._ask(bound)
-            for one in asked:
-                await _settled(one.future, one.left())
+            loop = asyncio.get_running_loop()
+            waiters = [loop.create_future() for _ in self.lanes]
+            asked = self._ask(bound, [functools.partial(_wake, loop, waiter) for waiter in waiters])
+            for one, waiter in zip(asked, waiters, strict=True):
+                await asyncio.wait((waiter,), timeout=one.left_s())
             self._judge(asked, bound)
         except Exception:  # noqa: BLE001 - as above
             _log.debug("not flushed", exc_info=True)
 
-    def _ask(self, bound: float) -> list[_Asked]:
+    def _ask(self, bound: float, tell: Sequence[Callable[[], object]]) -> list[Asked]:
         if self._pid != os.getpid():  # a forked child, in which our threads are gone
             self._begin()
-        now = time.monotonic()
-        return [
-            _Asked(lane, lane.ask(bound), now + (bound / _SHORTENED if late else bound))
-            for lane, late in [(lane, lane.late) for lane in self.lanes]
-        ]
+        return [lane.ask(bound, told) for lane, told in zip(self.lanes, tell, strict=True)]
 
-    def _judge(self, asked: list[_Asked], bound: float) -> None:
+    def _judge(self, asked: list[Asked], bound: float) -> None:
         delivered = [one.delivered() for one in asked]
         now = time.monotonic()
         if not all(delivered) and now >= self._complain_at:
@@ -168,24 +176,9 @@ class Flusher:
             )
 
 
-async def _settled(future: Future[bool], timeout_s: float) -> None:
-    """Wait until a flush is done or the time is over; the future is others' too, and is left alone."""
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    waiter: asyncio.Future[None] = loop.create_future()
-
-    def wake(_: Future[bool]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(_release, waiter)
-
-    future.add_done_callback(wake)
-    await asyncio.wait((waiter,), timeout=timeout_s)
-
-
-def _release(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+def _wake(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+        loop.call_soon_threadsafe(lambda: waiter.done() or waiter.set_result(None))
 
 
 def flush_timeout_s() -> float:
@@ -200,6 +193,9 @@ def _deliver(timeout_s: float) -> bool:
 
 
 def _export(timeout_s: float) -> bool:
+    recorder = get_recorder()
+    if recorder is not None:
+        recorder.settle(timeout_s)
     provider: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - the public getter makes a proxy where there is none
     force_flush = getattr(provider, "force_flush", None)
     return force_flush is None or force_flush(int(timeout_s * 1000)) is not False

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
 from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.threads import Bell, start_thread
 
 _log = logging.getLogger(__name__)
 
@@ -43,28 +43,28 @@ class Heartbeat:
         self._is_drained = is_drained
         self._drain_here = drain_here
         self._heartbeat_s = heartbeat_s
-        self._stopped = threading.Event()
+        self._stopped = False
         self._start()
         os.register_at_fork(after_in_child=self._after_fork)
 
     def _start(self) -> None:
-        threading.Thread(target=self._run, name="agent-journal-heartbeat", daemon=True).start()
+        self._bell = Bell()  # rung when it is to stop
+        start_thread("agent-journal-heartbeat", self._run)
 
     def _after_fork(self) -> None:
-        if not self._stopped.is_set():
-            self._stopped = threading.Event()
+        if not self._stopped:
             self._start()
 
     def stop(self) -> None:
         """Beat no more."""
-        self._stopped.set()
+        self._stopped = True
+        self._bell.ring()
 
     def _run(self) -> None:
-        stopped = self._stopped
         watching = self._is_drained is not None
         beat_at = time.monotonic() + self._heartbeat_s
         alone_since: float | None = None
-        while not stopped.wait(WATCH_S if watching else self._heartbeat_s):
+        while not self._bell.wait(WATCH_S if watching else self._heartbeat_s):
             now = time.monotonic()
             try:
                 if now >= beat_at or not watching:

@@ -115,9 +115,9 @@ class Invocation(Block):
     def _end(
         self, event_type: str, error: BaseException | ErrorInfo | str | None, details: Mapping[str, Any] = EMPTY
     ) -> None:
-        if self._ended:
+        ended, self._ended = self._ended, True  # as in `Step.end`
+        if ended:
             return
-        self._ended = True
         self._recorder.let_go(self)
         joined = {**self._details, **details, "invocation": self.invocation_id}
         _say(self._recorder, self.session_id, event_type, error, joined)

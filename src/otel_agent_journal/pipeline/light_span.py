@@ -28,9 +28,9 @@ class LightSpan(Span):
         self._around = around
         self._span_id = span_id
         self._ended = False
-        self.attributes: dict[str, Any] | None = None
-        self.events: list[dict[str, Any]] | None = None
-        self.links: list[dict[str, str]] | None = None
+        self.attributes: dict[str, Any] = {}
+        self.events: list[dict[str, Any]] = []
+        self.links: list[dict[str, str]] = []
         self.status: Status | None = None
 
     def get_span_context(self) -> SpanContext:
@@ -60,8 +60,6 @@ class LightSpan(Span):
         """Keep an attribute for the ending."""
         if self._ended:
             return
-        if self.attributes is None:
-            self.attributes = {}
         if key in self.attributes or len(self.attributes) < MAX_ATTRIBUTES:
             self.attributes[key] = value
 
@@ -74,8 +72,6 @@ class LightSpan(Span):
         """Keep an event for the ending."""
         if self._ended:
             return
-        if self.events is None:
-            self.events = []
         if len(self.events) < MAX_EVENTS:
             moment = time.time_ns() if timestamp is None else timestamp
             self.events.append({"name": name, "timestamp_ns": moment, "attributes": dict(attributes or {})})
@@ -84,8 +80,6 @@ class LightSpan(Span):
         """Keep a link for the ending."""
         if self._ended:
             return
-        if self.links is None:
-            self.links = []
         if len(self.links) < MAX_EVENTS:
             self.links.append({"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"})
 

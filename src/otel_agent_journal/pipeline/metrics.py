@@ -5,6 +5,7 @@ Recorded only where the program has a MeterProvider; without one a model call pa
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final
 
 from opentelemetry import metrics as metrics_api
@@ -18,6 +19,7 @@ from otel_agent_journal.mapping.genai import (
     RESPONSE_MODEL,
     SCOPE_NAME,
 )
+from otel_agent_journal.threads import Turns
 
 _DURATION_S: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
@@ -29,8 +31,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self._provider: Any = None
-        self._duration: metrics_api.Histogram | None = None
-        self._tokens: metrics_api.Histogram | None = None
+        self._listens = False
+        self._instruments: tuple[Any, metrics_api.Histogram, metrics_api.Histogram] | None = None
+        self._turns = Turns()  # the SDK's locks are held by one of us at a time, whoever is interrupted by whom
 
     def operation(
         self, attributes: dict[str, Any], duration_ns: int, usage: Usage | None, error: ErrorInfo | None
@@ -43,32 +46,40 @@ class Metrics:
             for key in (OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL)
             if attributes.get(key) is not None
         }
-        if self._duration is not None:
-            failed = {ERROR_TYPE: error.type} if error is not None else {}
-            self._duration.record(duration_ns / 1e9, {**labels, **failed})
-        if self._tokens is not None and usage is not None:
-            self._tokens.record(usage.input_tokens, {**labels, _TOKEN_TYPE: "input"})
-            self._tokens.record(usage.output_tokens, {**labels, _TOKEN_TYPE: "output"})
+        self._turns.bring(functools.partial(self._record, self._provider, labels, duration_ns, usage, error))
 
     def ready(self) -> bool:
         """Tell whether the program has a MeterProvider: without one nothing need be put together."""
         provider = metrics_api.get_meter_provider()
         if provider is not self._provider:
-            self._provider = provider
-            if type(provider).__module__.startswith("opentelemetry.metrics"):  # the API's own proxy: nobody listens
-                self._duration = self._tokens = None
-            else:
-                meter = provider.get_meter(SCOPE_NAME)
-                self._duration = meter.create_histogram(
-                    "gen_ai.client.operation.duration",
-                    unit="s",
-                    description="How long a model call takes",
-                    explicit_bucket_boundaries_advisory=_DURATION_S,
-                )
-                self._tokens = meter.create_histogram(
-                    "gen_ai.client.token.usage",
-                    unit="{token}",
-                    description="Tokens of a model call",
-                    explicit_bucket_boundaries_advisory=_TOKENS,
-                )
-        return self._duration is not None
+            listens = not type(provider).__module__.startswith("opentelemetry.metrics")  # the API's own proxy
+            self._provider, self._listens = provider, listens
+        return self._listens
+
+    def _record(
+        self, provider: Any, labels: dict[str, Any], duration_ns: int, usage: Usage | None, error: ErrorInfo | None
+    ) -> None:
+        if self._instruments is None or self._instruments[0] is not provider:
+            self._instruments = (provider, *_instruments(provider.get_meter(SCOPE_NAME)))
+        _, duration, tokens = self._instruments
+        failed = {ERROR_TYPE: error.type} if error is not None else {}
+        duration.record(duration_ns / 1e9, {**labels, **failed})
+        if usage is not None:
+            tokens.record(usage.input_tokens, {**labels, _TOKEN_TYPE: "input"})
+            tokens.record(usage.output_tokens, {**labels, _TOKEN_TYPE: "output"})
+
+
+def _instruments(meter: metrics_api.Meter) -> tuple[metrics_api.Histogram, metrics_api.Histogram]:
+    duration = meter.create_histogram(
+        "gen_ai.client.operation.duration",
+        unit="s",
+        description="How long a model call takes",
+        explicit_bucket_boundaries_advisory=_DURATION_S,
+    )
+    tokens = meter.create_histogram(
+        "gen_ai.client.token.usage",
+        unit="{token}",
+        description="Tokens of a model call",
+        explicit_bucket_boundaries_advisory=_TOKENS,
+    )
+    return duration, tokens

@@ -8,7 +8,6 @@ end. Spans of our own steps are left alone: the recorder journals those.
 from __future__ import annotations
 
 import logging
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
@@ -17,7 +16,6 @@ import msgspec
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from otel_agent_journal.forks import tell_of_forks
 from otel_agent_journal.mapping.dialects import in_genai_terms, speaks_at_the_end, speaks_late
 from otel_agent_journal.mapping.facts import Fact, StepStarted
 from otel_agent_journal.mapping.from_sdk import span_record
@@ -105,8 +103,6 @@ class JournalSpanProcessor(SpanProcessor):
         self._closed = False
         self._open: OrderedDict[int, _Opened] = OrderedDict()
         self._sessions = TraceSessions(RecentTraces(_MAX_TRACES))
-        self._telling = threading.Lock()  # around the sessions of traces
-        tell_of_forks(self)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Journal a span's START, if it says already that it is one of ours to journal."""
@@ -189,21 +185,17 @@ class JournalSpanProcessor(SpanProcessor):
         if named is None and around is not None:
             named = session_named_in(around.attributes or {})
         if named is not None and named != record.trace_id:
-            with self._telling:
-                self._sessions.name(record.trace_id, named, now_ns)
+            self._sessions.name(record.trace_id, named, now_ns)
 
     def _session(self, opened: _Opened | None, record: SpanRecord, now_ns: int) -> str:
         """Return the session of a span: what is around it decides, else its own word, else its trace's."""
         fixed = None if opened is None else opened.fixed
         if fixed is not None:
             return session_of(record, enclosing=fixed)
-        with self._telling:
-            return self._sessions.session(record, now_ns)
+        return self._sessions.session(record, now_ns)
 
     def _tell_links(self, record: SpanRecord) -> None:
-        with self._telling:
-            told = list(self._sessions.links((record.trace_id,), again=False))
-        for fact in told:
+        for fact in self._sessions.links((record.trace_id,), again=False):
             self._recorder.write(fact)
 
     def shutdown(self) -> None:
@@ -213,10 +205,6 @@ class JournalSpanProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Return at once: what was journaled is in the spool already."""
         return True
-
-    def after_fork(self) -> None:
-        """Do without a lock that another thread of the parent may have held."""
-        self._telling = threading.Lock()
 
     def _concerns(self, scope: str) -> bool:
         return not self._closed and scope != SCOPE_NAME and not self._shadowed(scope)

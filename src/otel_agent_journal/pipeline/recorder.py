@@ -7,13 +7,15 @@ files, stores or frameworks. Nothing here raises into the agent, and a failure t
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import sys
 import time
+from _thread import get_ident
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
-from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
 from opentelemetry.baggage import get_baggage
 from opentelemetry.context import Context
@@ -38,12 +40,14 @@ from otel_agent_journal.pipeline.failure import error_info
 from otel_agent_journal.pipeline.light_span import LightSpan
 from otel_agent_journal.pipeline.metrics import Metrics
 from otel_agent_journal.pipeline.spans import Spans, kept_by, name_by, of_framework, set_by_user
-from otel_agent_journal.pipeline.step import STEP_KEY, Step
+from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_context
+from otel_agent_journal.threads import Turns, is_collecting, start_thread, watch_collections
 
 _log = logging.getLogger(__name__)
 
 _SESSION_BAGGAGE: Final = ("gen_ai.conversation.id", "session.id")
 _COMPLAIN_EVERY_S: Final = 60.0
+_CLOSE_S: Final = 5.0  # how long the end of the process waits for the processors of the program's spans
 
 
 class Appender(Protocol):
@@ -113,7 +117,6 @@ class Recorder:
         self.clock = clock or Clock()
         self.ids = ids or RandomIds()
         self.dropped = 0
-        self.metrics = Metrics()
         self._exported = exported
         self._forwarded = forwarded
         self._stages = stages
@@ -122,10 +125,17 @@ class Recorder:
         self._now = self.clock.now_ns
         self._encode = self.encoder.encode
         self._details_change = not self.encoder.content or self.encoder.redactor is not None
-        self._roots: dict[int, Root] = {}
-        self._spans = Spans(self.ids, self._failed)
+        self._spans = Spans(self.ids, self.failed)
         self._complained_at = 0.0
-        os.register_at_fork(after_in_child=self._after_fork)
+        self._begin()
+        watch_collections()
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        self.metrics = Metrics()
+        self._roots: dict[int, Root] = {}
+        self._ending: set[int] = set()  # the threads that end a span of the program's provider
+        self._aside = Turns(functools.partial(start_thread, "agent-journal-endings"))
 
     @property
     def content(self) -> bool:
@@ -170,7 +180,7 @@ class Recorder:
                 event within it or its ending.
         """
         start_ns = self._now()
-        context = context_api.get_current()
+        context = current_context()
         enclosing = context.get(STEP_KEY)
         if parent is None and not detached and isinstance(enclosing, Step) and not enclosing.ended:
             parent = enclosing
@@ -236,7 +246,7 @@ class Recorder:
             if span.parent is not None and (step.parent is None or span.parent != step.parent.span.get_span_context()):
                 foreign = span.parent
         except Exception:  # noqa: BLE001 - what is no span of the SDK after all
-            self._failed("a framework's span could not be adopted")
+            self.failed("a framework's span could not be adopted")
         self._begun(step, opening, foreign)
 
     def _open(self, step: Step, opening: Opening) -> None:
@@ -305,11 +315,41 @@ class Recorder:
         details: dict[str, Any] | None,
         on_span: dict[str, Any] | None,
     ) -> None:
-        """Journal a step's ending and end its span. Call `Step.end`, which lets only the first through."""
+        """Journal a step's ending and end its span. Call `Step.end`, which lets only the first through.
+
+        Processors and exporters of the program's are called, under locks of theirs. Where those may be held by the
+        very code that a finalizer or signal handler has interrupted, a thread of ours does it: see `settle`.
+        """
+        if sys.is_finalizing():  # nothing is journaled, and what a span's processor waits for may never come
+            return
         step.flush_chunks()
-        end_ns = self._now()
+        ending = (step, self._now(), outcome, error, usage, attributes, details, on_span)
+        if type(step.span) is LightSpan:
+            self._end(*ending)
+            return
+        me = get_ident()
+        interrupts = is_collecting() or me in self._ending
+        if not interrupts or not self._aside.bring(functools.partial(self._end, *ending)):
+            self._ending.add(me)
+            try:
+                self._end(*ending)
+            finally:
+                self._ending.discard(me)
+
+    def _end(
+        self,
+        step: Step,
+        end_ns: int,
+        outcome: str,
+        error: BaseException | ErrorInfo | None,
+        usage: Usage | None,
+        attributes: dict[str, Any] | None,
+        details: dict[str, Any] | None,
+        on_span: dict[str, Any] | None,
+    ) -> None:
         info = self._error_info(error) if error is not None else None
         span = step.span
+        end_span: Callable[[], None] | None = None
         details = details if details is not None else {}
         if step.beside is not None:
             end_beside(step, outcome, info, end_ns)
@@ -322,7 +362,7 @@ class Recorder:
             step.adopted.step_ends(outcome, info, end_ns)
         else:
             shown = {**(attributes or {}), **on_span} if on_span else attributes
-            self._spans.end(span, outcome, usage, info, shown, end_ns)
+            end_span = functools.partial(self._spans.end, span, outcome, usage, info, shown, end_ns)
             if self._forwarded and not self._exported():
                 attributes = set_by_user(span, attributes, details)
         if attributes:
@@ -349,6 +389,8 @@ class Recorder:
         )
         if step.parent is None:
             self._roots.pop(id(step), None)
+        if end_span is not None:  # the journal has it by now, should a lock of the program's exporter be held for long
+            end_span()
 
     def note(self, step: Step, event_type: str, details: Mapping[str, Any], level: str = "INFO") -> None:
         """Journal an event within a step."""
@@ -452,8 +494,18 @@ class Recorder:
         """Return the roots that have not ended."""
         return list(self._roots.values())
 
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until the endings put aside by now are journaled, at most so long; return whether they are."""
+        return self._aside.settle(timeout_s)
+
     def close(self) -> None:
         """End what is still open as cancelled: the process is leaving in order."""
+        if self._aside.bring(self._end_roots):  # a signal handler may call us, within the lock of a span
+            self.settle(_CLOSE_S)
+        else:
+            self._end_roots()
+
+    def _end_roots(self) -> None:
         for root in self.open_roots():
             root.end("cancelled")
 
@@ -464,6 +516,8 @@ class Recorder:
         self._write(fact)
 
     def _write(self, fact: Fact) -> None:
+        if sys.is_finalizing():  # a thread that is gone may hold the spool's lock
+            return
         try:
             data, blobs = self._encode(fact)
             for blob in blobs:
@@ -471,9 +525,10 @@ class Recorder:
             if not self._append(data):
                 self.dropped += 1
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
-            self._failed("an event could not be journaled")
+            self.failed("an event could not be journaled")
 
-    def _failed(self, what: str) -> None:
+    def failed(self, what: str) -> None:
+        """Count what could not be journaled, and say so once a minute. Call it where the exception is handled."""
         self.dropped += 1
         now = time.monotonic()
         if now - self._complained_at > _COMPLAIN_EVERY_S or not self._complained_at:
@@ -490,8 +545,10 @@ class Recorder:
         except Exception:  # noqa: BLE001 - an exception whose own `str` raises
             return ErrorInfo(type=type(error).__qualname__)
 
-    def _after_fork(self) -> None:
-        self._roots = {}
+
+def recorder_of(step: Step) -> Recorder:
+    """Return the recorder that made a step."""
+    return cast("Recorder", step.keeper)
 
 
 def _link(link: Link) -> dict[str, str]:

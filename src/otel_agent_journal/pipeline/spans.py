@@ -31,6 +31,7 @@ from otel_agent_journal.mapping.genai import (
 from otel_agent_journal.pipeline.clock import RandomIds
 from otel_agent_journal.pipeline.light_span import LightSpan
 from otel_agent_journal.pipeline.step import SPAN_KEY, Step
+from otel_agent_journal.threads import is_collecting
 
 _OURS: Final = ("gen_ai.", "agent_journal.", "error.")
 _IDENTITY: Final = frozenset((CONVERSATION_ID, STEP_ID, STEP_KIND, STEP_PARENT_ID, ATTEMPT, OUTCOME))
@@ -179,6 +180,8 @@ class Spans:
             return None
         known, tracer = self._known
         if provider is not known:
+            if is_collecting():  # within a provider's lock, perhaps
+                return None
             tracer = None if provider is None else provider.get_tracer(SCOPE_NAME)
             if isinstance(tracer, trace_api.NoOpTracer):
                 tracer = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
@@ -16,15 +16,37 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, Tracer
 
 from otel_agent_journal.event import CHUNK, EMPTY, ErrorInfo, Usage, derived_id
-
-if TYPE_CHECKING:
-    from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.threads import is_collecting
 
 STEP_KEY: Final = context_api.create_key("agent-journal-step")
 SPAN_KEY: Final = str(next(iter(trace_api.set_span_in_context(trace_api.INVALID_SPAN, Context()))))
 
 CHUNK_INTERVAL_S: Final = 0.25  # at most four CHUNK events a second a step
 CHUNK_MAX_CHARACTERS: Final = 8192
+
+
+class Keeper(Protocol):
+    """Who journals a step, as far as a step knows it: the recorder that made it, which `recorder_of` returns."""
+
+    @property
+    def content(self) -> bool: ...
+
+    def open(self, step: Step) -> None: ...
+
+    def adopt(self, step: Step, span: Any, *, outlives: bool = False) -> None: ...
+
+    def note(self, step: Step, event_type: str, details: Mapping[str, Any], level: str = "INFO") -> None: ...
+
+    def end_step(
+        self,
+        step: Step,
+        outcome: str,
+        error: BaseException | ErrorInfo | None,
+        usage: Usage | None,
+        attributes: dict[str, Any] | None,
+        details: dict[str, Any] | None,
+        on_span: dict[str, Any] | None,
+    ) -> None: ...
 
 
 class Step:
@@ -44,13 +66,13 @@ class Step:
         "adopted",
         "attempt",
         "beside",
+        "keeper",
         "kind",
         "memory",
         "name",
         "opening",
         "parent",
         "parent_step_id",
-        "recorder",
         "session_id",
         "span",
         "span_id",
@@ -60,8 +82,8 @@ class Step:
         "tracer",
     )
 
-    def __init__(self, recorder: Recorder, kind: str, name: str, session_id: str, parent: Step | None) -> None:
-        self.recorder = recorder
+    def __init__(self, keeper: Keeper, kind: str, name: str, session_id: str, parent: Step | None) -> None:
+        self.keeper = keeper
         self.kind = kind
         self.name = name
         self.session_id = session_id
@@ -72,12 +94,13 @@ class Step:
         self.opening: Any = None  # what its START will say, while it waits for its framework to open its span
         self.adopted: Any = None  # the framework's span, where that is the step's
         self.beside: list[Any] | None = None  # spans that its framework opened beside its steps
-        self._ordinals: dict[str, itertools.count[int]] | None = None
-        self._index: itertools.count[int] | None = None
-        self._chunks: list[str] | None = None
+        # Made here: what is made when it is needed is made twice where the making is interrupted.
+        self._ordinals: dict[str, itertools.count[int]] = {}
+        self._index = itertools.count()
+        self._chunks: list[str] = []
         self._chunk_due = 0.0
         self._ended = False
-        self._open: dict[int, Step] | None = None  # children that have not ended
+        self._open: dict[int, Step] = {}  # children that have not ended
         self.step_id: str
         self.attempt: int
         self.start_ns: int
@@ -87,10 +110,7 @@ class Step:
 
     def next_index(self) -> int:
         """Return the number of the next event within the step, from 0."""
-        index = self._index
-        if index is None:
-            index = self._index = itertools.count()
-        return next(index)
+        return next(self._index)
 
     @property
     def ended(self) -> bool:
@@ -99,46 +119,37 @@ class Step:
 
     def child_id(self, kind: str, name: str) -> str:
         """Return the id of the next child of that kind and name: the same again in the next attempt."""
-        ordinals = self._ordinals
-        if ordinals is None:
-            ordinals = self._ordinals = {}
         key = f"{kind}:{name}"
-        counter = ordinals.get(key)
+        counter = self._ordinals.get(key)
         if counter is None:
-            counter = ordinals.setdefault(key, itertools.count())
+            counter = self._ordinals.setdefault(key, itertools.count())
         return derived_id(f"{self.step_id}:{key}:{next(counter)}")
 
     def child_began(self, child: Step) -> None:
         """Remember a child until it ends."""
-        children = self._open
-        if children is None:
-            children = self._open = {}
-        children[id(child)] = child
+        self._open[id(child)] = child
 
     def child_ended(self, child: Step) -> None:
         """Forget a child."""
-        if self._open is not None:
-            self._open.pop(id(child), None)
+        self._open.pop(id(child), None)
 
     def let_go(self) -> None:
         """Leave the children that are open to end by themselves, however this step ends."""
-        self._open = None
+        self._open = {}
 
     def context(self, base: Context | None = None) -> Context:
         """Return a context in which this step and its span are the current ones."""
-        current = context_api.get_current() if base is None else base
+        current = current_context() if base is None else base
         return Context({**current, SPAN_KEY: self.span, STEP_KEY: self})
 
     def note(self, event_type: str, details: Mapping[str, Any] = EMPTY, *, level: str = "INFO") -> None:
         """Journal an event within the step."""
-        self.recorder.note(self, event_type, details, level)
+        self.keeper.note(self, event_type, details, level)
 
     def chunk(self, text: str) -> None:
         """Journal streamed text, gathered to at most four CHUNK events a second."""
-        if not text or self._ended or not self.recorder.content:
+        if not text or self._ended or not self.keeper.content:
             return
-        if self._chunks is None:
-            self._chunks = []
         self._chunks.append(text)
         now = time.monotonic()
         if now >= self._chunk_due:
@@ -147,12 +158,12 @@ class Step:
 
     def flush_chunks(self) -> None:
         """Journal the streamed text that is still gathered."""
-        chunks = self._chunks
-        if chunks:
-            self._chunks = []
+        if self._chunks:
+            fresh: list[str] = []
+            chunks, self._chunks = self._chunks, fresh
             text = "".join(chunks)
             for at in range(0, len(text), CHUNK_MAX_CHARACTERS):
-                self.recorder.note(self, CHUNK, {"text": text[at : at + CHUNK_MAX_CHARACTERS]}, "DEBUG")
+                self.keeper.note(self, CHUNK, {"text": text[at : at + CHUNK_MAX_CHARACTERS]}, "DEBUG")
 
     def end(
         self,
@@ -174,20 +185,25 @@ class Step:
             details: of the ending event.
             on_span: attributes of the span alone.
         """
-        if self._ended:
+        ended, self._ended = self._ended, True  # no call between the two: one alone is the first
+        if ended:
             return
-        self._ended = True
         if outcome == "cancelled" and self._open:
             for child in list(self._open.values()):
                 child.end("cancelled")
         if self.opening is not None:
-            self.recorder.open(self)
+            self.keeper.open(self)
         if self.parent is not None:
             self.parent.child_ended(self)
-        self.recorder.end_step(self, outcome, error, usage, attributes, details, on_span)
+        self.keeper.end_step(self, outcome, error, usage, attributes, details, on_span)
+
+
+def current_context() -> Context:
+    """Return the context of this code: a finalizer has nothing to do with what the collector interrupts for it."""
+    return Context() if is_collecting() else context_api.get_current()
 
 
 def current_step() -> Step | None:
     """Return the step that encloses this code, where there is one."""
-    step = context_api.get_current().get(STEP_KEY)
+    step = current_context().get(STEP_KEY)
     return step if isinstance(step, Step) else None

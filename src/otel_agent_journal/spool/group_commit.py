@@ -1,7 +1,8 @@
 """Group commit: many threads that want their record on the disk share one sync.
 
 Whoever comes first syncs for all that have appended by then; those who come while it runs wait for the next. A
-signal handler that appends inside the syncing thread syncs by itself instead of waiting for itself.
+signal handler that appends inside the syncing thread syncs by itself instead of waiting for itself, and so does who
+has waited for long: what interrupts the thread that syncs may wait for this very one.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from collections.abc import Callable
 from typing import Final
 
 from otel_agent_journal.spool.segment import Segment
+from otel_agent_journal.threads import Changes
 
-_LOOK_AGAIN_S: Final = 1.0  # should a KeyboardInterrupt have swallowed a leader's word
+_PATIENCE_S: Final = 1.0
 
 
 class GroupCommit:
     """Make what was put into a segment survive a power loss. Thread-safe, re-entrant."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.RLock())
+        self._changes = Changes()
         self._asked = 0
         self._done = 0
         self._leader: int | None = None
@@ -33,23 +35,30 @@ class GroupCommit:
         Raises:
             OSError: the disk failed.
         """
-        me, outer, leads = threading.get_ident(), None, False
+        me = threading.get_ident()
+        mine = self._asked = self._asked + 1
+        outer: int | None = None
+
+        def is_settled() -> bool:
+            nonlocal outer
+            if self._done >= mine:
+                return True
+            if self._leader is not None and self._leader != me:
+                return False
+            outer, self._leader = self._leader, me  # no call since it was looked at: nobody else leads
+            return True
+
         try:
-            with self._changed:
-                self._asked += 1
-                mine = self._asked
-                while self._leader is not None and self._leader != me:
-                    self._changed.wait(_LOOK_AGAIN_S)
-                    if self._done >= mine:
-                        return
-                outer, self._leader, leads = self._leader, me, True
-                target = self._asked
+            self._changes.wait_until(is_settled, _PATIENCE_S)
+            if self._done >= mine:
+                return
+            self._leader = me
+            target = self._asked
             current().sync()
-            with self._changed:
-                self.syncs += 1
-                self._done = max(self._done, target)
+            self.syncs += 1
+            if target > self._done:
+                self._done = target
         finally:
-            if leads:
+            if self._leader == me:
                 self._leader = outer
-                with self._changed:
-                    self._changed.notify_all()
+            self._changes.tell()

@@ -23,9 +23,11 @@ METHODS = ("_invoke_handler", "_handle_websocket", "add_async_task", "complete_a
 class Broken:
     """A recorder of which everything raises."""
 
-    dropped = 0
     content = True
     session_id = None
+
+    def failed(self, what: str) -> None:
+        """Count it, as every recorder can."""
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(f"{name} is broken")
@@ -36,7 +38,6 @@ class BreaksLater:
 
     content = True
     session_id = None
-    dropped = 0
 
     def __init__(self, recorder: Any) -> None:
         self._inner = recorder
@@ -44,12 +45,15 @@ class BreaksLater:
     def start_step(self, *args: Any, **kwargs: Any) -> Any:
         """Open a step that cannot be ended."""
         step = self._inner.start_step(*args, **kwargs)
-        step.recorder = Broken()
+        step.keeper = Broken()
         return step
 
     def session_of(self, context: Any) -> Any:
         """Work."""
         return self._inner.session_of(context)
+
+    def failed(self, what: str) -> None:
+        """Count it, as every recorder can."""
 
     def record(self, *args: Any, **kwargs: Any) -> None:
         """Raise after a START was written."""
@@ -96,7 +100,7 @@ def test_faults_of_ours(recording: Any, serve: Any, kind: str) -> None:
     assert [answer.status for answer in plain] == [200, 500, 200, 200]
     set_recorder(recording.recorder)
     for root in recording.recorder.open_roots():
-        root.recorder = recording.recorder
+        root.keeper = recording.recorder
         root._ended = False
         root.end("cancelled")
 

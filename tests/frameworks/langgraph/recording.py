@@ -65,7 +65,8 @@ class Recording:
     # --- what was recorded ---
 
     def drain(self) -> None:
-        """Deliver what is in the spool."""
+        """Deliver what is in the spool, and before it what the collector's finalizers have left to a thread."""
+        assert self.recorder.settle(20)
         drain = Drain(self.root, self.store)
         report = drain.drain_once()
         assert (report.dead_lettered, report.corrupt, report.refused, report.pending_bytes) == (0, 0, 0, 0)
@@ -90,6 +91,7 @@ class Recording:
     @property
     def spans(self) -> list[ReadableSpan]:
         """The spans that have ended, in order of their start."""
+        assert self.recorder.settle(20)
         return sorted(self.exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
 
     @property

@@ -17,7 +17,7 @@ import re
 import time
 from base64 import b64decode
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
 from typing import Any, Final
 
 import msgspec
@@ -53,7 +53,7 @@ class Connection:
     def __init__(self, place: Place, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self.place = place
         self.sleep = sleep
-        self._lock = Lock()
+        self._lock = RLock()
         self._closed = False
         self._clients: dict[str, Any] = {}
         self._pid = os.getpid()
@@ -91,7 +91,7 @@ class Connection:
         if self._closed:
             raise StoreUnusable(f"store {self.place.url} is closed")
         if self._pid != os.getpid():  # connections must not cross a fork, and the lock may be held by nobody here
-            self._lock, self._clients, self._pid = Lock(), {}, os.getpid()
+            self._lock, self._clients, self._pid = RLock(), {}, os.getpid()
         with self._lock:
             client = self._clients.get(service)
             if client is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from threading import Lock
+from threading import RLock
 from typing import Final, NamedTuple
 
 import msgspec
@@ -53,7 +53,7 @@ class Announcements:
         self._layout = layout
         self.holds_s = holds_s
         self._next: int | None = None
-        self._lock = Lock()
+        self._lock = RLock()
         # Of each session announced here: when, by our clock as it began and by the server's as it was done.
         self._ours: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._entries: OrderedDict[int, Announced] = OrderedDict()
@@ -80,7 +80,7 @@ class Announcements:
 
     def start_anew(self) -> None:
         """Announce every session anew, in a child process."""
-        self._ours, self._lock = OrderedDict(), Lock()
+        self._ours, self._lock = OrderedDict(), RLock()
 
     def forget(self, key: str) -> None:
         """Let a session be announced again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from threading import Lock
+from threading import RLock
 from typing import Final
 
 from otel_agent_journal.errors import ConflictError
@@ -137,11 +137,11 @@ class KnownSessions:
         self._layout = layout
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._grown = 0  # keys that came since room was made
-        self._lock = Lock()
+        self._lock = RLock()
 
     def start_anew(self) -> None:
         """Know nothing, in a child process: what another thread was changing as it was forked may be half done."""
-        self._known, self._lock = OrderedDict(), Lock()
+        self._known, self._lock = OrderedDict(), RLock()
 
     def get(self, key: str) -> Known | None:
         """Return what is known of a session already."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
-from threading import Lock
+from threading import RLock
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from otel_agent_journal.errors import StoreUnusable
@@ -58,7 +58,7 @@ class Bucket:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._lock = Lock()
+        self._lock = RLock()
         self._client: Any = None
         self._pid = 0
         self._closed = False
@@ -83,7 +83,7 @@ class Bucket:
 
     def start_anew(self) -> None:
         """Take a lock that nobody holds, in a child process: a thread that held the other is not there."""
-        self._lock = Lock()
+        self._lock = RLock()
 
     def look(self, name: str) -> tuple[Stored | None, float]:
         """Return an object, or None where it is not there, and when that was by the server's clock."""

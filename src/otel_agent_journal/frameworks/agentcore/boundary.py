@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -12,21 +11,18 @@ from opentelemetry import context as context_api
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.step import Step
 
-_log = logging.getLogger(__name__)
-
 UNNAMED: Final = "unknown"
 
 
 @contextmanager
 def kept_from_app(what: str) -> Generator[None]:
-    """Let no exception of the block out: it is counted as a loss and told at debug level."""
+    """Let no exception of the block out: it is counted as a loss."""
     try:
         yield
     except Exception:  # noqa: BLE001 - the one boundary: the app must not feel it
-        _log.debug("%s could not be journaled", what, exc_info=True)
         recorder = get_recorder()
         if recorder is not None:
-            recorder.dropped += 1
+            recorder.failed(f"{what} could not be journaled")
 
 
 @contextmanager

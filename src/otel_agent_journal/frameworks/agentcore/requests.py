@@ -7,7 +7,6 @@ those who watch requests (docs/adr/0011). This module knows nothing of how a han
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -61,7 +60,6 @@ class Request:
         self.is_text = False  # what a response of the handler's own streams
         self._recorder = recorder
         self._request_id = request_id
-        self._lock = threading.Lock()
         self._over = False
         self._items = 0
         self._text: list[str] = []
@@ -144,9 +142,8 @@ class Request:
             self._say(AGENT_ENTRYPOINT_COMPLETED, content)
 
     def _ends(self) -> bool:
-        with self._lock:
-            first, self._over = not self._over, True
-        return first
+        over, self._over = self._over, True  # no call between the two: one alone is the first
+        return not over
 
     def _streamed(self) -> dict[str, Any]:
         if not self._recorder.content:

@@ -7,7 +7,6 @@ completes one has lost its context.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -48,7 +47,6 @@ class Task:
         self.app = weakref.ref(app)
         self._recorder = recorder
         self._ids = {"task_id": str(task_id)}
-        self._lock = threading.Lock()
         self._over = False
 
     def completed(self, output: Any = None) -> None:
@@ -85,9 +83,8 @@ class Task:
         )
 
     def _ends(self) -> bool:
-        with self._lock:
-            first, self._over = not self._over, True
-        return first
+        over, self._over = self._over, True  # no call between the two: one alone is the first
+        return not over
 
 
 class Tasks:
@@ -95,7 +92,6 @@ class Tasks:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._lock = threading.Lock()
         self._open: OrderedDict[Any, Task] = OrderedDict()
 
     def __len__(self) -> int:
@@ -129,17 +125,14 @@ class Tasks:
 
     def completing(self, app: Any, task_id: Any) -> Task | None:
         """Return the open task of that id, which is forgotten; None where the app has none of it, or had."""
-        with kept_from_app("a task's completion"), self._lock:
+        with kept_from_app("a task's completion"):
             task = self._open.get(task_id)
             if task is not None and task.app() is app:
-                return self._open.pop(task_id)
+                return self._open.pop(task_id, None)
         return None
 
     def _keep(self, task_id: Any, task: Task) -> None:
-        oldest: Task | None = None
-        with self._lock:
-            self._open[task_id] = task
-            if len(self._open) > MAX_OPEN:
-                _, oldest = self._open.popitem(last=False)
-        if oldest is not None:
+        self._open[task_id] = task
+        if len(self._open) > MAX_OPEN:
+            _, oldest = self._open.popitem(last=False)
             oldest.forgotten()

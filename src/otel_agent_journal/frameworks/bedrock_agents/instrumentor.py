@@ -15,12 +15,12 @@ from typing import Any, ClassVar, cast
 from opentelemetry import context as context_api
 
 from otel_agent_journal.frameworks.bedrock_agents import retries
-from otel_agent_journal.frameworks.bedrock_agents.invocation import Invocation, Memory, begin
+from otel_agent_journal.frameworks.bedrock_agents.invocation import NOT_JOURNALED, Invocation, Memory, begin
 from otel_agent_journal.frameworks.bedrock_agents.requests import SERVICE, STREAMS, request_of
 from otel_agent_journal.frameworks.bedrock_agents.stream import journaled
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.patching import Instrumentor, Patch
-from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class BedrockAgentsInstrumentor(Instrumentor):
                 self._say_untraced(operation)
             return begin(recorder, operation, request, self._memory)
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
-            self._memory.failed(recorder)
+            recorder.failed(NOT_JOURNALED)
             return None
 
     def _follow(self, invocation: Invocation, response: Any, member: str) -> Any:
@@ -101,7 +101,7 @@ class BedrockAgentsInstrumentor(Instrumentor):
                 response[member] = journaled(stream, invocation)
                 return response
         except Exception:  # noqa: BLE001 - the one boundary
-            self._memory.failed(invocation.root.recorder)
+            recorder_of(invocation.root).failed(NOT_JOURNALED)
         invocation.ended()
         return response
 

@@ -6,7 +6,6 @@ the service and the program, and none raises.
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
@@ -23,11 +22,10 @@ from otel_agent_journal.frameworks.bedrock_agents.shapes import REQUEST_ID, mapp
 from otel_agent_journal.mapping.content import content_attributes
 from otel_agent_journal.mapping.genai import CHAT, OPERATION_NAME
 from otel_agent_journal.pipeline.failure import error_info, is_cancel
-from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step
 
-_log = logging.getLogger(__name__)
-
+NOT_JOURNALED: Final = "an invocation could not be journaled"
 _MAX_INTERRUPTED: Final = 1_000  # interrupted invocations that a later one in this process can be joined to
 
 
@@ -36,7 +34,6 @@ class Memory:
 
     def __init__(self) -> None:
         self.prompts = Prompts()
-        self.failures = 0
         self._interrupted: OrderedDict[str, tuple[str, SpanContext]] = OrderedDict()
 
     def interrupted(self, asked_id: str, root: Step) -> None:
@@ -49,13 +46,6 @@ class Memory:
     def before(self, asked_id: str) -> tuple[str, SpanContext] | None:
         """Return session and span of the invocation that an answer belongs to, where this process saw it."""
         return self._interrupted.get(asked_id) if asked_id else None
-
-    def failed(self, recorder: Recorder) -> None:
-        """Count that something could not be journaled, and say so now and then."""
-        self.failures += 1
-        recorder.dropped += 1
-        if self.failures == 1 or self.failures % 1000 == 0:
-            _log.warning("failures=<%d> | an invocation could not be journaled", self.failures, exc_info=True)
 
 
 class Invocation:
@@ -126,7 +116,7 @@ class Invocation:
         self.root.end("cancelled", details=details)
 
     def _end(self, ending: Ending, error: BaseException | None = None) -> None:
-        recorder = self.root.recorder
+        recorder = recorder_of(self.root)
         self._do(self._fold.left_open(ending))
         for step in reversed(list(self._steps.values())[1:]):
             step.end(ending.outcome, error=error or ending.error)  # what an action that failed has left
@@ -167,11 +157,11 @@ class Invocation:
             case Text(said):
                 self.root.chunk(said)
             case Stage(key, name):
-                self.root.recorder.stage(self.root.session_id, name, step=self._steps.get(key, self.root))
+                recorder_of(self.root).stage(self.root.session_id, name, step=self._steps.get(key, self.root))
 
     def _begin(self, action: Begin) -> None:
         root, parent = self.root, self._steps.get(action.parent, self.root)
-        recorder = root.recorder
+        recorder = recorder_of(root)
         details = action.details
         if action.prompt is not None and recorder.content:
             details = {**details, **self._memory.prompts.details(action.prompt, root.session_id)}
@@ -201,11 +191,11 @@ class Invocation:
             usage=action.usage,
             attributes=action.attributes or None,
             details=dict(details),
-            on_span=_on_span(step.recorder, step, step.kind, details),
+            on_span=_on_span(recorder_of(step), step, step.kind, details),
         )
 
     def _measure(self, step: Step, request: dict[str, Any], action: End) -> None:
-        recorder = step.recorder
+        recorder = recorder_of(step)
         if recorder.metrics.ready() and action.outcome in ("ok", "error"):
             took_ns = recorder.clock.now_ns() - step.start_ns
             error = action.error or ErrorInfo(type="error")
@@ -213,7 +203,7 @@ class Invocation:
             recorder.metrics.operation(labels, took_ns, action.usage, error if action.outcome == "error" else None)
 
     def _failed(self) -> None:
-        self._memory.failed(self.root.recorder)
+        recorder_of(self.root).failed(NOT_JOURNALED)
 
 
 def begin(recorder: Recorder, operation: str, request: Request, memory: Memory) -> Invocation:

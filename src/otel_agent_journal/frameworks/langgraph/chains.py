@@ -17,7 +17,7 @@ from otel_agent_journal.frameworks.langgraph.runs import Callers, Memory, Runs, 
 from otel_agent_journal.mapping.genai import INVOKE_WORKFLOW, OPERATION_NAME
 from otel_agent_journal.pipeline.content import to_plain
 from otel_agent_journal.pipeline.current import get_recorder
-from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step, current_step
 
 _MAX_INTERRUPTED: Final = 1_000  # interrupted runs that a resumed one in this process can be linked to
@@ -71,7 +71,7 @@ class ChainSteps(Runs):
             else:
                 self.runs[run_id] = parent
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
-            self._failed(recorder)
+            recorder.failed("a run could not be journaled")
 
     def _start_root(
         self,
@@ -133,7 +133,7 @@ class ChainSteps(Runs):
         step = self._ending(run_id)
         if step is None:
             return
-        recorder = step.recorder
+        recorder = recorder_of(step)
         try:
             memory = step.memory
             if memory.interrupts is not None:
@@ -142,7 +142,7 @@ class ChainSteps(Runs):
                 return
             step.end("ok", details=self._content(recorder, "output", outputs, step))
         except Exception:  # noqa: BLE001 - the one boundary
-            self._failed(recorder)
+            recorder.failed("a run could not be journaled")
             step.end("ok")
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
@@ -156,7 +156,7 @@ class ChainSteps(Runs):
             return
         memory = step.memory
         memory.checkpoint = event.checkpoint_id
-        content = step.recorder.content
+        content = recorder_of(step).content
         memory.interrupts = [
             {"id": getattr(item, "id", None), **({"value": to_plain(item.value)} if content else {})}
             for item in event.interrupts
@@ -173,9 +173,9 @@ class ChainSteps(Runs):
         if step is None or event.checkpoint_ns:
             return
         try:
-            step.recorder.resumed(step, event.checkpoint_id)
+            recorder_of(step).resumed(step, event.checkpoint_id)
             before = self._interrupted.get((step.session_id, event.checkpoint_id))
             if before is not None:
                 step.span.add_link(before)
         except Exception:  # noqa: BLE001 - the one boundary
-            self._failed(step.recorder)
+            recorder_of(step).failed("a run could not be journaled")

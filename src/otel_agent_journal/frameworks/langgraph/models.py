@@ -22,7 +22,7 @@ from otel_agent_journal.mapping.genai import (
     RESPONSE_TIME_TO_FIRST_CHUNK,
 )
 from otel_agent_journal.pipeline.current import get_recorder
-from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step
 
 
@@ -90,7 +90,7 @@ class ModelSteps(Runs):
             )
             self._opened(step, run_id, metadata.get("langgraph_checkpoint_ns", ""), parent).request = attributes
         except Exception:  # noqa: BLE001 - the one boundary
-            self._failed(recorder)
+            recorder.failed("a run could not be journaled")
 
     def _prompt(
         self, recorder: Recorder, messages: Sequence[Any], session_id: str | None, agent: Step | None
@@ -112,7 +112,7 @@ class ModelSteps(Runs):
             return
         memory = step.memory
         if memory.first_chunk_s is None:
-            memory.first_chunk_s = (step.recorder.clock.now_ns() - step.start_ns) / 1e9
+            memory.first_chunk_s = (recorder_of(step).clock.now_ns() - step.start_ns) / 1e9
         if isinstance(token, str):
             step.chunk(token)
 
@@ -121,7 +121,7 @@ class ModelSteps(Runs):
         step = self._ending(run_id)
         if step is None:
             return
-        recorder = step.recorder
+        recorder = recorder_of(step)
         try:
             first = response.generations[0][0] if response.generations and response.generations[0] else None
             message = getattr(first, "message", None)
@@ -146,7 +146,7 @@ class ModelSteps(Runs):
                 )
             step.end("ok", usage=usage, attributes=attributes, details=details, on_span=on_span)
         except Exception:  # noqa: BLE001 - the one boundary
-            self._failed(recorder)
+            recorder.failed("a run could not be journaled")
             step.end("ok")
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
@@ -157,9 +157,9 @@ class ModelSteps(Runs):
         outcome = outcome_of(error)
         step.end(outcome, error=error)
         if outcome == "error":
-            step.recorder.metrics.operation(
+            recorder_of(step).metrics.operation(
                 {OPERATION_NAME: CHAT, **(step.memory.request or {})},
-                step.recorder.clock.now_ns() - step.start_ns,
+                recorder_of(step).clock.now_ns() - step.start_ns,
                 None,
                 ErrorInfo(type=type(error).__qualname__),
             )

@@ -7,7 +7,6 @@ end LangChain never tells is forgotten once its step has ended.
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 from collections.abc import Callable
 from types import CodeType, FrameType
@@ -19,10 +18,8 @@ import msgspec
 from otel_agent_journal.frameworks.langgraph.messages import Conversation, Histories, History, plain_update
 from otel_agent_journal.frameworks.langgraph.outcomes import interrupts_of, outcome_of
 from otel_agent_journal.pipeline.content import to_plain
-from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step
-
-_log = logging.getLogger(__name__)
 
 _MAX_RUNS: Final = 100_000  # runs whose end never came are forgotten, the oldest first
 _PURGE_RUNS: Final = 1_000  # from how many on they are looked through
@@ -76,7 +73,6 @@ class Runs:
         self._callers = callers
         self._recorder: Recorder | None = None
         self._histories = Histories()
-        self._failures = 0
         self._purge_at = _PURGE_RUNS
 
     def _parent(self, parent_run_id: UUID | None) -> Step | None:
@@ -98,8 +94,9 @@ class Runs:
 
     def _purge(self) -> None:
         """Forget runs whose end LangChain did not tell: of cancelled tools, of generators that were dropped."""
-        for run_id, step in list(self.runs.items()):
-            if step.ended:
+        for run_id in list(self.runs):  # not the items: a collection may run, and end runs, as their tuples are made
+            step = self.runs.get(run_id)
+            if step is not None and step.ended:
                 self.runs.pop(run_id, None)
         for stale in list(self.runs)[:-_MAX_RUNS]:
             self.runs.pop(stale, None)
@@ -121,13 +118,13 @@ class Runs:
         details: dict[str, Any] = {}
         if outcome == "interrupted":
             asked = interrupts_of(error)
-            if step.recorder.content:
+            if recorder_of(step).content:
                 details["interrupts"] = asked
             if step.kind == "NODE" and step.memory.agent is not None:
                 # The graph pauses with its node. LangGraph says so too, with the checkpoint, in versions that have
                 # `langgraph.callbacks`; in older ones this is all there is to know it by.
                 graph: Memory = step.memory.agent.memory
-                graph.interrupts = graph.interrupts or (asked if step.recorder.content else [])
+                graph.interrupts = graph.interrupts or (asked if recorder_of(step).content else [])
         step.end(outcome, error=error if outcome in ("error", "cancelled") else None, details=details)
         if outcome == "cancelled":
             self._purge()
@@ -141,12 +138,6 @@ class Runs:
             return {field: plain_update(value, self._history(recorder, step.session_id))}
         except Exception:  # noqa: BLE001 - content of the user's: it may cost itself, not its step
             return {field: "[could not be read]"}
-
-    def _failed(self, recorder: Recorder) -> None:
-        self._failures += 1
-        recorder.dropped += 1
-        if self._failures == 1 or self._failures % 1000 == 0:
-            _log.warning("failures=<%d> | a run could not be journaled", self._failures, exc_info=True)
 
 
 def session_id_of(metadata: Any, parent: Step | None = None) -> str | None:

@@ -17,6 +17,7 @@ from otel_agent_journal.mapping.genai import (
 )
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS
+from otel_agent_journal.pipeline.recorder import recorder_of
 
 
 class ToolSteps(Runs):
@@ -61,14 +62,14 @@ class ToolSteps(Runs):
             )
             self._opened(step, run_id, metadata.get("langgraph_checkpoint_ns", ""), parent)
         except Exception:  # noqa: BLE001 - the one boundary
-            self._failed(recorder)
+            recorder.failed("a run could not be journaled")
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
         """End a tool step with its result; a result that says it is an error fails the step."""
         step = self._ending(run_id)
         if step is None:
             return
-        recorder = step.recorder
+        recorder = recorder_of(step)
         try:
             if recorder.content and is_message(output):
                 details = {"output": self._history(recorder, step.session_id).origin(output)}
@@ -86,7 +87,7 @@ class ToolSteps(Runs):
             else:
                 step.end("ok", details=details, on_span=on_span)
         except Exception:  # noqa: BLE001 - the one boundary
-            self._failed(recorder)
+            recorder.failed("a run could not be journaled")
             step.end("ok")
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
@@ -119,7 +120,7 @@ class ToolSteps(Runs):
             )
             self._opened(step, run_id, metadata.get("langgraph_checkpoint_ns", ""), parent)
         except Exception:  # noqa: BLE001 - the one boundary
-            self._failed(recorder)
+            recorder.failed("a run could not be journaled")
 
     def on_retriever_end(self, documents: Sequence[Any], *, run_id: UUID, **_: Any) -> None:
         """End a retrieval step with the documents it found."""
@@ -134,7 +135,7 @@ class ToolSteps(Runs):
             }
             for document in (documents or ())
         ]
-        step.end("ok", details={"output": found} if step.recorder.content else {})
+        step.end("ok", details={"output": found} if recorder_of(step).content else {})
 
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """End a retrieval step as failed or cancelled."""

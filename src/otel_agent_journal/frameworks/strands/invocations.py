@@ -7,7 +7,6 @@ invocation ends. What is open is found by the agent, and by the state where one 
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -32,10 +31,8 @@ from otel_agent_journal.mapping.genai import (
 from otel_agent_journal.pipeline.adoption import CLAIM_KEY, Claim
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.history import KnownBySession, Shown
-from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_step
-
-_log = logging.getLogger(__name__)
 
 SCOPE: Final = "strands.telemetry.tracer"
 PROVIDER: Final = "strands-agents"
@@ -80,7 +77,6 @@ class Invocations:
         self.paused: WeakKeyDictionary[Any, Paused] = WeakKeyDictionary()
         self._recorder: Recorder | None = None
         self._known: KnownBySession[Said] = KnownBySession(Said)
-        self._failures = 0
 
     # --- hooks ---
 
@@ -92,7 +88,7 @@ class Invocations:
         try:
             self._begin(recorder, event)
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
-            self.failed(recorder)
+            recorder.failed("a step could not be journaled")
 
     def _begin(self, recorder: Recorder, event: Any) -> None:
         agent, around, call = event.agent, context_api.get_current(), call_of(event.agent)
@@ -172,13 +168,14 @@ class Invocations:
                 if step.adopted is not None:
                     step.adopted.release()
             except Exception:  # noqa: BLE001 - the one boundary
-                self.failed(step.recorder)
+                recorder_of(step).failed("a step could not be journaled")
 
     def left_below(self, step: Step, outcome: str, error: BaseException | ErrorInfo | None) -> None:
         """End the agents that are open below a tool or node which is over: as in `left`, where Strands called them."""
         if not step._open:  # noqa: SLF001 - almost always; else every open invocation is looked at
             return
-        for key, opened in list(self._open.items()):
+        for key in list(self._open):  # not the items: a collection may run, and end some, as their tuples are made
+            opened = self._open.get(key, [])
             for invocation in [one for one in opened if one.step.parent is step]:
                 opened.remove(invocation)
                 invocation.step.end(outcome, error=error)
@@ -246,7 +243,7 @@ class Invocations:
 
     def pause(self, step: Step, owner: Any, interrupts: list[Any], nodes: Mapping[str, str]) -> dict[str, Any]:
         """Return the details of an interrupted ending, and remember it for the invocation that resumes it."""
-        details: dict[str, Any] = {"interrupts": outcomes.asked(interrupts, content=step.recorder.content)}
+        details: dict[str, Any] = {"interrupts": outcomes.asked(interrupts, content=recorder_of(step).content)}
         checkpoint = outcomes.checkpoint_of(interrupts)
         if checkpoint is not None:
             details["checkpoint_id"] = checkpoint
@@ -259,7 +256,7 @@ class Invocations:
             self.paused.pop(owner, None)
             return {}
         before = self.paused.pop(owner, None)
-        step.recorder.resumed(step, checkpoint if before is None else before.checkpoint)
+        recorder_of(step).resumed(step, checkpoint if before is None else before.checkpoint)
         if before is None:
             return {}
         return before.nodes
@@ -269,16 +266,9 @@ class Invocations:
         before = self.paused.get(owner)
         return () if before is None else (Link(before.span),)
 
-    def failed(self, recorder: Recorder) -> None:
-        """Count what could not be journaled, and say so now and then."""
-        self._failures += 1
-        recorder.dropped += 1
-        if self._failures == 1 or self._failures % 1000 == 0:
-            _log.warning("failures=<%d> | a step could not be journaled", self._failures, exc_info=True)
-
     def lost(self, step: Step, outcome: str, error: BaseException | None = None) -> None:
         """End a step of which something could not be journaled."""
-        self.failed(step.recorder)
+        recorder_of(step).failed("a step could not be journaled")
         with contextlib.suppress(Exception):
             step.end(outcome, error=error)
 
@@ -326,7 +316,7 @@ def _asked(call: Call | None) -> Any:
 
 def _output(step: Step, result: Any) -> dict[str, Any]:
     """Return the details of an invocation's ending: what the agent answered."""
-    if not step.recorder.content:
+    if not recorder_of(step).content:
         return {}
     given: Any = getattr(result, "structured_output", None)
     message: Any = getattr(result, "message", None)

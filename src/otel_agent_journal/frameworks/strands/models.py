@@ -27,7 +27,7 @@ from otel_agent_journal.mapping.genai import (
     RESPONSE_TIME_TO_FIRST_CHUNK,
 )
 from otel_agent_journal.pipeline.current import get_recorder
-from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step
 
 _SETTINGS: Final = {"temperature": REQUEST_TEMPERATURE, "max_tokens": REQUEST_MAX_TOKENS, "top_p": REQUEST_TOP_P}
@@ -55,7 +55,7 @@ class ModelCall:
         text = event.get("data")
         if isinstance(text, str):
             if self.first_s is None:
-                self.first_s = (self.step.recorder.clock.now_ns() - self.step.start_ns) / 1e9
+                self.first_s = (recorder_of(self.step).clock.now_ns() - self.step.start_ns) / 1e9
             self.step.chunk(text)
         elif "stop" in event:
             self.stop = event["stop"]
@@ -127,7 +127,7 @@ class ModelSteps(Invocations):
             )
             return ModelCall(step, request)
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
-            self.failed(recorder)
+            recorder.failed("a step could not be journaled")
             return None
 
     def _prompt(self, recorder: Recorder, context: Any, session_id: str) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class ModelSteps(Invocations):
 
     def _model_ended(self, model: ModelCall, agent: Any) -> None:
         step = model.step
-        recorder = step.recorder
+        recorder = recorder_of(step)
         try:
             if model.stop is None:
                 step.end("ok")
@@ -186,10 +186,10 @@ class ModelSteps(Invocations):
             outcome = outcomes.outcome_of_exception(error)
             if outcome == "error":
                 _say_retry(step, error, getattr(agent, "_retry_strategy", None))
-                if step.recorder.metrics.ready():
-                    took_ns = step.recorder.clock.now_ns() - step.start_ns
+                if recorder_of(step).metrics.ready():
+                    took_ns = recorder_of(step).clock.now_ns() - step.start_ns
                     labels = {OPERATION_NAME: CHAT, **model.request}
-                    step.recorder.metrics.operation(labels, took_ns, None, ErrorInfo(type=type(error).__qualname__))
+                    recorder_of(step).metrics.operation(labels, took_ns, None, ErrorInfo(type=type(error).__qualname__))
             step.end(outcome, error=error)
         except Exception:  # noqa: BLE001 - the one boundary
             self.lost(step, "error", error)

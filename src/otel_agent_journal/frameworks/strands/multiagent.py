@@ -20,7 +20,7 @@ from otel_agent_journal.frameworks.strands.invocations import Invocations, conte
 from otel_agent_journal.frameworks.strands.messages import plain_messages
 from otel_agent_journal.mapping.genai import INVOKE_WORKFLOW, OPERATION_NAME
 from otel_agent_journal.pipeline.current import get_recorder
-from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step
 
 
@@ -74,7 +74,7 @@ class MultiAgentSteps(Invocations):
             if resumes:
                 running.resumes = outcomes.checkpoint_of(state.interrupts.values())
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
-            self.failed(recorder)
+            recorder.failed("a step could not be journaled")
 
     def after_multi_agent(self, event: Any) -> None:
         """End a graph's or swarm's step, and the nodes that were interrupted."""
@@ -125,7 +125,7 @@ class MultiAgentSteps(Invocations):
         if not runs or not self.enabled:
             return
         running = runs[-1]
-        recorder = running.step.recorder
+        recorder = recorder_of(running.step)
         try:
             around = context_api.get_current()
             self._say_resumed(running, event.source)
@@ -135,7 +135,7 @@ class MultiAgentSteps(Invocations):
             running.nodes[event.node_id] = (step, around)
             context_api.attach(step.context(around))
         except Exception:  # noqa: BLE001 - the one boundary
-            self.failed(recorder)
+            recorder.failed("a step could not be journaled")
 
     def after_node(self, event: Any) -> None:
         """End a node's step as its graph's state says."""

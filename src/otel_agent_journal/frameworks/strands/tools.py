@@ -12,6 +12,7 @@ from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of, session_id_of
 from otel_agent_journal.mapping.genai import TOOL_CALL_ID, TOOL_DESCRIPTION
 from otel_agent_journal.pipeline.current import get_recorder
+from otel_agent_journal.pipeline.recorder import recorder_of
 from otel_agent_journal.pipeline.step import Step, current_step
 
 
@@ -32,7 +33,7 @@ class ToolCall:
                 self.result = event
             elif "tool_interrupt_event" in event:
                 self.interrupts = list(event.interrupts)
-            elif type(event).__name__ == "ToolStreamEvent" and self.step.recorder.content:
+            elif type(event).__name__ == "ToolStreamEvent" and recorder_of(self.step).content:
                 data: Any = event["tool_stream_event"].get("data")
                 if isinstance(data, str):
                     self.step.chunk(data)
@@ -98,13 +99,13 @@ class ToolSteps(Invocations):
             )
             return ToolCall(step)
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
-            self.failed(recorder)
+            recorder.failed("a step could not be journaled")
             return None
 
     def _tool_ended(self, tool: ToolCall) -> None:
         step, event = tool.step, tool.result
         try:
-            content = step.recorder.content
+            content = recorder_of(step).content
             if event is None:
                 asked = outcomes.asked(tool.interrupts or (), content=content)
                 if tool.interrupts is None:
@@ -114,7 +115,7 @@ class ToolSteps(Invocations):
                     step.end("interrupted", details={"interrupts": asked})
                 return
             result = event.tool_result
-            details = {"output": self.known(step.recorder, step.session_id).result(result)} if content else {}
+            details = {"output": self.known(recorder_of(step), step.session_id).result(result)} if content else {}
             said = details["output"]["content"] if content else "the tool answered with an error"
             error = outcomes.tool_error(result, getattr(event, "exception", None), said)
             outcome = "ok" if error is None else "error"
@@ -132,7 +133,7 @@ class ToolSteps(Invocations):
             outcome = outcomes.outcome_of_exception(error)
             self.left_below(step, outcome, error)
             if outcome == "interrupted":
-                asked = outcomes.asked([getattr(error, "interrupt", None)], content=step.recorder.content)
+                asked = outcomes.asked([getattr(error, "interrupt", None)], content=recorder_of(step).content)
                 step.end(outcome, details={"interrupts": asked})
             else:
                 step.end(outcome, error=error)

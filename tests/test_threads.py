@@ -1,0 +1,171 @@
+"""How anything of ours waits: for a bell, without a lock, never for itself, and for nothing as the interpreter ends."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from otel_agent_journal.threads import Bell, Changes, Turns, is_collecting, may_wait, start_thread, watch_collections
+
+
+def test_a_bell_rings_before_or_while_one_waits() -> None:
+    """A ring is heard once, whether it came before the wait or during it; without one the wait is over in time."""
+    bell = Bell()
+    bell.ring()
+    bell.ring()
+    assert bell.wait(5)
+    assert not bell.wait(0.01)
+    threading.Timer(0.05, bell.ring).start()
+    assert bell.wait(5)
+
+
+def test_changes_are_seen_whenever_they_come() -> None:
+    """Who waits for a state sees it as soon as it is told, by any number of threads, and gives up in time."""
+    changes, state, seen = Changes(), [0], Turns()
+    told: list[bool] = []
+
+    def wait() -> None:
+        held = changes.wait_until(lambda: state[0] == 3, 10)
+        seen.bring(lambda: told.append(held))
+
+    threads = [threading.Thread(target=wait) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        state[0] += 1
+        changes.tell()
+    for thread in threads:
+        thread.join(10)
+    assert told == [True] * 4
+    began = time.monotonic()
+    assert not changes.wait_until(lambda: False, 0.05)
+    assert time.monotonic() - began < 5
+
+
+def test_work_that_interrupts_work_is_done_after_it() -> None:
+    """What is brought while something is done does not wait for it: whoever is at work does it then, in order."""
+    turns, done = Turns(), list[str]()
+
+    def outer() -> None:
+        turns.bring(lambda: done.append("inner"))
+        turns.bring(lambda: done.append("last"))
+        done.append("outer")
+
+    turns.bring(outer)
+    assert done == ["outer", "inner", "last"]
+
+
+def test_work_that_raises_holds_up_nothing() -> None:
+    """An exception passes to who is at work, and the next one is done."""
+    turns, done = Turns(), list[int]()
+
+    def fails() -> None:
+        raise LookupError("gone")
+
+    with pytest.raises(LookupError):
+        turns.bring(fails)
+    turns.bring(lambda: done.append(1))
+    assert done == [1]
+
+
+def test_every_piece_of_work_is_done_once() -> None:
+    """Brought by many threads, everything is done, once, and never two things at a time."""
+    turns = Turns(functools.partial(start_thread, "turns"))
+    counted, within, together = [0], [0], list[int]()
+
+    def count() -> None:
+        within[0] += 1
+        together.append(within[0])
+        counted[0] += 1
+        within[0] -= 1
+
+    def bring() -> None:
+        for _ in range(500):
+            assert turns.bring(count)
+
+    threads = [threading.Thread(target=bring) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert turns.settle(20)
+    assert (counted[0], set(together)) == (2000, {1})
+
+
+def test_who_works_does_not_wait_for_itself() -> None:
+    """What is at work may ask whether all is done: it is not, and it is told so at once."""
+    turns = Turns(functools.partial(start_thread, "turns"))
+    told: list[bool] = []
+    began = time.monotonic()
+    turns.bring(lambda: told.append(turns.settle(30)))
+    assert turns.settle(10)
+    assert told == [False]
+    assert time.monotonic() - began < 10
+
+
+class Dropped:
+    """Garbage in a cycle, that does something as it is collected."""
+
+    def __init__(self, ends: Callable[[], object]) -> None:
+        self.itself = self
+        self.ends = ends
+
+    def __del__(self) -> None:
+        self.ends()
+
+
+def test_a_finalizer_knows_that_it_interrupts() -> None:
+    """Within a collection, in the thread that collects, nothing is waited for; before and after it is."""
+    watch_collections()
+    told: list[tuple[bool, bool]] = []
+    Dropped(lambda: told.append((is_collecting(), may_wait())))
+    assert (is_collecting(), may_wait()) == (False, True)
+    gc.collect()
+    assert told == [(True, False)]
+    assert (is_collecting(), may_wait()) == (False, True)
+
+
+def test_a_finalizers_work_is_left_to_a_thread() -> None:
+    """What a finalizer brings is done by a thread, since it may need what the code has that was interrupted."""
+    watch_collections()
+    turns, names = Turns(), list[str]()
+    Dropped(lambda: turns.bring(lambda: names.append(threading.current_thread().name)))
+    gc.collect()
+    assert turns.settle(10)
+    assert names == ["agent-journal-aside"]
+
+
+def test_a_thread_of_ours_waits_for_no_other() -> None:
+    """In a thread of ours, unless that is its task, nothing waits for another one."""
+    told: list[bool] = []
+    thread = start_thread("ours", lambda: told.append(may_wait()))
+    assert thread is not None
+    thread.join(10)
+    assert told == [False]
+
+
+AT_THE_END = """
+import os, time
+from otel_agent_journal.threads import Bell, Changes, start_thread
+
+class Last:
+    def __del__(self, bell=Bell(), changes=Changes(), start=start_thread, clock=time.monotonic, write=os.write):
+        began = clock()
+        said = start("late", print), bell.wait(60), changes.wait_until(lambda: False, 60), clock() - began < 5
+        write(1, repr(said).encode())
+
+last = Last()
+"""
+
+
+def test_at_the_interpreters_end_nothing_is_started_or_waited_for() -> None:
+    """A finalizer that runs as the interpreter ends gets no thread, and waits for no time at all."""
+    done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("(None, False, False, True)", "", 0)
