@@ -138,14 +138,6 @@ def test_open_writers_are_bounded() -> None:
     assert set(head.open_writers) <= head.writers.keys()
 
 
-@pytest.mark.parametrize("order", ["little", "big"])
-def test_machines_of_either_byte_order_agree(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids are written down little-endian, and what this machine wrote it reads."""
-    monkeypatch.setattr(snapshot, "byteorder", order)
-    state = fold([*ended(1), *ended(2)])
-    assert put_away(state).steps.latest == state.steps.latest
-
-
 def test_a_set_goes_on_from_its_latest() -> None:
     """Ids that came before those given are counted, and only those given are told apart."""
     ids = id_set.IdSet(2, latest=(7, 8), before=3)

@@ -7,9 +7,8 @@ An attempt that began before all those remembered, and of which only now the STA
 
 from __future__ import annotations
 
-from array import array
-from sys import byteorder
-from typing import Any, Final
+from struct import pack, unpack
+from typing import Final
 
 import msgspec
 
@@ -129,17 +128,9 @@ def _of(kept: set[str], times: dict[str, int]) -> dict[str, int]:
 
 
 def _ids(ids: IdSet) -> _Ids:
-    latest = array("Q", ids.latest)
-    return _Ids(len(ids) - len(latest), _little_endian(latest).tobytes())
+    latest = ids.latest
+    return _Ids(len(ids) - len(latest), pack(f"<{len(latest)}Q", *latest))
 
 
 def _id_set(ids: _Ids) -> IdSet:
-    latest = array("Q")
-    latest.frombytes(ids.latest)
-    return IdSet(REMEMBERED, latest=_little_endian(latest), before=ids.before)
-
-
-def _little_endian(numbers: Any) -> Any:
-    if byteorder == "big":
-        numbers.byteswap()
-    return numbers
+    return IdSet(REMEMBERED, latest=unpack(f"<{len(ids.latest) // 8}Q", ids.latest), before=ids.before)
