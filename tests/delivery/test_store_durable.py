@@ -13,7 +13,7 @@ from otel_agent_journal.delivery.store_durable import DurableAppend
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.mapping.facts import BlobKept, encode_fact
 from otel_agent_journal.store.memory import MemoryStore
-from tests.spool.spooling import eventually, everything, heartbeat, new_writer, noted
+from tests.spool.spooling import ended, eventually, everything, heartbeat, new_writer, noted, started
 
 
 class SlowStore(MemoryStore):
@@ -49,6 +49,18 @@ def test_what_was_appended_is_in_the_store(tmp_path):
     durable.close()
     Drain(tmp_path, store).drain_once()
     assert numbers(store) == list(range(20))
+
+
+def test_the_head_is_there_when_a_root_has_ended(tmp_path):
+    """Who vanishes right after its root has ended leaves a head that says so; before that it says that it runs, or less."""
+    store = MemoryStore()
+    durable = DurableAppend(new_writer(tmp_path), lambda: store)
+    for turn in range(3):
+        assert durable.append(started(turn))
+        assert (store.head("s1") is None) is (turn == 0)
+        assert durable.append(ended(turn))
+        assert (store.head("s1").status, store.head("s1").events) == ("COMPLETED", 2 * turn + 2)
+        assert not list(store.unsettled())
 
 
 def test_blobs_and_heartbeats(tmp_path):

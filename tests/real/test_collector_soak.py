@@ -42,7 +42,7 @@ TRACES: Final = 500 if SOAK else 10  # an agent
 PACE_S: Final = 0.05 if SOAK else 0.25
 ROUNDS: Final = 8 if SOAK else 1  # of one fault of each kind
 PATIENCE_S: Final = 1800 if SOAK else 120
-OF_DYNAMODB: Final = 20  # DynamoDB Local takes so much longer
+FEWER: Final = {"dynamodb": 20, "s3": 4}  # DynamoDB Local takes so much longer, and MinIO
 
 
 class Pipe(FaultProxy):
@@ -249,7 +249,7 @@ def check_jaeger(jaeger: Jaeger, acknowledged: list[Sent]) -> None:
         wait_for(lambda trace_id=trace_id: whole(trace_id))
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "dynamodb"] if SOAK else ["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql", "dynamodb", "s3"] if SOAK else ["sqlite"])
 def backend(request: pytest.FixtureRequest, aws: None) -> Backend | None:
     """A store that can be away and throttled; None: SQLite."""
     name: str = request.param
@@ -279,7 +279,7 @@ def test_nothing_is_lost_and_nothing_twice(
         journal=at_journal,
         jaeger=f"127.0.0.1:{to_jaeger.port}",
     )
-    traces = TRACES // OF_DYNAMODB if backend is not None and backend.name == "dynamodb" else TRACES
+    traces = TRACES // (1 if backend is None else FEWER.get(backend.name, 1)) or 1
     with contextlib.ExitStack() as taking_part:
         url = through = None
         store: FaultProxy | None = None

@@ -7,7 +7,7 @@ An attempt that began before all those remembered, and of which only now the STA
 
 from __future__ import annotations
 
-from struct import pack, unpack
+import struct
 from typing import Final
 
 import msgspec
@@ -103,18 +103,17 @@ def snapshot_of(state: StatusState, session_id: str) -> bytes:
 
 def restored(snapshot: bytes) -> StatusState | None:
     """Return the fold that was written down, None where nothing was, or by another version of this package."""
+    state = StatusState()
     try:
         found = _decode(snapshot)
-    except msgspec.MsgspecError:
+        state.steps, state.ended = _id_set(found.steps), _id_set(found.ended)
+    except (msgspec.MsgspecError, struct.error):
         return None
     if found.form != _FORM:
         return None
-    state = StatusState()
     for name in _SAME:
         setattr(state, name, getattr(found, name))
     state.seen = IdSet(before=found.events)
-    state.steps = _id_set(found.steps)
-    state.ended = _id_set(found.ended)
     state.ended_from_ns.extend(found.ended_from_ns)
     state.forgotten_ns = found.forgotten_ns
     state.last_event_ns, state.seen_ns = found.last_event_ns, found.seen_ns
@@ -129,8 +128,8 @@ def _of(kept: set[str], times: dict[str, int]) -> dict[str, int]:
 
 def _ids(ids: IdSet) -> _Ids:
     latest = ids.latest
-    return _Ids(len(ids) - len(latest), pack(f"<{len(latest)}Q", *latest))
+    return _Ids(len(ids) - len(latest), struct.pack(f"<{len(latest)}Q", *latest))
 
 
 def _id_set(ids: _Ids) -> IdSet:
-    return IdSet(REMEMBERED, latest=unpack(f"<{len(ids.latest) // 8}Q", ids.latest), before=ids.before)
+    return IdSet(REMEMBERED, latest=struct.unpack(f"<{len(ids.latest) // 8}Q", ids.latest), before=ids.before)
