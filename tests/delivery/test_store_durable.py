@@ -52,7 +52,7 @@ def test_what_was_appended_is_in_the_store(tmp_path):
 
 
 def test_the_head_is_there_when_a_root_has_ended(tmp_path):
-    """Who vanishes right after its root has ended leaves a head that says so; before that it says that it runs, or less."""
+    """Who vanishes right after its root has ended leaves a head that says so."""
     store = MemoryStore()
     durable = DurableAppend(new_writer(tmp_path), lambda: store)
     for turn in range(3):

@@ -276,7 +276,8 @@ def _difference(stored: SessionHead | None, head: SessionHead) -> str | None:
         return "no head"
     if same_head(stored, head):
         return None
-    return f"{head.events - stored.events} events behind" if stored.events < head.events else "other than its events"
+    behind = head.events - stored.events
+    return f"{behind} event{'' if behind == 1 else 's'} behind" if behind > 0 else "other than its events"
 
 
 def same_head(one: SessionHead, two: SessionHead) -> bool:
