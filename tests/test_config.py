@@ -11,19 +11,29 @@ from otel_agent_journal.errors import ConfigError
 
 
 def test_nothing_set_gives_the_defaults() -> None:
-    """Without variables, or with empty ones, the defaults hold."""
+    """Without variables, or with empty ones, the defaults hold, in the working directory as it is now."""
+    here = Path.cwd()
     assert (
         settings_from_env({})
         == settings_from_env({"AGENT_JOURNAL_STORE": " ", "AGENT_JOURNAL_CONTENT": ""})
-        == Settings()
+        == Settings(store=f"sqlite:///{here}/.agent-journal/journal.db", spool=here / ".agent-journal" / "spool")
     )
+
+
+def test_a_working_directory_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There a relative path is refused with a word, and an absolute one is taken."""
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with pytest.raises(ConfigError, match="was removed"):
+        settings_from_env({})
+    assert settings_from_env({"AGENT_JOURNAL_STORE": "sqlite:////x/journal.db"}).spool == Path("/x/spool")
 
 
 def test_everything_set() -> None:
     """Each variable sets its setting."""
     found = settings_from_env(
         {
-            "AGENT_JOURNAL_STORE": "sqlite:///x.db",
+            "AGENT_JOURNAL_STORE": "sqlite:////x/y.db",
             "AGENT_JOURNAL_SPOOL": "/var/spool/x",
             "AGENT_JOURNAL_SPOOL_CAP": "64",
             "AGENT_JOURNAL_SESSION": "s1",
@@ -42,7 +52,7 @@ def test_everything_set() -> None:
         }
     )
     assert found == Settings(
-        store="sqlite:///x.db",
+        store="sqlite:////x/y.db",
         store_given=True,
         spool=Path("/var/spool/x"),
         spool_cap_bytes=64 * 1024 * 1024,

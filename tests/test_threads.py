@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import subprocess
 import sys
@@ -12,7 +11,41 @@ from collections.abc import Callable
 
 import pytest
 
-from otel_agent_journal.threads import Bell, Changes, Turns, is_collecting, may_wait, start_thread, watch_collections
+from otel_agent_journal.threads import (
+    Bell,
+    Changes,
+    Condition,
+    Lock,
+    Thread,
+    Turns,
+    is_collecting,
+    may_wait,
+    start_thread,
+    watch_collections,
+)
+
+GREEN = """
+import sys, time
+if sys.argv[1] == "first":
+    from gevent import monkey; monkey.patch_all()
+import otel_agent_journal as journal
+if sys.argv[1] == "late":
+    journal.configure(instrument=False)
+    from gevent import monkey; monkey.patch_all()
+else:
+    journal.configure(instrument=False)
+from gevent.pool import Pool
+def work(number):
+    with journal.session(f"g{number:02}", agent="helper") as session:
+        with session.step("tool", "search") as step:
+            time.sleep(0.01)
+            step.complete("found")
+Pool(20).map(work, range(40))
+print(journal.flush(20))
+journal.shutdown()
+store = journal.open_store("sqlite:///.agent-journal/journal.db")
+print(sum(len(list(store.read(f"g{number:02}"))) for number in range(40)))
+"""
 
 
 def test_a_bell_rings_before_or_while_one_waits() -> None:
@@ -77,7 +110,7 @@ def test_work_that_raises_holds_up_nothing() -> None:
 
 def test_every_piece_of_work_is_done_once() -> None:
     """Brought by many threads, everything is done, once, and never two things at a time."""
-    turns = Turns(functools.partial(start_thread, "turns"))
+    turns = Turns(start_thread)
     counted, within, together = [0], [0], list[int]()
 
     def count() -> None:
@@ -101,7 +134,7 @@ def test_every_piece_of_work_is_done_once() -> None:
 
 def test_who_works_does_not_wait_for_itself() -> None:
     """What is at work may ask whether all is done: it is not, and it is told so at once."""
-    turns = Turns(functools.partial(start_thread, "turns"))
+    turns = Turns(start_thread)
     told: list[bool] = []
     began = time.monotonic()
     turns.bring(lambda: told.append(turns.settle(30)))
@@ -135,17 +168,17 @@ def test_a_finalizer_knows_that_it_interrupts() -> None:
 def test_a_finalizers_work_is_left_to_a_thread() -> None:
     """What a finalizer brings is done by a thread, since it may need what the code has that was interrupted."""
     watch_collections()
-    turns, names = Turns(), list[str]()
-    Dropped(lambda: turns.bring(lambda: names.append(threading.current_thread().name)))
+    turns, threads = Turns(), list[int]()
+    Dropped(lambda: turns.bring(lambda: threads.append(threading.get_ident())))
     gc.collect()
     assert turns.settle(10)
-    assert names == ["agent-journal-aside"]
+    assert threads != [threading.get_ident()]
 
 
 def test_a_thread_of_ours_waits_for_no_other() -> None:
     """In a thread of ours, unless that is its task, nothing waits for another one."""
     told: list[bool] = []
-    thread = start_thread("ours", lambda: told.append(may_wait()))
+    thread = start_thread(lambda: told.append(may_wait()))
     assert thread is not None
     thread.join(10)
     assert told == [False]
@@ -158,7 +191,7 @@ from otel_agent_journal.threads import Bell, Changes, start_thread
 class Last:
     def __del__(self, bell=Bell(), changes=Changes(), start=start_thread, clock=time.monotonic, write=os.write):
         began = clock()
-        said = start("late", print), bell.wait(60), changes.wait_until(lambda: False, 60), clock() - began < 5
+        said = start(print), bell.wait(60), changes.wait_until(lambda: False, 60), clock() - began < 5
         write(1, repr(said).encode())
 
 last = Last()
@@ -169,3 +202,49 @@ def test_at_the_interpreters_end_nothing_is_started_or_waited_for() -> None:
     """A finalizer that runs as the interpreter ends gets no thread, and waits for no time at all."""
     done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("(None, False, False, True)", "", 0)
+
+
+def test_a_thread_ends_and_is_waited_for() -> None:
+    """It runs at once, knows itself, and is joined within the time given."""
+    go_on, known = Lock(), list[bool]()
+    go_on.acquire()
+
+    def work() -> None:
+        go_on.acquire()
+        known.append(thread.is_current)
+
+    thread = Thread(work)
+    assert thread.is_alive()
+    assert not thread.join(0.05)
+    go_on.release()
+    assert thread.join(5)
+    assert (known, thread.is_alive(), thread.is_current) == ([True], False, False)
+
+
+def test_a_condition_is_waited_for_by_a_thread_that_holds_it_twice() -> None:
+    """A wait lets go of the whole lock, ends when it is notified or in time, and has the lock again."""
+    changed, seen = Condition(), list[int]()
+
+    def work() -> None:
+        with changed:
+            seen.append(1)
+            changed.notify_all()
+
+    with changed, changed:
+        began = time.monotonic()
+        assert not changed.wait(0.05)
+        assert time.monotonic() - began >= 0.05
+        Thread(work)
+        assert changed.wait_for(lambda: bool(seen), 5)
+
+
+@pytest.mark.parametrize("when", ["first", "late"])
+@pytest.mark.parametrize("durability", ["spool", "store"])
+def test_under_gevent(tmp_path: object, when: str, durability: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether everything is patched before us or while our threads run, all is delivered and nothing is printed."""
+    pytest.importorskip("gevent")
+    monkeypatch.setenv("AGENT_JOURNAL_DURABILITY", durability)
+    done = subprocess.run(
+        [sys.executable, "-c", GREEN, when], cwd=str(tmp_path), capture_output=True, text=True, timeout=90, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n240\n", "")

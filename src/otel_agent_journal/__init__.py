@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.bootstrap.process import configure, flush, shutdown
     from otel_agent_journal.bootstrap.serverless import lambda_handler
     from otel_agent_journal.bootstrap.waiting import Ending, wait_for
+    from otel_agent_journal.delivered import Delivered
     from otel_agent_journal.errors import JournalError
     from otel_agent_journal.event import ErrorInfo, JournalEvent, Usage
     from otel_agent_journal.pipeline.content import Redactor
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Delivered": "otel_agent_journal.delivered",
     "Ending": "otel_agent_journal.bootstrap.waiting",
     "ErrorInfo": "otel_agent_journal.event",
     "JournalError": "otel_agent_journal.errors",
@@ -51,6 +53,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Delivered",
     "Ending",
     "ErrorInfo",
     "JournalError",

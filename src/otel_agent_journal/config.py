@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -67,7 +67,7 @@ VARIABLES: Final[Mapping[str, str]] = {
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be set. Paths are as given: relative ones count from the working directory."""
+    """Everything that can be set. What is read from the environment has absolute paths, whoever calls `chdir` later."""
 
     store: str = DEFAULT_STORE
     store_given: bool = False
@@ -101,9 +101,9 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         raise ConfigError(f"{STORE} is '{store}', which is not a URL; a file is named as sqlite:///{store}")
     spool = found.get(SPOOL)
     return Settings(
-        store=store,
+        store=absolute_store(store),
         store_given=bool(found.get(STORE)),
-        spool=Path(spool) if spool else spool_of(store),
+        spool=_absolute(Path(spool) if spool else spool_of(store)),
         spool_cap_bytes=_whole(found, SPOOL_CAP, DEFAULT_SPOOL_CAP_BYTES // MIB, least=16) * MIB,
         session=found.get(SESSION) or None,
         otlp=found.get(OTLP) or _standard_otlp(found),
@@ -136,6 +136,26 @@ def settings_with(**options: str | None) -> Settings:
         raise ConfigError(f"--store is '{store}', which is not a URL; a file is named as sqlite:///{store}")
     given = {f"AGENT_JOURNAL_{name.upper()}": value for name, value in options.items() if value}
     return settings_from_env({**os.environ, **given})
+
+
+def absolute_store(url: str) -> str:
+    """Return the URL of a store with the path of its file, where it has one, made absolute.
+
+    Raises:
+        ConfigError: the path is relative, and the working directory was removed.
+    """
+    scheme, _, rest = url.partition(":///")
+    path, mark, options = rest.partition("?")
+    if scheme != "sqlite" or not path or path.startswith((":memory:", "/")) or path.endswith("/"):
+        return url
+    return f"sqlite:///{quote(str(_absolute(Path())))}/{path}{mark}{options}"
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except FileNotFoundError as error:
+        raise ConfigError(f"'{path}' is a relative path, and the working directory was removed") from error
 
 
 def spool_of(store: str) -> Path:

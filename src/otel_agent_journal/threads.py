@@ -3,10 +3,15 @@
 Finalizers, signal handlers and the collector of garbage run our code at any point, in any thread. So what an agent's
 thread can reach holds no lock while it waits, waits on a `Bell` alone and never without bound, and leaves work to who
 is at it already. Once the interpreter ends no thread runs but one: nothing is started then and nothing waited for.
+
+Threads and locks are of the kind that there was when this module was imported. A program may put green ones in their
+place (gevent), first of all or in the middle of its run: what is native stays native then, since the two cannot wait
+for each other. The interpreter's list of threads does not know ours, so nothing is printed as they end.
 """
 
 from __future__ import annotations
 
+import _thread
 import gc
 import sys
 import threading
@@ -14,28 +19,108 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
+Lock: Final = _thread.allocate_lock
+RLock: Final[Callable[[], Any]] = getattr(threading, "_CRLock", None) or threading.RLock  # the latter makes what is new
+_start: Final = _thread.start_new_thread
+ident: Final = _thread.get_ident
 _AT_ONCE: Final = 0.0
+_LONGEST_S: Final = threading.TIMEOUT_MAX
+_ours: Final[set[int]] = set()  # threads of ours that run
 
 
-class OurThread(threading.Thread):
-    """A daemon of ours."""
+class Condition:
+    """As `threading.Condition` over a lock that a thread may take again."""
+
+    def __init__(self) -> None:
+        self._lock: Any = RLock()
+        self._waiting: list[Any] = []
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Let go of the lock until somebody notifies, or the time is over; tell whether somebody did."""
+        waiter = Lock()
+        waiter.acquire()
+        self._waiting.append(waiter)
+        held: Any = self._lock._release_save()  # noqa: SLF001 - as `threading.Condition` has it
+        try:
+            return waiter.acquire(timeout=-1 if timeout_s is None else max(0.0, timeout_s))
+        finally:
+            self._lock._acquire_restore(held)  # noqa: SLF001 - as above
+            with suppress(ValueError):
+                self._waiting.remove(waiter)
+
+    def wait_for(self, predicate: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until something is so, or the time is over; tell whether it is."""
+        deadline = time.monotonic() + timeout_s
+        while not predicate():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self.wait(left)
+        return True
+
+    def notify_all(self) -> None:
+        """Wake all who wait. The lock is held."""
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.release()
 
 
-def start_thread(name: str, work: Callable[[], object]) -> OurThread | None:
-    """Start a daemon; None where none can be had: the interpreter ends, or there are too many.
+class Thread:
+    """A daemon thread, started as it is made. Raises RuntimeError where there can be no more."""
 
-    `Thread.start` waits for the thread to run, which at the interpreter's end it never does.
-    """
+    def __init__(self, target: Callable[[], object]) -> None:
+        self._target = target
+        self._running = Lock()
+        self._running.acquire()
+        self._number = 0
+        try:
+            _start(self._run, ())
+        except BaseException:
+            self._running.release()
+            raise
+
+    def _run(self) -> None:
+        self._number = ident()
+        _ours.add(self._number)
+        try:
+            self._target()
+        finally:
+            _ours.discard(self._number)
+            self._running.release()
+
+    @property
+    def is_current(self) -> bool:
+        """Tell whether this code runs in it."""
+        return self._number == ident()
+
+    def is_alive(self) -> bool:
+        """Tell whether it has not ended."""
+        return not self.join(0)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until it has ended; tell whether it has."""
+        ended = self._running.acquire(timeout=max(0.0, timeout_s))
+        if ended:
+            self._running.release()
+        return ended
+
+
+def start_thread(work: Callable[[], object]) -> Thread | None:
+    """Start a daemon; None where none can be had: the interpreter ends, or there are too many."""
     if sys.is_finalizing():
         return None
-    thread = OurThread(target=work, name=name, daemon=True)
     try:
-        thread.start()
+        return Thread(work)
     except RuntimeError:
         return None
-    return thread
 
 
 class _Collections:
@@ -44,7 +129,7 @@ class _Collections:
 
     @classmethod
     def told(cls, phase: str, _: dict[str, int]) -> None:
-        cls.thread = threading.get_ident() if phase == "start" else 0
+        cls.thread = ident() if phase == "start" else 0
 
 
 def watch_collections() -> None:
@@ -56,12 +141,12 @@ def watch_collections() -> None:
 
 def is_collecting() -> bool:
     """Tell whether the collector of garbage runs this code, as a finalizer, amid whatever this thread does."""
-    return _Collections.thread == threading.get_ident()
+    return _Collections.thread == ident()
 
 
 def may_wait() -> bool:
     """Tell whether the code may wait for a thread of ours: not in one, where it is not its task, nor in a finalizer."""
-    return not is_collecting() and not isinstance(threading.current_thread(), OurThread)
+    return not is_collecting() and ident() not in _ours
 
 
 class Bell:
@@ -70,7 +155,7 @@ class Bell:
     __slots__ = ("_silence",)
 
     def __init__(self) -> None:
-        self._silence = threading.Lock()
+        self._silence = Lock()
         self._silence.acquire()
 
     def ring(self) -> None:
@@ -80,7 +165,7 @@ class Bell:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until it rings, at most so long; return whether it rang. The next wait is for the next ring."""
-        bound = _AT_ONCE if sys.is_finalizing() else min(max(timeout_s, _AT_ONCE), threading.TIMEOUT_MAX)
+        bound = _AT_ONCE if sys.is_finalizing() else min(max(timeout_s, _AT_ONCE), _LONGEST_S)
         return self._silence.acquire(timeout=bound)
 
 
@@ -112,7 +197,7 @@ class Changes:
 
 
 def _by_who_brings(work: Callable[[], None]) -> object:
-    return start_thread("agent-journal-aside", work) if is_collecting() else (work(), True)
+    return start_thread(work) if is_collecting() else (work(), True)
 
 
 class Turns:
@@ -147,7 +232,7 @@ class Turns:
         """Wait until what was brought by now is done, at most so long; return whether it is."""
         if not self._busy:
             return True
-        if self._worker == threading.get_ident():
+        if self._worker == ident():
             return False
         bell = Bell()
         return self.bring(bell.ring) and bell.wait(timeout_s)
@@ -155,7 +240,7 @@ class Turns:
     def _do(self) -> None:
         busy = False
         while not busy:
-            self._worker = threading.get_ident()
+            self._worker = ident()
             try:
                 while self._brought:
                     self._brought.popleft()()

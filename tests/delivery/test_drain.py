@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from otel_agent_journal.delivered import Delivered
 from otel_agent_journal.delivery import rounds
 from otel_agent_journal.delivery.drain import HUNG_S, Drain
 from otel_agent_journal.delivery.patience import Patience
@@ -771,7 +772,7 @@ def test_a_fault_is_not_met_again_at_once(tmp_path, drains, caplog):
     drain._rounds.go = broken
     drain.start()
     try:
-        assert drain.flush(0.5) is False
+        assert drain.flush(0.5) == Delivered(pending=1)
         assert len(rounds_made) <= 2
     finally:
         del drain._rounds.go
@@ -795,7 +796,7 @@ def test_a_clock_that_steps_back_changes_nothing(tmp_path, drains):
     now[0] -= 10**18
     writer.append(noted(2))
     writer.append(b"\xff")
-    assert drain.flush()
+    assert drain.flush() == Delivered(set_aside=1)
     assert numbers(store) == [1, 2]
 
 

@@ -13,14 +13,13 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.quota import used_bytes
 from otel_agent_journal.spool.survey import survey
-from tests.spool.spooling import everything, new_writer
+from tests.spool.spooling import everything, new_writer, noted
 
 RECORD = b"r" * 1000
 
@@ -262,7 +261,7 @@ def test_a_deleted_folder_is_made_again(tmp_path):
         writer.append(b"%d" % number)
     shutil.rmtree(tmp_path / "spool")
     assert writer.append(b"20")
-    assert writer.drained_by_other() is False  # notices
+    writer.look_after()
     assert writer.vanished == 1
     assert writer.append(b"21")
     assert everything(writer.folder) == [b"%d" % number for number in range(22)]
@@ -282,10 +281,16 @@ def test_a_deleted_folder_is_noticed_by_the_next_segment(tmp_path):
     assert everything(writer.folder)[-1] == b"last"
 
 
-def test_a_close_without_a_folder_is_quiet(tmp_path):
-    """Closing a spool whose folder is gone raises nothing."""
+@pytest.mark.parametrize("delivered", [False, True])
+def test_a_close_without_a_folder_keeps_what_waits(tmp_path, delivered):
+    """Closing a spool whose folder is gone raises nothing; what was not delivered is put into a new one."""
     writer = new_writer(tmp_path / "spool")
-    writer.append(b"x")
+    writer.append(noted(1))
+    if delivered:
+        folder = SpoolFolder(writer.folder)
+        folder.acknowledge(folder.read()[-1][0])
+        folder.close()
     shutil.rmtree(tmp_path / "spool")
     writer.close()
-    assert not Path(tmp_path / "spool").exists()
+    assert SpoolFolder(writer.folder).pending().records == (not delivered)
+    assert writer.folder.exists() != delivered

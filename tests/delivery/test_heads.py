@@ -172,6 +172,19 @@ def test_a_circle() -> None:
     assert [head.events for head in store.sessions()] == [6, 6]
 
 
+def test_a_session_that_was_deleted_and_began_anew() -> None:
+    """A drain that had it in hand does not go on from what was deleted, though its head has the same version again."""
+    store = MemoryStore()
+    one, other = HeadKeeper(store, at_once), HeadKeeper(store, at_once)
+    write(one, store, events(2))
+    assert store.delete_session("s1", store.head("s1").cursor, 1)
+    write(other, store, events(1, first=5))
+    assert store.head("s1").version == 1
+    write(one, store, events(1, first=6))
+    assert store.head("s1").events == 2
+    assert wrong_heads(store) == {}
+
+
 class Reading(MemoryStore):
     """Counts the events that are read back."""
 

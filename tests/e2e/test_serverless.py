@@ -20,6 +20,7 @@ from opentelemetry import trace as trace_api
 
 from otel_agent_journal import lambda_handler, open_store
 from otel_agent_journal.bootstrap import serverless
+from otel_agent_journal.delivered import ALL
 from otel_agent_journal.pipeline.current import Flush, set_flush
 from otel_agent_journal.pipeline.flushing import Flusher
 from otel_agent_journal.spool.writer import _reason
@@ -43,13 +44,13 @@ class Delivered(list[float]):
     takes_s = 0.0
     raises = False
 
-    def deliver(self, timeout_s: float) -> bool:
+    def deliver(self, timeout_s: float) -> Any:
         """Flush."""
         self.append(timeout_s)
         if self.raises:
             raise RuntimeError("no")
         time.sleep(self.takes_s)
-        return True
+        return ALL
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ class Provider:
         """As the SDK's, which need not keep to its time."""
         self.bounds.append(timeout_millis)
         time.sleep(self.takes_s)
-        return True
+        return ALL
 
 
 @pytest.fixture

@@ -256,7 +256,7 @@ def test_the_drain_never_waits_for_a_backend_that_hangs(forwarder_to: Make) -> N
     assert (forwarder.stats.pending, forwarder.stats.dropped) == (10, 21)
     assert not forwarder.flush(0.05)
     hang.set()
-    assert forwarder.flush(5)
+    assert forwarder.flush(5).spans_pending == forwarder.stats.dropped
     assert sender.names == ["first", *(f"s{index}" for index in range(21, 30))]
 
 
@@ -295,7 +295,7 @@ def test_a_span_that_the_backend_refuses_is_given_up_alone(forwarder_to: Make) -
     sender = Sender(answer)
     forwarder = forwarder_to(sender, linger_s=30.0, warn=warnings.append)
     forwarder([both for name in ("a", "b", "bad", "c", "d") for both in step(name)], WRITER)
-    assert forwarder.flush(5)
+    assert forwarder.flush(5).spans_pending == 1
     assert sender.names == ["a", "b", "c", "d"]
     assert (forwarder.stats.sent, forwarder.stats.dropped) == (4, 1)
     assert warnings == ["OTLP http://test answered 400; a span was given up, journal unaffected"]
@@ -324,7 +324,7 @@ def test_rejected_spans_are_counted(forwarder_to: Make) -> None:
     """A partial success is not a failure, but its loss is told."""
     forwarder = forwarder_to(Sender(lambda spans: 1))
     forwarder(step("a"), WRITER)
-    assert forwarder.flush(5)
+    assert forwarder.flush(5).spans_pending == 1
     assert (forwarder.stats.sent, forwarder.stats.dropped) == (0, 1)
     assert forwarder.stats.last_error == "the backend rejected 1 of 1 spans"
 
@@ -340,7 +340,7 @@ def test_a_span_that_cannot_be_encoded_is_given_up_alone(forwarder_to: Make) -> 
     sender = Sender(answer)
     forwarder = forwarder_to(sender, linger_s=30.0)
     forwarder([both for name in ("a", "odd", "b") for both in step(name)], WRITER)
-    assert forwarder.flush(5)
+    assert forwarder.flush(5).spans_pending == 1
     assert sender.names == ["a", "b"]
     assert (forwarder.stats.sent, forwarder.stats.dropped, forwarder.stats.pending) == (2, 1, 0)
     assert forwarder.stats.last_error == "ValueError: negative time"

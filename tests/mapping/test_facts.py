@@ -18,6 +18,7 @@ from otel_agent_journal.mapping.facts import (
     BlobKept,
     Fact,
     FailureNoted,
+    FlushAsked,
     Heartbeat,
     SessionNoted,
     StepEnded,
@@ -47,6 +48,7 @@ FACTS: tuple[Fact, ...] = (
     FailureNoted(
         "s1", "e" * 32, "JOB_FAILED", "ERROR", 5_000, error=ErrorInfo(type="OSError", message="no", code="E1")
     ),
+    FlushAsked(3),
 )
 
 ids = st.none() | hex_ids
@@ -184,15 +186,15 @@ def test_session_event() -> None:
     assert (event.writer, intact(event)) == (WRITER, True)
 
 
-@pytest.mark.parametrize("fact", FACTS[8:10])
+@pytest.mark.parametrize("fact", [*FACTS[8:10], FACTS[11]])
 def test_no_events(fact: Fact) -> None:
-    """Heartbeats and blobs are no events."""
+    """Heartbeats, blobs and flushes are no events."""
     assert events_of(fact, WRITER) == ()
 
 
 def test_a_failure_of_the_session_has_its_error() -> None:
     """An event of the session that tells of a failure carries the error as any ending does; all others have none."""
-    failed, plainly = events_of(FACTS[-1], WRITER)[0], events_of(FACTS[6], WRITER)[0]
+    failed, plainly = events_of(FACTS[10], WRITER)[0], events_of(FACTS[6], WRITER)[0]
     assert (failed.type, failed.error) == ("JOB_FAILED", ErrorInfo(type="OSError", message="no", code="E1"))
     assert intact(failed)
     assert plainly.error is None

@@ -19,27 +19,34 @@ def _step_aside() -> None:
         sys.modules.setdefault("sitecustomize", ours)  # the interpreter looks for what it has just imported
 
 
-def _mark_reached() -> None:
-    mark = os.environ.get("AGENT_JOURNAL_ANNOUNCE")
-    if mark:
-        with contextlib.suppress(OSError):
-            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT, 0o600))
+def _is_first(what: str) -> bool:
+    """Leave a word for `run`, and tell whether no other Python of the program has left it before."""
+    try:
+        folder = os.environ["AGENT_JOURNAL_ANNOUNCE"]
+        os.close(os.open(os.path.join(folder, what), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except (KeyError, OSError):
+        return False
+    return True
 
 
 def _start() -> None:
     try:
+        from otel_agent_journal.forks import is_main_interpreter
+
+        if not is_main_interpreter():
+            return
         from otel_agent_journal.bootstrap.autostart import start
     except ImportError as error:
-        if os.environ.pop("AGENT_JOURNAL_ANNOUNCE", None):
+        if _is_first("announced"):
             print(  # noqa: T201 - the user's terminal
                 f"agent-journal: this Python is not journaled: {sys.executable} cannot import otel_agent_journal"
                 f" ({error}); install it there: {sys.executable} -m pip install otel-agent-journal",
                 file=sys.stderr,
             )
         return
-    start()
+    start(_is_first)
 
 
 _step_aside()
-_mark_reached()
+_is_first("reached")
 _start()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
+from collections.abc import Callable
 from importlib import metadata
 
-from otel_agent_journal.bootstrap.process import attach, instrument_frameworks, is_attached
+from otel_agent_journal.bootstrap.instrumenting import instrument_frameworks
+from otel_agent_journal.bootstrap.process import attach, is_attached
 
-ANNOUNCE = "AGENT_JOURNAL_ANNOUNCE"  # names the file that `autoload` makes where `run` reached a Python
 
-
-def start() -> None:
+def start(is_first: Callable[[str], bool]) -> None:
     """Journal this process; never raises. Only the first process of a run says what was instrumented."""
-    announce = bool(os.environ.pop(ANNOUNCE, None))
     attach()
     said: list[str] = []
 
@@ -27,7 +25,7 @@ def start() -> None:
 
     if is_attached():
         instrument_frameworks(report)
-        if announce:
+        if is_first("announced"):
             print(f"agent-journal: instrumented {', '.join(said) or 'nothing'}", file=sys.stderr)  # noqa: T201
 
 

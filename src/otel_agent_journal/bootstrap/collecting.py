@@ -242,7 +242,7 @@ def _ended_by_signals(over: threading.Event) -> Generator[None]:
     before: dict[int, Any] = {}
 
     def end(number: int, _frame: Any) -> None:
-        start_thread("agent-journal-ending", over.set)  # the event's lock may be held where the signal came
+        start_thread(over.set)  # the event's lock may be held where the signal came
         signal.signal(number, before[number])
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from otel_agent_journal.bootstrap import process
+from otel_agent_journal.bootstrap.agent import AgentProcess
 from otel_agent_journal.config import settings_from_env
-from otel_agent_journal.pipeline.current import get_recorder
+from otel_agent_journal.pipeline.current import STATE, get_recorder
 from otel_agent_journal.pipeline.exporter import JournalSpanExporter
 
 
@@ -21,7 +21,7 @@ class SpanExporterFromEnv(JournalSpanExporter):
 
     def __init__(self) -> None:
         settings = settings_from_env()
-        self._agent = process.AgentProcess(settings)
+        self._agent = AgentProcess(settings)
         super().__init__(
             self._agent.recorder,
             spans="all" if settings.all_spans else "genai",
@@ -33,9 +33,16 @@ class SpanExporterFromEnv(JournalSpanExporter):
         """Journal a batch of ended spans."""
         if not self._draining and get_recorder() is None:
             self._draining = True
+            STATE.exporting = self._agent
             self._agent.start_draining()
         return super().export(spans)
 
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Deliver what was journaled; tell whether all of it is in the store."""
+        return not self._draining or bool(self._agent.delivered(timeout_millis / 1000))
+
     def shutdown(self) -> None:
         """Deliver what was journaled."""
+        if STATE.exporting is self._agent:
+            STATE.exporting = None
         self._agent.stop()

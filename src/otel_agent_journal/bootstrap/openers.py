@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -161,9 +163,14 @@ def late_redactor(reference: str) -> Redactor:
     One that cannot be imported raises at every call, so that no field is journaled unredacted.
     """
     loaded: list[Redactor] = []
+    home = ""
+    with contextlib.suppress(OSError):
+        home = str(Path.cwd())  # what "" on `sys.path` means now, and no longer once the program has changed it
 
     def redact(field: str, value: Any) -> Any:
         if not loaded:
+            if "" in sys.path and home not in sys.path:
+                sys.path.append(home)
             loaded.append(load_redactor(reference))
         return loaded[0](field, value)
 

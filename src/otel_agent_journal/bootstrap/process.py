@@ -1,197 +1,30 @@
-"""One agent process: its recorder, spool, heartbeat and, unless a parent drains for it, its drain."""
+"""The process that we are in: what `configure`, `attach`, `flush` and `shutdown` do to its one `ProcessState`."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from otel_agent_journal.bootstrap.openers import late_redactor, open_drain, open_forwarder, open_store
-from otel_agent_journal.config import SPOOL, Settings, settings_from_env, spool_of
+from otel_agent_journal.config import SPOOL, Settings, absolute_store, settings_from_env, spool_of
+from otel_agent_journal.delivered import ALL, Delivered
 from otel_agent_journal.errors import ConfigError, JournalError, StoreError
+from otel_agent_journal.forks import is_main_interpreter
+from otel_agent_journal.pipeline.current import STATE
 
 if TYPE_CHECKING:
-    from otel_agent_journal.bootstrap.providers import Providers
-    from otel_agent_journal.delivery.drain import Drain
-    from otel_agent_journal.delivery.store_durable import DurableAppend
-    from otel_agent_journal.forwarding.forwarder import Forwarder
     from otel_agent_journal.pipeline.content import Redactor
-    from otel_agent_journal.pipeline.heartbeat import Heartbeat
-    from otel_agent_journal.pipeline.recorder import Recorder
-    from otel_agent_journal.spool.writer import SpoolWriter
-    from otel_agent_journal.store.protocol import JournalStore
 
 _log = logging.getLogger(__name__)
 
-INSTRUMENTORS: Final = "opentelemetry_instrumentor"
-OURS: Final = "agent_journal_"
-DISABLED: Final = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 FLUSH_S: Final = 5.0
-
-
-class AgentProcess:
-    """Everything that runs in an instrumented process. One a process; made by `configure` or `attach`."""
-
-    def __init__(self, settings: Settings, redactor: Redactor | None = None) -> None:
-        from otel_agent_journal.bootstrap.providers import Providers, resource_of_program
-        from otel_agent_journal.pipeline.content import ContentEncoder
-        from otel_agent_journal.pipeline.recorder import Recorder
-        from otel_agent_journal.spool.writer import SpoolWriter
-
-        self.settings = settings
-        self._store: JournalStore | None = None
-        self._drain: Drain | None = None
-        self._forwarder: Forwarder | None = None
-        self._heartbeat: Heartbeat | None = None
-        self.pid = os.getpid()
-        self._stopped = False
-        if redactor is None and settings.redactor is not None:
-            redactor = late_redactor(settings.redactor)
-        self.writer: SpoolWriter = SpoolWriter(
-            # Absolute: an agent that changes its working directory still has its spool.
-            settings.spool.absolute(),
-            writer=os.urandom(16).hex(),
-            cap_bytes=settings.spool_cap_bytes,
-            fsync=settings.fsync,
-            resource=resource_of_program(),
-        )
-        appender: SpoolWriter | DurableAppend = self.writer
-        if settings.store_durable:
-            from otel_agent_journal.delivery.store_durable import DurableAppend
-
-            appender = DurableAppend(self.writer, self._opened_store, timeout_s=settings.store_timeout_s)
-        self._appender = appender
-        self.providers: Providers = Providers(self._processor_for, settings.otlp)
-        self.recorder: Recorder = Recorder(
-            appender,
-            encoder=ContentEncoder(
-                content=settings.content, redactor=redactor, field_limit_bytes=settings.field_limit_bytes
-            ),
-            session_id=settings.session,
-            span_content=settings.span_content,
-            exported=self.providers.exported,
-            forwarded=settings.otlp is not None,
-            stages=settings.stages,
-        )
-
-    def start(self) -> None:
-        """Begin to record, to beat, and to drain where no parent does."""
-        from otel_agent_journal.pipeline.current import Flush, set_flush, set_recorder
-        from otel_agent_journal.pipeline.heartbeat import Heartbeat
-
-        set_recorder(self.recorder)
-        set_flush(Flush(self.flush, self.settings.flush_timeout_s))
-        self.providers.join()
-        if self.settings.otlp is not None:
-            self.providers.stand_in(self.settings.otlp, os.environ)
-        if self.settings.drained_by_parent:
-            self._heartbeat = Heartbeat(
-                self.recorder, is_drained=self.writer.drained_by_other, drain_here=self._start_drain
-            )
-        else:
-            self._heartbeat = Heartbeat(self.recorder, is_drained=self._is_whole)
-            self._start_drain()
-        atexit.register(self.stop)
-        os.register_at_fork(after_in_child=self._after_fork)
-
-    def start_draining(self) -> None:
-        """Drain, where no parent does, without recording: for an exporter that stands alone."""
-        if not self.settings.drained_by_parent:
-            self._start_drain()
-        atexit.register(self.stop)
-
-    def _start_drain(self) -> None:
-        """Drain this process's spool from a thread; what cannot be opened is said once, the agent goes on."""
-        try:
-            store = self._opened_store()
-            forward: Any = None
-            if self.settings.otlp is not None:
-                forward = self._forwarder = open_forwarder(self.settings, store)
-            self._drain = open_drain(self.settings, store, forward=forward, only_writer=self.writer.writer)
-            self._drain.start()
-        except Exception as error:  # noqa: BLE001 - the one boundary: the agent must not feel it
-            _log.warning("reason=<%s> | events stay in the spool until agent-journal drain delivers them", error)
-
-    def _is_whole(self) -> bool:
-        """Have the spool look whether its folder is still there; that this process drains it is known."""
-        self.writer.drained_by_other()
-        return True
-
-    def _opened_store(self) -> JournalStore:
-        if self._store is None:
-            self._store = open_store(self.settings, create=True)
-        return self._store
-
-    def _processor_for(self, provider: Any) -> Any:
-        from otel_agent_journal.pipeline.processor import SHADOWED_SCOPES, JournalSpanProcessor
-
-        is_ours = bool(getattr(provider, "agent_journal_fallback", False))
-        return JournalSpanProcessor(
-            self.recorder,
-            spans="all" if self.settings.all_spans else "genai",
-            shadowed=SHADOWED_SCOPES.__contains__,
-            exported=(lambda: True) if is_ours else self.providers.exported,
-        )
-
-    def flush(self, timeout_s: float = FLUSH_S) -> bool:
-        """Deliver what is in the spool; return whether all of it was, in time."""
-        self.recorder.settle(timeout_s)
-        drained = self._drain.flush(timeout_s) if self._drain is not None else self.settings.drained_by_parent
-        return drained and (self._forwarder is None or self._forwarder.flush(timeout_s))
-
-    def stop(self) -> None:
-        """End what is open as cancelled, deliver, and close. Never raises; may be called twice."""
-        if self.pid != os.getpid():
-            return
-        from otel_agent_journal.pipeline.current import get_recorder, set_flush, set_recorder
-
-        with contextlib.suppress(Exception):
-            atexit.unregister(self.stop)
-            if get_recorder() is self.recorder:
-                set_recorder(None)
-                set_flush(None)
-            self._stopped = True
-            self.recorder.close()
-            self.providers.close()
-        for part in (self._heartbeat, self._appender, self._drain, self._forwarder):
-            with contextlib.suppress(Exception):
-                self._close(part)
-        with contextlib.suppress(Exception):
-            self._close(self._store)
-
-    def _close(self, part: Any) -> None:
-        if part is self._drain and part is not None:
-            if not part.stop(FLUSH_S) and (waiting := part.stats.pending_bytes):
-                _log.warning("bytes=<%d> | not delivered; they wait in the spool for: agent-journal drain", waiting)
-        elif part is self._forwarder and part is not None:
-            part.close(FLUSH_S)
-        elif part is self._heartbeat and part is not None:
-            part.stop()
-        elif part is not None:
-            part.close()
-        if getattr(part, "is_running", False):  # it is in the store's hands, and closing would wait for it
-            self._store = None
-
-    def _after_fork(self) -> None:
-        """Go on in a forked child as a process of its own: its parent's threads and connections are not here."""
-        if self._stopped:
-            return
-        self.pid = os.getpid()
-        self._store = self._drain = self._forwarder = None
-        if not self.settings.drained_by_parent:
-            self._start_drain()
-
-
-class _Here:
-    process: AgentProcess | None = None
+ELSEWHERE: Final = "elsewhere"  # in the folder that ANNOUNCE names: the store of a program that configured its own
+ANNOUNCE: Final = "AGENT_JOURNAL_ANNOUNCE"  # names the folder in which the program tells `run` what it did
 
 
 def configure(
@@ -208,7 +41,7 @@ def configure(
 
     What is not given comes from the environment, and where that says nothing from the defaults: the journal is
     `.agent-journal/journal.db` in the working directory. A thread delivers what is recorded. Calling it again
-    replaces the settings.
+    replaces the settings, and gives back all that the call before took.
 
     Args:
         store: the journal's store as a URL, `sqlite:///path`.
@@ -222,17 +55,39 @@ def configure(
     Raises:
         ConfigError: a setting is malformed.
     """
+    from otel_agent_journal.store import registry
+
+    settings = _settings_with(store, spool, session_id, otlp, content)
+    if not is_main_interpreter():
+        _log.warning("not journaling: only the main interpreter of a process is journaled")
+        return
+    with contextlib.suppress(StoreError):  # one that is away is waited for
+        registry.open_store(settings.store).close()  # an unknown scheme or a missing extra is told now, to the caller
+    shutdown()
+    _start(settings, redactor)
+    if instrument:
+        from otel_agent_journal.bootstrap.instrumenting import instrument_frameworks
+
+        STATE.agent.instrumented = instrument_frameworks()
+    if not settings.drained_by_parent:
+        _tell_run(registry.masked(settings.store))
+
+
+def _settings_with(
+    store: str | None, spool: str | Path | None, session_id: str | None, otlp: str | None, content: str | None
+) -> Settings:
     settings = settings_from_env()
     changes: dict[str, Any] = {}
     if store is not None:
         if ":" not in store:
             raise ConfigError(f"store '{store}' is not a URL; a file is named as sqlite:///{store}")
+        store = absolute_store(store)
         changes |= {"store": store, "store_given": True}
         # Under `run` the variable names the spool of its own store; a person's is meant for whatever store there is.
         if store != settings.store and (settings.drained_by_parent or not os.environ.get(SPOOL)):
-            changes["spool"] = spool_of(store)
+            changes["spool"] = spool_of(store).absolute()
     if spool is not None:
-        changes["spool"] = Path(spool)
+        changes["spool"] = Path(spool).absolute()
     if session_id is not None:
         changes["session"] = session_id
     if otlp is not None:
@@ -241,17 +96,9 @@ def configure(
         if content not in ("full", "metadata"):
             raise ConfigError(f"content is '{content}'; it is one of: full, metadata")
         changes["content"] = content == "full"
-    from otel_agent_journal.store import registry
-
     if changes.get("spool", settings.spool) != settings.spool:
         changes["drained_by_parent"] = False  # a parent, where there is one, drains the spool it has named
-    settings = msgspec.structs.replace(settings, **changes)
-    with contextlib.suppress(StoreError):  # one that is away is waited for
-        registry.open_store(settings.store).close()  # an unknown scheme or a missing extra is told now, to the caller
-    shutdown()
-    _start(settings, redactor)
-    if instrument:
-        instrument_frameworks()
+    return msgspec.structs.replace(settings, **changes)
 
 
 def attach() -> None:
@@ -260,7 +107,7 @@ def attach() -> None:
     Does nothing where a recorder is there already, so `agent-journal run -- opentelemetry-instrument ...` attaches
     once.
     """
-    if _Here.process is not None and _Here.process.pid == os.getpid():
+    if STATE.agent is not None or not is_main_interpreter():
         return
     try:
         _start(settings_from_env(), None)
@@ -271,21 +118,47 @@ def attach() -> None:
 
 
 def _start(settings: Settings, redactor: Redactor | None) -> None:
-    process = AgentProcess(settings, redactor)
-    _Here.process = process
-    process.start()
+    from otel_agent_journal.bootstrap.agent import AgentProcess
+
+    STATE.agent = AgentProcess(settings, redactor)
+    STATE.agent.start()
 
 
-def flush(timeout_s: float = FLUSH_S) -> bool:
-    """Deliver what this process has recorded; return whether all of it reached the store in time."""
-    return _Here.process is None or _Here.process.flush(timeout_s)
+def flush(timeout_s: float = FLUSH_S) -> Literal[True] | Delivered:
+    """Deliver what this process has recorded, and wait until it is known to be there, for at most `timeout_s`.
+
+    Returns:
+        True where all of it is in the store, and at the OTLP backend where spans are forwarded, or nothing was
+        recorded; else a false `Delivered` that says what is pending, set aside, or not known.
+    """
+    found = ALL
+    for process in (STATE.agent, STATE.exporting):
+        if process is not None:
+            found &= process.flush(timeout_s)
+    found &= _left_behind()
+    return True if found else found
+
+
+def _left_behind() -> Delivered:
+    """Return what is known of what this process wrote before it was configured anew, or shut down."""
+    found = ALL
+    for folder in list(STATE.earlier):
+        from otel_agent_journal.spool.survey import pending_records
+
+        pending = pending_records(folder)
+        if pending == 0:
+            STATE.earlier.remove(folder)
+        found &= Delivered(pending=pending)
+    return found
 
 
 def shutdown() -> None:
     """End what is open as cancelled, deliver it, and record no more. Done at exit by itself."""
-    process, _Here.process = _Here.process, None
+    process, STATE.agent = STATE.agent, None
     if process is not None:
         process.stop()
+        STATE.earlier.append(process.writer.folder)
+        _left_behind()
 
 
 def settings_of_process() -> tuple[Settings, bool]:
@@ -294,66 +167,20 @@ def settings_of_process() -> tuple[Settings, bool]:
     Raises:
         ConfigError: a variable is malformed.
     """
-    process = _Here.process
-    if process is None:
+    if STATE.agent is None:
         return settings_from_env(), False
-    return process.settings, not process.settings.drained_by_parent
+    settings: Settings = STATE.agent.settings
+    return settings, not settings.drained_by_parent
 
 
 def is_attached() -> bool:
     """Tell whether this process journals its steps as they happen."""
-    return _Here.process is not None
+    return STATE.agent is not None
 
 
-def instrument_frameworks(report: Callable[[str, str, str | None], None] | None = None) -> None:
-    """Hook every framework that has an instrumentor of ours.
-
-    Args:
-        report: called with each instrumentor's name, the distribution it is for, and None or why there is nothing to
-            instrument.
-    """
-    disabled = {name.strip() for name in os.environ.get(DISABLED, "").split(",")}
-    for entry_point in entry_points(group=INSTRUMENTORS):
-        name = entry_point.name
-        if not name.startswith(OURS):
-            continue
-        distribution = ""
-        reason: str | None
-        if name in disabled or "*" in disabled:
-            reason = f"disabled by {DISABLED}"
-        else:
-            distribution, reason = _instrument(entry_point)
-        if report is not None:
-            report(name.removeprefix(OURS), distribution, reason)
-
-
-def _instrument(entry_point: Any) -> tuple[str, str | None]:
-    distribution = ""
-    try:
-        instrumentor = entry_point.load()()
-        distribution = instrumentor.instrumentation_dependencies()[0].partition(" ")[0]
-        reason: str | None = instrumentor.missing()
-        if reason is None:
-            instrumentor.instrument()
-    except Exception as error:  # noqa: BLE001 - one framework must not keep the others out
-        _log.debug("name=<%s> | could not be instrumented", entry_point.name, exc_info=True)
-        return distribution, str(error)
-    return distribution, reason
-
-
-def environment_for_child(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which a program and all that it starts is journaled to a parent's spool."""
-    from otel_agent_journal.config import DRAIN, OTLP, SESSION, STORE
-
-    child = dict(environ)
-    folder = str(Path(__file__).parent.parent / "autoload")
-    path = [part for part in child.get("PYTHONPATH", "").split(os.pathsep) if part and part != folder]
-    child["PYTHONPATH"] = os.pathsep.join([folder, *path])
-    child[STORE] = settings.store
-    child[SPOOL] = str(settings.spool.absolute())
-    child[DRAIN] = "parent"
-    if settings.session is not None:
-        child[SESSION] = settings.session
-    if settings.otlp is not None:
-        child[OTLP] = settings.otlp
-    return child
+def _tell_run(store: str) -> None:
+    """Tell `agent-journal run`, where this is its program, that the journal is elsewhere."""
+    folder = os.environ.get(ANNOUNCE)
+    if folder:
+        with contextlib.suppress(OSError):
+            Path(folder, ELSEWHERE).write_text(store)

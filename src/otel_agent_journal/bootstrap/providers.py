@@ -7,9 +7,12 @@ program can still set its own.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
+import sys
+import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -17,12 +20,68 @@ from urllib.parse import urlsplit
 from opentelemetry import trace as trace_api
 from wrapt import register_post_import_hook
 
+from otel_agent_journal import forks
+from otel_agent_journal.delivered import ALL, Delivered
+from otel_agent_journal.pipeline.flushing import Lane
+from otel_agent_journal.threads import Bell
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 _log = logging.getLogger(__name__)
 
+_SDK: Final = "opentelemetry.sdk.trace"
 _LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "::1", "0.0.0.0"))  # noqa: S104 - a name to compare
+
+
+class _Creations:
+    """The one patch of `TracerProvider.__init__`, which is there while somebody joins the providers that are made."""
+
+    def __init__(self) -> None:
+        self._told: list[Callable[[Any], None]] = []
+        self._registered = False
+        self._undo: Callable[[], bool] | None = None
+
+    def tell(self, add: Callable[[Any], None]) -> None:
+        """Call with the provider that is there, and with each that is made from now on."""
+        self._told.append(add)
+        if _SDK in sys.modules:
+            self._patch(sys.modules[_SDK])
+            present = trace_api._TRACER_PROVIDER  # noqa: SLF001 - the public getter makes a proxy where there is none
+            if isinstance(present, sys.modules[_SDK].TracerProvider):
+                add(present)
+        elif not self._registered:
+            self._registered = True
+            register_post_import_hook(self._patch, _SDK)
+
+    def leave(self, add: Callable[[Any], None]) -> None:
+        """Call no more. May be called twice."""
+        if add in self._told:
+            self._told.remove(add)
+        if not self._told and self._undo is not None and self._undo():
+            self._undo = None
+
+    def _patch(self, module: Any) -> None:
+        if self._undo is not None or not self._told:
+            return
+        original = module.TracerProvider.__init__
+
+        @functools.wraps(original)
+        def joined(provider: Any, *args: Any, **kwargs: Any) -> None:
+            original(provider, *args, **kwargs)
+            for add in list(self._told):
+                add(provider)
+
+        def undo() -> bool:
+            if module.TracerProvider.__init__ is not joined:  # another has wrapped it since: it stays, and tells nobody
+                return False
+            module.TracerProvider.__init__ = original
+            return True
+
+        module.TracerProvider.__init__, self._undo = joined, undo
+
+
+_creations: Final = _Creations()
 
 
 class Providers:
@@ -36,40 +95,58 @@ class Providers:
     def __init__(self, make_processor: Callable[[Any], Any], endpoint: str | None) -> None:
         self._make_processor = make_processor
         self._host = host_of(endpoint) if endpoint else None
-        self._joined: set[int] = set()
-        self._processors: list[Any] = []
+        self._joined: list[tuple[weakref.ref[Any], Any]] = []
         self._exports: tuple[Any, int, bool] = (None, -1, False)
+        self._lane = Lane(self._flush)
         self.fallback: TracerProvider | None = None
-        self.enabled = True
 
     def join(self) -> None:
         """Join the providers that are there and, from now on, those that will be."""
-        register_post_import_hook(self._watch, "opentelemetry.sdk.trace")
-
-    def _watch(self, module: Any) -> None:
-        original = module.TracerProvider.__init__
-
-        @functools.wraps(original)
-        def joined(provider: Any, *args: Any, **kwargs: Any) -> None:
-            original(provider, *args, **kwargs)
-            if self.enabled:
-                self._add(provider)
-
-        module.TracerProvider.__init__ = joined
-        present = trace_api._TRACER_PROVIDER  # noqa: SLF001 - the public getter makes a proxy where there is none
-        if isinstance(present, module.TracerProvider):
-            self._add(present)
+        _creations.tell(self._add)
 
     def _add(self, provider: Any) -> None:
         try:
-            if id(provider) in self._joined or getattr(provider, "agent_journal_fallback", False):
+            if getattr(provider, "agent_journal_fallback", False) or any(one() is provider for one, _ in self._joined):
                 return
-            self._joined.add(id(provider))
             processor = self._make_processor(provider)
-            self._processors.append(processor)
+            self._joined = [(one, its) for one, its in self._joined if one() is not None]
+            self._joined.append((weakref.ref(provider), processor))
             provider.add_span_processor(processor)
         except Exception:  # noqa: BLE001 - the program's provider must come up
             _log.warning("a TracerProvider could not be joined", exc_info=True)
+
+    def flush(self, timeout_s: float) -> Delivered:
+        """Have what waits in processors sent, where it is for the journal or for where the drain sends steps.
+
+        What the program's own exporters say of it is believed.
+        """
+        if not self._waiting():
+            return ALL
+        bell = Bell()
+        asked = self._lane.ask(timeout_s, bell.ring)
+        bell.wait(asked.left_s())
+        return Delivered(spans_pending=None) if asked.done is None else asked.done
+
+    def _flush(self, timeout_s: float) -> Delivered:
+        sent = [processor.force_flush(int(timeout_s * 1000)) is not False for processor in self._waiting()]
+        lost = getattr(self.fallback, "agent_journal_lost", 0)
+        return Delivered(spans_pending=lost if all(sent) else None)
+
+    def _waiting(self) -> list[Any]:
+        """Return the processors that may hold spans for the journal, or for where the drain sends steps."""
+        present: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - as above
+        providers = {id(one): one for one in (present, self.fallback, *(one() for one, _ in self._joined))}
+        found = [processor for provider in providers.values() for processor in processors_of(provider)]
+        return [
+            processor
+            for processor in found
+            if getattr(_exporter_of(processor), "agent_journal_exporter", False) or self._sends_there(processor)
+        ]
+
+    def _sends_there(self, processor: Any) -> bool:
+        exporter = _exporter_of(processor)
+        endpoint = getattr(exporter, "_endpoint", None)
+        return self._host is not None and isinstance(endpoint, str) and host_of(endpoint) == self._host
 
     def exported(self) -> bool:
         """Tell whether the program's own exporters send its spans to where the drain would send them."""
@@ -80,7 +157,7 @@ class Providers:
         known, count, answer = self._exports
         if provider is known and len(processors) == count:
             return answer
-        answer = any(host_of(endpoint) == self._host for endpoint in map(_endpoint, processors) if endpoint)
+        answer = any(map(self._sends_there, processors))
         self._exports = (provider, len(processors), answer)
         return answer
 
@@ -98,14 +175,25 @@ class Providers:
         trace_api._TRACER_PROVIDER = self.fallback  # noqa: SLF001
 
     def close(self) -> None:
-        """Journal no more spans of others; send what the stand-in still holds, and give its place back."""
-        self.enabled = False
-        for processor in self._processors:
+        """Journal no more spans of others; send what the stand-in still holds, and leave all providers as they were."""
+        _creations.leave(self._add)
+        forks.leave(self._lane)
+        for reference, processor in self._joined:
             processor.shutdown()
+            _leave(reference(), processor)
+        self._joined.clear()
         if self.fallback is not None:
             if trace_api._TRACER_PROVIDER is self.fallback:  # noqa: SLF001 - as above
                 trace_api._TRACER_PROVIDER = None  # noqa: SLF001
             self.fallback.shutdown()
+
+
+def _leave(provider: Any, processor: Any) -> None:
+    """Take a processor out of a provider."""
+    active: Any = getattr(provider, "_active_span_processor", None)
+    with contextlib.suppress(AttributeError), active._lock:  # noqa: SLF001 - there is no public way
+        kept = [one for one in active._span_processors if one is not processor]  # noqa: SLF001 - as above
+        active._span_processors = tuple(kept)  # noqa: SLF001 - as above
 
 
 def processors_of(provider: Any) -> tuple[Any, ...]:
@@ -114,12 +202,10 @@ def processors_of(provider: Any) -> tuple[Any, ...]:
     return tuple(getattr(active, "_span_processors", ()))
 
 
-def _endpoint(processor: Any) -> str | None:
-    exporter = getattr(processor, "span_exporter", None) or getattr(
+def _exporter_of(processor: Any) -> Any:
+    return getattr(processor, "span_exporter", None) or getattr(
         getattr(processor, "_batch_processor", None), "_exporter", None
     )
-    endpoint = getattr(exporter, "_endpoint", None)
-    return endpoint if isinstance(endpoint, str) else None
 
 
 def host_of(endpoint: str) -> str:
@@ -139,6 +225,7 @@ def _fallback_provider(endpoint: str, environ: Mapping[str, str]) -> TracerProvi
         """Our provider in the place of none. A program that adds processors of its own to it has made it its own."""
 
         agent_journal_fallback = True
+        agent_journal_lost = 0  # spans that did not arrive
 
         def add_span_processor(self, span_processor: Any) -> None:
             if processors_of(self)[1:]:  # ours are two: the exporter's and the journal's
@@ -146,11 +233,11 @@ def _fallback_provider(endpoint: str, environ: Mapping[str, str]) -> TracerProvi
             super().add_span_processor(span_processor)
 
     provider = StandIn(resource=Resource.create(default_resource(environ)))
-    provider.add_span_processor(BatchSpanProcessor(_exporter(endpoint, environ)))
+    provider.add_span_processor(BatchSpanProcessor(_exporter(endpoint, environ, provider)))
     return provider
 
 
-def _exporter(endpoint: str, environ: Mapping[str, str]) -> Any:
+def _exporter(endpoint: str, environ: Mapping[str, str], provider: Any) -> Any:
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
     from otel_agent_journal.forwarding.sender import open_sender
@@ -164,12 +251,15 @@ def _exporter(endpoint: str, environ: Mapping[str, str]) -> Any:
     class OthersExporter(SpanExporter):
         """Sends the spans of other libraries to where the drain sends steps."""
 
+        agent_journal_exporter = True
+
         def export(self, spans: Any) -> SpanExportResult:
             others = [record for record in map(span_record, spans) if not is_ours(record)]  # steps the drain forwards
             try:
                 if others:
-                    sender.send(others)
+                    provider.agent_journal_lost += sender.send(others)
             except SendFailed as failure:
+                provider.agent_journal_lost += len(others)
                 _log.warning("spans=<%d>, reason=<%s> | spans of other libraries were not sent", len(spans), failure)
                 return SpanExportResult.FAILURE
             return SpanExportResult.SUCCESS

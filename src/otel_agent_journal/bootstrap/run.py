@@ -15,17 +15,18 @@ import sys
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
-from otel_agent_journal.bootstrap.autostart import ANNOUNCE
 from otel_agent_journal.bootstrap.openers import open_drain, open_forwarder, open_store
-from otel_agent_journal.bootstrap.process import environment_for_child
-from otel_agent_journal.config import Settings
+from otel_agent_journal.bootstrap.process import ANNOUNCE, ELSEWHERE
+from otel_agent_journal.bootstrap.signals import held_signals, wait_for_child
+from otel_agent_journal.config import DRAIN, OTLP, SESSION, SPOOL, STORE, Settings
 from otel_agent_journal.errors import JournalError, StoreError
 from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.spool.home import check_home
 
 if TYPE_CHECKING:
     from otel_agent_journal.delivery.drain import Drain
@@ -39,10 +40,10 @@ _SIGNAL: Final = 128
 _DELIVER_S: Final = 30.0  # once the program has ended, while the store takes what is left; one that does not, less
 _FORWARD_S: Final = 10.0
 _MAX_SESSIONS: Final = 10_000
+REACHED: Final = "reached"  # what `autoload` makes in the folder that ANNOUNCE names
 _NOT_REACHED: Final = (
     "no Python of the program could be reached (python -I, -E and -S ignore us, and so do programs that are not Python)"
 )
-_FORWARDED_SIGNALS: Final = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT")
 
 
 def run_agent(
@@ -65,8 +66,8 @@ def run_agent(
     Raises:
         ConfigError: a setting is malformed; nothing was started.
     """
-    with _mark_of_reached() as mark:
-        return _Run(settings, say or _to_stderr, watch, mark).run(command, popen)
+    with _word_of_the_program() as word:
+        return _Run(settings, say or _to_stderr, watch, word).run(command, popen)
 
 
 def _to_stderr(line: str) -> None:
@@ -82,48 +83,59 @@ class _Run:
         settings: Settings,
         say: Callable[[str], None],
         watch: Callable[[Sequence[JournalEvent]], None] | None,
-        mark: Path,
+        word: Path,
     ) -> None:
         self._settings = settings
         self._say = say
         self._watch = watch
-        self._mark = mark
+        self._word = word
         self._sessions: OrderedDict[str, None] = OrderedDict()
         self._forwarder: Forwarder | None = None
 
     def run(self, command: Sequence[str], popen: dict[str, Any]) -> int:
+        started_ns = time.time_ns()
+        with held_signals() as unheld, _log_lines(self._warn):  # the threads that are started within hold them too
+            store, drain = self._open_all()
+            child = self._start(command, {**unheld, **popen})
+            if isinstance(child, int):
+                if store is not None:
+                    store.close()
+                return child
+            if drain is not None:
+                drain.start()
+            code, ended_ns = wait_for_child(child), time.time_ns()
+        if drain is not None and store is not None:
+            for writer in _writers_of(child.pid, self._settings.spool, started_ns):
+                drain.writer_died(writer, at_ns=ended_ns)
+            with _log_lines(self._warn):
+                self._finish(drain, store, child.pid, code, started_ns)
+        return code if code >= 0 else _SIGNAL - code
+
+    def _open_all(self) -> tuple[JournalStore | None, Drain | None]:
         from otel_agent_journal.store import registry
 
         settings = self._settings
-        masked = registry.masked(settings.store)
+        here = f"sqlite:///{quote(str(Path.cwd()))}/"
+        masked = registry.masked(settings.store).replace(here, "sqlite:///", 1)
         store = self._open(settings)
         if settings.otlp is not None:
             self._forwarder = open_forwarder(settings, store, warn=self._warn)
         target = self._forwarder.stats.target if self._forwarder is not None else "off (--otlp http://localhost:4318)"
         self._say(f"agent-journal: store {masked}   otlp {target}")
-        drain = open_drain(settings, store, forward=self._take) if store is not None else None
-        environ = environment_for_child(settings, popen.pop("env", os.environ))
-        environ[ANNOUNCE] = str(self._mark)
-        started_ns = time.time_ns()
+        if store is None:
+            return None, None
+        return store, open_drain(settings, store, forward=self._take, spans_pending=self._spans_pending)
+
+    def _start(self, command: Sequence[str], popen: dict[str, Any]) -> subprocess.Popen[Any] | int:
+        """Start the program; return the exit code where it cannot be."""
+        environ = environment_for_child(self._settings, popen.pop("env", os.environ))
+        environ[ANNOUNCE] = str(self._word)
         try:
             # Descriptors that the caller hands on stay the program's, as without us; ours are closed on exec.
-            child = subprocess.Popen(list(command), env=environ, close_fds=False, **popen)
+            return subprocess.Popen(list(command), env=environ, close_fds=False, **popen)
         except OSError as error:
-            if store is not None:
-                store.close()
             self._say(f"agent-journal: cannot run {command[0]}: {error.strerror}")
             return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
-        with _signals_for(child), _log_lines(self._warn):
-            if drain is not None:
-                drain.start()
-            code = child.wait()
-            ended_ns = time.time_ns()
-        if drain is not None and store is not None:
-            for writer in _writers_of(child.pid, settings.spool, started_ns):
-                drain.writer_died(writer, at_ns=ended_ns)
-            with _log_lines(self._warn):
-                self._finish(drain, store, child.pid, code, started_ns)
-        return code if code >= 0 else _SIGNAL - code
 
     def _open(self, settings: Settings) -> JournalStore | None:
         """Open the store; without one the program runs all the same, and its events wait in the spool.
@@ -147,6 +159,12 @@ class _Run:
             self._watch(events)
         if self._forwarder is not None:
             self._forwarder(events, writer)
+
+    def _spans_pending(self) -> int:
+        if self._forwarder is None:
+            return 0
+        stats = self._forwarder.stats
+        return stats.pending + stats.dropped
 
     def _warn(self, text: str, *args: Any) -> None:
         self._say(f"agent-journal: {text % args if args else text}")
@@ -182,13 +200,24 @@ class _Run:
                     store.close()
 
     def _summary(self, store: JournalStore, started_ns: int) -> None:
+        elsewhere = _read(self._word / ELSEWHERE)
+        if elsewhere:
+            self._say(f"agent-journal: the program has configured a journal of its own: {elsewhere}")
         if not self._sessions:
-            why = "the program ran no agent that is instrumented" if self._mark.exists() else _NOT_REACHED
-            self._say(f"agent-journal: nothing was journaled: {why}")
+            if not elsewhere:
+                self._say(f"agent-journal: nothing was journaled: {self._why_nothing()}")
         elif not store.capabilities.heads:
             self._say(f"agent-journal: {_count(len(self._sessions), 'session')} shipped to {store.url}")
         else:
             self._say_heads(store, started_ns)
+
+    def _why_nothing(self) -> str:
+        try:
+            check_home(self._settings.spool)
+        except OSError as error:
+            return f"the spool {self._settings.spool} cannot be written: {error.strerror}: {error.filename}"
+        reached = (self._word / REACHED).exists() or not self._word.is_dir()
+        return "the program ran no agent that is instrumented" if reached else _NOT_REACHED
 
     def _say_heads(self, store: JournalStore, started_ns: int) -> None:
         heads: list[SessionHead] = []
@@ -228,16 +257,37 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def environment_for_child(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment in which a program and all that it starts is journaled to a parent's spool."""
+    child = dict(environ)
+    folder = str(Path(__file__).parent.parent / "autoload")
+    path = [part for part in child.get("PYTHONPATH", "").split(os.pathsep) if part and part != folder]
+    child["PYTHONPATH"] = os.pathsep.join([folder, *path])
+    child |= {STORE: settings.store, SPOOL: str(settings.spool.absolute()), DRAIN: "parent"}
+    if settings.session is not None:
+        child[SESSION] = settings.session
+    if settings.otlp is not None:
+        child[OTLP] = settings.otlp
+    return child
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
 @contextlib.contextmanager
-def _mark_of_reached() -> Generator[Path]:
-    """Name a file that is there once a Python of the program was reached."""
+def _word_of_the_program() -> Generator[Path]:
+    """Name a folder in which the program tells that it was reached, and where its journal is if not here."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="agent-journal-", ignore_cleanup_errors=True)
     except OSError:
-        yield Path(os.devnull)  # no room for a mark: taken for reached
+        yield Path(os.devnull)  # no room for a word
         return
     with folder as name:
-        yield Path(name) / "reached"
+        yield Path(name)
 
 
 def _writers_of(pid: int, spool: Path, since_ns: int) -> list[str]:
@@ -267,31 +317,3 @@ def _log_lines(warn: Callable[[str], None]) -> Generator[None]:
         yield
     finally:
         ours.removeHandler(handler)
-
-
-@contextlib.contextmanager
-def _signals_for(child: subprocess.Popen[Any]) -> Generator[None]:
-    """Hand signals on to the child. Ctrl-C on a terminal reaches it by itself: we only outlive it."""
-    before: dict[int, Any] = {}
-
-    def hand_on(number: int, _frame: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            child.send_signal(number)
-
-    def outlive(number: int, _frame: FrameType | None) -> None:
-        if not os.isatty(0):
-            hand_on(number, _frame)
-
-    try:
-        for name in _FORWARDED_SIGNALS:
-            number = getattr(signal, name, None)
-            if number is not None:
-                before[number] = signal.signal(number, hand_on)
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, outlive)
-    except ValueError:  # not in the main thread: whoever calls us there keeps its signals
-        pass
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -15,11 +15,21 @@ from typing import Final
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.home import DRAIN_LOCK, is_remnant, remove_abandoned, remove_home
 from otel_agent_journal.spool.locks import FileLock
-from otel_agent_journal.spool.survey import writer_folders
+from otel_agent_journal.spool.survey import pending_records, writer_folders
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
-_LOOK_EVERY_S: Final = 0.05
+_LOOK_EVERY_S: Final = 0.02
+
+
+def wait_delivered(folder: Path, deadline: float) -> int | None:
+    """Wait until whoever drains a writer's folder has delivered it; return how many records are pending then."""
+    while True:
+        pending = pending_records(folder)
+        left = deadline - time.monotonic()
+        if pending == 0 or left <= 0:
+            return pending
+        time.sleep(min(_LOOK_EVERY_S, left))
 
 
 class Adoption:
@@ -62,6 +72,9 @@ class Adoption:
         if self._adopt_dead and not self._tidied:
             self._tidied = True
             remove_abandoned(self._root, time.time())
+        for folder, lock in list(self._held.values()):
+            if not lock.holds and folder.path.exists():  # the program closed our descriptors: all of it is taken anew
+                self.release(folder)
         for path in writer_folders(self._root):
             if path.name in self._left_alone or path.name in self._held:
                 continue
@@ -92,16 +105,10 @@ class Adoption:
         for folder in self:
             self.release(folder)
 
-    def wait_for_other(self, deadline: float) -> bool:
-        """Wait until whoever else drains our one writer's folder has delivered it; return whether that is so."""
+    def wait_for_other(self, deadline: float) -> int | None:
+        """Wait until whoever else drains our one writer's folder has delivered it; return what is pending then."""
         writer = self._only_writer
-        if writer is None or writer in self._held:
-            return True
-        while SpoolFolder(self._root / writer).pending_bytes > 0:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_LOOK_EVERY_S)
-        return True
+        return 0 if writer is None or writer in self._held else wait_delivered(self._root / writer, deadline)
 
     def _is_ours(self, folder: SpoolFolder) -> bool:
         if folder.writer == self._only_writer:

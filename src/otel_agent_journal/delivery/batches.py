@@ -40,7 +40,7 @@ _TRIES_OF_THE_UNEXPECTED: Final = 3  # an exception that no store should raise m
 Appended = Callable[[Sequence[JournalEvent], Mapping[str, Arrived]], object]
 
 
-class Delivered(msgspec.Struct):
+class Counted(msgspec.Struct):
     """What became of records. Counters only grow."""
 
     events: int = 0
@@ -71,7 +71,7 @@ class Delivery:
         self._reception: Reception | None = None  # made when something received turns up: an agent's drain has none
         self._dead: set[str] = set()  # ids of events refused in the delivery under way
         self.appended: Appended = lambda events, arrived: None  # told of what is in the store now, and where it arrived
-        self.count = Delivered()
+        self.count = Counted()
 
     def decode(self, payloads: Iterable[bytes], writer: str) -> list[Fact]:
         """Return the facts of records; what is none goes to the dead letters."""

@@ -8,7 +8,6 @@ it. This module has the thread and the waiting; what happens to records is in `r
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from otel_agent_journal import forks
+from otel_agent_journal.delivered import Delivered
 from otel_agent_journal.delivery.adoption import Adoption
 from otel_agent_journal.delivery.batches import Delivery
 from otel_agent_journal.delivery.heads import HeadKeeper
@@ -23,12 +24,11 @@ from otel_agent_journal.delivery.patience import Patience
 from otel_agent_journal.delivery.reception import Reception, new_reception
 from otel_agent_journal.delivery.rounds import READ_BYTES, Death, Forward, Round, Rounds
 from otel_agent_journal.errors import StoreUnreachable
-from otel_agent_journal.forks import tell_of_forks
 from otel_agent_journal.projections.head import KILLED
-from otel_agent_journal.spool.dead_letters import DeadLetters
-from otel_agent_journal.spool.survey import pending_bytes
+from otel_agent_journal.spool.dead_letters import DeadLetters, set_aside_of
+from otel_agent_journal.spool.survey import pending_bytes, pending_records, writer_folders
 from otel_agent_journal.store.protocol import JournalStore
-from otel_agent_journal.threads import Changes, start_thread
+from otel_agent_journal.threads import Changes, RLock, Thread, start_thread
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
@@ -76,6 +76,7 @@ class Drain:
         patience: how tries are repeated while the store cannot be reached.
         reception: makes what reads received OTLP, when there is some.
         read_bytes: about how much of a log is read at a time; a store is written to once for all of it.
+        spans_pending: tells how many spans that were forwarded have not arrived, for writers that wait for a flush.
         rounds_up: called every `ROUND_UP_S` in the drain's thread, where the store may be used, once all is delivered.
     """
 
@@ -94,25 +95,29 @@ class Drain:
         reception: Callable[[], Reception] = new_reception,
         read_bytes: int = READ_BYTES,
         rounds_up: Callable[[], object] | None = None,
+        spans_pending: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.root = Path(root)
         self._poll_s = poll_s
         self._idle_poll_s = idle_poll_s
         self._patience = patience or Patience()
+        self._only_writer = only_writer
         self._adoption = Adoption(self.root, only_writer=only_writer, adopt_dead=adopt_dead)
         self._delivery = Delivery(store, DeadLetters(self.root), self._patience, clock, reception=reception)
         heads = HeadKeeper(store, self._delivery.insist)
         self._delivery.appended = heads.note
-        self._rounds = Rounds(store, self._adoption, self._delivery, heads, forward, read_bytes=read_bytes)
+        self._rounds = Rounds(
+            store, self._adoption, self._delivery, heads, forward, read_bytes=read_bytes, spans_pending=spans_pending
+        )
         self._rounds_up = rounds_up
         self._round_up_at = time.monotonic() + ROUND_UP_S
         self._begin()
-        tell_of_forks(self)
+        forks.join(self, forks.Place.DELIVERY)
 
     def _begin(self) -> None:
-        self._turn = threading.RLock()
+        self._turn = RLock()
         self._changes = Changes()
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
         self._stopping = self._clean = self._over = False
         self._flush_asked = self._flush_done = 0
         self._deaths: dict[str, Death] = {}
@@ -127,7 +132,7 @@ class Drain:
             return
         self._stopping = self._clean = self._over = False
         self._patience.forever()
-        self._thread = start_thread("agent-journal-drain", self._run)
+        self._thread = start_thread(self._run)
 
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Deliver what is there, for at most `timeout_s`, end the thread and let go of all folders.
@@ -142,7 +147,7 @@ class Drain:
         self._stopping = True
         self._patience.until(deadline)
         self._changes.tell()
-        if thread is None or thread is threading.current_thread():
+        if thread is None or thread.is_current:
             return True
         count, seen = self._delivery.count, -1
         while thread.is_alive() and time.monotonic() < deadline:
@@ -161,15 +166,32 @@ class Drain:
         """Tell whether the thread runs, as after a `stop` that the store did not let end: then it is in use."""
         return self._thread is not None and self._thread.is_alive()
 
-    def flush(self, timeout_s: float = 5.0) -> bool:
-        """Wait until everything appended before this call is in the store; return whether it is."""
-        deadline = time.monotonic() + timeout_s
-        if not self.is_running or self._stopping or self._thread is threading.current_thread():
-            return False
+    def flush(self, timeout_s: float = 5.0) -> Delivered:
+        """Wait until everything appended before this call is in the store; return how it stands.
+
+        With `only_writer` that one's records count. Of a drain that does not run, nothing is known.
+        """
+        return Delivered(pending=self._flushed(timeout_s), set_aside=self._set_aside())
+
+    def _flushed(self, timeout_s: float) -> int | None:
+        thread, deadline = self._thread, time.monotonic() + timeout_s
+        if thread is None or not thread.is_alive() or self._stopping or thread.is_current:
+            return None
         asked = self._flush_asked = self._flush_asked + 1
         self._changes.tell()
         self._changes.wait_until(lambda: self._flush_done >= asked or self._over, timeout_s)
-        return self._flush_done >= asked and self._adoption.wait_for_other(deadline)
+        return self._adoption.wait_for_other(deadline) if self._flush_done >= asked else self._pending()
+
+    def _pending(self) -> int | None:
+        """Return how many records wait, of those that are ours; at least one, since not all was delivered."""
+        writer = self._only_writer
+        folders = writer_folders(self.root) if writer is None else [self.root / writer]
+        counts = [pending_records(folder) for folder in folders]
+        return None if None in counts else max(1, sum(filter(None, counts)))
+
+    def _set_aside(self) -> int | None:
+        writer = self._only_writer
+        return self._delivery.count.dead_lettered if writer is None else set_aside_of(self.root, writer)
 
     def writer_died(self, writer: str, reason: str = KILLED, *, at_ns: int | None = None) -> None:
         """Finish this writer's folder now, whatever its lock says: its parent saw it end.

@@ -38,7 +38,7 @@ class _InHand:
     those whose events the fold has.
     """
 
-    __slots__ = ("behind", "folded", "heard", "parts", "stored", "version", "whole")
+    __slots__ = ("behind", "folded", "heard", "parts", "stored", "version", "whole", "written")
 
     def __init__(self) -> None:
         self.folded: Folded | None = None
@@ -47,6 +47,7 @@ class _InHand:
         self.parts: set[str] = set()
         self.stored: SessionHead | None = None  # as it was read, until it is written
         self.version = 0
+        self.written: str | None = None  # the cursor of the head that was read or written last
         self.heard: dict[str, int] = {}
 
     @property
@@ -220,7 +221,7 @@ class HeadKeeper:
                 return
             written = self._store.write_head(head)
             if written is not None:
-                in_hand.version = written.version
+                in_hand.version, in_hand.written = written.version, written.cursor
                 self.written += 1
                 return
             in_hand.behind = True
@@ -231,10 +232,12 @@ class HeadKeeper:
         folded, in_hand.folded = in_hand.folded, None  # a fold is dropped where a read of the store fails
         if folded is None or in_hand.behind:
             stored = self._store.head(session_id)
-            version = stored.version if stored else 0
-            # Where others write too, the head has what they have folded; without a snapshot, ours goes on.
-            ours = version == in_hand.version or (stored is not None and not stored.snapshot and not in_hand.parts)
-            in_hand.version = version
+            version, cursor = (stored.version, stored.cursor) if stored else (0, None)
+            # Where others write too, the head has what they have folded; without a snapshot, ours goes on. One of our
+            # version may be of a session that was deleted and began anew.
+            ours = (version, cursor) == (in_hand.version, in_hand.written)
+            ours = ours or (stored is not None and not stored.snapshot and not in_hand.parts)
+            in_hand.version, in_hand.written = version, cursor
             if folded is not None and ours:
                 folded = fold_on(self._store, session_id, folded)
             else:

@@ -18,9 +18,10 @@ from otel_agent_journal.delivery.heads import HeadKeeper
 from otel_agent_journal.delivery.interruptions import interruption_of, sessions_left_open
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.mapping.facts import FlushAsked
 from otel_agent_journal.projections.head import KILLED, SessionHead
 from otel_agent_journal.spool.folder import Position, SpoolFolder
-from otel_agent_journal.spool.home import WriterInfo
+from otel_agent_journal.spool.home import FlushAnswer, WriterInfo
 from otel_agent_journal.store.protocol import JournalStore
 
 _log = logging.getLogger("otel_agent_journal.spool")
@@ -58,6 +59,7 @@ class Rounds:
         forward: Forward | None,
         *,
         read_bytes: int = READ_BYTES,
+        spans_pending: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._store = store
         self._adoption = adoption
@@ -66,6 +68,8 @@ class Rounds:
         self._forward = forward
         self._read_bytes = read_bytes
         self._reached: dict[str, Position] = {}
+        self._asked: dict[str, int] = {}  # of writers that wait for a flush, its number
+        self._spans_pending = spans_pending
         self._settled_at = float("-inf")
         self._said_newer: set[str] = set()
         self._said_unreadable: set[str] = set()
@@ -107,6 +111,8 @@ class Rounds:
             self._settle()
         elif self._heads.has_new:
             self._heads.write_new()
+        if self._asked:
+            self._answer()
         for folder in sorted(ended, key=lambda folder: not folder.is_closed()):
             self._finish(folder, deaths, insist=insist)
         return Round(records, caught_up)
@@ -128,6 +134,7 @@ class Rounds:
         writer = folder.writer
         try:
             facts = self._delivery.decode((payload for _, payload in records), writer)
+            asked = [fact.number for fact in facts if isinstance(fact, FlushAsked)]
             events, heartbeats = self._delivery.deliver(facts, writer)
             for of_writer, heartbeat in heartbeats:
                 self._heads.heard(of_writer, heartbeat.timestamp_ns, heartbeat.sessions)
@@ -137,6 +144,9 @@ class Rounds:
             raise
         self._tell(events, folder.info)
         self._reached[writer] = records[-1][0]
+        if asked:
+            self._asked[writer] = asked[-1]
+            self._settled_at = float("-inf")  # somebody waits for it
         return len(records)
 
     def _settle(self) -> None:
@@ -147,6 +157,16 @@ class Rounds:
             if folder is not None:
                 folder.acknowledge(position)
         self._reached.clear()
+
+    def _answer(self) -> None:
+        """Tell writers that wait for a flush how many spans are not at the backend yet, until none are."""
+        for writer, number in list(self._asked.items()):
+            spans = self._spans_pending()
+            folder = self._adoption.get(writer)
+            if folder is not None:
+                folder.answer(FlushAnswer(number, spans))
+            if folder is None or not spans:
+                del self._asked[writer]
 
     def _finish(self, folder: SpoolFolder, deaths: dict[str, Death], *, insist: bool) -> None:
         # A folder that was deleted proves nobody dead: its writer makes another.

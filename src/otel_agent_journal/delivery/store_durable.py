@@ -8,7 +8,6 @@ is in the store too.
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import time
 from collections import deque
@@ -16,10 +15,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
+from otel_agent_journal import forks
 from otel_agent_journal.delivery.heads import HeadKeeper
 from otel_agent_journal.event import END_TYPES, JournalEvent
-from otel_agent_journal.forks import tell_of_forks
-from otel_agent_journal.mapping.facts import BlobKept, Heartbeat, decode_fact, events_of
+from otel_agent_journal.mapping.facts import BlobKept, FlushAsked, Heartbeat, decode_fact, events_of
 from otel_agent_journal.projections.lifecycle import said_by
 from otel_agent_journal.store.protocol import Arrived, BlobStore, JournalStore
 from otel_agent_journal.threads import Bell, Turns, may_wait, start_thread
@@ -47,10 +46,6 @@ class Spool(Protocol):
 
     def append(self, payload: bytes) -> bool:
         """Append one record."""
-        ...
-
-    def drained_by_other(self) -> bool:
-        """Tell whether another process drains it."""
         ...
 
     def close(self) -> None:
@@ -93,11 +88,11 @@ class DurableAppend:
         self.overdue = 0
         self._said = False
         self._begin()
-        tell_of_forks(self)
+        forks.join(self, forks.Place.SPOOL)
 
     def _begin(self) -> None:
         self._queue: deque[_Waiting] = deque()
-        self._helper = Turns(functools.partial(start_thread, "agent-journal-store"))
+        self._helper = Turns(start_thread)
         self._store: JournalStore | None = None
         self._heads: HeadKeeper | None = None
         self._behind_since: float | None = None
@@ -123,15 +118,12 @@ class DurableAppend:
             self._count_overdue(str(error))
         return kept
 
-    def drained_by_other(self) -> bool:
-        """Tell whether another process drains the spool."""
-        return self._spool.drained_by_other()
-
     def close(self) -> None:
         """Wait once more for what is on its way, then close the spool. May be called twice; leaves the store open."""
         self._closed = True
         self._helper.settle(min(self._allowance(), CLOSE_S))
         self._spool.close()
+        forks.leave(self)
 
     @property
     def is_running(self) -> bool:
@@ -144,7 +136,7 @@ class DurableAppend:
 
     def _in_time(self, payload: bytes) -> bool:
         fact = decode_fact(payload)
-        if isinstance(fact, Heartbeat):
+        if isinstance(fact, Heartbeat | FlushAsked):
             return True
         if not may_wait():  # the store's own client is instrumented too; and it may be this thread's turn there
             return True

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
 
+from otel_agent_journal.delivered import Delivered
 from otel_agent_journal.event import EMPTY, SESSION_INTERRUPTED, JournalEvent
 from otel_agent_journal.forwarding.sender import SpanSender, sender_to
 from otel_agent_journal.mapping.genai import CAPTURE_CONTENT_VARIABLE, captures_content_on_spans
@@ -26,6 +26,7 @@ from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
 from otel_agent_journal.mapping.span_record import SpanRecord
 from otel_agent_journal.otlp.target import default_resource
 from otel_agent_journal.otlp.transport import BatchRefused, SendFailed
+from otel_agent_journal.threads import Condition, Thread
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Forwarder:
         self._remembered: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._found: OrderedDict[str, dict[str, JournalEvent]] = OrderedDict()
         self._searched: OrderedDict[str, None] = OrderedDict()
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._queue: deque[SpanRecord] = deque()
         self._sending = 0
         self._sent = 0
@@ -120,7 +121,7 @@ class Forwarder:
         self._closing = False
         self._last_error: str | None = None
         self._warned_at = 0.0
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
 
     # --- what the drain calls ---
 
@@ -225,8 +226,7 @@ class Forwarder:
             self._queue.append(span)
             self._trim()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="agent-journal-forward", daemon=True)
-                self._thread.start()
+                self._thread = Thread(self._run)
             self._changed.notify_all()
 
     def _trim(self) -> None:
@@ -247,11 +247,16 @@ class Forwarder:
                 last_error=self._last_error,
             )
 
-    def flush(self, timeout_s: float) -> bool:
-        """Send what waits, now; tell whether all of it arrived.
+    def flush(self, timeout_s: float) -> Delivered:
+        """Send what waits, now; tell what has not arrived, spans that were given up among it.
 
         Returns at once when an attempt fails, and after `timeout_s` in any case; the retries go on behind it.
         """
+        self._send_within(timeout_s)
+        with self._changed:
+            return Delivered(spans_pending=len(self._queue) + self._sending + self._dropped)
+
+    def _send_within(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         with self._changed:
             self._flushes += 1
@@ -259,12 +264,11 @@ class Forwarder:
             self._changed.notify_all()
             while self._queue or self._sending:
                 if self._flushes_failed >= asked:  # by an attempt that began after we came: only that speaks for now
-                    return False
+                    return
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    return False
+                    return
                 self._changed.wait(left)
-            return True
 
     def close(self, timeout_s: float) -> ForwardStats:
         """Send what waits, within `timeout_s`, and end; return what became of all spans. May be called twice."""

@@ -147,6 +147,12 @@ class LogsReceived(msgspec.Struct, frozen=True, array_like=True, tag_field="fact
     request: bytes
 
 
+class FlushAsked(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=11):
+    """The writer waits until all before this is delivered; its flushes are numbered from 1. Never an event."""
+
+    number: int
+
+
 Received = SpansReceived | LogsReceived
 
 Fact = (
@@ -160,6 +166,7 @@ Fact = (
     | BlobKept
     | SpansReceived
     | LogsReceived
+    | FlushAsked
 )
 
 _BIG_INTEGER: Final = 1  # msgpack extension: the decimal digits of an integer beyond 64 bits
@@ -215,7 +222,7 @@ decode_fact: Final = msgspec.msgpack.Decoder(Fact, ext_hook=_extension).decode
 
 
 def events_of(fact: Fact, writer: str) -> tuple[JournalEvent, ...]:
-    """Return the events, digests set, that a fact stands for: one as a rule, none for heartbeats and blobs."""
+    """Return the events, digests set, that a fact stands for: one as a rule, none for heartbeats, blobs and flushes."""
     match fact:
         case StepOpen(writer=own, reason=reason):
             began = sealed(_started(fact, own))

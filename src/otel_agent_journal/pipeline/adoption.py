@@ -29,6 +29,7 @@ from otel_agent_journal.mapping.genai import (
     end_attributes,
     span_status,
 )
+from otel_agent_journal.pipeline.current import STATE
 from otel_agent_journal.pipeline.step import STEP_KEY, Step
 
 CLAIM_KEY: Final = context_api.create_key("agent-journal-claim")
@@ -37,18 +38,15 @@ _ADDED: Final = (AGENT_ID, PROVIDER_NAME)  # that frameworks leave out though th
 _MAX_BESIDE: Final = 100  # open spans beside a step that are remembered
 
 
-class _Scopes:
-    adopted: frozenset[str] = frozenset()
-
-
 def adopt_scope(name: str, *, adopted: bool = True) -> None:
     """Take spans of this scope for those of our steps, or leave them again."""
-    _Scopes.adopted = _Scopes.adopted | {name} if adopted else _Scopes.adopted - {name}
+    known = STATE.adopted_scopes
+    STATE.adopted_scopes = known | {name} if adopted else known - {name}
 
 
 def is_adopted(scope: str) -> bool:
     """Tell whether the spans of a scope are taken for those of our steps."""
-    return scope in _Scopes.adopted
+    return scope in STATE.adopted_scopes
 
 
 class Claim:

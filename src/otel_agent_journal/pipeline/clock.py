@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from otel_agent_journal import forks
+
 _POOL_BYTES: Final = 8192
 _ZERO: Final = bytes(8)
 
@@ -40,9 +42,10 @@ class RandomIds:
 
     def __init__(self) -> None:
         self._words: Iterator[bytes] = iter(())
-        os.register_at_fork(after_in_child=self._forget)
+        forks.join(self, forks.Place.IDS)
 
-    def _forget(self) -> None:
+    def after_fork(self) -> None:
+        """Fetch others, in a forked child."""
         self._words = iter(())
 
     def _word(self) -> bytes:

@@ -32,6 +32,8 @@ class JournalSpanExporter(SpanExporter):
         stand_down: tells whether the steps are journaled as they happen, by the recorder and the processor.
     """
 
+    agent_journal_exporter = True  # a flush of ours asks whatever processor it is in for what waits there
+
     def __init__(
         self, recorder: Recorder, *, spans: str = "genai", stand_down: Callable[[], bool] = lambda: False
     ) -> None:

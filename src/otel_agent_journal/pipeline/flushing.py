@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace as trace_api
 
+from otel_agent_journal import forks
+from otel_agent_journal.delivered import ALL, UNKNOWN, Delivered
 from otel_agent_journal.pipeline.current import get_flush, get_recorder
 from otel_agent_journal.threads import Bell, Turns, may_wait, start_thread
 
@@ -37,12 +38,12 @@ class Asked:
 
     def __init__(self, lane: Lane, timeout_s: float, wait_s: float, tell: Callable[[], object]) -> None:
         self.timeout_s = timeout_s
-        self.done: bool | None = None  # once it is over: whether everything was delivered
+        self.done: Delivered | None = None  # once it is over
         self._lane = lane
         self._deadline = time.monotonic() + wait_s
         self._tell = tell
 
-    def answer(self, done: bool) -> None:
+    def answer(self, done: Delivered) -> None:
         """Say that it is over."""
         self.done = done
         self._tell()
@@ -51,11 +52,11 @@ class Asked:
         """Return for how long to wait."""
         return max(0.0, self._deadline - time.monotonic())
 
-    def delivered(self) -> bool:
-        """Tell whether everything was delivered by now; a lane that is not done is late."""
+    def delivered(self) -> Delivered:
+        """Return what is known to be delivered by now; a lane that is not done is late."""
         if self.done is None:
             self._lane.late = True
-        return self.done is True
+        return UNKNOWN if self.done is None else self.done
 
 
 class Lane:
@@ -64,15 +65,19 @@ class Lane:
     `late` tells that the last flush failed, or was not done in time.
 
     Args:
-        name: of its thread.
-        work: flushes; is given seconds, to which it need not keep, and returns whether everything was delivered.
+        work: flushes; is given seconds, to which it need not keep, and returns what was delivered.
     """
 
-    def __init__(self, name: str, work: Callable[[float], bool]) -> None:
-        self.late = False
+    def __init__(self, work: Callable[[float], Delivered]) -> None:
         self._work = work
+        self.after_fork()
+        forks.join(self, forks.Place.LOCKS)
+
+    def after_fork(self) -> None:
+        """Start over, here and in a forked child, in which our thread is gone."""
+        self.late = False
         self._asked: deque[Asked] = deque()
-        self._turns = Turns(functools.partial(start_thread, name))
+        self._turns = Turns(start_thread)
 
     def ask(self, timeout_s: float, tell: Callable[[], object] = lambda: None) -> Asked:
         """Have everything flushed that is there now, and be told when that is done; never blocks."""
@@ -80,7 +85,7 @@ class Lane:
         self._asked.append(asked)
         if not self._turns.bring(self._round):
             for one in self._who_asked():
-                one.answer(done=False)
+                one.answer(UNKNOWN)
         return asked
 
     def _who_asked(self) -> list[Asked]:
@@ -95,7 +100,7 @@ class Lane:
         if not asked:
             return
         timeout_s = max(one.timeout_s for one in asked)
-        began, done = time.monotonic(), False
+        began, done = time.monotonic(), UNKNOWN
         with contextlib.suppress(BaseException):  # an exporter of the program's, in a thread of ours
             done = self._work(timeout_s)
         self.late = not done or time.monotonic() - began > timeout_s
@@ -112,29 +117,26 @@ class Flusher:
 
     def __init__(self) -> None:
         self._complain_at = 0.0
-        self._begin()
-
-    def _begin(self) -> None:
-        self._pid = os.getpid()
-        self.lanes = (Lane("agent-journal-flush", _deliver), Lane("agent-journal-flush-spans", _export))
+        self.lanes = (Lane(_deliver), Lane(_export))
 
     def ask(self, timeout_s: float | None = None) -> None:
         """Have both flushed, and wait for nothing."""
         self._ask(flush_timeout_s() if timeout_s is None else timeout_s, [lambda: None] * len(self.lanes))
 
-    def here(self, timeout_s: float | None = None) -> None:
-        """Flush, blocking this thread, whatever runs in it."""
+    def here(self, timeout_s: float | None = None) -> Delivered:
+        """Flush, blocking this thread, whatever runs in it; return what is known to be there."""
         try:
             bound = flush_timeout_s() if timeout_s is None else timeout_s
             bells = [Bell() for _ in self.lanes]
             asked = self._ask(bound, [bell.ring for bell in bells])
             if not may_wait():
-                return
+                return UNKNOWN
             for one, bell in zip(asked, bells, strict=True):
                 bell.wait(one.left_s())
-            self._judge(asked, bound)
+            return self._judge(asked, bound)
         except Exception:  # noqa: BLE001 - the one boundary: the response must go out
             _log.debug("not flushed", exc_info=True)
+            return UNKNOWN
 
     def beside_loop(self, timeout_s: float | None = None) -> None:
         """Flush as `here`, but where this thread has an event loop wait for nothing."""
@@ -145,8 +147,8 @@ class Flusher:
         else:
             self.ask(timeout_s)
 
-    async def in_loop(self, timeout_s: float | None = None) -> None:
-        """Flush, from a coroutine: the event loop goes on meanwhile. Being cancelled while it waits passes."""
+    async def in_loop(self, timeout_s: float | None = None) -> Delivered:
+        """Flush as `here`, from a coroutine: its event loop goes on meanwhile. Being cancelled as it waits passes."""
         import asyncio
 
         try:
@@ -156,24 +158,27 @@ class Flusher:
             asked = self._ask(bound, [functools.partial(_wake, loop, waiter) for waiter in waiters])
             for one, waiter in zip(asked, waiters, strict=True):
                 await asyncio.wait((waiter,), timeout=one.left_s())
-            self._judge(asked, bound)
+            return self._judge(asked, bound)
         except Exception:  # noqa: BLE001 - as above
             _log.debug("not flushed", exc_info=True)
+            return UNKNOWN
 
     def _ask(self, bound: float, tell: Sequence[Callable[[], object]]) -> list[Asked]:
-        if self._pid != os.getpid():  # a forked child, in which our threads are gone
-            self._begin()
         return [lane.ask(bound, told) for lane, told in zip(self.lanes, tell, strict=True)]
 
-    def _judge(self, asked: list[Asked], bound: float) -> None:
-        delivered = [one.delivered() for one in asked]
+    def _judge(self, asked: list[Asked], bound: float) -> Delivered:
+        delivered = ALL
+        for one in asked:
+            delivered &= one.delivered()
         now = time.monotonic()
-        if not all(delivered) and now >= self._complain_at:
+        if not delivered and now >= self._complain_at:
             self._complain_at = now + _COMPLAIN_EVERY_S
             _log.warning(
-                "timeout_s=<%.1f> | journal or spans were not delivered before a response; a freeze may lose some",
+                "timeout_s=<%.1f>, %r | journal or spans were not delivered before a response; a freeze may lose some",
                 bound,
+                delivered,
             )
+        return delivered
 
 
 def _wake(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) -> None:
@@ -187,15 +192,16 @@ def flush_timeout_s() -> float:
     return DEFAULT_TIMEOUT_S if flush is None else flush.timeout_s
 
 
-def _deliver(timeout_s: float) -> bool:
+def _deliver(timeout_s: float) -> Delivered:
     flush = get_flush()
-    return flush is None or flush.deliver(timeout_s)
+    return ALL if flush is None else flush.deliver(timeout_s)
 
 
-def _export(timeout_s: float) -> bool:
+def _export(timeout_s: float) -> Delivered:
     recorder = get_recorder()
     if recorder is not None:
         recorder.settle(timeout_s)
     provider: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - the public getter makes a proxy where there is none
     force_flush = getattr(provider, "force_flush", None)
-    return force_flush is None or force_flush(int(timeout_s * 1000)) is not False
+    sent = force_flush is None or force_flush(int(timeout_s * 1000)) is not False
+    return Delivered(spans_pending=0 if sent else None)

@@ -1,4 +1,4 @@
-"""The thread that says every 15 seconds that this process is alive, and looks whether its spool is still drained.
+"""The thread that says every 15 seconds that this process is alive, and looks after its spool in between.
 
 A reader that finds an open step whose writer has been silent for 60 seconds calls it interrupted; a writer whose
 drainer is gone for 5 seconds drains itself.
@@ -7,11 +7,11 @@ drainer is gone for 5 seconds drains itself.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from typing import Final
 
+from otel_agent_journal import forks
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.threads import Bell, start_thread
 
@@ -27,57 +27,61 @@ class Heartbeat:
 
     Args:
         recorder: this process's.
+        look_after: called every `WATCH_S`.
         is_drained: tells whether another process drains this one's spool; None where this one drains itself.
-        drain_here: called once, when nobody has for `ORPHANED_S`.
+        drain_here: called once, when nobody has for `ORPHANED_S` while something was under way.
     """
 
     def __init__(
         self,
         recorder: Recorder,
         *,
+        look_after: Callable[[], object] = lambda: None,
         is_drained: Callable[[], bool] | None = None,
-        drain_here: Callable[[], None] | None = None,
+        drain_here: Callable[[], None] = lambda: None,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._recorder = recorder
+        self._look_after = look_after
         self._is_drained = is_drained
         self._drain_here = drain_here
         self._heartbeat_s = heartbeat_s
         self._stopped = False
-        self._start()
-        os.register_at_fork(after_in_child=self._after_fork)
+        self.after_fork()
+        forks.join(self, forks.Place.THREADS)
 
-    def _start(self) -> None:
+    def after_fork(self) -> None:
+        """Begin, here and in a forked child."""
         self._bell = Bell()  # rung when it is to stop
-        start_thread("agent-journal-heartbeat", self._run)
-
-    def _after_fork(self) -> None:
+        self._alone_since: float | None = None
         if not self._stopped:
-            self._start()
+            start_thread(self._run)
 
     def stop(self) -> None:
         """Beat no more."""
+        forks.leave(self)
         self._stopped = True
         self._bell.ring()
 
     def _run(self) -> None:
-        watching = self._is_drained is not None
         beat_at = time.monotonic() + self._heartbeat_s
-        alone_since: float | None = None
-        while not self._bell.wait(WATCH_S if watching else self._heartbeat_s):
-            now = time.monotonic()
+        while not self._bell.wait(min(WATCH_S, self._heartbeat_s)):
             try:
-                if now >= beat_at or not watching:
+                now = time.monotonic()
+                self._look_after()
+                if now >= beat_at:
                     beat_at = now + self._heartbeat_s
                     self._recorder.heartbeat()
-                if watching and self._is_drained is not None and self._recorder.open_roots():
-                    if self._is_drained():
-                        alone_since = None
-                    elif alone_since is None:
-                        alone_since = now
-                    elif now - alone_since >= ORPHANED_S:
-                        watching = False
-                        if self._drain_here is not None:
-                            self._drain_here()
+                if self._is_drained is not None and self._recorder.open_roots():
+                    self._look_for_drainer(self._is_drained, now)
             except Exception:  # noqa: BLE001 - the one boundary
                 _log.warning("the heartbeat failed", exc_info=True)
+
+    def _look_for_drainer(self, is_drained: Callable[[], bool], now: float) -> None:
+        if is_drained():
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = now
+        elif now - self._alone_since >= ORPHANED_S:
+            self._is_drained = None
+            self._drain_here()

@@ -203,7 +203,7 @@ class JournalSpanProcessor(SpanProcessor):
         self._closed = True
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Return at once: what was journaled is in the spool already."""
+        """Return at once: nothing is held back here; whether the store has it is for `flush` to say."""
         return True
 
     def _concerns(self, scope: str) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import sys
 import time
 from _thread import get_ident
@@ -21,6 +20,7 @@ from opentelemetry.baggage import get_baggage
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext
 
+from otel_agent_journal import forks
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.event import EMPTY, RUN_RESUMED, STAGE_CHANGED, ErrorInfo, Usage, time_ordered_id
 from otel_agent_journal.mapping.facts import (
@@ -127,15 +127,16 @@ class Recorder:
         self._details_change = not self.encoder.content or self.encoder.redactor is not None
         self._spans = Spans(self.ids, self.failed)
         self._complained_at = 0.0
-        self._begin()
+        self.after_fork()
         watch_collections()
-        os.register_at_fork(after_in_child=self._begin)
+        forks.join(self, forks.Place.RECORDING)
 
-    def _begin(self) -> None:
+    def after_fork(self) -> None:
+        """Begin, here and in a forked child: the parent's roots end there, and its threads are not here."""
         self.metrics = Metrics()
         self._roots: dict[int, Root] = {}
         self._ending: set[int] = set()  # the threads that end a span of the program's provider
-        self._aside = Turns(functools.partial(start_thread, "agent-journal-endings"))
+        self._aside = Turns(start_thread)
 
     @property
     def content(self) -> bool:

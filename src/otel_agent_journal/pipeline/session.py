@@ -36,7 +36,7 @@ from otel_agent_journal.event import (
     Usage,
 )
 from otel_agent_journal.mapping.genai import CONVERSATION_ID
-from otel_agent_journal.pipeline.current import get_recorder
+from otel_agent_journal.pipeline.current import STATE, get_recorder
 from otel_agent_journal.pipeline.failure import is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import Step, current_step
@@ -323,22 +323,18 @@ class _Unconfigured:
         return True
 
 
-class _Idle:
-    recorder: Recorder | None = None
-
-
 def process_recorder() -> Recorder:
     """Return the process's recorder; without one, a recorder whose spans are real and whose events go nowhere."""
     recorder = get_recorder()
     if recorder is not None:
         return recorder
-    if _Idle.recorder is None:
-        _Idle.recorder = Recorder(_Unconfigured())
+    if STATE.idle is None:
+        STATE.idle = Recorder(_Unconfigured())
         _log.warning(
             "nothing is journaled: call otel_agent_journal.configure() first, or start the program with"
             " agent-journal run -- ..."
         )
-    return _Idle.recorder
+    return STATE.idle
 
 
 def step_block(

@@ -58,6 +58,20 @@ class DeadLetters:
                 os.replace(self.path, self.path.with_name(_OLDER))
 
 
+def set_aside_of(root: Path, writer: str) -> int | None:
+    """Return how many of a writer's events were set aside; None where that cannot be told."""
+    mark, found = f'"writer":"{writer}"'.encode(), 0
+    for name in (_OLDER, DEAD_LETTERS):
+        try:
+            with (root / name).open("rb") as lines:
+                found += sum(mark in line for line in lines)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return found
+
+
 def count_dead_letters(root: Path) -> int:
     """Return how many events are in a spool's dead-letter file."""
     try:

@@ -7,7 +7,6 @@ one thread, under the folder's drain lock. Damage is skipped and counted; nothin
 from __future__ import annotations
 
 import os
-import socket
 import time
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -16,14 +15,18 @@ from otel_agent_journal.spool.frames import HEADER_BYTES, salt_of
 from otel_agent_journal.spool.home import (
     CLOSED,
     WRITER_LOCK,
+    FlushAnswer,
     WriterInfo,
     info_of,
+    leave_answer,
     remove_home,
     segment_name,
     segment_numbers,
 )
 from otel_agent_journal.spool.locks import is_held
-from otel_agent_journal.spool.segment_reader import SegmentReader
+from otel_agent_journal.spool.processes import process_of, still_runs
+from otel_agent_journal.spool.segment_reader import Pending, SegmentReader
+from otel_agent_journal.spool.segments import writes_here
 
 _LOOK_AGAIN_S: Final = 0.5  # how often a folder is searched for a later segment while the current one is quiet
 
@@ -83,13 +86,22 @@ class SpoolFolder:
         if self._dead:
             return False
         held = is_held(self.path / WRITER_LOCK)
-        if held is None:
-            held = _runs(self.info)
-        if held:
+        alive = held or self._runs(by_id_alone=held is None)
+        if alive:
             self.alive_ns = time.time_ns()
         else:
             self._dead = True
-        return held
+        return alive
+
+    def _runs(self, *, by_id_alone: bool) -> bool:
+        """Tell whether the process runs, of one that holds no lock: a program may have closed our descriptors."""
+        info = self.info
+        if writes_here(self.writer):
+            return True
+        if info.process and info.process == process_of(os.getpid()):  # of this very program, and it has ended
+            return False
+        runs = still_runs(info.process, info.pid, info.host)
+        return runs is not False if by_id_alone else runs is True and not self.is_closed()
 
     def declare_dead(self) -> None:
         """Take the writer for dead, whatever its lock says: its parent saw it end."""
@@ -104,6 +116,8 @@ class SpoolFolder:
             OSError: the folder or its next segment cannot be read now.
         """
         records: list[tuple[Position, bytes]] = []
+        if not all(reader.is_open for reader in self._readers.values()):  # the program closed our descriptors
+            self.rewind()
         try:
             self.has_more = self._read_into(records, max_bytes)
         except OSError:
@@ -148,6 +162,10 @@ class SpoolFolder:
                 reader.acknowledge(position.offset)
         self._collect()
 
+    def answer(self, answer: FlushAnswer) -> None:
+        """Tell the writer, which waits for a flush, how it stands."""
+        leave_answer(self.path, answer)
+
     @property
     def pending_bytes(self) -> int:
         """How much is not acknowledged yet, at least one byte where that cannot be read.
@@ -155,19 +173,24 @@ class SpoolFolder:
         Reads the tail: for people, not for loops.
         """
         try:
-            return sum(self._pending_of(number) for number in segment_numbers(self.path))
+            return self.pending().size
         except OSError:
             return 1
 
-    def _pending_of(self, number: int) -> int:
+    def pending(self) -> Pending:
+        """Return what is not acknowledged yet; reads the tail. Raises OSError where that cannot be told."""
+        found = [self._pending_of(number) for number in segment_numbers(self.path)]
+        return Pending(sum(one.records for one in found), sum(one.size for one in found))
+
+    def _pending_of(self, number: int) -> Pending:
         reader = self._readers.get(number)
         if reader is not None:
-            return reader.pending_bytes()
+            return reader.pending()
         fresh = SegmentReader.open(self.path / segment_name(number), number, self._salt)
         if fresh is None:
-            return 0
+            return Pending(0, 0)
         try:
-            return fresh.pending_bytes()
+            return fresh.pending()
         finally:
             fresh.close()
 
@@ -238,18 +261,3 @@ def _holds_frames(path: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
-
-
-def _runs(info: WriterInfo) -> bool:
-    """Tell by process id, where the file system has no locks; of another host we cannot know, and say yes."""
-    if info.host != socket.gethostname():
-        return True
-    if info.pid <= 0:
-        return False
-    try:
-        os.kill(info.pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

@@ -7,12 +7,11 @@ has waited for long: what interrupts the thread that syncs may wait for this ver
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Final
 
 from otel_agent_journal.spool.segment import Segment
-from otel_agent_journal.threads import Changes
+from otel_agent_journal.threads import Changes, ident
 
 _PATIENCE_S: Final = 1.0
 
@@ -35,7 +34,7 @@ class GroupCommit:
         Raises:
             OSError: the disk failed.
         """
-        me = threading.get_ident()
+        me = ident()
         mine = self._asked = self._asked + 1
         outer: int | None = None
 

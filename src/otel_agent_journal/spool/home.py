@@ -21,30 +21,55 @@ from uuid import uuid4
 import msgspec
 
 from otel_agent_journal.spool.locks import FileLock, is_held
+from otel_agent_journal.spool.processes import process_of
 
 WRITER_LOCK: Final = "writer.lock"
 DRAIN_LOCK: Final = "drain.lock"
 CLOSED: Final = "closed"
 INFO: Final = "writer.json"
+ANSWER: Final = "flushed.json"
 SEGMENT_SUFFIX: Final = ".seg"
 DEAD_LETTERS: Final = "dead-letter.jsonl"
 HIDDEN: Final = "."  # folders still being made start with it
-_OURS: Final = frozenset((WRITER_LOCK, DRAIN_LOCK, CLOSED, INFO))
+_OURS: Final = frozenset((WRITER_LOCK, DRAIN_LOCK, CLOSED, INFO, ANSWER, f"{HIDDEN}{ANSWER}"))
 _HIDDEN_HOME: Final = re.compile(r"\.[0-9a-f]{32}\.[0-9a-f]{32}")
 _ABANDONED_AFTER_S: Final = 3600.0
 _WRITER: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class WriterInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What `writer.json` says of a process; `pid` 0 where it is not known."""
+    """What `writer.json` says of a process; `pid` 0 where it is not known. `process` tells it from every other."""
 
     writer: str
     pid: int = 0
+    process: str = ""
     host: str = ""
     started_ns: int = 0
     version: int = 1
     argv0: str = ""
     resource: Mapping[str, str] = {}
+
+
+class FlushAnswer(msgspec.Struct, frozen=True):
+    """What whoever drains a folder leaves there for a writer that waits for a flush: which, and what spans wait."""
+
+    number: int = 0
+    spans_pending: int | None = None
+
+
+def answer_in(folder: Path) -> FlushAnswer:
+    """Return the last answer that a drainer has left."""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode((folder / ANSWER).read_bytes(), type=FlushAnswer)
+    return FlushAnswer()
+
+
+def leave_answer(folder: Path, answer: FlushAnswer) -> None:
+    """Leave an answer, whole or not at all. Never raises."""
+    with contextlib.suppress(OSError):
+        if answer != answer_in(folder):
+            _write(folder / f"{HIDDEN}{ANSWER}", msgspec.json.encode(answer))
+            os.replace(folder / f"{HIDDEN}{ANSWER}", folder / ANSWER)
 
 
 def segment_name(number: int) -> str:
@@ -82,6 +107,14 @@ def prepare_home(root: Path, info: WriterInfo) -> tuple[Path, FileLock]:
         shutil.rmtree(hidden, ignore_errors=True)
         raise
     return hidden, lock
+
+
+def check_home(root: Path) -> None:
+    """Raise OSError where a writer could make no folder here."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    probe = root / f"{HIDDEN}{'0' * 32}.{uuid4().hex}"
+    probe.mkdir(mode=0o700)
+    probe.rmdir()
 
 
 def publish_home(hidden: Path, folder: Path, lock: FileLock) -> FileLock:
@@ -149,11 +182,6 @@ def _removal(name: str) -> int:
     return {INFO: 1, WRITER_LOCK: 2, CLOSED: 3, DRAIN_LOCK: 4}.get(name, 0)
 
 
-def is_whole(folder: Path) -> bool:
-    """Tell whether the folder and the lock in it are still there."""
-    return (folder / WRITER_LOCK).exists()
-
-
 def info_of(folder: Path) -> WriterInfo:
     """Return what is known of the writer of a folder, at least its id."""
     with contextlib.suppress(OSError, msgspec.DecodeError):
@@ -169,6 +197,7 @@ def info_here(writer: str, resource: Mapping[str, str]) -> WriterInfo:
     return WriterInfo(
         writer=writer,
         pid=os.getpid(),
+        process=process_of(os.getpid()),
         host=socket.gethostname(),
         started_ns=time.time_ns(),
         argv0=argv0.encode("utf-8", "replace").decode(),

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakSet
 
-from otel_agent_journal.forks import tell_of_forks
+from otel_agent_journal import forks
+from otel_agent_journal.descriptors import Descriptor
 
 _BUSY: Final = (errno.EWOULDBLOCK, errno.EACCES)
 
@@ -28,8 +29,14 @@ class FileLock:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self.descriptor = descriptor
+        self._file = Descriptor(descriptor)
         _held_here.add(self)
-        tell_of_forks(self)
+        forks.join(self, forks.Place.LOCKS)
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether the lock is still held, on the file of that name: nobody closed it, or removed the file."""
+        return self._file.is_open and self._file.is_named(self.path)
 
     @classmethod
     def take(cls, path: Path, *, recover: bool = False) -> FileLock | None:
@@ -60,11 +67,10 @@ class FileLock:
 
     def close(self) -> None:
         """Release the lock. May be called twice."""
-        descriptor, self.descriptor = self.descriptor, -1
+        self.descriptor = -1
         _held_here.discard(self)
-        if descriptor >= 0:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        forks.leave(self)
+        self._file.close()
 
     def __del__(self) -> None:
         self.close()
@@ -93,7 +99,7 @@ def is_held(path: Path) -> bool | None:
 
 def is_held_here(path: Path) -> bool:
     """Tell whether this process itself holds this lock."""
-    return any(lock.path == path for lock in list(_held_here))
+    return any(lock.path == path and lock.holds for lock in list(_held_here))
 
 
 def _forgotten(descriptor: int) -> int | None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
+from otel_agent_journal.descriptors import Descriptor, keep_for_ever
 from otel_agent_journal.spool.frames import (
     HEADER_BYTES,
     WRITER_STATE_AT,
@@ -36,6 +37,16 @@ class Segment(Protocol):
     size: int
     put: Callable[[bytes], object]
     """Append a whole frame. Raises ValueError where it does not fit, OSError where it cannot be written."""
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether nobody has closed its descriptor."""
+        ...
+
+    @property
+    def is_there(self) -> bool:
+        """Tell whether nobody has removed its file."""
+        ...
 
     def end(self) -> int:
         """Return where the last frame ends."""
@@ -62,41 +73,29 @@ class Segment(Protocol):
         ...
 
 
-class _Descriptor:
-    """An open file, closed once: by `close`, or with its last owner, whatever interrupts whom.
-
-    Closing a number twice would close a file of somebody else that got the number meanwhile.
-    """
-
-    __slots__ = ("number",)
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def close(self) -> None:
-        number, self.number = self.number, -1
-        if number >= 0:
-            with contextlib.suppress(OSError):
-                os.close(number)
-
-    def __del__(self) -> None:
-        self.close()
-
-
 class _OpenFile:
     """What both kinds share: the file itself."""
 
-    def __init__(self, path: Path, file: _Descriptor, number: int, size: int) -> None:
+    def __init__(self, path: Path, file: Descriptor, number: int, size: int) -> None:
         self.path = path
         self.number = number
         self.size = size
         self._file = file
+        self._closed = False
 
     def end(self) -> int:
         raise NotImplementedError
 
+    @property
+    def is_open(self) -> bool:
+        return self._file.is_open
+
+    @property
+    def is_there(self) -> bool:
+        return self._file.is_named(self.path)
+
     def sync(self) -> None:
-        if self._file.number >= 0:  # a closed segment was synced before it was closed
+        if not self._closed:  # a closed segment was synced before it was closed
             getattr(os, "fdatasync", os.fsync)(self._file.number)
 
     def unacknowledged(self) -> bytes:
@@ -104,7 +103,8 @@ class _OpenFile:
         return os.pread(self._file.number, max(0, self.end() - start), start)
 
     def close(self, *, shrink: bool = False) -> None:
-        if shrink and self._file.number >= 0:
+        self._closed = True
+        if shrink:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file.number, self.end())
         self._file.close()
@@ -122,7 +122,7 @@ class MappedSegment(_OpenFile):
     or finalizer that appends comes before it or after it, never inside.
     """
 
-    def __init__(self, path: Path, file: _Descriptor, number: int, mapped: mmap.mmap) -> None:
+    def __init__(self, path: Path, file: Descriptor, number: int, mapped: mmap.mmap) -> None:
         super().__init__(path, file, number, len(mapped))
         self._map = mapped
         self._map.seek(HEADER_BYTES)
@@ -135,8 +135,15 @@ class MappedSegment(_OpenFile):
         packed = writer_state_bytes(state)
         self._map[WRITER_STATE_AT : WRITER_STATE_AT + len(packed)] = packed
 
+    def unacknowledged(self) -> bytes:
+        return self._map[acknowledged_of(self._map[:HEADER_BYTES]) : self.end()]
+
     def close(self, *, shrink: bool = False) -> None:
+        taken = not self._closed and not self.is_open
         super().close(shrink=shrink)
+        if taken:  # and so is the map's own copy of the number, which it would close, whosever it is by now
+            keep_for_ever(self._map)
+            return
         with contextlib.suppress(ValueError, BufferError):
             self._map.close()
 
@@ -144,7 +151,7 @@ class MappedSegment(_OpenFile):
 class WrittenSegment(_OpenFile):
     """A segment where mapping cannot be had. Slower beside busy threads: each write gives up the GIL."""
 
-    def __init__(self, path: Path, file: _Descriptor, number: int, size: int) -> None:
+    def __init__(self, path: Path, file: Descriptor, number: int, size: int) -> None:
         super().__init__(path, file, number, size)
         self._end = HEADER_BYTES
         self._broken = False
@@ -182,7 +189,7 @@ def create_segment(path: Path, writer: str, number: int, size: int) -> Segment:
     Raises:
         OSError: no space, no permission, no folder; nothing is left behind.
     """
-    file = _Descriptor(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    file = Descriptor(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         os.pwrite(file.number, header_of(writer, number), 0)
         mapped = _map(file.number, size)

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from otel_agent_journal.descriptors import Descriptor
 from otel_agent_journal.mapping.facts import FACTS_VERSION
 from otel_agent_journal.spool.frames import (
     ACKNOWLEDGED_AT,
@@ -44,6 +45,13 @@ class Frames(NamedTuple):
     corrupt: int
 
 
+class Pending(NamedTuple):
+    """What is not acknowledged yet."""
+
+    records: int
+    size: int
+
+
 class SegmentReader:
     """Read one segment from what is acknowledged on. Made by `open`."""
 
@@ -53,7 +61,7 @@ class SegmentReader:
         self.exhausted = False
         self._failed = False
         self._salt = salt
-        self._descriptor = descriptor
+        self._file = Descriptor(descriptor)
         self._searched_at = float("-inf")
         page = self._header()
         identity = identity_of(page)
@@ -85,6 +93,11 @@ class SegmentReader:
         """Tell whether nothing more can come and all of it is acknowledged; never of what could not be read."""
         return self.exhausted and not self._failed and self.acknowledged >= self.offset
 
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the file is still ours to read: a program may have closed our descriptors."""
+        return self._file.is_open
+
     def state(self) -> WriterState:
         """Return what the writer said last: whether the segment is sealed, how many events it had to refuse."""
         return writer_state_at(self._bytes(WRITER_STATE_AT, WRITER_STATE_BYTES))
@@ -107,23 +120,21 @@ class SegmentReader:
         if offset > self.acknowledged:
             self.acknowledged = offset
             with contextlib.suppress(OSError):
-                os.pwrite(self._descriptor, acknowledged_bytes(offset), ACKNOWLEDGED_AT)
+                os.pwrite(self._file.number, acknowledged_bytes(offset), ACKNOWLEDGED_AT)
 
-    def pending_bytes(self) -> int:
-        """Return the size of all whole frames after what is acknowledged."""
-        at = self.acknowledged
+    def pending(self) -> Pending:
+        """Return the number and size of all whole frames after what is acknowledged."""
+        records, at = 0, self.acknowledged
         while data := self._from(at, 1024 * 1024):
             frames, size = self._whole_frames(data)
             if not frames:
                 break
-            at += size
-        return at - self.acknowledged
+            records, at = records + len(frames), at + size
+        return Pending(records, at - self.acknowledged)
 
     def close(self) -> None:
         """Let go of the file."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self._file.close()
 
     def delete(self) -> None:
         """Let go of the file and delete it; where that is not permitted it stays, acknowledged."""
@@ -170,14 +181,14 @@ class SegmentReader:
         return data
 
     def _size(self) -> int:
-        return os.fstat(self._descriptor).st_size
+        return os.fstat(self._file.number).st_size
 
     def _header(self) -> bytes:
         return self._bytes(0, HEADER_BYTES)
 
     def _bytes(self, offset: int, size: int) -> bytes:
         try:
-            return os.pread(self._descriptor, max(0, size), offset)
+            return os.pread(self._file.number, max(0, size), offset)
         except OSError:
             self._failed = True
             return b""

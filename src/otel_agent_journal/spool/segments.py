@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 from otel_agent_journal.spool.frames import HEADER_BYTES, WriterState
-from otel_agent_journal.spool.home import CLOSED, info_here, is_whole, prepare_home, publish_home, segment_name
+from otel_agent_journal.spool.home import CLOSED, info_here, prepare_home, publish_home, segment_name
 from otel_agent_journal.spool.locks import FileLock
 from otel_agent_journal.spool.quota import reclaim, used_bytes
 from otel_agent_journal.spool.segment import Segment, create_segment, sync_folder
@@ -24,6 +25,14 @@ FIRST_SEGMENT_BYTES: Final = 1024 * 1024  # most processes write little
 LEAST_SEGMENT_BYTES: Final = 64 * 1024  # on a nearly full disk, what is still worth a file
 _MAX_DEPTH: Final = 4  # of signal handlers within signal handlers, each needing a segment
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+_here: WeakSet[SegmentSequence] = WeakSet()
+
+
+def writes_here(writer: str) -> bool:
+    """Tell whether this writer is one of this program's, and has not ended."""
+    return any(sequence.writer == writer for sequence in list(_here))
 
 
 class Refused(Exception):
@@ -59,6 +68,7 @@ class SegmentSequence:
         self._last_number = 0
         self._depth = 0
         self._over = False
+        _here.add(self)
 
     def in_use(self) -> Segment:
         """Return the segment in use. Raises OSError where there is none."""
@@ -67,8 +77,16 @@ class SegmentSequence:
         return self.current
 
     def is_whole(self) -> bool:
-        """Tell whether the folder that we write to is still there."""
-        return self._lock is not None and is_whole(self.folder)
+        """Tell whether folder, lock and segment are still there, and our descriptors ours."""
+        segment = self.current
+        return (
+            self._lock is not None and self._lock.holds and (segment is None or (segment.is_open and segment.is_there))
+        )
+
+    def is_stranded(self) -> bool:
+        """Tell whether the segment holds what nobody will read: its file was removed before it was delivered."""
+        segment = self.current
+        return segment is not None and not segment.is_there and segment.unacknowledged() != b""
 
     def advance(self, need_bytes: int, refused: int) -> None:
         """Put the next segment in use, with room for a frame of `need_bytes`, and seal the one before.
@@ -89,11 +107,12 @@ class SegmentSequence:
 
     def _advance(self, need_bytes: int, refused: int) -> None:
         before = self.current
+        self._settle()
         segment, carried = self._take_spare(need_bytes), b""
         if segment is None:
-            carried = before.unacknowledged() if self._settle() and before is not None else b""
+            carried = before.unacknowledged() if before is not None and not before.is_there else b""
             segment = self._create(self._next_number(), need_bytes + len(carried))
-        if carried:  # the folder had vanished: what it still held goes into the new one
+        if carried:  # the file had vanished: what it still held goes into the new one
             segment.put(carried)
         if before is not None and self._fsync:
             before.sync()
@@ -139,6 +158,7 @@ class SegmentSequence:
     def close(self, refused: int) -> None:
         """Seal the log, mark it closed, release the lock. Never raises."""
         self._over = True
+        _here.discard(self)
         segment, self.current, self.put = self.current, None, _no_segment
         spare, self._spare = self._spare, None
         if segment is not None:
@@ -155,6 +175,7 @@ class SegmentSequence:
 
     def drop(self) -> None:
         """Let go of everything without touching the files: they are the parent's."""
+        _here.discard(self)
         for segment in (self.current, self._spare, *self._retired):
             if segment is not None:
                 segment.close()
@@ -165,10 +186,10 @@ class SegmentSequence:
         self._last_number = number = self._last_number + 1
         return number
 
-    def _settle(self) -> bool:
-        """Make the folder where it is not there; return whether it once was."""
+    def _settle(self) -> None:
+        """Make the folder, or take it up again, where it is not there or not ours."""
         if self.is_whole():
-            return False
+            return
         vanished = self._lock is not None
         self._lock = None
         if self._spare is not None:
@@ -183,7 +204,6 @@ class SegmentSequence:
                 self._lock = None
                 raise
         self.vanished += vanished
-        return vanished
 
     def _take_spare(self, need_bytes: int) -> Segment | None:
         spare, self._spare = self._spare, None

@@ -87,6 +87,14 @@ def pending_bytes(root: Path) -> int:
     return sum(SpoolFolder(path).pending_bytes for path in writer_folders(root))
 
 
+def pending_records(folder: Path) -> int | None:
+    """Return how many records of one writer are not delivered yet; None where that cannot be told."""
+    try:
+        return SpoolFolder(folder).pending().records
+    except OSError:
+        return None
+
+
 def _folder(path: Path) -> FolderSurvey:
     folder, disk, refused = SpoolFolder(path), 0, 0
     for number in segment_numbers(path):

@@ -7,10 +7,9 @@ do when there is no space) is in `_append_slowly`. Of events, stores and drainin
 
 from __future__ import annotations
 
-import _thread
 import errno
+import functools
 import logging
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +17,14 @@ from typing import Final
 from uuid import uuid4
 from zlib import crc32
 
-from otel_agent_journal.forks import tell_of_forks
+from otel_agent_journal import forks
+from otel_agent_journal.descriptors import put_back_all
 from otel_agent_journal.spool.frames import CRC_CHUNK_BYTES, FRAME, FRAME_MAGIC, checksum, salt_of
 from otel_agent_journal.spool.group_commit import GroupCommit
 from otel_agent_journal.spool.home import DRAIN_LOCK
 from otel_agent_journal.spool.locks import is_held, is_held_here
 from otel_agent_journal.spool.segments import LEAST_SEGMENT_BYTES, Refused, SegmentSequence, TooDeep
+from otel_agent_journal.threads import RLock, Thread
 
 _log = logging.getLogger("otel_agent_journal.spool")
 _pack: Final = FRAME.pack
@@ -73,13 +74,13 @@ class SpoolWriter:
         self._commit = GroupCommit() if fsync else None
         self._retry_s = retry_s
         self._begin(writer)
-        tell_of_forks(self)
+        forks.join(self, forks.Place.SPOOL)
 
     def _begin(self, writer: str) -> None:
         self.writer = writer
         self.folder = self.root / writer
         self._salt = salt_of(writer)
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._segments.begin(writer)
         self._room = 0
         self._low = -1  # when so little room is left, the next segment is made ready; -1: it is being made
@@ -115,23 +116,43 @@ class SpoolWriter:
             return self._refuse(f"{type(error).__name__}: {error}")
 
     def drained_by_other(self) -> bool:
-        """Tell whether another process drains this writer's folder now.
-
-        Also notices that the folder was deleted, and moves what is in hand to a new one. Cheap; call it now and then.
-        """
-        with self._lock:
-            if self._segments.current is not None and not self._segments.is_whole():
-                self._rotate(0)
+        """Tell whether another process drains this writer's folder now."""
         lock = self.folder / DRAIN_LOCK
         return is_held(lock) is True and not is_held_here(lock)
 
+    def look_after(self) -> None:
+        """Go on with a new segment, lock or folder where the program, or a person, took ours. Cheap; never raises.
+
+        What is in hand and not delivered moves to where it is safe. Said in the log.
+        """
+        lost, problem = False, None
+        try:
+            with self._lock:
+                lost = not self._closed and self._segments.current is not None and not self._segments.is_whole()
+                if lost:
+                    put_back_all()
+                    problem = self._rotate(0)
+        except Exception as error:  # noqa: BLE001 - as for an append
+            problem = f"{type(error).__name__}: {error}"
+        if problem is not None:
+            self._refuse(
+                f"{self.folder} was removed, or is no longer ours to write, and cannot be made anew: {problem}"
+            )
+        elif lost:
+            _log.warning(
+                "writer=<%s> | spool folder, lock or descriptors were taken away; the writer goes on anew", self.writer
+            )
+
     def close(self) -> None:
         """Seal the log and say that this writer ended in order. Idempotent; appends after it are refused."""
+        if self._segments.is_stranded():
+            self.look_after()
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             self._segments.close(self.refused)
+        forks.leave(self)
 
     def after_fork(self) -> None:
         """Go on, in a forked child, as a writer of its own; everything inherited stays with the parent."""
@@ -190,7 +211,7 @@ class SpoolWriter:
                 return
             self._low = -1
         try:
-            _thread.start_new_thread(self._segments.prepare, (self._lock,))
+            Thread(functools.partial(self._segments.prepare, self._lock))
         except RuntimeError:  # the interpreter is shutting down: the next segment is made when it is needed
             return
 

@@ -13,19 +13,20 @@ A file that was removed or replaced while open is opened anew, else all that is 
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from threading import RLock, local
+from threading import local
 from typing import Final, Literal
 from urllib.parse import quote
-from weakref import WeakMethod
 
+from otel_agent_journal import forks
+from otel_agent_journal.descriptors import Borrowed, keep_for_ever
 from otel_agent_journal.errors import NewerSchema, StoreError, StoreUnreachable, StoreUnusable
 from otel_agent_journal.store.sqlite_tables import APPLICATION_ID, CREATE, TABLES_VERSION
+from otel_agent_journal.threads import RLock
 
 Synchronous = Literal["full", "normal"]
 
@@ -33,6 +34,7 @@ CACHE_KIB: Final = 8 * 1024  # the hot pages of the key's index at a few dozen s
 CHECKPOINT_PAGES: Final = 4_000  # 16 MB: an fsync of the main file every 30,000 events or so
 JOURNAL_SIZE_LIMIT: Final = 64 * 1024 * 1024  # what a long reader made the WAL grow to is given back
 
+_TRIES_TO_PUT_BACK: Final = 10
 FORK_WAIT_S: Final = 0.2  # what a fork may cost an agent whose store is locked
 
 # By primary result code. Every text says what is the matter and what to do next.
@@ -68,16 +70,10 @@ class SqliteFile:
         self._inode: tuple[int, int] | None = None
         self._sealed = False
         self._closed = False
-        self._lost = False
+        self._lost = ""
+        self._numbers = Borrowed(())
         self._forking = local()
-        before, parent, child = (
-            WeakMethod(hook) for hook in (self._before_fork, self._after_fork_in_parent, self._after_fork_in_child)
-        )
-        os.register_at_fork(
-            before=lambda: (hook := before()) and hook(),
-            after_in_parent=lambda: (hook := parent()) and hook(),
-            after_in_child=lambda: (hook := child()) and hook(),
-        )
+        forks.join(self, forks.Place.STORES)
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
@@ -119,28 +115,54 @@ class SqliteFile:
         with self._lock:
             self._closed = True
             self._drop()
+        forks.leave(self)
 
     @property
     def _log(self) -> Path:
         return self.path.with_name(self.path.name + "-wal")
 
+    @property
+    def _files(self) -> tuple[Path, Path, Path]:
+        return self.path, self._log, self.path.with_name(self.path.name + "-shm")
+
     def _ready(self) -> sqlite3.Connection:
         if self._closed:
             raise StoreUnusable(f"journal {self.path} is closed")
+        if self._connection is not None and (self._numbers.lost or not self._numbers.are_there):
+            self._take_back()
         if self._lost:
             raise StoreUnreachable(
-                f"journal {self.path} was being written to when this process was forked, which can therefore not use"
+                f"journal {self.path} was being written to when this process {self._lost}, which can therefore not use"
                 " it; another process will deliver what is in the spool"
             )
         if self._connection is not None and (self._sealed or _inode_of(self.path) != self._inode):
             self._drop()
         if self._connection is None:
+            before = Borrowed(self._files).numbers
             self._connection = self._opened()
+            self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # all its files are open then
             self._inode = _inode_of(self.path)
+            self._numbers = Borrowed(self._files, before)
         return self._connection
+
+    def _take_back(self) -> None:
+        """Let go of a connection whose descriptors the program has closed, as a daemon does.
+
+        SQLite would write to whatever file has such a number by now, and close it.
+        """
+        for _ in range(_TRIES_TO_PUT_BACK):
+            with suppress(OSError):
+                if self._numbers.put_back():
+                    self._drop()
+                    return
+            time.sleep(0.005)  # a number may be another's for a moment alone
+        keep_for_ever(self._connection)
+        self._connection, self._lost = None, "closed its files"
 
     def _opened(self) -> sqlite3.Connection:
         self._sealed = False
+        if self.path.is_dir():
+            raise StoreUnreachable(f"journal {self.path} is a folder, and a file is expected; name another file")
         if _size(self.path) and self._is_journal():
             return self._connected("ro&immutable=1" if self._sealed else "rw")
         if not self._create:
@@ -234,20 +256,23 @@ class SqliteFile:
                 self._connection.close()
             self._connection = None
 
-    def _before_fork(self) -> None:
+    def before_fork(self) -> None:
+        """Wait for the statement that runs, for a moment."""
         self._forking.waited = self._lock.acquire(timeout=FORK_WAIT_S)
 
-    def _after_fork_in_parent(self) -> None:
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
         if self._forking.waited:
             self._lock.release()
 
-    def _after_fork_in_child(self) -> None:
+    def after_fork(self) -> None:
+        """Close what was inherited; a connection that was in use is given up."""
         self._lock = RLock()
         if self._forking.waited:
             self._drop()
         else:
-            _keep_for_ever(self._connection)
-            self._connection, self._lost = None, True
+            keep_for_ever(self._connection)
+            self._connection, self._lost = None, "was forked"
 
     def _explained(self, error: sqlite3.Error) -> StoreError:
         code = _code(error)
@@ -301,11 +326,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _keep_for_ever(connection: sqlite3.Connection | None) -> None:
-    """Never close an inherited connection in use: to wait for a thread that is gone would hang."""
-    with suppress(ImportError):
-        import ctypes
-
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))

@@ -12,6 +12,7 @@ import pytest
 from bedrock_agentcore.runtime import BedrockAgentCoreApp
 from opentelemetry.sdk.trace import SpanProcessor
 
+from otel_agent_journal.delivered import ALL, Delivered
 from otel_agent_journal.pipeline.current import Flush, set_flush
 from tests.frameworks.agentcore.serving import Served
 
@@ -23,9 +24,9 @@ def delivered() -> Iterator[list[float]]:
     """Be the process's flush; return what it was called with."""
     calls: list[float] = []
 
-    def deliver(timeout_s: float) -> bool:
+    def deliver(timeout_s: float) -> Delivered:
         calls.append(timeout_s)
-        return True
+        return ALL
 
     set_flush(Flush(deliver, BOUND_S))
     yield calls
@@ -157,7 +158,7 @@ def test_threads_do_not_pile_up(recording: Any, serve: Any, hangs: Hangs) -> Non
 def test_a_flush_that_raises(recording: Any, serve: Any) -> None:
     """A flush that fails is no failure of the request."""
 
-    def deliver(_: float) -> bool:
+    def deliver(_: float) -> Delivered:
         raise OSError("disk gone")
 
     set_flush(Flush(deliver, BOUND_S))

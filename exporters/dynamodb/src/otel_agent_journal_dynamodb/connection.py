@@ -11,7 +11,6 @@ Knows nothing of events. Thread-safe; a child process has a client of its own.
 from __future__ import annotations
 
 import concurrent.futures.thread  # noqa: F401 - boto3 needs it, and once a program is leaving it cannot be imported
-import os
 import random
 import re
 import time
@@ -22,6 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
+from otel_agent_journal import forks
 from otel_agent_journal.errors import StoreError, StoreUnusable
 from otel_agent_journal_dynamodb.failures import Refusal, error_of, error_of_transport, is_of_credentials, refusal_of
 from otel_agent_journal_dynamodb.place import Place
@@ -56,8 +56,8 @@ class Connection:
         self._lock = RLock()
         self._closed = False
         self._clients: dict[str, Any] = {}
-        self._pid = os.getpid()
         self._own_json = False
+        forks.join(self, forks.Place.STORES)
 
     def call(self, operation: str, body: dict[str, Any]) -> Answer:
         """Return the answer to a call; what may pass is repeated a few times.
@@ -90,8 +90,6 @@ class Connection:
         """Return this process's boto3 client, made when it is first needed."""
         if self._closed:
             raise StoreUnusable(f"store {self.place.url} is closed")
-        if self._pid != os.getpid():  # connections must not cross a fork, and the lock may be held by nobody here
-            self._lock, self._clients, self._pid = RLock(), {}, os.getpid()
         with self._lock:
             client = self._clients.get(service)
             if client is None:
@@ -109,10 +107,14 @@ class Connection:
     def close(self) -> None:
         """Close the connections; every later call is refused."""
         self._closed = True
-        if self._pid == os.getpid():
-            for client in self._clients.values():
-                client.close()
+        forks.leave(self)
+        for client in self._clients.values():
+            client.close()
         self._clients = {}
+
+    def after_fork(self) -> None:
+        """Begin again in a child process: connections must not cross a fork, and nobody there lets go of the lock."""
+        self._lock, self._clients = RLock(), {}
 
     def _once(self, operation: str, body: dict[str, Any]) -> Answer:
         client: Any = None

@@ -9,7 +9,6 @@ Looks once whether the tables are there and of this version (`prepared`); makes 
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from otel_agent_journal import forks
 from otel_agent_journal.errors import StoreError, StoreUnreachable, StoreUnusable
 from otel_agent_journal_postgresql.address import Address
 from otel_agent_journal_postgresql.failures import explained, is_transient
@@ -73,9 +73,14 @@ class Database:
         self._look = look  # raises where the tables are not ours, or not there
         self._closed = False
         self._start_anew()
+        forks.join(self, forks.Place.STORES)
+
+    def after_fork(self) -> None:
+        """Begin again in a child process; what was inherited is the parent's, and is never closed there."""
+        _INHERITED.append(self._engine)
+        self._start_anew()
 
     def _start_anew(self) -> None:
-        self._pid = os.getpid()
         self._lock = RLock()
         self._engine: Engine | None = None
         self._prepared = False
@@ -147,18 +152,16 @@ class Database:
 
     def close(self) -> None:
         """Close all connections, those in use when their call ends; whatever is called afterwards is refused."""
-        with self._lock if self._pid == os.getpid() else RLock():
+        forks.leave(self)
+        with self._lock:
             self._closed = True
-            if self._engine is not None and self._pid == os.getpid():
+            if self._engine is not None:
                 self._engine.pool.dispose()
-            self._engine = None if self._pid == os.getpid() else self._engine
+            self._engine = None
 
     def _engine_here(self) -> Engine:
         if self._closed:
             raise StoreUnusable(f"store {self.address.url} is closed")
-        if self._pid != os.getpid():
-            _INHERITED.append(self._engine)
-            self._start_anew()
         with self._lock:
             if self._engine is None:
                 self._engine = create_engine(

@@ -8,7 +8,6 @@ latency alone: a follower that is not woken looks again by itself.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +18,7 @@ import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from otel_agent_journal import forks
 from otel_agent_journal_postgresql.database import Database
 from otel_agent_journal_postgresql.statements import CHANNEL, FOLLOWERS_LOCK
 
@@ -52,10 +52,11 @@ class Ear:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._closed = False
-        self._start_anew()
+        self.after_fork()
+        forks.join(self, forks.Place.STORES)
 
-    def _start_anew(self) -> None:
-        self._pid = os.getpid()
+    def after_fork(self) -> None:
+        """Begin, here and in a child process, with a connection of its own."""
         self._changed = Condition()
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._since = 0.0
@@ -69,8 +70,6 @@ class Ear:
         Raises:
             StoreUnreachable: the connection broke, or cannot be had; the next call makes another.
         """
-        if self._pid != os.getpid():
-            self._start_anew()
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while not self._has_news() and not self._closed:
@@ -86,10 +85,10 @@ class Ear:
     def close(self) -> None:
         """Close the connection; those who wait return soon."""
         self._closed = True
-        if self._pid == os.getpid():
-            with self._changed:
-                if not self._somebody_waits:
-                    self._hang_up()
+        forks.leave(self)
+        with self._changed:
+            if not self._somebody_waits:
+                self._hang_up()
 
     def _has_news(self) -> bool:
         return getattr(self._heard, "rung", None) != self._rung  # a thread's first call is told to look

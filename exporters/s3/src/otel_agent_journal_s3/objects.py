@@ -6,7 +6,6 @@ here it is done with full jitter, within a bound, and the drain goes on from the
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,7 +59,6 @@ class Bucket:
         self.place = place
         self._lock = RLock()
         self._client: Any = None
-        self._pid = 0
         self._closed = False
 
     @property
@@ -68,12 +66,11 @@ class Bucket:
         """The boto3 client, made by the first call."""
         self.require_open()
         client = self._client
-        if client is None or self._pid != os.getpid():
+        if client is None:
             with self._lock:
                 client = self._client
-                if client is None or self._pid != os.getpid():
-                    client = self.place.client()
-                    self._client, self._pid = client, os.getpid()
+                if client is None:
+                    client = self._client = self.place.client()
         return client
 
     def require_open(self) -> None:
@@ -82,8 +79,8 @@ class Bucket:
             raise StoreUnusable(f"store {self.place.url} is closed")
 
     def start_anew(self) -> None:
-        """Take a lock that nobody holds, in a child process: a thread that held the other is not there."""
-        self._lock = RLock()
+        """Begin again in a child process: connections are its parent's, who held the lock is not there."""
+        self._lock, self._client = RLock(), None
 
     def look(self, name: str) -> tuple[Stored | None, float]:
         """Return an object, or None where it is not there, and when that was by the server's clock."""
@@ -211,7 +208,7 @@ class Bucket:
         """Drop the connections; every later call is refused."""
         self._closed = True
         client, self._client = self._client, None
-        if client is not None and self._pid == os.getpid():
+        if client is not None:
             client.close()
 
     def _drop(self, client: Any) -> None:

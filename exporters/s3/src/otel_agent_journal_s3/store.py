@@ -6,14 +6,13 @@ What is where is in `layout`, how it is written in `writing`, read in `reading`,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from threading import RLock
 from typing import Any, Final
-from weakref import WeakMethod
 
 import msgspec
 
+from otel_agent_journal import forks
 from otel_agent_journal.errors import ConflictError, EventTooLarge, StoreError, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import COMPLETED, ERROR, INTERRUPTED, SessionHead
@@ -68,8 +67,7 @@ class S3Store:
         self._writing = RLock()
         self._instances: dict[str, str] = {}
         self._checked = False
-        forked = WeakMethod(self._start_anew)
-        os.register_at_fork(after_in_child=lambda: (hook := forked()) and hook())
+        forks.join(self, forks.Place.STORES)
 
     @property
     def url(self) -> str:
@@ -204,8 +202,9 @@ class S3Store:
     def close(self) -> None:
         """Drop the connections; every later call is refused."""
         self._bucket.close()
+        forks.leave(self)
 
-    def _start_anew(self) -> None:
+    def after_fork(self) -> None:
         """Begin again in a child process: of the threads that held locks or were at work none is there."""
         self._writing = RLock()
         for part in (self._bucket, self._announcements, self._segments):
