@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -23,6 +24,8 @@ for variable in [name for name in os.environ if name.startswith(("OTEL_", "AGENT
     if variable not in KEPT:
         del os.environ[variable]
 
+# Notes of spools are for people: those of tests are thrown away with the folders that they name.
+os.environ["XDG_STATE_HOME"] = tempfile.gettempdir() + "/agent-journal-tests"
 # What is imported is compiled once, not by each worker and each process that a test starts.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -7,6 +7,7 @@ Only `bootstrap` and the command line read them; everything below takes plain ar
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -17,6 +18,7 @@ import msgspec
 
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.event import EMPTY
+from otel_agent_journal.store.identity import identity_of
 
 HOME: Final = ".agent-journal"
 DEFAULT_STORE: Final = f"sqlite:///{HOME}/journal.db"
@@ -40,6 +42,7 @@ DRAIN: Final = "AGENT_JOURNAL_DRAIN"
 SPAN_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 MIB: Final = 1024 * 1024
+MAX_NAMED: Final = 60  # characters of a place in its spool's name, for people
 DEFAULT_SPOOL_CAP_BYTES: Final = 1024 * MIB
 DEFAULT_FIELD_LIMIT_BYTES: Final = 64 * 1024
 DEFAULT_STORE_TIMEOUT_S: Final = 2.0
@@ -103,7 +106,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         store=absolute_store(store),
         store_given=bool(found.get(STORE)),
-        spool=_absolute(Path(spool) if spool else spool_of(store)),
+        spool=_absolute(Path(spool) if spool else spool_of(store, found)),
         spool_cap_bytes=_whole(found, SPOOL_CAP, DEFAULT_SPOOL_CAP_BYTES // MIB, least=16) * MIB,
         session=found.get(SESSION) or None,
         otlp=found.get(OTLP) or _standard_otlp(found),
@@ -158,15 +161,18 @@ def _absolute(path: Path) -> Path:
         raise ConfigError(f"'{path}' is a relative path, and the working directory was removed") from error
 
 
-def spool_of(store: str) -> Path:
-    """Return where the spool of a store is: beside a file, else in the working directory. No two stores share one."""
-    if store == DEFAULT_STORE:
-        return Path(HOME) / "spool"
+def spool_of(store: str, environ: Mapping[str, str] | None = None) -> Path:
+    """Return where the spool of a store is: beside a file, else in the working directory.
+
+    URLs of one store have one spool, whatever user, password and options they name; no two stores share one.
+    """
     scheme, _, rest = store.partition("://")
-    if scheme == "sqlite":
+    if scheme.lower() == "sqlite":
         file = Path(unquote(rest.partition("?")[0].removeprefix("/")) or "journal.db")
         return file.parent / ("spool" if file.name == "journal.db" else f"{file.name}.spool")
-    return Path(HOME) / f"spool-{blake2b(store.encode(), digest_size=6).hexdigest()}"
+    place = identity_of(store, os.environ if environ is None else environ)
+    named = re.sub(r"[^A-Za-z0-9.]+", "-", place)[:MAX_NAMED].strip("-.")
+    return Path(HOME) / f"spool-{named}-{blake2b(place.encode(), digest_size=6).hexdigest()}"
 
 
 def _standard_otlp(found: Mapping[str, str]) -> str | None:

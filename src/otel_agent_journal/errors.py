@@ -128,9 +128,16 @@ class StoreError(JournalError):
 
 
 class StoreUnreachable(StoreError):
-    """The store is not there, locked, full or refuses us; the same call may succeed later."""
+    """The store is not there, locked, full or refuses us; the same call may succeed later.
+
+    `retry_after_s`: when the store said to come again; 0 where it did not say.
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class StoreUnusable(StoreError):

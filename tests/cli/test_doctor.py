@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from otel_agent_journal.spool.set_aside import SetAside
 from tests.cli.command_line import cli, rows, terminal
 from tests.cli.conftest import Seeded
 
@@ -91,16 +92,42 @@ def test_an_otlp_endpoint_is_connected_to(monkeypatch: pytest.MonkeyPatch, journ
 
 
 def test_what_the_gone_left_in_the_spool_is_a_warning(journal: Seeded) -> None:
-    """Dead writers, dead letters and refusals are shown with what to do."""
+    """Dead writers and what was set aside are shown with what to do."""
     from tests.cli.test_spool_commands import agent
 
     agent("s1", "killed")
     result = cli("doctor")
     assert "1 dead writer left" in result.stdout
     assert "agent-journal drain" in result.stdout
-    Path(".agent-journal/spool/dead-letter.jsonl").write_text('{"why": "too large"}\n')
-    assert states()["dead letters"] == "red"
+    shelf = SetAside(Path(".agent-journal/spool"))
+    for number in range(3):
+        shelf.add_record(bytes([number]), "w", "too large" if number else "too strange", 0)
+    assert states()["set aside"] == "red"
+    result = cli("doctor")
+    assert "3 in .agent-journal/spool/set-aside" in result.stdout
+    assert "2 × too large; 1 × too strange" in result.stdout
+    assert "agent-journal drain --set-aside" in result.stdout
     assert cli("doctor").exit_code == 5
+
+
+def test_other_spools_that_hold_something_are_named(
+    journal: Seeded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of another store, or of an agent that ran elsewhere: a warning, with how it is delivered."""
+    from tests.cli.test_spool_commands import agent
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    elsewhere, beside = tmp_path / "elsewhere" / "spool", Path(".agent-journal/spool-otlp-h-4317-0123")
+    agent("s1", "killed", "1" * 32, spool=str(elsewhere))
+    agent("s2", "killed", "2" * 32, spool=str(beside))
+    SetAside(Path(".agent-journal/other.db.spool")).add_record(b"", "w", "no", 0)
+    Path(".agent-journal/spool-empty").mkdir()
+    found = [row for row in rows(cli("doctor")) if row["check"] == "other spools"]
+    named = {row["detail"].partition(":")[0]: row for row in found}
+    assert named.keys() == {str(elsewhere), str(beside.absolute()), str(tmp_path / ".agent-journal/other.db.spool")}
+    assert all(row["state"] == "warning" for row in found)
+    assert f"AGENT_JOURNAL_SPOOL={elsewhere} agent-journal drain" in named[str(elsewhere)]["advice"]
+    assert "1 set aside" in named[str(tmp_path / ".agent-journal/other.db.spool")]["detail"]
 
 
 def test_a_spool_that_cannot_be_made_is_red(journal: Seeded, monkeypatch: pytest.MonkeyPatch) -> None:

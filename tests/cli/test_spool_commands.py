@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from otel_agent_journal.spool.set_aside import SetAside
+from otel_agent_journal.testing.builders import JournalBuilder
 from tests.cli.command_line import cli, rows, terminal
 from tests.cli.conftest import Seeded
 
@@ -66,6 +68,22 @@ def test_a_living_writer_is_left_alone(living: str) -> None:
     assert [folder.name for folder in Path(SPOOL).iterdir()] == ["e" * 32]
     assert cli("drain").exit_code == 0
     assert [row["status"] for row in rows(cli("ls"))] == ["PROCESSING"]
+
+
+def test_what_was_set_aside_is_tried_again(journal: Seeded) -> None:
+    """What passes is in the journal and gone from there, the rest stays and is counted; all can be read."""
+    builder = JournalBuilder("s1", writer="a" * 32)
+    builder.start("AGENT", "researcher")
+    shelf = SetAside(Path(SPOOL))
+    for event in builder.events:
+        shelf.add_event(event, "EventTooLarge: too large", 0)
+    shelf.add_record(b"\xffgarbage", "a" * 32, "not a fact", 0)
+    assert rows(cli("drain"))[0]["set_aside"] == 0, "it is not what is new"
+    (report,) = rows(cli("drain", "--set-aside"))
+    assert (report["delivered"], report["left"]) == (len(builder.events), 1)
+    assert "not a fact" in report["last_error"]
+    assert "1 stay: not a fact" in terminal("drain", "--set-aside").text
+    assert [row["session_id"] for row in rows(cli("ls"))] == ["s1"]
 
 
 def test_drain_delivers_and_says_how_much(journal: Seeded) -> None:

@@ -85,7 +85,7 @@ def test_an_agent_is_killed(tmp_path, moment):
         drain.drain_once(patience_s=30)
     require_whole(store, agent)
     assert writer_folders(agent.spool) == []
-    assert drain.stats.dead_lettered == 0
+    assert drain.stats.set_aside == 0
     store.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -20,6 +19,7 @@ from otel_agent_journal.mapping.facts import BlobKept, encode_fact
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.home import DRAIN_LOCK
 from otel_agent_journal.spool.locks import FileLock, is_held
+from otel_agent_journal.spool.set_aside import count, kept
 from otel_agent_journal.spool.survey import writer_folders
 from otel_agent_journal.store.memory import MemoryStore
 from tests.spool.spooling import BASE_NS, ended, eventually, heartbeat, new_writer, noted, started
@@ -257,7 +257,7 @@ def test_an_unreachable_store_is_waited_for(tmp_path, drains, caplog):
     away.clear()
     assert drain.flush()
     assert numbers(store) == list(range(100))
-    assert drain.stats.dead_lettered == 0
+    assert drain.stats.set_aside == 0
 
 
 def test_stop_returns_in_time_while_the_store_is_away(tmp_path, drains):
@@ -294,7 +294,7 @@ def test_stop_returns_in_time_while_the_store_hangs(tmp_path, drains):
 
 @pytest.mark.parametrize("error", [EventTooLarge("x", 2, 1), StoreError("no"), RuntimeError("bug")])
 def test_a_refused_event_is_set_aside_alone(tmp_path, error):
-    """Of a thousand events, three are refused: they are dead letters, the others are in the store."""
+    """Of a thousand events, three are refused: they are set aside, the others are in the store."""
     poison = {7, 500, 999}
 
     def fault(events):
@@ -307,11 +307,10 @@ def test_a_refused_event_is_set_aside_alone(tmp_path, error):
     writer.close()
     report = Drain(tmp_path, store, patience=impatient()).drain_once()
     assert numbers(store) == [number for number in range(1000) if number not in poison]
-    assert (report.delivered, report.dead_lettered) == (997, 3)
-    letters = [json.loads(line) for line in (tmp_path / "dead-letter.jsonl").read_text().splitlines()]
-    assert {letter["event"]["details"]["n"] for letter in letters} == poison
-    assert all(str(error) in letter["why"] and letter["writer"] == writer.writer for letter in letters)
-    assert (tmp_path / "dead-letter.jsonl").stat().st_mode & 0o777 == 0o600
+    assert (report.delivered, report.set_aside) == (997, 3)
+    found = [item for _, item in kept(tmp_path) if item is not None]
+    assert {item.event.details["n"] for item in found if item.event} == poison
+    assert all(str(error) in item.why and item.writer == writer.writer for item in found)
 
 
 def test_a_record_that_is_no_fact_is_set_aside(tmp_path):
@@ -321,10 +320,8 @@ def test_a_record_that_is_no_fact_is_set_aside(tmp_path):
         writer.append(record)
     report = Drain(tmp_path, store).drain_once()
     assert numbers(store) == [1, 2]
-    assert report.dead_lettered == 2
-    first, second = (json.loads(line) for line in (tmp_path / "dead-letter.jsonl").read_text().splitlines())
-    assert first["raw"] == "/2dhcmJhZ2U="
-    assert second["raw"] == ""
+    assert report.set_aside == 2
+    assert [item.record for _, item in kept(tmp_path) if item] == [b"\xffgarbage", b""]
 
 
 def test_a_passing_fault_that_no_store_should_raise_costs_nothing(tmp_path):
@@ -338,8 +335,97 @@ def test_a_passing_fault_that_no_store_should_raise_costs_nothing(tmp_path):
     writer, store = new_writer(tmp_path), FaultyStore(fault)
     writer.append(noted(1))
     report = Drain(tmp_path, store, patience=impatient()).drain_once()
-    assert (report.dead_lettered, report.retried) == (0, 2)
+    assert (report.set_aside, report.retried) == (0, 2)
     assert numbers(store) == [1]
+
+
+@pytest.mark.parametrize("error", [StoreError("no"), RuntimeError("bug"), EventTooLarge("x", 2, 1)])
+def test_a_poisoned_event_that_comes_first_holds_up_nothing(tmp_path, drains, error):
+    """It waits for a neighbour that passes; what comes after it, in its own log or another's, is one."""
+
+    def fault(events):
+        if any(event.details["n"] == 0 for event in events):
+            raise error
+
+    store, writers = FaultyStore(fault), [new_writer(tmp_path), new_writer(tmp_path)]
+    writers[0].append(noted(0))
+    drain = drains(tmp_path, store, patience=impatient())
+    eventually(lambda: store.appends)
+    writers[1].append(noted(1))
+    assert drain.flush(10)
+    assert numbers(store) == [1]
+    assert drain.stats.set_aside == count(tmp_path) == 1
+
+
+@pytest.mark.parametrize("error", [StoreError("400 to all"), RuntimeError("bug")])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_store_that_refuses_everything_is_ill(tmp_path, error, known):
+    """Nothing is set aside, no batch is halved, whether it ever took anything or not; once it is well, all arrives."""
+    writer, store = new_writer(tmp_path), FaultyStore()
+    drain = Drain(tmp_path, store, patience=impatient())
+    if known:
+        writer.append(noted(1000))
+        drain.drain_once()
+
+    def fault(_events):
+        raise error
+
+    store.fault, store.appends = fault, 0
+    for number in range(1000):
+        writer.append(noted(number))
+    sizes = []
+    append = store.append
+    store.append = lambda events: (sizes.append(len(events)), append(events))[1]
+    with pytest.raises(StoreUnreachable, match=r"takes nothing of what it is given|cannot be reached"):
+        drain.drain_once(patience_s=0.2)
+    assert set(sizes) == {1000, 1}
+    assert count(tmp_path) == drain.stats.set_aside == 0
+    store.fault = None
+    drain.drain_once()
+    assert numbers(store) == list(range(1001 if known else 1000))
+
+
+def test_a_store_that_falls_ill_for_a_moment_costs_no_event(tmp_path):
+    """What was refused meanwhile is tried again once something passes, and taken."""
+    refusing = iter([True] * 7)
+
+    def fault(_events):
+        if next(refusing, False):
+            raise StoreError("no")
+
+    writer, store = new_writer(tmp_path), FaultyStore(fault)
+    for number in range(8):
+        writer.append(noted(number))
+    report = Drain(tmp_path, store, patience=impatient()).drain_once()
+    assert numbers(store) == list(range(8))
+    assert report.set_aside == count(tmp_path) == 0
+
+
+def test_what_is_damaged_is_set_aside_as_it_is(tmp_path):
+    """Between good records: all others are delivered, and the bytes are kept for who wants to look at them."""
+    writer, store = new_writer(tmp_path), MemoryStore()
+    for number in range(3):
+        writer.append(noted(number, text="here" if number == 1 else ""))
+    writer.close()
+    (segment,) = writer.folder.glob("*.seg")
+    segment.write_bytes(segment.read_bytes().replace(b"here", b"HERE"))
+    report = Drain(tmp_path, store).drain_once()
+    assert numbers(store) == [0, 2]
+    assert (report.corrupt, report.set_aside, count(tmp_path)) == (1, 1, 1)
+    ((_, item),) = kept(tmp_path)
+    assert item.why == "damaged in the spool"
+    assert noted(1, text="HERE") in item.record
+
+
+def test_what_cannot_be_set_aside_is_not_acknowledged(tmp_path):
+    """A full disk loses nothing: the record is read again."""
+    (tmp_path / "set-aside").write_text("in the way")
+    writer, store = new_writer(tmp_path), MemoryStore()
+    writer.append(b"\xffgarbage")
+    with pytest.raises(StoreUnreachable, match="cannot be set aside"):
+        Drain(tmp_path, store, patience=impatient()).drain_once(patience_s=0.1)
+    (tmp_path / "set-aside").unlink()
+    assert Drain(tmp_path, store).drain_once().set_aside == 1
 
 
 def test_a_head_that_cannot_be_written_holds_up_no_event(tmp_path):
@@ -739,7 +825,7 @@ def test_a_newer_versions_spool_is_left_untouched(tmp_path, caplog):
     report = Drain(tmp_path, store).drain_once()
     assert segment.read_bytes() == data
     assert numbers(store) == []
-    assert report.dead_lettered == 0
+    assert report.set_aside == 0
     assert "newer version" in caplog.text
 
 

@@ -107,7 +107,7 @@ def test_log_records_are_events(receiver: Receiver) -> None:
     heartbeat = heartbeat_record(WriterHeard("w", 99, ("s1",)), 1)
     receiver.logs(*[event_record(event, 1) for event in events], other, broken, heartbeat, blob_record(value, 1))
     counted = receiver.drained()
-    assert (counted.stored, counted.left_out, counted.dead_lettered) == (3, 1, 2), "the value's digest is not its own"
+    assert (counted.stored, counted.left_out, counted.set_aside) == (3, 1, 2), "the value's digest is not its own"
     assert receiver.events() == events
     head = receiver.store.head("s1")
     assert head is not None
@@ -124,12 +124,12 @@ def test_what_was_there_before_is_recovered(receiver: Receiver) -> None:
 
 
 def test_bytes_that_are_no_request(receiver: Receiver) -> None:
-    """They are a dead letter, and hold up nothing."""
+    """They are set aside, and hold up nothing."""
     receiver._put(SpansReceived(1, b"\xff\xff"))
     receiver._put(LogsReceived(1, b"\xff\xff"))
     receiver.spans((TRACE, "1" * 16))
-    assert receiver.drained() == Counted(stored=1, dead_lettered=2)
-    assert receiver.drain.stats.dead_lettered == 2
+    assert receiver.drained() == Counted(stored=1, set_aside=2)
+    assert receiver.drain.stats.set_aside == 2
 
 
 class Failing:
@@ -147,8 +147,8 @@ def test_a_span_that_nothing_can_be_made_of(tmp_path: Path) -> None:
     made = request([(TRACE, "1" * 16), (TRACE, "2" * 16), (TRACE, "3" * 16)])
     made.resource_spans[0].scope_spans[0].spans[1].attributes.add(key="strange").value.bool_value = True
     receiver._put(SpansReceived(2000, made.SerializeToString()))
-    assert receiver.drained() == Counted(stored=2, dead_lettered=1)
-    assert receiver.drain.stats.dead_lettered == 1
+    assert receiver.drained() == Counted(stored=2, set_aside=1)
+    assert receiver.drain.stats.set_aside == 1
     endings = [event.span_id for event in receiver.events() if event.type == "MODEL_END"]
     assert endings == ["1" * 16, "3" * 16]
 
@@ -173,10 +173,10 @@ class Refusing(MemoryStore):
 
 
 def test_what_the_store_refuses_is_not_stored(tmp_path: Path) -> None:
-    """Its span is a dead letter, the others are stored."""
+    """Its span is set aside, the others are stored."""
     receiver = Receiver(tmp_path, Refusing())
     receiver.spans((TRACE, "1" * 16), (TRACE, "2" * 16), (TRACE, "3" * 16))
-    assert receiver.drained() == Counted(stored=2, dead_lettered=1)
+    assert receiver.drained() == Counted(stored=2, set_aside=1)
     assert len(receiver.events()) == 4
 
 

@@ -250,7 +250,6 @@ def constant(where: str) -> Any:
         ("docs/durability.md", "gives the backend 10 s", "bootstrap.run._FORWARD_S", 10),
         ("docs/durability.md", "it delivers for up to 5 s", "bootstrap.process.FLUSH_S", 5),
         ("docs/durability.md", "looked for again every second", "spool.writer.RETRY_EVERY_S", 1),
-        ("docs/durability.md", "at 64 MiB", "spool.dead_letters.MAX_FILE_BYTES", 64 * 2**20),
         ("docs/durability.md", "10,000 spans wait", "forwarding.forwarder.QUEUE_CAPACITY", 10_000),
         ("README.md", "10,000 spans wait", "forwarding.forwarder.QUEUE_CAPACITY", 10_000),
         ("README.md", "waits 10 s for them", "bootstrap.run._FORWARD_S", 10),

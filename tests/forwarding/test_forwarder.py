@@ -12,10 +12,11 @@ import pytest
 
 from otel_agent_journal.event import SESSION_INTERRUPTED, JournalEvent
 from otel_agent_journal.forwarding.export import BackendUnreachable, export_session, spans_of_session
-from otel_agent_journal.forwarding.forwarder import Forwarder, open_forwarder, with_blobs
+from otel_agent_journal.forwarding.forwarder import Forwarder, open_forwarder
+from otel_agent_journal.forwarding.spans import with_blobs
 from otel_agent_journal.mapping.span_record import SpanRecord
+from otel_agent_journal.otlp.answers import BatchRefused, SendFailed
 from otel_agent_journal.otlp.target import default_resource
-from otel_agent_journal.otlp.transport import BatchRefused, SendFailed
 
 WRITER = SimpleNamespace(writer="w", resource={"service.name": "agent"})
 TRACE = "1" * 32
@@ -211,7 +212,7 @@ def test_a_store_that_cannot_be_read_costs_only_what_it_knew(sender: Sender, for
 
 def test_a_session_is_searched_only_so_far(sender: Sender, forwarder_to: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A million events are not read for one START."""
-    monkeypatch.setattr("otel_agent_journal.forwarding.forwarder._MAX_SEARCHED", 2)
+    monkeypatch.setattr("otel_agent_journal.forwarding.spans._MAX_SEARCHED", 2)
     stored = [*step("x"), *step("a")]
     forwarder = forwarder_to(sender, read=lambda session_id: iter(stored))
     forwarder([event("TOOL_END", "a", 15, outcome="ok")], WRITER)
@@ -298,7 +299,28 @@ def test_a_span_that_the_backend_refuses_is_given_up_alone(forwarder_to: Make) -
     assert forwarder.flush(5).spans_pending == 1
     assert sender.names == ["a", "b", "c", "d"]
     assert (forwarder.stats.sent, forwarder.stats.dropped) == (4, 1)
-    assert warnings == ["OTLP http://test answered 400; a span was given up, journal unaffected"]
+    assert warnings == ["OTLP http://test answered 400; spans given up: 1, journal unaffected"]
+
+
+def test_a_backend_that_refuses_everything_is_not_asked_for_each_span(forwarder_to: Make) -> None:
+    """A batch is halved for one span's sake: where nothing passes it is given up, counted, and the next one tried."""
+    refuses = [True]
+
+    def answer(spans: Sequence[SpanRecord]) -> int:
+        if refuses[0]:
+            raise BatchRefused("answered 400")
+        return 0
+
+    sender = Sender(answer)
+    forwarder = forwarder_to(sender, linger_s=30.0, warn=lambda _: None)
+    forwarder([both for number in range(500) for both in step(str(number))], WRITER)
+    assert forwarder.flush(5)
+    assert forwarder.stats.dropped == 500
+    assert len(sender.calls) == 20
+    refuses[0] = False
+    forwarder(step("after"), WRITER)
+    assert forwarder.flush(5)
+    assert sender.names == ["after"]
 
 
 def test_halves_that_were_not_tried_wait_too(forwarder_to: Make) -> None:

@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 import pytest
 from hypothesis import given
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from otel_agent_journal.codec import DIGEST_BYTES, intact, sealed
@@ -23,7 +23,6 @@ from otel_agent_journal.mapping.log_record import (
     heartbeat_record,
     is_carried,
     log_records,
-    rejected_of,
     request_of,
 )
 from tests.strategies import events
@@ -143,13 +142,3 @@ def test_other_log_records_are_none_of_the_journals() -> None:
     """Only the name tells."""
     assert not is_carried(LogRecord(event_name="gen_ai.choice"))
     assert not is_carried(LogRecord())
-
-
-def test_what_a_response_says_was_rejected() -> None:
-    """A body that is no response says nothing."""
-    response = ExportLogsServiceResponse()
-    response.partial_success.rejected_log_records = 2
-    response.partial_success.error_message = "why"
-    assert rejected_of(response.SerializeToString()) == (2, "why")
-    assert rejected_of(b"") == (0, "")
-    assert rejected_of(b"\xff\xff") == (0, "")

@@ -10,8 +10,10 @@ from typing import Any
 class Backend:
     """An HTTP server that answers as it is told and keeps what it was sent."""
 
-    def __init__(self) -> None:
-        self.status, self.body, self.headers = 200, b"", dict[str, str]()
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.status, self.body, self.headers = 200, b"", {"content-type": "application/x-protobuf"}
+        self.refuses: bytes | None = None  # answers 400 to what holds this, whatever `status` is
+        self.missing = 0  # bytes of the body that are announced and do not come
         self.received: list[tuple[str, dict[str, str], bytes]] = []
         backend = self
 
@@ -20,18 +22,19 @@ class Backend:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 sent = {name.lower(): value for name, value in self.headers.items()}
                 backend.received.append((self.path, sent, body))
-                self.send_response(backend.status)
+                refused = backend.refuses is not None and backend.refuses in body
+                self.send_response(400 if refused else backend.status)
                 for name, value in backend.headers.items():
                     self.send_header(name, value)
-                self.send_header("content-length", str(len(backend.body)))
+                self.send_header("content-length", str(len(backend.body) + backend.missing))
                 self.end_headers()
                 self.wfile.write(backend.body)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
                 pass
 
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.server = HTTPServer((host, 0), Handler)
+        self.url = f"http://{host}:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
 

@@ -229,9 +229,9 @@ def check_metrics(journal: Collecting) -> dict[str, int]:
     """Check that everything is delivered and each span in one place."""
     wait_for(lambda: metrics(journal)["pending"] == 0 and metrics(journal)["spool_bytes"] == 0)
     counted = metrics(journal)
-    settled = sum(counted[name] for name in ("stored", "duplicate", "rejected", "left_out", "dead_lettered"))
+    settled = sum(counted[name] for name in ("stored", "duplicate", "rejected", "left_out", "set_aside"))
     assert counted["received"] + counted["recovered"] == settled
-    assert counted["rejected"] == counted["left_out"] == counted["dead_lettered"] == 0
+    assert counted["rejected"] == counted["left_out"] == counted["set_aside"] == 0
     return counted
 
 

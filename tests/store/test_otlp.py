@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 
 from otel_agent_journal.codec import sealed
+from otel_agent_journal.delivery.patience import Patience
 from otel_agent_journal.errors import ConfigError, StoreError, StoreUnreachable, UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.log_record import WriterHeard, carried, log_records
@@ -111,6 +113,18 @@ def test_a_refusal_is_no_outage(backend: Backend, store: OtlpStore) -> None:
         backend.status = status
         with pytest.raises(StoreUnreachable, match=f"answered {status}"):
             store.append([event(1)])
+
+
+def test_when_to_come_again(backend: Backend, store: OtlpStore) -> None:
+    """What a backend says of it goes to whoever delivers, who waits at least as long."""
+    backend.status, backend.headers = 429, {"retry-after": "7"}
+    with pytest.raises(StoreUnreachable) as raised:
+        store.append([event(1)])
+    assert raised.value.retry_after_s == 7
+    patience = Patience(first_s=0, last_s=0)
+    began = time.monotonic()
+    assert patience.wait(0, 0.2)
+    assert time.monotonic() - began >= 0.2
 
 
 def test_records_that_are_rejected(backend: Backend, store: OtlpStore) -> None:

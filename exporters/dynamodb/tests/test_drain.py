@@ -42,7 +42,7 @@ def test_events_and_head(store: DynamoDBStore, dynamodb_server: DynamoDB, tmp_pa
     spooled(tmp_path, 100)
     with DynamoDBProxy(dynamodb_server.port, AtRandom(0.3, seed=3), silence_s=0.02, slow_s=0.01) as proxy:
         report = Drain(tmp_path, behind(store, dynamodb_server, proxy)).drain_once(patience_s=30)
-    assert (report.delivered, report.dead_lettered, report.pending_bytes) == (200, 0, 0)
+    assert (report.delivered, report.set_aside, report.pending_bytes) == (200, 0, 0)
     assert len(list(store.read("s1"))) == len(store.follow(None).events) == 200
     (head,) = store.sessions()
     assert (head.session_id, head.events, head.steps) == ("s1", 200, 100)
@@ -55,7 +55,7 @@ def test_put_item_alone(
     spooled(tmp_path, 10)
     with PutItemAlone(dynamodb_server.port) as proxy, caplog.at_level(logging.WARNING):
         report = Drain(tmp_path, behind(store, dynamodb_server, proxy)).drain_once()
-    assert (report.delivered, report.dead_lettered) == (20, 0)
+    assert (report.delivered, report.set_aside) == (20, 0)
     assert len(list(store.read("s1"))) == 20
     assert store.head("s1") is None
     assert len(caplog.records) == 1

@@ -19,7 +19,7 @@ from otel_agent_journal.mapping.facts import FlushAsked, encode_fact
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.current import STATE, Flush
 from otel_agent_journal.pipeline.recorder import Recorder
-from otel_agent_journal.spool.dead_letters import set_aside_of
+from otel_agent_journal.spool import set_aside
 from otel_agent_journal.spool.home import answer_in
 from otel_agent_journal.spool.writer import SpoolWriter
 
@@ -155,9 +155,8 @@ class AgentProcess:
         self._flushes = number = self._flushes + 1
         writer.append(encode_fact(FlushAsked(number)))
         pending = wait_delivered(writer.folder, deadline)
-        set_aside = set_aside_of(writer.root, writer.writer)
         spans = 0 if self.settings.otlp is None else self._spans_pending(number, deadline)
-        return Delivered(pending=pending, set_aside=set_aside, spans_pending=spans)
+        return Delivered(pending=pending, set_aside=set_aside.count(writer.root, writer.writer), spans_pending=spans)
 
     def _spans_pending(self, number: int, deadline: float) -> int | None:
         while True:

@@ -20,6 +20,7 @@ from otel_agent_journal.errors import ConfigError, MissingExtra, UnsupportedBySt
 from otel_agent_journal.projections.status import SILENCE_NS
 from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.threads import start_thread
+from otel_agent_journal.uninstrumented import uninstrumented
 
 if TYPE_CHECKING:
     from otel_agent_journal.delivery.drain import Drain, DrainReport
@@ -182,6 +183,7 @@ class _FirstLook(threading.Thread):
         if problem is not None:
             self._say(f"agent-journal: {problem}; what is received stays in the spool until the store takes it")
 
+    @uninstrumented()
     def run(self) -> None:
         """Look once."""
         try:
@@ -224,7 +226,7 @@ class _Counting:
 
     def look(self) -> None:
         """Count; and now and then measure what is left, which takes reading it: at most a fiftieth of the time."""
-        for name in ("stored", "duplicate", "left_out", "dead_lettered", "recovered"):
+        for name in ("stored", "duplicate", "left_out", "set_aside", "recovered"):
             self._counters.put(name, getattr(self._counted, name))
         begun = time.monotonic()
         if begun >= self._measure_at:

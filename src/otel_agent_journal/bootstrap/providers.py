@@ -243,8 +243,8 @@ def _exporter(endpoint: str, environ: Mapping[str, str], provider: Any) -> Any:
     from otel_agent_journal.forwarding.sender import open_sender
     from otel_agent_journal.mapping.from_sdk import span_record
     from otel_agent_journal.mapping.to_events import is_ours
+    from otel_agent_journal.otlp.answers import SendFailed
     from otel_agent_journal.otlp.target import otlp_target
-    from otel_agent_journal.otlp.transport import SendFailed
 
     sender = open_sender(otlp_target(endpoint, environ))
 

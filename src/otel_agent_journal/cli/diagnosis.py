@@ -6,9 +6,11 @@ import os
 import platform
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, entry_points, version
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,6 +20,8 @@ from otel_agent_journal.errors import ConfigError, JournalError, StoreUnreachabl
 from otel_agent_journal.store.registry import masked
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from otel_agent_journal.config import Settings
 
 State = Literal["ok", "warning", "red", "absent"]
@@ -34,6 +38,7 @@ _FRAMEWORKS: Final[Mapping[str, str]] = {  # by distribution
 }
 _SECRETS: Final = ("KEY", "TOKEN", "SECRET", "PASSWORD", "HEADERS")
 _CONNECT_S: Final = 2.0
+_MAX_REASONS_OF: Final = 100  # files that are read for why
 _OTLP_PORTS: Final = {"http": 80, "https": 443, "grpc": 4317}
 
 
@@ -57,6 +62,7 @@ def diagnose(store: str | None) -> Iterator[Check]:
         return
     yield from _store(settings)
     yield from _spool(settings)
+    yield from _other_spools(settings)
     yield from _otlp(settings)
     yield from _frameworks()
 
@@ -128,7 +134,7 @@ def _store(settings: Settings) -> Iterator[Check]:
 
 
 def _spool(settings: Settings) -> Iterator[Check]:
-    from otel_agent_journal.spool.home import DEAD_LETTERS
+    from otel_agent_journal.spool.home import SET_ASIDE
     from otel_agent_journal.spool.survey import survey
 
     found = survey(settings.spool)
@@ -147,9 +153,36 @@ def _spool(settings: Settings) -> Iterator[Check]:
         what = f"{readable.plural(found.refused, 'event')} found no room: the disk or the cap was full"
         advice = f"free disk, or raise {SPOOL_CAP} (MiB); agent-journal drain makes room"
         yield Check("spool", "red", what, advice)
-    if found.dead_letters:
-        what = f"{readable.plural(found.dead_letters, 'event')} that the store refused for good"
-        yield Check("dead letters", "red", what, f"each says why: {settings.spool / DEAD_LETTERS}")
+    if found.set_aside:
+        what = f"{found.set_aside} in {settings.spool / SET_ASIDE} that the store refuses, or nobody can read: "
+        yield Check(
+            "set aside",
+            "red",
+            what + _reasons(settings.spool),
+            "once the cause is gone: agent-journal drain --set-aside",
+        )
+
+
+def _other_spools(settings: Settings) -> Iterator[Check]:
+    """Say which other spools hold what nobody delivers: those of other stores, or of agents that ran elsewhere."""
+    from otel_agent_journal.spool.known import others
+    from otel_agent_journal.spool.survey import survey
+
+    for root in others(settings.spool):
+        found = survey(root)
+        left = sum(folder.pending_bytes for folder in found.folders if not folder.drained_now)
+        if left or found.set_aside:
+            what = f"{root}: {readable.size(left)} not delivered, {found.set_aside} set aside"
+            advice = f"name the store that it is for: AGENT_JOURNAL_SPOOL={root} agent-journal drain --store URL"
+            yield Check("other spools", "warning", what, advice)
+
+
+def _reasons(root: Path) -> str:
+    """Return why the first things were set aside, the most frequent reason first."""
+    from otel_agent_journal.spool.set_aside import kept
+
+    whys = Counter("cannot be read" if item is None else item.why for _, item in islice(kept(root), _MAX_REASONS_OF))
+    return "; ".join(f"{number} × {readable.one_line(why)[:200]}" for why, number in whys.most_common(3))
 
 
 def _unwritable(settings: Settings) -> str | None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.config import Settings
     from otel_agent_journal.delivery.drain import DrainReport
-    from otel_agent_journal.forwarding.forwarder import ForwardStats
+    from otel_agent_journal.forwarding.outbox import ForwardStats
     from otel_agent_journal.store.protocol import JournalStore
 
 PATIENCE_S: Final = 5.0  # how long a store that cannot be reached is tried
@@ -23,13 +23,15 @@ _FORWARD_S: Final = 10.0
 
 @click.command("drain", short_help="Deliver what agents left in the spool to the store.")
 @click.option("--otlp", metavar="URL", help="Forward the spans of what is delivered. [env: AGENT_JOURNAL_OTLP]")
+@click.option("--set-aside", is_flag=True, help="Try again what was set aside, in place of what is new.")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, otlp: str | None) -> None:
+def command(invocation: Invocation, otlp: str | None, *, set_aside: bool) -> None:
     """Deliver what agents left in the spool to the store.
 
-    Takes in the spools of dead processes, and of live ones that nobody drains. Exits with 4 if the store cannot be
-    reached; then the spool keeps what is left.
+    Takes in the spools of dead processes, and of live ones that nobody drains. With --set-aside, what the store had
+    refused by itself is tried again: what passes is removed from there, the rest stays. Exits with 4 if the store
+    cannot be reached; then the spool keeps what is left.
     """
     from otel_agent_journal.bootstrap import open_store
     from otel_agent_journal.spool.survey import survey
@@ -38,8 +40,11 @@ def command(invocation: Invocation, otlp: str | None) -> None:
     invocation.log()
     settings = invocation.settings(otlp=otlp)
     found = survey(settings.spool)
-    store = open_store(settings, create=bool(found.folders))
+    store = open_store(settings, create=bool(found.folders or found.set_aside))
     invocation.resources.callback(store.close)
+    if set_aside:
+        _redeliver(output, settings, store)
+        return
     if not found.folders:
         next(iter(store.sessions()), None)  # nothing to deliver, but whether it could be is worth an exit code
     report, forwarded = _deliver(settings, store, found.pending_bytes)
@@ -47,6 +52,21 @@ def command(invocation: Invocation, otlp: str | None) -> None:
         _print(output, report, forwarded)
     else:
         output.record(_record(report, forwarded))
+
+
+def _redeliver(output: Output, settings: Settings, store: JournalStore) -> None:
+    import msgspec
+
+    from otel_agent_journal.bootstrap.openers import open_reception
+    from otel_agent_journal.delivery.redelivery import redeliver
+
+    done = redeliver(settings.spool, store, reception=lambda: open_reception(settings), patience_s=PATIENCE_S)
+    if not output.for_people:
+        output.record(msgspec.to_builtins(done))
+        return
+    output.text(f"delivered {done.delivered} of {done.delivered + done.left} that were set aside")
+    if done.left:
+        output.text(output.paint(f"{done.left} stay: {readable.one_line(done.last_error or '')}", "red"))
 
 
 def _deliver(settings: Settings, store: JournalStore, total: int) -> tuple[DrainReport, ForwardStats | None]:
@@ -84,8 +104,8 @@ def _print(output: Output, report: DrainReport, forwarded: ForwardStats | None) 
         output.text(output.paint(f"{readable.plural(report.interrupted, 'session')} marked interrupted", "yellow"))
     if report.folders_held_by_others:
         output.text(f"{readable.plural(report.folders_held_by_others, 'spool')} left to who drains them now")
-    if report.dead_lettered:
-        text = f"{readable.plural(report.dead_lettered, 'event')} refused by the store, kept as dead letters"
+    if report.set_aside:
+        text = f"{report.set_aside} set aside, to be tried again with --set-aside"
         output.text(output.paint(f"{text}: {readable.one_line(report.last_error or '')}", "red"))
     if report.corrupt:
         output.text(output.paint(f"{readable.plural(report.corrupt, 'damaged place')} skipped", "yellow"))

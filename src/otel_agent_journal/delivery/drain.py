@@ -25,10 +25,12 @@ from otel_agent_journal.delivery.reception import Reception, new_reception
 from otel_agent_journal.delivery.rounds import READ_BYTES, Death, Forward, Round, Rounds
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.projections.head import KILLED
-from otel_agent_journal.spool.dead_letters import DeadLetters, set_aside_of
+from otel_agent_journal.spool import set_aside
+from otel_agent_journal.spool.set_aside import SetAside
 from otel_agent_journal.spool.survey import pending_bytes, pending_records, writer_folders
 from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.threads import Changes, RLock, Thread, start_thread
+from otel_agent_journal.uninstrumented import uninstrumented
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
@@ -47,7 +49,7 @@ class DrainReport(msgspec.Struct, frozen=True, kw_only=True):
     delivered: int = 0
     blobs: int = 0
     retried: int = 0
-    dead_lettered: int = 0
+    set_aside: int = 0
     corrupt: int = 0
     refused: int = 0
     forwarded: int = 0
@@ -103,7 +105,7 @@ class Drain:
         self._patience = patience or Patience()
         self._only_writer = only_writer
         self._adoption = Adoption(self.root, only_writer=only_writer, adopt_dead=adopt_dead)
-        self._delivery = Delivery(store, DeadLetters(self.root), self._patience, clock, reception=reception)
+        self._delivery = Delivery(store, SetAside(self.root), self._patience, clock, reception=reception)
         heads = HeadKeeper(store, self._delivery.insist)
         self._delivery.appended = heads.note
         self._rounds = Rounds(
@@ -191,7 +193,7 @@ class Drain:
 
     def _set_aside(self) -> int | None:
         writer = self._only_writer
-        return self._delivery.count.dead_lettered if writer is None else set_aside_of(self.root, writer)
+        return self._delivery.count.set_aside if writer is None else set_aside.count(self.root, writer)
 
     def writer_died(self, writer: str, reason: str = KILLED, *, at_ns: int | None = None) -> None:
         """Finish this writer's folder now, whatever its lock says: its parent saw it end.
@@ -207,6 +209,7 @@ class Drain:
 
     # --- at once ---
 
+    @uninstrumented()
     def drain_once(
         self, *, patience_s: float = 10.0, progress: Callable[[int, int], None] | None = None
     ) -> DrainReport:
@@ -223,9 +226,15 @@ class Drain:
         with self._turn:
             try:
                 done = Round(1, caught_up=False)
+                self._patience.until(time.monotonic() + patience_s)
                 while done.records and not done.caught_up:
+                    try:
+                        done = self._round(settle=True, insist=True)
+                    except StoreUnreachable:
+                        if self._patience.is_over:
+                            raise
+                        continue
                     self._patience.until(time.monotonic() + patience_s)
-                    done = self._round(settle=True, insist=True)
                     if progress is not None:
                         progress(total if done.caught_up else max(0, total - pending_bytes(self.root)), total)
             finally:
@@ -243,7 +252,7 @@ class Drain:
             delivered=count.events,
             blobs=count.blobs,
             retried=count.retried,
-            dead_lettered=count.dead_lettered,
+            set_aside=count.set_aside,
             corrupt=self._adoption.corrupt,
             refused=self._adoption.refused,
             forwarded=self._rounds.forwarded,
@@ -261,6 +270,7 @@ class Drain:
         self._let_go()
         self._begin()
 
+    @uninstrumented()
     def _run(self) -> None:
         pause = self._poll_s
         while True:
@@ -271,8 +281,8 @@ class Drain:
                     if done.caught_up and not stopping:
                         self._round_up()
             except StoreUnreachable:
-                done = Round(0, caught_up=False)  # patience is over: a stop, or a drain_once beside us
-                if stopping:
+                done = Round(0, caught_up=False)  # patience is over, or what came since is looked at too
+                if stopping and self._patience.is_over:
                     break
             except Exception:  # noqa: BLE001 - whatever it was, the spool keeps what it has and the agent goes on
                 _log.exception("spool=<%s> | drain failed, and goes on", self.root)

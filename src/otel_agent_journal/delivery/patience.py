@@ -11,6 +11,7 @@ from otel_agent_journal.threads import Changes
 
 FIRST_CEILING_S: Final = 0.1
 LAST_CEILING_S: Final = 10.0
+LONGEST_WISH_S: Final = 60.0  # of a store that says when to come again
 
 
 class Patience:
@@ -51,9 +52,10 @@ class Patience:
         """Tell whether the deadline has passed."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
-    def wait(self, tries: int) -> bool:
-        """Wait after the `tries`-th failure; return whether to try again."""
+    def wait(self, tries: int, wished_s: float = 0.0) -> bool:
+        """Wait after the `tries`-th failure, as long as the store wished at least; return whether to try again."""
         delay = self._jitter(0, min(self._last_s, self._first_s * 2 ** min(tries, 16)))
+        delay = max(delay, min(wished_s, LONGEST_WISH_S))
         end = time.monotonic() + delay
         while (left := end - time.monotonic()) > 0 and not self.is_over:
             known = self._deadline

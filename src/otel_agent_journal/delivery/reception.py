@@ -2,7 +2,7 @@
 
 A record is a whole request: the facts of its spans, or the events, heartbeats and values that its log records carry.
 What was received is counted when it is delivered, each span and log record once: stored, seen before, none of the
-journal's, or a dead letter. Knows no store and no folder; used by the drain's thread, but for what says otherwise.
+journal's, or set aside. Knows no store and no folder; used by the drain's thread, but for what says otherwise.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Counted(msgspec.Struct):
     stored: int = 0
     duplicate: int = 0
     left_out: int = 0
-    dead_lettered: int = 0
+    set_aside: int = 0
     recovered: int = 0
 
 
@@ -67,7 +67,7 @@ class Taken(msgspec.Struct):
     unreadable: list[tuple[bytes, str]] = msgspec.field(default_factory=list[tuple[bytes, str]])
     items: list[str] = msgspec.field(default_factory=list[str])  # the event by which each span, each record is known
     left_out: int = 0
-    dead_lettered: int = 0
+    set_aside: int = 0
     recovered: int = 0
     requests: list[int] = msgspec.field(default_factory=list[int])  # by when each was received
 
@@ -111,21 +111,21 @@ class Reception:
             else:
                 self._take_logs(received, taken)
         except Exception as error:  # noqa: BLE001 - bytes that came from anywhere
-            taken.unreadable.append((msgspec.msgpack.encode(received), f"{type(error).__name__}: {error}"))
-            taken.dead_lettered += 1  # how many spans there were is not known
+            taken.unreadable.append((encode_fact(received), f"{type(error).__name__}: {error}"))
+            taken.set_aside += 1  # how many spans there were is not known
         taken.requests.append(received.received_ns)
 
-    def settle(self, taken: Taken, writer: str, dead: Collection[str]) -> None:
-        """Count what is delivered, and tell. `dead`: the ids of events that the store refused for good."""
+    def settle(self, taken: Taken, writer: str, refused: Collection[str]) -> None:
+        """Count what is delivered, and tell. `refused`: the ids of events that were set aside."""
         if taken.requests:
             self._keep()
         counted = self.counted
         counted.recovered += taken.recovered
         counted.left_out += taken.left_out
-        counted.dead_lettered += taken.dead_lettered
+        counted.set_aside += taken.set_aside
         for item in taken.items:
-            if item in dead:
-                counted.dead_lettered += 1
+            if item in refused:
+                counted.set_aside += 1
             elif self._is_new(item):
                 counted.stored += 1
             else:
@@ -158,7 +158,7 @@ class Reception:
                 events = events_of(self._reduced(fact, taken), writer)
             except Exception as error:  # noqa: BLE001 - one bad span never costs the batch
                 taken.unreadable.append((encode_fact(fact), f"{type(error).__name__}: {error}"))
-                taken.dead_lettered += is_last
+                taken.set_aside += is_last
                 continue
             taken.events += events
             if is_last:
@@ -178,8 +178,8 @@ class Reception:
             try:
                 found = carried(record)
             except CodecError as error:
-                taken.unreadable.append((record.SerializeToString(), str(error)))
-                taken.dead_lettered += 1
+                taken.unreadable.append((encode_fact(_alone(record, received)), str(error)))
+                taken.set_aside += 1
                 continue
             match found:
                 case JournalEvent():
@@ -223,6 +223,15 @@ class Reception:
             self._heard.move_to_end(writer)
             if len(self._heard) > _REMEMBERED_WRITERS:
                 self._heard.popitem(last=False)
+
+
+def _alone(record: Any, received: LogsReceived) -> LogsReceived:
+    """Return a request for one of a request's records."""
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+    request: Any = ExportLogsServiceRequest()
+    request.resource_logs.add().scope_logs.add().log_records.append(record)
+    return LogsReceived(received.received_ns, request.SerializeToString())
 
 
 def new_reception() -> Reception:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from otel_agent_journal.delivery.adoption import Adoption
-from otel_agent_journal.delivery.batches import Delivery, reach
+from otel_agent_journal.delivery.batches import Delivery, RefusesAll, reach
 from otel_agent_journal.delivery.heads import HeadKeeper
 from otel_agent_journal.delivery.interruptions import interruption_of, sessions_left_open
 from otel_agent_journal.errors import StoreUnreachable
@@ -92,7 +92,7 @@ class Rounds:
         Raises:
             StoreUnreachable: patience came to its end; what was not acknowledged is read again next time.
         """
-        records, caught_up, ended = 0, True, list[SpoolFolder]()
+        records, caught_up, ended, refused = 0, True, list[SpoolFolder](), None
         for folder in self._adoption:
             if folder.writer in deaths:
                 folder.declare_dead()
@@ -104,6 +104,10 @@ class Rounds:
             except OSError as error:
                 caught_up = False
                 self._say_unreadable(folder, error)
+            except RefusesAll as error:  # what others have left may pass, which tells of the one that was refused
+                refused = error
+        if refused is not None:
+            raise refused
         insist = insist and caught_up
         if not insist and time.monotonic() < self._list_at:
             ended = [folder for folder in ended if folder.writer not in self._unlisted]
@@ -133,6 +137,8 @@ class Rounds:
             return 0
         writer = folder.writer
         try:
+            for piece in folder.take_damaged():
+                self._delivery.set_aside_record(piece, writer, "damaged in the spool")
             facts = self._delivery.decode((payload for _, payload in records), writer)
             asked = [fact.number for fact in facts if isinstance(fact, FlushAsked)]
             events, heartbeats = self._delivery.deliver(facts, writer)

@@ -22,6 +22,7 @@ from otel_agent_journal.mapping.facts import BlobKept, FlushAsked, Heartbeat, de
 from otel_agent_journal.projections.lifecycle import said_by
 from otel_agent_journal.store.protocol import Arrived, BlobStore, JournalStore
 from otel_agent_journal.threads import Bell, Turns, may_wait, start_thread
+from otel_agent_journal.uninstrumented import uninstrumented
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
@@ -154,6 +155,7 @@ class DurableAppend:
         behind = self._behind_since
         return 0.0 if behind is not None and time.monotonic() - behind < self._timeout_s else self._timeout_s
 
+    @uninstrumented()
     def _deliver(self) -> None:
         batch: list[_Waiting] = []
         with contextlib.suppress(IndexError):

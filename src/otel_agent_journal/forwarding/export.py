@@ -9,14 +9,15 @@ from typing import Any, Final
 
 from otel_agent_journal.errors import JournalError
 from otel_agent_journal.event import EMPTY, SESSION_INTERRUPTED, JournalEvent
-from otel_agent_journal.forwarding.forwarder import BACKOFF_BASE_S, BATCH_SPANS, GetBlob, with_blobs
+from otel_agent_journal.forwarding.outbox import BACKOFF_BASE_S, BATCH_SPANS
 from otel_agent_journal.forwarding.sender import SpanSender, sender_to
+from otel_agent_journal.forwarding.spans import GetBlob, with_blobs
 from otel_agent_journal.mapping.genai import CAPTURE_CONTENT_VARIABLE, captures_content_on_spans
 from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
 from otel_agent_journal.mapping.span_record import SpanRecord
 from otel_agent_journal.mapping.to_span import last_seen_ns
+from otel_agent_journal.otlp.answers import BatchRefused, SendFailed
 from otel_agent_journal.otlp.target import default_resource
-from otel_agent_journal.otlp.transport import BatchRefused, SendFailed
 
 _ATTEMPTS: Final = 5
 _UNBOUNDED: Final = 1_000_000_000

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otel_agent_journal.mapping.span_record import SpanRecord
+from otel_agent_journal.otlp.answers import Unconfirmed
 from otel_agent_journal.otlp.target import OtlpTarget, otlp_target
 from otel_agent_journal.otlp.transport import Transport, open_transport
 
@@ -29,6 +30,8 @@ class SpanSender(Protocol):
 
     def send(self, spans: Sequence[SpanRecord]) -> int:
         """Send spans; return how many of them the backend rejected although it took the rest.
+
+        What was taken and not confirmed counts as sent: the journal has it, and may send it again.
 
         Raises:
             BatchRefused: the same call will fail again.
@@ -74,7 +77,10 @@ class OtlpSpanSender:
     def send(self, spans: Sequence[SpanRecord]) -> int:
         """Send spans; return how many the backend rejected. Raises BatchRefused or SendFailed."""
         body = self._encoder.request(spans).SerializeToString()
-        return self._encoder.rejected(self._transport.export(body))
+        try:
+            return min(self._transport.export(body).rejected, len(spans))
+        except Unconfirmed:
+            return 0
 
     def close(self) -> None:
         """Release connections."""
@@ -86,10 +92,8 @@ class _Encoder:
 
     def __init__(self) -> None:
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
         self._encode_spans: Any = encode_spans
-        self._response: Any = ExportTraceServiceResponse
         self._resources: dict[int, tuple[Mapping[str, Any], Resource]] = {}
 
     def request(self, spans: Sequence[SpanRecord]) -> Any:
@@ -109,12 +113,3 @@ class _Encoder:
                 self._resources.clear()
             known = self._resources[id(attributes)] = (attributes, Resource(plain_attributes(attributes)))
         return known[1]
-
-    def rejected(self, body: bytes) -> int:
-        """Return how many spans a response says were rejected; a body that is none says nothing."""
-        response = self._response()
-        try:
-            response.ParseFromString(body)
-        except Exception:  # noqa: BLE001 - protobuf's DecodeError; a proxy may answer anything
-            return 0
-        return int(response.partial_success.rejected_spans)

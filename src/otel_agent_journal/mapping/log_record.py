@@ -141,18 +141,6 @@ def log_records(request: ExportLogsServiceRequest) -> Sequence[LogRecord]:
     ]
 
 
-def rejected_of(response: bytes) -> tuple[int, str]:
-    """Return how many records a response says were rejected, and why; a body that is none says nothing."""
-    from google.protobuf.message import DecodeError
-    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
-
-    try:
-        partial = ExportLogsServiceResponse.FromString(response).partial_success
-    except DecodeError:  # a proxy may answer anything
-        return 0, ""
-    return partial.rejected_log_records, partial.error_message
-
-
 def _record(event_name: str, timestamp_ns: int, observed_ns: int) -> LogRecord:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 

@@ -19,15 +19,20 @@ _DEFAULT_TIMEOUT_S: Final = 10.0  # the specification's default
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """A kind of telemetry: its part of the variables' names, its path over HTTP, its method over gRPC."""
+    """A kind of telemetry: its part of the variables' names, its path over HTTP, its service, what an answer counts."""
 
     variable: str
     path: str
     method: str
+    rejected: str
 
 
-TRACES: Final = Signal("TRACES", "/v1/traces", "/opentelemetry.proto.collector.trace.v1.TraceService/Export")
-LOGS: Final = Signal("LOGS", "/v1/logs", "/opentelemetry.proto.collector.logs.v1.LogsService/Export")
+TRACES: Final = Signal(
+    "TRACES", "/v1/traces", "/opentelemetry.proto.collector.trace.v1.TraceService/Export", "rejected_spans"
+)
+LOGS: Final = Signal(
+    "LOGS", "/v1/logs", "/opentelemetry.proto.collector.logs.v1.LogsService/Export", "rejected_log_records"
+)
 
 
 class OtlpTarget(msgspec.Struct, frozen=True, kw_only=True):

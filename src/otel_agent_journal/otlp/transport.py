@@ -1,10 +1,11 @@
-"""Sends OTLP requests to a backend: http/protobuf or gRPC, one attempt a call, every failure told apart.
+"""Sends OTLP requests to a backend: http/protobuf or gRPC, one attempt a call; `answers` says what came of it.
 
 The official exporters retry inside, block their caller for it, and say only success or failure; who delivers a journal
 must know whether to try again, to split a batch, or to give up one record. So requests come encoded, sending is ours.
 All that the standard OTEL_EXPORTER_OTLP_* variables set is honoured: endpoint, protocol, headers, TLS, compression,
-timeout, each also in its form for one signal. What sending needs is imported when the first request is sent, since an
-agent's process opens transports too. Knows nothing of spans, events and queues.
+timeout, each also in its form for one signal. Redirects are never followed: headers go to the host that was named, and
+to no other. What sending needs is imported when the first request is sent, since an agent's process opens transports
+too. Knows nothing of spans, events and queues.
 """
 
 from __future__ import annotations
@@ -15,34 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from otel_agent_journal.errors import ConfigError, MissingExtra
+from otel_agent_journal.otlp.answers import Acknowledged, SendFailed, of_grpc, of_http, of_message, one_line
 from otel_agent_journal.otlp.target import GRPC, OtlpTarget
+from otel_agent_journal.uninstrumented import uninstrumented
 
 if TYPE_CHECKING:
     import ssl
-    import urllib.error
     import urllib.request
 
 OTLP_EXTRA: Final = "otel-agent-journal[otlp]"
 
-_MAX_REASON: Final = 300
-
-# Something is wrong with the payload, and will be wrong again: no retry, says the OTLP specification. It says so of 401
-# or UNIMPLEMENTED too, but those are settings, which somebody may put right while we wait.
-_HTTP_REFUSALS: Final = frozenset((400, 413, 422, 500))
-_GRPC_REFUSALS: Final = frozenset(("INVALID_ARGUMENT", "INTERNAL", "UNKNOWN"))
-
-
-class SendFailed(Exception):
-    """A request did not arrive; `retry_after_s` is the backend's own wish, where it said one."""
-
-    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.retry_after_s = retry_after_s
-
-
-class BatchRefused(SendFailed):
-    """The backend refuses this request as it is: something in it is wrong, or it is too large. Halves may pass."""
+_MAX_ANSWER_BYTES: Final = 1024 * 1024
 
 
 class Transport(Protocol):
@@ -53,12 +37,11 @@ class Transport(Protocol):
         """The backend's address, secrets left out: safe to print."""
         ...
 
-    def export(self, body: bytes) -> bytes:
-        """Send an encoded request; return the encoded response.
+    def export(self, body: bytes) -> Acknowledged:
+        """Send an encoded request; return what the backend acknowledges of it.
 
         Raises:
-            BatchRefused: the same call will fail again.
-            SendFailed: the same call may succeed later.
+            BatchRefused, Unconfirmed, SendFailed: nothing, see `answers`.
         """
         ...
 
@@ -105,32 +88,39 @@ class HttpTransport:
     def _opener(self) -> urllib.request.OpenerDirector:
         import urllib.request
 
-        if self._tls is None:
-            return urllib.request.build_opener()
-        return urllib.request.build_opener(urllib.request.HTTPSHandler(context=self._tls))
+        class Unjudged(urllib.request.HTTPErrorProcessor):
+            def http_response(self, request: Any, response: Any) -> Any:
+                return response  # whatever its status, and a redirect is not followed: `answers` reads it
+
+            https_response = http_response
+
+        tls = [] if self._tls is None else [urllib.request.HTTPSHandler(context=self._tls)]
+        return urllib.request.build_opener(Unjudged, *tls)
 
     @property
     def target(self) -> str:
         """The URL, without user and query."""
         return self._target.display
 
-    def export(self, body: bytes) -> bytes:
-        """Send a request; return the response. Raises BatchRefused or SendFailed."""
+    @uninstrumented()
+    def export(self, body: bytes) -> Acknowledged:
+        """Send a request; return what is acknowledged. Raises as `Transport.export`."""
         import http.client
         import urllib.error
         import urllib.request
 
-        body = _compressed(body, self._target.compression)
-        request = urllib.request.Request(self._target.address, body, self._headers, method="POST")  # noqa: S310 - http(s)
+        target = self._target
+        body = _compressed(body, target.compression)
+        request = urllib.request.Request(target.address, body, self._headers, method="POST")  # noqa: S310 - http(s)
         try:
-            with self._opener.open(request, timeout=self._target.timeout_s) as response:
-                return response.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                raise _http_failure(error) from error
+            with self._opener.open(request, timeout=target.timeout_s) as answer:
+                said = answer.read(_MAX_ANSWER_BYTES)
+                if answer.length:  # of what was announced, that much did not come
+                    raise SendFailed(f"answered {answer.status}, cut short")
+                return of_http(target.signal, answer.status, answer.reason, answer.headers, said)
         except urllib.error.URLError as error:
             raise SendFailed(_why(error.reason)) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise SendFailed(_why(error)) from error
 
     def close(self) -> None:
@@ -162,16 +152,6 @@ def _tls(target: OtlpTarget) -> ssl.SSLContext:
     return context
 
 
-def _http_failure(error: urllib.error.HTTPError) -> SendFailed:
-    said = error.read(2000)
-    text = said.decode("utf-8", "replace") if said.isascii() else ""
-    reason = f"answered {error.code} {error.reason}" + (f": {_one_line(text)}" if text.strip() else "")
-    if error.code in _HTTP_REFUSALS:
-        return BatchRefused(reason)
-    wish = error.headers.get("retry-after", "")
-    return SendFailed(reason, float(wish) if wish.isdecimal() else 0.0)
-
-
 def _why(error: object) -> str:
     import socket
 
@@ -181,11 +161,7 @@ def _why(error: object) -> str:
         return "timed out"
     if isinstance(error, socket.gaierror):
         return "host not found"
-    return f"failed: {_one_line(str(error) or type(error).__name__)}"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_MAX_REASON]
+    return f"failed: {one_line(str(error) or type(error).__name__)}"
 
 
 class GrpcTransport:
@@ -221,19 +197,21 @@ class GrpcTransport:
         """The address as a `grpc://` URL."""
         return self._target.display
 
-    def export(self, body: bytes) -> bytes:
-        """Send a request; return the response. Raises BatchRefused or SendFailed."""
+    @uninstrumented()
+    def export(self, body: bytes) -> Acknowledged:
+        """Send a request; return what is acknowledged. Raises as `Transport.export`."""
         import grpc
 
         if self._closed:
             raise SendFailed("failed: closed")
-        compression: Any = grpc.Compression.Gzip if self._target.compression == "gzip" else None
+        zipped: Any = grpc.Compression.Gzip if self._target.compression == "gzip" else None
         try:
-            return self._export(body, metadata=self._metadata, timeout=self._target.timeout_s, compression=compression)
+            said = self._export(body, metadata=self._metadata, timeout=self._target.timeout_s, compression=zipped)
         except grpc.RpcError as error:
-            raise _grpc_failure(error) from error
+            raise of_grpc(error) from error
         except ValueError as error:  # the channel was closed under us
             raise SendFailed(_why(error)) from error
+        return of_message(self._target.signal, said)
 
     def close(self) -> None:
         """Close the channel; a call under way ends."""
@@ -250,32 +228,3 @@ def _certificates(target: OtlpTarget) -> tuple[bytes | None, ...]:
         )
     except OSError as error:
         raise ConfigError(f"OTLP certificate cannot be read: {error}") from error
-
-
-def _grpc_failure(error: Any) -> SendFailed:
-    code, said = str(error.code().name), _one_line(str(error.details() or ""))
-    if code == "UNAVAILABLE" and "refused" in said.lower():
-        return SendFailed("refused")
-    if code == "DEADLINE_EXCEEDED":
-        return SendFailed("timed out")
-    reason = f"answered {code}" + (f": {said}" if said else "")
-    # A message over the receiver's limit is RESOURCE_EXHAUSTED, and so is overload: halves tell them apart.
-    too_large = code == "RESOURCE_EXHAUSTED" and "larger than max" in said
-    if too_large or code in _GRPC_REFUSALS:
-        return BatchRefused(reason)
-    return SendFailed(reason, _retry_after_s(error))
-
-
-def _retry_after_s(error: Any) -> float:
-    try:
-        from google.rpc.error_details_pb2 import RetryInfo
-
-        trailing: dict[str, Any] = dict(error.trailing_metadata() or ())
-        packed = trailing.get("google.rpc.retryinfo-bin")
-        if packed is None:
-            return 0.0
-        info: Any = RetryInfo()
-        info.ParseFromString(packed)
-        return float(info.retry_delay.seconds) + float(info.retry_delay.nanos) / 1e9
-    except Exception:  # noqa: BLE001 - a wish only
-        return 0.0

@@ -29,24 +29,12 @@ from otel_agent_journal.mapping.genai import (
     end_attributes,
     span_status,
 )
-from otel_agent_journal.pipeline.current import STATE
 from otel_agent_journal.pipeline.step import STEP_KEY, Step
 
 CLAIM_KEY: Final = context_api.create_key("agent-journal-claim")
 
 _ADDED: Final = (AGENT_ID, PROVIDER_NAME)  # that frameworks leave out though the conventions ask for them
 _MAX_BESIDE: Final = 100  # open spans beside a step that are remembered
-
-
-def adopt_scope(name: str, *, adopted: bool = True) -> None:
-    """Take spans of this scope for those of our steps, or leave them again."""
-    known = STATE.adopted_scopes
-    STATE.adopted_scopes = known | {name} if adopted else known - {name}
-
-
-def is_adopted(scope: str) -> bool:
-    """Tell whether the spans of a scope are taken for those of our steps."""
-    return scope in STATE.adopted_scopes
 
 
 class Claim:

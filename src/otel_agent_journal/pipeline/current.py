@@ -63,3 +63,14 @@ def get_flush() -> Flush | None:
 def set_flush(flush: Flush | None) -> None:
     """Make this the way the process's journal is flushed."""
     STATE.flush = flush
+
+
+def adopt_scope(name: str, *, adopted: bool = True) -> None:
+    """Take spans of this scope for those of our steps, or leave them again."""
+    known = STATE.adopted_scopes
+    STATE.adopted_scopes = known | {name} if adopted else known - {name}
+
+
+def is_adopted(scope: str) -> bool:
+    """Tell whether the spans of a scope are taken for those of our steps."""
+    return scope in STATE.adopted_scopes

@@ -32,7 +32,8 @@ from otel_agent_journal.mapping.to_events import (
     tells_its_kind,
 )
 from otel_agent_journal.mapping.trace_sessions import RecentTraces, TraceSessions
-from otel_agent_journal.pipeline.adoption import belongs, is_adopted, is_marked
+from otel_agent_journal.pipeline.adoption import belongs, is_marked
+from otel_agent_journal.pipeline.current import is_adopted
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import STEP_KEY, Step
 

@@ -26,7 +26,7 @@ NAMES: Final = (
     # by the one that delivers
     "stored",
     "duplicate",
-    "dead_lettered",
+    "set_aside",
     "recovered",
     "spool_bytes",
 )

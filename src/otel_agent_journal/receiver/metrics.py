@@ -1,7 +1,7 @@
 """What /metrics says, in the text format of Prometheus. Pure.
 
 Every span and log record is in one place: received + recovered = stored + duplicate + rejected + left_out +
-dead_lettered + pending. `pending` follows from the others; that it comes down to nothing, and the spool with it, is
+set_aside + pending. `pending` follows from the others; that it comes down to nothing, and the spool with it, is
 what an operator looks for.
 """
 
@@ -18,7 +18,7 @@ _SAID: Final[Mapping[str, tuple[str, str]]] = {
     "duplicate": ("counter", "Spans and log records that had been stored before, sent or delivered once more."),
     "rejected": ("counter", "Spans and log records that can never be kept, as their client was told."),
     "left_out": ("counter", "Spans and log records that are no agent's."),
-    "dead_lettered": ("counter", "Spans and log records that the store refuses, or that cannot be read: dead letters."),
+    "set_aside": ("counter", "Spans and log records that the store refuses, or that cannot be read: set aside."),
     "pending": ("gauge", "Spans and log records that are on the disk and not yet in the store."),
     "spool_bytes": ("gauge", "Bytes of the spool that are not yet delivered."),
     "malformed": ("counter", "Requests that could not be read."),
@@ -28,7 +28,7 @@ _SAID: Final[Mapping[str, tuple[str, str]]] = {
     "bytes": ("counter", "Bytes of those requests, as they were sent."),
     "in_flight_bytes": ("gauge", "Bytes of requests that are not yet answered."),
 }
-_SETTLED: Final = ("stored", "duplicate", "rejected", "left_out", "dead_lettered")
+_SETTLED: Final = ("stored", "duplicate", "rejected", "left_out", "set_aside")
 
 
 def exposition(totals: Mapping[str, int]) -> str:

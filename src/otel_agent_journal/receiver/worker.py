@@ -22,6 +22,7 @@ from otel_agent_journal.receiver.deliveries import Deliveries
 from otel_agent_journal.receiver.intake import Intake
 from otel_agent_journal.receiver.security import Tls, Tokens
 from otel_agent_journal.spool.writer import SpoolWriter
+from otel_agent_journal.uninstrumented import uninstrumented
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -54,6 +55,7 @@ class Place(msgspec.Struct, frozen=True):
     deliveries: socket.socket | None = None
 
 
+@uninstrumented()
 def serve(plan: Plan, place: Place, counters: Counters, ready: Connection) -> None:
     """Serve until SIGTERM, or until the process that started this one is gone. Sends a text when it listens.
 

@@ -54,6 +54,7 @@ class SpoolFolder:
         self.writer = path.name
         self.alive_ns = 0
         self.corrupt = 0
+        self._damaged: list[bytes] = []
         self.refused = 0
         self.has_more = False
         self._salt = salt_of(self.writer)
@@ -137,6 +138,8 @@ class SpoolFolder:
             over = self._is_over(reader)  # asked before reading: what is written afterwards is read next time
             found = reader.read(left, over=over)
             self.corrupt += found.corrupt
+            if found.damaged:
+                self._damaged.append(found.damaged)
             records.extend((Position(reader.number, end), payload) for end, payload in found.frames)
             left -= found.size
             if not found.frames:
@@ -145,9 +148,15 @@ class SpoolFolder:
                 self._read_last, self._current = reader.number, None
         return True
 
+    def take_damaged(self) -> list[bytes]:
+        """Return what lay between good records of those read since the last call."""
+        taken, self._damaged = self._damaged, []
+        return taken
+
     def rewind(self) -> None:
         """Go back to what is acknowledged, to read the rest again."""
         self._forget()
+        self._damaged.clear()
         self._read_last = 0
 
     def acknowledge(self, position: Position) -> None:

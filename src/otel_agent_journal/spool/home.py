@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import msgspec
 
+from otel_agent_journal.spool.known import remember
 from otel_agent_journal.spool.locks import FileLock, is_held
 from otel_agent_journal.spool.processes import process_of
 
@@ -29,7 +30,7 @@ CLOSED: Final = "closed"
 INFO: Final = "writer.json"
 ANSWER: Final = "flushed.json"
 SEGMENT_SUFFIX: Final = ".seg"
-DEAD_LETTERS: Final = "dead-letter.jsonl"
+SET_ASIDE: Final = "set-aside"
 HIDDEN: Final = "."  # folders still being made start with it
 _OURS: Final = frozenset((WRITER_LOCK, DRAIN_LOCK, CLOSED, INFO, ANSWER, f"{HIDDEN}{ANSWER}"))
 _HIDDEN_HOME: Final = re.compile(r"\.[0-9a-f]{32}\.[0-9a-f]{32}")
@@ -98,6 +99,7 @@ def prepare_home(root: Path, info: WriterInfo) -> tuple[Path, FileLock]:
         OSError: the folder cannot be made.
     """
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    remember(root)
     hidden = root / f"{HIDDEN}{info.writer}.{uuid4().hex}"
     hidden.mkdir(mode=0o700)
     try:

@@ -38,11 +38,15 @@ _LEAST_READ_BYTES: Final = 64 * 1024
 
 
 class Frames(NamedTuple):
-    """What one read found: `(end, payload)` of each good frame, how many bytes that was, how many damaged places."""
+    """What one read found: `(end, payload)` of each good frame, how many bytes that was, how many damaged places.
+
+    `damaged` are the bytes that lay between two good frames: what was there once was whole.
+    """
 
     frames: list[tuple[int, bytes]]
     size: int
     corrupt: int
+    damaged: bytes = b""
 
 
 class Pending(NamedTuple):
@@ -162,15 +166,16 @@ class SegmentReader:
         found = next_frame(data, 1, self._salt)
         if found is not None:
             self._searched_at = float("-inf")
-            return self._advance([(self.offset + found.end, found.payload)], found.end, 1)
+            damaged = data[: found.end - FRAME_BYTES - len(found.payload)]
+            return self._advance([(self.offset + found.end, found.payload)], found.end, 1, damaged)
         if not over:
             return Frames([], 0, 0)
         self.exhausted = True
         return Frames([], 0, int(data.count(0) < len(data)))
 
-    def _advance(self, frames: list[tuple[int, bytes]], size: int, corrupt: int) -> Frames:
+    def _advance(self, frames: list[tuple[int, bytes]], size: int, corrupt: int, damaged: bytes = b"") -> Frames:
         self.offset += size
-        return Frames(frames, size, corrupt)
+        return Frames(frames, size, corrupt, damaged)
 
     def _from(self, offset: int, about_bytes: int) -> bytes:
         """Return the bytes from here on, enough of them for one whole frame."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from otel_agent_journal.spool.dead_letters import count_dead_letters
+from otel_agent_journal.spool import set_aside
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.frames import writer_state_of
 from otel_agent_journal.spool.home import DRAIN_LOCK, is_home, segment_name, segment_numbers
@@ -41,7 +41,7 @@ class SpoolSurvey(msgspec.Struct, frozen=True, kw_only=True):
 
     root: Path
     folders: tuple[FolderSurvey, ...]
-    dead_letters: int
+    set_aside: int
 
     @property
     def pending_bytes(self) -> int:
@@ -78,7 +78,7 @@ def survey(root: Path) -> SpoolSurvey:
     return SpoolSurvey(
         root=root,
         folders=tuple(_folder(path) for path in writer_folders(root)),
-        dead_letters=count_dead_letters(root),
+        set_aside=set_aside.count(root),
     )
 
 

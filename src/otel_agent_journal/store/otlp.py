@@ -2,8 +2,8 @@
 
 `otlp://host:4317` speaks gRPC, `otlps://` gRPC over TLS, `otlp+http://` and `otlp+https://` HTTP; headers,
 certificates, compression and timeout are those of the standard OTEL_EXPORTER_OTLP_* variables. An append returns when
-the backend has acknowledged it; how safe that is, the backend says. What an event is as a log record is
-`mapping/log_record.py`'s.
+the backend has acknowledged it by a well-formed answer; how safe that is, the backend says. All else is waited for, but
+for a request that is refused as it is. What an event is as a log record is `mapping/log_record.py`'s.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from otel_agent_journal.mapping.log_record import (
     blob_record,
     event_record,
     heartbeat_record,
-    rejected_of,
     request_of,
 )
+from otel_agent_journal.otlp.answers import BatchRefused, SendFailed
 from otel_agent_journal.otlp.target import LOGS, default_resource, otlp_target
-from otel_agent_journal.otlp.transport import BatchRefused, SendFailed, Transport, open_transport
+from otel_agent_journal.otlp.transport import Transport, open_transport
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.protocol import Capabilities, SessionFilter, StoreInfo
 
@@ -128,10 +128,10 @@ class OtlpStore:
         except BatchRefused as error:
             raise StoreError(f"store {self.url} refuses a request of {len(body):,} bytes: {error.reason}") from error
         except SendFailed as error:
-            raise StoreUnreachable(f"store {self.url} {error.reason}") from error
-        rejected, why = rejected_of(answer)
-        if rejected:  # which ones is not said: whoever appends in halves finds out
-            raise StoreError(f"store {self.url} rejected {rejected} of {len(batch)} records: {why}")
+            message = f"store {self.url} {error.reason}"
+            raise StoreUnreachable(message, retry_after_s=error.retry_after_s) from error
+        if answer.rejected:  # which ones is not said: whoever appends in halves finds out
+            raise StoreError(f"store {self.url} rejected {answer.rejected} of {len(batch)} records: {answer.why}")
 
     def close(self) -> None:
         """Release the connection; a call under way ends."""

@@ -11,6 +11,7 @@ from typing import Final, Protocol, cast
 
 from otel_agent_journal.errors import ConfigError, MissingExtra, UnknownScheme
 from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.uninstrumented import uninstrumented
 
 GROUP: Final = "otel_agent_journal.stores"
 BUILT_IN: Final = {
@@ -39,6 +40,7 @@ class OpenStore(Protocol):
         ...
 
 
+@uninstrumented()
 def open_store(url: str, *, create: bool = True) -> JournalStore:
     """Return the store that a URL names. Whether it can be reached shows at the first call to it.
 

@@ -27,6 +27,7 @@ from otel_agent_journal.descriptors import Borrowed, keep_for_ever
 from otel_agent_journal.errors import NewerSchema, StoreError, StoreUnreachable, StoreUnusable
 from otel_agent_journal.store.sqlite_tables import APPLICATION_ID, CREATE, TABLES_VERSION
 from otel_agent_journal.threads import RLock
+from otel_agent_journal.uninstrumented import uninstrumented
 
 Synchronous = Literal["full", "normal"]
 
@@ -78,7 +79,7 @@ class SqliteFile:
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
         """Yield the connection, for statements that write nothing."""
-        with self._lock:
+        with self._lock, uninstrumented():
             try:
                 yield self._ready()
             except sqlite3.Error as error:

@@ -69,7 +69,7 @@ class Recording:
         assert self.recorder.settle(20)
         drain = Drain(self.root, self.store)
         report = drain.drain_once()
-        assert (report.dead_lettered, report.corrupt, report.refused, report.pending_bytes) == (0, 0, 0, 0)
+        assert (report.set_aside, report.corrupt, report.refused, report.pending_bytes) == (0, 0, 0, 0)
 
     @property
     def sessions(self) -> dict[str, list[JournalEvent]]:

@@ -21,8 +21,7 @@ from strands.multiagent import Swarm
 from strands.multiagent.graph import Graph
 
 from otel_agent_journal.frameworks.strands import JournalPlugin, StrandsInstrumentor
-from otel_agent_journal.pipeline.adoption import is_adopted
-from otel_agent_journal.pipeline.current import set_recorder
+from otel_agent_journal.pipeline.current import is_adopted, set_recorder
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.testing.scripted_strands import call, say
 from tests.frameworks.strands import agents

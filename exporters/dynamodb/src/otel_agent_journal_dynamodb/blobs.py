@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from otel_agent_journal.errors import StoreError, StoreUnreachable
+from otel_agent_journal.uninstrumented import uninstrumented
 from otel_agent_journal_dynamodb.batches import put, query, write_all
 from otel_agent_journal_dynamodb.connection import Connection, Item, binary
 from otel_agent_journal_dynamodb.failures import DENIED, Refusal, error_of_bucket, is_of_credentials, refusal_of
@@ -138,6 +139,7 @@ class Blobs:
         self._ask_bucket("put_object", Bucket=self._connection.place.bucket, Key=name, Body=data)
         return name
 
+    @uninstrumented()
     def _download(self, bucket: str, name: str) -> bytes | None:
         answer = self._ask_bucket("get_object", Bucket=bucket, Key=name)
         if answer is None:
@@ -147,6 +149,7 @@ class Blobs:
         except Exception as error:
             raise StoreUnreachable(f"bucket {bucket}: object {name} could not be read ({error}); retry") from error
 
+    @uninstrumented()
     def _ask_bucket(self, method: str, **request: Any) -> Any:
         """Return what the bucket answers, or None where it has no such object."""
         client: Any = None

@@ -23,6 +23,7 @@ import msgspec
 
 from otel_agent_journal import forks
 from otel_agent_journal.errors import StoreError, StoreUnusable
+from otel_agent_journal.uninstrumented import uninstrumented
 from otel_agent_journal_dynamodb.failures import Refusal, error_of, error_of_transport, is_of_credentials, refusal_of
 from otel_agent_journal_dynamodb.place import Place
 
@@ -116,6 +117,7 @@ class Connection:
         """Begin again in a child process: connections must not cross a fork, and nobody there lets go of the lock."""
         self._lock, self._clients = RLock(), {}
 
+    @uninstrumented()
     def _once(self, operation: str, body: dict[str, Any]) -> Answer:
         client: Any = None
         try:

@@ -23,6 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from otel_agent_journal import forks
 from otel_agent_journal.errors import StoreError, StoreUnreachable, StoreUnusable
+from otel_agent_journal.uninstrumented import uninstrumented
 from otel_agent_journal_postgresql.address import Address
 from otel_agent_journal_postgresql.failures import explained, is_transient
 
@@ -85,6 +86,7 @@ class Database:
         self._engine: Engine | None = None
         self._prepared = False
 
+    @uninstrumented()
     def run(self, work: Callable[[Connection], Result], *, prepared: bool = True) -> Result:
         """Run `work` on a connection that commits each statement; it may be run again from the start.
 
@@ -139,6 +141,7 @@ class Database:
 
         return self.run(in_transaction, prepared=prepared)
 
+    @uninstrumented()
     def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         """Return a connection of the driver's, beside the pool, that commits each statement."""
         try:

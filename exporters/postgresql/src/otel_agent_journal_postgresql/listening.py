@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from otel_agent_journal import forks
+from otel_agent_journal.uninstrumented import uninstrumented
 from otel_agent_journal_postgresql.database import Database
 from otel_agent_journal_postgresql.statements import CHANNEL, FOLLOWERS_LOCK
 
@@ -123,6 +124,7 @@ class Ear:
             self._hang_up()
             raise self._database.explained(problem) from problem
 
+    @uninstrumented()
     def _listening(self) -> psycopg.Connection[tuple[Any, ...]]:
         connection = self._database.connect()
         try:

@@ -15,6 +15,7 @@ from threading import RLock
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from otel_agent_journal.errors import StoreUnusable
+from otel_agent_journal.uninstrumented import uninstrumented
 from otel_agent_journal_s3.place import Place
 
 ATTEMPTS: Final = 6
@@ -179,6 +180,7 @@ class Bucket:
                 lambda client, part=part: self._delete(client, part),
             )
 
+    @uninstrumented()
     def call(self, what: str, work: Callable[[Any], Result]) -> Result:
         """Do a request, again with full jitter where it may pass, at most `ATTEMPTS` times and within a bound of time.
 

@@ -26,8 +26,7 @@ from otel_agent_journal.frameworks.strands.invocations import SCOPE
 from otel_agent_journal.frameworks.strands.models import ModelSteps
 from otel_agent_journal.frameworks.strands.multiagent import MultiAgentSteps
 from otel_agent_journal.frameworks.strands.tools import ToolSteps
-from otel_agent_journal.pipeline.adoption import adopt_scope
-from otel_agent_journal.pipeline.current import get_recorder
+from otel_agent_journal.pipeline.current import adopt_scope, get_recorder
 from otel_agent_journal.pipeline.patching import Instrumentor, Patch
 
 _log = logging.getLogger(__name__)
