@@ -145,6 +145,7 @@ def measured(rounds: int) -> dict[str, Any]:
         store.init()
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute("CREATE TABLE beside (LIKE events INCLUDING ALL)")
+            connection.execute("ALTER TABLE beside ALTER number ADD GENERATED ALWAYS AS IDENTITY")
             ways: dict[str, Write] = {
                 "executemany": executemany(connection),
                 "copy": copy(connection),

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal_postgresql.rows import batch_of
+from otel_agent_journal_postgresql.appending import Batch
 from otel_agent_journal_postgresql.statements import APPEND
 
 
@@ -27,7 +27,7 @@ class SlowWriter:
     def __init__(self, connection: psycopg.Connection, events: Sequence[JournalEvent]) -> None:
         self._connection = connection
         connection.execute("BEGIN")
-        connection.execute(APPEND, (batch_of(events),))
+        connection.execute(APPEND, Batch(events).parameters)
 
     def commit(self) -> None:
         """Commit at last."""

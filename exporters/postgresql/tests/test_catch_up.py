@@ -14,7 +14,7 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.testing.builders import an_event, events
 from otel_agent_journal.testing.contract_setup import everything, ids
 from otel_agent_journal_postgresql import PostgreSQLStore, arrivals, open_store, statements
-from otel_agent_journal_postgresql.cursor import cursor_of, durable, xmax_of
+from otel_agent_journal_postgresql.cursor import cursor_of, durable, place_of, xmax_of
 
 pytestmark = pytest.mark.real
 ROUNDS = 200 if os.environ.get("AGENT_JOURNAL_SOAK") else 25
@@ -24,35 +24,36 @@ def test_late_commit(store: PostgreSQLStore, url: str) -> None:
     """What was appended first and committed last is followed last, and not missed."""
     store.append(events(2))
     _, before = everything(store)
-    with appending(url, [an_event(10), an_event(11)]) as late:
+    with appending(url, events(2, session_id="late")) as late:
         store.append([an_event(20)])
         found, cursor = everything(store, before)
         assert found == [an_event(20)]
         assert everything(store, cursor)[0] == []
         late.commit()
-        assert everything(store, cursor)[0] == [an_event(10), an_event(11)]
-        assert everything(store, before)[0] == [an_event(10), an_event(11), an_event(20)]
+        assert everything(store, cursor)[0] == events(2, session_id="late")
+        assert everything(store, before)[0] == [*events(2, session_id="late"), an_event(20)]
 
 
 def test_late_commit_behind_a_tip(store: PostgreSQLStore, url: str) -> None:
     """What was under way at the tip and committed afterwards is what arrives after it."""
-    with appending(url, [an_event(10)]) as late:
+    with appending(url, events(1, session_id="late")) as late:
         tip = store.tip()
         store.append([an_event(20)])
         late.commit()
-        assert ids(everything(store, tip)[0]) == ids([an_event(10), an_event(20)])
+        assert everything(store, tip)[0] == [*events(1, session_id="late"), an_event(20)]
 
 
 def test_two_late_commits(store: PostgreSQLStore, url: str) -> None:
     """Of two open transactions each is followed when it is committed, in whichever order."""
-    with appending(url, [an_event(1)]) as first, appending(url, [an_event(2)]) as second:
+    one, two = events(1, session_id="one"), events(1, session_id="two")
+    with appending(url, one) as first, appending(url, two) as second:
         cursor = store.tip()
         second.commit()
         found, cursor = everything(store, cursor)
-        assert found == [an_event(2)]
+        assert found == two
         store.append([an_event(3)])
         first.commit()
-        assert everything(store, cursor)[0] == [an_event(1), an_event(3)]
+        assert everything(store, cursor)[0] == [*one, an_event(3)]
 
 
 def test_aborted_append(store: PostgreSQLStore, url: str) -> None:
@@ -64,19 +65,26 @@ def test_aborted_append(store: PostgreSQLStore, url: str) -> None:
     assert everything(store, cursor)[0] == [an_event(1)]
 
 
-@pytest.mark.parametrize("session_id", [None, "s1"])
-def test_late_commit_between_two_pages(store: PostgreSQLStore, url: str, session_id: str | None) -> None:
+def test_late_commit_between_two_pages(store: PostgreSQLStore, url: str) -> None:
     """A reader on its way through pages gets what is committed meanwhile after it, once."""
+    late_events = events(5, session_id="late")
     store.append(events(10))
-    with appending(url, events(5, first=10)) as late:
+    with appending(url, late_events) as late:
         store.append(events(10, first=20))
-        page = store.follow(None, session_id=session_id, limit=3)
+        page = store.follow(None, limit=3)
         late.commit()
         store.append(events(1, first=40))
-        rest, _ = everything(store, page.cursor, session_id=session_id, limit=3)
+        rest, _ = everything(store, page.cursor, limit=3)
     found = [*page.events, *rest]
-    assert ids(found[:20]) == ids([*events(10), *events(10, first=20)])
-    assert ids(found[20:]) == ids([*events(5, first=10), *events(1, first=40)])
+    assert found[:20] == [*events(10), *events(10, first=20)]
+    assert found[20:] == [*late_events, *events(1, first=40)]
+
+
+def test_order_within_a_batch(store: PostgreSQLStore) -> None:
+    """Events of one batch are followed in its order, of however many sessions they are."""
+    made = [an_event(number, session_id=f"s{number * 7 % 300}") for number in range(600)]
+    store.append(made)
+    assert everything(store, limit=33)[0] == made
 
 
 def test_others_transactions_delay_nobody(store: PostgreSQLStore, url: str) -> None:
@@ -141,13 +149,17 @@ def test_restored_journal(store: PostgreSQLStore, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "cursor", ["1", "2:1:", "0:1:", "1:1", "1:1:x", "1:1:,", "1:1:/1:1:", "1:1:/2:1:/1.1", "1:1:/1:1:/1", "9" * 20]
+    "cursor",
+    ["1", "2:1:", "0:1:", "1:1", "1:1:x", "1:1:,", "1:1:/1:1:", "1:1:/2:1:/1.1", "1:1:/1:1:/1", "9" * 20, "1.1"],
 )
 def test_malformed_cursor(store: PostgreSQLStore, cursor: str) -> None:
     """What is no cursor is refused before the server sees it."""
     assert cursor_of(cursor) is None
     with pytest.raises(StoreError, match="is not one of store"):
         store.follow(cursor)
+    if place_of(cursor) is None:  # of one session
+        with pytest.raises(StoreError, match="is not one of store"):
+            store.follow(cursor, session_id="s1")
 
 
 def test_cursor_of_another_server(store: PostgreSQLStore) -> None:
@@ -206,21 +218,27 @@ def test_pruned_behind_a_cursor(store: PostgreSQLStore, url: str) -> None:
     }
 
 
-@pytest.mark.parametrize("session_id", [None, "s1"])
-def test_a_look_costs_the_same_however_much_there_is(store: PostgreSQLStore, url: str, session_id: str | None) -> None:
+def test_a_look_costs_the_same_however_much_there_is(store: PostgreSQLStore, url: str) -> None:
     """A follower that has all reads some pages of the database, not those of what it has had."""
     for first in range(0, 30_000, 1_000):
         store.append(events(1_000, first=first))
-    cursor = cursor_of(store.tip())
+    cursor, place = cursor_of(store.tip()), place_of(store.tip("s1"))
     assert cursor is not None
-    statement = statements.follow(until=False, open_before=bool(cursor.open), of_session=session_id is not None)
-    explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
+    assert place is not None
+    session = {"session": "s1", "limit": 1_000, **place._asdict()}
+    moment = {"start": cursor.start, "until": cursor.start, "transaction": "0", "arrival": 0}
+    follow = statements.follow(until=False, open_before=bool(cursor.open))
     with outside(url) as operator:
-        operator.execute("ANALYZE events")
-        row = operator.execute(explain, arrivals._parameters(cursor, session_id, 1_000)).fetchone()
-    assert row is not None
-    plan = row[0][0]["Plan"]
-    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 50
+        operator.execute("ANALYZE events, arrivals")
+        for statement, parameters in (
+            (follow, arrivals._parameters(cursor, 1_000)),
+            (statements.FOLLOW_SESSION, session),
+            (statements.PLACE_IN_SESSION, {**session, **moment}),
+        ):
+            row = operator.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters).fetchone()
+            assert row is not None
+            plan = row[0][0]["Plan"]
+            assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 50
 
 
 def test_nothing_wanted(store: PostgreSQLStore) -> None:

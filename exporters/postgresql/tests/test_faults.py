@@ -15,14 +15,14 @@ import psycopg
 import pytest
 from sqlalchemy import Connection
 
-from exporters.postgresql.tests.others import outside
+from exporters.postgresql.tests.others import appending, outside
 from otel_agent_journal.errors import ConfigError, NewerSchema, StoreError, StoreUnreachable, StoreUnusable
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.contract_setup import everything
 from otel_agent_journal_postgresql import PostgreSQLStore, open_store
 from otel_agent_journal_postgresql.address import address_of
+from otel_agent_journal_postgresql.appending import Batch, put
 from otel_agent_journal_postgresql.failures import explained
-from otel_agent_journal_postgresql.rows import batch_of
 from otel_agent_journal_postgresql.statements import APPEND
 from scripts.ports import reserved_port
 from tests.real.children import wait_status
@@ -149,6 +149,28 @@ def test_commits_reach_the_disk(url: str, theirs: str, ours: str) -> None:
     store.close()
 
 
+def test_isolation(url: str) -> None:
+    """Writers of one session whose role isolates transactions more wait for one another, and are not sent back."""
+    name, address = _role(url, grants=("ALL ON ALL TABLES IN SCHEMA " + url.partition("?schema=")[2],))
+    with outside(url) as operator:
+        operator.execute(f"ALTER ROLE {name} SET default_transaction_isolation = 'serializable'")
+    store = open_store(address)
+    attempts: list[int] = []
+
+    def write(connection: Connection) -> None:
+        attempts.append(1)
+        put(connection, APPEND, Batch(events(1, first=1)).parameters)
+
+    with appending(url, events(1)) as slow, ThreadPoolExecutor(1) as pool:
+        appended = pool.submit(store._database.run, write)
+        time.sleep(0.3)
+        slow.commit()
+        appended.result(30)
+    assert attempts == [1]
+    assert everything(store, session_id="s1")[0] == events(2)
+    store.close()
+
+
 def test_no_tables(postgresql_server: PostgreSQL) -> None:
     """A database without a journal is left as it is, by writers and readers, and the command that makes one is said."""
     url = postgresql_server.database()
@@ -184,7 +206,7 @@ def test_tables_vanish(postgresql_server: PostgreSQL) -> None:
     store.init()
     store.append(events(1))
     with outside(url) as operator:
-        operator.execute("DROP TABLE events, agent_journal_version, sessions, agent_instances, blobs")
+        operator.execute("DROP TABLE events, arrivals, agent_journal_version, sessions, agent_instances, blobs")
     with pytest.raises(StoreUnreachable, match="store init"):
         store.append(events(1))
     store.init()
@@ -454,16 +476,16 @@ def test_fork(store: PostgreSQLStore) -> None:
 
 def test_deadlock(store: PostgreSQLStore, url: str) -> None:
     """A writer that the server sends back, for it and another waited for one another, tries again and succeeds."""
-    first, second = events(2)
+    first, second = an_event(session_id="s1"), an_event(session_id="s2")
     with outside(url) as other, ThreadPoolExecutor(1) as pool:
         other.execute("BEGIN")
         other.execute("SET LOCAL deadlock_timeout = '30s'")  # so that the store's is the one that is sent back
-        other.execute(APPEND, (batch_of([second]),))
+        other.execute(APPEND, Batch([second]).parameters)
         appended = pool.submit(store.append, [first, second])
         time.sleep(0.4)  # the first is written, and the second waited for
-        other.execute(APPEND, (batch_of([first]),))
+        other.execute(APPEND, Batch([first]).parameters)
         other.execute("COMMIT")
-        appended.result(30)
+        assert appended.result(30) == {}
         assert sorted(event.key for event in everything(store)[0]) == [first.key, second.key]
 
 

@@ -15,7 +15,9 @@ from otel_agent_journal.errors import StoreUnreachable, UnsupportedByStore
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.registry import open_store as open_by_url
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
+from otel_agent_journal.testing.contract_setup import everything
 from otel_agent_journal_postgresql import PostgreSQLStore, open_store, preparing
+from otel_agent_journal_postgresql.rows import EVENT_COLUMNS
 from otel_agent_journal_postgresql.tables import TABLES_VERSION, JsonText, Xid8, metadata
 from tests.real.servers import PostgreSQL
 
@@ -41,7 +43,7 @@ def test_from_nothing(postgresql_server: PostgreSQL) -> None:
     store = open_store(postgresql_server.database())
     assert store.init_plan() == [
         f"create table public.{name}"
-        for name in ("agent_instances", "agent_journal_version", "blobs", "events", "sessions")
+        for name in ("agent_instances", "agent_journal_version", "arrivals", "blobs", "events", "sessions")
     ]
     store.init()
     assert store.init_plan() == []
@@ -72,28 +74,36 @@ def test_from_an_older_version(postgresql_server: PostgreSQL) -> None:
     url = postgresql_server.database()
     _migrated(url, "1")
     made = [*events(20), an_event(30, details={"text": "\0"})]
+    context = context_events(2, session_id="s2")
+    now = open_store(f"{url}?schema=now")
+    now.init()
+    now.append(made[::-1])
+    now.append_context("i1", 0, context)
+    now.close()
     with outside(url) as older:
-        from otel_agent_journal_postgresql.rows import batch_of
-        from otel_agent_journal_postgresql.statements import APPEND, BEGIN_CONTEXT
-
-        older.execute(APPEND, (batch_of(made),))
-        older.execute(BEGIN_CONTEXT, ("i1", "s2", 1, batch_of(context_events(2, session_id="s2"))))
+        older.execute(
+            f"INSERT INTO events ({EVENT_COLUMNS}) SELECT {EVENT_COLUMNS} FROM now.events ORDER BY transaction, arrival"
+        )
+        older.execute("INSERT INTO agent_instances VALUES ('i1', 's2', 1)")
         older.execute(
             "INSERT INTO sessions (session_id, status, events, steps, errors, input_tokens, output_tokens,"
             " cache_read_tokens, cache_write_tokens, reasoning_tokens, started_ns, updated_ns, writers, open_writers,"
             " version) VALUES ('s1', 'COMPLETED', 21, 0, 0, 0, 0, 0, 0, 0, 1, 2, '{}', '[]', 7)"
         )
     store = open_store(url)
-    with pytest.raises(StoreUnreachable, match=r"is of version 1, this package writes 3; .*store init"):
+    with pytest.raises(StoreUnreachable, match=r"is of version 1, this package writes 4; .*store init"):
         store.append(events(1))
-    assert store.init_plan() == ["migrate the tables to version 2", "migrate the tables to version 3"]
+    assert store.init_plan() == [f"migrate the tables to version {version}" for version in (2, 3, 4)]
     store.init()
     assert list(store.read("s1")) == made
     head = SessionHead(session_id="s1", status="COMPLETED", events=21, started_ns=1, updated_ns=2, version=7)
     assert list(store.sessions()) == [head]
     assert store.write_head(msgspec.structs.replace(head, parts=("t1",))) is not None
-    assert list(store.read_context("i1")) == context_events(2, session_id="s2")
+    assert list(store.read_context("i1")) == context
     store.append_context("i1", 2, context_events(1, first=2, session_id="s2"))
+    assert everything(store, session_id="s1", limit=4)[0] == made[::-1]
+    assert len(everything(store, session_id="s2")[0]) == 3
+    assert sorted(store.unsettled()) == sorted(store.session_ids()) == ["s1", "s2"]
     with outside(url) as people:
         assert people.execute("SELECT count(happened_at) FROM events").fetchone() == (24,)
     store.close()
@@ -158,19 +168,6 @@ def test_many_at_once(postgresql_server: PostgreSQL) -> None:
     store.close()
 
 
-def test_prune_keeps_what_goes_on(store: PostgreSQLStore) -> None:
-    """Many sessions are pruned in several transactions, those of strange ids too."""
-    ids = [*(f"s{number}" for number in range(120)), "nul\0", "x" * 2_000]
-    for number, session_id in enumerate(ids):
-        store.append(events(2, session_id=session_id))
-        store.write_head(a_head(session_id, status="COMPLETED", updated_ns=number))
-    assert store.prune(100, dry_run=True) == 100
-    assert store.prune(100) == 100
-    assert store.info().events == 2 * 22
-    assert store.prune(1_000) == 22
-    assert (store.info().events, store.info().sessions) == (0, 0)
-
-
 def test_grants(postgresql_server: PostgreSQL) -> None:
     """The README's grants are enough for a writer and a reader, and not for more."""
     url = postgresql_server.database()
@@ -195,13 +192,15 @@ def test_grants(postgresql_server: PostgreSQL) -> None:
     assert len(list(reader.read("s1"))) == len(reader.follow(None).events) == 5
     assert reader.get_blob("s1", "a") == b"1"
     assert len(list(reader.sessions())) == 1
+    assert list(reader.unsettled()) == list(reader.session_ids()) == ["s1"]
+    assert reader.tip("s1") is not None
     assert reader.info().events == 5
     reader.wait(0)
     for refused in (
         lambda: reader.append(events(1)),
         lambda: reader.write_head(a_head("s2")),
         lambda: reader.put_blob("s1", "b", b""),
-        lambda: writer.prune(2**62),
+        lambda: writer.delete_session("s1", writer.tip("s1"), 2),
     ):
         with pytest.raises(StoreUnreachable, match="does not permit"):
             refused()

@@ -65,15 +65,17 @@ def test_replica(store: PostgreSQLStore, replica: PostgreSQLStore, url: str) -> 
 
     store.append(events(5))
     _until(more, events(5))
-    with appending(url, [an_event(10)]) as late:
+    late_event = an_event(10, session_id="late")
+    with appending(url, [late_event]) as late:
         store.append([an_event(20)])
         deadline = time.monotonic() + PATIENCE_S
         while len(list(replica.read("s1"))) < 6 and time.monotonic() < deadline:
             time.sleep(0.02)
         assert more() == []
+        assert everything(replica, session_id="s1")[0][5:] == [an_event(20)]  # of one session nothing is held up
         late.commit()
         store.append([an_event(30)])
-        _until(more, [an_event(10), an_event(20), an_event(30)])
+        _until(more, [late_event, an_event(20), an_event(30)])
     assert more() == []
     with pytest.raises(StoreUnreachable, match="is read-only, a replica perhaps"):
         replica.append(events(1))
@@ -93,9 +95,12 @@ def test_replica_behind_a_cursor(store: PostgreSQLStore, replica: PostgreSQLStor
             time.sleep(0.02)
         store.append(events(5, first=3))
         page = store.follow(None, limit=2)
-        for cursor in (page.cursor, store.tip()):
+        for cursor, session_id in (
+            *((cursor, session_id) for cursor in (page.cursor, store.tip()) for session_id in (None, "s1")),
+            (store.tip("s1"), "s1"),
+        ):
             with pytest.raises(StoreUnreachable, match=r"is ahead of this replica.*retry"):
-                replica.follow(cursor)
+                replica.follow(cursor, session_id=session_id)
         operator.execute("SELECT pg_wal_replay_resume()")
     found, deadline = list(page.events), time.monotonic() + PATIENCE_S
     while len(found) < 8 and time.monotonic() < deadline:

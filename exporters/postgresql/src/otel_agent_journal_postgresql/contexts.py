@@ -14,18 +14,22 @@ from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.sequence import Verdict, verdict
 from otel_agent_journal_postgresql import statements
-from otel_agent_journal_postgresql.rows import batch_of, event_of, key_of
+from otel_agent_journal_postgresql.appending import Batch, put
+from otel_agent_journal_postgresql.rows import event_of, key_of
 from otel_agent_journal_postgresql.tables import agent_instances, events
 
 
 def try_append(connection: Connection, instance_id: str, expected_seq: int, given: Sequence[JournalEvent]) -> bool:
     """Write the events if `expected_seq` is the instance's next number; tell whether it was."""
-    instance, session, last = key_of(instance_id), key_of(given[0].session_id), expected_seq + len(given) - 1
-    if expected_seq == 0:
-        statement, place = statements.BEGIN_CONTEXT, (instance, session, last)
-    else:
-        statement, place = statements.EXTEND_CONTEXT, (last, instance, session, expected_seq - 1)
-    return connection.exec_driver_sql(statement, (*place, batch_of(given))).rowcount > 0
+    parameters = {
+        "instance": key_of(instance_id),
+        "session": key_of(given[0].session_id),
+        "next": expected_seq,
+        "last": expected_seq + len(given) - 1,
+        **Batch(given).parameters,
+    }
+    statement = statements.EXTEND_CONTEXT if expected_seq else statements.BEGIN_CONTEXT
+    return bool(put(connection, statement, parameters))
 
 
 def judged(connection: Connection, instance_id: str, expected_seq: int, given: Sequence[JournalEvent]) -> Verdict:

@@ -3,17 +3,36 @@
 A moment is PostgreSQL's snapshot, `xmin:xmax:xip,…`: which transactions had ended, and which were open. What came since
 are the rows of transactions that began later, and of those that were open then (docs/adr/0015). While a reader pages
 from one moment to the next, the cursor has both and the place of the last event had: `from/until/transaction.arrival`.
+The cursor of one session is a place in it, `incarnation.number` (docs/adr/0026).
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 _MOMENT: Final = r"([1-9]\d{0,18}):([1-9]\d{0,18}):((?:\d{1,19}(?:,\d{1,19})*)?)"
 _CURSOR: Final = re.compile(rf"{_MOMENT}(?:/({_MOMENT})/(\d{{1,19}})\.(\d{{1,19}}))?", re.ASCII)
+_PLACE: Final = re.compile(r"(\d{1,18})\.(\d{1,18})", re.ASCII)
 BEGINNING: Final = "1:1:"
+
+
+class Place(NamedTuple):
+    """Where in a session a reader is: behind an event, by its number, of the session as it began some time."""
+
+    incarnation: int = 0
+    number: int = 0
+
+    def __str__(self) -> str:
+        """Return the cursor."""
+        return f"{self.incarnation}.{self.number}"
+
+
+def place_of(text: str | None) -> Place | None:
+    """Return the place that a text says, None where it says none; without a text that of the beginning."""
+    match = _PLACE.fullmatch(str(Place()) if text is None else text)
+    return None if match is None else Place(int(match[1]), int(match[2]))
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ class Database:
         """
 
         def in_transaction(connection: Connection) -> Result:
-            connection = connection.execution_options(isolation_level="READ COMMITTED")
+            connection = connection.execution_options(isolation_level="READ COMMITTED")  # not each statement by itself
             driver = cast("PatientConnection", connection.connection.driver_connection)
             patience_s = driver.patience_s
             with connection.begin():
@@ -187,6 +187,8 @@ class Database:
             wait_ms = int(self.address.timeout_s * 1000)
             settings = {
                 "client_encoding": "UTF8",
+                # What waited for a row goes on with that row as it is now: the numbers of a session rest on it.
+                "default_transaction_isolation": "read committed",
                 "statement_timeout": f"{wait_ms}ms",
                 # Of a process that stands still in the middle of a transaction, so that no other waits for its locks.
                 "idle_in_transaction_session_timeout": f"{wait_ms}ms",

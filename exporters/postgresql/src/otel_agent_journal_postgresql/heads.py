@@ -1,4 +1,4 @@
-"""Heads and their listing, as statements of SQLAlchemy's."""
+"""Heads, and their listing as statements of SQLAlchemy's."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, cast, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, cast, literal, or_, select
 
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.store.rules import merged_writers
+from otel_agent_journal_postgresql import statements
+from otel_agent_journal_postgresql.cursor import Place, place_of
 from otel_agent_journal_postgresql.rows import for_people, head_of, head_row, key_of
 from otel_agent_journal_postgresql.tables import HEAD_FIELDS, sessions
 
@@ -20,17 +21,12 @@ _JSON: Final = ("writers", "open_writers", "parts", "exact")  # read as text
 _COLUMNS: Final = [
     cast(sessions.c[name], Text).label(name) if name in _JSON else sessions.c[name] for name in (*HEAD_FIELDS, "exact")
 ]
+_LISTED: Final = [column if column.name != "snapshot" else literal(b"").label("snapshot") for column in _COLUMNS]
 _AFTER_ANY_TEXT: Final = "\U0010ffff"
 
 
 # Made once: to build and to look up a statement takes several times what it takes to run it.
 _GET: Final = select(*_COLUMNS).where(sessions.c.session_id == bindparam("key"))
-_ADD: Final = insert(sessions).on_conflict_do_nothing().returning(sessions.c.version)
-_REPLACE: Final = (
-    update(sessions)
-    .where(sessions.c.session_id == bindparam("key"), sessions.c.version == bindparam("read"))
-    .returning(sessions.c.version)
-)
 
 
 def get(connection: Connection, session_id: str) -> SessionHead | None:
@@ -41,18 +37,14 @@ def get(connection: Connection, session_id: str) -> SessionHead | None:
 
 def put(connection: Connection, head: SessionHead) -> SessionHead | None:
     """Write a head over the version it was read at; None where another writer was first."""
-    if head.version:
-        stored = get(connection, head.session_id)
-        if stored is None or stored.version != head.version:
-            return None
-        head = msgspec.structs.replace(head, writers=merged_writers(stored, head))
-    written = msgspec.structs.replace(head, version=head.version + 1)
-    values = head_row(written)
-    if head.version:
-        done = connection.execute(_REPLACE, {**values, "key": values["session_id"], "read": head.version})
-    else:
-        done = connection.execute(_ADD, values)
-    return None if done.first() is None else written
+    stored = get(connection, head.session_id)
+    if head.version != (stored.version if stored else 0):
+        return None
+    written = msgspec.structs.replace(head, writers=merged_writers(stored, head), version=head.version + 1)
+    known = place_of(head.cursor) or Place()
+    values = {**head_row(written), "incarnation": known.incarnation, "number": known.number}
+    statement = statements.REPLACE_HEAD if head.version else statements.ADD_HEAD
+    return None if connection.exec_driver_sql(statement, values).first() is None else written
 
 
 def keys(connection: Connection, wanted: SessionFilter, limit: int | None) -> list[str]:
@@ -63,8 +55,8 @@ def keys(connection: Connection, wanted: SessionFilter, limit: int | None) -> li
 
 
 def some(connection: Connection, keys: Sequence[str]) -> list[SessionHead]:
-    """Return the heads of these keys that are there, in their order."""
-    query = select(*_COLUMNS).where(sessions.c.session_id.in_(keys))
+    """Return the heads of these keys that are there, without snapshots, in their order."""
+    query = select(*_LISTED).where(sessions.c.session_id.in_(keys))
     by_key = {row.session_id: head_of(row) for row in connection.execute(query)}
     return [by_key[key] for key in keys if key in by_key]
 

@@ -53,7 +53,7 @@ _TEXTS: Final = (
     "outcome",
     "digest",
 )
-_HEAD_TEXTS: Final = ("status", "reason", "agent", "stage", "part_of")
+_HEAD_TEXTS: Final = ("status", "reason", "agent", "stage", "part_of", "cursor")
 _HEAD_LISTS: Final = ("open_writers", "parts")
 _NUMBERS: Final = ("timestamp_ns", "seq", "attempt", "duration_ns", "schema_version")
 
@@ -69,6 +69,11 @@ def key_of(value: str) -> str:
     if len(encoded) <= MAX_KEY_BYTES and "\0" not in text and not text.startswith("~"):
         return text
     return "~" + blake2b(encoded, digest_size=_HASH_BYTES).hexdigest()
+
+
+def is_hash(key: str) -> bool:
+    """Tell whether a key is a hash, and not the id itself."""
+    return key.startswith("~")
 
 
 def batch_of(events: Sequence[JournalEvent]) -> str:
@@ -156,18 +161,20 @@ def head_row(head: SessionHead) -> dict[str, Any]:
     differ = any(values[field] != _optional_valid(getattr(head, field)) for field in texts)
     values["writers"] = encode_value(head.writers).decode()
     values |= {field: encode_value(values[field]).decode() for field in _HEAD_LISTS}
-    values["exact"] = encode_value({field: getattr(head, field) for field in HEAD_FIELDS}).decode() if differ else None
+    exact = {field: getattr(head, field) for field in HEAD_FIELDS if field != "snapshot"}
+    values["exact"] = encode_value(exact).decode() if differ else None
     return values
 
 
 def head_of(row: Row) -> SessionHead:
     """Return the head of a row: the columns of `HEAD_FIELDS` with JSON as text, then `exact`."""
-    exact = row[-1]
+    values: dict[str, Any] = dict(zip(HEAD_FIELDS, row, strict=False))
+    snapshot, exact = bytes(values["snapshot"]), row[-1]
     if exact is not None:
         values = decode_value(exact)
     else:
-        values = dict(zip(HEAD_FIELDS, row, strict=False))
         values["writers"] = decode_value(values["writers"])
         values |= {field: decode_value(values[field]) for field in _HEAD_LISTS}
     values |= {field: tuple(values[field]) for field in _HEAD_LISTS if field in values}
+    values["snapshot"] = snapshot
     return SessionHead(**values)

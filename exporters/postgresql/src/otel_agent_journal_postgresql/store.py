@@ -1,13 +1,14 @@
 """The journal in PostgreSQL: any number of writers and readers, on any number of machines.
 
-An append is one statement, committed when it returns; no writer waits for another. What is in the database is `tables`,
-how it is reached `database`, how it gets there `preparing`; how a reader misses no late commit is `cursor`.
+An append is one statement, committed when it returns; writers of one session wait for one another for as long as that
+takes. What is in the database is `tables`, how it is reached `database`, how it gets there `preparing`; how a reader
+misses no late commit is `cursor`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import psycopg
@@ -17,12 +18,13 @@ from sqlalchemy.dialects.postgresql import insert
 from otel_agent_journal.errors import ConflictError, StoreError, StoreUnreachable, StoreUnusable, UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
-from otel_agent_journal.store.rules import is_wanted, old_sessions, prunable
+from otel_agent_journal.store.protocol import Arrived, Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.rules import is_wanted
 from otel_agent_journal.store.sequence import require_gapless, require_session_event
-from otel_agent_journal_postgresql import arrivals, contexts, heads, preparing, pruning, statements
+from otel_agent_journal_postgresql import arrivals, contexts, deleting, heads, preparing, statements
 from otel_agent_journal_postgresql.address import Address, address_of
-from otel_agent_journal_postgresql.cursor import cursor_of
+from otel_agent_journal_postgresql.appending import Batch, Came, put, straighten
+from otel_agent_journal_postgresql.cursor import Cursor, Place, cursor_of, place_of
 from otel_agent_journal_postgresql.database import Database
 from otel_agent_journal_postgresql.failures import is_too_large, too_large
 from otel_agent_journal_postgresql.listening import Bell, Ear
@@ -68,37 +70,43 @@ class PostgreSQLStore:
         """All there are."""
         return Capabilities(prune=True, max_event_bytes=MAX_EVENT_BYTES)
 
-    def append(self, events: Sequence[JournalEvent]) -> None:
+    def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived]:
         """Write session events in one statement; see `JournalStore.append`.
 
         Raises:
             EventTooLarge: one event is over 200 MB of JSON; nothing was written.
         """
         if not events:
-            return
+            return {}
         for event in events:
             require_session_event(event)
-        batch = batch_of(events)
-        if len(batch) > MAX_EVENT_BYTES:
-            self._append_apart(events)
-            return
+        batch = Batch(events)
+        if len(batch.text) > MAX_EVENT_BYTES:
+            return self._append_apart(events)
 
-        def write(connection: Connection) -> None:
-            if connection.exec_driver_sql(statements.APPEND, (batch,)).rowcount:
+        def write(connection: Connection) -> list[Came]:
+            came = put(connection, statements.APPEND, batch.parameters)
+            if any(one.new for one in came):
                 self._bell.ring(connection)
+            return came
 
         try:
-            self._database.run(write)
+            came = self._database.run(write)
         except StoreError as error:
             raise _refused(error, events) from error
+        repeated = batch.repeated(came)
+        if repeated:
+            self._database.transaction(lambda connection: straighten(connection, repeated))
+        return batch.arrived(came, repeated)
 
-    def _append_apart(self, events: Sequence[JournalEvent]) -> None:
-        """Write half and half of what is too much for one statement."""
+    def _append_apart(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived]:
+        """Write half and half of what is too much for one statement; nothing is said of where they arrived."""
         if len(events) == 1:
             raise too_large(events[0].event_id, len(batch_of(events)), MAX_EVENT_BYTES)
         half = len(events) // 2
         self.append(events[:half])
         self.append(events[half:])
+        return {}
 
     def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> None:
         """Write context events if the instance's next number is the expected; see `JournalStore.append_context`."""
@@ -160,21 +168,42 @@ class PostgreSQLStore:
 
     def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
         """Return the next events in order of arrival; see `JournalStore.follow`."""
-        place = cursor_of(cursor)
-        if place is None:
-            raise StoreError(f"cursor '{cursor}' is not one of store {self.url}; start at None")
+        if session_id is not None:
+            return self._follow_session(cursor, key_of(session_id), max(0, limit))
+        moment = self._moment(cursor)
         if limit <= 0:
-            return Page((), cursor or place.start)
+            return Page((), cursor or moment.start)
 
         def page(connection: Connection) -> Page:
             self._require_home(connection)
-            return arrivals.page_of(connection, place, session_id, limit)
+            return arrivals.page_of(connection, moment, limit)
 
         return self._database.run(page)
 
-    def tip(self) -> str:
-        """Return the cursor of now."""
-        return self._database.run(arrivals.now)
+    def _follow_session(self, cursor: str | None, key: str, limit: int) -> Page:
+        place = place_of(cursor) or self._moment(cursor)
+
+        def page(connection: Connection) -> Page:
+            if isinstance(place, Place):
+                return arrivals.page_of_session(connection, key, place, limit)
+            self._require_home(connection)
+            found = arrivals.place_in_session(connection, place, key)
+            return arrivals.page_of_session(connection, key, found, limit)
+
+        found = self._database.run(page)
+        return found if found.events or cursor is None else Page((), cursor)
+
+    def _moment(self, cursor: str | None) -> Cursor:
+        moment = cursor_of(cursor)
+        if moment is None:
+            raise StoreError(f"cursor '{cursor}' is not one of store {self.url}; start at None")
+        return moment
+
+    def tip(self, session_id: str | None = None) -> str | None:
+        """Return the cursor of now; of one session, of its last event."""
+        if session_id is None:
+            return self._database.run(arrivals.now)
+        return self._database.run(lambda connection: arrivals.tip_of_session(connection, key_of(session_id)))
 
     def wait(self, timeout_s: float) -> None:
         """Wait until something may have been appended, for `timeout_s` at the longest; see `Wakes`."""
@@ -193,7 +222,7 @@ class PostgreSQLStore:
         self._at_home = True
 
     def sessions(self, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
-        """Yield the heads that are wanted, the latest updated first.
+        """Yield the heads that are wanted, without snapshots, the latest updated first.
 
         The order is that of the moment of the first one; a head is as it is when it is reached, and left out if it
         is not wanted any more.
@@ -219,6 +248,24 @@ class PostgreSQLStore:
     def write_head(self, head: SessionHead) -> SessionHead | None:
         """Replace a session's head over the version it was read at; see `JournalStore.write_head`."""
         return self._database.run(lambda connection: heads.put(connection, head))
+
+    def unsettled(self) -> Iterator[str]:
+        """Yield the sessions that have events which their head does not know."""
+        return self._session_ids(unsettled=True)
+
+    def session_ids(self) -> Iterator[str]:
+        """Yield every session that has an event."""
+        return self._session_ids(unsettled=False)
+
+    def _session_ids(self, *, unsettled: bool) -> Iterator[str]:
+        last: str | None = None
+        while True:
+            statement = statements.sessions(unsettled=unsettled, first=last is None)
+            keys = [row[0] for row in self._rows(statement, last or "", PAGE_EVENTS)]
+            yield from self._database.run(lambda connection, keys=keys: arrivals.names_of(connection, keys))
+            if len(keys) < PAGE_EVENTS:
+                return
+            last = keys[-1]
 
     def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
         """Keep a value over the field limit; the first of a digest stays."""
@@ -270,19 +317,12 @@ class PostgreSQLStore:
 
         return self._database.transaction(look, bounded=False)
 
-    def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
-        """Delete whole sessions last updated before a time; see `StoreAdmin.prune`. Some in each transaction."""
-        old = list(prunable(self.sessions(old_sessions(older_than_ns)), older_than_ns, self.head))
-        if dry_run:
-            return sum(head.part_of is None for head in old)
-        pruned = 0
-        for start in range(0, len(old), pruning.SESSIONS_AT_ONCE):
-            some = old[start : start + pruning.SESSIONS_AT_ONCE]
-            pruned += self._database.transaction(
-                lambda connection, some=some: pruning.delete_sessions(connection, some, older_than_ns),
-                bounded=False,
-            )
-        return pruned
+    def delete_session(self, session_id: str, cursor: str | None, version: int) -> bool:
+        """Delete a session in which nothing has happened since; see `StoreAdmin.delete_session`."""
+        key, seen = key_of(session_id), place_of(cursor) or Place()
+        return self._database.transaction(
+            lambda connection: deleting.delete_session(connection, key, seen, version), bounded=False
+        )
 
     def close(self) -> None:
         """Close all connections; every later call is refused."""

@@ -4,7 +4,9 @@ Columns are named for people who query them. Text sorts by its bytes (collation 
 are `json` and not `jsonb`: the text stays as it was written, where `jsonb` would turn 1e300 into an integer, drop the
 sign of -0.0 and refuse \u0000.
 
-`events.transaction` and `events.arrival` are the catch-up cursor (docs/adr/0015). `exact` holds the whole event, or
+`events.transaction` and `events.arrival` are the catch-up cursor of all (docs/adr/0015), `events.number` is that of one
+session (docs/adr/0026). `arrivals` has the number of each session's last event, and of the last that its head knows;
+`incarnation` tells a session from one of the same id that was deleted. `exact` holds the whole event, or
 head, as JSON where a column cannot: text with NUL, which PostgreSQL refuses, and ids too long for an index.
 """
 
@@ -14,6 +16,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Computed,
@@ -33,7 +36,7 @@ from sqlalchemy.types import UserDefinedType
 
 from otel_agent_journal.projections.head import SessionHead
 
-TABLES_VERSION: Final = 3  # of the latest migration
+TABLES_VERSION: Final = 4  # of the latest migration
 VERSION_TABLE: Final = "agent_journal_version"
 MAX_KEY_BYTES: Final = 512  # of an id in a key; three of them fit into an index's row of 2,704 bytes
 
@@ -105,6 +108,7 @@ events: Final = Table(
     Column("transaction", Xid8, nullable=False, server_default=func.pg_current_xact_id()),
     Column("arrival", BigInteger, Identity(always=True), nullable=False),
     _moment("happened_at", "timestamp_ns"),
+    Column("number", BigInteger, nullable=False),
     CheckConstraint(
         "sequence_number IS NULL OR sequence_number >= 0 AND instance_id IS NOT NULL",
         name="events_sequence_of_an_instance",
@@ -116,7 +120,7 @@ events: Final = Table(
     ),
 )
 Index("events_by_arrival", events.c.transaction, events.c.arrival)
-Index("events_of_session_by_arrival", events.c.session_id, events.c.transaction, events.c.arrival)
+Index("events_of_session_by_number", events.c.session_id, events.c.number)
 Index(
     "events_sequence",
     events.c.instance_id,
@@ -131,6 +135,20 @@ Index(
     unique=True,
     postgresql_where=text("sequence_number IS NOT NULL"),
 )
+
+arrivals: Final = Table(
+    "arrivals",
+    metadata,
+    _key("session_id", primary_key=True),
+    Column("incarnation", BigInteger, Identity(always=True), nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("in_head", BigInteger, nullable=False),
+    # A column, so that no index has `last`: each append would write to it.
+    Column("unsettled", Boolean, Computed("last > in_head", persisted=True)),
+    CheckConstraint(f"octet_length(session_id) <= {MAX_KEY_BYTES}", name="arrivals_key_fits"),
+    postgresql_with={"fillfactor": 70},
+)
+Index("arrivals_unsettled", arrivals.c.session_id, postgresql_where=text("unsettled"))
 
 agent_instances: Final = Table(
     "agent_instances",
@@ -174,6 +192,8 @@ sessions: Final = Table(
     _moment("ended_at", "ended_ns"),
     Column("part_of", Text),
     Column("parts", JsonText, nullable=False, server_default=text("'[]'::json")),
+    Column("cursor", Text),
+    Column("snapshot", LargeBinary, nullable=False, server_default=text("''::bytea")),
     CheckConstraint("version > 0", name="sessions_version"),
     CheckConstraint(f"octet_length(session_id) <= {MAX_KEY_BYTES}", name="sessions_key_fits"),
 )
