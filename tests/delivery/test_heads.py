@@ -185,6 +185,17 @@ def test_a_session_that_was_deleted_and_began_anew() -> None:
     assert wrong_heads(store) == {}
 
 
+def test_a_session_that_was_deleted_before_its_head_was_written() -> None:
+    """A drain whose fold was never written does not go on from it either."""
+    store = MemoryStore()
+    keeper = HeadKeeper(store, at_once)
+    keeper.note(events(2), store.append(events(2)))
+    assert store.delete_session("s1", store.tip("s1"), 0)
+    store.append(events(1, first=5))
+    write(keeper, store, events(1, first=6))
+    assert store.head("s1").events == 2
+
+
 class Reading(MemoryStore):
     """Counts the events that are read back."""
 
