@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import boto3
+import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -116,13 +117,11 @@ def session_of(url: str, size: int) -> dict[str, Any]:
     counted, session = Counted(store), uuid.uuid4().hex
     made, head = events_of(session, size), SessionHead(session_id=session, status="PROCESSING", agent="researcher")
     for start in range(0, size, FLUSH):
-        store.append(made[start : start + FLUSH])
+        arrived = store.append(made[start : start + FLUSH])[session]
         last = start + FLUSH >= size
         status = "COMPLETED" if last else "PROCESSING"
-        fields = head.__class__(
-            session_id=session, status=status, agent="researcher", events=start, updated_ns=start, version=head.version
-        )
-        head = store.write_head(fields) or head
+        head = msgspec.structs.replace(head, status=status, events=start, updated_ns=start, cursor=arrived.cursor)
+        head = store.write_head(head) or head
     assert sum(1 for _ in store.read(session)) == size
     figures = {
         "events": size,

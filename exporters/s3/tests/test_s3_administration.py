@@ -11,12 +11,11 @@ from typing import Any
 import boto3
 import msgspec
 import pytest
-from botocore.exceptions import ReadTimeoutError
 
-from exporters.s3.tests.wire import Send, Wire, name_of
+from exporters.s3.tests.wire import Wire
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.store.protocol import SessionFilter
-from otel_agent_journal.testing.builders import a_head, an_event, events
+from otel_agent_journal.testing.builders import a_head, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal_s3 import S3Store, open_store
 from tests.real.servers import Minio, Moto
@@ -44,10 +43,10 @@ def test_init(missing: tuple[S3Store, Any, str]) -> None:
     assert store.init_plan() == []
     assert client.get_bucket_location(Bucket=name)["LocationConstraint"] == "eu-west-1"
     assert client.get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
-    (rule,) = client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
-    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
-    assert rule["Filter"] == {"Prefix": "team/a/"}
-    assert rule["Expiration"] == {"ExpiredObjectDeleteMarker": True}, "no event expires"
+    rules = client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+    days = {rule["Filter"]["Prefix"]: rule["NoncurrentVersionExpiration"]["NoncurrentDays"] for rule in rules}
+    assert days == {"team/a/": 30, "team/a/listing/": 1, "team/a/unsettled/": 1}
+    assert all(rule["Expiration"] == {"ExpiredObjectDeleteMarker": True} for rule in rules), "no event expires"
     assert all(client.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values())
     (rule,) = client.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
@@ -67,7 +66,8 @@ def test_init_leaves_what_is_set(missing: tuple[S3Store, Any, str]) -> None:
     assert len(store.init_plan()) == 3
     store.init()
     rules = client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
-    assert [rule["ID"] for rule in rules] == ["theirs", "agent-journal team/a/"]
+    places = ("", "listing/", "unsettled/")
+    assert [rule["ID"] for rule in rules] == ["theirs", *(f"agent-journal team/a/{place}" for place in places)]
     assert client.get_bucket_versioning(Bucket=name)["Status"] == "Suspended"
     (rule,) = client.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
@@ -104,7 +104,7 @@ def test_info(store: S3Store) -> None:
 
 
 def test_policies(store: S3Store) -> None:
-    """A reader reads, a writer deletes nothing but places in the listing, an admin prepares and prunes."""
+    """A reader reads, a writer deletes nothing but places in listings, an admin prepares and prunes."""
     actions = {
         role: {action for statement in store.iam_policy(role)["Statement"] for action in statement["Action"]}
         for role in ("reader", "writer", "admin")
@@ -114,96 +114,11 @@ def test_policies(store: S3Store) -> None:
     assert "s3:CreateBucket" in actions["admin"]
     assert not any("*" in action for role in actions.values() for action in role)
     deleting = [one for one in store.iam_policy("writer")["Statement"] if "s3:DeleteObject" in one["Action"]]
-    assert [one["Resource"] for one in deleting] == [[f"arn:aws:s3:::{store._place.bucket}/team/a/listing/*"]]
+    below = f"arn:aws:s3:::{store._place.bucket}/team/a"
+    assert [one["Resource"] for one in deleting] == [[f"{below}/listing/*", f"{below}/unsettled/*"]]
     assert json.dumps(store.iam_policy("writer"))
     with pytest.raises(ConfigError, match="writer, reader, admin"):
         store.iam_policy("boss")
-
-
-def test_prune_leaves_what_is_being_written(store: S3Store) -> None:
-    """A session to which somebody is first to append while it is pruned stays whole."""
-    store.append(events(3))
-    store.write_head(a_head(updated_ns=UPDATED_NS, status="COMPLETED"))
-    put_new = store._bucket.put_new
-
-    def another_is_first(name: str, data: bytes, metadata: Any = None) -> str | None:
-        if metadata and "pruned" in metadata:
-            other = open_store(store.url)
-            other.append(events(4))
-            other.close()
-        return put_new(name, data, metadata)
-
-    store._bucket.put_new = another_is_first
-    assert store.prune(UPDATED_NS + 1) == 0
-    assert list(store.read("s1")) == events(4)
-    assert store.head("s1") is not None
-
-
-@pytest.mark.parametrize("head_too", [True, False])
-def test_prune_leaves_what_went_on(store: S3Store, url: str, head_too: bool) -> None:
-    """A session that goes on between the listing and its deletion keeps everything, its head rewritten or not yet."""
-    store.append(events(3))
-    store.put_blob("s1", "d", b"1")
-    head = store.write_head(a_head(updated_ns=UPDATED_NS, status="COMPLETED"))
-    assert head is not None
-    listed, later_ns = store._heads.sessions, UPDATED_NS + 10**9
-
-    def go_on(wanted: Any) -> list[Any]:
-        heads = list(listed(wanted))
-        other = open_store(url)
-        other.append([an_event(3, timestamp_ns=later_ns)])
-        if head_too:
-            other.write_head(msgspec.structs.replace(head, updated_ns=later_ns))
-        other.close()
-        return heads
-
-    store._heads.sessions = go_on
-    assert store.prune(UPDATED_NS + 1) == 0
-    assert list(store.read("s1")) == [*events(3), an_event(3, timestamp_ns=later_ns)]
-    assert store.head("s1") is not None
-    assert store.get_blob("s1", "d") == b"1"
-
-
-def test_prune_whose_answer_is_lost(store: S3Store, wire: Wire) -> None:
-    """A prune that is applied without an answer deletes the session all the same, and says so."""
-    store.append(events(3))
-    store.write_head(a_head(updated_ns=UPDATED_NS, status="COMPLETED"))
-
-    def lost(request: Any, send: Send) -> Any:
-        if request.method == "PUT" and "segments/" in name_of(request):
-            wire.fault = None
-            send(request)
-            raise ReadTimeoutError(endpoint_url=request.url)
-        return send(request)
-
-    wire.fault = lost
-    assert store.prune(UPDATED_NS + 1) == 1
-    assert store.head("s1") is None
-    assert [item.size_bytes for item in store._bucket.list(store._layout.session("s1"))] == [0, 0]
-
-
-def test_prune_while_a_session_begins_anew(store: S3Store, url: str) -> None:
-    """What is put into a session from the moment on at which a prune has it stays: a blob, its event, the head."""
-    store.append(events(3))
-    head = store.write_head(a_head(updated_ns=UPDATED_NS, status="COMPLETED"))
-    assert head is not None
-    put_new, other = store._bucket.put_new, open_store(url)
-
-    def begin_anew(name: str, data: bytes, metadata: Any = None) -> Any:
-        if not (metadata and "pruned" in metadata):
-            return put_new(name, data, metadata)
-        other.put_blob("s1", "d", b"1")
-        put = put_new(name, data, metadata)
-        other.append([an_event(7)])
-        other.write_head(msgspec.structs.replace(head, events=1))
-        return put
-
-    store._bucket.put_new = begin_anew
-    assert store.prune(UPDATED_NS + 1) == 1
-    assert list(store.read("s1")) == [an_event(7)]
-    assert store.get_blob("s1", "d") == b"1"
-    assert [head.events for head in store.sessions()] == [1]
-    other.close()
 
 
 @pytest.mark.parametrize(("page", "late_ns"), [(1, 0), (1000, 0), (1000, SLOT_NS)])

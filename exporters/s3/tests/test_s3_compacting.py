@@ -52,6 +52,25 @@ def put_journal(store: S3Store, data: bytes) -> None:
     store._bucket.client.put_object(Bucket=store._place.bucket, Key=name, Body=data)
 
 
+def test_journal_rewritten_while_a_session_is_looked_up(store: S3Store, url: str, wire: Wire) -> None:
+    """Who reads a journal that is newer than its listing of the segments knows up to where it is."""
+    other = open_store(url)
+    other.append(events(2))
+    other.compact("s1")
+
+    def rewrite(request: Any, send: Send) -> Any:
+        if request.method == "GET" and name_of(request).endswith("journal.jsonl"):
+            wire.fault = None
+            other.append(events(2, first=2))
+            other.compact("s1")
+        return send(request)
+
+    wire.fault = rewrite
+    arrived = store.append(events(2, first=4))["s1"]
+    page = store.follow(arrived.after, session_id="s1")
+    assert (ids(page.events), page.cursor) == (ids(events(2, first=4)), arrived.cursor)
+
+
 def test_ending(store: S3Store) -> None:
     """At a session's end its journal is its events in order, readable without us."""
     made = events(30)

@@ -13,6 +13,7 @@ from exporters.s3.tests.wire import Send, Wire, name_of
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.store.rules import prune
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import everything, ids
@@ -131,6 +132,33 @@ def test_one_session_from_a_tip_before_it(brief: S3Store) -> None:
     assert ids(everything(brief, waiting, session_id="s1")[0]) == ids(events(2, first=3))
 
 
+def test_events_that_come_while_one_looks(store: S3Store, url: str, wire: Wire) -> None:
+    """Segments that come between a look for the next one and a look behind it are followed, all of them."""
+    store.append(events(1))
+    cursor = store.tip("s1")
+    other = S3Store(place_of(url))
+
+    def come_between(request: Any, send: Send) -> Any:
+        answer = send(request)
+        if request.method == "GET" and name_of(request).endswith("1.jsonl"):
+            wire.fault = None
+            other.append(events(1, first=1))
+            other.append(events(1, first=2))
+        return answer
+
+    wire.fault = come_between
+    assert ids(everything(store, cursor, session_id="s1")[0]) == ids(events(2, first=1))
+
+
+def test_pruned_within_a_segment(store: S3Store, url: str) -> None:
+    """A follower that stands within a segment gives no more of it once its session was pruned."""
+    store.append(events(5))
+    page = store.follow(None, session_id="s1", limit=2)
+    assert S3Store(place_of(url)).delete_session("s1", store.tip("s1"), 0)
+    assert store.follow(page.cursor, session_id="s1").events == ()
+    assert store.follow(None, session_id="s1").events == ()
+
+
 def test_begun_again_after_a_prune(store: S3Store) -> None:
     """Cursors from before a prune follow a session that begins again, and repeat nothing."""
     store.append(events(3))
@@ -140,7 +168,7 @@ def test_begun_again_after_a_prune(store: S3Store) -> None:
     _, over_all = everything(store)
     _, over_one = everything(store, session_id="s1")
     early = store.follow(None, session_id="s1", limit=3).cursor
-    assert store.prune(EPOCH_2026_NS + 2 * 10**9) == 1
+    assert prune(store, EPOCH_2026_NS + 2 * 10**9) == 1
     again = events(2, first=50)
     store.append(again)
     for cursor, session_id in ((over_all, None), (over_one, "s1"), (early, "s1"), (None, None), (None, "s1")):

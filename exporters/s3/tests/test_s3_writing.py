@@ -14,10 +14,11 @@ from exporters.s3.tests.wire import Send, Wire, answer, name_of
 from otel_agent_journal.codec import sealed
 from otel_agent_journal.errors import StoreUnreachable, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.store.rules import current_sessions, prune
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import everything, ids
-from otel_agent_journal_s3 import S3Store, administration, known, open_store
+from otel_agent_journal_s3 import S3Store, deleting, known, open_store
 from tests.real.children import wait_status
 
 UPDATED_NS = EPOCH_2026_NS + 10**9
@@ -89,10 +90,10 @@ def test_pruned_by_another(
         other.append(events(1, first=3))
     if rested:
         an_hour_passes(store)
-        monkeypatch.setattr(administration, "HOLDS_S", -3600)
+        monkeypatch.setattr(deleting, "HOLDS_S", -3600)
     other.write_head(a_head(status="COMPLETED", updated_ns=UPDATED_NS))
-    assert other.prune(UPDATED_NS + 1) == 1
-    left = [item.size_bytes for item in store._bucket.list("team/a/journals/")]
+    assert prune(other, UPDATED_NS + 1) == 1
+    left = [item.size_bytes for item in store._bucket.list("team/a/journals/s1/segments/")]
     assert left == [0] * (1 if rested else 3 + went_on)
     store.append(events(count))
     assert list(other.read("s1")) == events(count)
@@ -159,6 +160,33 @@ def test_late_context_whose_announcement_fails(store: S3Store, wire: Wire) -> No
     assert announced(store) == [("s1", 0), ("s1", 1)]
     store.append_context("i1", 2, context_events(1, first=2))
     assert list(store.read_context("i1")) == context_events(3)
+
+
+@pytest.mark.parametrize("context", [False, True])
+def test_late_segment_that_a_prune_had_passed(
+    store: S3Store, other: S3Store, wire: Wire, context: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What arrives under a number that a prune has deleted, long ago, is written once more, where it is read."""
+    store.append(events(2))
+
+    def stand_still(request: Any, send: Send) -> Any:
+        if request.method == "PUT" and "/segments/" in name_of(request):
+            wire.fault = None
+            other.append(events(3))
+            an_hour_passes(store)
+            monkeypatch.setattr(deleting, "HOLDS_S", -3600)
+            assert prune(other, UPDATED_NS) == 1
+        return send(request)
+
+    wire.fault = stand_still
+    if context:
+        store.append_context("i1", 0, context_events(2))
+        assert list(open_store(other.url).read_context("i1")) == context_events(2)
+    else:
+        store.append(events(2, first=5))
+        assert list(other.read("s1")) == events(2, first=5)
+    assert list(other.unsettled()) == ["s1"]
+    assert [head.events for head in current_sessions(other)] == [2]
 
 
 def announced(store: S3Store) -> list[tuple[str, int]]:
@@ -233,6 +261,8 @@ PLACEHOLDERS = (
     "journals/s1/segments/000000000000.jsonl.bak",
     "instances/",
     "blobs/",
+    "unsettled/",
+    "unsettled/s2/",
 )
 
 
@@ -243,7 +273,8 @@ def test_what_others_put_between(store: S3Store, other: S3Store) -> None:
     store.append(events(3))
     store.append_context("i1", 0, context_events(2))
     store.write_head(a_head(status="COMPLETED", updated_ns=UPDATED_NS))
-    assert [head.session_id for head in other.sessions()] == ["s1"]
+    assert [head.session_id for head in other.sessions()] == list(other.unsettled()) == ["s1"]
+    assert list(other.session_ids()) == ["s1"]
     other.append(events(1, first=3))
     assert len(list(other.read("s1"))) == 6
     assert len(everything(other)[0]) == 6
@@ -252,7 +283,7 @@ def test_what_others_put_between(store: S3Store, other: S3Store) -> None:
     assert everything(other, store.tip(), session_id="s1")[0] == []
     assert store.compact() == 1
     assert store.info().sessions == 1
-    assert other.prune(UPDATED_NS + 1) == 1
+    assert prune(other, UPDATED_NS + 1) == 1
     assert list(other.read("s1")) == []
     store.append(events(5))
     assert list(other.read("s1")) == events(5)

@@ -1,26 +1,22 @@
-"""What an operator does to a bucket: prepare it, look at it, delete what is old, and say who needs which rights."""
+"""What an operator does to a bucket: prepare it, look at it, and say who needs which rights."""
 
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
 from otel_agent_journal.errors import ConfigError, NewerSchema
-from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.protocol import ROLES, StoreInfo
-from otel_agent_journal.store.rules import is_prunable, old_sessions, prunable
-from otel_agent_journal_s3.announcements import HOLDS_S
-from otel_agent_journal_s3.heads import Heads
-from otel_agent_journal_s3.known import PRUNED, KnownSessions
-from otel_agent_journal_s3.layout import LAYOUT_VERSION, Layout, key_of, number_of_segment
-from otel_agent_journal_s3.lines import key_at
+from otel_agent_journal_s3.heads import DELETED_BYTES
+from otel_agent_journal_s3.layout import LAYOUT_VERSION, Layout
 from otel_agent_journal_s3.objects import Bucket
 
 KEPT_DAYS: Final = 30  # how long versions that were replaced or deleted can be had back
+# Of names that come and go with each session, and say nothing by themselves: what is deleted slows a listing down.
+_PASSING_DAYS: Final = 1
 _PAGES: Final = 50  # pages of a listing that counting may cost: 50,000 objects
 _ABSENT: Final = frozenset(
     (
@@ -31,8 +27,6 @@ _ABSENT: Final = frozenset(
 )
 _NOT_DONE: Final = frozenset(("501", "MalformedXML", "MethodNotAllowed", "NotImplemented"))
 _ACCESS: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
-
-_PRUNED: Final = {PRUNED: "1"}
 
 _log: Final = logging.getLogger(__name__)
 
@@ -53,10 +47,9 @@ class _Step(NamedTuple):
 class Administration:
     """An operator's view of a bucket."""
 
-    def __init__(self, bucket: Bucket, layout: Layout, heads: Heads) -> None:
+    def __init__(self, bucket: Bucket, layout: Layout) -> None:
         self._bucket = bucket
         self._layout = layout
-        self._heads = heads
         self._name = bucket.place.bucket
 
     def check(self) -> None:
@@ -91,7 +84,7 @@ class Administration:
         for _ in range(_PAGES):
             items, more, _ = self._bucket.page(self._layout.root, after)
             size_bytes += sum(item.size_bytes for item in items)
-            heads += sum(item.name.endswith("/head.json") for item in items)
+            heads += sum(item.name.endswith("/head.json") and item.size_bytes > DELETED_BYTES for item in items)
             parts.update(self._layout.parts(item.name for item in items))
             if not more:
                 break
@@ -99,12 +92,6 @@ class Administration:
         else:
             return self._info(None, None)
         return self._info(heads - len(parts), size_bytes)
-
-    def prune(self, older_than_ns: int, *, dry_run: bool) -> list[SessionHead]:
-        """Delete the sessions that may go, and return their heads, those of parts as well."""
-        heads = list(self._heads.sessions(old_sessions(older_than_ns)))
-        old = list(prunable(heads, older_than_ns, self._heads.head))
-        return old if dry_run else [head for head in old if self._delete(head, older_than_ns)]
 
     def policy(self, role: str) -> dict[str, Any]:
         """Return what a role needs, as an AWS policy document."""
@@ -122,7 +109,7 @@ class Administration:
             return _document(
                 listing,
                 _allowed("ReadAndWrite", ["s3:GetObject", "s3:PutObject"], [f"{objects}*"]),
-                _allowed("MoveInListing", ["s3:DeleteObject"], [f"{objects}listing/*"]),
+                _allowed("MoveInListings", ["s3:DeleteObject"], [f"{objects}listing/*", f"{objects}unsettled/*"]),
             )
         return _document(
             _allowed("Prepare", list(_PREPARE), [bucket]),
@@ -149,7 +136,7 @@ class Administration:
                         f"delete versions that were replaced or deleted after {KEPT_DAYS} days",
                         self._set_lifecycle,
                     ),
-                    lambda: self._rule()["ID"] not in [rule.get("ID") for rule in self._rules()],
+                    lambda: bool(self._missing_rules(self._rules())),
                 ),
                 (_Step("public access block", "block all public access", self._set_access), self._lacks_access_block),
                 (
@@ -204,7 +191,8 @@ class Administration:
         client.put_bucket_versioning(Bucket=self._name, VersioningConfiguration={"Status": "Enabled"})
 
     def _set_lifecycle(self, client: Any) -> None:
-        rules = [*self._rules(), self._rule()]
+        there = self._rules()
+        rules = [*there, *self._missing_rules(there)]
         client.put_bucket_lifecycle_configuration(Bucket=self._name, LifecycleConfiguration={"Rules": rules})
 
     def _set_access(self, client: Any) -> None:
@@ -214,14 +202,20 @@ class Administration:
         rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
         client.put_bucket_encryption(Bucket=self._name, ServerSideEncryptionConfiguration={"Rules": [rule]})
 
-    def _rule(self) -> dict[str, Any]:
-        return {
-            "ID": f"agent-journal {self._layout.root or '/'}"[:255],
-            "Status": "Enabled",
-            "Filter": {"Prefix": self._layout.root},
-            "NoncurrentVersionExpiration": {"NoncurrentDays": KEPT_DAYS},
-            "Expiration": {"ExpiredObjectDeleteMarker": True},  # of what has no other version left
-        }
+    def _missing_rules(self, there: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        root, known = self._layout.root, [rule.get("ID") for rule in there]
+        passing = ((prefix, _PASSING_DAYS) for prefix in (self._layout.listing, self._layout.unsettled))
+        rules = [
+            {
+                "ID": f"agent-journal {prefix or '/'}"[-255:],
+                "Status": "Enabled",
+                "Filter": {"Prefix": prefix},
+                "NoncurrentVersionExpiration": {"NoncurrentDays": days},
+                "Expiration": {"ExpiredObjectDeleteMarker": True},  # of what has no other version left
+            }
+            for prefix, days in ((root, KEPT_DAYS), *passing)
+        ]
+        return [rule for rule in rules if rule["ID"] not in known]
 
     def _rules(self) -> list[dict[str, Any]]:
         answer = self._ask("look at the lifecycle", lambda c: c.get_bucket_lifecycle_configuration(Bucket=self._name))
@@ -262,50 +256,6 @@ class Administration:
     def _mark(self) -> _Mark | None:
         stored = self._bucket.get(self._layout.version)
         return None if stored is None else msgspec.json.decode(stored.data, type=_Mark)
-
-    # --- deleting -----------------------------------------------------------------------------------------------------
-
-    def _delete(self, listed: SessionHead, older_than_ns: int) -> bool:
-        """Delete a session unless somebody writes it; its numbers go on behind an empty segment that stays.
-
-        Whether it may go is asked again here, of its head and of its events, of which a head may know later. The head
-        goes last, so that a prune that was broken off finds the session again.
-        """
-        key = key_of(listed.session_id)
-        blobs = [item.name for item in self._bucket.list(self._layout.blobs(key))]  # no later one: its event may come
-        known = KnownSessions(self._bucket, self._layout).load(key)
-        head = self._heads.head(listed.session_id)
-        if head is None or not is_prunable(head, older_than_ns):
-            return False
-        if known.keys and max(known.keys) >= key_at(older_than_ns, ""):
-            return False
-        pruned_s = self._put_end(self._layout.segment(key, known.next))
-        if pruned_s is None:
-            return False
-        gone = [*blobs, *(self._layout.instance(instance_id) for instance_id in known.instances)]
-        emptied: list[str] = []
-        for item in self._bucket.list(self._layout.session(key)):
-            number = number_of_segment(item.name) if item.name.startswith(self._layout.segments(key)) else None
-            if item.name == self._layout.head(key) or (number is not None and number >= known.next):
-                continue
-            # A writer that knows the session as it was a moment ago must not find the number free.
-            is_recent = number is not None and item.modified_s >= pruned_s - HOLDS_S
-            (emptied if is_recent else gone).append(item.name)
-        self._bucket.each(lambda name: self._bucket.put(name, b"", _PRUNED), emptied)
-        self._bucket.delete(gone)
-        self._heads.delete(head)
-        return True
-
-    def _put_end(self, name: str) -> float | None:
-        """Put the empty segment behind which what was before is gone; return when, None where another was first."""
-        mark = {PRUNED: uuid.uuid4().hex}
-        written = self._bucket.put_new(name, b"", mark)
-        if written is not None:
-            return written.at_s
-        stored = self._bucket.get(name)
-        if stored is None or stored.metadata.get(PRUNED) != mark[PRUNED]:
-            return None
-        return stored.modified_s  # it is ours, and its answer was lost
 
     def _info(self, sessions: int | None, size_bytes: int | None) -> StoreInfo:
         return StoreInfo(

@@ -10,15 +10,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from itertools import groupby
 from typing import Final, NamedTuple
 
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal_s3.known import COVERS, SPENT, Known
-from otel_agent_journal_s3.layout import Layout, number_of_segment
+from otel_agent_journal_s3.layout import Layout
 from otel_agent_journal_s3.lines import body_of
 from otel_agent_journal_s3.objects import Bucket
-from otel_agent_journal_s3.reading import Whole
+from otel_agent_journal_s3.reading import Whole, sessions_of
+from otel_agent_journal_s3.segments import end_of, segments_of
 
 TAIL_SEGMENTS: Final = 64  # a reader's requests beside the journal, before it is rewritten in mid-session
 _BETWEEN: Final = 0.9  # of the segments' bytes
@@ -53,7 +53,7 @@ class Compactor:
 
     def after_ending(self, known: Known) -> None:
         """Rewrite the journal as a session ends, unless too much was spent on it already."""
-        if known.next > known.covers and known.spent_bytes + known.size_bytes <= _ENDING * known.size_bytes:
+        if known.end > known.covers and known.spent_bytes + known.size_bytes <= _ENDING * known.size_bytes:
             self._try(known, None)
 
     def rewrite(self, key: str, allowed_bytes: int | None = None) -> Rewritten | None:
@@ -65,7 +65,7 @@ class Compactor:
         whole = Whole(self._bucket, self._layout, key)
         stored = whole.journal or self._bucket.get(self._layout.journal(key))
         covers = whole.cover(allowed_bytes)
-        if covers <= whole.covers:
+        if not whole.segments:
             return None
         body = body_of(whole.lines())
         spent = (int(stored.metadata.get(SPENT, "0")) if stored else 0) + len(body)
@@ -79,18 +79,13 @@ class Compactor:
 
     def sessions_with_tail(self) -> Iterator[str]:
         """Yield the keys of the sessions that have segments which are not in their journals."""
-        names = (item.name.removeprefix(self._layout.journals) for item in self._bucket.list(self._layout.journals))
-        for key, found in groupby(names, key=lambda name: name.partition("/")[0]):
-            parts = [name.partition("/")[2] for name in found]
-            numbers = [number_of_segment(part) for part in parts if part.startswith("segments/")]
-            last = max((number for number in numbers if number is not None), default=-1)
-            if last < 0:
-                continue
+        for key, items in sessions_of(self._bucket, self._layout):
+            end = end_of(segments_of(items))
             covers = 0
-            if "journal.jsonl" in parts:
+            if end and any(item.name == self._layout.journal(key) for item in items):
                 metadata = self._bucket.metadata(self._layout.journal(key))
                 covers = int((metadata or {}).get(COVERS, "0"))
-            if covers <= last:
+            if covers < end:
                 yield key
 
     def _try(self, known: Known, allowed_bytes: int | None) -> None:

@@ -18,6 +18,7 @@ from otel_agent_journal_s3.announcements import Announced, Announcements
 from otel_agent_journal_s3.layout import Layout, number_of_segment
 from otel_agent_journal_s3.lines import events_of
 from otel_agent_journal_s3.objects import Bucket
+from otel_agent_journal_s3.segments import cursor_of, end_of, place_of_cursor, segments_of
 
 _CACHED: Final = 8  # segments kept decoded: a page may end within one, and the next goes on from there
 
@@ -54,7 +55,7 @@ class Follower:
         self._bucket = bucket
         self._layout = layout
         self._log = announcements
-        self._decoded: OrderedDict[tuple[str, int], tuple[list[JournalEvent], float]] = OrderedDict()
+        self._decoded: OrderedDict[str, tuple[list[JournalEvent], float, str]] = OrderedDict()  # by name, with ETags
 
     def follow(self, text: str | None, limit: int) -> Page:
         """Return the next events of all sessions."""
@@ -64,7 +65,7 @@ class Follower:
         found: list[JournalEvent] = []
         self._give_all(cursor.held, found, limit)
         while len(found) < limit:
-            entry, now_s = self._log.entry(cursor.log)
+            entry, _ = self._log.entry(cursor.log)
             if entry is None:
                 cursor.held = [one for one in cursor.held if one.seen_s <= self._log.over_s(one.entry)]
                 break
@@ -72,8 +73,7 @@ class Follower:
             if len(found) >= limit:
                 break
             cursor.log += 1
-            self._give_all(self._take(cursor, entry, found, limit), found, limit)
-            del now_s
+            self._give_all(self._take(cursor, entry), found, limit)
         return Page(tuple(found), str(cursor))
 
     def tip(self) -> str:
@@ -91,25 +91,34 @@ class Follower:
             one.segment = self._end(one.key, one.segment)
         return str(cursor)
 
+    def tip_of(self, key: str) -> str | None:
+        """Return a session's cursor behind its last event; None where it has none."""
+        end = end_of(segments_of(self._bucket.list(self._layout.segments(key))))
+        return cursor_of(key, end) if end else None
+
     def follow_session(self, key: str, text: str | None, limit: int) -> Page:
-        """Return the next events of one session."""
-        segment, offset = (0, 0) if text is None else self._place(key, text)
+        """Return the next events of one session, and the cursor behind the last of them."""
+        segment, offset = self.place(key, text)
+        after = cursor_of(key, segment, offset) if text is None else text
         found: list[JournalEvent] = []
         while len(found) < limit:
             events, _, _ = self._segment(key, segment)
             if events is None:
-                following = self._after(key, segment)
+                following = self._from(key, segment)
                 if following is None:
                     break
-                segment, offset = following, 0  # what was between was pruned
+                if following > segment:  # what was between was pruned
+                    segment, offset = following, 0
                 continue
             part = events[offset : offset + limit - len(found)]
             found.extend(part)
             offset += len(part)
             if offset >= len(events):
-                self._decoded.pop((key, segment), None)
+                self._decoded.pop(self._layout.segment(key, segment), None)
                 segment, offset = segment + 1, 0
-        return Page(tuple(found), f"s{segment}.{offset}.{key}")
+            if part:
+                after = cursor_of(key, segment, offset)
+        return Page(tuple(found), after)
 
     # --- all sessions -------------------------------------------------------------------------------------------------
 
@@ -130,7 +139,7 @@ class Follower:
             found.extend(part)
             one.offset += len(part)
             if one.offset >= len(events):
-                self._decoded.pop((one.key, one.segment), None)
+                self._decoded.pop(self._layout.segment(one.key, one.segment), None)
                 one.segment, one.offset = one.segment + 1, 0
 
     def _leave(self, cursor: _Cursor, at_s: float, found: list[JournalEvent], limit: int) -> None:
@@ -145,7 +154,7 @@ class Follower:
                 return
             cursor.held.remove(one)
 
-    def _take(self, cursor: _Cursor, entry: Announced, found: list[JournalEvent], limit: int) -> list[_Held]:
+    def _take(self, cursor: _Cursor, entry: Announced) -> list[_Held]:
         """Look after what an entry announces; return the sessions that may have something to give."""
         taken: list[_Held] = []
         by_key = {one.key: one for one in cursor.held}
@@ -183,15 +192,20 @@ class Follower:
 
     # --- one session --------------------------------------------------------------------------------------------------
 
-    def _place(self, key: str, text: str) -> tuple[int, int]:
-        """Return the place in a session that a cursor means, one of its own or one over all sessions."""
+    def place(self, key: str, text: str | None) -> tuple[int, int]:
+        """Return the segment and the event in it at which a cursor stands, one of the session or one over all.
+
+        Raises:
+            StoreError: it is none of this store.
+        """
+        if text is None:
+            return 0, 0
         if not text.startswith("s"):
             return self._place_of_all(key, self._cursor(text))
-        segment, _, rest = text.removeprefix("s").partition(".")
-        offset, _, of = rest.partition(".")
-        if not (segment.isdecimal() and offset.isdecimal() and of == key):
+        place = place_of_cursor(text)
+        if place is None or place[2] != key:
             raise self._foreign(text)
-        return int(segment), int(offset)
+        return place[:2]
 
     def _place_of_all(self, key: str, cursor: _Cursor) -> tuple[int, int]:
         for one in cursor.held:
@@ -216,20 +230,22 @@ class Follower:
             segment = segment if number is None else number + 1
         return segment
 
-    def _after(self, key: str, segment: int) -> int | None:
-        """Return the number of the next segment that there is behind one that is not there."""
-        return self._bucket.first(self._layout.segments(key), self._layout.segment(key, segment), number_of_segment)
+    def _from(self, key: str, segment: int) -> int | None:
+        """Return the number of the first segment from one on, which may be there by now."""
+        after = self._layout.segment(key, segment - 1) if segment else ""
+        return self._bucket.first(self._layout.segments(key), after, number_of_segment)
 
     def _segment(self, key: str, number: int) -> tuple[list[JournalEvent] | None, float, float]:
         """Return a segment's events or None, when it was written, and when it was not there, by the server's clock."""
-        cached = self._decoded.get((key, number))
-        if cached is not None:
-            return *cached, 0.0
-        stored, now_s = self._bucket.look(self._layout.segment(key, number))
+        name = self._layout.segment(key, number)
+        cached = self._decoded.get(name)
+        if cached is not None and self._bucket.etag(name) == cached[2]:  # it may have been pruned meanwhile
+            return cached[0], cached[1], 0.0
+        stored, now_s = self._bucket.look(name)
         if stored is None:
             return None, 0.0, now_s
         events = events_of(stored.data)
-        self._decoded[key, number] = events, stored.modified_s
+        self._decoded[name] = events, stored.modified_s, stored.etag
         while len(self._decoded) > _CACHED:
             self._decoded.popitem(last=False)
         return events, stored.modified_s, now_s

@@ -2,6 +2,8 @@
 
 A head's place in the listing is an empty object whose name says time, status and session. It is written before the
 head, which names it, and the one before is deleted after: what a crash leaves over is named by no head and passed over.
+The snapshot stands on a line of its own behind the head, so that listings need not fetch it. A head that was deleted
+leaves an empty one, since S3 deletes under no condition.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -21,61 +23,93 @@ from otel_agent_journal.store.keys import session_of
 from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.store.rules import is_wanted, merged_writers
 from otel_agent_journal_s3.layout import PART, Layout, Listed, key_of, slot_of
-from otel_agent_journal_s3.objects import Bucket
+from otel_agent_journal_s3.objects import Bucket, Stored
+from otel_agent_journal_s3.segments import place_of_cursor
+from otel_agent_journal_s3.settling import Settling
 
 _CACHED: Final = 1000
 _TEXTS: Final = ("session_id", "status", "reason", "agent", "stage", "part_of")
+_LISTED_BYTES: Final = 16 * 1024  # of an object, in which the head is but for one with hundreds of writers
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     """What stands in `head.json`; `by` tells the attempts of one writer from those of others."""
 
-    head: SessionHead
-    listed: str
-    by: str
+    head: SessionHead | None = None
+    listed: str = ""
+    by: str = ""
+
+
+class Found(NamedTuple):
+    """A head as it was found or written: without its snapshot where that was not asked for."""
+
+    stored: _Stored
+    etag: str
+
+    @property
+    def version(self) -> int:
+        """The version over which the next one is written."""
+        return self.stored.head.version if self.stored.head else 0
 
 
 class Heads:
     """The heads of a store. Thread-safe."""
 
-    def __init__(self, bucket: Bucket, layout: Layout) -> None:
+    def __init__(self, bucket: Bucket, layout: Layout, settling: Settling) -> None:
         self._bucket = bucket
         self._layout = layout
-        self._last: OrderedDict[str, tuple[_Stored, str]] = OrderedDict()  # those written here, and their ETags
+        self._settling = settling
+        self._last: OrderedDict[str, Found] = OrderedDict()  # those written here, without snapshots
 
     def head(self, session_id: str) -> SessionHead | None:
         """Return a session's head, or None where there is none yet."""
-        found = self._read(key_of(session_id))
-        return found[0].head if found else None
+        found = self.find(key_of(session_id))
+        return found.stored.head if found else None
+
+    def find(self, key: str) -> Found | None:
+        """Return what there is of a session's head, also if it was deleted."""
+        return _found(self._bucket.get(self._layout.head(key)))
 
     def write(self, head: SessionHead) -> SessionHead | None:
         """Replace a session's head over the version it was read at; None where another writer was first."""
         key = key_of(head.session_id)
         found = self._last.get(key)
-        if head.version and (found is None or found[0].head.version != head.version):
-            found = self._read(key)
+        if head.version and (found is None or found.version != head.version):
+            found = self.find(key)
         elif not head.version:
             found = None  # whether there is one shows as it is written
-        stored = found[0].head if found else None
-        if head.version != (stored.version if stored else 0):
+        if head.version != (found.version if found else 0):
             return None
+        stored = found.stored.head if found else None
         writers = merged_writers(stored, head)
         written = _with_valid_text(msgspec.structs.replace(head, writers=writers, version=head.version + 1))
-        listed = found[0].listed if found and stored and _same_place(stored, written) else self._list(key, written)
-        made = _Stored(head=written, listed=listed, by=uuid.uuid4().hex)
-        if not self._put(key, made, found[1] if found else None):
+        if stored is not None and _may_know_less(written, stored):
+            self._settling.mark(key, head.session_id)
+        in_place = found is not None and stored is not None and _same_place(stored, written)
+        listed = found.stored.listed if found and in_place else self._list(key, written)
+        if not self._put(key, _Stored(head=written, listed=listed, by=uuid.uuid4().hex), found):
             return None
-        if found is not None and found[0].listed != listed:
-            self._bucket.delete([self._name(found[0].listed)])
+        if found is not None and found.stored.listed not in ("", listed):
+            self._bucket.delete([self._name(found.stored.listed)])
         return written
 
-    def delete(self, head: SessionHead) -> None:
-        """Delete a session's head, if it is this one still, and its place in the listing."""
-        key = key_of(head.session_id)
-        found = self._read(key)
+    def delete(self, key: str, found: Found) -> None:
+        """Delete the head of a session whose events are gone, and its place in the listing.
+
+        One that was written over it meanwhile goes too, since it may count what is gone: what it knew besides is found
+        without it.
+        """
         self._last.pop(key, None)
-        if found is not None and found[0].head == head:
-            self._bucket.delete([self._layout.head(key), self._name(found[0].listed)])
+        deleted = _Stored(by=uuid.uuid4().hex)
+        there = found
+        while there.stored.head is not None:
+            put = self._bucket.put_over(self._layout.head(key), _body_of(deleted), there.etag)
+            now = self.find(key) if put is None else None
+            if now is None or now.stored.by == deleted.by:
+                self._bucket.delete([self._name(there.stored.listed)])
+                return
+            self._settling.mark(key, there.stored.head.session_id)
+            there = now
 
     def sessions(self, wanted: SessionFilter) -> Iterator[SessionHead]:
         """Yield the heads that are wanted, the latest updated first.
@@ -136,18 +170,21 @@ class Heads:
         The others go to `moved`: to a place that may have been passed already, or this one was left over.
         """
         heads: list[SessionHead] = []
-        for name, read in self._bucket.each(lambda one: (one[0], self._read(one[1].key)), slot):
-            if read is None:
+        for name, stored in self._bucket.each(lambda one: (one[0], self._listed(one[1].key)), slot):
+            if stored is None or stored.head is None:
                 continue
-            if self._name(read[0].listed) == name:
-                heads.append(read[0].head)
+            if self._name(stored.listed) == name:
+                heads.append(stored.head)
             else:
-                moved[read[0].head.session_id] = read[0].head
+                moved[stored.head.session_id] = stored.head
         return sorted(heads, key=_newest_first)
 
-    def _read(self, key: str) -> tuple[_Stored, str] | None:
-        stored = self._bucket.get(self._layout.head(key))
-        return None if stored is None else (msgspec.json.decode(stored.data, type=_Stored), stored.etag)
+    def _listed(self, key: str) -> _Stored | None:
+        """Return a head without its snapshot, which is not fetched unless the head is large itself."""
+        read = self._bucket.get_first(self._layout.head(key), _LISTED_BYTES)
+        if read is not None and b"\n" not in read.data:
+            read = self._bucket.get(self._layout.head(key))
+        return None if read is None else _decode_head(read.data.partition(b"\n")[0])
 
     def _list(self, key: str, head: SessionHead) -> str:
         name = self._layout.listed(key, _listed_as(head), head.updated_ns, head.version)
@@ -157,26 +194,62 @@ class Heads:
     def _name(self, listed: str) -> str:
         return self._layout.listing + listed
 
-    def _put(self, key: str, made: _Stored, etag: str | None) -> bool:
-        name, data = self._layout.head(key), msgspec.json.encode(made)
-        put = self._bucket.put_new(name, data) if etag is None else self._bucket.put_over(name, data, etag)
-        if put is None:
-            found = self._read(key)
-            if found is None or found[0].by != made.by:
-                self._last.pop(key, None)
-                if found is None or found[0].listed != made.listed:
-                    self._bucket.delete([self._name(made.listed)])
-                return False
-            self._keep(key, made, found[1])  # an attempt of ours, whose answer was lost
-        else:
+    def _put(self, key: str, made: _Stored, over: Found | None) -> bool:
+        name, data = self._layout.head(key), _body_of(made)
+        put = self._bucket.put_over(name, data, over.etag) if over else self._bucket.put_new(name, data)
+        if put is not None:
             self._keep(key, made, put.etag)
-        return True
+            return True
+        found = self.find(key)
+        if found is not None and found.stored.by == made.by:
+            self._keep(key, made, found.etag)  # an attempt of ours, whose answer was lost
+            return True
+        if found is not None and over is None and found.stored.head is None:
+            return self._put(key, made, found)
+        self._last.pop(key, None)
+        if found is None or found.stored.listed != made.listed:
+            self._bucket.delete([self._name(made.listed)])
+        return False
 
     def _keep(self, key: str, made: _Stored, etag: str) -> None:
-        self._last[key] = made, etag
+        assert made.head is not None
+        head = msgspec.structs.replace(made.head, snapshot=b"")
+        self._last[key] = Found(msgspec.structs.replace(made, head=head), etag)
         self._last.move_to_end(key)
         while len(self._last) > _CACHED:
             self._last.popitem(last=False)
+
+
+_decode_head: Final = msgspec.json.Decoder(_Stored).decode
+_decode_snapshot: Final = msgspec.json.Decoder(bytes).decode
+
+
+def _body_of(stored: _Stored) -> bytes:
+    snapshot = stored.head.snapshot if stored.head else b""
+    head = msgspec.structs.replace(stored.head, snapshot=b"") if stored.head else None
+    first = msgspec.json.encode(msgspec.structs.replace(stored, head=head))
+    return first + b"\n" + msgspec.json.encode(snapshot) + b"\n"
+
+
+DELETED_BYTES: Final = len(_body_of(_Stored(by=uuid.uuid4().hex)))  # of what is left of a head that was deleted
+
+
+def _found(stored: Stored | None) -> Found | None:
+    if stored is None:
+        return None
+    first, _, second = stored.data.partition(b"\n")
+    found = _decode_head(first)
+    if found.head is not None:
+        found = msgspec.structs.replace(
+            found, head=msgspec.structs.replace(found.head, snapshot=_decode_snapshot(second))
+        )
+    return Found(found, stored.etag)
+
+
+def _may_know_less(head: SessionHead, stored: SessionHead) -> bool:
+    """Tell whether a head has fewer of its session's events than the one before, or does not say which."""
+    before = place_of_cursor(stored.cursor or "")
+    return before is not None and (place_of_cursor(head.cursor or "") or ()) < before
 
 
 def _newest_first(head: SessionHead) -> tuple[int, str]:

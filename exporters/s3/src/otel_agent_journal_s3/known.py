@@ -2,7 +2,7 @@
 
 It is complete up to that number, and a segment is written under a number only if nobody else has it: so whoever
 writes knows of every event before its own, and a repetition is never written. A number that is lost to another writer
-is read, and then known too.
+is read, and then known too. Marks among the segments end what was known, or what was promised.
 """
 
 from __future__ import annotations
@@ -16,23 +16,30 @@ from otel_agent_journal.errors import ConflictError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.sequence import content_of, verdict
 from otel_agent_journal_s3.announcements import now_s
-from otel_agent_journal_s3.layout import Layout, number_of_segment
+from otel_agent_journal_s3.layout import Layout
 from otel_agent_journal_s3.lines import Line, read_body
 from otel_agent_journal_s3.objects import Bucket, Stored
+from otel_agent_journal_s3.segments import SETTLED, cursor_of, end_of, last_pruned, segments_of
 
 MAX_KEYS: Final = 1_000_000  # events of all sessions together that a writer remembers: about 150 bytes each
 _GROWS: Final = 10_000  # by so many they may be more, since counting takes a look at each session
-PRUNED: Final = "pruned"  # metadata of the empty segment that a prune leaves: what was before it is gone
 COVERS: Final = "covers"  # metadata of a journal: the number of the first segment that is not in it
 SPENT: Final = "spent"  # metadata of a journal: bytes of all its rewritings so far
 
 
 class Known:
-    """One session, as far as a writer must know it."""
+    """One session, as far as a writer must know it.
+
+    `marked`: a marker says that it may be unsettled, which was put when `next` was known. Such a marker holds until
+    a mark is met among the segments: who put that one may have deleted it.
+    """
 
     def __init__(self, key: str) -> None:
         self.key = key
+        self.began = 0  # the number behind the last prune
         self.next = 0
+        self.end = 0  # the number behind the last segment with events
+        self.marked = False
         self.probed = 0.0  # when `next` was seen to be the end, by our clock
         self.keys: set[bytes] = set()
         self.instances: dict[str, list[JournalEvent]] = {}
@@ -53,25 +60,27 @@ class Known:
         for seq, instance_id, event_id, content in sorted(numbered, key=_seq):  # a journal is in order of time
             self._take_numbered(instance_id, seq, event_id, content)
 
-    def take_segment(self, stored: Stored) -> None:
-        """Remember the segment of the next number, which another writer wrote."""
-        self.forget_if_pruned(stored)
-        self.take(stored.data)
-        self.size_bytes += len(stored.data)
+    def take_segment(self, body: bytes) -> None:
+        """Remember the segment of the next number, which another writer wrote; it is not a prune's."""
+        if body == SETTLED:
+            self.marked = False
+        else:
+            self.take(body)
+            self.end = self.next + 1
+        self.size_bytes += len(body)
         self.next += 1
-
-    def forget_if_pruned(self, stored: Stored) -> None:
-        """Forget what was before the segment that a prune left."""
-        if stored.metadata.get(PRUNED):
-            self.keys.clear()
-            self.instances.clear()
-            self.covered_bytes = self.covers = self.spent_bytes = 0
 
     def wrote(self, lines: Iterable[Line], size_bytes: int) -> None:
         """Remember what was just written under the next number."""
         self.keys.update(line.key for line in lines)
         self.size_bytes += size_bytes
         self.next += 1
+        self.end = self.next
+
+    @property
+    def cursor(self) -> str | None:
+        """The session's cursor behind its last event; None where none has arrived."""
+        return cursor_of(self.key, self.end) if self.end else None
 
     def wrote_numbered(self, instance_id: str, events: Sequence[JournalEvent]) -> None:
         """Remember the numbers of context events that were just written."""
@@ -154,25 +163,25 @@ class KnownSessions:
     def load(self, key: str) -> Known:
         """Read what has to be known of a session: one LIST where it is new."""
         known, began = Known(key), now_s()
-        segments: list[tuple[int, int]] = []
-        journal: Stored | None = None
-        for item in self._bucket.list(self._layout.session(key)):
-            if item.name == self._layout.journal(key):
-                journal = self._bucket.get(item.name)
-            elif item.name.startswith(self._layout.segments(key)):
-                number = number_of_segment(item.name)
-                if number is not None:
-                    segments.append((number, item.size_bytes))
-        if journal is not None:
-            self._take_journal(known, journal)
-        known.covered_bytes = sum(size_bytes for number, size_bytes in segments if number < known.covers)
-        tail = [number for number, _ in segments if number >= known.covers]
-        known.size_bytes = sum(size_bytes for _, size_bytes in segments)
-        for segment in self._bucket.get_all([self._layout.segment(key, number) for number in tail]):
-            if segment is not None:
-                known.forget_if_pruned(segment)
-                known.take(segment.data)
-        known.next = max(known.next, known.covers, segments[-1][0] + 1 if segments else 0)
+        items = list(self._bucket.list(self._layout.session(key)))
+        segments = segments_of(items)
+        if any(item.name == self._layout.journal(key) for item in items):
+            journal = self._bucket.get(self._layout.journal(key))
+            if journal is not None:
+                self._take_journal(known, journal)
+        first = last_pruned(segments) + 1
+        if first > known.covers:  # the journal is of before that
+            known = Known(key)
+        known.began, first = first, max(first, known.covers)
+        for stored in self._bucket.get_all([one.name for one in segments if one.number >= first and one.has_events]):
+            if stored is not None:
+                known.take(stored.data)
+        known.covered_bytes = sum(one.size_bytes for one in segments if one.number < known.covers)
+        known.size_bytes = sum(one.size_bytes for one in segments)
+        known.next = segments[-1].number + 1 if segments else 0
+        known.end = end_of(segments)
+        if known.covers > known.next:  # the journal was rewritten since they were listed
+            known.next = known.end = known.covers
         known.probed = began
         with self._lock:
             self._known[key] = known

@@ -4,7 +4,8 @@ Below the store's prefix, `{key}` being `key_of` of a session's or an instance's
 
     journals/{key}/segments/{n:012d}.jsonl   what one flush wrote of the session, immutable, numbered without a gap
     journals/{key}/journal.jsonl             the same events in order, as of its last rewriting
-    journals/{key}/head.json                 the session's head
+    journals/{key}/head.json                 the session's head, and on a second line the snapshot of its fold
+    unsettled/{key}/{marker}                 the id of a session that may have events which its head does not know
     log/{999999999999 - g:012d}.json         which sessions began to be written, in order; the newest is listed first
     listing/{...}/{status}/{key}/{version}   empty; sessions by time and status (PART: of another), the newest first
     instances/{key}.json                     the session of an agent instance
@@ -58,6 +59,7 @@ class Layout:
         self.journals = f"{self.root}journals/"
         self.log = f"{self.root}log/"
         self.listing = f"{self.root}listing/"
+        self.unsettled = f"{self.root}unsettled/"
         self.version = f"{self.root}layout.json"
 
     def session(self, key: str) -> str:
@@ -79,6 +81,15 @@ class Layout:
     def head(self, key: str) -> str:
         """Return the name of a session's head."""
         return f"{self.journals}{key}/head.json"
+
+    def markers(self, key: str) -> str:
+        """Return the folder of the markers which say that a session may be unsettled."""
+        return f"{self.unsettled}{key}/"
+
+    def marked(self, name: str) -> str | None:
+        """Return the key of the session that a marker is of; None for what somebody else put there."""
+        key, _, marker = name.removeprefix(self.unsettled).partition("/")
+        return key if key and marker and "/" not in marker else None
 
     def entry(self, number: int) -> str:
         """Return the name of an entry of the log."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
@@ -23,6 +24,7 @@ _BASE_S: Final = 0.05  # the first wait is at most this, each further one at mos
 _LONGEST_S: Final = 1.0
 _PAGE: Final = 1000  # keys in a page of a listing, and in a call that deletes
 
+_BY: Final = "by"  # metadata of an object that is written once: which attempt wrote it
 _AT_ONCE: Final = 8  # requests of one call; each costs most of its time waiting
 
 Result = TypeVar("Result")
@@ -83,9 +85,13 @@ class Bucket:
         """Begin again in a child process: connections are its parent's, who held the lock is not there."""
         self._lock, self._client = RLock(), None
 
-    def look(self, name: str) -> tuple[Stored | None, float]:
+    def look(self, name: str, **more: str) -> tuple[Stored | None, float]:
         """Return an object, or None where it is not there, and when that was by the server's clock."""
-        return self.call(f"GET {name}", lambda client: self._look(client, name))
+        return self.call(f"GET {name}", lambda client: self._look(client, name, **more))
+
+    def get_first(self, name: str, size_bytes: int) -> Stored | None:
+        """Return an object that is not empty, of its bytes the first so many; or None where it is not there."""
+        return self.look(name, Range=f"bytes=0-{size_bytes - 1}")[0]
 
     def get(self, name: str) -> Stored | None:
         """Return an object, or None where it is not there."""
@@ -93,13 +99,22 @@ class Bucket:
 
     def metadata(self, name: str) -> Mapping[str, str] | None:
         """Return an object's metadata, or None where it is not there."""
+        found = self._head(name)
+        return found["Metadata"] if found else None
+
+    def etag(self, name: str) -> str | None:
+        """Return an object's ETag, or None where it is not there."""
+        found = self._head(name)
+        return found["ETag"] if found else None
+
+    def _head(self, name: str) -> Mapping[str, Any] | None:
         from botocore.exceptions import ClientError
 
         from otel_agent_journal_s3.failures import MISSING, code_of
 
-        def head(client: Any) -> Mapping[str, str] | None:
+        def head(client: Any) -> Mapping[str, Any] | None:
             try:
-                return client.head_object(Bucket=self.place.bucket, Key=name)["Metadata"]
+                return client.head_object(Bucket=self.place.bucket, Key=name)
             except ClientError as error:
                 if code_of(error) in MISSING:
                     return None
@@ -134,6 +149,17 @@ class Bucket:
     def put_over(self, name: str, data: bytes, etag: str, metadata: Mapping[str, str] | None = None) -> Written | None:
         """Replace an object that still has this ETag and return the new one; None where another was first."""
         return self._put(name, data, metadata, IfMatch=etag)
+
+    def put_once(self, name: str, data: bytes) -> float | None:
+        """Write an object that is not there yet; return when, by the server's clock, None where another's is there."""
+        mark = {_BY: uuid.uuid4().hex}
+        written = self.put_new(name, data, mark)
+        if written is not None:
+            return written.at_s
+        stored = self.get(name)
+        if stored is None or stored.metadata.get(_BY) != mark[_BY]:
+            return None
+        return stored.modified_s  # it is ours, and its answer was lost
 
     def put(self, name: str, data: bytes = b"", metadata: Mapping[str, str] | None = None) -> None:
         """Write an object, whatever is there."""
@@ -219,13 +245,13 @@ class Bucket:
             if self._client is client:
                 self._client = None
 
-    def _look(self, client: Any, name: str) -> tuple[Stored | None, float]:
+    def _look(self, client: Any, name: str, **more: str) -> tuple[Stored | None, float]:
         from botocore.exceptions import ClientError
 
         from otel_agent_journal_s3.failures import MISSING, code_of
 
         try:
-            answer = client.get_object(Bucket=self.place.bucket, Key=name)
+            answer = client.get_object(Bucket=self.place.bucket, Key=name, **more)
         except ClientError as error:
             if code_of(error) in MISSING:
                 return None, _date(cast("dict[str, Any]", error.response))

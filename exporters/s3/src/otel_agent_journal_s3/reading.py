@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from otel_agent_journal.codec import decode_line
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal_s3.known import COVERS, PRUNED
-from otel_agent_journal_s3.layout import Layout, number_of_segment
+from otel_agent_journal.store.keys import session_of
+from otel_agent_journal_s3.known import COVERS
+from otel_agent_journal_s3.layout import Layout
 from otel_agent_journal_s3.lines import Line, Read, key_at, read_body
-from otel_agent_journal_s3.objects import Bucket, Stored
+from otel_agent_journal_s3.objects import Bucket, Item
+from otel_agent_journal_s3.segments import last_pruned, segments_of
 
 
 class Whole:
@@ -20,43 +23,59 @@ class Whole:
         self.journal = bucket.get(layout.journal(key))
         self.covers = int(self.journal.metadata.get(COVERS, "0")) if self.journal else 0
         after = layout.segment(key, self.covers - 1) if self.covers else ""
-        self.next = self.covers
-        self.segments: list[Stored] = []
-        found = [(item.name, number_of_segment(item.name)) for item in bucket.list(layout.segments(key), after)]
-        numbers = [number for _, number in found if number is not None]
-        names = [name for name, number in found if number is not None]
-        for number, stored in zip(numbers, bucket.get_all(names), strict=True):
-            if stored is None:  # pruned meanwhile, and with it all that was there
-                continue
-            if stored.metadata.get(PRUNED):
-                self.journal = None
-                self.segments.clear()
-            self.segments.append(stored)
-            self.next = number + 1
+        listed = segments_of(bucket.list(layout.segments(key), after))
+        self.next = listed[-1].number + 1 if listed else self.covers
+        pruned = last_pruned(listed)
+        if pruned >= 0:
+            self.journal = None
+        found = [one for one in listed if one.number > pruned and one.has_events]
+        read = bucket.get_all([one.name for one in found])
+        # None is one that was pruned meanwhile, and with it all that was there.
+        self.segments = [(one.number, stored.data) for one, stored in zip(found, read, strict=True) if stored]
 
     def cover(self, allowed_bytes: int | None) -> int:
         """Leave out the last segments, so that the rest is within so many bytes; return the first one left out."""
         size_bytes = len(self.journal.data) if self.journal else 0
-        count = 0
-        for segment in self.segments:
-            size_bytes += len(segment.data)
+        for count, (number, body) in enumerate(self.segments):
+            size_bytes += len(body)
             if allowed_bytes is not None and size_bytes > allowed_bytes:
-                break
-            count += 1
-        first_left_out = self.next - (len(self.segments) - count)
-        del self.segments[count:]
-        return first_left_out
+                del self.segments[count:]
+                return number
+        return self.next
 
     def read(self) -> Iterator[Read]:
         """Yield what stands in each line, in order of arrival."""
         if self.journal is not None:
             yield from read_body(self.journal.data)
-        for segment in self.segments:
-            yield from read_body(segment.data)
+        for _, body in self.segments:
+            yield from read_body(body)
 
     def lines(self) -> list[Line]:
         """Return its lines in order of time and id, each key once, the first that arrived."""
         return in_order([read.line for read in self.read()])
+
+
+def sessions_of(bucket: Bucket, layout: Layout) -> Iterator[tuple[str, list[Item]]]:
+    """Yield the key of every session that there is, or was, and what is in its folder: a listing of all."""
+    items = bucket.list(layout.journals)
+    for key, found in groupby(items, key=lambda item: item.name.removeprefix(layout.journals).partition("/")[0]):
+        yield key, list(found)
+
+
+def session_ids(bucket: Bucket, layout: Layout) -> Iterator[str]:
+    """Yield the id of every session that has an event."""
+    for key, items in sessions_of(bucket, layout):
+        segments = segments_of(items)
+        bodies = [one.name for one in segments if one.number > last_pruned(segments) and one.has_events]
+        if last_pruned(segments) < 0:
+            bodies += [item.name for item in items if item.name == layout.journal(key) and item.size_bytes]
+        session_id = session_of(key) if bodies else None
+        if bodies and session_id is None:  # hashed: an event has it
+            stored = bucket.get(bodies[0])
+            lines = stored.data.splitlines()[:1] if stored else ()
+            session_id = next((decode_line(line).session_id for line in lines), None)
+        if session_id is not None:
+            yield session_id
 
 
 def in_order(lines: list[Line]) -> list[Line]:

@@ -6,32 +6,33 @@ What is where is in `layout`, how it is written in `writing`, read in `reading`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from threading import RLock
 from typing import Any, Final
 
-import msgspec
-
 from otel_agent_journal import forks
-from otel_agent_journal.errors import ConflictError, EventTooLarge, StoreError, WrongExpectedSequence
+from otel_agent_journal.errors import EventTooLarge
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import COMPLETED, ERROR, INTERRUPTED, SessionHead
-from otel_agent_journal.store.protocol import Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.protocol import Arrived, Capabilities, Page, SessionFilter, StoreInfo
 from otel_agent_journal.store.sequence import require_gapless, require_session_event
 from otel_agent_journal_s3.administration import Administration
 from otel_agent_journal_s3.announcements import HOLDS_S, Announcements
 from otel_agent_journal_s3.compacting import Compactor
+from otel_agent_journal_s3.deleting import Deletion
 from otel_agent_journal_s3.following import Follower
 from otel_agent_journal_s3.heads import Heads
+from otel_agent_journal_s3.instances import Instances
 from otel_agent_journal_s3.layout import Layout, key_of
 from otel_agent_journal_s3.lines import Line, line_of
 from otel_agent_journal_s3.objects import Bucket
 from otel_agent_journal_s3.place import Place, place_of
-from otel_agent_journal_s3.reading import read, read_instance
+from otel_agent_journal_s3.reading import read, read_instance, session_ids
+from otel_agent_journal_s3.segments import place_of_cursor
+from otel_agent_journal_s3.settling import Settling
 from otel_agent_journal_s3.writing import Segments
 
 MAX_EVENT_BYTES: Final = 64 * 1024 * 1024  # what a reader has to hold in memory at once; S3 itself takes 5 GB
-_INSTANCES: Final = 10_000  # whose sessions are remembered
 _ENDED: Final = (COMPLETED, ERROR, INTERRUPTED)
 
 
@@ -47,10 +48,6 @@ def open_store(url: str, *, create: bool = True) -> S3Store:
     return S3Store(place_of(url))
 
 
-class _Instance(msgspec.Struct, frozen=True):
-    session_id: str
-
-
 class S3Store:
     """A journal in a bucket. Thread-safe; writers of one client take turns."""
 
@@ -60,12 +57,21 @@ class S3Store:
         self._bucket = Bucket(place)
         self._announcements = Announcements(self._bucket, self._layout, holds_s)
         self._compactor = Compactor(self._bucket, self._layout)
-        self._segments = Segments(self._bucket, self._layout, self._announcements, self._compactor)
+        self._settling = Settling(self._bucket, self._layout)
+        self._instances = Instances(self._bucket, self._layout)
+        self._segments = Segments(
+            self._bucket,
+            self._layout,
+            announcements=self._announcements,
+            compactor=self._compactor,
+            settling=self._settling,
+            instances=self._instances,
+        )
         self._follower = Follower(self._bucket, self._layout, self._announcements)
-        self._heads = Heads(self._bucket, self._layout)
-        self._administration = Administration(self._bucket, self._layout, self._heads)
+        self._heads = Heads(self._bucket, self._layout, self._settling)
+        self._deletion = Deletion(self._bucket, self._layout, self._heads)
+        self._administration = Administration(self._bucket, self._layout)
         self._writing = RLock()
-        self._instances: dict[str, str] = {}
         self._checked = False
         forks.join(self, forks.Place.STORES)
 
@@ -79,36 +85,28 @@ class S3Store:
         """All; an event may have 64 MiB."""
         return Capabilities(prune=True, max_event_bytes=MAX_EVENT_BYTES)
 
-    def append(self, events: Sequence[JournalEvent]) -> None:
+    def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived]:
         """Write session events, a segment for each session; see `JournalStore.append`."""
+        by_session: dict[str, list[Line]] = {}
         batches: dict[str, list[Line]] = {}
         for event in events:
             require_session_event(event)
         for event in events:
-            batches.setdefault(key_of(event.session_id), []).append(_line(event))
+            by_session.setdefault(event.session_id, []).append(_line(event))
+        for session_id, lines in by_session.items():
+            batches.setdefault(key_of(session_id), []).extend(lines)
         with self._ready():
-            self._segments.append(batches)
+            arrived = self._segments.append(batches)
+        return {session_id: arrived[key] for session_id in by_session if (key := key_of(session_id)) in arrived}
 
     def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> None:
         """Write context events, in one segment, if the next number is the expected; see the port."""
         require_gapless(instance_id, expected_seq, events)
         if not events:
             return
-        session_id = events[0].session_id
+        lines = [_line(event) for event in events]
         with self._ready():
-            # The first event claims the instance for its session, also again after a prune.
-            known = self._session_of(instance_id) if expected_seq else None
-            _require_same_session(instance_id, known, session_id)
-            lines = [_line(event) for event in events]
-            if known is None:
-                try:
-                    self._segments.decide(key_of(session_id), instance_id, expected_seq, events, lines)
-                except (ConflictError, WrongExpectedSequence):
-                    # Of what this session has: where the instance is of another one, that is what to say.
-                    _require_same_session(instance_id, self._session_of(instance_id), session_id)
-                    raise
-                self._claim(instance_id, session_id)
-            self._segments.append_numbered(key_of(session_id), instance_id, expected_seq, events, lines)
+            self._segments.append_numbered(key_of(events[0].session_id), instance_id, expected_seq, events, lines)
 
     def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
         """Yield a session's events in order, as it is when the first is asked for; see `JournalStore.read`."""
@@ -118,7 +116,7 @@ class S3Store:
     def read_context(self, instance_id: str, from_seq: int = 0) -> Iterator[JournalEvent]:
         """Yield an instance's events from a number on; see `JournalStore.read_context`."""
         self._ready()
-        session_id = self._session_of(instance_id)
+        session_id = self._instances.session_of(instance_id)
         if session_id is not None:
             yield from read_instance(self._bucket, self._layout, key_of(session_id), instance_id, from_seq)
 
@@ -129,10 +127,10 @@ class S3Store:
             return self._follower.follow(cursor, max(0, limit))
         return self._follower.follow_session(key_of(session_id), cursor, max(0, limit))
 
-    def tip(self) -> str:
+    def tip(self, session_id: str | None = None) -> str | None:
         """Return the cursor of now."""
         self._ready()
-        return self._follower.tip()
+        return self._follower.tip() if session_id is None else self._follower.tip_of(key_of(session_id))
 
     def sessions(self, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
         """Yield the heads that are wanted, the latest updated first."""
@@ -149,8 +147,14 @@ class S3Store:
         with self._ready():
             written = self._heads.write(head)
             if written is not None and written.status in _ENDED and not written.open_writers:
-                self._segments.ended(key_of(written.session_id))
+                place = place_of_cursor(written.cursor or "")
+                self._segments.ended(key_of(written.session_id), place[0] if place and place[1] == 0 else None)
             return written
+
+    def unsettled(self) -> Iterator[str]:
+        """Yield the sessions that may have events which their head does not know: a listing of their markers."""
+        self._ready()
+        yield from self._settling.unsettled()
 
     def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
         """Keep a value over the field limit; the first of a digest stays."""
@@ -182,18 +186,19 @@ class S3Store:
         self._ready()
         return self._administration.info()
 
-    def prune(self, older_than_ns: int, *, dry_run: bool = False) -> int:
-        """Delete whole sessions last updated before a time; see `StoreAdmin.prune`.
+    def session_ids(self) -> Iterator[str]:
+        """Yield every session that has an event: a listing of all there is."""
+        self._ready()
+        yield from session_ids(self._bucket, self._layout)
 
-        With versioning their bytes go when the lifecycle has it so; `init` sets 30 days.
+    def delete_session(self, session_id: str, cursor: str | None, version: int) -> bool:
+        """Delete a session in which nothing has happened since; see `StoreAdmin.delete_session`.
+
+        With versioning its bytes go when the lifecycle has it so; `init` sets 30 days.
         """
+        key = key_of(session_id)
         with self._ready():
-            gone = self._administration.prune(older_than_ns, dry_run=dry_run)
-            for head in gone if not dry_run else ():
-                self._segments.forget(key_of(head.session_id))
-            if gone and not dry_run:
-                self._instances.clear()
-            return sum(head.part_of is None for head in gone)
+            return self._deletion.delete(key, self._follower.place(key, cursor), version)
 
     def iam_policy(self, role: str) -> dict[str, Any]:
         """Return the least that a role needs on bucket and prefix, as an AWS policy document."""
@@ -217,29 +222,6 @@ class S3Store:
             self._administration.check()
             self._checked = True
         return self._writing
-
-    def _session_of(self, instance_id: str) -> str | None:
-        known = self._instances.get(instance_id)
-        if known is None:
-            stored = self._bucket.get(self._layout.instance(instance_id))
-            if stored is None:
-                return None
-            known = msgspec.json.decode(stored.data, type=_Instance).session_id
-            if len(self._instances) >= _INSTANCES:
-                self._instances.clear()
-            self._instances[instance_id] = known
-        return known
-
-    def _claim(self, instance_id: str, session_id: str) -> None:
-        """Say which session a new instance is of, before its first event; who was first decides."""
-        data = msgspec.json.encode({"instance_id": instance_id, "session_id": session_id})
-        self._bucket.put_new(self._layout.instance(instance_id), data)
-        _require_same_session(instance_id, self._session_of(instance_id), session_id)
-
-
-def _require_same_session(instance_id: str, known: str | None, session_id: str) -> None:
-    if known is not None and key_of(known) != key_of(session_id):
-        raise StoreError(f"instance {instance_id} is of session {known}; nothing was written")
 
 
 def _line(event: JournalEvent) -> Line:

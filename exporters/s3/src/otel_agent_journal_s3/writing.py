@@ -1,39 +1,101 @@
 """Segments: one conditional PUT a flush and session, under the next number, with what is not there yet.
 
-The order is: know the session up to its end, announce it, write, and see that the announcement still held. Whoever
-loses a number to another writer takes over what that one wrote, and decides again.
+The order is: know the session up to its end, announce it, mark it as unsettled, write, and see that the announcement
+still held. Whoever loses a number to another writer takes over what that one wrote, and decides again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Final
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
 
+from otel_agent_journal.codec import decode_line
 from otel_agent_journal.errors import ConflictError, StoreUnreachable, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.store.protocol import Arrived
 from otel_agent_journal_s3.announcements import Announcements, now_s
 from otel_agent_journal_s3.compacting import Compactor
-from otel_agent_journal_s3.known import PRUNED, Known, KnownSessions
+from otel_agent_journal_s3.instances import Instances
+from otel_agent_journal_s3.known import Known, KnownSessions
 from otel_agent_journal_s3.layout import Layout, number_of_segment
 from otel_agent_journal_s3.lines import Line, body_of
 from otel_agent_journal_s3.objects import Bucket
+from otel_agent_journal_s3.segments import PRUNED, SETTLED
+from otel_agent_journal_s3.settling import Settling
 
 MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024  # a larger flush becomes more segments; an event is never divided
 _BOUND_S: Final = 60.0  # how long one flush may lose numbers to others
 
-Decide = Callable[[Known], list[Line]]
+
+class _Lines:
+    """Session events: what is not there yet is written."""
+
+    def __init__(self, lines: list[Line]) -> None:
+        self.lines = lines
+
+    def decide(self, known: Known) -> list[Line]:
+        """Return what is to be written, by what is known; it may be refused."""
+        return known.fresh(self.lines)
+
+    def claim(self, known: Known) -> None:
+        """Do what has to be done before a segment with them is written; it may be refused."""
+
+    def wrote(self, known: Known) -> None:
+        """Remember that they were written."""
+
+
+class _Numbered(_Lines):
+    """Context events: all are written if the instance's next number is the expected one."""
+
+    def __init__(
+        self, instances: Instances, instance_id: str, seq: int, events: Sequence[JournalEvent], lines: list[Line]
+    ) -> None:
+        super().__init__(lines)
+        self._instances = instances
+        self._instance_id = instance_id
+        self._seq = seq
+        self._events = events
+
+    def decide(self, known: Known) -> list[Line]:
+        is_next = known.decide(self._instance_id, self._seq, self._events, self.lines)
+        return self.lines if is_next else []
+
+    def claim(self, known: Known) -> None:
+        if self._seq == 0:  # the first event claims the instance for its session
+            self._instances.claim(self._instance_id, self._events[0].session_id, known)
+
+    def wrote(self, known: Known) -> None:
+        known.wrote_numbered(self._instance_id, self._events)
+
+
+class _Wrote(NamedTuple):
+    """A segment: how many lines it has, and where it is; `arrived` is None where what is before it has no cursor."""
+
+    lines: int
+    arrived: Arrived | None
 
 
 class Segments:
     """The writer of segments. One call at a time; within it each session is of one thread."""
 
-    def __init__(self, bucket: Bucket, layout: Layout, announcements: Announcements, compactor: Compactor) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        layout: Layout,
+        *,
+        announcements: Announcements,
+        compactor: Compactor,
+        settling: Settling,
+        instances: Instances,
+    ) -> None:
         self._bucket = bucket
         self._layout = layout
         self._announcements = announcements
         self._compactor = compactor
+        self._settling = settling
+        self._instances = instances
         self._sessions = KnownSessions(bucket, layout)
         self._tried: dict[str, int] = {}  # the number a session may have been written under without an answer, by key
         self._late: dict[str, int] = {}  # the first segment that was written late, and is not announced yet, by key
@@ -58,45 +120,53 @@ class Segments:
         self._tried.pop(key, None)
         self._late.pop(key, None)
 
-    def ended(self, key: str) -> None:
-        """Rewrite the journal of a session that has ended, if it is one that was written here."""
+    def ended(self, key: str, end: int | None) -> None:
+        """Settle a session that has ended, and whose stored head has all before a number; rewrite its journal.
+
+        The journal only if it is one that was written here.
+        """
+        number = None if end is None else self._settling.settle(key, end)
         known = self._sessions.get(key)
         if known is not None:
+            if number == known.next:
+                known.take_segment(SETTLED)
             self._compactor.after_ending(known)
 
-    def append(self, batches: Mapping[str, Sequence[Line]]) -> None:
-        """Write the lines of each session, by key, that are not there yet."""
+    def append(self, batches: Mapping[str, Sequence[Line]]) -> dict[str, Arrived]:
+        """Write the lines of each session, by key, that are not there yet; return where they are if all were new."""
         began = now_s()
         changed = self._bucket.each(lambda batch: self._lacks(*batch, began), list(batches.items()))
         keys = [key for key, is_changed in zip(batches, changed, strict=True) if is_changed]
         self._announce(list(dict.fromkeys([*keys, *(key for key in batches if key in self._late)])))
-        self._bucket.each(lambda key: self._append_one(key, batches[key]), keys)
-
-    def decide(
-        self, key: str, instance_id: str, expected_seq: int, events: Sequence[JournalEvent], lines: list[Line]
-    ) -> None:
-        """Raise what `append_numbered` will, before anything is written for it."""
-        self._decided(key, partial(_numbered, instance_id, expected_seq, events, lines), now_s())
+        arrived = self._bucket.each(lambda key: self._append_one(key, batches[key]), keys)
+        return {key: one for key, one in zip(keys, arrived, strict=True) if one is not None}
 
     def append_numbered(
         self, key: str, instance_id: str, expected_seq: int, events: Sequence[JournalEvent], lines: list[Line]
     ) -> None:
         """Write context events in one segment if the instance's next number is the expected one."""
-        self._write(
-            key,
-            partial(_numbered, instance_id, expected_seq, events, lines),
-            lambda known: known.wrote_numbered(instance_id, events),
-        )
+        try:
+            self._write(key, _Numbered(self._instances, instance_id, expected_seq, events, lines))
+        except (ConflictError, WrongExpectedSequence):
+            # Of what this session has: where the instance is of another one, that is what to say.
+            self._instances.require(instance_id, events[0].session_id)
+            raise
 
-    def _append_one(self, key: str, lines: Sequence[Line]) -> None:
-        for part in _parts(lines):
-            self._write(key, partial(Known.fresh, lines=part))
+    def _append_one(self, key: str, lines: Sequence[Line]) -> Arrived | None:
+        """Write lines, and return where they are if all were new, and nobody else's came between."""
+        parts = _parts(lines)
+        wrote = [self._write(key, _Lines(part)) for part in parts]
+        found = [one.arrived for part, one in zip(parts, wrote, strict=True) if one and one.lines == len(part)]
+        arrived = [one for one in found if one is not None]
+        if len(arrived) < len(parts) or any(one.cursor != two.after for one, two in pairwise(arrived)):
+            return None
+        return Arrived(arrived[0].after, arrived[-1].cursor)
 
     def _lacks(self, key: str, lines: Sequence[Line], began: float) -> bool:
         return not (self.known(key).has_all(lines) and self._find_end(key, began).has_all(lines))
 
-    def _decided(self, key: str, decide: Decide, began: float) -> tuple[Known, list[Line]]:
-        """Return what is known of a session, and what `decide` wants to be written.
+    def _decided(self, key: str, batch: _Lines, began: float) -> tuple[Known, list[Line]]:
+        """Return what is known of a session, and what of a batch is to be written.
 
         That it refuses, or finds nothing to write, counts only on what was seen since `began`: another client may have
         written or pruned the session.
@@ -104,42 +174,49 @@ class Segments:
         known = self.known(key)
         if known.probed < began:
             try:
-                lines = decide(known)
+                lines = batch.decide(known)
             except (ConflictError, WrongExpectedSequence):
                 lines = []
             if lines:
                 return known, lines
             known = self._find_end(key, began)
-        return known, decide(known)
+        return known, batch.decide(known)
 
-    def _write(self, key: str, decide: Decide, wrote: Callable[[Known], object] | None = None) -> None:
-        """Write what `decide` wants, asked again whenever more is known; `wrote` is told as it was written."""
+    def _write(self, key: str, batch: _Lines) -> _Wrote | None:
+        """Write what of a batch is to be written, decided again whenever more is known; None for nothing."""
         began = now_s()
         until = time.monotonic() + _BOUND_S
         while time.monotonic() < until:
-            known, lines = self._decided(key, decide, began)
+            known, lines = self._decided(key, batch, began)
+            number = known.next
             if not lines:
                 self._announce_late(key)
-                return
+                return None
             self._announce([key])
-            if known.next != self.known(key).next:
+            if known.next != number:  # more is known than was when it was decided
                 continue
+            batch.claim(known)
+            if not known.marked:
+                self._settling.mark(key, decode_line(lines[0].text).session_id)
+                known.marked = True
             body = body_of(lines)
-            number = self._tried[key] = known.next
+            self._tried[key] = number
             written = self._bucket.put_new(self._layout.segment(key, number), body)
             if written is None:
                 self._take_over(known)
                 continue
+            is_known, after = known.end > 0 or not known.keys, known.cursor
             known.wrote(lines, len(body))
-            if wrote is not None:
-                wrote(known)
-            known.probed = now_s()
+            batch.wrote(known)
             self._tried.pop(key, None)
-            self._see_held(key, number, written.at_s)
+            is_held = self._see_held(key, number, written.at_s)
+            known.probed = now_s() if is_held else 0.0
             self._announce_late(key)
+            if not is_held and self._sessions.get(key) is not known:  # so late that a prune had passed the number
+                continue
             self._sessions.grew(len(lines))
             self._compactor.after_append(known)
-            return
+            return _Wrote(len(lines), Arrived(after, known.cursor or "") if is_known else None)
         raise StoreUnreachable(
             f"store {self._bucket.place.url}: others wrote session {key} first for {_BOUND_S:g} s;"
             " it is tried again later"
@@ -152,19 +229,21 @@ class Segments:
         """
         key, number, keys = known.key, known.next, len(known.keys)
         stored = self._bucket.get(self._layout.segment(key, number))
-        if stored is None or stored.metadata.get(PRUNED):
+        if stored is None or stored.data == PRUNED:
             self.forget(key)
             return
-        known.take_segment(stored)
+        known.take_segment(stored.data)
         self._sessions.grew(len(known.keys) - keys)
         if self._tried.get(key) == number:
             del self._tried[key]
             self._see_held(key, number, stored.modified_s)
 
-    def _see_held(self, key: str, number: int, written_s: float) -> None:
-        """Remember a segment that was written so late that followers may have left its session."""
-        if not self._announcements.held(key, written_s):
+    def _see_held(self, key: str, number: int, written_s: float) -> bool:
+        """Remember a segment that was written so late that followers may have left its session; tell if it was not."""
+        is_held = self._announcements.held(key, written_s)
+        if not is_held:
             self._late.setdefault(key, number)
+        return is_held
 
     def _announce_late(self, key: str) -> None:
         if key in self._late:
@@ -193,12 +272,6 @@ class Segments:
                 known.probed = began
             else:  # a later number says that what was between is gone
                 self._take_over(known)
-
-
-def _numbered(
-    instance_id: str, expected_seq: int, events: Sequence[JournalEvent], lines: list[Line], known: Known
-) -> list[Line]:
-    return lines if known.decide(instance_id, expected_seq, events, lines) else []
 
 
 def _parts(lines: Sequence[Line]) -> list[list[Line]]:
