@@ -59,6 +59,7 @@ def call(tmp_path: Path, request: pytest.FixtureRequest) -> Caller:
             **os.environ,
             "AGENT_JOURNAL_SPOOL": str(tmp_path / "other" / "spool"),
             "AGENT_JOURNAL_DURABILITY": "store",
+            "AGENT_JOURNAL_STORE_TIMEOUT": str(PATIENCE_S),  # a busy machine takes seconds to import boto3
         }
         process = subprocess.Popen(
             [sys.executable, "-c", BEGIN + program], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True

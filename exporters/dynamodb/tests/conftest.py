@@ -17,3 +17,11 @@ def store(aws: None, dynamodb_server: DynamoDB) -> Iterator[DynamoDBStore]:
     store.init()
     yield store
     store.close()
+
+
+@pytest.fixture
+def other(store: DynamoDBStore) -> Iterator[DynamoDBStore]:
+    """A second client of the table of `store`."""
+    client = open_store(store.url)
+    yield client
+    client.close()

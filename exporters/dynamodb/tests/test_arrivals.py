@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from multiprocessing import get_context
 
 import msgspec
 import pytest
 
-from otel_agent_journal.errors import ConflictError, StoreUnreachable, WrongExpectedSequence
+from exporters.dynamodb.tests.sessions import cut_off
+from otel_agent_journal.errors import ConflictError, StoreError, StoreUnreachable, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.protocol import SessionFilter
-from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
-from otel_agent_journal.testing.clocks import EPOCH_2026_NS
+from otel_agent_journal.store.protocol import Arrived, Page
+from otel_agent_journal.store.rules import current
+from otel_agent_journal.testing.builders import an_event, context_events, events
 from otel_agent_journal.testing.contract_setup import everything, ids
-from otel_agent_journal_dynamodb import DynamoDBStore, arrivals, open_store, pruning
-from otel_agent_journal_dynamodb import store as module
-from otel_agent_journal_dynamodb.connection import Connection
+from otel_agent_journal_dynamodb import DynamoDBStore, logs, open_store
+from otel_agent_journal_dynamodb import appending as module
+from otel_agent_journal_dynamodb.arrivals import session_log
+from otel_agent_journal_dynamodb.connection import Connection, Item
+from otel_agent_journal_dynamodb.items import item_of
 from tests.real.fault_proxy import APPLIED_RESET, APPLIED_SILENT, CONFLICT, PARTIAL, THROTTLED, AtRandom, Scripted
 from tests.real.fault_proxy_http import DynamoDBProxy
 from tests.real.servers import DynamoDB
@@ -28,7 +29,6 @@ from tests.real.servers import DynamoDB
 SOAK = bool(os.environ.get("AGENT_JOURNAL_SOAK"))
 PROCESSES = 16 if SOAK else 4
 APPENDS = 40 if SOAK else 6
-LIMIT_NS = EPOCH_2026_NS + 10**12
 
 
 @pytest.fixture
@@ -59,12 +59,12 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, where: str, what: Callable[[], ob
 
 
 @pytest.mark.parametrize("others", [0, 3])
-def test_cut_off_before_the_log(store: DynamoDBStore, others: int) -> None:
+def test_cut_off_before_the_log(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, others: int) -> None:
     """Events that are written and not logged are logged when they are appended again, by whomever."""
-    cut_off = open_store(store.url)
-    cut_off._arrivals.commit = lambda *_: (_ for _ in ()).throw(StoreUnreachable("cut off"))
+    broken = open_store(store.url)
+    monkeypatch.setattr(broken._arrivals, "log", cut_off)
     with pytest.raises(StoreUnreachable):
-        cut_off.append(events(5))
+        broken.append(events(5))
     assert list(store.read("s1")) == events(5)
     assert everything(store)[0] == []
     for number in range(others):
@@ -85,6 +85,20 @@ def test_a_writer_is_overtaken(store: DynamoDBStore, monkeypatch: pytest.MonkeyP
     assert list(store.read("s1")) == [*events(9), *events(1, first=50)]
 
 
+@pytest.mark.parametrize("by", ["others", "a writer that was cut off"])
+def test_what_was_there_is_no_news(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """An append with an event that was there, logged or not, does not say that all of it has arrived right there."""
+    if by == "others":
+        store._appending.put_new(_item(an_event(1)))
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(store._arrivals, "log", cut_off)
+            with pytest.raises(StoreUnreachable):
+                store.append([an_event(1)])
+    assert store.append(events(3)) == {}
+    assert store.append(events(2, first=3)) == {"s1": Arrived("1", "2")}
+
+
 def test_many_bring_the_same(store: DynamoDBStore) -> None:
     """Eight clients that bring the same events at once: each is read once and followed once."""
     clients = [open_store(store.url) for _ in range(8)]
@@ -99,98 +113,88 @@ def test_many_bring_the_same(store: DynamoDBStore) -> None:
     assert sorted(ids(everything(store)[0])) == sorted(ids(events(65)))
 
 
+def test_cut_off_between_the_logs(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the session's log names and the shared one does not is named there when it is appended again, once."""
+    broken = open_store(store.url)
+    with monkeypatch.context() as patch:
+        real = broken._arrivals.logs.put
+        patch.setattr(broken._arrivals.logs, "put", lambda item: real(item) if item["PK"]["S"][0] == "S" else cut_off())
+        with pytest.raises(StoreUnreachable):
+            broken.append(events(5))
+    assert everything(store, session_id="s1")[0] == events(5)
+    assert everything(store)[0] == []
+    store.append([an_event(100)])
+    for client in (broken, open_store(store.url)):
+        client.append(events(8))
+    assert sorted(ids(everything(store)[0])) == sorted(ids([*events(8), an_event(100)]))
+
+
+def _is_shared(item: Item) -> bool:
+    return item["PK"]["S"].startswith("LOG#")
+
+
+@pytest.mark.parametrize("limit", [1, 3, 1000])
+def test_pages_of_many_sessions(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """Pages end anywhere, within a session's record and between two: nothing is skipped, also where one is deleted."""
+    monkeypatch.setattr(logs, "RECORD_BYTES", 300)
+    made = [event for number in range(3) for one in "abcde" for event in events(4, first=4 * number, session_id=one)]
+    for start in range(0, len(made), 20):
+        store.append(made[start : start + 20])
+    assert sorted(event.key for event in everything(store, limit=limit)[0]) == sorted(event.key for event in made)
+    page = store.follow(None, limit=7)
+    assert prune_one(store, page.events[-1].session_id)
+    gone = {page.events[-1].session_id}
+    found = [*page.events, *everything(store, page.cursor, limit=limit)[0]]
+    assert len({event.key for event in found}) == len(found)
+    assert {event.key for event in found} >= {event.key for event in made if event.session_id not in gone}
+
+
+def prune_one(store: DynamoDBStore, session_id: str) -> bool:
+    """Delete a session as it is now."""
+    head = current(store, session_id)
+    assert head is not None
+    return store.delete_session(session_id, head.cursor, head.version)
+
+
+def test_following_a_session_from_a_cursor_of_all(store: DynamoDBStore) -> None:
+    """A cursor of everything is one for a session too, and stays where nothing comes."""
+    store.append(events(3))
+    tip = store.tip()
+    assert store.follow(tip, session_id="s1") == Page((), tip)
+    store.append([*events(2, session_id="s2"), *events(5)])
+    found, cursor = everything(store, tip, session_id="s1", limit=1)
+    assert ids(found) == ids(events(2, first=3))
+    assert store.follow(cursor, session_id="s1").events == ()
+    with pytest.raises(StoreError, match="is one of a session"):
+        store.follow(store.tip("s1"))
+
+
 def test_no_reader_passes_a_gap(store: DynamoDBStore) -> None:
     """A record that shows up before the one below it is not read: it waits, and nothing is passed over."""
     store.append(events(2))
-    _, cursor = everything(store)
-    log = store._arrivals.log_of("SESSION#s1")
-    early = [("SESSION#s1", item["SK"]["S"]) for item in map(_item, events(1, first=10))]
-    store._arrivals._put(store._arrivals.record(log, 3, early))
-    assert everything(store, cursor)[0] == []
+    _, cursor = everything(store, session_id="s1")
+    log = session_log("SESSION#s1")
+    early = [item["SK"]["S"] for item in map(_item, events(1, first=10))]
+    store._arrivals.logs.put(store._arrivals.logs.item(log, 3, early))
+    assert everything(store, cursor, session_id="s1")[0] == []
     store.append(events(11))  # takes number 2, then finds 3 taken and names what it logs
-    assert sorted(ids(everything(store, cursor)[0])) == sorted(ids(events(9, first=2)))
+    assert sorted(ids(everything(store, cursor, session_id="s1")[0])) == sorted(ids(events(9, first=2)))
+
+
+def test_a_session_costs_what_is_new_in_it(store: DynamoDBStore, behind: DynamoDBStore, proxy: DynamoDBProxy) -> None:
+    """Who looks behind a session's cursor reads nothing of others, however much they have written since."""
+    store.append(events(3))
+    cursor = behind.tip("s1")
+    for number in range(30):
+        store.append(events(2, session_id=f"other{number}"))
+    proxy.calls.clear()
+    assert behind.follow(cursor, session_id="s1") == Page((), cursor)
+    assert behind.tip("s1") == cursor
+    assert proxy.calls == {"Query": 2}
 
 
 def _item(event: JournalEvent) -> dict[str, dict[str, str]]:
-    return module.item_of(event, "SESSION#s1")
-
-
-def test_pruned_and_appended_again(store: DynamoDBStore) -> None:
-    """Events that were deleted and come again are followed once, from the beginning and from where one was."""
-    store.append(events(4))
-    store.write_head(a_head(status="COMPLETED", updated_ns=EPOCH_2026_NS))
-    _, cursor = everything(store)
-    assert store.prune(LIMIT_NS) == 1
-    store.append(events(4))
-    assert everything(store)[0] == events(4)
-    assert everything(store, cursor)[0] == events(4)
-
-
-@pytest.mark.parametrize("with_head", [False, True], ids=["its events alone", "its head too"])
-def test_a_session_that_goes_on_is_not_pruned(
-    store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, with_head: bool
-) -> None:
-    """A session that goes on between the listing of a prune and its deletion keeps everything."""
-    store.append([an_event(details={"output": "x" * 1_000_000}), *events(60, first=1)])
-    store.append_context("i1", 0, context_events(2))
-    store.put_blob("s1", "a" * 32, b"1")
-    old = store.write_head(a_head(status="COMPLETED", updated_ns=EPOCH_2026_NS))
-    assert old is not None
-    late = an_event(99, timestamp_ns=LIMIT_NS)
-    listed = store._heads.list
-
-    def goes_on(wanted: SessionFilter) -> Iterator[SessionHead]:
-        for head in list(listed(wanted)):
-            store.append([late])
-            if with_head:
-                assert store.write_head(msgspec.structs.replace(old, updated_ns=LIMIT_NS)) is not None
-            yield head
-
-    monkeypatch.setattr(store._heads, "list", goes_on)
-    before = list(store.read("s1"))
-    assert store.prune(LIMIT_NS) == 0
-    assert list(store.read("s1")) == [*before, late]
-    assert len(list(store.read_context("i1"))) == 2
-    assert store.get_blob("s1", "a" * 32) == b"1"
-    assert store.head("s1") is not None
-    assert len(everything(store)[0]) == 64
-
-
-def test_what_others_put_after_the_head_does_not_keep_a_session(store: DynamoDBStore) -> None:
-    """What is older than the time goes with its session, also where the head knows nothing of it."""
-    store.append(events(3))
-    store.write_head(a_head(status="COMPLETED", updated_ns=EPOCH_2026_NS))
-    store._put_new(_item(an_event(50, timestamp_ns=LIMIT_NS - 1)))
-    assert store.prune(LIMIT_NS) == 1
-    assert list(store.read("s1")) == []
-
-
-def test_a_prune_that_is_broken_off(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever a prune is broken off, no event is without its value; repeated, it deletes the rest."""
-    store.append([an_event(number, details={"output": "x" * 400_000}) for number in range(12)])
-    store.append_context("i1", 0, context_events(20))
-    store.write_head(a_head(status="COMPLETED", updated_ns=EPOCH_2026_NS))
-    real = pruning.write_all
-    left = len(list(store.read("s1")))
-    for broken_off in range(1, 10):
-        calls = count()
-
-        def some(connection: Connection, requests: Sequence[dict[str, object]], last: int = broken_off) -> None:
-            if next(calls) >= last:  # noqa: B023 - called in this turn alone
-                raise StoreUnreachable("broken off")
-            real(connection, requests)
-
-        monkeypatch.setattr(pruning, "write_all", some)
-        try:
-            assert store.prune(LIMIT_NS) == 1
-            break
-        except StoreUnreachable:
-            pass
-        found = list(store.read("s1"))
-        assert not any("lost" in event.details for event in found)
-        assert len(store.follow(None).events) == len(found) < left
-    assert store.head("s1") is None
-    assert list(store.read("s1")) == list(store.read_context("i1")) == []
+    return item_of(event, "SESSION#s1")
 
 
 @pytest.mark.parametrize("put_by", ["append", "append_context"])
@@ -199,7 +203,7 @@ def test_a_table_that_was_made_anew(
     store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, put_by: str, others: int
 ) -> None:
     """A writer that was idle while its table was deleted and made anew leaves no gap in the new one's log."""
-    monkeypatch.setattr(arrivals, "SURE_S", 0.0)
+    monkeypatch.setattr(logs, "SURE_S", 0.0)
     for number in range(9):
         store.append(events(1, first=number))
     store._connection.call("DeleteTable", {"TableName": store._connection.place.table})
@@ -214,6 +218,9 @@ def test_a_table_that_was_made_anew(
         store.append_context("i1", 0, context_events(2))
         added = context_events(2)
     assert sorted(ids(everything(another)[0])) == sorted(ids([*events(others, first=100), *added]))
+    assert list(another.unsettled()) == ["s1"]
+    assert store._marks.settle("SESSION#s1", 1_000)
+    assert bool(list(another.unsettled())) == bool(others)  # each has had a mark of its own
 
 
 def test_a_writer_at_work_asks_nothing_more(
@@ -223,14 +230,14 @@ def test_a_writer_at_work_asks_nothing_more(
     behind.append(events(1, first=900))
     behind.append_context("i1", 0, context_events(1))
     proxy.calls.clear()
-    monkeypatch.setattr(arrivals, "SURE_S", 3_600.0)
+    monkeypatch.setattr(logs, "SURE_S", 3_600.0)
     behind.append(events(100))
     behind.append_context("i1", 1, context_events(1, first=1))
-    assert proxy.calls == {"BatchGetItem": 1, "BatchWriteItem": 4, "PutItem": 1, "TransactWriteItems": 1}
+    assert proxy.calls == {"BatchGetItem": 1, "BatchWriteItem": 4, "PutItem": 2, "TransactWriteItems": 1}
     proxy.calls.clear()
-    monkeypatch.setattr(arrivals, "SURE_S", 0.0)
+    monkeypatch.setattr(logs, "SURE_S", 0.0)
     behind.append(events(25, first=100))
-    assert proxy.calls == {"BatchGetItem": 1, "BatchWriteItem": 1, "PutItem": 1}
+    assert proxy.calls == {"BatchGetItem": 1, "BatchWriteItem": 1, "PutItem": 2}
 
 
 def test_cursor_of_another_table(store: DynamoDBStore, dynamodb_server: DynamoDB) -> None:
@@ -244,9 +251,9 @@ def test_cursor_of_another_table(store: DynamoDBStore, dynamodb_server: DynamoDB
 
 def test_large_records(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an append has written is named in as many records as it takes, in order."""
-    monkeypatch.setattr(arrivals, "RECORD_BYTES", 2_000)
+    monkeypatch.setattr(logs, "RECORD_BYTES", 1_000)
     store.append(events(100))
-    assert store._arrivals.last(store._arrivals.log_of("SESSION#s1")) > 5
+    assert store._arrivals.logs.last(session_log("SESSION#s1")) > 5
     assert everything(store, limit=7)[0] == events(100)
 
 
@@ -255,9 +262,12 @@ def test_large_records(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) ->
 def test_faults_of_an_append(store: DynamoDBStore, behind: DynamoDBStore, proxy: DynamoDBProxy, operation: str,
                              fault: str) -> None:  # fmt: skip
     """An answer that is lost, or a refusal that passes, leaves no second copy and no second record."""
-    proxy.plan = Scripted(fault, on={operation})
+    times = 3 if operation in ("PutItem", "Query") else 1  # of its mark and both logs; the last number of each
+    behind.put_blob("s2", "a" * 32, b"1")
+    proxy.plan = Scripted(*[fault] * times, on={operation})
     behind.append(events(30))
-    assert proxy.injected[fault] == 1
+    assert proxy.injected[fault] == times
+    assert list(store.unsettled()).count("s1") == 1
     assert list(store.read("s1")) == events(30)
     assert everything(store)[0] == events(30)
 

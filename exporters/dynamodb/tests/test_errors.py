@@ -21,7 +21,7 @@ from otel_agent_journal.errors import (
 )
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal_dynamodb import DynamoDBStore, open_store
-from otel_agent_journal_dynamodb import store as module
+from otel_agent_journal_dynamodb import appending as module
 from otel_agent_journal_dynamodb.failures import Refusal
 from scripts.ports import reserved_port
 from tests.real.fault_proxy import FAILED, THROTTLED, Call, Scripted
@@ -86,7 +86,9 @@ def every_call(store: DynamoDBStore) -> list[Callable[[], object]]:
         lambda: store.put_blob("s1", "a" * 32, b"1"),
         lambda: store.get_blob("s1", "a" * 32),
         store.info,
-        lambda: store.prune(1),
+        lambda: list(store.unsettled()),
+        lambda: list(store.session_ids()),
+        lambda: store.delete_session("s1", None, 0),
     ]
 
 
@@ -158,11 +160,22 @@ def test_ten_gigabytes(refused: Callable[..., DynamoDBStore]) -> None:
     assert not isinstance(refusal.value, StoreUnreachable)
 
 
-def test_a_log_of_ten_gigabytes(refused: Callable[..., DynamoDBStore]) -> None:
-    """A log at that limit takes nobody's events: it is the table that is full, and no event is to blame."""
-    store = refused("ItemCollectionSizeLimitExceededException", on=("PutItem",))
-    with pytest.raises(StoreUnusable, match=r"LOG#\d of table .* 10 GB.*begin another table"):
+@pytest.mark.parametrize(("log", "expected"), [("LOG#", StoreUnusable), ("SESSION#", StoreError)])
+def test_a_log_of_ten_gigabytes(
+    store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, log: str, expected: type[StoreError]
+) -> None:
+    """A shared log at that limit takes nobody's events: the table is full, and no event or session is to blame."""
+    real = store._connection.call
+
+    def full(operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        if operation == "PutItem" and body["Item"]["PK"]["S"].startswith(log):
+            raise Refusal(operation, "ItemCollectionSizeLimitExceededException", "", 400, {})
+        return real(operation, body)
+
+    monkeypatch.setattr(store._connection, "call", full)
+    with pytest.raises(StoreError, match="10 GB") as refusal:
         store.append(events(1))
+    assert type(refusal.value) is expected
 
 
 @pytest.mark.parametrize(("full", "expected"), [(-3, StoreUnusable), (-2, StoreError)], ids=["log", "session"])
@@ -272,7 +285,7 @@ def test_no_such_role(store: DynamoDBStore) -> None:
 
 def test_too_large(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """An event over the declared limit is EventTooLarge, which names it, and nothing of the call is written."""
-    monkeypatch.setattr("otel_agent_journal_dynamodb.store.MAX_EVENT_BYTES", 500_000)
+    monkeypatch.setattr("otel_agent_journal_dynamodb.appending.MAX_EVENT_BYTES", 500_000)
     event = an_event(details={"output": "x" * 500_000})
     with pytest.raises(EventTooLarge) as refusal:
         store.append([event])
@@ -340,7 +353,7 @@ def test_put_item_alone_for_a_while(
         limited.append(events(2))
         assert asked == ["PutItem", "PutItem"]
         monkeypatch.setattr(module, "AGAIN_S", 0.0)
-        limited._try_all_at = 0.0
+        limited._appending.try_all_at = 0.0
         limited.append(events(3))
         assert not limited.capabilities.read
         call = store._connection.call  # now everything is permitted

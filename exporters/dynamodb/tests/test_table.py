@@ -19,10 +19,13 @@ from otel_agent_journal.codec import encode_line, format_timestamp
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import AGENT_BACKGROUND_TASK_COMPLETED, ErrorInfo
 from otel_agent_journal.store.protocol import SessionFilter
+from otel_agent_journal.store.rules import prune
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal_dynamodb import DynamoDBStore, open_store
+from otel_agent_journal_dynamodb.arrivals import shared_log
 from otel_agent_journal_dynamodb.failures import Refusal
+from otel_agent_journal_dynamodb.keys import mark_key, marks_of
 from tests.real.servers import DynamoDB, Minio, Moto
 
 DAY_S = 86_400
@@ -66,12 +69,13 @@ def test_plain_reader(store: DynamoDBStore, table: Any) -> None:
 
 
 def test_keys(store: DynamoDBStore, table: Any) -> None:
-    """Everything of a session is in its partition; instances and arrivals have partitions of their own."""
+    """Everything of a session is in its partition; instances, the shared log and marks have partitions of their own."""
     store.append(events(1))
     store.append_context("i1", 0, context_events(1))
     store.write_head(a_head())
     store.put_blob("s1", "d" * 32, b"{}")
-    log = f"LOG#{store._arrivals.log_of('SESSION#s1')}"
+    log = shared_log("SESSION#s1").partition
+    mark = marks_of("SESSION#s1"), mark_key("SESSION#s1", store._marks._holds["SESSION#s1"].holder)
     (note,), (message,) = events(1), context_events(1)
     assert keys(table) == sorted(
         [
@@ -82,8 +86,11 @@ def test_keys(store: DynamoDBStore, table: Any) -> None:
             ("SESSION#s1", f"BLOB#{'d' * 32}#000000"),
             ("INSTANCE#i1", "META"),
             ("INSTANCE#i1", f"ID#{message.event_id}"),
+            ("SESSION#s1", f"ARRIVED#{1:016d}"),
+            ("SESSION#s1", f"ARRIVED#{2:016d}"),
             (log, f"{1:016d}"),
             (log, f"{2:016d}"),
+            mark,
         ]
     )
 
@@ -222,8 +229,7 @@ def test_values_in_a_bucket(store: DynamoDBStore, minio_server: Minio) -> None:
     reader = open_store(f"{store.url}&s3_endpoint_url={minio_server.endpoint}")
     assert list(reader.read("s1")) == [event]
     assert reader.get_blob("s1", "a" * 32) == b"y" * 1_000_000
-    large.write_head(a_head(status="COMPLETED", updated_ns=EPOCH_2026_NS))
-    assert large.prune(EPOCH_2026_NS + 10**9) == 1
+    assert prune(large, EPOCH_2026_NS + 10**9) == 1
     assert "Contents" not in s3.list_objects_v2(Bucket="journal-values")
 
 
@@ -300,7 +306,9 @@ def test_expiry(store: DynamoDBStore, table: Any) -> None:
     expiring.write_head(a_head())
     expiring.put_blob("s1", "a" * 32, b"1")
     items = table.scan()["Items"]
-    assert all(("ExpiresAt" in item) != item["PK"].startswith("LOG#") for item in items)
+    assert all(("ExpiresAt" in item) != ("Keys" in item) for item in items)
+    (mark,) = _expiries(table, "s1#")
+    assert mark > max(_expiries(table, "EVENT#"))
     client: Any = table.meta.client
     answer = client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
     assert answer == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ExpiresAt"}
@@ -348,7 +356,7 @@ def test_a_value_that_does_not_expire(store: DynamoDBStore, table: Any) -> None:
     """A value that was kept for ever is, also where a writer with ttl_days refers to it."""
     store.put_blob("s1", "a" * 32, b"1")
     open_store(f"{store.url}&ttl_days=1").put_blob("s1", "a" * 32, b"1")
-    (item,) = table.scan()["Items"]
+    (item,) = table.query(KeyConditionExpression=Key("PK").eq("SESSION#s1"))["Items"]
     assert "ExpiresAt" not in item
 
 

@@ -233,8 +233,8 @@ class HeadKeeper:
         if folded is None or in_hand.behind:
             stored = self._store.head(session_id)
             version, cursor = (stored.version, stored.cursor) if stored else (0, None)
-            # Where others write too, the head has what they have folded; without a snapshot, ours goes on. Where there is
-            # none, or one of our version that is not ours, the session may have been deleted, and have begun anew.
+            # Where others write too, the head has what they have folded; without a snapshot, ours goes on. Where there
+            # is none, or another of our version, the session may have been deleted, and have begun anew.
             ours = (version, cursor) == (in_hand.version, in_hand.written) and stored is not None
             ours = ours or (stored is not None and not stored.snapshot and not in_hand.parts)
             in_hand.version, in_hand.written = version, cursor

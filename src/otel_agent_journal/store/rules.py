@@ -19,7 +19,7 @@ from otel_agent_journal.projections.head import PROCESSING, SessionHead, bounded
 from otel_agent_journal.projections.links import parts_of
 from otel_agent_journal.projections.snapshot import restored, snapshot_of
 from otel_agent_journal.projections.status import StatusState, apply, fold, head_of
-from otel_agent_journal.store.protocol import JournalStore, SessionFilter, StoreAdmin
+from otel_agent_journal.store.protocol import JournalStore, PutByOthers, SessionFilter, StoreAdmin
 
 # A writer that was heard of so short a time before the limit may still be alive: heartbeats come every 15 s, and
 # readers take a writer for gone after 60 s.
@@ -72,8 +72,11 @@ def fold_from_beginning(store: JournalStore, session_id: str, through: Through =
         session_id: the session.
         through: what the events go through as they are read, as to count them.
     """
-    cursor = store.tip(session_id)  # what arrives from here on is perhaps read, and is not taken twice then
-    state = fold(through(store.read(session_id)))
+    if isinstance(store, PutByOthers):  # its `read` also has what has not arrived yet, and comes behind the cursor then
+        state, cursor = fold(through(store.put_by_others(session_id))), None
+    else:
+        cursor = store.tip(session_id)  # what arrives from here on is perhaps read, and is not taken twice then
+        state = fold(through(store.read(session_id)))
     folded = fold_on(store, session_id, Folded(state, cursor))
     for part in parts_of(state.links, session_id):
         fold(through(store.read(part)), state)
@@ -196,6 +199,8 @@ def prune(store: JournalStore, older_than_ns: int, *, dry_run: bool = False) -> 
     for listed in list(current_sessions(store, wanted)):
         head = current(store, listed.session_id)
         if head is None or not is_prunable(head, older_than_ns) or not _whole_goes(store, head, older_than_ns):
+            continue
+        if isinstance(store, PutByOthers) and any(store.put_by_others(head.session_id, older_than_ns)):
             continue
         if dry_run or _delete(store, head):
             count += head.part_of is None

@@ -30,6 +30,12 @@ def delete(key: Key) -> Request:
     return {"DeleteRequest": {"Key": {"PK": {"S": key[0]}, "SK": {"S": key[1]}}}}
 
 
+def projection(*attributes: str) -> Request:
+    """Return what asks for these attributes alone, many of whose names are reserved words."""
+    names = {f"#a{number}": name for number, name in enumerate(attributes)}
+    return {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
+
+
 def write_all(connection: Connection, requests: Sequence[Request]) -> None:
     """Write all; keys are distinct. Durable when it returns."""
     for start in range(0, len(requests), WRITE_ITEMS):
@@ -56,7 +62,7 @@ def read_all(connection: Connection, keys: Iterable[Key], *attributes: str) -> I
     wanted = [{"PK": {"S": partition}, "SK": {"S": key}} for partition, key in keys]
     options: dict[str, Any] = {"ConsistentRead": True}
     if attributes:
-        options["ProjectionExpression"] = ", ".join(attributes)
+        options |= projection(*attributes)
     for start in range(0, len(wanted), READ_ITEMS):
         left, idle = wanted[start : start + READ_ITEMS], 0
         while left:
@@ -71,9 +77,18 @@ def read_all(connection: Connection, keys: Iterable[Key], *attributes: str) -> I
 
 def query(connection: Connection, **request: Any) -> Iterator[Item]:
     """Yield the items of a Query, page by page; consistent unless `ConsistentRead` says otherwise."""
-    body: dict[str, Any] = {"TableName": connection.place.table, "ConsistentRead": True, **request}
+    yield from _paged(connection, "Query", request)
+
+
+def scan(connection: Connection, **request: Any) -> Iterator[Item]:
+    """Yield the items of a Scan, page by page, each as it was when it was come by."""
+    yield from _paged(connection, "Scan", request)
+
+
+def _paged(connection: Connection, operation: str, request: Request) -> Iterator[Item]:
+    body: Request = {"TableName": connection.place.table, "ConsistentRead": True, **request}
     while True:
-        answer = connection.call("Query", body)
+        answer = connection.call(operation, body)
         yield from answer.get("Items", ())
         last = answer.get("LastEvaluatedKey")
         if not last:

@@ -1,6 +1,6 @@
 """Context events: one transaction a call, conditional on where the instance stands.
 
-The transaction holds the events, the ids they use, the instance's head and the record of their arrival, so that none
+The transaction holds the events, the ids they use, the instance's head and the records of their arrival, so that none
 of these is ever there without the others. Whatever the answer was, or where there was none, the table decides: it is
 read back, and `store.sequence.verdict` says what that means.
 """
@@ -13,13 +13,13 @@ from typing import Any, Final
 from otel_agent_journal.errors import ConflictError, StoreError, StoreUnreachable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.sequence import verdict
-from otel_agent_journal_dynamodb.arrivals import Arrivals
+from otel_agent_journal_dynamodb.arrivals import Arrivals, session_log, shared_log
 from otel_agent_journal_dynamodb.batches import query
 from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.failures import COLLECTION_FULL, Refusal, error_of, error_of_log
 from otel_agent_journal_dynamodb.keys import BY_SEQ, HEAD, instance_key, sequence_key, used_id
 
-MAX_EVENTS: Final = 48  # two of TransactWriteItems' 100 actions an event, and three more
+MAX_EVENTS: Final = 48  # two of TransactWriteItems' 100 actions an event, and four more
 TRANSACTION_BYTES: Final = 3_500_000  # of its 4 MB
 _ATTEMPTS: Final = 60  # against others that write the same log; each is a few milliseconds
 _NEW: Final = "attribute_not_exists(PK)"
@@ -36,30 +36,33 @@ class Sequences:
         self._arrivals = arrivals
         self._read = read
 
-    def append(self, events: Sequence[JournalEvent], items: Sequence[Item]) -> None:
-        """Write the items of numbered events as one; see `JournalStore.append_context`."""
+    def append(self, events: Sequence[JournalEvent], items: Sequence[Item]) -> int:
+        """Write the items of numbered events as one; see `JournalStore.append_context`.
+
+        Returns a number in the log of their session: they are named at or below it.
+        """
         instance_id, expected = str(events[0].instance_id), int(events[0].seq or 0)
-        partition = items[0]["PK"]["S"]
-        log = self._arrivals.log_of(partition)
+        partition, logs = items[0]["PK"]["S"], self._arrivals.logs
+        own, shared = session_log(partition), shared_log(partition)
         refused: Refusal | None = None
         for attempt in range(1, _ATTEMPTS + 1):
-            number = self._arrivals.last(log) if self._arrivals.doubtful(log) else self._arrivals.before(log)
+            numbers = [logs.last(log) if logs.doubtful(log) else logs.before(log) for log in (own, shared)]
+            actions = self._actions(instance_id, expected, items, *numbers)
             try:
-                self._connection.call(
-                    "TransactWriteItems",
-                    {"TransactItems": self._actions(instance_id, expected, items, log, number)},
-                )
+                self._connection.call("TransactWriteItems", {"TransactItems": actions})
             except Refusal as refusal:
                 if refusal.code != "TransactionCanceledException":
                     raise
                 refused = refusal
             else:
-                self._arrivals.saw(log, number + 1)
-                return
+                for log, number in zip((own, shared), numbers, strict=True):
+                    logs.saw(log, number + 1)
+                return numbers[0] + 1
             if self._is_written(events, partition):
-                return
-            self._require_free(events, f"LOG#{log}", refusal_reasons(refused))
-            self._arrivals.last(log)
+                return logs.last(own)
+            self._require_free(events, shared.partition, refusal_reasons(refused))
+            for log in (own, shared):
+                logs.last(log)
             if attempt > 1:
                 self._connection.pause(min(attempt, 4))
         assert refused is not None
@@ -120,7 +123,7 @@ class Sequences:
             },
         ).get("Item")
 
-    def _actions(self, instance_id: str, expected: int, items: Sequence[Item], log: int, number: int) -> list[Any]:
+    def _actions(self, instance_id: str, expected: int, items: Sequence[Item], number: int, beyond: int) -> list[Any]:
         partition, own = items[0]["PK"]["S"], instance_key(instance_id)
         more = {name: items[0][name] for name in ("ExpiresAt",) if name in items[0]}
         head: Item = {
@@ -134,8 +137,9 @@ class Sequences:
         pointer: Item = {"PK": {"S": own}, "SK": {"S": HEAD}, "Session": {"S": partition}, **more}
         if expected == 0 or more:  # where items expire, it must not be the first to
             actions.append(self._put(pointer, _NEW if expected == 0 else "attribute_exists(PK)"))
-        keys = [(item["PK"]["S"], item["SK"]["S"]) for item in items]
-        actions.append(self._put(self._arrivals.record(log, number + 1, keys)))
+        logs, keys = self._arrivals.logs, [item["SK"]["S"] for item in items]
+        actions.append(self._put(logs.item(session_log(partition), number + 1, keys, beyond)))
+        actions.append(self._put(logs.item(shared_log(partition), beyond + 1, [(partition, number + 1, len(keys))])))
         for item in items:
             actions.append(self._put({**item, "Arrival": {"N": str(number)}}))
             used: Item = {"PK": {"S": own}, "SK": {"S": used_id(item["EventId"]["S"])}, "Seq": item["Seq"], **more}
@@ -155,7 +159,7 @@ class Sequences:
     def _require_free(self, events: Sequence[JournalEvent], log: str, reasons: Sequence[str]) -> None:
         """Raise ConflictError where an event's key or id was taken; its actions are the last two each.
 
-        The one before all these is the record's.
+        The one before all these is that of the record in the shared log.
         """
         for event, *codes in zip(events, *(reasons[-2 * len(events) :][which::2] for which in (0, 1)), strict=False):
             if "ConditionalCheckFailed" in codes:

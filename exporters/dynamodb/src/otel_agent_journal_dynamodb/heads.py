@@ -21,7 +21,7 @@ from otel_agent_journal.store.rules import is_wanted, merged_writers
 from otel_agent_journal_dynamodb.batches import query, read_all
 from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.failures import Refusal
-from otel_agent_journal_dynamodb.items import head_item, head_of, list_of
+from otel_agent_journal_dynamodb.items import HEAD_ATTRIBUTES, head_item, head_of, list_of
 from otel_agent_journal_dynamodb.keys import BY_UPDATED, HEAD, LISTS, session_key
 
 PAGE: Final = 100  # heads of one BatchGetItem
@@ -84,7 +84,7 @@ class Heads:
         found = list(dict.fromkeys(partition for _, _, partition in islice(heapq.merge(*streams), limit)))
         for start in range(0, len(found), PAGE):
             page = found[start : start + PAGE]
-            items = read_all(self._connection, ((partition, HEAD) for partition in page))
+            items = read_all(self._connection, ((partition, HEAD) for partition in page), *HEAD_ATTRIBUTES)
             by_key = {item["PK"]["S"]: head_of(item) for item in items}
             yield from (by_key[one] for one in page if one in by_key and is_wanted(by_key[one], wanted))
 
@@ -120,6 +120,8 @@ class Heads:
             "ExpressionAttributeValues": values,
             "ProjectionExpression": "PK, UpdatedNs, SessionId",
         }
+        if wanted.limit is not None:
+            request["Limit"] = max(PAGE, wanted.limit)
         if conditions:
             request["FilterExpression"] = " AND ".join(conditions)
         group: list[tuple[int, str, str]] = []

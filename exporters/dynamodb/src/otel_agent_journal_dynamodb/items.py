@@ -25,9 +25,17 @@ from otel_agent_journal.codec import (
 from otel_agent_journal.errors import CodecError, NewerSchema
 from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, ErrorInfo, JournalEvent, Usage
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.keys import session_of
 from otel_agent_journal_dynamodb.connection import Item, binary
-from otel_agent_journal_dynamodb.keys import EVENT, HEAD, LISTS, event_key, sequence_key, session_key, share_of
+from otel_agent_journal_dynamodb.keys import (
+    EVENT,
+    HEAD,
+    LISTS,
+    event_key,
+    sequence_key,
+    session_key,
+    session_of_key,
+    share_of,
+)
 
 # Attributes of ours that are no part of the event itself.
 _BOOKKEEPING: Final = frozenset(("PK", "SK", "Arrival", "ExpiresAt", "InstanceSeq"))
@@ -160,7 +168,7 @@ def _foreign(item: Item) -> JournalEvent:
         left.add("Timestamp")
         timestamp = key.removeprefix(EVENT).partition("#")[0]
     record: dict[str, Any] = {
-        "session_id": str(values.get("SessionId") or session_of(partition.removeprefix("SESSION#")) or partition),
+        "session_id": str(values.get("SessionId") or session_of_key(partition) or partition),
         "event_type": str(values.get("Status") or values.get("EventType") or "NOTE"),
         "timestamp": timestamp,
         "event_id": str(values.get("EventId") or ""),
@@ -241,6 +249,7 @@ _HEAD_TEXTS: Final = (
     ("Agent", "agent"),
     ("Stage", "stage"),
     ("PartOf", "part_of"),
+    ("Cursor", "cursor"),
 )
 _HEAD_NUMBERS: Final = (
     ("Events", "events"),
@@ -275,9 +284,18 @@ def head_item(head: SessionHead) -> Item:
         item["Progress"] = {"N": repr(head.progress)}
     item["Writers"] = {"S": encode_value(head.writers).decode()}
     item["OpenWriters"] = {"S": encode_value(head.open_writers).decode()}
+    if head.snapshot:
+        item["Snapshot"] = {"B": head.snapshot}
     if head.parts:
         item["Parts"] = {"S": encode_value(head.parts).decode()}
     return item
+
+
+# What a listing has of them: all but the snapshot.
+HEAD_ATTRIBUTES: Final = (
+    *("PK", "Progress", "Writers", "OpenWriters", "Parts"),
+    *(name for name, _ in (*_HEAD_TEXTS, *_HEAD_NUMBERS)),
+)
 
 
 def list_of(share: int, *, parts: bool = False) -> str:
@@ -293,6 +311,8 @@ def head_of(item: Item) -> SessionHead:
         fields["progress"] = float(item["Progress"]["N"])
     fields["writers"] = decode_value(item["Writers"]["S"])
     fields["open_writers"] = tuple(decode_value(item["OpenWriters"]["S"]))
+    if "Snapshot" in item:
+        fields["snapshot"] = binary(item["Snapshot"]["B"])
     if "Parts" in item:
         fields["parts"] = tuple(decode_value(item["Parts"]["S"]))
     return msgspec.convert(fields, SessionHead)

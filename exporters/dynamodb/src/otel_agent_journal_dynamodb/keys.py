@@ -5,9 +5,11 @@ SESSION#{session}     EVENT#{timestamp}#{event_id}    an event
 SESSION#{session}     META                            the session's head
 SESSION#{session}     INSTANCE#{instance}             an agent instance: its next sequence number
 SESSION#{session}     BLOB#{digest}#{n}               a chunk of an oversize value
+SESSION#{session}     ARRIVED#{number}                a record of which of its events arrived (`logs`, `arrivals`)
 INSTANCE#{instance}   META                            which session an instance is in
 INSTANCE#{instance}   ID#{event_id}                   an id that the instance has used
-LOG#{n}               {number}                        a record of what arrived (`arrivals`)
+LOG#{n}               {number}                        a record of which of those records were put
+UNSETTLED#{n}         {session}#{holder}              a mark: a store object that writes the session (`markers`)
 """
 
 from __future__ import annotations
@@ -16,15 +18,16 @@ from hashlib import blake2b
 from typing import Final
 
 from otel_agent_journal.codec import format_timestamp, valid_text
-from otel_agent_journal.store.keys import key_of
+from otel_agent_journal.store.keys import key_of, session_of
 
 EVENT: Final = "EVENT#"
 AFTER_EVENTS: Final = "EVENT$"  # the first text after all that begin with EVENT#
 HEAD: Final = "META"
 INSTANCE: Final = "INSTANCE#"
+ARRIVED: Final = "ARRIVED#"
 BY_SEQ: Final = "by_seq"
 BY_UPDATED: Final = "by_updated"
-LISTS: Final = 4  # partitions of the index of heads; each takes 1,000 head writes a second
+LISTS: Final = 4  # partitions of the index of heads, and of marks; each takes 1,000 writes a second
 
 Key = tuple[str, str]  # PK, SK
 
@@ -32,6 +35,21 @@ Key = tuple[str, str]  # PK, SK
 def session_key(session_id: str) -> str:
     """Return the partition of a session."""
     return "SESSION#" + key_of(session_id)
+
+
+def session_of_key(partition: str) -> str | None:
+    """Return the session of a partition; None where its id is hashed, or it is no session's."""
+    return session_of(partition.removeprefix("SESSION#")) if partition.startswith("SESSION#") else None
+
+
+def marks_of(partition: str) -> str:
+    """Return the partition where the marks of a session are, among others."""
+    return f"UNSETTLED#{share_of(partition, LISTS)}"
+
+
+def mark_key(partition: str, holder: str = "") -> str:
+    """Return the sort key of a holder's mark of a session; without one, how those of the session begin."""
+    return f"{partition.removeprefix('SESSION#')}#{holder}"
 
 
 def event_key(timestamp: str, event_id: str) -> str:

@@ -16,6 +16,7 @@ ADMIN: Final = (
     "DeleteItem",
     "DescribeTable",
     "DescribeTimeToLive",
+    "Scan",
     "UpdateTable",
     "UpdateTimeToLive",
 )
@@ -48,6 +49,16 @@ def policy(place: Place, role: str) -> dict[str, object]:
             "Resource": [table, f"{table}/index/*"],
         }
     ]
+    if role == "writer":  # of what it may delete there are marks alone: no event, no head
+        statements.append(
+            {
+                "Sid": "JournalWriterMarks",
+                "Effect": "Allow",
+                "Action": ["dynamodb:DeleteItem"],
+                "Resource": [table],
+                "Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["UNSETTLED#*"]}},
+            }
+        )
     if place.bucket is not None:
         statements.append(
             {
