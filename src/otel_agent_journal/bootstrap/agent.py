@@ -154,7 +154,7 @@ class AgentProcess:
             return ALL
         self._flushes = number = self._flushes + 1
         writer.append(encode_fact(FlushAsked(number)))
-        pending = wait_delivered(writer.folder, deadline)
+        pending = wait_delivered(writer.folder, deadline, lambda: answer_in(writer.folder).number >= number)
         spans = 0 if self.settings.otlp is None else self._spans_pending(number, deadline)
         return Delivered(pending=pending, set_aside=set_aside.count(writer.root, writer.writer), spans_pending=spans)
 

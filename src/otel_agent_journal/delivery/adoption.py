@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -19,17 +19,26 @@ from otel_agent_journal.spool.survey import pending_records, writer_folders
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
+_LOOK_FIRST_S: Final = 0.001
 _LOOK_EVERY_S: Final = 0.02
 
 
-def wait_delivered(folder: Path, deadline: float) -> int | None:
-    """Wait until whoever drains a writer's folder has delivered it; return how many records are pending then."""
+def wait_delivered(folder: Path, deadline: float, is_done: Callable[[], bool] = lambda: False) -> int | None:
+    """Wait until whoever drains a writer's folder has delivered it; return how many records are pending then.
+
+    Args:
+        folder: the writer's.
+        deadline: by the monotonic clock.
+        is_done: tells that all is delivered that is waited for, though more may have come since.
+    """
+    pause_s = _LOOK_FIRST_S
     while True:
-        pending = pending_records(folder)
+        pending = 0 if is_done() else pending_records(folder)
         left = deadline - time.monotonic()
         if pending == 0 or left <= 0:
             return pending
-        time.sleep(min(_LOOK_EVERY_S, left))
+        time.sleep(min(pause_s, left))
+        pause_s = min(2 * pause_s, _LOOK_EVERY_S)
 
 
 class Adoption:

@@ -36,6 +36,9 @@ _log = logging.getLogger("otel_agent_journal.spool")
 
 ROUND_UP_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.5  # how often new folders, and writers that died, are looked for
+# While a writer asks for flushes, each before a response perhaps, it does not wait for the next look.
+FLUSHING_POLL_S: Final = 0.002
+FLUSHING_S: Final = 1.0
 _AFTER_A_FAULT_S: Final = 1.0
 # When a stop gives up on a store that takes nothing; the spool keeps the rest.
 HUNG_S: Final = 5.0  # and says nothing either
@@ -294,6 +297,8 @@ class Drain:
                 self._clean = done.caught_up
                 break
             pause = self._poll_s if done.records else min(self._idle_poll_s, pause * 1.5)
+            if time.monotonic() - self._rounds.asked_at < FLUSHING_S:
+                pause = FLUSHING_POLL_S
             if done.caught_up or not done.records:
                 self._sleep(pause)
         with self._turn:

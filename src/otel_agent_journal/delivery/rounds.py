@@ -76,6 +76,7 @@ class Rounds:
         self._unlisted: set[str] = set()  # dead writers of whom it is not known all that they left open
         self._list_at = float("-inf")
         self._said_unlisted = False
+        self.asked_at = float("-inf")  # when a writer last waited for a flush
         self.forwarded = 0
         self.forward_failures = 0
         self.interrupted = 0
@@ -153,6 +154,7 @@ class Rounds:
         if asked:
             self._asked[writer] = asked[-1]
             self._settled_at = float("-inf")  # somebody waits for it
+            self.asked_at = time.monotonic()
         return len(records)
 
     def _settle(self) -> None:
