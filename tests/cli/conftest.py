@@ -15,6 +15,13 @@ from otel_agent_journal.store.rules import current
 from otel_agent_journal.testing.builders import JournalBuilder
 
 URL = "sqlite:///.agent-journal/journal.db"
+
+
+def absolute(url: str) -> str:
+    """Return the URL of a file below the working directory as commands print it."""
+    return url.replace("sqlite:///", f"sqlite:///{Path.cwd()}/")
+
+
 S = 1_000_000_000
 UNSET = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONUNBUFFERED")
 

@@ -102,7 +102,7 @@ def test_an_unknown_option_is_a_usage_error() -> None:
         (["--store", "nothing", "ls"], 2, "--store is 'nothing', which is not a URL; a file is named as sqlite:///"),
         (["--store", "foo://x", "ls"], 2, f"by the scheme 'foo'; known here: {', '.join(known_schemes())}\n"),
         (["store", "init", "foo://x"], 2, "no store is known by the scheme 'foo'"),
-        (["ls"], 4, "there is no journal at .agent-journal/journal.db; make one with: agent-journal run -- python"),
+        (["ls"], 4, "/.agent-journal/journal.db; make one with: agent-journal run -- python"),
         (["tail"], 4, "there is no journal at"),
         (["run"], 2, "agent-journal run -- python my_agent.py"),
         (["ls", "--since", "soon"], 2, "'soon' is no time; give how long ago, as 30m, 2h, 7d, or RFC 3339"),

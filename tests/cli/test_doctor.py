@@ -104,7 +104,7 @@ def test_what_the_gone_left_in_the_spool_is_a_warning(journal: Seeded) -> None:
         shelf.add_record(bytes([number]), "w", "too large" if number else "too strange", 0)
     assert states()["set aside"] == "red"
     result = cli("doctor")
-    assert "3 in .agent-journal/spool/set-aside" in result.stdout
+    assert f"3 in {Path.cwd()}/.agent-journal/spool/set-aside" in result.stdout
     assert "2 × too large; 1 × too strange" in result.stdout
     assert "agent-journal drain --set-aside" in result.stdout
     assert cli("doctor").exit_code == 5

@@ -22,7 +22,7 @@ from otel_agent_journal.store.rules import current
 from otel_agent_journal.store.sqlite_tables import TABLES_VERSION
 from otel_agent_journal.testing.builders import JournalBuilder, events
 from tests.cli.command_line import PROGRAM, cli, program, rows
-from tests.cli.conftest import Seeded
+from tests.cli.conftest import Seeded, absolute
 
 NEW = "sqlite:///new.db"
 DAY_NS = 86_400 * 10**9
@@ -80,7 +80,7 @@ def test_init_without_a_terminal_wants_yes() -> None:
     """Where nobody can answer, init shows its plan, changes nothing, and says what to do: exit code 2."""
     result = cli("store", "init", NEW)
     assert result.exit_code == 2
-    assert "to prepare sqlite:///new.db:\n  create the file " in result.stderr
+    assert f"to prepare {absolute(NEW)}:\n  create the file " in result.stderr
     assert result.stderr.endswith("nothing was changed: there is no terminal to ask on; --yes answers for you\n")
     assert not Path("new.db").exists()
 
@@ -88,12 +88,12 @@ def test_init_without_a_terminal_wants_yes() -> None:
 def test_init_with_yes_creates_what_is_missing_once() -> None:
     """With --yes init does what it planned; again there is nothing to do, and nothing is asked."""
     (row,) = rows(cli("store", "init", NEW, "--yes"))
-    assert row["store"] == NEW
+    assert row["store"] == absolute(NEW)
     assert [line.split()[0] for line in row["done"]] == ["create", "create"]
     assert rows(cli("store", "info", NEW))[0]["events"] == 0
     again = cli("store", "init", NEW)
-    assert (again.exit_code, rows(again)) == (0, [{"store": NEW, "done": []}])
-    assert cli("store", "init", NEW, "-o", "table").stdout == "nothing to do: sqlite:///new.db is prepared\n"
+    assert (again.exit_code, rows(again)) == (0, [{"store": absolute(NEW), "done": []}])
+    assert cli("store", "init", NEW, "-o", "table").stdout == f"nothing to do: {absolute(NEW)} is prepared\n"
 
 
 def test_init_asks_on_a_terminal() -> None:
@@ -104,7 +104,7 @@ def test_init_asks_on_a_terminal() -> None:
     assert "error: nothing was changed\n" in seen
     assert not Path("new.db").exists()
     code, seen = answered("y", "store", "init", NEW)
-    assert (code, "sqlite:///new.db is prepared" in seen) == (0, True)
+    assert (code, f"{absolute(NEW)} is prepared" in seen) == (0, True)
     assert Path("new.db").exists()
 
 
@@ -126,7 +126,7 @@ def test_info_says_what_a_store_is_and_holds(journal: Seeded) -> None:
     assert row.pop("size_bytes") > 10_000
     assert row.pop("capabilities")["prune"] is True
     assert row == {
-        "url": "sqlite:///.agent-journal/journal.db",
+        "url": absolute("sqlite:///.agent-journal/journal.db"),
         "backend": "sqlite",
         "schema_version": TABLES_VERSION,
         "sessions": 2,
@@ -145,10 +145,10 @@ def test_a_url_that_was_printed_is_the_same_journal() -> None:
     store.append(events(3))
     store.close()
     (row,) = rows(cli("store", "info", plain))
-    assert row["url"] == "sqlite:///my%20journal%2C%20100%25.db"
+    assert row["url"] == absolute("sqlite:///my%20journal%2C%20100%25.db")
     for url in (plain, row["url"]):
         assert [one["session_id"] for one in rows(cli("tail", "s1", "--store", url))] == ["s1"] * 3
-        assert spool_of(url) == Path("my journal, 100%.db.spool")
+        assert spool_of(url).absolute() == Path("my journal, 100%.db.spool").absolute()
 
 
 def test_info_masks_secrets() -> None:
@@ -223,7 +223,8 @@ def test_a_store_without_policies_says_so(journal: Seeded, role: str) -> None:
     journal.completed()
     result = cli("store", "iam-policy", "--role", role)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "sqlite:///.agent-journal/journal.db cannot do this: it declares no capability 'iam_policy'" in result.stderr
+    said = f"{absolute('sqlite:///.agent-journal/journal.db')} cannot do this: it declares no capability 'iam_policy'"
+    assert said in result.stderr
 
 
 def test_a_role_that_is_none_is_a_usage_error() -> None:

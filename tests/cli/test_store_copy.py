@@ -27,7 +27,7 @@ from otel_agent_journal.store.registry import open_store
 from otel_agent_journal.store.rules import current
 from otel_agent_journal.testing.builders import JournalBuilder, an_event, context_events, events
 from tests.cli.command_line import PROGRAM, cli, rows, terminal
-from tests.cli.conftest import URL, Seeded
+from tests.cli.conftest import URL, Seeded, absolute
 
 COPY = "sqlite:///copy.db"
 COPIES = Path(".agent-journal/copies")
@@ -78,7 +78,8 @@ def test_a_copy_holds_all_that_the_original_holds(whole: Seeded, copied: Journal
     (row,) = rows(cli("store", "copy", URL, COPY))
     expected = {"sessions": 4, "events": 79, "blobs": 1, "heads": 4, "copied_before": 0, "verified": True}
     assert {key: row[key] for key in expected} == expected
-    assert (row["source"], row["target"], row["too_large"], row["differences"]) == (URL, COPY, [], [])
+    assert (row["source"], row["target"]) == (absolute(URL), absolute(COPY))
+    assert (row["too_large"], row["differences"]) == ([], [])
     assert everything(copied) == everything(whole.store)
     assert cli("verify", "--store", COPY).exit_code == 0
     assert list(COPIES.iterdir()) == []
@@ -170,7 +171,7 @@ def test_a_difference_ends_with_5(whole: Seeded, copied: JournalStore) -> None:
     shown = terminal("store", "copy", URL, COPY)
     assert shown.code == 5
     assert "changed" in shown.text
-    assert "copied to sqlite:///copy.db: 79 events" in shown.text
+    assert f"copied to {absolute(COPY)}: 79 events" in shown.text
     unverified = cli("store", "copy", URL, COPY, "--no-verify")
     assert (unverified.exit_code, rows(unverified)[0]["differences"]) == (0, None)
 
@@ -198,7 +199,7 @@ def test_a_bar_is_drawn_on_a_terminal(whole: Seeded) -> None:
     shown = terminal("store", "copy", URL, COPY)
     assert "copying 79 events" in shown.text
     assert "comparing 4 sessions" in shown.text
-    assert "copied to sqlite:///copy.db: 79 events, 1 blob, 4 sessions; the same in both" in shown.text
+    assert f"copied to {absolute(COPY)}: 79 events, 1 blob, 4 sessions; the same in both" in shown.text
     assert cli("store", "copy", URL, "sqlite:///second.db").stderr == ""
 
 
@@ -302,7 +303,7 @@ def test_one_copy_at_a_time(tmp_path: Path) -> None:
 
 def test_a_cursor_of_another_source_begins_anew(whole: Seeded, copied: JournalStore) -> None:
     """A state whose source was replaced is not gone on from."""
-    state = CopyState(COPIES, URL, COPY)
+    state = CopyState(COPIES, absolute(URL), absolute(COPY))
     state.add("999999", 999_999, 0, frozenset())
     state.close()
     result = cli("store", "copy", URL, COPY)
@@ -315,11 +316,11 @@ def test_the_url_of_another_source_begins_anew(journal: Seeded, copied: JournalS
     """A file that was made anew, of the same name and with more in it, is not gone on with in the middle."""
     journal.store.append(events(2_000, session_id="new"))
     copied.append(events(2_000, session_id="old"))
-    state = CopyState(COPIES, URL, COPY)
+    state = CopyState(COPIES, absolute(URL), absolute(COPY))
     state.add("500", 500, 0, frozenset({"old"}), events(500, session_id="old")[-1].key)
     state.close()
     result = cli("store", "copy", URL, COPY)
-    assert f"beginning anew: {URL} does not have the event that was copied last" in result.stderr
+    assert f"beginning anew: {absolute(URL)} does not have the event that was copied last" in result.stderr
     (row,) = rows(result)
     assert (row["events"], row["copied_before"], row["sessions"], row["differences"]) == (2_000, 0, 1, [])
 
@@ -333,11 +334,11 @@ def test_the_url_of_another_target_begins_anew(journal: Seeded, copied: JournalS
         store = open_store(target)
         store.append(there)
         store.close()
-        state = CopyState(COPIES, URL, target)
+        state = CopyState(COPIES, absolute(URL), absolute(target))
         state.add(journal.store.follow(None, limit=500).cursor, 500, 0, frozenset({"s1"}), made[499].key)
         state.close()
         result = cli("store", "copy", URL, target)
-        assert (f"beginning anew: {target} does not have" in result.stderr) == (not before)
+        assert (f"beginning anew: {absolute(target)} does not have" in result.stderr) == (not before)
         (row,) = rows(result)
         assert (row["events"], row["copied_before"], row["differences"]) == (2_000, before, [])
 

@@ -124,7 +124,7 @@ def test_following_prints_what_arrives_in_any_order_of_time(journal: Seeded, fol
 def test_following_waits_for_a_journal_that_is_not_there_yet(follow: type[Following]) -> None:
     """-f says that it waits, and then prints the journal from its first event on."""
     following = follow()
-    following.until_said("waiting: there is no journal at .agent-journal/journal.db")
+    following.until_said("/.agent-journal/journal.db; make one with")
     journal = Seeded()
     journal.store.append(some_events(30))
     assert [following.lines.readline() for _ in range(30)] == [encode_line(event) + b"\n" for event in some_events(30)]

@@ -352,7 +352,7 @@ def test_a_poisoned_event_that_comes_first_holds_up_nothing(tmp_path, drains, er
     drain = drains(tmp_path, store, patience=impatient())
     eventually(lambda: store.appends)
     writers[1].append(noted(1))
-    assert drain.flush(10)
+    assert drain.flush(10) == Delivered(set_aside=1)
     assert numbers(store) == [1]
     assert drain.stats.set_aside == count(tmp_path) == 1
 

@@ -24,6 +24,7 @@ from otel_agent_journal.delivered import ALL
 from otel_agent_journal.pipeline.current import Flush, set_flush
 from otel_agent_journal.pipeline.flushing import Flusher
 from otel_agent_journal.spool.writer import _reason
+from otel_agent_journal.threads import Bell
 from tests.e2e.conftest import Workdir
 
 
@@ -62,7 +63,9 @@ def delivered(monkeypatch: pytest.MonkeyPatch) -> Iterator[Delivered]:
     set_flush(Flush(counted.deliver, 2.0))
     yield counted
     for lane in flusher.lanes:  # what hung is over, and touches no other test's
-        lane.ask(0).result(10)
+        bell = Bell()
+        lane.ask(0, bell.ring)
+        assert bell.wait(10)
     set_flush(None)
 
 

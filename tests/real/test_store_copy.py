@@ -99,7 +99,7 @@ def contents(store: JournalStore) -> dict[str, Any]:
     heads = [store.head(session_id) for session_id in SESSIONS]
     return {
         "listed": sorted(head.session_id for head in store.sessions()),
-        "heads": [msgspec.structs.replace(head, version=0) for head in heads if head is not None],
+        "heads": [msgspec.structs.replace(head, version=0, cursor=None) for head in heads if head is not None],
         "events": [list(store.read(session_id)) for session_id in SESSIONS],
         "context": [list(store.read_context(f"i{number}")) for number in range(len(SESSIONS))],
         "blobs": [store.get_blob(session_id, digest) for session_id in SESSIONS],

@@ -177,7 +177,7 @@ class AgentProcess:
             self.recorder.close,
             self.providers.close,
             self._stop_heartbeat,
-            self._appender.close,
+            self._close_appender,
             self._stop_drain,
             self._close_store,
             *[one.uninstrument for one in self.instrumented],
@@ -188,6 +188,11 @@ class AgentProcess:
     def _stop_heartbeat(self) -> None:
         if self._heartbeat is not None:
             self._heartbeat.stop()
+
+    def _close_appender(self) -> None:
+        """Say that this process ended in order; not where it could not: who finds its folder says what it left open."""
+        if not self.recorder.open_roots():
+            self._appender.close()
 
     def _stop_drain(self) -> None:
         drain, self._drain = self._drain, None

@@ -42,7 +42,7 @@ CHECKS: Final[Mapping[str, str]] = {
     "parent": "a step's parent is not in the journal",
     "sequence": "an agent instance's sequence has a gap or a repetition",
     "blob": "a value kept apart is missing or not the one referred to",
-    "head": "a session's head is not what its events amount to",
+    "head": "what a listing shows of a session is not what its events amount to; `store repair` mends it",
     "part": "a trace is part of a session that is not in the journal",
 }
 

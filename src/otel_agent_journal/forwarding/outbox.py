@@ -67,6 +67,7 @@ class Outbox:
         self._sending = 0
         self._sent = 0
         self._dropped = 0
+        self._told_dropped = 0
         self._last_error: str | None = None
         self._failed_in_a_row = 0
         self._flushes = 0
@@ -106,13 +107,14 @@ class Outbox:
             self._dropped += 1
 
     def flush(self, timeout_s: float) -> Delivered:
-        """Send what waits, now; tell what has not arrived, spans that were given up among it.
+        """Send what waits, now; tell what has not arrived, spans that were given up since the last flush among it.
 
         Returns at once when an attempt fails, and after `timeout_s` in any case; the retries go on behind it.
         """
         self._send_within(timeout_s)
         with self._changed:
-            return Delivered(spans_pending=len(self._queue) + self._sending + self._dropped)
+            lost, self._told_dropped = self._dropped - self._told_dropped, self._dropped
+            return Delivered(spans_pending=len(self._queue) + self._sending + lost)
 
     def _send_within(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s

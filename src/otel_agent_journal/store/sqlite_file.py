@@ -55,6 +55,10 @@ _REOPEN_AFTER: Final = frozenset((sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR,
 _DAMAGED: Final = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 
 
+class _Opening:
+    lock = RLock()  # one connection at a time: what is open then, and was not before, is its own
+
+
 class SqliteFile:
     """A journal's file and the one connection to it.
 
@@ -139,11 +143,12 @@ class SqliteFile:
         if self._connection is not None and (self._sealed or _inode_of(self.path) != self._inode):
             self._drop()
         if self._connection is None:
-            before = Borrowed(self._files).numbers
-            self._connection = self._opened()
-            self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # all its files are open then
-            self._inode = _inode_of(self.path)
-            self._numbers = Borrowed(self._files, before)
+            with _Opening.lock:
+                before = Borrowed(self._files).numbers
+                self._connection = self._opened()
+                self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # all its files are open now
+                self._inode = _inode_of(self.path)
+                self._numbers = Borrowed(self._files, before)
         return self._connection
 
     def _take_back(self) -> None:
@@ -268,7 +273,7 @@ class SqliteFile:
 
     def after_fork(self) -> None:
         """Close what was inherited; a connection that was in use is given up."""
-        self._lock = RLock()
+        self._lock, _Opening.lock = RLock(), RLock()
         if self._forking.waited:
             self._drop()
         else:
