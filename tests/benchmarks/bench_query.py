@@ -21,7 +21,8 @@ from statistics import median
 from report import Table, write_json
 
 from otel_agent_journal.event import JournalEvent, Usage, derived_id
-from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.projections.status import fold
+from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.query import query
 from otel_agent_journal.store.sqlite import SqliteStore
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS

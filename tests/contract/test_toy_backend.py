@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from otel_agent_journal.errors import ConfigError, NewerSchema, StoreUnreachable, StoreUnusable
-from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.projections.status import fold
+from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.store.protocol import JournalStore, StoreAdmin
 from otel_agent_journal.store.registry import known_schemes, open_store
 from otel_agent_journal.testing.builders import JournalBuilder, events

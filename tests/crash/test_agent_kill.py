@@ -18,7 +18,8 @@ import pytest
 from otel_agent_journal.delivery.drain import Drain
 from otel_agent_journal.event import END_TYPES, START_TYPES, JournalEvent
 from otel_agent_journal.projections.head import INTERRUPTED, KILLED
-from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.projections.status import fold
+from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.store.registry import open_store
 

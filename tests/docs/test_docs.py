@@ -235,7 +235,7 @@ def constant(where: str) -> Any:
     [
         ("docs/durability.md", "Every 15 s", "pipeline.heartbeat.HEARTBEAT_S", 15),
         ("docs/durability.md", "gone for 5 s drains itself", "pipeline.heartbeat.ORPHANED_S", 5),
-        ("docs/durability.md", "silent for 60 s", "projections.status.SILENCE_NS", 60 * 10**9),
+        ("docs/durability.md", "silent for 60 s", "projections.verdict.SILENCE_NS", 60 * 10**9),
         ("docs/durability.md", "1 MiB for the first of a process", "spool.segments.FIRST_SEGMENT_BYTES", 2**20),
         ("docs/durability.md", "8 MiB after", "spool.writer.DEFAULT_SEGMENT_BYTES", 8 * 2**20),
         ("docs/durability.md", "1 GiB", "config.DEFAULT_SPOOL_CAP_BYTES", 2**30),

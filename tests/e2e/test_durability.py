@@ -20,7 +20,7 @@ from otel_agent_journal.delivery.interruptions import interruptions
 from otel_agent_journal.pipeline.heartbeat import Heartbeat
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.projections.head import COMPLETED, INTERRUPTED, LOST, PROCESSING
-from otel_agent_journal.projections.status import SILENCE_NS, judged
+from otel_agent_journal.projections.verdict import SILENCE_NS, judged
 from otel_agent_journal.store.registry import open_store
 from tests.crash.test_agent_kill import check_sessions, events_in, kill_one
 from tests.e2e.conftest import BIN, WALKER, Workdir

@@ -19,7 +19,8 @@ import otel_agent_journal
 from otel_agent_journal import JournalError, JournalEvent, invocation, open_store, record_event, wait_for
 from otel_agent_journal.bootstrap.waiting import Ending, _poll, _Watch
 from otel_agent_journal.errors import ConfigError, WaitTimeout
-from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.projections.status import fold
+from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.store.protocol import JournalStore
 from tests.e2e.conftest import Workdir
 from tests.projections import told

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from otel_agent_journal.projections.head import COMPLETED, ERROR
-from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.projections.status import fold
+from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal_dynamodb import DynamoDBStore
 from tests.examples_aws.conftest import World
 from tests.examples_aws.function import Function

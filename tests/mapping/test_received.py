@@ -19,8 +19,9 @@ from otel_agent_journal.mapping.received import ReceivedSpans
 from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
 from otel_agent_journal.mapping.span_record import SpanRecord
 from otel_agent_journal.mapping.trace_sessions import RecentTraces
-from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.projections.status import fold
 from otel_agent_journal.projections.steps import fold_steps
+from otel_agent_journal.projections.verdict import head_of
 
 TRACE = "a" * 32
 AGENT, TOOL, MODEL, HTTP = "1" * 16, "2" * 16, "3" * 16, "4" * 16

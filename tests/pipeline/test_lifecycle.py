@@ -25,7 +25,8 @@ from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.current import set_recorder
 from otel_agent_journal.pipeline.lifecycle import CONFIGURATION_ERROR, Invocation, invocation, record_event
 from otel_agent_journal.pipeline.recorder import Recorder
-from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.projections.status import fold
+from otel_agent_journal.projections.verdict import head_of
 from tests.pipeline.conftest import Written
 
 INITIATED, STARTED = "SESSION_INITIATED", "AGENT_INVOCATION_STARTED"

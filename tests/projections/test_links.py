@@ -8,7 +8,8 @@ import pytest
 
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.links import MAX_LISTED, link_of, part_named_by
-from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.projections.status import fold
+from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.testing.builders import an_event
 
 

@@ -13,7 +13,8 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections import id_set, snapshot
 from otel_agent_journal.projections.head import MAX_OPEN_WRITERS, MAX_WRITERS
 from otel_agent_journal.projections.snapshot import restored, snapshot_of
-from otel_agent_journal.projections.status import REMEMBERED, StatusState, apply, fold, head_of, heard
+from otel_agent_journal.projections.status import REMEMBERED, StatusState, apply, fold, heard
+from otel_agent_journal.projections.verdict import head_of
 from tests.projections import told
 from tests.projections.told_at_random import heaps
 

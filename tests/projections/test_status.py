@@ -22,16 +22,8 @@ from otel_agent_journal.projections.head import (
     PROCESSING,
     SessionHead,
 )
-from otel_agent_journal.projections.status import (
-    SILENCE_NS,
-    StatusState,
-    apply,
-    fold,
-    head_of,
-    heard,
-    judged,
-    silent_writers,
-)
+from otel_agent_journal.projections.status import StatusState, apply, fold, heard
+from otel_agent_journal.projections.verdict import SILENCE_NS, head_of, judged, silent_writers
 from tests.projections import told
 from tests.projections.told_at_random import heaps, retellings, sessions
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from otel_agent_journal.event import JournalEvent, Usage
 from otel_agent_journal.projections.head import PROCESSING
-from otel_agent_journal.projections.status import fold, head_of, silent_writers
+from otel_agent_journal.projections.status import fold
 from otel_agent_journal.projections.steps import Step, StepTree, Totals, fold_steps
+from otel_agent_journal.projections.verdict import head_of, silent_writers
 from tests.projections import told
 from tests.projections.told_at_random import heaps, retellings, sessions
 

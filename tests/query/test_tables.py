@@ -10,8 +10,9 @@ import pytest
 from otel_agent_journal.codec import format_timestamp, parse_timestamp, to_neutral
 from otel_agent_journal.event import Usage
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.projections.status import fold
 from otel_agent_journal.projections.steps import StepTree, fold_steps
+from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.query import TABLES, query
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import JournalStore

@@ -12,7 +12,8 @@ import pytest
 from otel_agent_journal.errors import ConflictError, EventTooLarge, StoreUnreachable, UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.projections.status import fold
+from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.reading.comparing import compare_session
 from otel_agent_journal.reading.copying import PAGE_EVENTS, CopiedPage, StoreCopy, blobs_of
 from otel_agent_journal.store.memory import MemoryStore

@@ -14,8 +14,9 @@ from otel_agent_journal.mapping.facts import SpansReceived, events_of
 from otel_agent_journal.mapping.received import ReceivedSpans
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.links import MAX_LISTED
-from otel_agent_journal.projections.status import fold, head_of
+from otel_agent_journal.projections.status import fold
 from otel_agent_journal.projections.steps import fold_steps
+from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.store.linked import parts_in, read_whole
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.rules import fold_from_beginning, same_head, whole_of

@@ -17,7 +17,7 @@ from otel_agent_journal.config import Settings
 from otel_agent_journal.delivery.interruptions import interruptions
 from otel_agent_journal.delivery.rounds import READ_BYTES
 from otel_agent_journal.errors import ConfigError, MissingExtra, UnsupportedByStore
-from otel_agent_journal.projections.status import SILENCE_NS
+from otel_agent_journal.projections.verdict import SILENCE_NS
 from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.threads import start_thread
 from otel_agent_journal.uninstrumented import uninstrumented

@@ -19,7 +19,8 @@ from otel_agent_journal.errors import StoreError, StoreUnreachable, UnsupportedB
 from otel_agent_journal.event import SESSION_COMPLETED, SESSION_FAILED, ErrorInfo, JournalEvent
 from otel_agent_journal.pipeline.session import checked_session, checked_type
 from otel_agent_journal.projections.head import COMPLETED, ERROR, INTERRUPTED, PROCESSING, SessionHead
-from otel_agent_journal.projections.status import StatusState, apply, head_of, judged
+from otel_agent_journal.projections.status import StatusState, apply
+from otel_agent_journal.projections.verdict import head_of, judged
 from otel_agent_journal.reading.endings import INVOCATION_ENDINGS, deciding_event
 from otel_agent_journal.reading.following import Followed
 from otel_agent_journal.spool.survey import survey

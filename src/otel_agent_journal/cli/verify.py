@@ -108,7 +108,8 @@ def _print(output: Output, findings: list[Finding]) -> None:
 
 
 def _session(journal: Journal, head: SessionHead, move: Callable[[int], None]) -> Iterator[Finding]:
-    from otel_agent_journal.projections.status import StatusState, apply, head_of
+    from otel_agent_journal.projections.status import StatusState, apply
+    from otel_agent_journal.projections.verdict import head_of
 
     state = StatusState()
 
@@ -237,7 +238,8 @@ def _differing(stored: SessionHead, replayed: SessionHead) -> list[str]:
 
 def _differing_later(journal: Journal, session_id: str) -> list[str]:
     """Compare the head of a session that is being written once more, when its drain has had time to write it."""
-    from otel_agent_journal.projections.status import fold, head_of
+    from otel_agent_journal.projections.status import fold
+    from otel_agent_journal.projections.verdict import head_of
 
     differing: list[list[str]] = []
     for _ in range(3):

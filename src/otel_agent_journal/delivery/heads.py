@@ -19,7 +19,8 @@ from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import SESSION_LINKED, JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.links import parts_of, wholes_of
-from otel_agent_journal.projections.status import StatusState, apply, fold, head_of, heard
+from otel_agent_journal.projections.status import StatusState, apply, fold, heard
+from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.store.protocol import Arrived, HearsWriters, JournalStore
 from otel_agent_journal.store.rules import Folded, fold_from_beginning, fold_from_head, fold_on, merged_writers
 

@@ -15,7 +15,7 @@ from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.facts import interruption
 from otel_agent_journal.projections.head import KILLED, LOST, PROCESSING, SessionHead
-from otel_agent_journal.projections.status import SILENCE_NS
+from otel_agent_journal.projections.verdict import SILENCE_NS
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.home import is_home
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter

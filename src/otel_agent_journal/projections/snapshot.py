@@ -16,7 +16,8 @@ from otel_agent_journal.projections.head import MAX_WRITERS
 from otel_agent_journal.projections.id_set import IdSet
 from otel_agent_journal.projections.lifecycle import Said
 from otel_agent_journal.projections.links import parts_of
-from otel_agent_journal.projections.status import REMEMBERED, Interruption, Open, Root, StatusState, writers_of
+from otel_agent_journal.projections.status import REMEMBERED, Interruption, Open, Root, StatusState
+from otel_agent_journal.projections.verdict import writers_of
 
 MAX_BYTES: Final = 96 * 1024  # of a DynamoDB item's 400 KB; a session with so much open is folded from its beginning
 _FORM: Final = 1

@@ -27,7 +27,8 @@ from otel_agent_journal.event import (
     step_of_span,
 )
 from otel_agent_journal.projections.head import LOST
-from otel_agent_journal.projections.status import StatusState, fold, mark_upon, outcome_of
+from otel_agent_journal.projections.status import StatusState, fold, outcome_of
+from otel_agent_journal.projections.verdict import mark_upon
 
 RUNNING: Final = "running"
 INTERRUPTED: Final = "interrupted"

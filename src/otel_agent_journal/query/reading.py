@@ -22,8 +22,8 @@ from otel_agent_journal.event import (
     kind_of,
 )
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.projections.status import judged, silent_writers
 from otel_agent_journal.projections.steps import fold_steps
+from otel_agent_journal.projections.verdict import judged, silent_writers
 from otel_agent_journal.query.bounds import Bounds
 from otel_agent_journal.query.tables import AttemptRow, StepRow
 from otel_agent_journal.store.linked import read_whole

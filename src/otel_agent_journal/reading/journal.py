@@ -18,8 +18,8 @@ from otel_agent_journal.codec import decode_value
 from otel_agent_journal.errors import SessionNotFound
 from otel_agent_journal.event import END_TYPES, START_TYPES, ErrorInfo, JournalEvent, kind_of
 from otel_agent_journal.projections.head import ERROR, INTERRUPTED, PROCESSING, SessionHead
-from otel_agent_journal.projections.status import judged, silent_writers
 from otel_agent_journal.projections.steps import StepTree, fold_steps
+from otel_agent_journal.projections.verdict import judged, silent_writers
 from otel_agent_journal.reading.endings import deciding_event
 from otel_agent_journal.spool.survey import survey
 from otel_agent_journal.store.linked import parts_in, read_whole

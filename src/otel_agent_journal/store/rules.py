@@ -18,7 +18,8 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import PROCESSING, SessionHead, bounded_writers
 from otel_agent_journal.projections.links import parts_of
 from otel_agent_journal.projections.snapshot import restored, snapshot_of
-from otel_agent_journal.projections.status import StatusState, apply, fold, head_of
+from otel_agent_journal.projections.status import StatusState, apply, fold
+from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.store.protocol import JournalStore, PutByOthers, SessionFilter, StoreAdmin
 
 # A writer that was heard of so short a time before the limit may still be alive: heartbeats come every 15 s, and
