@@ -183,6 +183,8 @@ def test_threads_do_not_pile_up(journal: Backend, spans: Backend) -> None:
     for _ in range(20):
         flusher.ask()
     assert _thread._count() <= before + len(flusher.lanes)
+    spans.go_on.set()
+    assert flusher.here(10)  # and none of its rounds is left to the next test
 
 
 def test_where_no_thread_can_be_had(journal: Backend, spans: Backend, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,7 @@ files, stores or frameworks. Nothing here raises into the agent, and a failure t
 from __future__ import annotations
 
 import functools
-import logging
 import sys
-import time
 from _thread import get_ident
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, cast
@@ -24,7 +22,6 @@ from otel_agent_journal import forks
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.event import EMPTY, RUN_RESUMED, STAGE_CHANGED, ErrorInfo, Usage, time_ordered_id
 from otel_agent_journal.mapping.facts import (
-    Fact,
     FailureNoted,
     Heartbeat,
     SessionNoted,
@@ -36,31 +33,15 @@ from otel_agent_journal.pipeline.adoption import AdoptedSpan, end_beside, marked
 from otel_agent_journal.pipeline.attempts import Attempts
 from otel_agent_journal.pipeline.clock import Clock, RandomIds
 from otel_agent_journal.pipeline.content import ContentEncoder
-from otel_agent_journal.pipeline.failure import error_info
+from otel_agent_journal.pipeline.fact_writer import Appender, FactWriter
 from otel_agent_journal.pipeline.light_span import LightSpan
 from otel_agent_journal.pipeline.metrics import Metrics
 from otel_agent_journal.pipeline.spans import Spans, kept_by, name_by, of_framework, set_by_user
 from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_context
 from otel_agent_journal.threads import Turns, is_collecting, start_thread, watch_collections
 
-_log = logging.getLogger(__name__)
-
 _SESSION_BAGGAGE: Final = ("gen_ai.conversation.id", "session.id")
-_COMPLAIN_EVERY_S: Final = 60.0
 _CLOSE_S: Final = 5.0  # how long the end of the process waits for the processors of the program's spans
-
-
-class Appender(Protocol):
-    """Where encoded facts go: a spool, or something in front of one."""
-
-    @property
-    def writer(self) -> str:
-        """The id of this process's journal writer; another one after a fork."""
-        ...
-
-    def append(self, payload: bytes) -> bool:
-        """Make a fact durable; False where it was refused. Never raises."""
-        ...
 
 
 class Opening(NamedTuple):
@@ -83,7 +64,7 @@ class Root(Protocol):
         ...
 
 
-class Recorder:
+class Recorder(FactWriter):
     """Journals what an agent's process does. One a process; safe from any thread.
 
     Args:
@@ -110,23 +91,18 @@ class Recorder:
         clock: Clock | None = None,
         ids: RandomIds | None = None,
     ) -> None:
-        self.appender = appender
-        self.encoder = encoder or ContentEncoder()
+        super().__init__(appender, encoder or ContentEncoder())
         self.session_id = session_id
         self.span_content = span_content
         self.clock = clock or Clock()
         self.ids = ids or RandomIds()
-        self.dropped = 0
         self._exported = exported
         self._forwarded = forwarded
         self._stages = stages
         self._attempts = Attempts()
-        self._append = appender.append
         self._now = self.clock.now_ns
-        self._encode = self.encoder.encode
         self._details_change = not self.encoder.content or self.encoder.redactor is not None
         self._spans = Spans(self.ids, self.failed)
-        self._complained_at = 0.0
         self.after_fork()
         watch_collections()
         forks.join(self, forks.Place.RECORDING)
@@ -269,7 +245,7 @@ class Recorder:
             details["exported"] = True
         if self._details_change and details:
             details = self.encoder.details(details)
-        self._write(
+        self.write(
             StepStarted(
                 step.session_id,
                 step.kind,
@@ -348,7 +324,7 @@ class Recorder:
         details: dict[str, Any] | None,
         on_span: dict[str, Any] | None,
     ) -> None:
-        info = self._error_info(error) if error is not None else None
+        info = self.error_info(error) if error is not None else None
         span = step.span
         end_span: Callable[[], None] | None = None
         details = details if details is not None else {}
@@ -370,7 +346,7 @@ class Recorder:
             details["attributes"] = attributes
         if self._details_change and details:
             details = self.encoder.details(details)
-        self._write(
+        self.write(
             StepEnded(
                 step.session_id,
                 step.kind,
@@ -399,7 +375,7 @@ class Recorder:
             self.open(step)
         if self._details_change:
             details = self.encoder.details(dict(details))
-        self._write(
+        self.write(
             StepNoted(
                 step.session_id,
                 event_type,
@@ -460,7 +436,7 @@ class Recorder:
             step.span_id if step else None,
             details,
         )
-        self._write(SessionNoted(*said) if error is None else FailureNoted(*said, self._error_info(error)))
+        self.write(SessionNoted(*said) if error is None else FailureNoted(*said, self.error_info(error)))
 
     def stage(self, session_id: str, stage: str, *, progress: float | None = None, step: Step | None = None) -> None:
         """Journal which stage the work has reached. `progress`: percent; by default what is known of the stage."""
@@ -481,7 +457,7 @@ class Recorder:
         self.clock.catch_up()
         sessions = tuple({root.session_id for root in list(self._roots.values()) if root.session_id})
         if sessions:
-            self._write(Heartbeat(self._now(), sessions))
+            self.write(Heartbeat(self._now(), sessions))
 
     def hold(self, root: Root) -> None:
         """Say in heartbeats that this is under way, and end it as cancelled where the process leaves in order."""
@@ -509,42 +485,6 @@ class Recorder:
     def _end_roots(self) -> None:
         for root in self.open_roots():
             root.end("cancelled")
-
-    # --- inside ---
-
-    def write(self, fact: Fact) -> None:
-        """Journal a fact that another door made."""
-        self._write(fact)
-
-    def _write(self, fact: Fact) -> None:
-        if sys.is_finalizing():  # a thread that is gone may hold the spool's lock
-            return
-        try:
-            data, blobs = self._encode(fact)
-            for blob in blobs:
-                self._append(blob)
-            if not self._append(data):
-                self.dropped += 1
-        except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
-            self.failed("an event could not be journaled")
-
-    def failed(self, what: str) -> None:
-        """Count what could not be journaled, and say so once a minute. Call it where the exception is handled."""
-        self.dropped += 1
-        now = time.monotonic()
-        if now - self._complained_at > _COMPLAIN_EVERY_S or not self._complained_at:
-            self._complained_at = now
-            _log.warning("dropped=<%d> | %s", self.dropped, what, exc_info=True)
-
-    def _error_info(self, error: BaseException | ErrorInfo) -> ErrorInfo:
-        try:
-            info = error if isinstance(error, ErrorInfo) else error_info(error)
-            if self.encoder.redactor is None:
-                return info
-            message = self.encoder.redacted("error.message", info.message)
-            return ErrorInfo(type=info.type, message=str(message), code=info.code)
-        except Exception:  # noqa: BLE001 - an exception whose own `str` raises
-            return ErrorInfo(type=type(error).__qualname__)
 
 
 def recorder_of(step: Step) -> Recorder:
