@@ -186,14 +186,17 @@ def test_configuring_again_leaves_nothing(workdir: Workdir) -> None:
         "def again(number):\n    journal.configure(f'sqlite:///{number % 2}.db', instrument=number % 3 == 0)\n"
         "    work('s')\n    assert journal.flush(20)\n"
         "for number in range(6): again(number)\nbefore = taken()\nfor number in range(12): again(number)\n"
-        "print([after - first for first, after in zip(before, taken())])\n"
+        "for _ in range(100):  # a thread that was told to end takes its time\n"
+        "    more = [after - first for first, after in zip(before, taken())]\n"
+        "    if more[0] <= 10 and max(more[1:]) <= 0: break\n    time.sleep(0.05)\n"
+        "print(more)\n"
         "journal.shutdown()\n"
         "print(sdk.TracerProvider.__init__ is bare, provider._active_span_processor._span_processors)\n",
     )
     done = workdir.python("app.py")
     more, last = done.stdout.splitlines()
     objects, *others = json.loads(more)
-    assert (others, last) == ([0, 0, 0, 0], "True ()")
+    assert (max(others) <= 0, last) == (True, "True ()"), others
     assert objects <= 10
 
 

@@ -93,13 +93,15 @@ def seed(store: JournalStore) -> None:
 
 
 def contents(store: JournalStore) -> dict[str, Any]:
-    """Return all that a store holds of the seeded sessions, versions of heads aside."""
+    """Return all that a store holds of the seeded sessions, but for what tells in which order they came."""
     assert isinstance(store, BlobStore)
     digest = blake2b(BLOB, digest_size=DIGEST_BYTES).hexdigest()
     heads = [store.head(session_id) for session_id in SESSIONS]
     return {
         "listed": sorted(head.session_id for head in store.sessions()),
-        "heads": [msgspec.structs.replace(head, version=0, cursor=None) for head in heads if head is not None],
+        "heads": [
+            msgspec.structs.replace(head, version=0, cursor=None, snapshot=b"") for head in heads if head is not None
+        ],
         "events": [list(store.read(session_id)) for session_id in SESSIONS],
         "context": [list(store.read_context(f"i{number}")) for number in range(len(SESSIONS))],
         "blobs": [store.get_blob(session_id, digest) for session_id in SESSIONS],
