@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import count, groupby
 from typing import Final, NamedTuple
 
 import msgspec
@@ -121,13 +121,13 @@ class Heads:
         left = wanted.limit if wanted.limit is not None else -1
         listed: set[str] = set()  # what the next pass passes over
         oldest: int | None = None
-        while left:
+        # What moves may go to any place that was passed, of a killed agent days late. Hence a second pass down to the
+        # last place; from then on they go over the newest alone, for what moved again, until there is none.
+        for number in count(1):
             now, newest = slot_of(time.time_ns()), None
             for slot in self._slots(wanted, oldest, listed):
-                at = slot[0][1].slot
-                newest = min(at, now) if newest is None else newest  # a head may be dated in the future
-                if at >= newest:
-                    listed.update(name for name, _ in slot)
+                newest = min(slot[0][1].slot, now) if newest is None else newest  # a head may be dated in the future
+                listed.update(name for name, _ in slot)
                 for head in self._heads_of(slot, moved):
                     if left and head.session_id not in seen and is_wanted(head, wanted):
                         seen.add(head.session_id)
@@ -135,9 +135,9 @@ class Heads:
                         yield head
                 if not left:
                     return
-            if newest is None:
+            if newest is None or not left:
                 break
-            oldest = newest
+            oldest = None if number == 1 else newest
         for head in sorted(moved.values(), key=_newest_first):
             if left and head.session_id not in seen and is_wanted(head, wanted):
                 left -= 1
