@@ -58,10 +58,13 @@ def test_memory_over_ten_thousand_steps(workdir: Workdir, door: str, sessions: s
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("door", "sessions"), [("run", "one"), ("configure", "many")])
 def test_memory_over_graph_runs(workdir: Workdir, door: str, sessions: str) -> None:
-    """Over 2,000 steps of LangGraph the last 1,600 take under 3 MiB: no run, message or attempt is kept for good."""
+    """Over 2,000 steps of LangGraph the last 1,600 take under 5 MiB: no run, message or attempt is kept for good.
+
+    Some 3 MiB are the folds of 76 sessions that have ended, of which 128 are kept.
+    """
     lines = measure(workdir, door, "langgraph", sessions, 2_000)
     assert len(lines) >= 8
-    check(lines, after=400, growth_bytes=3 * MIB)
+    check(lines, after=400, growth_bytes=5 * MIB)
 
 
 @pytest.mark.timeout(300)

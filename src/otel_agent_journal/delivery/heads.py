@@ -27,7 +27,7 @@ from otel_agent_journal.store.rules import Folded, fold_from_beginning, fold_fro
 _log = logging.getLogger("otel_agent_journal.spool")
 
 MAX_SESSIONS: Final = 4096
-MAX_ENDED: Final = 512  # of these, how many with no step open: they may go on, then they are read again
+MAX_ENDED: Final = 128  # of these, how many with no step open, some 40 KB each: those that go on are read again
 MAX_EVENTS: Final = 1_000_000  # over all folds in hand, at some 20-40 bytes each
 _ATTEMPTS: Final = 8  # against other drainers of the same session
 
