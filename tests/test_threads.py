@@ -108,6 +108,31 @@ def test_work_that_raises_holds_up_nothing() -> None:
     assert done == [1]
 
 
+def test_what_was_left_is_not_done_yet() -> None:
+    """What stands behind work that raised is done before anybody is told that all is."""
+    turns, done = Turns(), list[int]()
+
+    def fails() -> None:
+        turns.bring(lambda: done.append(1))
+        raise LookupError("gone")
+
+    with pytest.raises(LookupError):
+        turns.bring(fails)
+    assert done == []
+    assert turns.settle(10)
+    assert done == [1]
+
+
+def test_work_that_nobody_does_is_not_kept() -> None:
+    """Where nobody is there, whoever brings work does it himself: it is not done again by those who come later."""
+    there, done = [False], list[str]()
+    turns = Turns(lambda work: there[0] and (work(), True))
+    assert not turns.bring(lambda: done.append("refused"))
+    there[0] = True
+    assert turns.bring(lambda: done.append("taken"))
+    assert done == ["taken"]
+
+
 def test_every_piece_of_work_is_done_once() -> None:
     """Brought by many threads, everything is done, once, and never two things at a time."""
     turns = Turns(start_thread)

@@ -220,17 +220,19 @@ class Turns:
         return self._busy
 
     def bring(self, work: Callable[[], object]) -> bool:
-        """Have something done, now or after what is being done; False where nobody is there to do it."""
+        """Have something done, now or after what is being done; False where nobody is there to: it is not done then."""
         self._brought.append(work)
         busy, self._busy = self._busy, True  # no call between the two: nothing comes between
         if busy or self._begin(self._do):
             return True
+        with suppress(ValueError):  # taken by one who came to work meanwhile
+            self._brought.remove(work)
         self._busy = False
         return False
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until what was brought by now is done, at most so long; return whether it is."""
-        if not self._busy:
+        if not (self._busy or self._brought):  # something may be left of one whose work raised
             return True
         if self._worker == ident():
             return False

@@ -82,6 +82,21 @@ def test_what_cannot_be_read_is_counted_and_named(tmp_path: Path) -> None:
     assert count(tmp_path) == 2
 
 
+def test_what_is_of_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted without reading a file twice. What cannot be read may be anybody's."""
+    shelf = SetAside(tmp_path)
+    for number, writer in enumerate(("ours", "ours", "another", "damaged")):
+        shelf.add_record(bytes([number]), writer, "no", 0)
+    paths = [path for path, _ in kept(tmp_path)]
+    paths[-1].write_text('{"at": ')
+    assert (count(tmp_path, "ours"), count(tmp_path, "another")) == (3, 2)
+    paths[-1].unlink()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read again"))
+    assert (count(tmp_path, "ours"), count(tmp_path, "another")) == (2, 1)
+    paths[0].unlink()
+    assert count(tmp_path, "ours") == 1
+
+
 def _add(root: Path, process: int) -> None:
     shelf = SetAside(root)
     for number in range(50):

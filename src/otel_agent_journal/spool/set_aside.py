@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -90,10 +91,12 @@ class SetAside:
 
 
 def count(root: Path, writer: str | None = None) -> int:
-    """Return how much a spool has set aside, of all writers or one; 0 where there is no spool."""
-    if writer is None:
-        return len(_files(root / SET_ASIDE))
-    return sum(one is None or one.writer == writer for _, one in kept(root))
+    """Return how much a spool has set aside, of all writers or one; 0 where there is no spool.
+
+    A file is read once, whoever asks how often: each flush under `run` does. One that cannot be read may be anybody's.
+    """
+    paths = [path for _, _, path in _files(root / SET_ASIDE)]
+    return len(paths) if writer is None else sum(_may_be_of(path, writer) for path in paths)
 
 
 def kept(root: Path) -> Iterator[tuple[Path, Kept | None]]:
@@ -108,6 +111,20 @@ def kept(root: Path) -> Iterator[tuple[Path, Kept | None]]:
             yield path, None
         else:
             yield path, Kept(file.writer, file.why, event, file.record)
+
+
+def _may_be_of(path: Path, writer: str) -> bool:
+    try:
+        return _writer_in(path) == writer
+    except FileNotFoundError:  # another process has just delivered it
+        return False
+    except (OSError, msgspec.DecodeError):
+        return True
+
+
+@lru_cache(maxsize=16_384)
+def _writer_in(path: Path) -> str:
+    return msgspec.json.decode(path.read_bytes(), type=_File).writer
 
 
 def _files(folder: Path) -> list[tuple[int, str, Path]]:
