@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from otel_agent_journal.cli.contract import CliError, OutputClosed
+from otel_agent_journal.cli.contract import CTRL_C, CliError, OutputClosed
 from otel_agent_journal.cli.invocation import common_options, invocation_of
 from otel_agent_journal.cli.readable import one_line
 from otel_agent_journal.errors import JournalError
@@ -31,7 +31,6 @@ USAGE: Final = 2
 NOT_FOUND: Final = 3
 UNREACHABLE: Final = 4
 CHECK_FAILED: Final = 5
-CTRL_C: Final = 130
 PIPE_CLOSED: Final = 141  # 128 + SIGPIPE, what the shell shows for any program whose reader went away
 
 # Name to one line of help, in the order of use; a test holds each line equal to its command's own.

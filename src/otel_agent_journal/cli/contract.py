@@ -8,6 +8,7 @@ from otel_agent_journal.cli import readable
 from otel_agent_journal.errors import JournalError
 
 FORMATS = ("table", "json", "jsonl", "csv")
+CTRL_C = 130  # the exit code
 
 
 class CliError(JournalError):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 from otel_agent_journal.cli import readable
+from otel_agent_journal.cli.contract import CTRL_C
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 
 if TYPE_CHECKING:
@@ -74,9 +77,15 @@ def command(
     \b
       agent-journal query 'SELECT name, count(*) FROM tools GROUP BY name'
     """  # noqa: D301 - click wants the character itself, which keeps the command on a line of its own
+    with _ended_by_ctrl_c():
+        _ask(invocation, _sql(sql, file), sessions, explain, memory_bytes, timeout_s)
+
+
+def _ask(
+    invocation: Invocation, sql: str, sessions: Sequence[str], explain: bool, memory_bytes: int, timeout_s: float
+) -> None:
     from otel_agent_journal.query import query
 
-    text = _sql(sql, file)
     output = invocation.output()
     journal = invocation.journal()
     ids = [journal.session(one).session_id for one in sessions] if sessions else None
@@ -85,7 +94,7 @@ def command(
         _bounded(memory_bytes),
         query(
             journal.store,
-            text,
+            sql,
             sessions=ids,
             memory_bytes=memory_bytes,
             timeout_s=timeout_s,
@@ -216,6 +225,30 @@ def _bounded(memory_bytes: int) -> Generator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Generator[None]:
+    """End the process where Ctrl-C finds it: it only reads.
+
+    A KeyboardInterrupt would have to pass through DuckDB and pyarrow, which turn it into errors of their own, lose it
+    in a callback, or print what they still hold as the interpreter ends.
+    """
+
+    def ended(_signal: int, _frame: object) -> NoReturn:
+        if sys.stderr.isatty():
+            os.write(2, b"\n")
+        os._exit(CTRL_C)
+
+    of_python = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not of_python or threading.current_thread() is not threading.main_thread():
+        yield  # whoever called us, or who told the process to ignore it, has their own way
+        return
+    signal.signal(signal.SIGINT, ended)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _give_up(timeout_s: float) -> None:
