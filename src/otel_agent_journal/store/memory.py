@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from threading import RLock
 from typing import Any
 
@@ -17,9 +18,9 @@ from otel_agent_journal.codec import decode_line, encode_line, valid_text
 from otel_agent_journal.errors import ConflictError, StoreError, UnsupportedByStore
 from otel_agent_journal.event import SCHEMA_VERSION, JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.protocol import Arrived, Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.protocol import Arrived, Capabilities, ContextTip, Page, SessionFilter, StoreInfo
 from otel_agent_journal.store.rules import is_wanted, merged_writers
-from otel_agent_journal.store.sequence import require_gapless, require_session_event, verdict
+from otel_agent_journal.store.sequence import at_most, require_gapless, require_session_event, verdict
 
 
 def open_store(url: str = "memory://", *, create: bool = True) -> MemoryStore:
@@ -99,11 +100,25 @@ class MemoryStore:
                 event = self._events[session_id, *position]
             yield event
 
-    def read_context(self, instance_id: str, from_seq: int = 0) -> Iterator[JournalEvent]:
+    def read_context(
+        self, instance_id: str, from_seq: int = 0, *, limit: int | None = None, newest_first: bool = False
+    ) -> Iterator[JournalEvent]:
         """Yield an instance's events from a sequence number on; see `JournalStore.read_context`."""
         with self._open():
             sequence = self._instances.get(instance_id, [])[max(0, from_seq) :]
-        yield from sequence
+        yield from islice(reversed(sequence) if newest_first else sequence, at_most(limit))
+
+    def context_tip(self, instance_id: str) -> ContextTip | None:
+        """Return where an instance's sequence ends."""
+        with self._open():
+            sequence = self._instances.get(instance_id)
+            return ContextTip(sequence[0].session_id, len(sequence)) if sequence else None
+
+    def instances(self, session_id: str) -> Iterator[str]:
+        """Yield the instances of a session."""
+        with self._open():
+            found = [one for one, events in self._instances.items() if events[0].session_id == session_id]
+        yield from found
 
     def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
         """Return the next events in order of arrival; see `JournalStore.follow`."""

@@ -169,7 +169,17 @@ class OtlpStore:
         """Raise UnsupportedByStore, as all below."""
         raise self._unsupported("read")
 
-    def read_context(self, instance_id: str, from_seq: int = 0) -> NoReturn:
+    def read_context(
+        self, instance_id: str, from_seq: int = 0, *, limit: int | None = None, newest_first: bool = False
+    ) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("context")
+
+    def context_tip(self, instance_id: str) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("context")
+
+    def instances(self, session_id: str) -> NoReturn:
         """Raise UnsupportedByStore."""
         raise self._unsupported("context")
 

@@ -46,6 +46,13 @@ class Arrived(msgspec.Struct, frozen=True):
     cursor: str
 
 
+class ContextTip(msgspec.Struct, frozen=True):
+    """The session that an agent instance is in, and the number that its next context event will have."""
+
+    session_id: str
+    next_seq: int
+
+
 class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which sessions a listing wants, newest `updated_ns` first.
 
@@ -128,8 +135,21 @@ class JournalStore(Protocol):
         """
         ...
 
-    def read_context(self, instance_id: str, from_seq: int = 0) -> Iterator[JournalEvent]:
-        """Yield an agent instance's context events in order of `seq`, from `from_seq` on."""
+    def read_context(
+        self, instance_id: str, from_seq: int = 0, *, limit: int | None = None, newest_first: bool = False
+    ) -> Iterator[JournalEvent]:
+        """Yield an agent instance's context events from number `from_seq` on, in order of `seq`.
+
+        With `newest_first` from the last one down to it; `limit` of them at most. Costs what is yielded.
+        """
+        ...
+
+    def context_tip(self, instance_id: str) -> ContextTip | None:
+        """Return where an agent instance's sequence ends, or None where there is no such instance."""
+        ...
+
+    def instances(self, session_id: str) -> Iterator[str]:
+        """Yield the agent instances that have context events in a session, in any order."""
         ...
 
     def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:

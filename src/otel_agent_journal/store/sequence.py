@@ -6,12 +6,14 @@ asks `verdict`; how it reads, locks and writes is its own matter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Literal
 
 from otel_agent_journal.codec import digest
 from otel_agent_journal.errors import ConflictError, StoreError, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
+
+LAST_SEQ: Final = 10**16 - 1  # no instance has as many events
 
 Verdict = Literal["write", "written already"]
 
@@ -60,6 +62,41 @@ def verdict(
     if len(there) == len(events) and all(stored.event_id == event.event_id for stored, event in pairs):
         return "written already"
     raise WrongExpectedSequence(instance_id, expected_seq, next_seq)
+
+
+def at_most(limit: int | None) -> int | None:
+    """Return a limit that is no less than nothing."""
+    return None if limit is None else max(0, limit)
+
+
+def in_pages(
+    page: Callable[[int, int, int], Sequence[JournalEvent]],
+    from_seq: int,
+    *,
+    limit: int | None,
+    newest_first: bool,
+    page_events: int,
+) -> Iterator[JournalEvent]:
+    """Yield an instance's events as `JournalStore.read_context` does, from a backend that gives them in pages.
+
+    Args:
+        page: takes the first and the last number that are wanted and how many of them at most, and returns those that
+            there are: in the order that is wanted, so the last of them first with `newest_first`.
+        from_seq: the first number.
+        limit: how many at most.
+        newest_first: whether from the last one down.
+        page_events: how many to ask for at once.
+    """
+    first, last, left = max(0, from_seq), LAST_SEQ, at_most(limit)
+    while left is None or left:
+        size = page_events if left is None else min(left, page_events)
+        found = page(first, last, size)
+        yield from found
+        if len(found) < size:
+            return
+        number = found[-1].seq or 0
+        first, last = (first, number - 1) if newest_first else (number + 1, last)
+        left = None if left is None else left - size
 
 
 def content_of(event: JournalEvent) -> str:

@@ -28,9 +28,9 @@ from otel_agent_journal.errors import (
 )
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.protocol import Arrived, Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.protocol import Arrived, Capabilities, ContextTip, Page, SessionFilter, StoreInfo
 from otel_agent_journal.store.rules import merged_writers
-from otel_agent_journal.store.sequence import require_gapless, require_session_event, verdict
+from otel_agent_journal.store.sequence import in_pages, require_gapless, require_session_event, verdict
 from otel_agent_journal.store.sqlite_file import SqliteFile, Synchronous
 from otel_agent_journal.store.sqlite_tables import (
     APPEND,
@@ -151,13 +151,11 @@ class SqliteStore:
         session_id, last_seq = events[0].session_id, expected_seq + len(events) - 1
         rows = [with_valid_text(row_of(event)) for event in events]
         with self._file.writing() as connection:
-            known = connection.execute(
-                "SELECT session_id, last_seq FROM agent_instances WHERE instance_id = ?", (instance_id,)
-            ).fetchone()
-            if known is not None and known[0] != session_id:
-                raise StoreError(f"instance {instance_id} is of session {known[0]}; nothing was written")
-            there = _context(connection, instance_id, expected_seq, len(events))
-            next_seq = 0 if known is None else known[1] + 1
+            known = _context_tip(connection, instance_id)
+            if known is not None and known.session_id != session_id:
+                raise StoreError(f"instance {instance_id} is of session {known.session_id}; nothing was written")
+            there = _context(connection, instance_id, expected_seq, last_seq, len(events))
+            next_seq = 0 if known is None else known.next_seq
             if verdict(instance_id, expected_seq, next_seq, there, events) == "written already":
                 return
             tip = _tip(connection)
@@ -189,16 +187,29 @@ class SqliteStore:
                 return
             beginning, position = "AND (timestamp_ns, event_id) > (?, ?)", rows[-1][1:3]
 
-    def read_context(self, instance_id: str, from_seq: int = 0) -> Iterator[JournalEvent]:
+    def read_context(
+        self, instance_id: str, from_seq: int = 0, *, limit: int | None = None, newest_first: bool = False
+    ) -> Iterator[JournalEvent]:
         """Yield an instance's events from a sequence number on; see `JournalStore.read_context`."""
-        from_seq = max(0, from_seq)
-        while True:
+
+        def page(first: int, last: int, count: int) -> list[JournalEvent]:
             with self._file.reading() as connection:
-                events = _context(connection, instance_id, from_seq, PAGE_EVENTS)
-            yield from events
-            if len(events) < PAGE_EVENTS:
-                return
-            from_seq += PAGE_EVENTS
+                return _context(connection, instance_id, first, last, count, newest_first=newest_first)
+
+        return in_pages(page, from_seq, limit=limit, newest_first=newest_first, page_events=PAGE_EVENTS)
+
+    def context_tip(self, instance_id: str) -> ContextTip | None:
+        """Return where an instance's sequence ends."""
+        with self._file.reading() as connection:
+            return _context_tip(connection, instance_id)
+
+    def instances(self, session_id: str) -> Iterator[str]:
+        """Yield the instances of a session."""
+        with self._file.reading() as connection:
+            rows = connection.execute(
+                "SELECT instance_id FROM agent_instances WHERE session_id = ?", (valid_text(session_id),)
+            ).fetchall()
+        yield from (instance_id for (instance_id,) in rows)
 
     def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
         """Return the next events in order of arrival; see `JournalStore.follow`."""
@@ -368,13 +379,22 @@ class SqliteStore:
         self._file.close()
 
 
-def _context(connection: sqlite3.Connection, instance_id: str, from_seq: int, limit: int) -> list[JournalEvent]:
+def _context(
+    connection: sqlite3.Connection, instance_id: str, first: int, last: int, limit: int, *, newest_first: bool = False
+) -> list[JournalEvent]:
     rows = connection.execute(
-        f"SELECT {EVENT_COLUMNS} FROM events WHERE instance_id = ? AND sequence_number >= ?"
-        " AND sequence_number IS NOT NULL ORDER BY sequence_number LIMIT ?",
-        (instance_id, from_seq, limit),
+        f"SELECT {EVENT_COLUMNS} FROM events WHERE instance_id = ? AND sequence_number BETWEEN ? AND ?"
+        f" AND sequence_number IS NOT NULL ORDER BY sequence_number {'DESC' if newest_first else 'ASC'} LIMIT ?",
+        (instance_id, first, last, limit),
     ).fetchall()
     return [event_of(row) for row in rows]
+
+
+def _context_tip(connection: sqlite3.Connection, instance_id: str) -> ContextTip | None:
+    row = connection.execute(
+        "SELECT session_id, last_seq FROM agent_instances WHERE instance_id = ?", (instance_id,)
+    ).fetchone()
+    return None if row is None else ContextTip(row[0], row[1] + 1)
 
 
 def _tip(connection: sqlite3.Connection) -> int:

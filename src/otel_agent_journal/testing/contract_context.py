@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from otel_agent_journal.errors import ConflictError, StoreError, WrongExpectedSequence
-from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.store.protocol import ContextTip, JournalStore
 from otel_agent_journal.testing.builders import an_event, context_events
 from otel_agent_journal.testing.contract_setup import THREADS, ContractSetup, everything, in_order
 
@@ -70,6 +70,51 @@ class ContextContract(ContractSetup):
             store.append_context(instance, 0, context_events(3, instance_id=instance, session_id=session))
         assert [event.seq for event in store.read_context("i2")] == [0, 1, 2]
         assert len(list(store.read("s1"))) == 6
+
+    @pytest.mark.parametrize("newest_first", [False, True])
+    def test_context_limited(self, store: JournalStore, newest_first: bool) -> None:
+        """Of an instance one may ask for the first few from a number on, or for the last few down to it."""
+        made = context_events(45)
+        store.append_context("i1", 0, made)
+        for first in (0, 7, 44, 45, 60):
+            wanted = made[first:][::-1] if newest_first else made[first:]
+            for limit in (None, -1, 0, 1, 10, 45, 100):
+                found = list(store.read_context("i1", first, limit=limit, newest_first=newest_first))
+                assert found == (wanted if limit is None else wanted[: max(0, limit)]), (first, limit)
+
+    def test_context_long_instance_from_its_end(self, store: JournalStore) -> None:
+        """The last events of an instance longer than any page come in order, down to any number."""
+        made = context_events(1_300)
+        for start in range(0, 1_300, 20):
+            store.append_context("i1", start, made[start : start + 20])
+        assert [event.seq for event in store.read_context("i1", newest_first=True)] == list(range(1_299, -1, -1))
+        assert [event.seq for event in store.read_context("i1", 150, limit=1_100, newest_first=True)] == list(
+            range(1_299, 199, -1)
+        )
+
+    def test_context_tip(self, store: JournalStore) -> None:
+        """The tip of an instance is its session and its next number; what is not there has none."""
+        assert store.context_tip("i1") is None
+        for session_id in ("s1", "s/2 é", "long" * 200):
+            instance_id = f"of {session_id}"
+            store.append_context(instance_id, 0, context_events(3, instance_id=instance_id, session_id=session_id))
+            assert store.context_tip(instance_id) == ContextTip(session_id, 3)
+            store.append_context(
+                instance_id, 3, context_events(2, first=3, instance_id=instance_id, session_id=session_id)
+            )
+            assert store.context_tip(instance_id) == ContextTip(session_id, 5)
+        assert store.context_tip("of s1 not") is None
+
+    def test_context_instances_of_a_session(self, store: JournalStore) -> None:
+        """A session's instances are those that have events in it."""
+        assert list(store.instances("s1")) == []
+        store.append([an_event(1, session_id="s3", instance_id="named")])
+        wanted = {"s1": {"i1", "i/2 é", "long" * 300}, "s2": {"i3"}, "s3": set[str]()}
+        for session_id, instances in wanted.items():
+            for instance_id in instances:
+                store.append_context(instance_id, 0, context_events(2, instance_id=instance_id, session_id=session_id))
+        for session_id, instances in wanted.items():
+            assert sorted(store.instances(session_id)) == sorted(instances)
 
     @pytest.mark.parametrize("expected", [0, 2, 4, 9])
     def test_context_wrong_sequence(self, store: JournalStore, expected: int) -> None:

@@ -8,22 +8,23 @@ read back, and `store.sequence.verdict` says what that means.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from otel_agent_journal.errors import ConflictError, StoreError, StoreUnreachable
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.store.sequence import verdict
+from otel_agent_journal.store.protocol import ContextTip
+from otel_agent_journal.store.sequence import LAST_SEQ, verdict
 from otel_agent_journal_dynamodb.arrivals import Arrivals, session_log, shared_log
-from otel_agent_journal_dynamodb.batches import query
+from otel_agent_journal_dynamodb.batches import projection, query
 from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.failures import COLLECTION_FULL, Refusal, error_of, error_of_log
-from otel_agent_journal_dynamodb.keys import BY_SEQ, HEAD, instance_key, sequence_key, used_id
+from otel_agent_journal_dynamodb.keys import BY_SEQ, HEAD, INSTANCE, instance_key, sequence_key, used_id
 
 MAX_EVENTS: Final = 48  # two of TransactWriteItems' 100 actions an event, and four more
 TRANSACTION_BYTES: Final = 3_500_000  # of its 4 MB
 _ATTEMPTS: Final = 60  # against others that write the same log; each is a few milliseconds
 _NEW: Final = "attribute_not_exists(PK)"
-_LAST_SEQ: Final = 10**16 - 1
 
 
 class Sequences:
@@ -79,32 +80,53 @@ class Sequences:
     def _is_written(self, events: Sequence[JournalEvent], partition: str) -> bool:
         """Tell whether the events are there; raises where another writer was first."""
         instance_id, expected = str(events[0].instance_id), int(events[0].seq or 0)
-        session = self.session_of(instance_id)
+        session = self._session_of(instance_id)
         if session not in (None, partition):
             raise StoreError(f"instance {instance_id} is of {session}, not of {partition}; nothing was written")
         next_seq = self._next_seq(partition, instance_id)
-        there = list(self._read(self.items(instance_id, expected, len(events))))
+        there = list(self._read(self.items(instance_id, expected, limit=len(events))))
         return verdict(instance_id, expected, next_seq, there, events) == "written already"
 
-    def items(self, instance_id: str, from_seq: int, count: int | None = None) -> Iterator[Item]:
+    def items(
+        self, instance_id: str, from_seq: int, *, limit: int | None = None, newest_first: bool = False
+    ) -> Iterator[Item]:
         """Yield the items of an instance's events in order of their number, by consistent reads."""
-        session = self.session_of(instance_id)
-        if session is None:
+        session = self._session_of(instance_id)
+        if session is None or limit == 0:
             return
-        from_seq = max(0, from_seq)
-        last = _LAST_SEQ if count is None else from_seq + count - 1
-        yield from query(
+        found = query(
             self._connection,
             IndexName=BY_SEQ,
             KeyConditionExpression="PK = :p AND InstanceSeq BETWEEN :first AND :last",
             ExpressionAttributeValues={
                 ":p": {"S": session},
-                ":first": {"S": sequence_key(instance_id, from_seq)},
-                ":last": {"S": sequence_key(instance_id, last)},
+                ":first": {"S": sequence_key(instance_id, max(0, from_seq))},
+                ":last": {"S": sequence_key(instance_id, LAST_SEQ)},
             },
+            ScanIndexForward=not newest_first,
+            **({} if limit is None else {"Limit": limit}),
         )
+        yield from islice(found, limit)
 
-    def session_of(self, instance_id: str) -> str | None:
+    def tip(self, instance_id: str) -> ContextTip | None:
+        """Return where an instance's sequence ends, or None where there is no such instance."""
+        pointer = self._get(instance_key(instance_id), HEAD)
+        if pointer is None:
+            return None
+        next_seq = self._next_seq(pointer["Session"]["S"], instance_id)
+        return ContextTip(pointer["SessionId"]["S"], next_seq) if next_seq else None
+
+    def of_session(self, partition: str) -> Iterator[str]:
+        """Yield the instances of a session."""
+        found = query(
+            self._connection,
+            KeyConditionExpression="PK = :p AND begins_with(SK, :instance)",
+            ExpressionAttributeValues={":p": {"S": partition}, ":instance": {"S": INSTANCE}},
+            **projection("InstanceId"),
+        )
+        yield from (item["InstanceId"]["S"] for item in found)
+
+    def _session_of(self, instance_id: str) -> str | None:
         """Return the partition of the session that an instance is in, or None where there is no such instance."""
         item = self._get(instance_key(instance_id), HEAD)
         return None if item is None else item["Session"]["S"]
@@ -134,7 +156,13 @@ class Sequences:
             **more,
         }
         actions = [self._put(head) if expected == 0 else self._put(head, "LastSeq = :last", expected - 1)]
-        pointer: Item = {"PK": {"S": own}, "SK": {"S": HEAD}, "Session": {"S": partition}, **more}
+        pointer: Item = {
+            "PK": {"S": own},
+            "SK": {"S": HEAD},
+            "Session": {"S": partition},
+            "SessionId": items[0]["SessionId"],
+            **more,
+        }
         if expected == 0 or more:  # where items expire, it must not be the first to
             actions.append(self._put(pointer, _NEW if expected == 0 else "attribute_exists(PK)"))
         logs, keys = self._arrivals.logs, [item["SK"]["S"] for item in items]

@@ -16,8 +16,8 @@ from typing import Any, Final
 from otel_agent_journal.errors import StoreError, UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.protocol import Arrived, Capabilities, Page, SessionFilter, StoreInfo
-from otel_agent_journal.store.sequence import require_gapless, require_session_event
+from otel_agent_journal.store.protocol import Arrived, Capabilities, ContextTip, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.sequence import at_most, require_gapless, require_session_event
 from otel_agent_journal_dynamodb.appending import MAX_EVENT_BYTES, Appending
 from otel_agent_journal_dynamodb.arrivals import Arrivals
 from otel_agent_journal_dynamodb.batches import query, read_all
@@ -155,11 +155,26 @@ class DynamoDBStore:
                     if after is None or (event.timestamp_ns, event.event_id) > after:
                         yield event
 
-    def read_context(self, instance_id: str, from_seq: int = 0) -> Iterator[JournalEvent]:
+    def read_context(
+        self, instance_id: str, from_seq: int = 0, *, limit: int | None = None, newest_first: bool = False
+    ) -> Iterator[JournalEvent]:
         """Yield an instance's events from a number on, by consistent reads of the index `by_seq`."""
         self._require("context")
         with self._errors():
-            yield from self._reading.events(self._sequences.items(instance_id, from_seq))
+            items = self._sequences.items(instance_id, from_seq, limit=at_most(limit), newest_first=newest_first)
+            yield from self._reading.events(items)
+
+    def context_tip(self, instance_id: str) -> ContextTip | None:
+        """Return where an instance's sequence ends, or None where there is no such instance."""
+        self._require("context")
+        with self._errors():
+            return self._sequences.tip(instance_id)
+
+    def instances(self, session_id: str) -> Iterator[str]:
+        """Yield the instances that have context events in a session."""
+        self._require("context")
+        with self._errors():
+            yield from self._sequences.of_session(session_key(session_id))
 
     def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
         """Return the next events in order of arrival; see `JournalStore.follow`."""

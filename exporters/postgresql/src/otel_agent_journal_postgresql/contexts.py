@@ -12,10 +12,12 @@ from sqlalchemy import Connection, select
 
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.store.protocol import ContextTip
 from otel_agent_journal.store.sequence import Verdict, verdict
 from otel_agent_journal_postgresql import statements
 from otel_agent_journal_postgresql.appending import Batch, put
-from otel_agent_journal_postgresql.rows import event_of, key_of
+from otel_agent_journal_postgresql.arrivals import names_of
+from otel_agent_journal_postgresql.rows import event_of, is_hash, key_of
 from otel_agent_journal_postgresql.tables import agent_instances, events
 
 
@@ -47,14 +49,35 @@ def judged(connection: Connection, instance_id: str, expected_seq: int, given: S
     ).first()
     if known is not None and known.session_id != key_of(given[0].session_id):
         raise StoreError(f"instance {instance_id} is of session {known.session_id}; nothing was written")
-    there = page(connection, instance_id, expected_seq, len(given))
+    there = page(connection, instance, expected_seq, expected_seq + len(given) - 1, len(given))
     return verdict(instance_id, expected_seq, 0 if known is None else known.last_seq + 1, there, given)
 
 
-def page(connection: Connection, instance_id: str, from_seq: int, limit: int) -> list[JournalEvent]:
-    """Return events of an instance from a number on."""
-    rows = connection.exec_driver_sql(statements.READ_CONTEXT, (key_of(instance_id), from_seq, limit))
-    return [event_of(row) for row in rows]
+def page(
+    connection: Connection, key: str, first: int, last: int, limit: int, *, newest_first: bool = False
+) -> list[JournalEvent]:
+    """Return events of an instance from one number to another, or down from that one."""
+    statement = statements.READ_CONTEXT_DOWN if newest_first else statements.READ_CONTEXT
+    return [event_of(row) for row in connection.exec_driver_sql(statement, (key, first, last, limit))]
+
+
+def tip(connection: Connection, instance_id: str) -> ContextTip | None:
+    """Return where an instance's sequence ends, None where there is no such instance."""
+    known = connection.execute(
+        select(agent_instances.c.session_id, agent_instances.c.last_seq).where(
+            agent_instances.c.instance_id == key_of(instance_id)
+        )
+    ).first()
+    return None if known is None else ContextTip(*names_of(connection, [known.session_id]), known.last_seq + 1)
+
+
+def instances_of(connection: Connection, session_id: str) -> list[str]:
+    """Return the instances of a session; the id of one that is too long or strange for a key stands in its events."""
+    of_session = select(agent_instances.c.instance_id).where(agent_instances.c.session_id == key_of(session_id))
+    names: list[str] = []
+    for key in connection.execute(of_session).scalars().all():
+        names += [str(event.instance_id) for event in page(connection, key, 0, 0, 1)] if is_hash(key) else [key]
+    return names
 
 
 def taken(connection: Connection, instance_id: str, given: Sequence[JournalEvent]) -> str:

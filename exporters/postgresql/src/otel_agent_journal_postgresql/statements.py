@@ -109,10 +109,12 @@ READ_AFTER: Final = (
     f"SELECT {READ_COLUMNS} FROM events WHERE session_id = %s AND (timestamp_ns, event_id) > (%s::bigint, %s)"
     " ORDER BY timestamp_ns, event_id LIMIT %s"
 )
+# Parameters: the instance, the first and the last number, how many at most.
 READ_CONTEXT: Final = (
-    f"SELECT {READ_COLUMNS} FROM events WHERE instance_id = %s AND sequence_number >= %s::bigint"
+    f"SELECT {READ_COLUMNS} FROM events WHERE instance_id = %s AND sequence_number BETWEEN %s::bigint AND %s::bigint"
     " AND sequence_number IS NOT NULL ORDER BY sequence_number LIMIT %s"
 )
+READ_CONTEXT_DOWN: Final = READ_CONTEXT.replace("ORDER BY sequence_number", "ORDER BY sequence_number DESC")
 
 # What is visible now. A replica does not know which transactions are open, only that none is below its xmin.
 _NOW: Final = """

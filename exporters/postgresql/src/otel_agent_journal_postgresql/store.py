@@ -18,9 +18,9 @@ from sqlalchemy.dialects.postgresql import insert
 from otel_agent_journal.errors import ConflictError, StoreError, StoreUnreachable, StoreUnusable, UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.protocol import Arrived, Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.protocol import Arrived, Capabilities, ContextTip, Page, SessionFilter, StoreInfo
 from otel_agent_journal.store.rules import is_wanted
-from otel_agent_journal.store.sequence import require_gapless, require_session_event
+from otel_agent_journal.store.sequence import in_pages, require_gapless, require_session_event
 from otel_agent_journal_postgresql import arrivals, contexts, deleting, heads, preparing, statements
 from otel_agent_journal_postgresql.address import Address, address_of
 from otel_agent_journal_postgresql.appending import Batch, Came, put, straighten
@@ -153,15 +153,26 @@ class PostgreSQLStore:
                 return
             position = rows[-1][1], rows[-1][2]
 
-    def read_context(self, instance_id: str, from_seq: int = 0) -> Iterator[JournalEvent]:
+    def read_context(
+        self, instance_id: str, from_seq: int = 0, *, limit: int | None = None, newest_first: bool = False
+    ) -> Iterator[JournalEvent]:
         """Yield an instance's events from a number on; see `JournalStore.read_context`."""
-        key, from_seq = key_of(instance_id), max(0, from_seq)
-        while True:
-            rows = self._rows(statements.READ_CONTEXT, key, from_seq, PAGE_EVENTS)
-            yield from map(event_of, rows)
-            if len(rows) < PAGE_EVENTS:
-                return
-            from_seq += PAGE_EVENTS
+        key = key_of(instance_id)
+
+        def page(first: int, last: int, count: int) -> list[JournalEvent]:
+            return self._database.run(
+                lambda connection: contexts.page(connection, key, first, last, count, newest_first=newest_first)
+            )
+
+        return in_pages(page, from_seq, limit=limit, newest_first=newest_first, page_events=PAGE_EVENTS)
+
+    def context_tip(self, instance_id: str) -> ContextTip | None:
+        """Return where an instance's sequence ends, or None where there is no such instance."""
+        return self._database.run(lambda connection: contexts.tip(connection, instance_id))
+
+    def instances(self, session_id: str) -> Iterator[str]:
+        """Yield the instances that have context events in a session."""
+        yield from self._database.run(lambda connection: contexts.instances_of(connection, session_id))
 
     def _rows(self, statement: str, *parameters: object) -> Sequence[Row]:
         return self._database.run(lambda connection: connection.exec_driver_sql(statement, parameters).all())

@@ -94,15 +94,20 @@ def read(bucket: Bucket, layout: Layout, key: str, after: tuple[int, str] | None
         yield decode_line(line.text)
 
 
-def read_instance(bucket: Bucket, layout: Layout, key: str, instance_id: str, from_seq: int) -> Iterator[JournalEvent]:
-    """Yield an instance's events from a number on."""
+def instances_in(bucket: Bucket, layout: Layout, key: str) -> list[str]:
+    """Return the instances that have context events in a session."""
+    found = Whole(bucket, layout, key).read()
+    return list({read.instance_id: None for read in found if read.seq is not None and read.instance_id is not None})
+
+
+def read_instance(bucket: Bucket, layout: Layout, key: str, instance_id: str, from_seq: int) -> list[Line]:
+    """Return the lines of an instance's events from a number on."""
     found = {
         read.seq: read.line
         for read in Whole(bucket, layout, key).read()
         if read.seq is not None and read.seq >= from_seq and read.instance_id == instance_id
     }
-    for seq in sorted(found):
-        yield decode_line(found[seq].text)
+    return [found[seq] for seq in sorted(found)]
 
 
 def _key(line: Line) -> bytes:

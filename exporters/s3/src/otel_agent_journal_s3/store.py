@@ -7,15 +7,17 @@ What is where is in `layout`, how it is written in `writing`, read in `reading`,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from threading import RLock
 from typing import Any, Final
 
 from otel_agent_journal import forks
+from otel_agent_journal.codec import decode_line
 from otel_agent_journal.errors import EventTooLarge
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import COMPLETED, ERROR, INTERRUPTED, SessionHead
-from otel_agent_journal.store.protocol import Arrived, Capabilities, Page, SessionFilter, StoreInfo
-from otel_agent_journal.store.sequence import require_gapless, require_session_event
+from otel_agent_journal.store.protocol import Arrived, Capabilities, ContextTip, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.sequence import at_most, require_gapless, require_session_event
 from otel_agent_journal_s3.administration import Administration
 from otel_agent_journal_s3.announcements import HOLDS_S, Announcements
 from otel_agent_journal_s3.compacting import Compactor
@@ -27,7 +29,7 @@ from otel_agent_journal_s3.layout import Layout, key_of
 from otel_agent_journal_s3.lines import Line, line_of
 from otel_agent_journal_s3.objects import Bucket
 from otel_agent_journal_s3.place import Place, place_of
-from otel_agent_journal_s3.reading import read, read_instance, session_ids
+from otel_agent_journal_s3.reading import instances_in, read, read_instance, session_ids
 from otel_agent_journal_s3.segments import place_of_cursor
 from otel_agent_journal_s3.settling import Settling
 from otel_agent_journal_s3.writing import Segments
@@ -113,12 +115,30 @@ class S3Store:
         self._ready()
         yield from read(self._bucket, self._layout, key_of(session_id), after)
 
-    def read_context(self, instance_id: str, from_seq: int = 0) -> Iterator[JournalEvent]:
+    def read_context(
+        self, instance_id: str, from_seq: int = 0, *, limit: int | None = None, newest_first: bool = False
+    ) -> Iterator[JournalEvent]:
         """Yield an instance's events from a number on; see `JournalStore.read_context`."""
         self._ready()
         session_id = self._instances.session_of(instance_id)
         if session_id is not None:
-            yield from read_instance(self._bucket, self._layout, key_of(session_id), instance_id, from_seq)
+            found = read_instance(self._bucket, self._layout, key_of(session_id), instance_id, from_seq)
+            lines = islice(reversed(found) if newest_first else found, at_most(limit))
+            yield from (decode_line(line.text) for line in lines)
+
+    def context_tip(self, instance_id: str) -> ContextTip | None:
+        """Return where an instance's sequence ends, or None where there is no such instance."""
+        self._ready()
+        session_id = self._instances.session_of(instance_id)
+        if session_id is None:
+            return None
+        found = read_instance(self._bucket, self._layout, key_of(session_id), instance_id, 0)
+        return ContextTip(session_id, len(found)) if found else None
+
+    def instances(self, session_id: str) -> Iterator[str]:
+        """Yield the instances that have context events in a session."""
+        self._ready()
+        yield from instances_in(self._bucket, self._layout, key_of(session_id))
 
     def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
         """Return the next events in order of arrival; see `JournalStore.follow`."""

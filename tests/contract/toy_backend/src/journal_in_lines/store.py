@@ -31,7 +31,7 @@ from otel_agent_journal.errors import (
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.memory import MemoryStore
-from otel_agent_journal.store.protocol import Arrived, Capabilities, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.protocol import Arrived, Capabilities, ContextTip, Page, SessionFilter, StoreInfo
 
 VERSION = 1
 FIRST = b'{"journal_in_lines":'  # of every file of ours; its version follows
@@ -91,9 +91,19 @@ class LinesStore:
         """Yield a session's events in order."""
         yield from self._reading().read(session_id, after)
 
-    def read_context(self, instance_id: str, from_seq: int = 0) -> Iterator[JournalEvent]:
+    def read_context(
+        self, instance_id: str, from_seq: int = 0, *, limit: int | None = None, newest_first: bool = False
+    ) -> Iterator[JournalEvent]:
         """Yield an instance's events from a sequence number on."""
-        yield from self._reading().read_context(instance_id, from_seq)
+        yield from self._reading().read_context(instance_id, from_seq, limit=limit, newest_first=newest_first)
+
+    def context_tip(self, instance_id: str) -> ContextTip | None:
+        """Return where an instance's sequence ends."""
+        return self._reading().context_tip(instance_id)
+
+    def instances(self, session_id: str) -> Iterator[str]:
+        """Yield the instances of a session."""
+        yield from self._reading().instances(session_id)
 
     def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
         """Return the next events in the order of the file."""
