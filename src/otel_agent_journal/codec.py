@@ -24,6 +24,7 @@ from otel_agent_journal.errors import CodecError, NewerSchema
 from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, JournalEvent, derived_id
 
 DIGEST_BYTES: Final = 16
+JSON: Final = "application/json"  # the media type of what is encoded here
 _NS: Final = 1_000_000_000
 
 MAX_DEPTH: Final = 128  # levels of nesting that `plain` keeps; readers in other languages stop near here too

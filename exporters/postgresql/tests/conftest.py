@@ -11,7 +11,7 @@ from exporters.postgresql.tests.others import outside
 from otel_agent_journal_postgresql import PostgreSQLStore, open_store
 from tests.real.servers import PostgreSQL
 
-TABLES = "events, arrivals, agent_instances, sessions, blobs"
+TABLES = "events, arrivals, agent_instances, sessions, blobs, documents"
 
 
 @pytest.fixture(scope="session")

@@ -257,7 +257,7 @@ class Delivery:
         def put() -> None:
             if not (isinstance(store, BlobStore) and store.capabilities.blobs):
                 raise UnsupportedByStore(store.url, "blobs")
-            store.put_blob(blob.session_id, blob.digest, blob.data)
+            store.put_blob(blob.session_id, blob.digest, blob.data, blob.media_type)
             self.count.blobs += 1
 
         def keep(why: Exception) -> None:

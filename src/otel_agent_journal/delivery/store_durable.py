@@ -171,7 +171,7 @@ class DurableAppend:
             for waiting in batch:
                 fact = decode_fact(waiting.payload)
                 if isinstance(fact, BlobKept) and isinstance(store, BlobStore):
-                    store.put_blob(fact.session_id, fact.digest, fact.data)
+                    store.put_blob(fact.session_id, fact.digest, fact.data, fact.media_type)
                 events += events_of(fact, waiting.writer)
             if events:
                 self._keep_heads(store, events, store.append(events))

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from otel_agent_journal.codec import UNENCODABLE, format_timestamp, plain, sealed, valid_text
+from otel_agent_journal.codec import JSON, UNENCODABLE, format_timestamp, plain, sealed, valid_text
 from otel_agent_journal.event import (
     EMPTY,
     SESSION_INTERRUPTED,
@@ -120,11 +120,12 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", 
 
 
 class BlobKept(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=6):
-    """A value over the field limit, as JSON text; details refer to it by `{"$blob": digest, "bytes": n, ...}`."""
+    """A value kept apart, as over the field limit; details refer to it by `{"$blob": digest, "bytes": n, ...}`."""
 
     session_id: str
     digest: str
     data: bytes
+    media_type: str = JSON
 
 
 class SpansReceived(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=8):

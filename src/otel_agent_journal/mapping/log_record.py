@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from otel_agent_journal.codec import DIGEST_BYTES, decode_line, encode_line, sealed, valid_text
+from otel_agent_journal.codec import DIGEST_BYTES, JSON, decode_line, encode_line, sealed, valid_text
 from otel_agent_journal.errors import CodecError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping import genai
@@ -30,6 +30,7 @@ BLOB: Final = "agent_journal.writer.blob"
 
 EVENT_ID: Final = "agent_journal.event.id"
 DIGEST: Final = "agent_journal.blob.digest"
+MEDIA_TYPE: Final = "agent_journal.blob.media_type"  # where it is no JSON
 
 _INT64_MAX: Final = 2**63 - 1
 _SEVERITIES: Final[Mapping[str, int]] = {"DEBUG": 5, "INFO": 9, "WARNING": 13, "ERROR": 17}
@@ -91,6 +92,8 @@ def blob_record(blob: BlobKept, observed_ns: int) -> LogRecord:
     record.body.bytes_value = blob.data
     _attribute(record, genai.CONVERSATION_ID, blob.session_id)
     _attribute(record, DIGEST, blob.digest)
+    if blob.media_type != JSON:
+        _attribute(record, MEDIA_TYPE, blob.media_type)
     return record
 
 
@@ -128,7 +131,7 @@ def _blob(record: LogRecord) -> BlobKept:
     session_id = said.get(genai.CONVERSATION_ID)
     if not session_id or said.get(DIGEST) != digest:
         raise CodecError(f"not a value of a session: it names {session_id!r} and digest {said.get(DIGEST)!r}")
-    return BlobKept(session_id, digest, data)
+    return BlobKept(session_id, digest, data, said.get(MEDIA_TYPE) or JSON)
 
 
 def log_records(request: ExportLogsServiceRequest) -> Sequence[LogRecord]:

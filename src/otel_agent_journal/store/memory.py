@@ -7,18 +7,29 @@ changed afterwards changes nothing here. Thread-safe.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from threading import RLock
 from typing import Any
 
 import msgspec
 
-from otel_agent_journal.codec import decode_line, encode_line, valid_text
+from otel_agent_journal.codec import JSON, decode_line, encode_line, valid_text
 from otel_agent_journal.errors import ConflictError, StoreError, UnsupportedByStore
 from otel_agent_journal.event import SCHEMA_VERSION, JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.protocol import Arrived, Capabilities, ContextTip, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.documents import successor
+from otel_agent_journal.store.protocol import (
+    Arrived,
+    Blob,
+    Capabilities,
+    ContextTip,
+    Document,
+    Page,
+    SessionFilter,
+    StoreInfo,
+    of_session,
+)
 from otel_agent_journal.store.rules import is_wanted, merged_writers
 from otel_agent_journal.store.sequence import at_most, require_gapless, require_session_event, verdict
 
@@ -42,7 +53,8 @@ class MemoryStore:
         self._instances: dict[str, list[JournalEvent]] = {}
         self._heads: dict[str, SessionHead] = {}
         self._tips: dict[str, int] = {}  # by session, the place behind its last event
-        self._blobs: dict[tuple[str, str], bytes] = {}
+        self._blobs: dict[tuple[str, str], Blob] = {}
+        self._documents: dict[tuple[str, str], Document] = {}
 
     @property
     def url(self) -> str:
@@ -172,15 +184,65 @@ class MemoryStore:
             found = [one for one, tip in tips if one not in heads or int(heads[one].cursor or 0) < tip]
         yield from found
 
-    def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
-        """Keep a value over the field limit."""
+    def put_blobs(self, session_id: str, blobs: Mapping[str, Blob]) -> None:
+        """Keep values by their digests."""
+        for digest, blob in blobs.items():
+            self.put_blob(session_id, digest, blob.data, blob.media_type)
+
+    def get_blobs(self, session_id: str, digests: Collection[str]) -> Mapping[str, Blob]:
+        """Return values by their digests."""
         with self._open():
-            self._blobs.setdefault((session_id, digest), bytes(data))
+            keys = ((digest, (session_id, digest)) for digest in digests)
+            return {digest: self._blobs[key] for digest, key in keys if key in self._blobs}
+
+    def put_blob(self, session_id: str, digest: str, data: bytes, media_type: str = JSON) -> None:
+        """Keep one value."""
+        with self._open():
+            self._blobs.setdefault((session_id, digest), Blob(bytes(data), media_type))
 
     def get_blob(self, session_id: str, digest: str) -> bytes | None:
-        """Return a value's JSON text, or None where it is not there."""
+        """Return one value's bytes, or None where it is not there."""
         with self._open():
-            return self._blobs.get((session_id, digest))
+            blob = self._blobs.get((session_id, digest))
+            return None if blob is None else blob.data
+
+    def get_document(self, scope: str, name: str) -> Document | None:
+        """Return a document, or None where it is not there."""
+        with self._open():
+            return self._documents.get((valid_text(scope), valid_text(name)))
+
+    def put_document(self, document: Document) -> Document | None:
+        """Replace a document over the version it was read at; see `DocumentStore.put_document`."""
+        with self._open():
+            key = valid_text(document.scope), valid_text(document.name)
+            stored = self._documents.get(key)
+            if document.version != (stored.version if stored else 0):
+                return None
+            return self.keep_document(successor(document, self._url))
+
+    def keep_document(self, document: Document) -> Document:
+        """Keep a document as it is, with its version; for who keeps the journal elsewhere, and this as an index."""
+        with self._open():
+            scope, name = valid_text(document.scope), valid_text(document.name)
+            kept = msgspec.structs.replace(document, scope=scope, name=name)
+            self._documents[scope, name] = kept
+            return kept
+
+    def delete_document(self, scope: str, name: str, version: int) -> bool:
+        """Delete a document that still has this version."""
+        with self._open():
+            key = valid_text(scope), valid_text(name)
+            stored = self._documents.get(key)
+            if stored is None or stored.version != version:
+                return False
+            del self._documents[key]
+            return True
+
+    def documents(self, scope: str) -> Iterator[Document]:
+        """Yield the documents of a scope, in order of their names."""
+        with self._open():
+            found = [one for one in self._documents.values() if one.scope == valid_text(scope)]
+        yield from sorted(found, key=lambda one: one.name)
 
     def init_plan(self) -> list[str]:
         """Return nothing: memory needs no preparation."""
@@ -236,6 +298,7 @@ class MemoryStore:
             instance: events for instance, events in self._instances.items() if events[0].session_id != session_id
         }
         self._blobs = {key: data for key, data in self._blobs.items() if key[0] != session_id}
+        self._documents = {key: one for key, one in self._documents.items() if key[0] != of_session(session_id)}
         for kept in (self._keys, self._tips, self._heads):
             kept.pop(session_id, None)
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from otel_agent_journal.codec import JSON
 from otel_agent_journal.errors import ConfigError, StoreError, StoreUnreachable, UnsupportedByStore
 from otel_agent_journal.event import SCHEMA_VERSION, JournalEvent
 from otel_agent_journal.mapping.facts import BlobKept
@@ -27,7 +28,7 @@ from otel_agent_journal.otlp.answers import BatchRefused, SendFailed
 from otel_agent_journal.otlp.target import LOGS, default_resource, otlp_target
 from otel_agent_journal.otlp.transport import Transport, open_transport
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.protocol import Capabilities, SessionFilter, StoreInfo
+from otel_agent_journal.store.protocol import Blob, Capabilities, Document, SessionFilter, StoreInfo
 
 if TYPE_CHECKING:
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
@@ -88,7 +89,7 @@ class OtlpStore:
     @property
     def capabilities(self) -> Capabilities:
         """It takes events and blobs, and gives nothing back."""
-        return Capabilities(read=False, context=False, blobs=True, heads=False)
+        return Capabilities(read=False, context=False, blobs=True, heads=False, documents=False)
 
     def append(self, events: Sequence[JournalEvent]) -> None:
         """Ship session events; return when the backend has acknowledged them.
@@ -100,9 +101,14 @@ class OtlpStore:
         now_ns = self._clock()
         self._ship([event_record(event, now_ns) for event in events])
 
-    def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
-        """Ship a value that events refer to. Raises as `append` does."""
-        self._ship([blob_record(BlobKept(session_id, digest, data), self._clock())])
+    def put_blobs(self, session_id: str, blobs: Mapping[str, Blob]) -> None:
+        """Ship values that events refer to. Raises as `append` does."""
+        kept = [BlobKept(session_id, digest, blob.data, blob.media_type) for digest, blob in blobs.items()]
+        self._ship([blob_record(one, self._clock()) for one in kept])
+
+    def put_blob(self, session_id: str, digest: str, data: bytes, media_type: str = JSON) -> None:
+        """Ship one value. Raises as `append` does."""
+        self.put_blobs(session_id, {digest: Blob(data, media_type)})
 
     def heard(self, writer: str, timestamp_ns: int, sessions: Iterable[str]) -> None:
         """Ship a heartbeat. Raises as `append` does."""
@@ -211,9 +217,29 @@ class OtlpStore:
         """Raise UnsupportedByStore."""
         raise self._unsupported("heads")
 
+    def get_blobs(self, session_id: str, digests: Collection[str]) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("read")
+
     def get_blob(self, session_id: str, digest: str) -> NoReturn:
         """Raise UnsupportedByStore."""
         raise self._unsupported("read")
+
+    def get_document(self, scope: str, name: str) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("documents")
+
+    def put_document(self, document: Document) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("documents")
+
+    def delete_document(self, scope: str, name: str, version: int) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("documents")
+
+    def documents(self, scope: str) -> NoReturn:
+        """Raise UnsupportedByStore."""
+        raise self._unsupported("documents")
 
     def _unsupported(self, capability: str) -> UnsupportedByStore:
         return UnsupportedByStore(

@@ -7,11 +7,12 @@ spools, spans or projections, but for the head it keeps for listings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
 
+from otel_agent_journal.codec import JSON
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 
@@ -26,7 +27,21 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     blobs: bool = True
     heads: bool = True
     prune: bool = False
+    documents: bool = True
     max_event_bytes: int | None = None
+    max_context_events: int | None = None  # of one `append_context`
+    max_context_bytes: int | None = None  # of all events of one, as lines of JSON
+    max_document_bytes: int | None = None
+
+
+def of_session(session_id: str) -> str:
+    """Return the scope of the documents that go with a session."""
+    return f"session/{session_id}"
+
+
+def session_of_scope(scope: str) -> str | None:
+    """Return the session whose scope this is, or None."""
+    return scope.removeprefix("session/") if scope.startswith("session/") else None
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -51,6 +66,22 @@ class ContextTip(msgspec.Struct, frozen=True):
 
     session_id: str
     next_seq: int
+
+
+class Blob(msgspec.Struct, frozen=True):
+    """A value kept apart, and what it is: JSON text, or bytes of another media type, as an image."""
+
+    data: bytes
+    media_type: str = JSON
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """A small value that changes. `version` is 0 before it was ever written."""
+
+    scope: str
+    name: str
+    data: bytes
+    version: int = 0
 
 
 class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,14 +231,59 @@ class JournalStore(Protocol):
 
 @runtime_checkable
 class BlobStore(Protocol):
-    """Values over the field limit, by the blake2b of their JSON text."""
+    """Values kept apart from a session's events: over the field limit, or no text at all.
 
-    def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
-        """Keep a value; durable when it returns, idempotent."""
+    Each is named by the blake2b of its bytes. They go with their session.
+    """
+
+    def put_blobs(self, session_id: str, blobs: Mapping[str, Blob]) -> None:
+        """Keep values by their digests; durable when it returns, idempotent: the first of a digest stays."""
+        ...
+
+    def get_blobs(self, session_id: str, digests: Collection[str]) -> Mapping[str, Blob]:
+        """Return values by their digests; those that are not there are left out."""
+        ...
+
+    def put_blob(self, session_id: str, digest: str, data: bytes, media_type: str = JSON) -> None:
+        """Keep one value."""
         ...
 
     def get_blob(self, session_id: str, digest: str) -> bytes | None:
-        """Return a value's JSON text, or None where it is not there."""
+        """Return one value's bytes, or None where it is not there."""
+        ...
+
+
+@runtime_checkable
+class DocumentStore(Protocol):
+    """Small values that change, each replaced only by who has seen the one before: pointers, states, cursors.
+
+    A document is named within a scope. Those of the scope `of_session(session_id)` are deleted with that session; a
+    document alone keeps no session from being deleted.
+    """
+
+    def get_document(self, scope: str, name: str) -> Document | None:
+        """Return a document, or None where it is not there."""
+        ...
+
+    def put_document(self, document: Document) -> Document | None:
+        """Replace a document if the stored one still has `document.version`, 0 where there is none.
+
+        Durable when it returns.
+
+        Returns:
+            It, with its new version, which no document of that name had before; None where another was first.
+
+        Raises:
+            StoreError: it is over `Capabilities.max_document_bytes`; nothing was written.
+        """
+        ...
+
+    def delete_document(self, scope: str, name: str, version: int) -> bool:
+        """Delete a document that still has this version; return whether it was deleted."""
+        ...
+
+    def documents(self, scope: str) -> Iterator[Document]:
+        """Yield the documents of a scope, in order of their names."""
         ...
 
 

@@ -108,7 +108,7 @@ class SqliteFile:
                     return ()
             except sqlite3.Error as error:
                 raise self._explained(error) from error
-        tables = "create its tables: events, agent_instances, sessions, blobs"
+        tables = "create its tables: events, agent_instances, sessions, blobs, documents"
         return (tables,) if self.path.exists() else (f"create the file {self.path}", tables)
 
     def size_bytes(self) -> int:

@@ -18,9 +18,10 @@ from otel_agent_journal.codec import decode_value, encode_value, from_neutral, t
 from otel_agent_journal.errors import NewerSchema
 from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, ErrorInfo, JournalEvent, Usage
 from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.store.protocol import Document
 
 APPLICATION_ID: Final = 0x4F414A31  # "OAJ1", what `file journal.db` and we know the file by
-TABLES_VERSION: Final = 3  # PRAGMA user_version
+TABLES_VERSION: Final = 4  # PRAGMA user_version
 
 Row = tuple[Any, ...]
 
@@ -75,8 +76,15 @@ CREATE: Final = (
     "CREATE INDEX IF NOT EXISTS sessions_by_agent ON sessions (agent, updated_ns DESC, session_id)",
     """
     CREATE TABLE IF NOT EXISTS blobs (
-        session_id TEXT NOT NULL, digest TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (session_id, digest)
+        session_id TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, data BLOB NOT NULL,
+        PRIMARY KEY (session_id, digest)
     )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS documents (
+        scope TEXT NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL, version INTEGER NOT NULL,
+        PRIMARY KEY (scope, name)
+    ) WITHOUT ROWID
     """,
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {TABLES_VERSION}",
@@ -108,6 +116,10 @@ ARRIVED: Final = (
     " ON CONFLICT (session_id) DO UPDATE SET last = excluded.last"
 )
 UNSETTLED: Final = "SELECT session_id FROM arrivals WHERE last > in_head"
+
+DOCUMENT_COLUMNS: Final = "scope, name, data, version"
+ADD_DOCUMENT: Final = f"INSERT INTO documents ({DOCUMENT_COLUMNS}) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+REPLACE_DOCUMENT: Final = "UPDATE documents SET data = ?3, version = ?4 WHERE scope = ?1 AND name = ?2 AND version = ?5"
 
 _HEAD_FIELDS: Final = SessionHead.__struct_fields__
 _HEAD_LISTS: Final = ("open_writers", "parts")
@@ -217,6 +229,12 @@ def _upcast(event: JournalEvent) -> JournalEvent:
     if event.schema_version > SCHEMA_VERSION:
         raise NewerSchema(f"event {event.event_id}", event.schema_version, SCHEMA_VERSION)
     return from_neutral(to_neutral(event))
+
+
+def document_of(row: Row) -> Document:
+    """Return the document of a row of `DOCUMENT_COLUMNS`."""
+    scope, name, data, version = row
+    return Document(scope=scope, name=name, data=data, version=version)
 
 
 def head_row(head: SessionHead) -> Row:

@@ -11,7 +11,7 @@ import pytest
 from otel_agent_journal.codec import intact, sealed
 from otel_agent_journal.errors import EventTooLarge, StoreError
 from otel_agent_journal.event import ErrorInfo, JournalEvent, Usage
-from otel_agent_journal.store.protocol import BlobStore, JournalStore, StoreAdmin
+from otel_agent_journal.store.protocol import Blob, BlobStore, JournalStore, StoreAdmin
 from otel_agent_journal.testing.builders import JournalBuilder, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import ContractSetup, ids, in_order
@@ -290,3 +290,19 @@ class EventContract(ContractSetup):
         assert store.get_blob("s1", "b" * 32) == b""
         assert store.get_blob("s1", "c" * 32) is None
         assert store.get_blob("s2", "a" * 32) is None
+
+    def test_many_blobs(self, store: JournalStore) -> None:
+        """Many blobs are kept and fetched in one call, each as what it is; those that are not there are left out."""
+        if not isinstance(store, BlobStore) or not store.capabilities.blobs:
+            pytest.skip("the store declares no capability 'blobs'")
+        given = {f"{number:032x}": Blob(b"\x89PNG\0" * number, "image/png") for number in range(120)}
+        given["a" * 32] = Blob(b"x" * 900_000, "application/octet-stream")
+        given["b" * 32] = Blob(b'{"a":1}')
+        store.put_blobs("s/1 é", given)
+        store.put_blobs("s/1 é", {"b" * 32: Blob(b"another", "text/plain"), "c" * 32: Blob(b"")})
+        given["c" * 32] = Blob(b"")
+        assert store.get_blobs("s/1 é", [*given, "d" * 32]) == given
+        assert store.get_blobs("s/1 é", ["b" * 32]) == {"b" * 32: given["b" * 32]}
+        assert store.get_blobs("s2", list(given)) == {}
+        assert store.get_blobs("s/1 é", []) == {}
+        store.put_blobs("s2", {})

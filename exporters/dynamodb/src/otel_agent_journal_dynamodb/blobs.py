@@ -8,11 +8,14 @@ by item, in any order.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
+from otel_agent_journal.codec import JSON
 from otel_agent_journal.errors import StoreError, StoreUnreachable
+from otel_agent_journal.store.protocol import Blob
 from otel_agent_journal.uninstrumented import uninstrumented
-from otel_agent_journal_dynamodb.batches import put, query, write_all
+from otel_agent_journal_dynamodb.batches import put, query, read_all, write_all
 from otel_agent_journal_dynamodb.connection import Connection, Item, binary
 from otel_agent_journal_dynamodb.failures import DENIED, Refusal, error_of_bucket, is_of_credentials, refusal_of
 from otel_agent_journal_dynamodb.keys import blob_key
@@ -30,11 +33,12 @@ class Blobs:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def put(self, partition: str, digest: str, data: bytes, more: Item) -> None:
+    def put(self, partition: str, digest: str, data: bytes, more: Item, media_type: str = JSON) -> None:
         """Keep a value, no shorter than what expires as `more` says, attributes for each chunk.
 
         The first of a digest stays, but for when it expires.
         """
+        kind: Item = {} if media_type == JSON else {"MediaType": {"S": media_type}}
         until: int | None = None
         if "ExpiresAt" in more:
             expiry = int(more["ExpiresAt"]["N"])
@@ -44,7 +48,7 @@ class Blobs:
         if self._connection.place.bucket is not None and len(data) > CHUNK_BYTES:
             first = {
                 "Bucket": {"S": self._connection.place.bucket},
-                "Object": {"S": self._upload(partition, digest, data)},
+                "Object": {"S": self._upload(partition, digest, data, media_type)},
             }
         else:
             parts = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)] or [b""]
@@ -57,13 +61,25 @@ class Blobs:
                 until,
             )
             first = {"Data": {"B": parts[0]}, "Chunks": {"N": str(len(parts))}}
-        self._put_one({"PK": {"S": partition}, "SK": {"S": blob_key(digest, 0)}, **first, **more}, until)
+        self._put_one({"PK": {"S": partition}, "SK": {"S": blob_key(digest, 0)}, **first, **kind, **more}, until)
 
     def get(self, partition: str, digest: str) -> bytes | None:
         """Return a value, or None where it is not there, or not the whole of it any more."""
         first = self._first(partition, digest)
-        if first is None:
-            return None
+        return None if first is None else self._whole(partition, digest, first)
+
+    def get_all(self, partition: str, digests: Collection[str]) -> dict[str, Blob]:
+        """Return values by their digests; those that are not there are left out."""
+        keys = {(partition, blob_key(digest, 0)): digest for digest in digests}
+        found: dict[str, Blob] = {}
+        for first in read_all(self._connection, keys):
+            digest = keys[first["PK"]["S"], first["SK"]["S"]]
+            data = self._whole(partition, digest, first)
+            if data is not None:
+                found[digest] = Blob(data, first.get("MediaType", {}).get("S", JSON))
+        return found
+
+    def _whole(self, partition: str, digest: str, first: Item) -> bytes | None:
         if "Bucket" in first:
             return self._download(first["Bucket"]["S"], first["Object"]["S"])
         count = int(first["Chunks"]["N"])
@@ -134,9 +150,11 @@ class Blobs:
             if refusal.code != "ConditionalCheckFailedException":
                 raise
 
-    def _upload(self, partition: str, digest: str, data: bytes) -> str:
+    def _upload(self, partition: str, digest: str, data: bytes, media_type: str) -> str:
         name = f"{PREFIX}{partition.removeprefix('SESSION#')}/{digest}"
-        self._ask_bucket("put_object", Bucket=self._connection.place.bucket, Key=name, Body=data)
+        self._ask_bucket(
+            "put_object", Bucket=self._connection.place.bucket, Key=name, Body=data, ContentType=media_type
+        )
         return name
 
     @uninstrumented()

@@ -5,6 +5,8 @@ SESSION#{session}     EVENT#{timestamp}#{event_id}    an event
 SESSION#{session}     META                            the session's head
 SESSION#{session}     INSTANCE#{instance}             an agent instance: its next sequence number
 SESSION#{session}     BLOB#{digest}#{n}               a chunk of an oversize value
+SESSION#{session}     DOCUMENT#{name}             a document that goes with the session
+DOCUMENTS#{scope}     DOCUMENT#{name}             another document
 SESSION#{session}     ARRIVED#{number}                a record of which of its events arrived (`logs`, `arrivals`)
 INSTANCE#{instance}   META                            which session an instance is in
 INSTANCE#{instance}   ID#{event_id}                   an id that the instance has used
@@ -19,11 +21,13 @@ from typing import Final
 
 from otel_agent_journal.codec import format_timestamp, valid_text
 from otel_agent_journal.store.keys import key_of, session_of
+from otel_agent_journal.store.protocol import session_of_scope
 
 EVENT: Final = "EVENT#"
 AFTER_EVENTS: Final = "EVENT$"  # the first text after all that begin with EVENT#
 HEAD: Final = "META"
 INSTANCE: Final = "INSTANCE#"
+DOCUMENT: Final = "DOCUMENT#"
 ARRIVED: Final = "ARRIVED#"
 BY_SEQ: Final = "by_seq"
 BY_UPDATED: Final = "by_updated"
@@ -85,6 +89,17 @@ def sequence_key(instance_id: str, seq: int) -> str:
 def blob_key(digest: str, chunk: int) -> str:
     """Return the sort key of a chunk of a value."""
     return f"BLOB#{digest}#{chunk:06d}"
+
+
+def documents_of(scope: str) -> str:
+    """Return the partition of the documents of a scope: that of the session that they go with, if they do."""
+    session_id = session_of_scope(scope)
+    return f"DOCUMENTS#{key_of(scope)}" if session_id is None else session_key(session_id)
+
+
+def document_key(name: str) -> str:
+    """Return the sort key of a document."""
+    return DOCUMENT + key_of(name)
 
 
 def share_of(text: str, parts: int) -> int:

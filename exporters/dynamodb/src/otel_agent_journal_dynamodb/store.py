@@ -8,15 +8,26 @@ after two of its three copies are written.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, Final
 
+from otel_agent_journal.codec import JSON
 from otel_agent_journal.errors import StoreError, UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.protocol import Arrived, Capabilities, ContextTip, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.documents import successor
+from otel_agent_journal.store.protocol import (
+    Arrived,
+    Blob,
+    Capabilities,
+    ContextTip,
+    Document,
+    Page,
+    SessionFilter,
+    StoreInfo,
+)
 from otel_agent_journal.store.sequence import at_most, require_gapless, require_session_event
 from otel_agent_journal_dynamodb.appending import MAX_EVENT_BYTES, Appending
 from otel_agent_journal_dynamodb.arrivals import Arrivals
@@ -24,6 +35,7 @@ from otel_agent_journal_dynamodb.batches import query, read_all
 from otel_agent_journal_dynamodb.blobs import CHUNK_BYTES, Blobs
 from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.context import MAX_EVENTS, TRANSACTION_BYTES, Sequences
+from otel_agent_journal_dynamodb.documents import Documents
 from otel_agent_journal_dynamodb.failures import Refusal, error_of
 from otel_agent_journal_dynamodb.heads import Heads
 from otel_agent_journal_dynamodb.items import with_valid_text
@@ -59,6 +71,7 @@ class DynamoDBStore:
         self._arrivals = Arrivals(self._connection, self._marks.forget)
         self._blobs = Blobs(self._connection)
         self._heads = Heads(self._connection)
+        self._documents = Documents(self._connection)
         self._reading = Reading(self._connection, self._blobs)
         self._sequences = Sequences(self._connection, self._arrivals, self._reading.events)
         self._table = Table(self._connection)
@@ -75,9 +88,18 @@ class DynamoDBStore:
         """All; none but to append where PutItem is all that is permitted, which appending finds out."""
         if self._appending.only_put:
             return Capabilities(
-                read=False, context=False, heads=False, blobs=True, prune=False, max_event_bytes=MAX_EVENT_BYTES
+                read=False,
+                context=False,
+                heads=False,
+                documents=False,
+                max_event_bytes=MAX_EVENT_BYTES,
             )
-        return Capabilities(prune=True, max_event_bytes=MAX_EVENT_BYTES)
+        return Capabilities(
+            prune=True,
+            max_event_bytes=MAX_EVENT_BYTES,
+            max_context_events=MAX_EVENTS,
+            max_document_bytes=CHUNK_BYTES,
+        )
 
     # --- events ---
 
@@ -226,17 +248,52 @@ class DynamoDBStore:
         with self._errors():
             yield from self._marks.sessions()
 
-    def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
-        """Keep a value over the field limit; the first of a digest stays."""
+    def put_blobs(self, session_id: str, blobs: Mapping[str, Blob]) -> None:
+        """Keep values by their digests; the first of a digest stays."""
         partition = session_key(session_id)
         with self._errors(), self._marks.writing({partition: session_id}, {}, self._expiry()):
-            self._blobs.put(partition, digest, data, self._expiry())
+            for digest, blob in blobs.items():
+                self._blobs.put(partition, digest, blob.data, self._expiry(), blob.media_type)
+
+    def get_blobs(self, session_id: str, digests: Collection[str]) -> Mapping[str, Blob]:
+        """Return values by their digests; those that are not there are left out."""
+        self._require("read")
+        with self._errors():
+            return self._blobs.get_all(session_key(session_id), digests)
+
+    def put_blob(self, session_id: str, digest: str, data: bytes, media_type: str = JSON) -> None:
+        """Keep one value; the first of a digest stays."""
+        self.put_blobs(session_id, {digest: Blob(data, media_type)})
 
     def get_blob(self, session_id: str, digest: str) -> bytes | None:
-        """Return a value's JSON text, or None where it is not there."""
+        """Return one value's bytes, or None where it is not there."""
         self._require("read")
         with self._errors():
             return self._blobs.get(session_key(session_id), digest)
+
+    def get_document(self, scope: str, name: str) -> Document | None:
+        """Return a document, or None where it is not there; by a consistent read."""
+        self._require("documents")
+        with self._errors():
+            return self._documents.get(scope, name)
+
+    def put_document(self, document: Document) -> Document | None:
+        """Replace a document over the version it was read at; see `DocumentStore.put_document`."""
+        self._require("documents")
+        with self._errors():
+            return self._documents.put(document, successor(document, self.url, CHUNK_BYTES), self._expiry())
+
+    def delete_document(self, scope: str, name: str, version: int) -> bool:
+        """Delete a document that still has this version."""
+        self._require("documents")
+        with self._errors():
+            return self._documents.delete(scope, name, version)
+
+    def documents(self, scope: str) -> Iterator[Document]:
+        """Yield the documents of a scope, in order of their names; by consistent reads."""
+        self._require("documents")
+        with self._errors():
+            yield from self._documents.of(scope)
 
     # --- administration ---
 

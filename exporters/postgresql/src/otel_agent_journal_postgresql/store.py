@@ -8,20 +8,30 @@ misses no late commit is `cursor`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import psycopg
 from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects.postgresql import insert
 
+from otel_agent_journal.codec import JSON
 from otel_agent_journal.errors import ConflictError, StoreError, StoreUnreachable, StoreUnusable, UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.protocol import Arrived, Capabilities, ContextTip, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.documents import successor
+from otel_agent_journal.store.protocol import (
+    Arrived,
+    Blob,
+    Capabilities,
+    ContextTip,
+    Document,
+    Page,
+    SessionFilter,
+    StoreInfo,
+)
 from otel_agent_journal.store.rules import is_wanted
 from otel_agent_journal.store.sequence import in_pages, require_gapless, require_session_event
-from otel_agent_journal_postgresql import arrivals, contexts, deleting, heads, preparing, statements
+from otel_agent_journal_postgresql import arrivals, contexts, deleting, heads, preparing, statements, values
 from otel_agent_journal_postgresql.address import Address, address_of
 from otel_agent_journal_postgresql.appending import Batch, Came, put, straighten
 from otel_agent_journal_postgresql.cursor import Cursor, Place, cursor_of, place_of
@@ -29,7 +39,7 @@ from otel_agent_journal_postgresql.database import Database
 from otel_agent_journal_postgresql.failures import is_too_large, too_large
 from otel_agent_journal_postgresql.listening import Bell, Ear
 from otel_agent_journal_postgresql.rows import Row, batch_of, event_of, key_of
-from otel_agent_journal_postgresql.tables import TABLES_VERSION, blobs, events, metadata, sessions
+from otel_agent_journal_postgresql.tables import TABLES_VERSION, events, metadata, sessions
 
 MAX_EVENT_BYTES: Final = 200_000_000  # of JSON: PostgreSQL takes apart what is given to it in one gigabyte of memory
 PAGE_EVENTS: Final = 1_000
@@ -278,18 +288,40 @@ class PostgreSQLStore:
                 return
             last = keys[-1]
 
-    def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
-        """Keep a value over the field limit; the first of a digest stays."""
-        blob = insert(blobs).values(session_id=key_of(session_id), digest=key_of(digest), data=data)
-        self._database.run(lambda connection: connection.execute(blob.on_conflict_do_nothing()))
+    def put_blobs(self, session_id: str, blobs: Mapping[str, Blob]) -> None:
+        """Keep values by their digests; the first of a digest stays."""
+        self._database.run(lambda connection: values.put_blobs(connection, session_id, blobs))
+
+    def get_blobs(self, session_id: str, digests: Collection[str]) -> Mapping[str, Blob]:
+        """Return values by their digests; those that are not there are left out."""
+        return self._database.run(lambda connection: values.get_blobs(connection, session_id, digests))
+
+    def put_blob(self, session_id: str, digest: str, data: bytes, media_type: str = JSON) -> None:
+        """Keep one value; the first of a digest stays."""
+        self.put_blobs(session_id, {digest: Blob(data, media_type)})
 
     def get_blob(self, session_id: str, digest: str) -> bytes | None:
-        """Return a value's JSON text, or None where it is not there."""
-        wanted = blobs.c.session_id == key_of(session_id), blobs.c.digest == key_of(digest)
-        found = self._database.run(
-            lambda connection: connection.execute(select(blobs.c.data).where(*wanted)).scalar_one_or_none()
-        )
-        return None if found is None else bytes(found)
+        """Return one value's bytes, or None where it is not there."""
+        blob = self.get_blobs(session_id, (digest,)).get(digest)
+        return None if blob is None else blob.data
+
+    def get_document(self, scope: str, name: str) -> Document | None:
+        """Return a document, or None where it is not there."""
+        return self._database.run(lambda connection: values.get_document(connection, scope, name))
+
+    def put_document(self, document: Document) -> Document | None:
+        """Replace a document over the version it was read at; see `DocumentStore.put_document`."""
+        written = successor(document, self.url, MAX_EVENT_BYTES)
+        done = self._database.run(lambda connection: values.put_document(connection, written, document.version))
+        return written if done else None
+
+    def delete_document(self, scope: str, name: str, version: int) -> bool:
+        """Delete a document that still has this version."""
+        return self._database.run(lambda connection: values.delete_document(connection, scope, name, version))
+
+    def documents(self, scope: str) -> Iterator[Document]:
+        """Yield the documents of a scope, in order of their names."""
+        yield from self._database.run(lambda connection: values.documents_of(connection, scope))
 
     def init(self) -> None:
         """Make the tables where they are missing, bring older ones up to date; adopt what was restored elsewhere."""
@@ -330,9 +362,9 @@ class PostgreSQLStore:
 
     def delete_session(self, session_id: str, cursor: str | None, version: int) -> bool:
         """Delete a session in which nothing has happened since; see `StoreAdmin.delete_session`."""
-        key, seen = key_of(session_id), place_of(cursor) or Place()
+        seen = place_of(cursor) or Place()
         return self._database.transaction(
-            lambda connection: deleting.delete_session(connection, key, seen, version), bounded=False
+            lambda connection: deleting.delete_session(connection, session_id, seen, version), bounded=False
         )
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ from sqlalchemy.types import UserDefinedType
 
 from otel_agent_journal.projections.head import SessionHead
 
-TABLES_VERSION: Final = 4  # of the latest migration
+TABLES_VERSION: Final = 5  # of the latest migration
 VERSION_TABLE: Final = "agent_journal_version"
 MAX_KEY_BYTES: Final = 512  # of an id in a key; three of them fit into an index's row of 2,704 bytes
 
@@ -206,6 +206,17 @@ blobs: Final = Table(
     _key("session_id", primary_key=True),
     _key("digest", primary_key=True),
     Column("data", LargeBinary, nullable=False),
+    Column("media_type", Text, nullable=False, server_default=text("'application/json'")),
+)
+
+documents: Final = Table(
+    "documents",
+    metadata,
+    _key("scope", primary_key=True),
+    _key("name", primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("exact", JsonText),
 )
 
 HEAD_FIELDS: Final = SessionHead.__struct_fields__

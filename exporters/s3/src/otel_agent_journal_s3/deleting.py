@@ -30,6 +30,7 @@ class Deletion:
         folders = [self._layout.markers(key), self._layout.blobs(key), self._layout.session(key)]
         markers, blobs, items = self._bucket.each(lambda folder: [*self._bucket.list(folder)], folders)
         segments, journal = segments_of(items), [item for item in items if item.name == self._layout.journal(key)]
+        documents = [item for item in items if item.name.startswith(self._layout.of_session(key))]
         if (end_of(segments), 0) > place or not (version or end_of(segments) or journal):
             return False
         number = segments[-1].number + 1 if segments else 0
@@ -40,7 +41,7 @@ class Deletion:
         emptied = [one.name for one in segments if one.modified_s >= pruned_s - HOLDS_S and one.size_bytes]
         gone = [one for one in segments if one.modified_s < pruned_s - HOLDS_S]
         self._bucket.each(lambda name: self._bucket.put(name, PRUNED), emptied)
-        self._bucket.delete([one.name for one in (*blobs, *gone, *journal, *markers)])
+        self._bucket.delete([one.name for one in (*blobs, *documents, *gone, *journal, *markers)])
         if head is not None:
             self._heads.delete(key, head)
         return True

@@ -5,6 +5,8 @@ Below the store's prefix, `{key}` being `key_of` of a session's or an instance's
     journals/{key}/segments/{n:012d}.jsonl   what one flush wrote of the session, immutable, numbered without a gap
     journals/{key}/journal.jsonl             the same events in order, as of its last rewriting
     journals/{key}/head.json                 the session's head, and on a second line the snapshot of its fold
+    journals/{key}/documents/{name}.json     a document that goes with the session
+    documents/{scope}/{name}.json            another document
     unsettled/{key}/{marker}                 the id of a session that may have events which its head does not know
     log/{999999999999 - g:012d}.json         which sessions began to be written, in order; the newest is listed first
     listing/{...}/{status}/{key}/{version}   empty; sessions by time and status (PART: of another), the newest first
@@ -22,6 +24,7 @@ from typing import Final, NamedTuple
 
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.store import keys
+from otel_agent_journal.store.protocol import session_of_scope
 
 LAYOUT_VERSION: Final = 1
 MAX_KEY_BYTES: Final = 240  # S3 on a file system takes 255 bytes between two slashes
@@ -111,6 +114,19 @@ class Layout:
     def blob(self, key: str, digest: str) -> str:
         """Return the name of a blob."""
         return f"{self.root}blobs/{key}/{key_of(digest)}"
+
+    def documents(self, scope: str) -> str:
+        """Return the folder of the documents of a scope: in that of the session that they go with, if they do."""
+        session_id = session_of_scope(scope)
+        return f"{self.root}documents/{key_of(scope)}/" if session_id is None else self.of_session(key_of(session_id))
+
+    def of_session(self, key: str) -> str:
+        """Return the folder of the documents that go with a session."""
+        return f"{self.journals}{key}/documents/"
+
+    def document(self, scope: str, name: str) -> str:
+        """Return the name of a document's object."""
+        return f"{self.documents(scope)}{key_of(name)}.json"
 
     def listed(self, key: str, status: str, updated_ns: int, version: int) -> str:
         """Return a session's place in the listing."""

@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from threading import RLock
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
+from otel_agent_journal.codec import JSON
 from otel_agent_journal.errors import StoreUnusable
 from otel_agent_journal.uninstrumented import uninstrumented
 from otel_agent_journal_s3.place import Place
@@ -38,6 +39,7 @@ class Stored(NamedTuple):
     etag: str
     modified_s: float
     metadata: Mapping[str, str]
+    media_type: str
 
 
 class Written(NamedTuple):
@@ -139,12 +141,14 @@ class Bucket:
                     break
         return [future.result() for future in futures] + [work(one) for one in given[len(futures) :]]
 
-    def put_new(self, name: str, data: bytes, metadata: Mapping[str, str] | None = None) -> Written | None:
+    def put_new(
+        self, name: str, data: bytes, metadata: Mapping[str, str] | None = None, *, media_type: str = JSON
+    ) -> Written | None:
         """Write an object that is not there yet and return its ETag; None where there is one.
 
         After None the one that is there may be ours: an attempt whose answer was lost.
         """
-        return self._put(name, data, metadata, IfNoneMatch="*")
+        return self._put(name, data, metadata, IfNoneMatch="*", ContentType=media_type)
 
     def put_over(self, name: str, data: bytes, etag: str, metadata: Mapping[str, str] | None = None) -> Written | None:
         """Replace an object that still has this ETag and return the new one; None where another was first."""
@@ -258,9 +262,10 @@ class Bucket:
             raise
         with answer["Body"] as body:
             data = body.read()
-        return Stored(data, answer["ETag"], answer["LastModified"].timestamp(), answer["Metadata"]), _date(answer)
+        modified_s, media_type = answer["LastModified"].timestamp(), answer.get("ContentType", JSON)
+        return Stored(data, answer["ETag"], modified_s, answer["Metadata"], media_type), _date(answer)
 
-    def _put(self, name: str, data: bytes, metadata: Mapping[str, str] | None, **condition: str) -> Written | None:
+    def _put(self, name: str, data: bytes, metadata: Mapping[str, str] | None, **options: str) -> Written | None:
         from botocore.exceptions import ClientError
 
         from otel_agent_journal_s3.failures import LOST, MISSING, code_of
@@ -268,11 +273,11 @@ class Bucket:
         def put(client: Any) -> Written | None:
             try:
                 answer = client.put_object(
-                    Bucket=self.place.bucket, Key=name, Body=data, Metadata=dict(metadata or {}), **condition
+                    Bucket=self.place.bucket, Key=name, Body=data, Metadata=dict(metadata or {}), **options
                 )
             except ClientError as error:
                 # A condition on an object that was deleted is answered with «no such key».
-                if code_of(error) in LOST or ("IfMatch" in condition and code_of(error) in MISSING):
+                if code_of(error) in LOST or ("IfMatch" in options and code_of(error) in MISSING):
                     return None
                 raise
             return Written(answer["ETag"], _date(answer))

@@ -6,22 +6,33 @@ What is where is in `layout`, how it is written in `writing`, read in `reading`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from threading import RLock
 from typing import Any, Final
 
 from otel_agent_journal import forks
-from otel_agent_journal.codec import decode_line
+from otel_agent_journal.codec import JSON, decode_line
 from otel_agent_journal.errors import EventTooLarge
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import COMPLETED, ERROR, INTERRUPTED, SessionHead
-from otel_agent_journal.store.protocol import Arrived, Capabilities, ContextTip, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.documents import successor
+from otel_agent_journal.store.protocol import (
+    Arrived,
+    Blob,
+    Capabilities,
+    ContextTip,
+    Document,
+    Page,
+    SessionFilter,
+    StoreInfo,
+)
 from otel_agent_journal.store.sequence import at_most, require_gapless, require_session_event
 from otel_agent_journal_s3.administration import Administration
 from otel_agent_journal_s3.announcements import HOLDS_S, Announcements
 from otel_agent_journal_s3.compacting import Compactor
 from otel_agent_journal_s3.deleting import Deletion
+from otel_agent_journal_s3.documents import Documents
 from otel_agent_journal_s3.following import Follower
 from otel_agent_journal_s3.heads import Heads
 from otel_agent_journal_s3.instances import Instances
@@ -60,6 +71,7 @@ class S3Store:
         self._announcements = Announcements(self._bucket, self._layout, holds_s)
         self._compactor = Compactor(self._bucket, self._layout)
         self._settling = Settling(self._bucket, self._layout)
+        self._documents = Documents(self._bucket, self._layout)
         self._instances = Instances(self._bucket, self._layout)
         self._segments = Segments(
             self._bucket,
@@ -176,16 +188,56 @@ class S3Store:
         self._ready()
         yield from self._settling.unsettled()
 
-    def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
-        """Keep a value over the field limit; the first of a digest stays."""
+    def put_blobs(self, session_id: str, blobs: Mapping[str, Blob]) -> None:
+        """Keep values by their digests, several at a time; the first of a digest stays."""
         self._ready()
-        self._bucket.put_new(self._layout.blob(key_of(session_id), digest), data)
+        key = key_of(session_id)
+
+        def put(digest: str) -> None:
+            blob = blobs[digest]
+            self._bucket.put_new(self._layout.blob(key, digest), blob.data, media_type=blob.media_type)
+
+        self._bucket.each(put, list(blobs))
+
+    def get_blobs(self, session_id: str, digests: Collection[str]) -> Mapping[str, Blob]:
+        """Return values by their digests, several at a time; those that are not there are left out."""
+        self._ready()
+        key, wanted = key_of(session_id), list(digests)
+        found = self._bucket.get_all([self._layout.blob(key, digest) for digest in wanted])
+        return {
+            digest: Blob(stored.data, stored.media_type)
+            for digest, stored in zip(wanted, found, strict=True)
+            if stored is not None
+        }
+
+    def put_blob(self, session_id: str, digest: str, data: bytes, media_type: str = JSON) -> None:
+        """Keep one value; the first of a digest stays."""
+        self.put_blobs(session_id, {digest: Blob(data, media_type)})
 
     def get_blob(self, session_id: str, digest: str) -> bytes | None:
-        """Return a value's JSON text, or None where it is not there."""
+        """Return one value's bytes, or None where it is not there."""
+        blob = self.get_blobs(session_id, (digest,)).get(digest)
+        return None if blob is None else blob.data
+
+    def get_document(self, scope: str, name: str) -> Document | None:
+        """Return a document, or None where it is not there."""
         self._ready()
-        stored = self._bucket.get(self._layout.blob(key_of(session_id), digest))
-        return None if stored is None else stored.data
+        return self._documents.get(scope, name)
+
+    def put_document(self, document: Document) -> Document | None:
+        """Replace a document over the version it was read at; see `DocumentStore.put_document`."""
+        self._ready()
+        return self._documents.put(document, successor(document, self.url, MAX_EVENT_BYTES))
+
+    def delete_document(self, scope: str, name: str, version: int) -> bool:
+        """Delete a document that still has this version."""
+        self._ready()
+        return self._documents.delete(scope, name, version)
+
+    def documents(self, scope: str) -> Iterator[Document]:
+        """Yield the documents of a scope, in order of their names."""
+        self._ready()
+        yield from self._documents.of(scope)
 
     def compact(self, session_id: str | None = None) -> int:
         """Rewrite the journal of one session, or of each that has more than its journal; return how many were."""

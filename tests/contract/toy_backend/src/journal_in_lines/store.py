@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from otel_agent_journal.codec import decode_line, encode_line, valid_text
+from otel_agent_journal.codec import JSON, decode_line, encode_line, valid_text
 from otel_agent_journal.errors import (
     ConfigError,
     NewerSchema,
@@ -31,7 +31,16 @@ from otel_agent_journal.errors import (
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.memory import MemoryStore
-from otel_agent_journal.store.protocol import Arrived, Capabilities, ContextTip, Page, SessionFilter, StoreInfo
+from otel_agent_journal.store.protocol import (
+    Arrived,
+    Blob,
+    Capabilities,
+    ContextTip,
+    Document,
+    Page,
+    SessionFilter,
+    StoreInfo,
+)
 
 VERSION = 1
 FIRST = b'{"journal_in_lines":'  # of every file of ours; its version follows
@@ -137,16 +146,49 @@ class LinesStore:
                 add({"head": msgspec.to_builtins(msgspec.structs.replace(written, version=head.version))})
             return written
 
-    def put_blob(self, session_id: str, digest: str, data: bytes) -> None:
-        """Keep a value over the field limit."""
+    def put_blobs(self, session_id: str, blobs: Mapping[str, Blob]) -> None:
+        """Keep values by their digests."""
+        for digest, blob in blobs.items():
+            self.put_blob(session_id, digest, blob.data, blob.media_type)
+
+    def get_blobs(self, session_id: str, digests: Collection[str]) -> Mapping[str, Blob]:
+        """Return values by their digests."""
+        return self._reading().get_blobs(session_id, digests)
+
+    def put_blob(self, session_id: str, digest: str, data: bytes, media_type: str = JSON) -> None:
+        """Keep one value."""
         with self._writing() as add:
             if self._index.get_blob(session_id, digest) is None:
-                self._index.put_blob(session_id, digest, data)
-                add({"blob": [valid_text(session_id), digest, b64encode(data).decode()]})
+                self._index.put_blob(session_id, digest, data, media_type)
+                add({"blob": [valid_text(session_id), digest, b64encode(data).decode(), media_type]})
 
     def get_blob(self, session_id: str, digest: str) -> bytes | None:
-        """Return a value's JSON text, or None where it is not there."""
+        """Return one value's bytes, or None where it is not there."""
         return self._reading().get_blob(session_id, digest)
+
+    def get_document(self, scope: str, name: str) -> Document | None:
+        """Return a document, or None where it is not there."""
+        return self._reading().get_document(scope, name)
+
+    def put_document(self, document: Document) -> Document | None:
+        """Replace a document over the version it was read at."""
+        with self._writing() as add:
+            written = self._index.put_document(document)
+            if written is not None:
+                add({"document": [written.scope, written.name, b64encode(written.data).decode(), written.version]})
+            return written
+
+    def delete_document(self, scope: str, name: str, version: int) -> bool:
+        """Delete a document that still has this version."""
+        with self._writing() as add:
+            deleted = self._index.delete_document(scope, name, version)
+            if deleted:
+                add({"delete document": [scope, name, version]})
+            return deleted
+
+    def documents(self, scope: str) -> Iterator[Document]:
+        """Yield the documents of a scope, in order of their names."""
+        yield from self._reading().documents(scope)
 
     def init_plan(self) -> list[str]:
         """Return what of the file is not there yet."""
@@ -259,8 +301,12 @@ class LinesStore:
                 self._index.append_context(str(events[0].instance_id), int(events[0].seq or 0), events)
             case ("head", head):
                 self._index.write_head(msgspec.convert(head, SessionHead))
-            case ("blob", (session_id, digest, data)):
-                self._index.put_blob(session_id, digest, b64decode(data))
+            case ("blob", (session_id, digest, data, media_type)):
+                self._index.put_blob(session_id, digest, b64decode(data), media_type)
+            case ("document", (scope, name, data, version)):
+                self._index.keep_document(Document(scope=scope, name=name, data=b64decode(data), version=version))
+            case ("delete document", (scope, name, version)):
+                self._index.delete_document(scope, name, version)
             case ("delete", [session_id, cursor, version]):
                 self._index.delete_session(session_id, cursor, version)
             case (unknown, _):

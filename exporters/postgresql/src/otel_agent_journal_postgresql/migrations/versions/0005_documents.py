@@ -1,0 +1,22 @@
+"""What a value apart is, and documents. Version 5."""
+
+from alembic import op
+
+revision = "5"
+down_revision = "4"
+
+STATEMENTS = (
+    "ALTER TABLE blobs ADD COLUMN media_type text NOT NULL DEFAULT 'application/json'",
+    """
+    CREATE TABLE documents (
+        scope text COLLATE "C", name text COLLATE "C", data bytea NOT NULL, version bigint NOT NULL, exact json,
+        PRIMARY KEY (scope, name)
+    )
+    """,
+)
+
+
+def upgrade() -> None:
+    """Add what there was none of."""
+    for statement in STATEMENTS:
+        op.execute(statement)
