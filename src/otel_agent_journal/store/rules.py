@@ -123,6 +123,63 @@ def current(
     return msgspec.structs.replace(head, writers=merged_writers(stored, head))
 
 
+class Opened(NamedTuple):
+    """A session's events in order, and the cursor of the session behind them; None where it has none."""
+
+    events: list[JournalEvent]
+    cursor: str | None
+
+
+def open_session(store: JournalStore, session_id: str) -> Opened:
+    """Return a session's own events and the cursor to follow it from: what is there and what comes, nothing left out.
+
+    An event that arrives while this looks is among the events, and not behind the cursor; one that others put by
+    themselves (`PutByOthers`), or that is written and not yet logged, may be given behind it once more.
+
+    Raises:
+        StoreUnreachable: and other errors of the store.
+    """
+    cursor = store.tip(session_id)
+    by_key = {event.key: event for event in store.read(session_id)}
+    while (page := store.follow(cursor, session_id=session_id)).events:
+        by_key |= {event.key: event for event in page.events}
+        cursor = page.cursor
+    return Opened(sorted(by_key.values(), key=lambda event: (event.timestamp_ns, event.event_id)), cursor)
+
+
+class HeadPage(NamedTuple):
+    """The heads of the sessions in which something has arrived, as their events have them, and the cursor behind it."""
+
+    heads: list[SessionHead]
+    cursor: str
+
+
+def follow_heads(store: JournalStore, cursor: str | None, *, limit: int = 1000) -> HeadPage:
+    """Return the heads of the sessions whose events arrived behind a cursor of `JournalStore.follow`, each once.
+
+    Costs what has arrived, and for each session that it is of what is behind its stored head. No heads means that
+    nothing has arrived. A part's head is followed by that of the session which it is part of.
+
+    Args:
+        store: which can be read.
+        cursor: of all sessions; None for the beginning, `store.tip()` for now.
+        limit: how many events to look at, at most.
+
+    Raises:
+        StoreUnreachable: and other errors of the store.
+    """
+    page = store.follow(cursor, limit=limit)
+    found: dict[str, SessionHead] = {}
+    for session_id in dict.fromkeys(event.session_id for event in page.events):
+        one: str | None = session_id
+        while one is not None and one not in found:
+            head = current(store, one)
+            if head is not None:
+                found[one] = head
+            one = None if head is None else head.part_of
+    return HeadPage(list(found.values()), page.cursor)
+
+
 def whole_of(store: JournalStore, head: SessionHead) -> SessionHead:
     """Return the head of the session that one is part of; the head itself where that is none, or gone."""
     whole = None if head.part_of is None else current(store, head.part_of)

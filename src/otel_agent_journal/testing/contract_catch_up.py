@@ -10,8 +10,9 @@ import pytest
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.store.rules import Opened, follow_heads, open_session
 from otel_agent_journal.testing.builders import an_event, context_events, events
-from otel_agent_journal.testing.contract_setup import THREADS, ContractSetup, everything, ids, start_process
+from otel_agent_journal.testing.contract_setup import THREADS, ContractSetup, everything, ids, in_order, start_process
 
 
 class CatchUpContract(ContractSetup):
@@ -100,6 +101,52 @@ class CatchUpContract(ContractSetup):
         store.append(events(2))
         store.append_context("i1", 0, context_events(2))
         assert len(everything(store)[0]) == 4
+
+    def test_open_session(self, store: JournalStore) -> None:
+        """A session is opened as what it has, in order, and a cursor behind which is what comes."""
+        assert open_session(store, "s1") == Opened([], None)
+        made = [an_event(number, session_id=f"s{number % 2}") for number in range(40)]
+        store.append(list(reversed(made)))
+        opened = open_session(store, "s1")
+        assert opened.events == [event for event in made if event.session_id == "s1"]
+        assert store.follow(opened.cursor, session_id="s1").events == ()
+        store.append([an_event(100, session_id="s1"), an_event(100, session_id="s0")])
+        assert everything(store, opened.cursor, session_id="s1")[0] == [an_event(100, session_id="s1")]
+
+    def test_open_session_while_threads_append(self, store: JournalStore) -> None:
+        """Whoever opens a session while it is written, and follows it, has all of it in the end."""
+        made, over = events(120), Event()
+
+        def append() -> None:
+            client = self.another(store)
+            for event in made:
+                client.append([event])
+            over.set()
+            if client is not store:
+                client.close()
+
+        thread = Thread(target=append)
+        thread.start()
+        opened = [open_session(store, "s1")]
+        while not over.wait(0.01) and len(opened) < 30:
+            opened.append(open_session(store, "s1"))
+        thread.join(60)
+        assert not thread.is_alive()
+        for one in opened:
+            came, _ = everything(store, one.cursor, session_id="s1")
+            assert {event.key for event in (*one.events, *came)} == {event.key for event in made}
+            assert one.events == in_order(one.events)
+
+    def test_follow_heads(self, store: JournalStore) -> None:
+        """Who follows heads is given those of the sessions in which something arrived, as their events have them."""
+        nothing = follow_heads(store, store.tip())
+        assert nothing.heads == []
+        store.append([*events(3), *events(2, session_id="s2")])
+        page = follow_heads(store, nothing.cursor)
+        assert sorted((head.session_id, head.events) for head in page.heads) == [("s1", 3), ("s2", 2)]
+        store.append(events(5))
+        (head,) = follow_heads(store, page.cursor).heads
+        assert (head.session_id, head.events) == ("s1", 5)
 
     def test_foreign_cursor(self, store: JournalStore) -> None:
         """A cursor that this store never gave is refused, not taken for the beginning or the end."""
