@@ -47,6 +47,7 @@ class _Snapshot(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     seen_ns: dict[str, int]
     interruptions: dict[str, Interruption]
     links: list[tuple[str, str, int]]
+    forks: list[tuple[str, str, int]]
     lifecycle: Said | None
     invoked_ns: int | None
     agent: tuple[int, str, str] | None
@@ -93,6 +94,7 @@ def snapshot_of(state: StatusState, session_id: str) -> bytes:
             if place >= 0 or writer in kept
         },
         links=[(*link, at) for link, at in state.links.items()],
+        forks=[(*fork, at) for fork, at in state.forks.items()],
         **{name: getattr(state, name) for name in _SAME},
     )
     try:
@@ -120,6 +122,7 @@ def restored(snapshot: bytes) -> StatusState | None:
     state.last_event_ns, state.seen_ns = found.last_event_ns, found.seen_ns
     state.interruptions = found.interruptions
     state.links = {(session_id, trace_id): at for session_id, trace_id, at in found.links}
+    state.forks = {(base, fork): at for base, fork, at in found.forks}
     return state
 
 

@@ -20,7 +20,7 @@ from otel_agent_journal.event import JournalEvent, Usage, step_event_id
 from otel_agent_journal.projections.head import LOST
 from otel_agent_journal.projections.id_set import MASK, IdSet
 from otel_agent_journal.projections.lifecycle import INVOCATION_TYPES, Said, said_by
-from otel_agent_journal.projections.links import link_of
+from otel_agent_journal.projections.links import fork_of, link_of
 
 REMEMBERED: Final = 2000  # steps and attempts, the latest, that a state still knows after it was written down
 
@@ -70,6 +70,7 @@ class StatusState:
         "ended_from_ns",
         "errors",
         "forgotten_ns",
+        "forks",
         "inner",
         "instant",
         "interruptions",
@@ -113,6 +114,7 @@ class StatusState:
         self.seen_ns: dict[str, int] = {}
         self.interruptions: dict[str, Interruption] = {}
         self.links: dict[tuple[str, str], int] = {}
+        self.forks: dict[tuple[str, str], int] = {}
         self.lifecycle: Said | None = None
         self.invoked_ns: int | None = None
         self.agent: tuple[int, str, str] | None = None
@@ -146,6 +148,9 @@ def apply(state: StatusState, event: JournalEvent) -> None:
         return
     if (link := link_of(event)) is not None:  # of no writer: it is in two sessions, perhaps by another in each
         state.links[link] = min(at, state.links.get(link, at))
+        return
+    if (fork := fork_of(event)) is not None:
+        state.forks[fork] = min(at, state.forks.get(fork, at))
         return
     writer = event.writer or ""
     if at >= state.last_event_ns.get(writer, at):

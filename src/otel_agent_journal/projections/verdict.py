@@ -23,7 +23,7 @@ from otel_agent_journal.projections.head import (
     bounded_open_writers,
     bounded_writers,
 )
-from otel_agent_journal.projections.links import MAX_LISTED, part_of, parts_of
+from otel_agent_journal.projections.links import MAX_LISTED, forked_from, forks_of, part_of, parts_of
 from otel_agent_journal.projections.status import Interruption, Open, Root, StatusState
 
 SILENCE_NS: Final = 60 * 1_000_000_000  # four heartbeats missed
@@ -80,6 +80,8 @@ def head_of(state: StatusState, session_id: str, *, version: int = 0) -> Session
         open_writers=open_writers,
         part_of=part_of(state.links, session_id),
         parts=parts_of(state.links, session_id)[:MAX_LISTED],
+        forked_from=forked_from(state.forks, session_id),
+        forks=forks_of(state.forks, session_id)[:MAX_LISTED],
         version=version,
     )
 

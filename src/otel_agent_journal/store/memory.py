@@ -322,6 +322,9 @@ class MemoryStore:
 
 
 def _with_valid_text(head: SessionHead) -> SessionHead:
-    texts = {field: getattr(head, field) for field in ("session_id", "status", "reason", "agent", "stage", "part_of")}
+    texts = {
+        field: getattr(head, field)
+        for field in ("session_id", "status", "reason", "agent", "stage", "part_of", "forked_from")
+    }
     changed = {field: valid_text(text) for field, text in texts.items() if text is not None}
     return msgspec.structs.replace(head, **changed)

@@ -16,7 +16,7 @@ import msgspec
 from otel_agent_journal.errors import UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import PROCESSING, SessionHead, bounded_writers
-from otel_agent_journal.projections.links import parts_of
+from otel_agent_journal.projections.links import MAX_LISTED, parts_of
 from otel_agent_journal.projections.snapshot import restored, snapshot_of
 from otel_agent_journal.projections.status import StatusState, apply, fold
 from otel_agent_journal.projections.verdict import head_of
@@ -244,8 +244,8 @@ def prune(store: JournalStore, older_than_ns: int, *, dry_run: bool = False) -> 
     """Delete whole sessions last updated before a time, and return how many there are, or with `dry_run` would be.
 
     Each is judged by its events right before it is deleted, and nothing that arrives from then on is. A part goes with
-    its session, never before it, and is not counted. One in progress stays while its writers are heard of. A prune that
-    was broken off is simply repeated.
+    its session, never before it, and is not counted. One that was forked goes with the prune after that of its forks.
+    One in progress stays while its writers are heard of. A prune that was broken off is simply repeated.
 
     Raises:
         UnsupportedByStore: where the store cannot.
@@ -258,6 +258,8 @@ def prune(store: JournalStore, older_than_ns: int, *, dry_run: bool = False) -> 
         head = current(store, listed.session_id)
         if head is None or not is_prunable(head, older_than_ns) or not _whole_goes(store, head, older_than_ns):
             continue
+        if _is_referred_to(store, head):
+            continue
         if isinstance(store, PutByOthers) and any(store.put_by_others(head.session_id, older_than_ns)):
             continue
         if dry_run or _delete(store, head):
@@ -268,6 +270,11 @@ def prune(store: JournalStore, older_than_ns: int, *, dry_run: bool = False) -> 
 def _delete(store: JournalStore, head: SessionHead) -> bool:
     assert isinstance(store, StoreAdmin)
     return store.delete_session(head.session_id, head.cursor, head.version)
+
+
+def _is_referred_to(store: JournalStore, head: SessionHead) -> bool:
+    """Tell whether a session was forked, and a fork of it is there, which is read through it."""
+    return len(head.forks) >= MAX_LISTED or any(current(store, fork) is not None for fork in head.forks)
 
 
 def _whole_goes(store: JournalStore, head: SessionHead, older_than_ns: int) -> bool:

@@ -62,7 +62,8 @@ CREATE: Final = (
         cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
         started_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL, ended_ns INTEGER,
         writers TEXT NOT NULL, open_writers TEXT NOT NULL,
-        part_of TEXT, parts TEXT NOT NULL DEFAULT '[]', version INTEGER NOT NULL, cursor TEXT, snapshot BLOB NOT NULL
+        part_of TEXT, parts TEXT NOT NULL, forked_from TEXT, forks TEXT NOT NULL,
+        version INTEGER NOT NULL, cursor TEXT, snapshot BLOB NOT NULL
     )
     """,
     """
@@ -122,7 +123,7 @@ ADD_DOCUMENT: Final = f"INSERT INTO documents ({DOCUMENT_COLUMNS}) VALUES (?, ?,
 REPLACE_DOCUMENT: Final = "UPDATE documents SET data = ?3, version = ?4 WHERE scope = ?1 AND name = ?2 AND version = ?5"
 
 _HEAD_FIELDS: Final = SessionHead.__struct_fields__
-_HEAD_LISTS: Final = ("open_writers", "parts")
+_HEAD_LISTS: Final = ("open_writers", "parts", "forks")
 HEAD_COLUMNS: Final = ", ".join(_HEAD_FIELDS)
 LISTED_COLUMNS: Final = HEAD_COLUMNS.replace("snapshot", "x'' AS snapshot")  # it would be most of a listing
 WRITE_HEAD: Final = f"INSERT OR REPLACE INTO sessions ({HEAD_COLUMNS}) VALUES ({', '.join('?' * len(_HEAD_FIELDS))})"

@@ -8,8 +8,11 @@ import msgspec
 import pytest
 
 from otel_agent_journal.errors import ConflictError, StoreError, WrongExpectedSequence
+from otel_agent_journal.store.lineage import base_of, fork, read_through
 from otel_agent_journal.store.protocol import ContextTip, JournalStore
+from otel_agent_journal.store.rules import current, prune
 from otel_agent_journal.testing.builders import an_event, context_events
+from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import THREADS, ContractSetup, everything, in_order
 
 
@@ -190,6 +193,47 @@ class ContextContract(ContractSetup):
             store.append_context("i1", -1, [msgspec.structs.replace(made[0], seq=-1)])
         assert list(store.read_context("i1")) == []
         assert everything(store)[0] == []
+
+    def test_context_forked(self, store: JournalStore) -> None:
+        """A fork begins as another instance's first events, copies none, and is no other for being made twice."""
+        made = context_events(6)
+        store.append_context("i1", 0, made)
+        for _ in range(2):
+            fork(store, "i1", 4, "i2", "s2", now_ns=EPOCH_2026_NS)
+        store.append_context("i1", 6, context_events(1, first=6))
+        own = context_events(2, first=1, instance_id="i2", session_id="s2")
+        store.append_context("i2", 1, own)
+        fork(store, "i2", 2, "i3", "s3", now_ns=EPOCH_2026_NS)
+        through = list(read_through(store, "i2"))
+        assert [*through[:4], *through[5:]] == [*made[:4], *own]
+        assert (through[4].type, through[4].seq, base_of(through[4])) == ("CONTEXT_FORKED", 0, ("i1", 4))
+        assert list(read_through(store, "i3"))[:-1] == through[:6]
+        assert store.context_tip("i2") == ContextTip("s2", 3)
+        for instance, seq, new, session in (("i1", 9, "i4", "s4"), ("no", 0, "i4", "s4"), ("i1", 3, "i2", "s2")):
+            with pytest.raises(StoreError):
+                fork(store, instance, seq, new, session, now_ns=EPOCH_2026_NS)
+        assert store.context_tip("i4") is None
+
+    def test_context_lineage(self, store: JournalStore) -> None:
+        """A session and its fork name one another, and what a fork is read through stays while that is there."""
+        store.append_context("i1", 0, context_events(3))
+        fork(store, "i1", 2, "i2", "s2", now_ns=EPOCH_2026_NS)
+        base, made = current(store, "s1"), current(store, "s2")
+        assert base is not None
+        assert made is not None
+        assert (base.forks, base.forked_from, made.forks, made.forked_from) == (("s2",), None, (), "s1")
+        for head in (base, made):
+            assert store.write_head(head) is not None
+            stored = store.head(head.session_id)
+            assert stored is not None
+            assert (stored.forks, stored.forked_from) == (head.forks, head.forked_from)
+        if not store.capabilities.prune:
+            return
+        store.append([an_event(0, session_id="s2", timestamp_ns=2 * EPOCH_2026_NS)])
+        assert prune(store, 2 * EPOCH_2026_NS) == 0
+        assert len(list(read_through(store, "i2"))) == 3
+        assert sum(prune(store, 3 * EPOCH_2026_NS) for _ in range(2)) == 2
+        assert list(store.instances("s1")) == list(store.read("s2")) == []
 
     def test_context_one_session(self, store: JournalStore) -> None:
         """An instance stays in the session it began in."""

@@ -249,6 +249,7 @@ _HEAD_TEXTS: Final = (
     ("Agent", "agent"),
     ("Stage", "stage"),
     ("PartOf", "part_of"),
+    ("ForkedFrom", "forked_from"),
     ("Cursor", "cursor"),
 )
 _HEAD_NUMBERS: Final = (
@@ -286,14 +287,15 @@ def head_item(head: SessionHead) -> Item:
     item["OpenWriters"] = {"S": encode_value(head.open_writers).decode()}
     if head.snapshot:
         item["Snapshot"] = {"B": head.snapshot}
-    if head.parts:
-        item["Parts"] = {"S": encode_value(head.parts).decode()}
+    for attribute, named in (("Parts", head.parts), ("Forks", head.forks)):
+        if named:
+            item[attribute] = {"S": encode_value(named).decode()}
     return item
 
 
 # What a listing has of them: all but the snapshot.
 HEAD_ATTRIBUTES: Final = (
-    *("PK", "Progress", "Writers", "OpenWriters", "Parts"),
+    *("PK", "Progress", "Writers", "OpenWriters", "Parts", "Forks"),
     *(name for name, _ in (*_HEAD_TEXTS, *_HEAD_NUMBERS)),
 )
 
@@ -313,6 +315,7 @@ def head_of(item: Item) -> SessionHead:
     fields["open_writers"] = tuple(decode_value(item["OpenWriters"]["S"]))
     if "Snapshot" in item:
         fields["snapshot"] = binary(item["Snapshot"]["B"])
-    if "Parts" in item:
-        fields["parts"] = tuple(decode_value(item["Parts"]["S"]))
+    for attribute, field in (("Parts", "parts"), ("Forks", "forks")):
+        if attribute in item:
+            fields[field] = tuple(decode_value(item[attribute]["S"]))
     return msgspec.convert(fields, SessionHead)

@@ -53,8 +53,8 @@ _TEXTS: Final = (
     "outcome",
     "digest",
 )
-_HEAD_TEXTS: Final = ("status", "reason", "agent", "stage", "part_of", "cursor")
-_HEAD_LISTS: Final = ("open_writers", "parts")
+_HEAD_TEXTS: Final = ("status", "reason", "agent", "stage", "part_of", "forked_from", "cursor")
+_HEAD_LISTS: Final = ("open_writers", "parts", "forks")
 _NUMBERS: Final = ("timestamp_ns", "seq", "attempt", "duration_ns", "schema_version")
 
 _encode: Final = msgspec.json.Encoder(enc_hook=plain).encode

@@ -193,6 +193,8 @@ sessions: Final = Table(
     Column("part_of", Text),
     Column("parts", JsonText, nullable=False, server_default=text("'[]'::json")),
     Column("cursor", Text),
+    Column("forked_from", Text),
+    Column("forks", JsonText, nullable=False, server_default=text("'[]'::json")),
     Column("snapshot", LargeBinary, nullable=False, server_default=text("''::bytea")),
     CheckConstraint("version > 0", name="sessions_version"),
     CheckConstraint(f"octet_length(session_id) <= {MAX_KEY_BYTES}", name="sessions_key_fits"),

@@ -28,7 +28,7 @@ from otel_agent_journal_s3.segments import place_of_cursor
 from otel_agent_journal_s3.settling import Settling
 
 _CACHED: Final = 1000
-_TEXTS: Final = ("session_id", "status", "reason", "agent", "stage", "part_of")
+_TEXTS: Final = ("session_id", "status", "reason", "agent", "stage", "part_of", "forked_from")
 _LISTED_BYTES: Final = 16 * 1024  # of an object, in which the head is but for one with hundreds of writers
 
 

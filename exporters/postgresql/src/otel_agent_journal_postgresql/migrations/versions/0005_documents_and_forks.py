@@ -1,4 +1,4 @@
-"""What a value apart is, and documents. Version 5."""
+"""What a value apart is, documents, and from which session another was forked. Version 5."""
 
 from alembic import op
 
@@ -7,6 +7,7 @@ down_revision = "4"
 
 STATEMENTS = (
     "ALTER TABLE blobs ADD COLUMN media_type text NOT NULL DEFAULT 'application/json'",
+    "ALTER TABLE sessions ADD COLUMN forked_from text, ADD COLUMN forks json NOT NULL DEFAULT '[]'",
     """
     CREATE TABLE documents (
         scope text COLLATE "C", name text COLLATE "C", data bytea NOT NULL, version bigint NOT NULL, exact json,
