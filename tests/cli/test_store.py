@@ -133,8 +133,8 @@ def test_info_says_what_a_store_is_and_holds(journal: Seeded) -> None:
         "events": 13,
     }
     shown = cli("store", "info", "-o", "table").stdout
-    assert "events         13\n" in shown
-    assert "can            read, context, blobs, heads, prune\n" in shown
+    assert "events            13\n" in shown
+    assert "can               read, context, blobs, heads, documents, prune\n" in shown
     assert json.loads(cli("store", "info", "-o", "json").stdout)["events"] == 13
 
 

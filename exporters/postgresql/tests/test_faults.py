@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection
 
+from exporters.postgresql.tests.conftest import TABLES
 from exporters.postgresql.tests.others import appending, outside
 from otel_agent_journal.errors import ConfigError, NewerSchema, StoreError, StoreUnreachable, StoreUnusable
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
@@ -206,7 +207,9 @@ def test_tables_vanish(postgresql_server: PostgreSQL) -> None:
     store.init()
     store.append(events(1))
     with outside(url) as operator:
-        operator.execute("DROP TABLE events, arrivals, agent_journal_version, sessions, agent_instances, blobs")
+        operator.execute(
+            "DROP TABLE events, arrivals, agent_journal_version, sessions, agent_instances, blobs, documents"
+        )
     with pytest.raises(StoreUnreachable, match="store init"):
         store.append(events(1))
     store.init()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -35,9 +35,16 @@ def command(invocation: Invocation, url: str | None) -> None:
         output.record(record)
 
 
+_LIMITS: Final = {
+    "max_event_bytes": "largest event",
+    "max_document_bytes": "largest document",
+    "max_context_events": "context at once",
+}
+
+
 def _print(output: Output, record: dict[str, Any]) -> None:
     can = record.pop("capabilities")
-    limit = can.pop("max_event_bytes")
+    limits = {name: can.pop(name) for name in list(can) if name.startswith("max_")}
     rows = {
         "store": readable.one_line(record["url"]),
         "backend": f"{record['backend']}, schema version {record['schema_version']}",
@@ -46,11 +53,15 @@ def _print(output: Output, record: dict[str, Any]) -> None:
         "size": "-" if record["size_bytes"] is None else readable.size(record["size_bytes"]),
         "can": ", ".join(name for name, able in can.items() if able),
         "cannot": ", ".join(name for name, able in can.items() if not able) or "-",
-        "largest event": "-" if limit is None else readable.size(limit),
+        **{what: _limit(limits[name], name) for name, what in _LIMITS.items()},
     }
     width = max(map(len, rows))
     for name, value in rows.items():
         output.text(f"{output.paint(f'{name:<{width}}', 'dim')}  {value}")
+
+
+def _limit(number: int | None, name: str) -> str:
+    return "-" if number is None else readable.size(number) if name.endswith("_bytes") else f"{number:,} events"
 
 
 def _count(number: int | None) -> str:

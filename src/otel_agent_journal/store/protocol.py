@@ -26,11 +26,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     context: bool = True
     blobs: bool = True
     heads: bool = True
-    prune: bool = False
     documents: bool = True
+    prune: bool = False
     max_event_bytes: int | None = None
     max_context_events: int | None = None  # of one `append_context`
-    max_context_bytes: int | None = None  # of all events of one, as lines of JSON
     max_document_bytes: int | None = None
 
 
