@@ -15,7 +15,6 @@ import psycopg
 import pytest
 from sqlalchemy import Connection
 
-from exporters.postgresql.tests.conftest import TABLES
 from exporters.postgresql.tests.others import appending, outside
 from otel_agent_journal.errors import ConfigError, NewerSchema, StoreError, StoreUnreachable, StoreUnusable
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
