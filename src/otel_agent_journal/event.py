@@ -46,6 +46,7 @@ CONTEXT_FORKED: Final = "CONTEXT_FORKED"
 
 START_TYPES: Final = frozenset(f"{kind}_START" for kind in STEP_KINDS)
 END_TYPES: Final = frozenset(f"{kind}_{phase}" for kind in STEP_KINDS for phase in ("END", "ERROR"))
+_KIND_OF_TYPE: Final = {one: one.rpartition("_")[0] for one in (*START_TYPES, *END_TYPES)}
 IN_STEP_TYPES: Final = frozenset((PROGRESS, CHUNK, REASONING, WARNING, FINAL_RESPONSE))
 CONTEXT_TYPES: Final = frozenset(
     (
@@ -164,6 +165,4 @@ def is_context(event_type: str) -> bool:
 
 def kind_of(event_type: str) -> str | None:
     """Return AGENT, NODE, MODEL, TOOL, RETRIEVAL or STEP for a step's START or ending, else None."""
-    if event_type in START_TYPES or event_type in END_TYPES:
-        return event_type.rpartition("_")[0]
-    return None
+    return _KIND_OF_TYPE.get(event_type)

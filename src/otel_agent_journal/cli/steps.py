@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -46,6 +47,8 @@ MARKS: Final = {
     "running": ("▶", "cyan"),
 }
 _MAX_LABEL: Final = 72
+_LEAST_NAME: Final = 24  # characters of a label for kind and name, however deep a step is
+_LEAST_LEVELS: Final = 3
 _BAR: Final = 24
 _WIDE: Final = 110  # columns of a terminal from which on the bar has its full width
 
@@ -135,9 +138,10 @@ def waterfall(
 
     if not shown:
         return
-    labels = [f"{branch}{MARKS[step.status][0]} {label(step)}" for step, branch in _branches(shown)]
-    room = max(20, output.width - 22) if output.tty else _MAX_LABEL * 4
-    width = min(max(cell_len(text) for text in labels), _MAX_LABEL if output.tty else room, room)
+    room = min(max(20, output.width - 22), _MAX_LABEL) if output.tty else _MAX_LABEL * 4
+    branches = _branches(shown, max(_LEAST_LEVELS, (room - _LEAST_NAME) // 3))
+    labels = [f"{branch}{MARKS[step.status][0]} {label(step)}" for step, branch in branches]
+    width = min(max(cell_len(text) for text in labels), room)
     begin_ns = min(step.start_ns for step in shown)
     end_ns = max([now_ns if step.end_ns is None else step.end_ns for step in shown])
     bar_width = _bar_width(output, width)
@@ -154,7 +158,8 @@ def waterfall(
         if bar_width:
             cells.append(output.paint(_bar(step, begin_ns, end_ns, now_ns, bar_width), MARKS[step.status][1]))
         line = " ".join(cells)
-        remark = readable.one_line(remark_of(step, last_seen, now_ns), 400)
+        remark = remark_of(step, last_seen, now_ns)
+        remark = readable.one_line(remark, 400) if remark else ""
         color = "yellow" if step.status == "ok" else MARKS[step.status][1]
         if remark and len(remark) <= left:
             line += " " + output.paint(remark, color)
@@ -168,7 +173,12 @@ def label(step: Step) -> str:
     """Return what a step is called in a tree."""
     again = f" ×{len(step.attempts)}" if len(step.attempts) > 1 else ""
     orphan = " (its parent is not in the journal)" if step.orphan else ""
-    return f"{step.kind.lower()} {readable.one_line(step.name, 60)}{again}{orphan}"
+    return f"{step.kind.lower()} {_name(step.name)}{again}{orphan}"
+
+
+@lru_cache(maxsize=1000)
+def _name(name: str) -> str:
+    return readable.one_line(name, 60)
 
 
 def remark_of(step: Step, last_seen: Mapping[str, int], now_ns: int) -> str:
@@ -196,18 +206,22 @@ def _painted(output: Output, text: str, mark: tuple[str, str]) -> str:
     return f"{output.paint(branch, 'dim')}{output.paint(found, mark[1])}{rest}"
 
 
-def _branches(shown: list[Step]) -> Iterator[tuple[Step, str]]:
-    """Pair each step with the lines that join it to its parent, by looking which depths go on below it."""
+def _branches(shown: list[Step], levels: int) -> Iterator[tuple[Step, str]]:
+    """Pair each step with the lines that join it to its parent, by looking which depths go on below it.
+
+    Of a step that is deeper only so many `levels` are drawn, with the number of those left out before them.
+    """
     goes_on: list[bool] = []
     below: list[list[bool]] = []
     for step in reversed(shown):
         del goes_on[step.depth + 1 :]
         goes_on.extend([False] * (step.depth + 1 - len(goes_on)))
-        below.append(goes_on[: step.depth + 1])
-        goes_on = [*goes_on[: step.depth], True]
-    for step, more in zip(shown, reversed(below), strict=True):
-        stems = "".join("│  " if more[depth] else "   " for depth in range(1, step.depth))
-        yield step, stems + ("├─ " if more[step.depth] else "└─ ") if step.depth else ""
+        below.append(goes_on[max(1, step.depth - levels + 1) :])
+        goes_on[step.depth] = True
+    for step, drawn in zip(shown, reversed(below), strict=True):
+        left_out = f"+{step.depth - len(drawn)} " if step.depth > len(drawn) else ""
+        stems = "".join("│  " if more else "   " for more in drawn[:-1])
+        yield step, left_out + stems + ("├─ " if drawn[-1] else "└─ ") if drawn else ""
 
 
 def _bar_width(output: Output, label_width: int) -> int:

@@ -21,8 +21,10 @@ from otel_agent_journal.projections.head import LOST
 from otel_agent_journal.projections.id_set import MASK, IdSet
 from otel_agent_journal.projections.lifecycle import INVOCATION_TYPES, Said, said_by
 from otel_agent_journal.projections.links import fork_of, link_of
+from otel_agent_journal.projections.open_index import OpenByEnding, OpenByName
 
 REMEMBERED: Final = 2000  # steps and attempts, the latest, that a state still knows after it was written down
+_ENDED_KEPT: Final = 1000  # attempts that have ended, in the index of those that are open
 
 _OUTCOMES: Final = frozenset({"ok", "error", "cancelled", "interrupted"})
 
@@ -82,6 +84,8 @@ class StatusState:
         "loose",
         "named",
         "open",
+        "open_by_ending",
+        "open_by_name",
         "passed_from_ns",
         "root",
         "seen",
@@ -103,6 +107,8 @@ class StatusState:
         self.passed_from_ns = -1  # when the latest of all others in it began
         self.forgotten_ns = -1  # attempts that began up to then may have ended without being in `ended`
         self.open: dict[int, Open] = {}
+        self.open_by_name: OpenByName | None = None  # from the first ending on that needs it
+        self.open_by_ending: OpenByEnding | None = None
         # Endings that do not say when their attempt began: the latest of each step, number and writer.
         self.loose: dict[int, tuple[int, str]] = {}
         # Endings of no duration, by id: where the clock stepped back, only the id joins them to their start.
@@ -143,18 +149,12 @@ def apply(state: StatusState, event: JournalEvent) -> None:
         return
     state.started_ns = min(state.started_ns, at) if len(state.seen) > 1 else at
     state.updated_ns = max(state.updated_ns, at)
-    if kind == ev.SESSION_INTERRUPTED:
-        _interrupt(state, event)
+    if not apply_to_writers(state, event):
+        if (link := link_of(event)) is not None:
+            state.links[link] = min(at, state.links.get(link, at))
+        elif (fork := fork_of(event)) is not None:
+            state.forks[fork] = min(at, state.forks.get(fork, at))
         return
-    if (link := link_of(event)) is not None:  # of no writer: it is in two sessions, perhaps by another in each
-        state.links[link] = min(at, state.links.get(link, at))
-        return
-    if (fork := fork_of(event)) is not None:
-        state.forks[fork] = min(at, state.forks.get(fork, at))
-        return
-    writer = event.writer or ""
-    if at >= state.last_event_ns.get(writer, at):
-        state.last_event_ns[writer] = at
     if kind in ev.START_TYPES:
         _start(state, event)
     elif kind in ev.END_TYPES:
@@ -163,6 +163,22 @@ def apply(state: StatusState, event: JournalEvent) -> None:
         _stage(state, event)
     elif (said := said_by(event)) is not None:
         _lifecycle(state, event, said)
+
+
+def apply_to_writers(state: StatusState, event: JournalEvent) -> bool:
+    """Move what `state` knows of writers by one event, and nothing else; tell whether the event is a writer's own.
+
+    A link, or a fork, is of no writer: it is in two sessions, perhaps by another in each.
+    """
+    if event.type == ev.SESSION_INTERRUPTED:
+        _interrupt(state, event)
+        return False
+    if link_of(event) is not None or fork_of(event) is not None:
+        return False
+    writer = event.writer or ""
+    if event.timestamp_ns >= state.last_event_ns.get(writer, event.timestamp_ns):
+        state.last_event_ns[writer] = event.timestamp_ns
+    return True
 
 
 def heard(state: StatusState, writer: str, at_ns: int) -> None:
@@ -197,8 +213,7 @@ def _start(state: StatusState, event: JournalEvent) -> None:
         and (loose is None or loose[0] < start_ns)
         and not (state.instant and _ending_id(event, start_ns) in state.instant)
     ):
-        begun = Open(start_ns, writer, root, name, _number(event))
-        state.open[key] = _latest(state.open.get(key), begun)  # two may tell of one attempt
+        _open(state, key, Open(start_ns, writer, root, name, _number(event)))
 
 
 def _end(state: StatusState, event: JournalEvent) -> None:
@@ -238,8 +253,30 @@ def _end(state: StatusState, event: JournalEvent) -> None:
         _inner(state, event, start_ns)
 
 
+def _open(state: StatusState, key: int, begun: Open) -> None:
+    """Note an attempt as open; of two that tell of one the later word stays."""
+    known = state.open.get(key)
+    if known is not None:
+        if known >= begun:
+            return
+        _shut(state, key)
+    state.open[key] = begun
+    if state.open_by_name is not None:
+        state.open_by_name.add(begun.name, begun.start_ns, key)
+    if state.open_by_ending is not None:
+        state.open_by_ending.add(begun.number, begun.start_ns, key)
+        if state.open_by_ending.size > 2 * len(state.open) + _ENDED_KEPT:
+            state.open_by_ending = None
+
+
+def _shut(state: StatusState, key: int) -> None:
+    one = state.open.pop(key, None)
+    if one is not None and state.open_by_name is not None:
+        state.open_by_name.remove(one.name, one.start_ns, key)
+
+
 def _close(state: StatusState, key: int, start_ns: int) -> None:
-    state.open.pop(key, None)
+    _shut(state, key)
     if state.ended.add(key):
         if len(state.ended_from_ns) == REMEMBERED:
             state.passed_from_ns = max(state.passed_from_ns, state.ended_from_ns[0])
@@ -249,18 +286,23 @@ def _close(state: StatusState, key: int, start_ns: int) -> None:
 def _end_instantly(state: StatusState, event: JournalEvent, outcome: str) -> None:
     """Close the attempt whose ending has this very id, though it began later than it ended."""
     state.instant[event.event_id] = _latest(state.instant.get(event.event_id), (event.timestamp_ns, outcome))
-    number = _number(event)
-    for key, one in list(state.open.items()):
-        if one.number == number and _ending_id(event, one.start_ns) == event.event_id:
-            del state.open[key]
+    if event.event_id == _ending_id(event, event.timestamp_ns):  # it began then, and is closed
+        return
+    if state.open_by_ending is None:
+        state.open_by_ending = OpenByEnding((one.number, one.start_ns, key) for key, one in state.open.items())
+    found = state.open_by_ending.find(_number(event), event.event_id, lambda start_ns: _ending_id(event, start_ns))
+    if found is not None and found[1] in state.open and state.open[found[1]].start_ns == found[0]:
+        _shut(state, found[1])
 
 
 def _end_loosely(state: StatusState, event: JournalEvent, outcome: str) -> None:
     """Close every attempt of that step, number and writer that began no later: it is not said which."""
     at, name = event.timestamp_ns, _name(event)
     state.loose[name] = _latest(state.loose.get(name), (at, outcome))
-    for key in [key for key, one in state.open.items() if one.name == name and one.start_ns <= at]:
-        del state.open[key]
+    if state.open_by_name is None:
+        state.open_by_name = OpenByName((one.name, one.start_ns, key) for key, one in state.open.items())
+    for key in state.open_by_name.begun_by(name, at):
+        _shut(state, key)
     if event.parent_step_id is None:
         state.unpaired_root = _latest(state.unpaired_root, (at, event.event_id, outcome))
 
@@ -298,7 +340,7 @@ def _invocation(state: StatusState, event: JournalEvent) -> None:
     if not started:
         _close(state, key, at)
     elif key not in state.ended:
-        state.open[key] = _latest(state.open.get(key), Open(at, event.writer or "", root=True, name=key, number=key))
+        _open(state, key, Open(at, event.writer or "", root=True, name=key, number=key))
 
 
 def _stage(state: StatusState, event: JournalEvent) -> None:

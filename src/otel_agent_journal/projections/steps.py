@@ -8,9 +8,12 @@ reader names the writers it holds for lost.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import dropwhile, islice
+from operator import lt
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -27,7 +30,7 @@ from otel_agent_journal.event import (
     step_of_span,
 )
 from otel_agent_journal.projections.head import LOST
-from otel_agent_journal.projections.status import StatusState, fold, outcome_of
+from otel_agent_journal.projections.status import StatusState, apply_to_writers, outcome_of
 from otel_agent_journal.projections.verdict import mark_upon
 
 RUNNING: Final = "running"
@@ -114,9 +117,9 @@ class StepTree:
     """The steps of one session. Immutable once made; not thread-safe while `totals` is first asked for."""
 
     def __init__(
-        self, attempts: Iterable[Attempt], resumes: Mapping[str, str], parents: Mapping[str, Attempt | None]
+        self, attempts: Iterable[Attempt], resumes: Mapping[str, str], parents: Mapping[str, str | None]
     ) -> None:
-        """Arrange `attempts`; `parents` gives each one's parent attempt by key and must be free of cycles."""
+        """Arrange `attempts`; `parents` gives the key of each one's parent attempt and must be free of cycles."""
         self.resumes = resumes
         self._attempts = sorted(attempts, key=_by_start)
         self._by_step: dict[str, list[Attempt]] = defaultdict(list)
@@ -127,12 +130,12 @@ class StepTree:
         for one in self._attempts:
             self._by_step[one.step_id].append(one)
             parent = parents[one.key]
-            (self._tops if parent is None else self._beneath[parent.key]).append(one)
+            (self._tops if parent is None else self._beneath[parent]).append(one)
         pending = [(one, 0) for one in self._tops]
         while pending:
             one, depth = pending.pop()
             self._depths[one.key] = depth
-            pending += [(child, depth + 1) for child in self._beneath[one.key]]
+            pending += [(child, depth + 1) for child in self._beneath.get(one.key, ())]
 
     @property
     def roots(self) -> tuple[Step, ...]:
@@ -152,7 +155,7 @@ class StepTree:
     def children(self, of: Step | str) -> tuple[Step, ...]:
         """Return what ran directly under a step, in order of start: under the attempts of a `Step`, or all of an id."""
         ones: Sequence[Attempt] = of.attempts if isinstance(of, Step) else self._by_step.get(of, [])
-        return self._grouped([child for one in ones for child in self._beneath[one.key]])
+        return self._grouped([child for one in ones for child in self._beneath.get(one.key, ())])
 
     def walk(self) -> Iterator[Step]:
         """Yield every step below its parent, depth first, in order of start; `depth` counts from 0."""
@@ -175,18 +178,20 @@ class StepTree:
             one = pending.pop()
             steps.add(one.step_id)
             errors += one.outcome == "error"
-            pending += self._beneath[one.key]
+            pending += self._beneath.get(one.key, ())
         return Totals(steps=len(steps), errors=errors, usage=_summed(usage))
 
     def _usage_of(self, attempt: Attempt) -> Usage:
         if self._usage is None:
             self._usage = {}
             for one in sorted(self._attempts, key=lambda one: -self._depths[one.key]):
-                beneath = _summed(self._usage[child.key] for child in self._beneath[one.key])
+                beneath = _summed(self._usage[child.key] for child in self._beneath.get(one.key, ()))
                 self._usage[one.key] = beneath if beneath != _NOTHING else one.usage or _NOTHING
         return self._usage[attempt.key]
 
-    def _grouped(self, attempts: Iterable[Attempt]) -> tuple[Step, ...]:
+    def _grouped(self, attempts: Collection[Attempt]) -> tuple[Step, ...]:
+        if not attempts:
+            return ()
         together: dict[str, list[Attempt]] = defaultdict(list)
         for one in sorted(attempts, key=_by_start):
             together[one.step_id].append(one)
@@ -221,31 +226,43 @@ def _summed(several: Iterable[Usage]) -> Usage:
 
 
 def fold_steps(events: Iterable[JournalEvent], *, lost_writers: Collection[str] = frozenset()) -> StepTree:
-    """Return the step tree of one session's events.
+    """Return the step tree of one session's events. Takes time by how many there are, whatever their shape.
 
     Args:
         events: in any order, with any repetition; types that concern no step are passed over.
         lost_writers: writers that the reader judges to be gone (`status.silent_writers`): their open attempts are
             shown as interrupted, lost.
     """
+    ordered = _ordered(events)
+    writers, lost = StatusState(), frozenset(lost_writers)
+    for event in ordered:
+        apply_to_writers(writers, event)
+    attempts = _with_parents_of_spans([_closed(one, writers, lost) for one in _paired(ordered)])
+    by_step = _by_step(attempts)
+    notes = _notes(ordered, by_step)
+    finished = [
+        msgspec.structs.replace(one, ordinal=ordinal, notes=tuple(notes.get(one.key, ())))
+        if ordinal > 1 or one.key in notes
+        else one
+        for ones in by_step.values()
+        for ordinal, one in enumerate(ones, start=1)
+    ]
+    return StepTree(finished, _resumes(ordered, finished), _parents(attempts, by_step))
+
+
+def _ordered(events: Iterable[JournalEvent]) -> list[JournalEvent]:
+    """Return each event once, in order of time: as they are, where they come so."""
+    found = list(events)
+    positions = [(event.timestamp_ns, event.event_id) for event in found]
+    if all(map(lt, positions, islice(positions, 1, None))):
+        return found
     distinct: dict[tuple[str, int, str], JournalEvent] = {}
-    for event in events:
+    for event in found:
         known = distinct.get(event.key)
         # Of two copies that came through two doors the same one stays, whichever came first.
         if known is None or (event.digest or "", event.writer or "") < (known.digest or "", known.writer or ""):
             distinct[event.key] = event
-    ordered = [distinct[key] for key in sorted(distinct)]
-    state = fold(ordered)
-    attempts = _with_parents_of_spans([_closed(one, state, lost_writers) for one in _paired(ordered)])
-    by_step = _by_step(attempts)
-    notes = _notes(ordered, by_step)
-    attempts = [
-        msgspec.structs.replace(one, ordinal=ordinal, notes=tuple(notes.get(one.key, ())))
-        for ones in by_step.values()
-        for ordinal, one in enumerate(ones, start=1)
-    ]
-    by_step = _by_step(attempts)
-    return StepTree(attempts, _resumes(ordered, by_step), _parents(attempts, by_step))
+    return [distinct[key] for key in sorted(distinct, key=lambda key: (key[1], key[2], key[0]))]
 
 
 def _paired(ordered: Sequence[JournalEvent]) -> list[Attempt]:
@@ -267,10 +284,15 @@ def _paired(ordered: Sequence[JournalEvent]) -> list[Attempt]:
                 ends[_ending_id(event, event.timestamp_ns - event.duration_ns)] = event
             else:
                 loose.append(event)
+    ended: dict[tuple[str | None, int, str | None], int] = defaultdict(int)  # how many of a number began by then
     for event in loose:
-        begun = [key for key in numbered[_number(event)] if starts[key].timestamp_ns <= event.timestamp_ns]
-        for key in begun or (event.event_id,):
-            ends.setdefault(key, event)
+        number = _number(event)
+        begun = numbered.get(number, [])
+        while ended[number] < len(begun) and starts[begun[ended[number]]].timestamp_ns <= event.timestamp_ns:
+            ends.setdefault(begun[ended[number]], event)
+            ended[number] += 1
+        if not ended[number]:
+            ends.setdefault(event.event_id, event)
     return [_attempt(key, starts.get(key), ends.get(key)) for key in starts | ends]
 
 
@@ -304,13 +326,15 @@ def _attempt(key: str, start: JournalEvent | None, end: JournalEvent | None) -> 
     )
 
 
-def _closed(one: Attempt, state: StatusState, lost_writers: Collection[str]) -> Attempt:
+def _closed(one: Attempt, writers: StatusState, lost_writers: frozenset[str]) -> Attempt:
     """Return an attempt that its writer left behind as interrupted, any other as it is."""
-    writer = one.writer or ""
-    mark = mark_upon(state, writer)
-    if one.outcome is not None or (mark is None and writer not in lost_writers):
+    if one.outcome is not None:
         return one
-    end_ns, reason = (mark.timestamp_ns, mark.reason) if mark else (state.last_event_ns[writer], LOST)
+    writer = one.writer or ""
+    mark = mark_upon(writers, writer)
+    if mark is None and writer not in lost_writers:
+        return one
+    end_ns, reason = (mark.timestamp_ns, mark.reason) if mark else (writers.last_event_ns[writer], LOST)
     return msgspec.structs.replace(one, outcome=INTERRUPTED, end_ns=end_ns, reason=reason)
 
 
@@ -339,60 +363,100 @@ def _by_step(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
     return by_step
 
 
+class _UnderWay:
+    """Finds the attempt at a step that was under way at a time, among those that have something in common.
+
+    `own` says what: it is asked of steps alone that were tried more than once.
+    """
+
+    def __init__(self, by_step: Mapping[str, Sequence[Attempt]], own: Callable[[Attempt], tuple[Any, ...]]) -> None:
+        self._by_step = by_step
+        self._own: dict[tuple[Any, ...], list[Attempt]] = defaultdict(list)
+        for step_id, ones in by_step.items():
+            for one in ones if len(ones) > 1 else ():
+                self._own[step_id, *own(one)].append(one)
+
+    def at(self, at_ns: int, step_id: str | None, *own: Any) -> Attempt | None:
+        """Return the latest attempt begun by then, else the first; of all at the step where none is one's own."""
+        ones = self._by_step.get(step_id or "", ())
+        if len(ones) > 1:
+            ones = self._own.get((step_id, *own), ones)
+        if not ones:
+            return None
+        return ones[max(0, bisect_right(ones, at_ns, key=_start_of) - 1)]
+
+
+def _start_of(attempt: Attempt) -> int:
+    return attempt.start_ns
+
+
 def _notes(ordered: Iterable[JournalEvent], by_step: Mapping[str, Sequence[Attempt]]) -> dict[str, list[JournalEvent]]:
     """Return what was noted during each attempt, by its key."""
     notes: dict[str, list[JournalEvent]] = defaultdict(list)
+    under_way = _UnderWay(by_step, lambda one: (one.attempt, one.writer))
     for event in ordered:
-        ones = by_step.get(event.step_id or "", ())
-        if ones and event.type not in START_TYPES and event.type not in END_TYPES:
-            own = [one for one in ones if (one.attempt, one.writer) == (event.attempt or 1, event.writer)]
-            notes[_under_way(own or ones, event.timestamp_ns).key].append(event)
+        if event.step_id is not None and event.type not in START_TYPES and event.type not in END_TYPES:
+            attempt = under_way.at(event.timestamp_ns, event.step_id, event.attempt or 1, event.writer)
+            if attempt is not None:
+                notes[attempt.key].append(event)
     return notes
 
 
-def _under_way(attempts: Sequence[Attempt], at_ns: int) -> Attempt:
-    """Return the latest attempt begun by then, else the first."""
-    begun = [one for one in attempts if one.start_ns <= at_ns]
-    return begun[-1] if begun else attempts[0]
-
-
-def _parents(attempts: Iterable[Attempt], by_step: Mapping[str, Sequence[Attempt]]) -> dict[str, Attempt | None]:
-    """Return each attempt's parent attempt by key; a cycle is cut above its earliest member."""
-    parents: dict[str, Attempt | None] = {}
-    for one in attempts:
-        ones = by_step.get(one.parent_step_id or "", ())
-        own = [parent for parent in ones if parent.writer == one.writer]
-        parents[one.key] = _under_way(own or ones, one.start_ns) if ones else None
+def _parents(attempts: Iterable[Attempt], by_step: Mapping[str, Sequence[Attempt]]) -> dict[str, str | None]:
+    """Return the key of each attempt's parent attempt by key; a cycle is cut above its earliest member."""
+    under_way = _UnderWay(by_step, lambda one: (one.writer,))
+    by_key = {one.key: one for one in attempts}
+    parents: dict[str, str | None] = {}
+    for one in by_key.values():
+        parent = under_way.at(one.start_ns, one.parent_step_id, one.writer)
+        parents[one.key] = None if parent is None else parent.key
     safe: set[str] = set()
-    for one in attempts:
-        path: dict[str, Attempt] = {}
-        at: Attempt | None = one
-        while at is not None and at.key not in safe and at.key not in path:
-            path[at.key] = at
-            at = parents[at.key]
-        if at is not None and at.key in path:
-            members = list(path.values())[list(path).index(at.key) :]
-            parents[min(members, key=_by_start).key] = None
+    for key, parent in parents.items():
+        if parent is None or parent in safe:  # as where parents came first
+            safe.add(key)
+            continue
+        path: dict[str, None] = {}
+        at: str | None = key
+        while at is not None and at not in safe and at not in path:
+            path[at] = None
+            at = parents[at]
+        if at is not None and at in path:
+            members = dropwhile(lambda one, first=at: one != first, path)
+            parents[min(members, key=lambda member: _by_start(by_key[member]))] = None  # an item that is there
         safe.update(path)
     return parents
 
 
-def _resumes(ordered: Iterable[JournalEvent], by_step: Mapping[str, Sequence[Attempt]]) -> dict[str, str]:
+def _resumes(ordered: Iterable[JournalEvent], attempts: Iterable[Attempt]) -> dict[str, str]:
     """Return which root went on from which: by the checkpoint that one stopped at and the other began from."""
-    stopped: dict[Any, list[Attempt]] = defaultdict(list)
-    for one in sorted((one for ones in by_step.values() for one in ones), key=_by_start):
+    resumed = [event for event in ordered if event.type == RUN_RESUMED and event.step_id is not None]
+    if not resumed:
+        return {}
+    stopped: dict[str, list[_Stop]] = defaultdict(list)
+    for one in sorted(attempts, key=_by_start):
         checkpoint = one.details_end.get("checkpoint_id")
         if one.parent_step_id is None and isinstance(checkpoint, str):
-            stopped[checkpoint].append(one)
+            stops = stopped[checkpoint]
+            last = stops[-1] if stops else None
+            before = None if last is None else last.before if last.step_id == one.step_id else last.step_id
+            stops.append(_Stop(one.start_ns, one.step_id, before))
     resumes: dict[str, str] = {}
-    for event in ordered:
+    for event in resumed:
         checkpoint = event.details.get("checkpoint_id")
-        if event.type == RUN_RESUMED and event.step_id is not None and isinstance(checkpoint, str):
-            earlier = [
-                one
-                for one in stopped[checkpoint]
-                if one.step_id != event.step_id and one.start_ns <= event.timestamp_ns
-            ]
-            if earlier:
-                resumes[event.step_id] = earlier[-1].step_id
+        if event.step_id is not None and isinstance(checkpoint, str):
+            stops = stopped.get(checkpoint, [])
+            place = bisect_right(stops, event.timestamp_ns, key=lambda stop: stop.start_ns)
+            if place:
+                last = stops[place - 1]
+                earlier = last.before if last.step_id == event.step_id else last.step_id
+                if earlier is not None:
+                    resumes[event.step_id] = earlier
     return resumes
+
+
+class _Stop(NamedTuple):
+    """A root that stopped at a checkpoint, and the latest other one that had stopped there before it."""
+
+    start_ns: int
+    step_id: str
+    before: str | None
