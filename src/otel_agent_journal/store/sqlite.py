@@ -70,6 +70,9 @@ from otel_agent_journal.store.sqlite_tables import (
 MAX_EVENT_BYTES: Final = 1_000_000_000  # SQLITE_MAX_LENGTH, the bound of a row as SQLite is built everywhere
 TIMEOUT_S: Final = 2.0  # how long to wait for another process's transaction; the drain retries after that
 PAGE_EVENTS: Final = 500
+PAGE_BYTES: Final = 1 * 1024 * 1024  # of details; a page ends with the event that goes over it
+_ROWS_AT_ONCE: Final = 16
+_DETAILS: Final = -3  # their place among the columns of an event
 _FORMS: Final = "sqlite:///relative.db or sqlite:////absolute.db"
 
 
@@ -192,13 +195,15 @@ class SqliteStore:
         position = () if after is None else after
         while True:
             with self._file.reading() as connection:
-                rows = connection.execute(
-                    f"SELECT {EVENT_COLUMNS} FROM events WHERE session_id = ? {beginning}"
-                    f" ORDER BY timestamp_ns, event_id LIMIT {PAGE_EVENTS}",
-                    (session_id, *position),
-                ).fetchall()
+                rows, more = _page_of(
+                    connection.execute(
+                        f"SELECT {EVENT_COLUMNS} FROM events WHERE session_id = ? {beginning}"
+                        f" ORDER BY timestamp_ns, event_id LIMIT {PAGE_EVENTS}",
+                        (session_id, *position),
+                    )
+                )
             yield from map(event_of, rows)
-            if len(rows) < PAGE_EVENTS:
+            if not more and len(rows) < PAGE_EVENTS:
                 return
             beginning, position = "AND (timestamp_ns, event_id) > (?, ?)", rows[-1][1:3]
 
@@ -240,13 +245,15 @@ class SqliteStore:
                 condition, values = "+arrival > ? AND session_id = ?", (position, session_id)
             else:
                 condition, values = "arrival > ? AND +session_id = ?", (position, session_id)
-            rows = connection.execute(
-                f"SELECT arrival, {EVENT_COLUMNS} FROM events WHERE {condition} AND +arrival <= ?"
-                " ORDER BY arrival LIMIT ?",
-                (*values, tip, limit),
-            ).fetchall()
+            rows, more = _page_of(
+                connection.execute(
+                    f"SELECT arrival, {EVENT_COLUMNS} FROM events WHERE {condition} AND +arrival <= ?"
+                    " ORDER BY arrival LIMIT ?",
+                    (*values, tip, limit),
+                )
+            )
         end = rows[-1][0] if rows else position
-        if session_id is None and len(rows) < limit:
+        if session_id is None and not more and len(rows) < limit:
             end = tip
         return Page(tuple(event_of(row[1:]) for row in rows), str(end))
 
@@ -466,6 +473,19 @@ def _context_tip(connection: sqlite3.Connection, instance_id: str) -> ContextTip
         "SELECT session_id, last_seq FROM agent_instances WHERE instance_id = ?", (instance_id,)
     ).fetchone()
     return None if row is None else ContextTip(row[0], row[1] + 1)
+
+
+def _page_of(found: sqlite3.Cursor) -> tuple[list[Row], bool]:
+    """Return the first rows of what was found, as many as there is room for in a page, and whether there are more."""
+    rows: list[Row] = []
+    size = 0
+    while some := found.fetchmany(_ROWS_AT_ONCE):
+        rows += some
+        size += sum(len(row[_DETAILS] or "") for row in some)
+        if size > PAGE_BYTES:
+            found.close()
+            return rows, True
+    return rows, False
 
 
 def _tip(connection: sqlite3.Connection) -> int:

@@ -35,7 +35,7 @@ from otel_agent_journal_postgresql import arrivals, contexts, deleting, heads, p
 from otel_agent_journal_postgresql.address import Address, address_of
 from otel_agent_journal_postgresql.appending import Batch, Came, put, straighten
 from otel_agent_journal_postgresql.cursor import Cursor, Place, cursor_of, place_of
-from otel_agent_journal_postgresql.database import Database
+from otel_agent_journal_postgresql.database import POOL_CONNECTIONS, Database
 from otel_agent_journal_postgresql.failures import is_too_large, too_large
 from otel_agent_journal_postgresql.listening import Bell, Ear
 from otel_agent_journal_postgresql.rows import Row, batch_of, event_of, key_of
@@ -43,6 +43,10 @@ from otel_agent_journal_postgresql.tables import TABLES_VERSION, events, metadat
 
 MAX_EVENT_BYTES: Final = 200_000_000  # of JSON: PostgreSQL takes apart what is given to it in one gigabyte of memory
 PAGE_EVENTS: Final = 1_000
+FIRST_PAGE_EVENTS: Final = 100  # whose size says how many the next page may have
+PAGE_BYTES: Final = 4 * 1024 * 1024  # of content, that a reader has in memory about
+_DETAILS: Final = -4  # places among the columns of an event
+_EXACT: Final = -1
 _DEAF_S: Final = 0.2  # between two looks while the server cannot be listened to
 _RACES: Final = 20  # of append_context: between the answer that it lost and the look at why
 
@@ -78,7 +82,7 @@ class PostgreSQLStore:
     @property
     def capabilities(self) -> Capabilities:
         """All there are."""
-        return Capabilities(prune=True, max_event_bytes=MAX_EVENT_BYTES)
+        return Capabilities(prune=True, threads=POOL_CONNECTIONS, max_event_bytes=MAX_EVENT_BYTES)
 
     def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived]:
         """Write session events in one statement; see `JournalStore.append`.
@@ -151,17 +155,17 @@ class PostgreSQLStore:
 
     def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
         """Yield a session's events in order, a page at a time, no transaction left open; see `JournalStore.read`."""
-        key = key_of(session_id)
+        key, limit = key_of(session_id), FIRST_PAGE_EVENTS
         position = None if after is None else (after[0], key_of(after[1]))
         while True:
             if position is None:
-                rows = self._rows(statements.READ, key, PAGE_EVENTS)
+                rows = self._rows(statements.READ, key, limit)
             else:
-                rows = self._rows(statements.READ_AFTER, key, *position, PAGE_EVENTS)
+                rows = self._rows(statements.READ_AFTER, key, *position, limit)
             yield from map(event_of, rows)
-            if len(rows) < PAGE_EVENTS:
+            if len(rows) < limit:
                 return
-            position = rows[-1][1], rows[-1][2]
+            position, limit = (rows[-1][1], rows[-1][2]), _next_page(rows)
 
     def read_context(
         self, instance_id: str, from_seq: int = 0, *, limit: int | None = None, newest_first: bool = False
@@ -371,6 +375,12 @@ class PostgreSQLStore:
         """Close all connections; every later call is refused."""
         self._ear.close()
         self._database.close()
+
+
+def _next_page(rows: Sequence[Row]) -> int:
+    """Return how many events the next page may have, if they are as large as those of this one."""
+    size = sum(len(row[_DETAILS] or "") + len(row[_EXACT] or "") for row in rows)
+    return max(1, min(PAGE_EVENTS, PAGE_BYTES * len(rows) // (size + 1)))
 
 
 def _refused(error: StoreError, events: Sequence[JournalEvent]) -> StoreError:
