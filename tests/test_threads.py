@@ -20,6 +20,7 @@ from otel_agent_journal.threads import (
     Turns,
     is_collecting,
     may_wait,
+    side_by_side,
     start_thread,
     watch_collections,
 )
@@ -273,3 +274,53 @@ def test_under_gevent(tmp_path: object, when: str, durability: str, monkeypatch:
         [sys.executable, "-c", GREEN, when], cwd=str(tmp_path), capture_output=True, text=True, timeout=90, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n240\n", "")
+
+
+def test_work_side_by_side_is_given_in_its_order() -> None:
+    """What takes longest first is given first all the same, and so many are at work at a time, no more."""
+    at_work, most, lock = 0, 0, threading.Lock()
+
+    def work(number: int) -> int:
+        nonlocal at_work, most
+        with lock:
+            at_work += 1
+            most = max(most, at_work)
+        time.sleep(0.02 * (number % 3))
+        with lock:
+            at_work -= 1
+        return number
+
+    assert list(side_by_side(work, range(20), 4)) == list(range(20))
+    assert 2 <= most <= 4
+
+
+def test_work_side_by_side_is_taken_no_further_than_it_must() -> None:
+    """Whoever wants the first few has few more begun, and an error is raised in its turn."""
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if number == 2:
+            raise ValueError(str(number))
+        return number
+
+    results = side_by_side(work, iter(range(1000)), 3)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ValueError, match="2"):
+        next(results)
+    assert max(begun) <= 4
+
+
+def test_one_at_a_time_is_done_here() -> None:
+    """Where nothing is to be gained by threads there are none."""
+    assert set(side_by_side(lambda _: threading.get_ident(), range(3), 1)) == {threading.get_ident()}
+
+
+def test_where_no_thread_can_be_had_the_work_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many threads as there may be leave the work to who asks for it."""
+
+    def full(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("otel_agent_journal.threads._start", full)
+    assert list(side_by_side(lambda number: number + 1, range(3), 2)) == [1, 2, 3]

@@ -17,9 +17,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
-from typing import Any, Final
+from functools import partial
+from itertools import islice
+from typing import Any, Final, Generic, TypeVar
 
 Lock: Final = _thread.allocate_lock
 RLock: Final[Callable[[], Any]] = getattr(threading, "_CRLock", None) or threading.RLock  # the latter makes what is new
@@ -167,6 +169,59 @@ class Bell:
         """Wait until it rings, at most so long; return whether it rang. The next wait is for the next ring."""
         bound = _AT_ONCE if sys.is_finalizing() else min(max(timeout_s, _AT_ONCE), _LONGEST_S)
         return self._silence.acquire(timeout=bound)
+
+
+_Given = TypeVar("_Given")
+_Result = TypeVar("_Result")
+
+
+class _Task(Generic[_Result]):
+    """A piece of work in a thread of ours; where none can be had, it is done as its result is asked for."""
+
+    def __init__(self, work: Callable[[], _Result]) -> None:
+        self._work = work
+        self._done = Bell()
+        self._result: list[_Result] = []
+        self._error: BaseException | None = None
+        self._thread = start_thread(self._run)
+
+    def _run(self) -> None:
+        try:
+            self._result.append(self._work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            self._error = error
+        finally:
+            self._done.ring()
+
+    def result(self) -> _Result:
+        """Wait for what the work returns, or raise what it raised."""
+        while self._thread is not None and not self._done.wait(_LONGEST_S):
+            if sys.is_finalizing():
+                self._thread = None
+        if self._thread is None:
+            return self._work()
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+
+def side_by_side(
+    work: Callable[[_Given], _Result], given: Iterable[_Given], at_once: int
+) -> Generator[_Result, None, None]:
+    """Yield what `work` returns for each of several, in their order, so many `at_once` in threads of ours.
+
+    No more than that are taken from `given` ahead of what was yielded. What one raises is raised in its turn; those
+    behind it that were begun go on to their end, and nobody waits for them. One at a time is done in this thread.
+    """
+    if at_once < 2:
+        yield from map(work, given)
+        return
+    ahead, left = deque[_Task[_Result]](), iter(given)
+    while True:
+        ahead.extend(_Task(partial(work, one)) for one in islice(left, at_once - len(ahead)))
+        if not ahead:
+            return
+        yield ahead.popleft().result()
 
 
 class Changes:

@@ -24,6 +24,7 @@ from otel_agent_journal.testing.builders import a_head, an_event, context_events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal_dynamodb import DynamoDBStore, open_store
 from otel_agent_journal_dynamodb.arrivals import shared_log
+from otel_agent_journal_dynamodb.connection import Connection
 from otel_agent_journal_dynamodb.failures import Refusal
 from otel_agent_journal_dynamodb.keys import mark_key, marks_of
 from tests.real.servers import DynamoDB, Minio, Moto
@@ -404,3 +405,29 @@ def test_long_session(store: DynamoDBStore) -> None:
         found += page.events
         cursor = page.cursor
     assert found == made
+
+
+def test_the_latest_few_cost_a_page_of_a_few(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To list the latest one of many sessions, entries of the index are read for a few, and heads for one."""
+    for number in range(60):
+        store.write_head(a_head(f"s{number}", updated_ns=number, status="COMPLETED", open_writers=()))
+    real, read = Connection.call, list[tuple[str, int]]()
+
+    def counted(connection: Connection, operation: str, body: dict[str, Any]) -> Any:
+        answer = real(connection, operation, body)
+        found = answer.get("Items") or next(iter((answer.get("Responses") or {}).values()), [])
+        read.append((operation, len(found)))
+        return answer
+
+    monkeypatch.setattr(Connection, "call", counted)
+    assert [head.session_id for head in store.sessions(SessionFilter(limit=1))] == ["s59"]
+    assert len(read) <= 5
+    assert sum(count for _, count in read) <= 20
+    read.clear()
+    latest = [f"s{number}" for number in reversed(range(40, 60))]
+    assert [head.session_id for head in store.sessions(SessionFilter(limit=20))] == latest
+    assert sum(count for operation, count in read if operation == "Query") <= 60
+    read.clear()
+    wanted = SessionFilter(agent="nobody", limit=1)
+    assert list(store.sessions(wanted)) == []
+    assert len(read) == 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -129,11 +129,12 @@ def _table(output: Output, journal: Journal, heads: list[SessionHead], limit: in
         output.text(output.paint(f"the latest {limit}; -n N shows more", "dim"))
 
 
-def _rows(journal: Journal, heads: Iterable[SessionHead], names: dict[str, str]) -> Iterator[list[Any]]:
+def _rows(journal: Journal, heads: list[SessionHead], names: dict[str, str]) -> Iterator[list[Any]]:
     from otel_agent_journal.cli.table import Cell
 
     now_ns = journal.clock()
-    for head in heads:
+    remarks = journal.each(lambda head: _remark(journal, head, now_ns), heads)
+    for head, remark in zip(heads, remarks, strict=True):
         running = head.status == "PROCESSING"
         took = now_ns - head.started_ns if running and head.started_ns else None
         if head.ended_ns is not None:
@@ -148,7 +149,7 @@ def _rows(journal: Journal, heads: Iterable[SessionHead], names: dict[str, str])
             Cell(readable.count(tokens) if tokens else "-"),
             Cell(readable.ago(head.started_ns, now_ns) if head.started_ns else "-"),
             Cell(readable.duration(took) or "-"),
-            Cell(_remark(journal, head, now_ns), "dim"),
+            Cell(remark, "dim"),
         ]
 
 

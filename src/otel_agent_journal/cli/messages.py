@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from otel_agent_journal.cli import readable, references
+from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.lines import preview
-from otel_agent_journal.codec import format_timestamp
+from otel_agent_journal.codec import encode_value, format_timestamp
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.mapping.references import TOOL, messages_of
+from otel_agent_journal.reading.blobs import refers_to_blob
+from otel_agent_journal.reading.references import is_reference, whole
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
@@ -38,24 +42,25 @@ _COLORS: Final = {"user": "cyan", "assistant": "green", "tool": "magenta", "syst
 def conversation(
     events: Iterable[JournalEvent], resolved: Callable[[str, Any], Any] = lambda _session, value: value
 ) -> Iterator[dict[str, Any]]:
-    """Yield the messages of a session's events as data. `resolved` replaces blob references."""
-    results: dict[Any, dict[str, Any]] = {}  # what tools gave last, by the id of the call
+    """Yield the messages of a session's events as data, keeping none. `resolved` replaces blob references."""
+    results: dict[Any, bytes] = {}  # of what tools gave last, by the id of the call
     histories = _Histories()
     for event in events:
         said = list(_said(event, resolved))
         messages = [_message(message, role) for role, message in said]
         known = 0
         if _has_all(event):
-            known = histories.known(messages, sum(role == "user" for role, _ in said))
+            known = histories.known(_marks(messages), sum(role == "user" for role, _ in said))
         elif event.type == "MODEL_ERROR" and "messages" in event.details:  # failed before it gave any answer
-            known = histories.known(messages, len(messages))
+            known = histories.known(_marks(messages), len(messages))
         for message in messages[known:]:
             call_id = message.get("tool_call_id")
             # Nodes and models are given again what the tool's ending has said; a tool that runs again says it again.
-            if not event.type.startswith("TOOL_") and call_id and results.get(call_id) == message:
+            given_before = call_id and results.get(call_id) == _digest(message)
+            if not event.type.startswith("TOOL_") and given_before:
                 continue
             if event.type in _RESULTS:
-                results[call_id] = message
+                results[call_id] = _digest(message)
             yield {
                 "timestamp": format_timestamp(event.timestamp_ns),
                 "session_id": event.session_id,
@@ -65,13 +70,28 @@ def conversation(
             }
 
 
+class _Mark(NamedTuple):
+    """What a message is known again by."""
+
+    role: Any
+    digest: bytes
+
+
+def _marks(messages: Iterable[Mapping[str, Any]]) -> list[_Mark]:
+    return [_Mark(message["role"], _digest(message)) for message in messages]
+
+
+def _digest(message: Mapping[str, Any]) -> bytes:
+    return blake2b(encode_value(message), digest_size=16).digest()
+
+
 class _Histories:
     """What calls that were journaled with all their messages have said, the latest of each branch."""
 
     def __init__(self) -> None:
-        self._latest: deque[list[dict[str, Any]]] = deque(maxlen=BRANCHES)
+        self._latest: deque[list[_Mark]] = deque(maxlen=BRANCHES)
 
-    def known(self, messages: list[dict[str, Any]], given: int) -> int:
+    def known(self, messages: list[_Mark], given: int) -> int:
         """Return how many messages at the beginning were said before, and remember them all.
 
         The first `given` of them are what the model was given. Where these go on from no call as a whole, a beginning
@@ -83,7 +103,7 @@ class _Histories:
             known = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
             if known == len(history):
                 self._latest.remove(history)
-            elif all(message["role"] != "assistant" for message in messages[:known]):
+            elif all(message.role != "assistant" for message in messages[:known]):
                 continue
             longest = max(longest, known)
         self._latest.append(messages)
@@ -114,7 +134,11 @@ def _said(event: JournalEvent, resolved: Callable[[str, Any], Any]) -> Iterator[
         yield _ROLE_OF_TYPE[event.type], resolved(event.session_id, details.get("message", details))
         return
     if event.type in _RESULTS:
-        for found in references.whole(resolved(event.session_id, event.details.get("output"))):
+        output = event.details.get("output")
+        keys = messages_of(output) if refers_to_blob(output) else None
+        if keys is not None and not any(key.startswith(TOOL) for key in keys):
+            return
+        for found in whole(resolved(event.session_id, output)):
             if found["role"] == "tool" and found.get("tool_call_id"):
                 yield "tool", found
         return
@@ -134,7 +158,7 @@ def _said(event: JournalEvent, resolved: Callable[[str, Any], Any]) -> Iterator[
         if value is None:
             continue
         for message in cast("list[Any]", value if isinstance(value, list | tuple) else [value]):
-            if not references.is_reference(message):
+            if not is_reference(message):
                 yield role, message
 
 

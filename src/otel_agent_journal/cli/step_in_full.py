@@ -1,14 +1,17 @@
-"""One step with everything that the journal knows of it: every attempt, blobs and referenced messages fetched."""
+"""One step with everything that the journal knows of it: every attempt, its blobs and referenced messages fetched."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from otel_agent_journal.cli import readable, references, steps
+from otel_agent_journal.cli import readable, steps
 from otel_agent_journal.codec import encode_value, format_timestamp, to_neutral
+from otel_agent_journal.reading.references import EARLIER, Referred, keys_in, replaced
+from otel_agent_journal.reading.values import rebuilt
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
@@ -22,7 +25,18 @@ _FIRST: Final = ("input", "messages", "output", "sources")
 
 def record(journal: Journal, head: SessionHead, step: Step) -> dict[str, Any]:
     """Return a step as data: its row of the tree, `input`, `output`, and its attempts with their details."""
-    attempts = [_attempt(journal, head.session_id, attempt) for attempt in step.attempts]
+    session_id = head.session_id
+    details = [journal.resolved(session_id, _details(attempt)) for attempt in step.attempts]
+    wanted = [keys_in(one) for one in details]
+    if any(wanted):
+        referred = Referred(journal.events(session_id), set(chain.from_iterable(wanted)), journal.resolved)
+        details = [
+            replaced(one, referred.by(keys, attempt.end_ns))
+            for one, keys, attempt in zip(details, wanted, step.attempts, strict=True)
+        ]
+    attempts = [
+        _attempt(journal, session_id, attempt, one) for attempt, one in zip(step.attempts, details, strict=True)
+    ]
     row = steps.row(head.session_id, step, head.writers)
     last = attempts[-1]["details"]
     return {
@@ -48,7 +62,8 @@ def lines(output: Output, journal: Journal, head: SessionHead, step: Step, recor
         yield from _attempt_lines(output, told, attempt.duration_ns)
 
 
-def _attempt(journal: Journal, session_id: str, attempt: Attempt) -> dict[str, Any]:
+def _details(attempt: Attempt) -> dict[str, Any]:
+    """Return what START and ending say together."""
     details = {**attempt.details_start, **attempt.details_end}
     if "messages" in attempt.details_start and "messages" in attempt.details_end:
         details["messages"] = attempt.details_start["messages"]
@@ -56,10 +71,10 @@ def _attempt(journal: Journal, session_id: str, attempt: Attempt) -> dict[str, A
     attributes = [found for found in (attempt.details_start, attempt.details_end) if "attributes" in found]
     if len(attributes) == 2:
         details["attributes"] = {**attempt.details_start["attributes"], **attempt.details_end["attributes"]}
-    details = references.replaced(
-        journal.resolved(session_id, details),
-        lambda: references.known_by(journal.events(session_id), attempt.end_ns, journal.resolved),
-    )
+    return details
+
+
+def _attempt(journal: Journal, session_id: str, attempt: Attempt, details: dict[str, Any]) -> dict[str, Any]:
     return {
         "ordinal": attempt.ordinal,
         "attempt": attempt.attempt,
@@ -98,7 +113,7 @@ def _attempt_lines(output: Output, attempt: Mapping[str, Any], duration_ns: int 
 
 
 def _section(output: Output, title: str, value: Any) -> Iterator[str]:
-    value = references.worded(value)
+    value = rebuilt(value, _in_words)
     text = value if isinstance(value, str) else msgspec.json.format(encode_value(value), indent=2).decode()
     found = readable.neutral(text).splitlines()
     if len(found) <= 1:
@@ -107,3 +122,9 @@ def _section(output: Output, title: str, value: Any) -> Iterator[str]:
     yield f"  {output.paint(readable.one_line(title), 'bold')}"
     for line in found:
         yield f"    {line}"
+
+
+def _in_words(mapping: Mapping[str, Any]) -> Any:
+    """Return for people how many earlier messages a reference stands for."""
+    earlier = mapping.get(EARLIER)
+    return readable.plural(earlier, "earlier message") if isinstance(earlier, int) and len(mapping) == 1 else mapping

@@ -45,6 +45,7 @@ _LIMITS: Final = {
 def _print(output: Output, record: dict[str, Any]) -> None:
     can = record.pop("capabilities")
     limits = {name: can.pop(name) for name in list(can) if name.startswith("max_")}
+    can = {name: able for name, able in can.items() if isinstance(able, bool)}
     rows = {
         "store": readable.one_line(record["url"]),
         "backend": f"{record['backend']}, schema version {record['schema_version']}",

@@ -158,23 +158,22 @@ def _latest(journal: Journal, session_id: str | None, last: int) -> list[Journal
         if session_id
         else current_sessions(journal.store, SessionFilter(limit=last))
     )
-    for head in heads:
+    for head, recent in journal.each(lambda head: (head, _end_of(journal, head, last)), heads):
         if len(found) == last and head.updated_ns < found[-1].timestamp_ns:
             break  # heads come latest first, so no later one has anything newer
-        recent = _end_of(journal, head, last)
         found = nlargest(last, [*found, *recent], key=lambda event: (event.timestamp_ns, event.event_id))
     return found[::-1]
 
 
-def _end_of(journal: Journal, head: SessionHead, last: int) -> list[JournalEvent]:
-    """Return at least the last events of a session, reading as little as it takes."""
+def _end_of(journal: Journal, head: SessionHead, last: int) -> deque[JournalEvent]:
+    """Return the last events of a session, reading as little as it takes."""
     from otel_agent_journal.store.linked import read_whole
 
     reach_ns = NS_PER_S
     while True:
         after = max(0, head.updated_ns - reach_ns), ""
-        recent = list(read_whole(journal.store, head.session_id, after, head=head))
-        if len(recent) >= last or head.updated_ns - reach_ns < head.started_ns:
+        recent = deque(read_whole(journal.store, head.session_id, after, head=head), maxlen=last)
+        if len(recent) == last or head.updated_ns - reach_ns < head.started_ns:
             return recent
         reach_ns *= 8
 

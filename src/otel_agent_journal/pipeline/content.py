@@ -18,6 +18,7 @@ import msgspec
 from otel_agent_journal.codec import DIGEST_BYTES, valid_text
 from otel_agent_journal.event import ErrorInfo
 from otel_agent_journal.mapping.facts import BlobKept, Fact
+from otel_agent_journal.mapping.references import MESSAGE_FIELDS, with_messages
 
 _log = logging.getLogger(__name__)
 
@@ -244,7 +245,8 @@ class ContentEncoder:
                 kept[key] = value
                 continue
             digest = blake2b(text, digest_size=DIGEST_BYTES).hexdigest()
-            kept[key] = {"$blob": digest, "bytes": len(text), "preview": _preview(text)}
+            reference: dict[str, Any] = {"$blob": digest, "bytes": len(text), "preview": _preview(text)}
+            kept[key] = with_messages(reference, value) if key in MESSAGE_FIELDS else reference
             if len(text) > MAX_BLOB_BYTES:
                 kept[key]["lost"] = f"over {MAX_BLOB_BYTES:,} bytes"
             else:

@@ -7,24 +7,29 @@ stored head still says.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from otel_agent_journal.codec import decode_value
 from otel_agent_journal.errors import SessionNotFound
 from otel_agent_journal.event import END_TYPES, START_TYPES, ErrorInfo, JournalEvent, kind_of
 from otel_agent_journal.projections.head import ERROR, INTERRUPTED, PROCESSING, SessionHead
+from otel_agent_journal.projections.outline import outline
 from otel_agent_journal.projections.steps import StepTree, fold_steps
 from otel_agent_journal.projections.verdict import judged, silent_writers
+from otel_agent_journal.reading.blobs import Blobs
 from otel_agent_journal.reading.endings import deciding_event
 from otel_agent_journal.spool.survey import survey
-from otel_agent_journal.store.linked import parts_in, read_whole
-from otel_agent_journal.store.protocol import BlobStore, JournalStore, SessionFilter
+from otel_agent_journal.store.linked import read_whole
+from otel_agent_journal.store.protocol import JournalStore, SessionFilter
 from otel_agent_journal.store.rules import current, current_sessions, whole_of
+from otel_agent_journal.threads import side_by_side
+
+_Given = TypeVar("_Given")
+_Result = TypeVar("_Result")
 
 _MAX_NAMED: Final = 5  # candidates that an error names
 _SECOND_NS: Final = 1_000_000_000
@@ -58,6 +63,7 @@ class Journal:
         self.clock = time.time_ns
         self._take_in = take_in
         self._note = note
+        self._blobs = Blobs(store)
 
     def close(self) -> None:
         """Close the store."""
@@ -80,6 +86,14 @@ class Journal:
         found = (judged(head, now_ns, waiting_writers=waiting) for head in current_sessions(self.store, stored))
         yield from islice((head for head in found if not statuses or head.status in statuses), wanted.limit)
 
+    def each(self, work: Callable[[_Given], _Result], given: Iterable[_Given]) -> Iterator[_Result]:
+        """Yield what `work` returns for each of several, in their order: side by side where the store is read so.
+
+        Raises:
+            StoreUnreachable: and other errors of the store, in the turn of the one that met it.
+        """
+        return side_by_side(work, given, self.store.capabilities.threads)
+
     def waiting(self) -> frozenset[str]:
         """Return the writers of whose events some still wait in the spool."""
         return survey(self.spool).waiting_writers
@@ -96,9 +110,19 @@ class Journal:
         """Yield the events of a session and of its parts, in the session's order."""
         return read_whole(self.store, session_id)
 
-    def tree(self, head: SessionHead) -> StepTree:
-        """Return a session's step tree; steps of writers gone silent are interrupted in it."""
-        return fold_steps(read_whole(self.store, head.session_id, head=head), lost_writers=self.silent(head))
+    def tree(self, head: SessionHead, *, in_full: str | None = None) -> StepTree:
+        """Return a session's step tree; steps of writers gone silent are interrupted in it.
+
+        Args:
+            head: the session's.
+            in_full: the id of the step of which all that was taken, given and noted is wanted; of others it is left
+                out as they are read, so that a session's content is never in memory.
+        """
+        events = read_whole(self.store, head.session_id, head=head)
+        shown = (
+            event if event.step_id is not None and event.step_id == in_full else outline(event) for event in events
+        )
+        return fold_steps(shown, lost_writers=self.silent(head))
 
     def judged(self, head: SessionHead) -> SessionHead:
         """Return a head as it should be shown now."""
@@ -112,15 +136,17 @@ class Journal:
     def session(self, text: str) -> SessionHead:
         """Return the head, not judged, of the session with this id, or of the only one whose id begins so.
 
-        Of a trace that is part of a session it is the session's, and that is said.
+        Of a trace that is part of a session it is the session's, and that is said. Costs a listing only where no
+        session has this very id.
 
         Raises:
             SessionNotFound: none does, or several do: then it names them.
         """
         exact = self.exact(text)
-        if exact is not None:
-            return self._whole(exact)
-        near = self._near(text) if text else []
+        return self._near(text) if exact is None else self._whole(exact)
+
+    def _near(self, text: str) -> SessionHead:
+        near = self._beginning_so(text) if text else []
         if len(near) == 1:
             return near[0]
         if near:
@@ -133,7 +159,7 @@ class Journal:
         hint = f"the newest is {newest.session_id}; " if newest else "the journal is empty; "
         raise SessionNotFound(text, f"{hint}agent-journal ls lists them all")
 
-    def _near(self, prefix: str) -> list[SessionHead]:
+    def _beginning_so(self, prefix: str) -> list[SessionHead]:
         """Return sessions whose ids begin so; where there are none, those of the parts whose ids do."""
         wanted = SessionFilter(id_prefix=prefix, limit=_MAX_NAMED + 1)
         near = list(current_sessions(self.store, wanted))
@@ -155,20 +181,24 @@ class Journal:
     def session_and_step(self, text: str) -> tuple[SessionHead, str | None]:
         """Return the session, and what of a step is named after a slash. Session ids may hold slashes themselves.
 
+        An exact id counts before the beginning of another one, a longer reading before a shorter one.
+
         Raises:
             SessionNotFound: no reading of `text` names a session.
         """
-        try:
-            return self.session(text), None
-        except SessionNotFound as error:
-            first = error
         places = [place for place, letter in enumerate(text) if letter == "/" and place]
-        for place in reversed(places):
+        readings = [(text, None), *((text[:place], text[place + 1 :] or None) for place in reversed(places))]
+        for session_id, step in readings:
+            exact = self.exact(session_id)
+            if exact is not None:
+                return self._whole(exact), step
+        failed = SessionNotFound(text, "")
+        for session_id, step in readings:
             try:
-                return self.session(text[:place]), text[place + 1 :] or None
+                return self._near(session_id), step
             except SessionNotFound as error:
-                first = error if place == places[0] else first
-        raise first
+                failed = error
+        raise failed
 
     def running_step(self, head: SessionHead) -> str | None:
         """Return kind and name of the step that began last of those open, None where none is found.
@@ -177,42 +207,26 @@ class Journal:
         """
         reach_ns = _SECOND_NS
         while True:
-            open_steps: dict[str | None, JournalEvent] = {}
+            open_steps: dict[str | None, str] = {}
             after = max(0, head.updated_ns - reach_ns), ""
             for event in read_whole(self.store, head.session_id, after, head=head):
                 if event.type in START_TYPES:
-                    open_steps[event.step_id] = event
+                    open_steps[event.step_id] = f"{(kind_of(event.type) or '').lower()} {event.name or ''}".strip()
                 elif event.type in END_TYPES:
                     open_steps.pop(event.step_id, None)
-            last = next(reversed(open_steps.values()), None)
-            if last is not None:
-                return f"{(kind_of(last.type) or '').lower()} {last.name or ''}".strip()
+            if open_steps:
+                return next(reversed(open_steps.values()))
             if head.updated_ns - reach_ns < head.started_ns or reach_ns > _RECENT_NS:
                 return None
             reach_ns *= 8
 
     def resolved(self, session_id: str, value: Any) -> Any:
         """Return a value with every blob reference in it replaced by what it refers to, where that is kept."""
-        if isinstance(value, dict):
-            mapping = cast("dict[str, Any]", value)
-            digest = mapping.get("$blob")
-            if isinstance(digest, str):
-                data = self.blob(session_id, digest)
-                return mapping if data is None else decode_value(data)
-            return {key: self.resolved(session_id, item) for key, item in mapping.items()}
-        if isinstance(value, list):
-            return [self.resolved(session_id, item) for item in cast("list[Any]", value)]
-        return value
+        return self._blobs.resolved(session_id, value)
 
     def blob(self, session_id: str, digest: str) -> bytes | None:
         """Return a value that a session or a part of it keeps apart, as JSON text, or None where it is not there."""
-        if not isinstance(self.store, BlobStore) or not self.store.capabilities.blobs:
-            return None
-        own = self.store.get_blob(session_id, digest)
-        if own is not None:
-            return own
-        kept = (self.store.get_blob(part, digest) for part in parts_in(self.store, session_id))
-        return next((data for data in kept if data is not None), None)
+        return self._blobs.get(session_id, digest)
 
 
 def has_dead(spool: Path) -> bool:

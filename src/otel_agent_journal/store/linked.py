@@ -51,10 +51,21 @@ def read_whole(
     known = set(parts_in(store, session_id, head))
     streams = [store.read(one, after) for one in (session_id, *sorted(known))]
     in_time = len(streams)
+    last: tuple[int, str] | None = None
+    if in_time == 1:
+        for event in streams[0]:  # alone, as most are, until a part turns up
+            position = event.timestamp_ns, event.event_id
+            if position != last:
+                last = position
+                yield event
+                part = part_named_by(event)
+                if part is not None:
+                    known.add(part)
+                    streams.append(store.read(part, after))
+                    break
     heap: list[tuple[int, str, int, JournalEvent]] = []
     for place, stream in enumerate(streams):
         _push(heap, place, stream)
-    last: tuple[int, str] | None = None
     while heap:
         timestamp_ns, event_id, place, event = heappop(heap)
         is_copy = place >= in_time and (link_of(event) or "?")[0] == session_id  # of the link that the session has

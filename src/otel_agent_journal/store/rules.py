@@ -7,6 +7,7 @@ one, `current_sessions` for a listing, which looks behind no other heads but tho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from heapq import merge
 from itertools import islice
 from typing import Final, NamedTuple
@@ -21,6 +22,7 @@ from otel_agent_journal.projections.snapshot import restored, snapshot_of
 from otel_agent_journal.projections.status import StatusState, apply, fold
 from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.store.protocol import JournalStore, PutByOthers, SessionFilter, StoreAdmin
+from otel_agent_journal.threads import side_by_side
 
 # A writer that was heard of so short a time before the limit may still be alive: heartbeats come every 15 s, and
 # readers take a writer for gone after 60 s.
@@ -189,25 +191,26 @@ def whole_of(store: JournalStore, head: SessionHead) -> SessionHead:
 def current_sessions(store: JournalStore, wanted: SessionFilter | None = None) -> Iterator[SessionHead]:
     """Yield the sessions that are wanted, the latest updated first: each as its events have it now.
 
-    Costs the listing of stored heads, and for each session that is unsettled what is behind its head.
+    Costs the listing of stored heads, and for each session that is unsettled what is behind its head: several of these
+    are read at once where the store is read so.
 
     Raises:
         StoreUnreachable: and other errors of the store.
     """
     wanted = wanted or SessionFilter()
     behind: dict[str, SessionHead] = {}
-    for session_id in store.unsettled() if store.capabilities.read else ():
-        one: str | None = session_id
-        while one is not None and one not in behind:  # what comes for a part is its session's too
-            head = current(store, one)
-            if head is not None:
-                behind[one] = head
-            one = None if head is None else head.part_of
+    asked_for = list(store.unsettled()) if store.capabilities.read else []
+    while asked_for:
+        found = side_by_side(partial(current, store), asked_for, store.capabilities.threads)
+        new = {session_id: head for session_id, head in zip(asked_for, found, strict=True) if head is not None}
+        behind |= new
+        wholes = dict.fromkeys(head.part_of for head in new.values())  # what comes for a part is its session's too
+        asked_for = [session_id for session_id in wholes if session_id is not None and session_id not in behind]
     limit = None if wanted.limit is None else max(0, wanted.limit)
     asked = msgspec.structs.replace(wanted, limit=None if limit is None else limit + len(behind))
     settled = (head for head in store.sessions(asked) if head.session_id not in behind)
-    found = sorted((head for head in behind.values() if is_wanted(head, wanted)), key=_latest_first)
-    yield from islice(merge(settled, found, key=_latest_first), limit)
+    unsettled = sorted((head for head in behind.values() if is_wanted(head, wanted)), key=_latest_first)
+    yield from islice(merge(settled, unsettled, key=_latest_first), limit)
 
 
 def _latest_first(head: SessionHead) -> tuple[int, str]:

@@ -25,6 +25,7 @@ from otel_agent_journal_dynamodb.items import HEAD_ATTRIBUTES, head_item, head_o
 from otel_agent_journal_dynamodb.keys import BY_UPDATED, HEAD, LISTS, session_key
 
 PAGE: Final = 100  # heads of one BatchGetItem
+_MORE: Final = 4  # entries of a partition beyond its share of a listing
 _LATEST_NS: Final = 10**30
 
 
@@ -120,10 +121,11 @@ class Heads:
             "ExpressionAttributeValues": values,
             "ProjectionExpression": "PK, UpdatedNs, SessionId",
         }
-        if wanted.limit is not None:
-            request["Limit"] = max(PAGE, wanted.limit)
         if conditions:
             request["FilterExpression"] = " AND ".join(conditions)
+        if wanted.limit is not None:
+            # A filter passes over entries that count as well. Else each partition has about its share of the latest.
+            request["Limit"] = max(PAGE, wanted.limit) if conditions else wanted.limit // LISTS + _MORE
         group: list[tuple[int, str, str]] = []
         for item in query(self._connection, **request):
             one = (-int(item["UpdatedNs"]["N"]), item["SessionId"]["S"], item["PK"]["S"])

@@ -33,7 +33,7 @@ from otel_agent_journal_dynamodb.appending import MAX_EVENT_BYTES, Appending
 from otel_agent_journal_dynamodb.arrivals import Arrivals
 from otel_agent_journal_dynamodb.batches import query, read_all
 from otel_agent_journal_dynamodb.blobs import CHUNK_BYTES, Blobs
-from otel_agent_journal_dynamodb.connection import Connection, Item
+from otel_agent_journal_dynamodb.connection import POOL, Connection, Item
 from otel_agent_journal_dynamodb.context import MAX_EVENTS, TRANSACTION_BYTES, Sequences
 from otel_agent_journal_dynamodb.documents import Documents
 from otel_agent_journal_dynamodb.failures import Refusal, error_of
@@ -96,6 +96,7 @@ class DynamoDBStore:
             )
         return Capabilities(
             prune=True,
+            threads=POOL,
             max_event_bytes=MAX_EVENT_BYTES,
             max_context_events=MAX_EVENTS,
             max_document_bytes=CHUNK_BYTES,

@@ -28,6 +28,7 @@ from otel_agent_journal_s3.segments import place_of_cursor
 from otel_agent_journal_s3.settling import Settling
 
 _CACHED: Final = 1000
+_MORE: Final = 20  # places looked at beyond those that are wanted: a slot is read to its end
 _TEXTS: Final = ("session_id", "status", "reason", "agent", "stage", "part_of", "forked_from")
 _LISTED_BYTES: Final = 16 * 1024  # of an object, in which the head is but for one with hundreds of writers
 
@@ -149,7 +150,8 @@ class Heads:
         statuses = {key_of(status) for status in wanted.statuses}
 
         def places() -> Iterator[tuple[str, Listed]]:
-            for item in self._bucket.list(self._layout.listing, after):
+            few = {} if wanted.limit is None else {"few": wanted.limit + _MORE}
+            for item in self._bucket.list(self._layout.listing, after, **few):
                 place = self._layout.place(item.name)
                 if place is None or item.name in listed:
                     continue

@@ -26,7 +26,7 @@ _LONGEST_S: Final = 1.0
 _PAGE: Final = 1000  # keys in a page of a listing, and in a call that deletes
 
 _BY: Final = "by"  # metadata of an object that is written once: which attempt wrote it
-_AT_ONCE: Final = 8  # requests of one call; each costs most of its time waiting
+AT_ONCE: Final = 8  # requests of one call; each costs most of its time waiting
 
 Result = TypeVar("Result")
 Given = TypeVar("Given")
@@ -133,7 +133,7 @@ class Bucket:
         if len(given) < 2:
             return [work(one) for one in given]
         futures: list[Future[Result]] = []
-        with ThreadPoolExecutor(min(_AT_ONCE, len(given)), "agent-journal-s3") as pool:
+        with ThreadPoolExecutor(min(AT_ONCE, len(given)), "agent-journal-s3") as pool:
             for one in given:
                 try:
                     futures.append(pool.submit(work, one))
@@ -183,14 +183,17 @@ class Bucket:
 
         return self.call(f"LIST {prefix}", listed)
 
-    def list(self, prefix: str, after: str = "") -> Iterator[Item]:
-        """Yield the objects below a prefix in order of their names, those behind `after` alone."""
+    def list(self, prefix: str, after: str = "", few: int = _PAGE) -> Iterator[Item]:
+        """Yield the objects below a prefix in order of their names, those behind `after` alone.
+
+        Of whom a `few` may be enough they are asked for first, and then ever more at a time.
+        """
         while True:
-            items, more, _ = self.page(prefix, after)
+            items, more, _ = self.page(prefix, after, limit=few)
             yield from items
             if not more or not items:
                 return
-            after = items[-1].name
+            after, few = items[-1].name, 4 * few
 
     def first(self, prefix: str, after: str, number_of: Callable[[str], int | None]) -> int | None:
         """Return the number of the first object below a prefix, and behind `after`, that has one."""

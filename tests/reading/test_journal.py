@@ -1,0 +1,122 @@
+"""Sessions are found by what they cost: by their very id alone, and several side by side."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from otel_agent_journal.errors import SessionNotFound, StoreUnreachable
+from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.reading.journal import AmbiguousSession, Journal
+from otel_agent_journal.store.protocol import SessionFilter
+from otel_agent_journal.store.rules import current_sessions
+from otel_agent_journal.testing.builders import a_head, an_event, events
+from tests.projections.test_links import link
+from tests.reading.counting import CountingStore
+
+SIDE_BY_SIDE = 4
+
+
+def a_journal(*session_ids: str) -> tuple[Journal, CountingStore]:
+    """Return a journal of settled sessions, and its store."""
+    store = CountingStore()
+    for session_id in session_ids:
+        store.append(events(1, session_id=session_id))
+        tip = store.tip(session_id)
+        store.write_head(a_head(session_id, status="COMPLETED", open_writers=(), cursor=tip))
+    store.looked_up.clear()
+    return Journal(store, Path("no-spool")), store
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "looked_up"),
+    [
+        ("a", ("a", None), ["a"]),
+        ("a/step", ("a", "step"), ["a/step", "a"]),
+        ("a/", ("a", None), ["a/", "a"]),
+        ("team/a/b/step/of", ("team/a/b", "step/of"), ["team/a/b/step/of", "team/a/b/step", "team/a/b"]),
+        ("team/a", ("team/a", None), ["team/a"]),
+    ],
+)
+def test_an_exact_id_is_found_without_a_listing(text: str, found: tuple[str, str | None], looked_up: list[str]) -> None:
+    """A session named by its id is looked up by it, in all readings of the slashes, the longest first."""
+    journal, store = a_journal("a", "a-b", "team/a", "team/a/b", "team/a/b/steps")
+    head, step = journal.session_and_step(text)
+    assert (head.session_id, step) == found
+    assert list(dict.fromkeys(store.looked_up)) == looked_up
+    assert store.listings == 0
+
+
+def test_an_exact_id_counts_before_the_beginning_of_another() -> None:
+    """What could be a step of this session or the beginning of another one is the former."""
+    journal, store = a_journal("run", "run/search-7")
+    head, step = journal.session_and_step("run/search")
+    assert (head.session_id, step, store.listings) == ("run", "search", 0)
+
+
+def test_the_beginning_of_an_id_takes_a_listing() -> None:
+    """Where no session has the very id, the only one that begins so is meant, with or without a step behind it."""
+    journal, store = a_journal("run-1", "walk-1", "walk-2")
+    assert journal.session_and_step("run")[0].session_id == "run-1"
+    assert [journal.session_and_step("run/search")[part] for part in (1,)] == ["search"]
+    assert store.listings > 0
+    with pytest.raises(AmbiguousSession, match="2 candidates: walk"):
+        journal.session_and_step("walk/search")
+    with pytest.raises(SessionNotFound, match="no session matches 'swim'; the newest is"):
+        journal.session_and_step("swim/search")
+
+
+class Meeting(CountingStore):
+    """A store where each head is given once as many look for one at the same time."""
+
+    def __init__(self, fails: str = "") -> None:
+        super().__init__(threads=SIDE_BY_SIDE)
+        self._all_there = threading.Barrier(SIDE_BY_SIDE)
+        self._fails = fails
+        self.meets = False
+
+    def head(self, session_id: str) -> SessionHead | None:
+        if self.meets:
+            self._all_there.wait(timeout=10)
+        if session_id == self._fails:
+            raise StoreUnreachable(f"{session_id} cannot be read")
+        return super().head(session_id)
+
+
+def unsettled(store: CountingStore, count: int) -> list[str]:
+    """Keep so many sessions without a head; return them, the latest updated first."""
+    for number in range(count):
+        store.append([an_event(number, session_id=f"s{number}")])
+    return [f"s{number}" for number in reversed(range(count))]
+
+
+def test_unsettled_sessions_are_read_side_by_side() -> None:
+    """As many at a time as the store says are looked behind, and they come in the order of a listing."""
+    store = Meeting()
+    expected = unsettled(store, 3 * SIDE_BY_SIDE)
+    store.meets = True
+    found = [head.session_id for head in current_sessions(store, SessionFilter(limit=5))]
+    assert found == expected[:5]
+
+
+def test_what_one_of_many_meets_is_raised() -> None:
+    """An error of the store while one of the sessions is read is the listing's."""
+    store = Meeting(fails="s2")
+    unsettled(store, 6)
+    with pytest.raises(StoreUnreachable, match="s2 cannot be read"):
+        list(current_sessions(store))
+
+
+def test_what_comes_for_a_part_is_its_sessions() -> None:
+    """The session of an unsettled part is looked at, too, and once."""
+    store = CountingStore(threads=SIDE_BY_SIDE)
+    parts = ["ab" * 16, "cd" * 16]
+    linked: list[JournalEvent] = []
+    for number, part in enumerate(parts):
+        linked += [link("chat", part, "chat", number), link("chat", part, part, number)]
+    store.append(linked)
+    assert [head.session_id for head in current_sessions(store)] == ["chat"]
+    assert sorted(head.session_id for head in current_sessions(store, SessionFilter(parts=True))) == [*parts, "chat"]
