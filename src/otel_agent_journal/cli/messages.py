@@ -17,6 +17,7 @@ from otel_agent_journal.cli import readable, references
 from otel_agent_journal.cli.lines import preview
 from otel_agent_journal.codec import format_timestamp
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.terminal import neutral
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
@@ -98,8 +99,8 @@ def transcript(output: Output, messages: Iterable[Mapping[str, Any]]) -> Iterato
         role = str(message["role"])
         color = _COLORS.get(role, "yellow")
         name = readable.one_line(str(message.get("name") or ""), 40)
-        yield output.paint(readable.one_line(role), color, "bold") + (output.paint(f"  {name}", "dim") if name else "")
-        for line in readable.neutral(preview(message.get("content"))).splitlines():
+        yield output.paint(role, color, "bold") + (output.paint(f"  {name}", "dim") if name else "")
+        for line in neutral(preview(message.get("content"))).splitlines():
             yield f"  {line}"
         for call in message.get("tool_calls") or ():
             yield output.paint(f"  → {_call(call)}", "yellow")

@@ -46,7 +46,7 @@ def _print(output: Output, record: dict[str, Any]) -> None:
     can = record.pop("capabilities")
     limits = {name: can.pop(name) for name in list(can) if name.startswith("max_")}
     rows = {
-        "store": readable.one_line(record["url"]),
+        "store": record["url"],
         "backend": f"{record['backend']}, schema version {record['schema_version']}",
         "sessions": _count(record["sessions"]),
         "events": _count(record["events"]),

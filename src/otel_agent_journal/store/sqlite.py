@@ -27,6 +27,7 @@ from otel_agent_journal.errors import (
     UnsupportedByStore,
 )
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.masking import masked
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.documents import successor
 from otel_agent_journal.store.protocol import (
@@ -40,6 +41,7 @@ from otel_agent_journal.store.protocol import (
     StoreInfo,
     of_session,
 )
+from otel_agent_journal.store.registry import refuse_credentials
 from otel_agent_journal.store.rules import merged_writers
 from otel_agent_journal.store.sequence import in_pages, require_gapless, require_session_event, verdict
 from otel_agent_journal.store.sqlite_file import SqliteFile, Synchronous
@@ -86,19 +88,22 @@ def open_store(url: str, *, create: bool = True) -> SqliteStore:
     Raises:
         ConfigError: the URL is malformed.
     """
+    refuse_credentials(url, "a file needs none, and who may read it is said by its permissions")
     place, _, query = url.partition("?")
     if not place.startswith("sqlite:///") or place.endswith("/") or place == "sqlite:///:memory:":
         advice = "use memory:// for a journal in memory" if ":memory:" in place else f"the form is {_FORMS}"
-        raise ConfigError(f"store {url} names no file; {advice}")
+        raise ConfigError(f"store {masked(url)} names no file; {advice}")
     options = dict(parse_qsl(query, keep_blank_values=True))
     synchronous = options.pop("synchronous", "full").lower()
     timeout = options.pop("timeout", str(TIMEOUT_S))
     if options:
-        raise ConfigError(f"store {url}: '{next(iter(options))}' is no option; there are timeout and synchronous")
+        raise ConfigError(
+            f"store {masked(url)}: '{next(iter(options))}' is no option; there are timeout and synchronous"
+        )
     if synchronous not in ("full", "normal"):
-        raise ConfigError(f"store {url}: synchronous is '{synchronous}', it may be full or normal")
+        raise ConfigError(f"store {masked(url)}: synchronous may be full or normal")
     if not timeout.replace(".", "", 1).isdecimal():
-        raise ConfigError(f"store {url}: timeout is '{timeout}', a number of seconds is expected")
+        raise ConfigError(f"store {masked(url)}: timeout is no number of seconds")
     path = Path(unquote(place.removeprefix("sqlite:///")))
     return SqliteStore(path, create=create, timeout_s=float(timeout), synchronous=synchronous)
 

@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from otel_agent_journal.errors import ConfigError
-from otel_agent_journal.store.registry import masked
+from otel_agent_journal.masking import masked
+from otel_agent_journal.store.registry import AWS_CREDENTIALS, refuse_credentials
 
 TIMEOUT_S: Final = 10.0
 _OPTIONS: Final = ("endpoint_url", "profile", "region", "timeout")
@@ -70,6 +71,7 @@ def place_of(url: str) -> Place:
     Raises:
         ConfigError: the URL is malformed.
     """
+    refuse_credentials(url, AWS_CREDENTIALS)
     printed = masked(url)
     where, _, query = url.partition("?")
     bucket, _, prefix = where.removeprefix("s3://").partition("/")
@@ -81,7 +83,7 @@ def place_of(url: str) -> Place:
         raise ConfigError(f"store {printed}: '{unknown[0]}' is no option; there are {', '.join(_OPTIONS)}")
     timeout = options.get("timeout", "") or str(TIMEOUT_S)
     if not timeout.replace(".", "", 1).isdecimal() or float(timeout) <= 0:
-        raise ConfigError(f"store {printed}: timeout is '{timeout}', a number of seconds is expected")
+        raise ConfigError(f"store {printed}: timeout is no number of seconds")
     return Place(
         url=printed,
         bucket=bucket,
