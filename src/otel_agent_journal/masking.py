@@ -71,6 +71,11 @@ def has_credentials(url: str) -> bool:
     return any(_SECRET_NAME.search(name) or ("://" in value and "@" in value) for _, name, value in options)
 
 
+def is_option(name: str, value: str) -> bool:
+    """Tell whether these seem to be an option's name and value, and the name no secret that stands alone."""
+    return _NAME.fullmatch(name) is not None and (value.strip("=") != "" or name.lower() in _HARMLESS)
+
+
 def no_url(what: str, given: str) -> str:
     """Return the message for something that should have been a store's URL, and is none."""
     shown = masked(given)
@@ -90,11 +95,13 @@ def _authority(rest: str) -> str:
 def _has_user(kind: str, rest: str) -> bool:
     """Tell whether what follows a scheme and has an @ names a user, or seems to."""
     place, _, query = rest.partition("?")
+    option = query.partition("=")[0]
     return (
         "@" in _authority(rest)
         or _is_no_host(kind, rest)
         or ("@" in place and not _is_name(kind, place))
-        or "@" in query.partition("=")[0]  # not an option: a password that holds a question mark
+        or "@" in option
+        or ("@" in query and _NAME.fullmatch(option) is None)  # a password that holds a question mark
     )
 
 
@@ -144,16 +151,18 @@ def _options(rest: str) -> str:
     begin = _BEGIN_OF_OPTIONS.search(rest)
     at = len(rest) if begin is None else begin.start()
     pieces = re.split(r"([?&;#])", rest[at:])
-    pieces[::2] = [piece if piece in ("", HIDDEN) or "=" in piece else HIDDEN for piece in pieces[::2]]
-    return rest[:at] + _OPTION.sub(_option, "".join(pieces))
+    pieces[::2] = map(_option, pieces[::2])
+    return rest[:at] + "".join(pieces)
 
 
-def _option(match: re.Match[str]) -> str:
-    mark, name, value = match.groups()
-    if not _NAME.fullmatch(name):
-        return f"{mark}{HIDDEN}={HIDDEN}"
+def _option(text: str) -> str:
+    name, mark, value = text.partition("=")
+    if text in ("", HIDDEN):
+        return text
+    if not mark or not is_option(name, value):
+        return HIDDEN
     if name.lower() not in _HARMLESS:
-        return f"{mark}{name}={HIDDEN}"
+        return f"{name}={HIDDEN}"
     if "://" in value:
-        return f"{mark}{name}={masked(value)}"
-    return f"{mark}{name}={value if _PLAIN.fullmatch(value) else HIDDEN}"
+        return f"{name}={masked(value)}"
+    return f"{name}={value if _PLAIN.fullmatch(value) else HIDDEN}"

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, Protocol, cast
+from urllib.parse import parse_qsl
 
 from otel_agent_journal.errors import ConfigError, MissingExtra, UnknownScheme
-from otel_agent_journal.masking import has_credentials, masked, no_url
+from otel_agent_journal.masking import has_credentials, is_option, masked, no_url
 from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.uninstrumented import uninstrumented
 
@@ -65,6 +66,18 @@ def open_store(url: str, *, create: bool = True) -> JournalStore:
 def known_schemes() -> tuple[str, ...]:
     """Return the schemes that `open_store` can open here and now, sorted."""
     return tuple(sorted(BUILT_IN.keys() | {entry_point.name for entry_point in entry_points(group=GROUP)}))
+
+
+def options_of(url: str) -> dict[str, str]:
+    """Return the options of a store's URL.
+
+    Raises:
+        ConfigError: one of them is not written as options are.
+    """
+    options = dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
+    if not all(is_option(name, value) for name, value in options.items()):
+        raise ConfigError(f"store {masked(url)}: its options are written ?NAME=VALUE&NAME=VALUE")
+    return options
 
 
 def refuse_credentials(url: str, instead: str) -> None:

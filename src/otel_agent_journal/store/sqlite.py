@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -41,7 +41,7 @@ from otel_agent_journal.store.protocol import (
     StoreInfo,
     of_session,
 )
-from otel_agent_journal.store.registry import refuse_credentials
+from otel_agent_journal.store.registry import options_of, refuse_credentials
 from otel_agent_journal.store.rules import merged_writers
 from otel_agent_journal.store.sequence import in_pages, require_gapless, require_session_event, verdict
 from otel_agent_journal.store.sqlite_file import SqliteFile, Synchronous
@@ -89,11 +89,11 @@ def open_store(url: str, *, create: bool = True) -> SqliteStore:
         ConfigError: the URL is malformed.
     """
     refuse_credentials(url, "a file needs none, and who may read it is said by its permissions")
-    place, _, query = url.partition("?")
+    place = url.partition("?")[0]
     if not place.startswith("sqlite:///") or place.endswith("/") or place == "sqlite:///:memory:":
         advice = "use memory:// for a journal in memory" if ":memory:" in place else f"the form is {_FORMS}"
         raise ConfigError(f"store {masked(url)} names no file; {advice}")
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    options = options_of(url)
     synchronous = options.pop("synchronous", "full").lower()
     timeout = options.pop("timeout", str(TIMEOUT_S))
     if options:

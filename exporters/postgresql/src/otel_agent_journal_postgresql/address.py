@@ -84,8 +84,8 @@ def _connection(url: str, conninfo: str) -> dict[str, Any]:
     except psycopg.Error as error:
         if "@" in url.partition("?")[2]:  # what libpq takes for an option may be a password
             raise _unescaped(url) from None
-        known = str(error).strip()
-        why = known if known.startswith("invalid URI query parameter") else "libpq cannot read it"
+        unknown = str(error).startswith("invalid URI query parameter")
+        why = "it has an option that libpq does not know" if unknown else "libpq cannot read it"
         raise ConfigError(f"store {masked(url)}: {why}; see the README of otel-agent-journal-postgresql") from None
     ports = [part for part in str(found.get("port", "")).split(",") if part]
     if not all(port.isascii() and port.isdigit() and 0 < int(port) < 2**16 for port in ports):
