@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_agent_journal.errors import ConfigError, JournalError, StoreUnreachable, UnknownScheme
 from otel_agent_journal.masking import has_credentials, masked, masked_within, no_url
+from otel_agent_journal.store.registry import open_store
 from tests.secret_urls import SCHEMES, Secret, secret_urls
 
 
@@ -120,6 +123,17 @@ def test_what_is_no_url_is_answered_with_one() -> None:
     assert no_url("--store", "a.db") == "--store is 'a.db', which is not a URL; a file is named as sqlite:///a.db"
     assert no_url("--store", "u:s@h").endswith("sqlite:///journal.db")
     assert no_url("--store", "").endswith("sqlite:///journal.db")
+
+
+@pytest.mark.parametrize("place", ["s3://bucket", "dynamodb://table", "sqlite:///a.db"])
+def test_options_of_our_stores_are_shown(place: str) -> None:
+    """An option that a store of ours comes to have is no secret, unless somebody makes it one."""
+    with pytest.raises(ConfigError, match="'colour' is no option; there are") as refused:
+        open_store(f"{place}?colour=red")
+    options = re.findall(r"\w+", str(refused.value).partition("there are")[2].replace(" and ", " "))
+    assert len(options) >= 2
+    for name in options:
+        assert masked(f"{place}?{name}=1") == f"{place}?{name}=1"
 
 
 def test_every_scheme_is_tried() -> None:

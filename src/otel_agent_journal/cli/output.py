@@ -12,7 +12,6 @@ import csv
 import io
 import os
 import re
-import secrets
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -54,7 +53,7 @@ class Output:
         self._stream = stream
         self._flushed_s = 0.0
         # What `paint` puts into a line no text of a journal can forge, since nobody knows it before.
-        self._mark = f"\x1b[{secrets.token_hex(8)}:"
+        self._mark = f"\x1b[{os.urandom(8).hex()}:"
         self._styled = re.compile(re.escape(self._mark) + r"([\d;]+)m")
 
     @classmethod
