@@ -18,6 +18,7 @@ import msgspec
 
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.event import EMPTY
+from otel_agent_journal.masking import masked, no_url
 from otel_agent_journal.store.identity import identity_of
 
 HOME: Final = ".agent-journal"
@@ -101,7 +102,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
     found = {key: value.strip() for key, value in (os.environ if environ is None else environ).items()}
     store = found.get(STORE) or DEFAULT_STORE
     if ":" not in store:
-        raise ConfigError(f"{STORE} is '{store}', which is not a URL; a file is named as sqlite:///{store}")
+        raise ConfigError(no_url(STORE, store))
     spool = found.get(SPOOL)
     return Settings(
         store=absolute_store(store),
@@ -136,7 +137,7 @@ def settings_with(**options: str | None) -> Settings:
     """
     store = options.get("store")
     if store and ":" not in store:
-        raise ConfigError(f"--store is '{store}', which is not a URL; a file is named as sqlite:///{store}")
+        raise ConfigError(no_url("--store", store))
     given = {f"AGENT_JOURNAL_{name.upper()}": value for name, value in options.items() if value}
     return settings_from_env({**os.environ, **given})
 
@@ -166,12 +167,11 @@ def spool_of(store: str, environ: Mapping[str, str] | None = None) -> Path:
 
     URLs of one store have one spool, whatever user, password and options they name; no two stores share one.
     """
-    scheme, _, rest = store.partition("://")
-    if scheme.lower() == "sqlite":
-        file = Path(unquote(rest.partition("?")[0].removeprefix("/")) or "journal.db")
+    if store.lower().startswith("sqlite:///"):
+        file = Path(unquote(store.partition(":///")[2].partition("?")[0]) or "journal.db")
         return file.parent / ("spool" if file.name == "journal.db" else f"{file.name}.spool")
     place = identity_of(store, os.environ if environ is None else environ)
-    named = re.sub(r"[^A-Za-z0-9.]+", "-", place)[:MAX_NAMED].strip("-.")
+    named = re.sub(r"[^A-Za-z0-9.]+", "-", masked(place))[:MAX_NAMED].strip("-.")
     return Path(HOME) / f"spool-{named}-{blake2b(place.encode(), digest_size=6).hexdigest()}"
 
 

@@ -18,17 +18,22 @@
         ├── ConflictError      the same id was written before with other content
         └── WrongExpectedSequence  another writer was first
 
-Messages say what was attempted, the value, the limit and what to do next; fields carry the same for machines.
-Nothing here is ever raised into an instrumented agent.
+Messages say what was attempted, the value, the limit and what to do next; fields carry the same for machines. No secret
+of a URL is in any message. Nothing here is ever raised into an instrumented agent.
 """
 
 from __future__ import annotations
 
+from otel_agent_journal.masking import masked_within
+
 
 class JournalError(Exception):
-    """Base of every error of this package."""
+    """Base of every error of this package. URLs in its message are masked."""
 
     exit_code: int = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(masked_within(message))
 
 
 class ConfigError(JournalError):

@@ -159,13 +159,13 @@ def test_a_table_drops_optional_columns_before_it_is_too_wide() -> None:
     """The least needed goes first, what must be whole stays whole."""
     columns = (Column("ID"), Column("NAME", least=4), Column("A", optional=1), Column("B", optional=2))
     row = [Cell("0123456789"), Cell("a long name"), Cell("aaaa"), Cell("bbbb")]
-    assert render(columns, [row], width=0, color=False).splitlines()[1] == "0123456789  a long name  aaaa  bbbb"
-    narrow = render(columns, [row], width=24, color=False).splitlines()[1]
+    assert render(columns, [row], width=0, color=False)[1] == "0123456789  a long name  aaaa  bbbb"
+    narrow = render(columns, [row], width=24, color=False)[1]
     assert narrow == "0123456789  a lon…  aaaa"
-    assert render(columns, [row], width=17, color=False).splitlines()[1] == "0123456789  a lo…"
-    assert render(columns, [row], width=5, color=False).splitlines()[1].startswith("0123456789")
+    assert render(columns, [row], width=17, color=False)[1] == "0123456789  a lo…"
+    assert render(columns, [row], width=5, color=False)[1].startswith("0123456789")
 
 
 def test_cells_are_text_and_never_markup() -> None:
     """What looks like rich's markup or an emoji code is printed as it is."""
-    assert "[red]x[/red] :smile:" in render((Column("A"),), [[Cell("[red]x[/red] :smile:")]], width=0, color=True)
+    assert "[red]x[/red] :smile:" in render((Column("A"),), [[Cell("[red]x[/red] :smile:")]], width=0, color=True)[1]

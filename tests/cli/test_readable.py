@@ -1,8 +1,7 @@
-"""Values as people read them, and text that cannot drive their terminal."""
+"""Values as people read them."""
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -22,18 +21,6 @@ def _hex(numbers: list[int]) -> list[str]:
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-@given(st.text())
-def test_neutral_text_has_no_control_character_but_line_ends_and_tabs(text: str) -> None:
-    """Whatever a model wrote, nothing in it reaches the terminal as a command."""
-    assert not CONTROL.search(readable.neutral(text))
-
-
-@given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"])))
-def test_text_of_any_script_is_left_as_it_is(text: str) -> None:
-    """Only control characters are replaced."""
-    assert readable.neutral(text) == text
-
-
 @given(st.text(), st.integers(1, 50))
 def test_one_line_is_one_line_and_within_its_limit(text: str, limit: int) -> None:
     """A cell or a remark never breaks a line, and never holds a control character."""
@@ -42,19 +29,6 @@ def test_one_line_is_one_line_and_within_its_limit(text: str, limit: int) -> Non
     assert not CONTROL.search(line)
     assert "\n" not in line
     assert "\t" not in line
-
-
-@given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8))
-def test_escaped_json_is_the_same_value(value: object) -> None:
-    """JSON for a terminal has no raw control character and decodes to the same."""
-    plain = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    try:
-        plain.decode("utf-8")
-    except UnicodeDecodeError:
-        return
-    escaped = readable.escape_json_controls(plain)
-    assert json.loads(escaped) == value
-    assert not re.search("[\x7f-\x9f\u202a-\u202e]", escaped.decode())
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,10 @@ def test_the_other_variables() -> None:
     [
         ("ftp://c", {}, "ftp://c is not a URL like http://localhost:4318"),
         ("http://", {}, "is not a URL"),
-        ("grpc://[::1", {}, "OTLP endpoint .*Invalid IPv6 URL"),
-        ("http://c:nine", {}, "OTLP endpoint http://c:nine"),
+        ("grpc://[::1", {}, "OTLP endpoint .*is malformed"),
+        ("http://c:nine", {}, r"OTLP endpoint http://c:\*\*\* is malformed, or its port is no number"),
+        (None, {f"{ENV}HEADERS": "authorization=Bearer%0Asecret"}, "value of 'authorization' is not printable ASCII$"),
+        (None, {f"{ENV}HEADERS": "a b=secret"}, "a header's name is letters"),
         (None, {f"{ENV}PROTOCOL": "smoke"}, "'smoke'; it is one of: grpc, http/protobuf"),
         (None, {f"{ENV}TIMEOUT": "soon"}, "'soon', a number of seconds"),
         (None, {f"{ENV}TIMEOUT": "-1"}, "above 0"),

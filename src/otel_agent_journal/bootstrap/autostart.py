@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable
 from importlib import metadata
 
 from otel_agent_journal.bootstrap.instrumenting import instrument_frameworks
 from otel_agent_journal.bootstrap.process import attach, is_attached
+from otel_agent_journal.terminal import say
 
 
 def start(is_first: Callable[[str], bool]) -> None:
@@ -26,7 +26,7 @@ def start(is_first: Callable[[str], bool]) -> None:
     if is_attached():
         instrument_frameworks(report)
         if is_first("announced"):
-            print(f"agent-journal: instrumented {', '.join(said) or 'nothing'}", file=sys.stderr)  # noqa: T201
+            say(f"agent-journal: instrumented {', '.join(said) or 'nothing'}")
 
 
 def _version(name: str) -> str:

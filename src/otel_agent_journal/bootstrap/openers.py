@@ -39,7 +39,7 @@ def open_store(settings: Settings, *, create: bool = False) -> JournalStore:
     """
     from otel_agent_journal.store import registry
 
-    if not create and settings.store.startswith("sqlite:"):
+    if not create and settings.store.startswith("sqlite:///"):
         file = sqlite_file(settings.store)
         if not file.exists():
             raise StoreUnreachable(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -15,7 +14,9 @@ from otel_agent_journal.config import SPOOL, Settings, absolute_store, settings_
 from otel_agent_journal.delivered import ALL, Delivered
 from otel_agent_journal.errors import ConfigError, JournalError, StoreError
 from otel_agent_journal.forks import is_main_interpreter
+from otel_agent_journal.masking import masked, no_url
 from otel_agent_journal.pipeline.current import STATE
+from otel_agent_journal.terminal import say
 
 if TYPE_CHECKING:
     from otel_agent_journal.pipeline.content import Redactor
@@ -70,7 +71,7 @@ def configure(
 
         STATE.agent.instrumented = instrument_frameworks()
     if not settings.drained_by_parent:
-        _tell_run(registry.masked(settings.store))
+        _tell_run(masked(settings.store))
 
 
 def _settings_with(
@@ -80,7 +81,7 @@ def _settings_with(
     changes: dict[str, Any] = {}
     if store is not None:
         if ":" not in store:
-            raise ConfigError(f"store '{store}' is not a URL; a file is named as sqlite:///{store}")
+            raise ConfigError(no_url("store", store))
         store = absolute_store(store)
         changes |= {"store": store, "store_given": True}
         # Under `run` the variable names the spool of its own store; a person's is meant for whatever store there is.
@@ -112,7 +113,7 @@ def attach() -> None:
     try:
         _start(settings_from_env(), None)
     except JournalError as error:
-        print(f"agent-journal: not journaling: {error}", file=sys.stderr)  # noqa: T201 - the user's terminal
+        say(f"agent-journal: not journaling: {error}")
     except Exception:  # noqa: BLE001 - the one boundary: the program must start
         _log.warning("not journaling", exc_info=True)
 

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections import OrderedDict
@@ -20,11 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from otel_agent_journal import terminal
 from otel_agent_journal.bootstrap.openers import open_drain, open_forwarder, open_store
 from otel_agent_journal.bootstrap.process import ANNOUNCE, ELSEWHERE
 from otel_agent_journal.bootstrap.signals import held_signals, wait_for_child
 from otel_agent_journal.config import DRAIN, OTLP, SESSION, SPOOL, STORE, Settings
 from otel_agent_journal.errors import JournalError, StoreError
+from otel_agent_journal.masking import masked
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.spool.home import check_home
 
@@ -67,12 +68,7 @@ def run_agent(
         ConfigError: a setting is malformed; nothing was started.
     """
     with _word_of_the_program() as word:
-        return _Run(settings, say or _to_stderr, watch, word).run(command, popen)
-
-
-def _to_stderr(line: str) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        print(line, file=sys.stderr, flush=True)
+        return _Run(settings, say or terminal.say, watch, word).run(command, popen)
 
 
 class _Run:
@@ -112,16 +108,14 @@ class _Run:
         return code if code >= 0 else _SIGNAL - code
 
     def _open_all(self) -> tuple[JournalStore | None, Drain | None]:
-        from otel_agent_journal.store import registry
-
         settings = self._settings
         here = f"sqlite:///{quote(str(Path.cwd()))}/"
-        masked = registry.masked(settings.store).replace(here, "sqlite:///", 1)
+        shown = masked(settings.store).replace(here, "sqlite:///", 1)
         store = self._open(settings)
         if settings.otlp is not None:
             self._forwarder = open_forwarder(settings, store, warn=self._warn)
         target = self._forwarder.stats.target if self._forwarder is not None else "off (--otlp http://localhost:4318)"
-        self._say(f"agent-journal: store {masked}   otlp {target}")
+        self._say(f"agent-journal: store {shown}   otlp {target}")
         if store is None:
             return None, None
         return store, open_drain(settings, store, forward=self._take, spans_pending=self._spans_pending)
@@ -303,15 +297,11 @@ def _writers_of(pid: int, spool: Path, since_ns: int) -> list[str]:
 @contextlib.contextmanager
 def _log_lines(warn: Callable[[str], None]) -> Generator[None]:
     """Say the warnings of the package as lines of ours, where nobody has set up logging."""
-
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            warn(record.getMessage())
-
     if logging.getLogger().handlers:
         yield
         return
-    ours, handler = logging.getLogger("otel_agent_journal"), Lines(logging.WARNING)
+    ours, handler = logging.getLogger("otel_agent_journal"), terminal.log_handler(told=warn)
+    handler.setLevel(logging.WARNING)
     ours.addHandler(handler)
     try:
         yield

@@ -22,6 +22,7 @@ from otel_agent_journal.cli.contract import CTRL_C, CliError, OutputClosed
 from otel_agent_journal.cli.invocation import common_options, invocation_of
 from otel_agent_journal.cli.readable import one_line
 from otel_agent_journal.errors import JournalError
+from otel_agent_journal.terminal import say
 
 PROGRAM: Final = "agent-journal"
 
@@ -177,7 +178,8 @@ def _explain(error: BaseException, *, verbose: bool) -> int:
         case _:
             raise error
     if verbose:
-        traceback.print_exception(error)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            say(line)
     _say(message)
     return code
 
@@ -197,8 +199,7 @@ def _usage(error: click.UsageError) -> str:
 
 
 def _say(message: str) -> None:
-    with suppress(OSError):  # stderr may be closed too
-        click.echo(f"error: {one_line(message)}", err=True)
+    say(f"error: {one_line(message)}")
 
 
 def _silence_stdout() -> None:

@@ -59,6 +59,7 @@ def command(invocation: Invocation, **options: Any) -> None:
     from otel_agent_journal.bootstrap.collecting import Doors, collect
     from otel_agent_journal.cli import readable
     from otel_agent_journal.cli.contract import note
+    from otel_agent_journal.terminal import say
 
     grpc = None if options["no_grpc"] else options["grpc"]
     http = None if options["no_http"] else options["http"]
@@ -80,7 +81,7 @@ def command(invocation: Invocation, **options: Any) -> None:
         doors,
         ack_store=options["ack"] == "store",
         silence_s=options["silence"],
-        say=lambda line: click.echo(line, err=True),
+        say=say,
     )
     left = f", {readable.size(report.pending_bytes)} left in the spool" if report.pending_bytes else ""
     note(f"delivered {readable.plural(report.delivered, 'event')}{left}")

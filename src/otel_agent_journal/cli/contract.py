@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import click
-
 from otel_agent_journal.cli import readable
 from otel_agent_journal.errors import JournalError
+from otel_agent_journal.terminal import say
 
 FORMATS = ("table", "json", "jsonl", "csv")
 CTRL_C = 130  # the exit code
@@ -25,4 +24,4 @@ class OutputClosed(BaseException):
 
 def note(message: str) -> None:
     """Say a line on stderr."""
-    click.echo(f"agent-journal: {readable.one_line(message)}", err=True)
+    say(f"agent-journal: {readable.one_line(message)}")

@@ -96,17 +96,18 @@ class _Live:
         for event in events:
             self.session_id = event.session_id
             if self._output.for_people:
-                self._output.text(self._lines.line(event))
+                self._lines.show(event)
         if not self._output.for_people:
             self._output.encoded(encode_line(event) for event in events)
 
 
 def _epilogue(invocation: Invocation, output: Output, session_id: str, said: str, show: Show, otlp: str | None) -> None:
+    from otel_agent_journal.cli.readable import one_line
     from otel_agent_journal.cli.show import print_tree
 
     journal = invocation.journal(adopt=False)
     output.text("")
-    output.text(f"the agent answered: {said}")
+    output.text(f"the agent answered: {one_line(said)}")
     output.text("")
     print_tree(output, journal, journal.session(session_id))
     tries = [

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from otel_agent_journal.cli import readable
-from otel_agent_journal.config import SPOOL_CAP, VARIABLES, settings_with
+from otel_agent_journal.config import OTLP, SPOOL_CAP, STORE, VARIABLES, settings_with
 from otel_agent_journal.errors import ConfigError, JournalError, StoreUnreachable
-from otel_agent_journal.store.registry import masked
+from otel_agent_journal.masking import masked, masked_within
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,9 +36,9 @@ _FRAMEWORKS: Final[Mapping[str, str]] = {  # by distribution
     "boto3": "agent_journal_bedrock_agents",
     "bedrock-agentcore": "agent_journal_agentcore",
 }
-_SECRETS: Final = ("KEY", "TOKEN", "SECRET", "PASSWORD", "HEADERS")
 _CONNECT_S: Final = 2.0
 _MAX_REASONS_OF: Final = 100  # files that are read for why
+_OTLP_ADVICE: Final = "start the backend or correct the URL; journaling goes on without it"
 _OTLP_PORTS: Final = {"http": 80, "https": 443, "grpc": 4317}
 
 
@@ -52,7 +52,16 @@ class Check(NamedTuple):
 
 
 def diagnose(store: str | None) -> Iterator[Check]:
-    """Yield what is found, in the order one would look. `store`: of the command line, before the environment's."""
+    """Yield what is found, in the order one would look, as it is found; no URL in it tells a secret.
+
+    Args:
+        store: of the command line, before the environment's.
+    """
+    for check in _checks(store):
+        yield check._replace(detail=masked_within(check.detail))
+
+
+def _checks(store: str | None) -> Iterator[Check]:
     yield from _versions()
     yield from _variables()
     try:
@@ -97,7 +106,7 @@ def _variables() -> Iterator[Check]:
 
 def _shown(name: str) -> str:
     value = os.environ[name]
-    return "***" if any(secret in name for secret in _SECRETS) else masked(value)
+    return masked(value) if name in (STORE, OTLP) else value
 
 
 def _store(settings: Settings) -> Iterator[Check]:
@@ -202,13 +211,16 @@ def _otlp(settings: Settings) -> Iterator[Check]:
         yield Check("otlp", "absent", "no endpoint: spans are not forwarded (--otlp URL, or AGENT_JOURNAL_OTLP)")
         return
     name = masked(settings.otlp)
-    parts = urlsplit(settings.otlp if "://" in settings.otlp else f"grpc://{settings.otlp}")
     try:
+        parts = urlsplit(settings.otlp if "://" in settings.otlp else f"grpc://{settings.otlp}")
         port = parts.port or _OTLP_PORTS.get(parts.scheme, 4317)
+    except ValueError:  # what it says may repeat a password that stands where the port should
+        yield Check("otlp", "red", f"{name} is not a URL, or its port no number", _OTLP_ADVICE)
+        return
+    try:
         socket.create_connection((parts.hostname or "localhost", port), timeout=_CONNECT_S).close()
     except (OSError, ValueError) as error:
-        advice = "start the backend or correct the URL; journaling goes on without it"
-        yield Check("otlp", "red", f"{name}: {error}", advice)
+        yield Check("otlp", "red", f"{name}: {getattr(error, 'strerror', None) or 'no answer'}", _OTLP_ADVICE)
         return
     yield Check("otlp", "ok", f"{name}: accepts connections")
 

@@ -9,12 +9,15 @@ import click
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from otel_agent_journal.cli.diagnosis import Check
     from otel_agent_journal.cli.output import Output
 
 CHECK_FAILED: Final = 5
 KEYS: Final = ("check", "state", "detail", "advice")
 _STYLES: Final = {"ok": "green", "warning": "yellow", "red": "red", "absent": "dim"}
+_WIDTH: Final = len("otel-agent-journal")  # the longest name of a check
 _MARKS: Final = {"ok": "✓", "warning": "!", "red": "✗", "absent": "-"}
 
 
@@ -29,20 +32,24 @@ def command(invocation: Invocation) -> int:
     from otel_agent_journal.cli.diagnosis import diagnose
 
     output = invocation.output()
-    checks = list(diagnose(invocation.store))
+    red = False
+
+    def checks() -> Iterator[Check]:
+        nonlocal red
+        for check in output.prompt(diagnose(invocation.store)):
+            red = red or check.state == "red"
+            yield check
+
     if output.for_people:
-        _print(output, checks)
+        _print(output, checks())
     else:
-        output.records((check._asdict() for check in checks), KEYS)
-    return CHECK_FAILED if any(check.state == "red" for check in checks) else 0
+        output.records((check._asdict() for check in checks()), KEYS)
+    return CHECK_FAILED if red else 0
 
 
-def _print(output: Output, checks: list[Check]) -> None:
-    from otel_agent_journal.cli.readable import one_line
-
-    width = max(len(check.check) for check in checks)
+def _print(output: Output, checks: Iterator[Check]) -> None:
     for check in checks:
         mark = output.paint(_MARKS[check.state], _STYLES[check.state])
-        output.text(f"{mark} {check.check:<{width}}  {one_line(check.detail)}")
+        output.text(f"{mark} {check.check:<{_WIDTH}}  {check.detail}")
         if check.advice:
-            output.text(output.paint(f"  {'':<{width}}  {one_line(check.advice)}", _STYLES[check.state]))
+            output.text(output.paint(f"  {'':<{_WIDTH}}  {check.advice}", _STYLES[check.state]))

@@ -60,26 +60,30 @@ def _redeliver(output: Output, settings: Settings, store: JournalStore) -> None:
     from otel_agent_journal.bootstrap.openers import open_reception
     from otel_agent_journal.delivery.redelivery import redeliver
 
-    done = redeliver(settings.spool, store, reception=lambda: open_reception(settings), patience_s=PATIENCE_S)
+    with progress(0, "trying again what was set aside") as bar:
+        done = redeliver(
+            settings.spool,
+            store,
+            reception=lambda: open_reception(settings),
+            patience_s=PATIENCE_S,
+            progress=bar.to,
+        )
     if not output.for_people:
         output.record(msgspec.to_builtins(done))
         return
     output.text(f"delivered {done.delivered} of {done.delivered + done.left} that were set aside")
     if done.left:
-        output.text(output.paint(f"{done.left} stay: {readable.one_line(done.last_error or '')}", "red"))
+        output.text(output.paint(f"{done.left} stay: {done.last_error or ''}", "red"))
 
 
 def _deliver(settings: Settings, store: JournalStore, total: int) -> tuple[DrainReport, ForwardStats | None]:
     from otel_agent_journal.bootstrap import open_drain, open_forwarder
 
     forwarder = open_forwarder(settings, store) if settings.otlp is not None else None
-    done = 0
-    with progress(total, f"delivering {readable.size(total)}") as move:
+    with progress(total, f"delivering {readable.size(total)}") as bar:
 
         def moved(delivered: int, _total: int) -> None:
-            nonlocal done
-            move(max(0, delivered - done))
-            done = max(done, delivered)
+            bar.to(delivered)
 
         try:
             report = open_drain(settings, store, forward=forwarder).drain_once(patience_s=PATIENCE_S, progress=moved)
@@ -106,7 +110,7 @@ def _print(output: Output, report: DrainReport, forwarded: ForwardStats | None) 
         output.text(f"{readable.plural(report.folders_held_by_others, 'spool')} left to who drains them now")
     if report.set_aside:
         text = f"{report.set_aside} set aside, to be tried again with --set-aside"
-        output.text(output.paint(f"{text}: {readable.one_line(report.last_error or '')}", "red"))
+        output.text(output.paint(f"{text}: {report.last_error or ''}", "red"))
     if report.corrupt:
         output.text(output.paint(f"{readable.plural(report.corrupt, 'damaged place')} skipped", "yellow"))
     if report.refused:

@@ -27,7 +27,7 @@ def command(invocation: Invocation, session: str | None, otlp: str | None) -> No
     """
     from otel_agent_journal.cli.choosing import need_session
     from otel_agent_journal.forwarding.export import export_session
-    from otel_agent_journal.store.registry import masked
+    from otel_agent_journal.masking import masked
 
     output = invocation.output()
     target = invocation.settings(otlp=otlp).otlp
@@ -37,19 +37,11 @@ def command(invocation: Invocation, session: str | None, otlp: str | None) -> No
     if not session:
         raise need_session(journal, "export")
     head = journal.session(session)
-    sent = 0
-    with progress(head.steps, "sending spans") as move:
-
-        def moved(so_far: int) -> None:
-            nonlocal sent
-            move(so_far - sent)
-            sent = so_far
-
+    with progress(head.steps, "sending spans") as bar:
         spans = export_session(
-            journal.events(head.session_id), target, environ=os.environ, progress=moved, get_blob=journal.blob
+            journal.events(head.session_id), target, environ=os.environ, progress=bar.to, get_blob=journal.blob
         )
     if output.for_people:
-        session_id = readable.one_line(head.session_id)
-        output.text(f"{readable.plural(spans, 'span')} of session {session_id} sent to {masked(target)}")
+        output.text(f"{readable.plural(spans, 'span')} of session {head.session_id} sent to {masked(target)}")
     else:
         output.record({"session_id": head.session_id, "spans": spans, "otlp": masked(target)})

@@ -52,9 +52,11 @@ class Invocation:
         """Send the package's log to stderr under -v, and nowhere else: what matters of it, commands say themselves."""
         import logging
 
+        from otel_agent_journal.terminal import log_handler
+
         ours = logging.getLogger("otel_agent_journal")
         if self.verbose:
-            logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+            logging.basicConfig(handlers=[log_handler("%(levelname)s %(name)s: %(message)s")])
             ours.setLevel(logging.INFO)
         else:
             ours.addHandler(logging.NullHandler())

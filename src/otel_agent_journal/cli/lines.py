@@ -1,4 +1,4 @@
-"""One line an event: what `tail` and `show --events` print for people."""
+"""One line an event: what `tail`, `show --events` and `demo` print for people."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _TEXT_KEYS: Final = ("text", "message", "content", "output", "input", "stage", "
 
 
 class EventLines:
-    """Turns events, in the order they come, into lines; remembers depths, so that a step stands below its parent.
+    """Prints events, in the order they come, as lines; remembers depths, so that a step stands below its parent.
 
     `sessions`: whether lines name their session.
     """
@@ -64,8 +64,8 @@ class EventLines:
         self._depths: OrderedDict[str, int] = OrderedDict()
         self._labels: dict[str, str] = {}  # what is shown on a terminal, of which session
 
-    def line(self, event: JournalEvent) -> str:
-        """Return the line of an event; on a narrow terminal what went wrong has a second one."""
+    def show(self, event: JournalEvent) -> None:
+        """Print the line of an event; on a narrow terminal what went wrong has a second one."""
         paint, narrow = self._output.paint, self._output.tty and self._output.width < _WIDE
         mark, color = _mark(event)
         name = "  " * min(self._depth(event), 12) + readable.one_line(event.name or "", 60)
@@ -78,14 +78,12 @@ class EventLines:
         room = self._output.width - len(head) - len(columns) - 5 if self._output.tty else _LONGEST
         remark, failed = _remark(event), event.type in END_TYPES and mark != "✓"
         style = color if failed else _LEVEL_COLORS.get(event.level, "dim")
-        below = ""
-        if failed and len(remark) > room:
-            below = f"\n{' ' * len(head)}  " + paint(
-                readable.one_line(remark, self._output.width - len(head) - 3), style
-            )
-            remark = ""
-        remark = readable.one_line(remark, room) if room > 8 else ""
-        return f"{paint(head, 'dim')}{paint(mark, color)} {columns}  {paint(remark, style)}".rstrip() + below
+        below = failed and len(remark) > room
+        beside = readable.one_line(remark, room) if room > 8 and not below else ""
+        self._output.text(f"{paint(head, 'dim')}{paint(mark, color)} {columns}  {paint(beside, style)}".rstrip())
+        if below:
+            remark = readable.one_line(remark, self._output.width - len(head) - 3)
+            self._output.text(f"{' ' * len(head)}  {paint(remark, style)}")
 
     def _label(self, session_id: str) -> str:
         """Return a session's id: on a terminal its first characters, eight or as many as tell it from the others."""

@@ -109,7 +109,7 @@ def _table(output: Output, journal: Journal, heads: list[SessionHead], limit: in
     from otel_agent_journal.cli.table import Column
 
     if not heads:
-        output.text("no sessions match; the journal is " + readable.one_line(journal.store.url))
+        output.text(f"no sessions match; the journal is {journal.store.url}")
         return
     columns = (
         Column("SESSION"),

@@ -21,6 +21,7 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.references import TOOL, messages_of
 from otel_agent_journal.reading.blobs import refers_to_blob
 from otel_agent_journal.reading.references import is_reference, whole
+from otel_agent_journal.terminal import neutral
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
@@ -118,8 +119,8 @@ def transcript(output: Output, messages: Iterable[Mapping[str, Any]]) -> Iterato
         role = str(message["role"])
         color = _COLORS.get(role, "yellow")
         name = readable.one_line(str(message.get("name") or ""), 40)
-        yield output.paint(readable.one_line(role), color, "bold") + (output.paint(f"  {name}", "dim") if name else "")
-        for line in readable.neutral(preview(message.get("content"))).splitlines():
+        yield output.paint(role, color, "bold") + (output.paint(f"  {name}", "dim") if name else "")
+        for line in neutral(preview(message.get("content"))).splitlines():
             yield f"  {line}"
         for call in message.get("tool_calls") or ():
             yield output.paint(f"  → {_call(call)}", "yellow")

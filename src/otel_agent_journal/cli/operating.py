@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.contract import CliError
 from otel_agent_journal.cli.invocation import Invocation
+from otel_agent_journal.terminal import say
 
 if TYPE_CHECKING:
     from otel_agent_journal.store.protocol import JournalStore, StoreAdmin
@@ -58,7 +58,7 @@ def agree(what: str, plan: Iterable[str], *, yes: bool) -> None:
         CliError: it was no, or nobody can be asked.
     """
     for line in (f"{what}:", *(f"  {one}" for one in plan)):
-        click.echo(readable.neutral(line), err=True)
+        say(line)
     if yes:
         return
     if not sys.stdin.isatty():

@@ -1,25 +1,80 @@
-"""A progress bar on stderr for long work, where stderr is a terminal; nothing anywhere else."""
+"""How far long work is, on one line of a terminal's stderr; nothing anywhere else.
+
+What the work prints meanwhile on stdout has to have the line out of its way: `Bar.clear`.
+"""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
 
-import click
+from otel_agent_journal.cli import readable
 
-_REDRAWS: Final = 200  # of a whole bar; drawing it for every event would take longer than the work
+_REDRAW_S: Final = 0.1  # drawing it for every event would take longer than the work
+_WIDTH: Final = 30
+_ESTIMATED_S: Final = 2.0  # before that nobody knows how long the rest takes
+
+
+class Bar:
+    """What of `total` is done. `write`: takes what is drawn; None draws nothing."""
+
+    def __init__(self, total: int, label: str, write: Callable[[str], object] | None) -> None:
+        self._total = total
+        self._label = label
+        self._write = write
+        self._done = 0
+        self._began_s = time.monotonic()
+        self._next_s = 0.0
+        self._drawn = False
+
+    def __call__(self, units: int) -> None:
+        """Move by so many units."""
+        self.to(self._done + units)
+
+    def to(self, done: int, total: int | None = None) -> None:
+        """Move to so many units, never back; `total` where that is another by now."""
+        self._done = max(self._done, done)
+        self._total = self._total if total is None else total
+        if self._write is not None and time.monotonic() >= self._next_s:
+            self._draw()
+
+    def clear(self) -> None:
+        """Take the line away until the next move."""
+        if self._drawn and self._write is not None:
+            self._write("\r\x1b[K")
+            self._drawn, self._next_s = False, 0.0
+
+    def end(self) -> None:
+        """Leave the line as it is in the end."""
+        if self._write is not None:
+            self._draw()
+            self._write("\n")
+
+    def _draw(self) -> None:
+        assert self._write is not None
+        now_s = time.monotonic()
+        share = min(1.0, self._done / self._total) if self._total else 1.0
+        took_s, left = now_s - self._began_s, ""
+        if took_s >= _ESTIMATED_S and 0 < share < 1:
+            left = f"  {readable.duration(int(took_s * (1 - share) / share) * readable.NS_PER_S)} left"
+        drawn = "#" * int(share * _WIDTH)
+        self._write(f"\r\x1b[K{self._label}  [{drawn:-<{_WIDTH}}]  {int(share * 100):3d}%{left}")
+        self._drawn, self._next_s = True, now_s + _REDRAW_S
 
 
 @contextmanager
-def progress(total: int, label: str) -> Generator[Callable[[int], None]]:
-    """Give a function that moves the bar by a number of units out of `total`."""
-    if not sys.stderr.isatty():
-        yield lambda _units: None
-        return
-    bar = click.progressbar(
-        length=max(1, total), label=label, file=sys.stderr, update_min_steps=max(1, total // _REDRAWS)
-    )
-    with bar:
-        yield bar.update
+def progress(total: int, label: str) -> Generator[Bar]:
+    """Give the bar of a piece of work of `total` units. `label`: of our own words and numbers."""
+    bar = Bar(total, label, _to_stderr if sys.stderr.isatty() else None)
+    try:
+        yield bar
+    finally:
+        bar.end()
+
+
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()

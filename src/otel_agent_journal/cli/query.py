@@ -180,10 +180,10 @@ def _explain(output: Output, result: Query) -> None:
         output.record({"plan": result.plan, "rows": rows, "read": read})
         return
     for line in result.plan.splitlines():
-        output.text(readable.neutral(line))
+        output.text(line)
     output.text()
     for one in result.read:
-        output.text(readable.one_line(_sentence(one)))
+        output.text(_sentence(one))
     output.text(f"{readable.plural(rows, 'row')} of result")
 
 

@@ -1,7 +1,7 @@
-"""Values as people read them: times, durations, counts, and text that cannot drive their terminal. Pure.
+"""Values as people read them: times, durations, counts, and text on one line. Pure.
 
-Data formats never come through here, but for `neutral`, which takes the control sequences out of text. Content of a
-journal was written by models and tools, so nobody vouches for it.
+Data formats never come through here. Text is shaped here, to fit a place of a line; that it cannot drive a terminal is
+seen to where it is printed (`output`, `terminal`), whether it came through here or not.
 """
 
 from __future__ import annotations
@@ -10,17 +10,14 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from otel_agent_journal.terminal import neutral
+
 if TYPE_CHECKING:
     from otel_agent_journal.event import ErrorInfo
 
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
 
-# C0, DEL and C1 steer a terminal (ESC, CSI, OSC, BEL); the rest reorder or hide what is shown (bidirectional controls).
-_CONTROLS: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
-)
-_UNICODE_CONTROLS: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 _SPACES: Final = re.compile(r"\s+")
 _SINCE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|w)", re.ASCII)
 _UNIT_NS: Final = {
@@ -34,31 +31,15 @@ _UNIT_NS: Final = {
 }
 
 
-def neutral(text: str) -> str:
-    """Return text with control characters made visible, line ends and tabs kept; lone surrogates replaced."""
-    return _CONTROLS.sub(_visible, text).encode("utf-8", "replace").decode("utf-8")
-
-
 def one_line(text: str, limit: int | None = None) -> str:
-    """Return neutral text on one line, runs of white space as one space, cut with an ellipsis at `limit` characters."""
+    """Return text on one line, runs of white space as one space, cut with an ellipsis at `limit` characters.
+
+    Neutral already, so that it is as long as it will be printed.
+    """
     if limit is not None:
         text = text[: limit * 4 + 64]  # enough to fill the line; the rest of a megabyte is not looked at
     line = neutral(_SPACES.sub(" ", text).strip())
     return line if limit is None or len(line) <= limit else line[: max(0, limit - 1)] + "…"
-
-
-def escape_json_controls(data: bytes) -> bytes:
-    """Return JSON of the same value in which the control characters that JSON allows raw are escaped."""
-    if data.isascii() and b"\x7f" not in data:
-        return data
-    return _UNICODE_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", data.decode("utf-8")).encode("utf-8")
-
-
-def _visible(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x20:
-        return chr(0x2400 + code)  # the Unicode picture of that control: ␛ for ESC
-    return "␡" if code == 0x7F else f"\\u{code:04x}"
 
 
 def duration(ns: int | None) -> str:

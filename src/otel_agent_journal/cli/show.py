@@ -108,7 +108,7 @@ def _flat(output: Output, journal: Journal, events: Iterable[JournalEvent], view
     if output.for_people:
         lines = EventLines(output, sessions=False)
         for event in events:
-            output.text(lines.line(event))
+            lines.show(event)
     elif output.format == "csv":
         output.records((to_neutral(event) for event in events), EVENT_COLUMNS)
     else:

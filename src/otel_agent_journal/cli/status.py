@@ -102,14 +102,14 @@ def _print(output: Output, journal: Journal, head: SessionHead, found: dict[str,
         output.text(f"{output.paint(f'{name:<10}', 'dim')} {text}")
 
     reason = f" ({head.reason.replace('_', ' ')})" if head.reason else ""
-    say("session", output.paint(readable.one_line(head.session_id), "bold"))
+    say("session", output.paint(head.session_id, "bold"))
     say("status", output.paint(head.status, STYLES[head.status]) + reason)
     if (error := journal.error_of(head)) is not None:
-        say("error", output.paint(readable.one_line(readable.failure(error)), "red"))
-    say("agent", readable.one_line(head.agent or "-"))
+        say("error", output.paint(readable.failure(error), "red"))
+    say("agent", head.agent or "-")
     if head.stage:
         done = "" if head.progress is None else f"  {head.progress:g} %"
-        say("stage", readable.one_line(head.stage) + done)
+        say("stage", head.stage + done)
     seen_ns = last_seen_ns(head)
     say("last seen", f"{readable.clock(seen_ns, date=True)} ({readable.ago(seen_ns, now_ns)})" if seen_ns else "never")
     for step in found["open_steps"]:

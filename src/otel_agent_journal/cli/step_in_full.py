@@ -12,6 +12,7 @@ from otel_agent_journal.cli import readable, steps
 from otel_agent_journal.codec import encode_value, format_timestamp, to_neutral
 from otel_agent_journal.reading.references import EARLIER, Referred, keys_in, replaced
 from otel_agent_journal.reading.values import rebuilt
+from otel_agent_journal.terminal import neutral
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
@@ -115,7 +116,7 @@ def _attempt_lines(output: Output, attempt: Mapping[str, Any], duration_ns: int 
 def _section(output: Output, title: str, value: Any) -> Iterator[str]:
     value = rebuilt(value, _in_words)
     text = value if isinstance(value, str) else msgspec.json.format(encode_value(value), indent=2).decode()
-    found = readable.neutral(text).splitlines()
+    found = neutral(text).splitlines()
     if len(found) <= 1:
         yield f"  {output.paint(readable.one_line(title), 'bold')}  {found[0] if found else ''}".rstrip()
         return

@@ -17,7 +17,7 @@ from otel_agent_journal.cli.operating import opened
 from otel_agent_journal.cli.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from otel_agent_journal.cli.copy_state import CopyState
     from otel_agent_journal.cli.output import Output
@@ -62,6 +62,8 @@ class _Copying:
         self.output = output
         self.too_large: list[EventTooLarge] = []
         self.heads = 0
+        self.differing = 0
+        self.differences: list[Difference] = []  # the first of them, for programs
         self.others: dict[str, CopiedOthers] = {}  # by session, what other programs put there
 
     def run(self, *, verify: bool) -> int:
@@ -78,14 +80,15 @@ class _Copying:
             self._begin_anew_elsewhere(state)
             resumed = state.events
             self._copy(copy, state)
-            differences = self._compare(copy, state) if verify else []
+            if verify:
+                self._tell(self._compare(copy, state))
         except BaseException:
             state.close()
             _note_where(state.events)
             raise
         state.finish()
-        self._print(state, resumed, differences if verify else None)
-        return CHECK_FAILED if differences or self._too_large() else 0
+        self._print(state, resumed, verified=verify)
+        return CHECK_FAILED if self.differing or self._too_large() else 0
 
     def _check(self, *, verify: bool) -> None:
         """Find out at once what cannot work: more URLs are mistyped than stores go away."""
@@ -173,7 +176,21 @@ class _Copying:
         counted = self.source.info().events if isinstance(self.source, StoreAdmin) else None
         return sum(head.events for head in current_sessions(self.source)) if counted is None else counted
 
-    def _compare(self, copy: StoreCopy, state: CopyState) -> list[Difference]:
+    def _tell(self, differences: Iterator[Difference]) -> None:
+        """Count the differences; people see the first of them as they are found, programs in the end."""
+
+        def first() -> Iterator[Difference]:
+            for one in differences:
+                self.differing += 1
+                if self.differing <= _MOST_NAMED:
+                    yield one
+
+        if self.output.for_people:
+            _print_differences(self.output, first())
+        else:
+            self.differences = list(first())
+
+    def _compare(self, copy: StoreCopy, state: CopyState) -> Iterator[Difference]:
         from otel_agent_journal.reading.comparing import compare_session
         from otel_agent_journal.store.protocol import SessionFilter
         from otel_agent_journal.store.rules import current_sessions
@@ -181,15 +198,15 @@ class _Copying:
         if self.source.capabilities.heads:
             listed = current_sessions(self.source, SessionFilter(parts=True))
             state.sessions.update(head.session_id for head in listed)
-        differences: list[Difference] = []
-        with progress(state.events, f"comparing {readable.plural(len(state.sessions), 'session')}") as move:
+        with progress(state.events, f"comparing {readable.plural(len(state.sessions), 'session')}") as bar:
             for session_id in sorted(state.sessions):
                 found = _insist(lambda one=session_id: compare_session(self.source, self.target, one))
                 if found.differences and self._has_gone_on(copy, state, session_id):
                     found = _insist(lambda one=session_id: compare_session(self.source, self.target, one))
-                differences.extend(found.differences)
-                move(found.events)
-        return differences
+                bar(found.events)
+                for difference in found.differences:
+                    bar.clear()
+                    yield difference
 
     def _has_gone_on(self, copy: StoreCopy, state: CopyState, session_id: str) -> bool:
         """Copy what agents wrote to the source since; return whether there was anything."""
@@ -205,7 +222,7 @@ class _Copying:
     def _too_large(self) -> list[EventTooLarge]:
         return [*self.too_large, *(error for found in self.others.values() for error in found.too_large)]
 
-    def _print(self, state: CopyState, resumed: int, differences: list[Difference] | None) -> None:
+    def _print(self, state: CopyState, resumed: int, *, verified: bool) -> None:
         record = {
             "source": self.source.url,
             "target": self.target.url,
@@ -215,40 +232,42 @@ class _Copying:
             "blobs": state.blobs + sum(found.blobs for found in self.others.values()),
             "heads": self.heads,
             "too_large": [str(error) for error in self._too_large()],
-            "verified": differences is not None,
-            "differences": None if differences is None else len(differences),
+            "verified": verified,
+            "differences": self.differing if verified else None,
         }
         if self.output.for_people:
-            _print_for_people(self.output, record, differences or [])
+            _print_for_people(self.output, record)
         else:
             import msgspec
 
-            named = None if differences is None else msgspec.to_builtins(differences[:_MOST_NAMED])
+            named = msgspec.to_builtins(self.differences) if verified else None
             self.output.record(record | {"differences": named})
 
 
-def _print_for_people(output: Output, record: dict[str, Any], differences: list[Difference]) -> None:
-    for text in record["too_large"]:
-        output.text(output.paint(readable.one_line(f"not copied: {text}"), "red"))
-    if differences:
-        from otel_agent_journal.cli.table import Cell, Column
+def _print_differences(output: Output, differences: Iterator[Difference]) -> None:
+    from otel_agent_journal.cli.table import ID_WIDTH, Cell, Column
 
-        names = readable.short_ids([one.session_id for one in differences])
-        output.table(
-            (Column("SESSION"), Column("DIFFERENCE"), Column("EVENT"), Column("DETAIL", least=40)),
-            (
-                (Cell(names[one.session_id]), Cell(one.check, "red"), Cell(one.event_id or "-"), Cell(one.detail))
-                for one in differences[:_MOST_NAMED]
-            ),
-        )
+    output.rows(
+        (Column("SESSION", least=ID_WIDTH), Column("DIFFERENCE"), Column("EVENT", least=ID_WIDTH), Column("DETAIL")),
+        (
+            (Cell(one.session_id), Cell(one.check, "red"), Cell(one.event_id or "-"), Cell(one.detail))
+            for one in differences
+        ),
+    )
+
+
+def _print_for_people(output: Output, record: dict[str, Any]) -> None:
+    for text in record["too_large"]:
+        output.text(output.paint(f"not copied: {text}", "red"))
     copied = ", ".join(
         readable.plural(record[key], noun)
         for key, noun in (("events", "event"), ("blobs", "blob"), ("sessions", "session"))
     )
     outcome = "not compared"
     if record["verified"]:
-        outcome = f"{readable.plural(len(differences), 'difference')}" if differences else "the same in both"
-    output.text(f"copied to {readable.one_line(record['target'])}: {copied}; {outcome}")
+        found = record["differences"]
+        outcome = readable.plural(found, "difference") if found else "the same in both"
+    output.text(f"copied to {record['target']}: {copied}; {outcome}")
 
 
 def _note_where(events: int) -> None:

@@ -26,5 +26,4 @@ def command(invocation: Invocation, url: str | None, role: str) -> None:
     import msgspec
 
     output = invocation.output()
-    document = msgspec.json.encode(administered(opened(invocation, url)).iam_policy(role))
-    output.write((document if output.format == "jsonl" else msgspec.json.format(document, indent=2)) + b"\n")
+    output.document(msgspec.json.encode(administered(opened(invocation, url)).iam_policy(role)))

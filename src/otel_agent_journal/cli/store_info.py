@@ -47,7 +47,7 @@ def _print(output: Output, record: dict[str, Any]) -> None:
     limits = {name: can.pop(name) for name in list(can) if name.startswith("max_")}
     can = {name: able for name, able in can.items() if isinstance(able, bool)}
     rows = {
-        "store": readable.one_line(record["url"]),
+        "store": record["url"],
         "backend": f"{record['backend']}, schema version {record['schema_version']}",
         "sessions": _count(record["sessions"]),
         "events": _count(record["events"]),

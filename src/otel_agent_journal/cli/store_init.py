@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.operating import administered, agree, opened, yes_option
 
@@ -29,6 +28,6 @@ def command(invocation: Invocation, url: str | None, yes: bool) -> None:
     if not output.for_people:
         output.record({"store": store.url, "done": plan})
     elif plan:
-        output.text(f"{readable.one_line(store.url)} is prepared")
+        output.text(f"{store.url} is prepared")
     else:
-        output.text(f"nothing to do: {readable.one_line(store.url)} is prepared")
+        output.text(f"nothing to do: {store.url} is prepared")

@@ -9,6 +9,7 @@ import click
 from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.operating import administered, agree, yes_option
+from otel_agent_journal.cli.progress import progress
 
 
 def _age(_ctx: click.Context, _parameter: click.Parameter, value: str) -> int:
@@ -47,11 +48,13 @@ def command(invocation: Invocation, url: str | None, age_ns: int, dry_run: bool,
     administered(store)
     limit_ns = time.time_ns() - age_ns
     before = readable.clock(limit_ns, date=True)
-    count = prune(store, limit_ns, dry_run=True)
+    with progress(0, "looking for old sessions") as bar:
+        count = prune(store, limit_ns, dry_run=True, progress=bar.to)
     if count and not dry_run:
         plan = [f"delete {readable.plural(count, 'session')} last updated before {before}, for good"]
         agree(f"to prune {store.url}", plan, yes=yes)
-        count = prune(store, limit_ns)
+        with progress(0, f"deleting {readable.plural(count, 'session')}") as bar:
+            count = prune(store, limit_ns, progress=bar.to)
     if not output.for_people:
         output.record(
             {"store": store.url, "before": format_timestamp(limit_ns), "sessions": count, "deleted": not dry_run}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -10,6 +10,7 @@ from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.operating import administered, opened
 from otel_agent_journal.cli.progress import progress
+from otel_agent_journal.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.store.rules import Repaired
 
-KEYS = ("session_id", "found", "written")
+KEYS: Final = ("session_id", "found", "written")
 
 
 @click.command("repair", short_help="Write the heads of sessions that are missing or wrong.")
@@ -28,7 +29,7 @@ def command(invocation: Invocation, url: str | None) -> None:
     """Write the heads of sessions that are missing or wrong.
 
     A head is what listings show of a session. Every session is read from its first event on, and its head written where
-    that says something else. Events are never changed. Prints what was found, nothing where all was right.
+    that says something else. Events are never changed. Prints what it finds as it finds it, nothing where all is right.
     """
     from otel_agent_journal.projections.head import SessionHead
     from otel_agent_journal.store.protocol import SessionFilter
@@ -38,33 +39,31 @@ def command(invocation: Invocation, url: str | None) -> None:
     store = opened(invocation, url)
     heads: dict[str, SessionHead | None] = dict.fromkeys(administered(store).session_ids())
     heads.update((head.session_id, head) for head in store.sessions(SessionFilter(parts=True)))
-    found: list[Repaired] = []
+    looked, found, written = readable.plural(len(heads), "session"), 0, 0
 
     def repaired() -> Iterator[Repaired]:
-        with progress(len(heads), f"looking at {readable.plural(len(heads), 'session')}") as move:
+        nonlocal found, written
+        with progress(len(heads), f"looking at {looked}") as bar:
             for session_id in heads:
                 one = repair(store, session_id)
-                move(1)
+                bar(1)
                 if one is not None:
-                    found.append(one)
+                    found, written = found + 1, written + one.written
+                    bar.clear()
                     yield one
 
     _print(output, repaired())
-    written = sum(one.written for one in found)
-    outcome = f"{readable.plural(len(found), 'finding')}, {readable.plural(written, 'head')} written"
-    looked = readable.plural(len(heads), "session")
-    click.echo(f"looked at {looked}: {outcome if found else 'nothing wrong'}", err=True)
+    outcome = f"{readable.plural(found, 'finding')}, {readable.plural(written, 'head')} written"
+    say(f"looked at {looked}: {outcome if found else 'nothing wrong'}")
 
 
 def _print(output: Output, findings: Iterator[Repaired]) -> None:
     if not output.for_people:
-        output.records((finding._asdict() for finding in findings), KEYS)
+        output.records(output.prompt(finding._asdict() for finding in findings), KEYS)
         return
-    from otel_agent_journal.cli.table import Cell, Column
+    from otel_agent_journal.cli.table import ID_WIDTH, Cell, Column
 
-    rows = list(findings)
-    if rows:
-        output.table(
-            (Column("SESSION"), Column("FOUND", least=20), Column("HEAD WRITTEN")),
-            ((Cell(one.session_id), Cell(one.found), Cell("yes" if one.written else "no")) for one in rows),
-        )
+    output.rows(
+        (Column("SESSION", least=ID_WIDTH), Column("HEAD WRITTEN"), Column("FOUND")),
+        ((Cell(one.session_id), Cell("yes" if one.written else "no"), Cell(one.found)) for one in findings),
+    )

@@ -31,20 +31,23 @@ def command(invocation: Invocation) -> None:
     Gone is a writer with an open step whose spool shows it dead, or that has no spool here and was silent for 60 s.
     """
     output = invocation.output()
-    marked = [_record(event) for event in sweep(invocation.journal(adopt=False))]
+    marked = (_record(event) for event in sweep(invocation.journal(adopt=False)))
     if not output.for_people:
-        output.records(marked, KEYS)
+        output.records(output.prompt(marked), KEYS)
         return
-    if not marked:
-        output.text("no session has a silent writer")
-        return
-    from otel_agent_journal.cli.table import Cell, Column
+    from otel_agent_journal.cli.table import ID_WIDTH, Cell, Column
 
-    output.table(
-        (Column("SESSION"), Column("REASON"), Column("LAST SEEN"), Column("WRITER", optional=1)),
-        ([Cell(str(row[key])) for key in ("session_id", "reason", "last_seen_at", "writer")] for row in marked),
-    )
-    output.text(f"{readable.plural(len(marked), 'writer')} marked")
+    found = 0
+
+    def rows() -> Iterator[list[Cell]]:
+        nonlocal found
+        for row in marked:
+            found += 1
+            yield [Cell(str(row[key])) for key in ("session_id", "reason", "last_seen_at", "writer")]
+
+    columns = (Column("SESSION", least=ID_WIDTH), Column("REASON"), Column("LAST SEEN", least=30), Column("WRITER"))
+    output.rows(columns, rows())
+    output.text(f"{readable.plural(found, 'writer')} marked" if found else "no session has a silent writer")
 
 
 def sweep(journal: Journal) -> Iterator[JournalEvent]:

@@ -7,7 +7,7 @@ still too wide is left to the terminal to wrap.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -17,8 +17,9 @@ from rich.text import Text
 
 from otel_agent_journal.cli.readable import one_line
 
-__all__ = ["Cell", "Column", "cell_len", "fit", "render"]
+__all__ = ["ID_WIDTH", "Cell", "Column", "cell_len", "fit", "growing", "render"]
 
+ID_WIDTH: Final = 32  # of ids of ours
 _GAP: Final = 2
 
 
@@ -42,8 +43,9 @@ class Cell(NamedTuple):
     style: str = ""
 
 
-def render(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, width: int, color: bool) -> str:
-    """Return a table as text. `width`: of the terminal, 0 where there is none."""
+def render(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, width: int, color: bool) -> list[str]:
+    """Return the lines of a table, their text neutral. `width`: of the terminal, 0 where there is none."""
+    columns = [column._replace(heading=one_line(column.heading)) for column in columns]
     cells = [[Text(one_line(cell.text), style=cell.style) for cell in row] for row in rows]
     widths = [
         max([cell_len(column.heading), *(cell.cell_len for cell in column_cells)])
@@ -78,7 +80,27 @@ def render(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, width: 
         legacy_windows=False,
     )
     console.print(table)
-    return "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
+    return [line.rstrip() for line in sink.getvalue().split("\n")[:-1]]
+
+
+def growing(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], paint: Callable[..., str]) -> Iterator[str]:
+    """Yield a heading, then a line a row as they come; nothing where there is no row.
+
+    A column is `least` cells wide: nobody knows what is still to come. A longer cell stands whole.
+    """
+    widths = [max(column.least or 0, cell_len(column.heading)) for column in columns]
+    for number, row in enumerate(rows):
+        if not number:
+            yield _line([Cell(column.heading, "bold") for column in columns], widths, paint)
+        yield _line([Cell(one_line(cell.text), cell.style) for cell in row], widths, paint)
+
+
+def _line(cells: Sequence[Cell], widths: Sequence[int], paint: Callable[..., str]) -> str:
+    padded = (
+        paint(cell.text, *cell.style.split()) + " " * (width - cell_len(cell.text))
+        for cell, width in zip(cells, widths, strict=True)
+    )
+    return (" " * _GAP).join(padded).rstrip()
 
 
 def fit(text: str, width: int) -> str:

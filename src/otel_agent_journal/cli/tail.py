@@ -65,7 +65,7 @@ def _print(output: Output, events: Iterator[JournalEvent], *, sessions: bool) ->
     if output.for_people:
         lines = EventLines(output, sessions=sessions)
         for event in events:
-            output.text(lines.line(event))
+            lines.show(event)
     elif output.format == "csv":
         output.records((to_neutral(event) for event in events), EVENT_COLUMNS)
     else:

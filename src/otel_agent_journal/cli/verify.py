@@ -11,7 +11,8 @@ import click
 
 from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
-from otel_agent_journal.cli.progress import progress
+from otel_agent_journal.cli.progress import Bar, progress
+from otel_agent_journal.terminal import say
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
@@ -54,8 +55,8 @@ CHECKS: Final[Mapping[str, str]] = {
 def command(invocation: Invocation, session: str | None) -> int:
     """Check digests, order, parents and heads of the journal.
 
-    Of one SESSION, or of all, each with the traces that are part of it. Prints what it finds and exits with 5 if that
-    is anything.
+    Of one SESSION, or of all, each with the traces that are part of it. Prints what it finds as it finds it, and exits
+    with 5 if that is anything.
     """
     from otel_agent_journal.store.protocol import SessionFilter
     from otel_agent_journal.store.rules import current_sessions
@@ -67,13 +68,20 @@ def command(invocation: Invocation, session: str | None) -> int:
     wholes = [head for head in heads if head.part_of is None]
     verified = sum(head.events for head in wholes)
     sessions = readable.plural(len(wholes), "session")
-    with progress(verified, f"verifying {sessions}") as move:
-        findings = [finding for head in wholes for finding in _session(journal, head, move)]
-        findings += [finding for head in heads if head.part_of is not None for finding in _part(journal, head)]
-    _print(output, findings)
-    outcome = readable.plural(len(findings), "finding") if findings else "nothing wrong"
-    click.echo(f"verified {sessions}, {readable.plural(verified, 'event')}: {outcome}", err=True)
-    return CHECK_FAILED if findings else 0
+    found = 0
+
+    def findings(bar: Bar) -> Iterator[Finding]:
+        nonlocal found
+        for finding in _findings(journal, heads, bar):
+            found += 1
+            bar.clear()
+            yield finding
+
+    with progress(verified, f"verifying {sessions}") as bar:
+        _print(output, findings(bar), heads)
+    outcome = readable.plural(found, "finding") if found else "nothing wrong"
+    say(f"verified {sessions}, {readable.plural(verified, 'event')}: {outcome}")
+    return CHECK_FAILED if found else 0
 
 
 def _named(journal: Journal, text: str) -> list[SessionHead]:
@@ -89,22 +97,35 @@ def _claimed(journal: Journal, head: SessionHead) -> SessionHead:
     return head if stored is None or stored.cursor != head.cursor else stored
 
 
-def _print(output: Output, findings: list[Finding]) -> None:
+def _print(output: Output, findings: Iterator[Finding], heads: list[SessionHead]) -> None:
     if not output.for_people:
-        output.records((finding._asdict() for finding in findings), KEYS)
+        output.records(output.prompt(finding._asdict() for finding in findings), KEYS)
         return
-    if findings:
-        from otel_agent_journal.cli.table import Cell, Column
+    from otel_agent_journal.cli.table import ID_WIDTH, Cell, Column
 
-        columns = (Column("SESSION"), Column("CHECK"), Column("EVENT"), Column("DETAIL", least=40))
-        names = readable.short_ids([finding.session_id for finding in findings])
-        output.table(
-            columns,
-            (
-                (Cell(names[one.session_id]), Cell(one.check, "red"), Cell(one.event_id or "-"), Cell(one.detail))
-                for one in findings
-            ),
-        )
+    names = readable.short_ids([head.session_id for head in heads])
+    columns = (
+        Column("SESSION", least=min(ID_WIDTH, max(map(len, names.values()), default=0))),
+        Column("CHECK", least=max(map(len, CHECKS))),
+        Column("EVENT", least=ID_WIDTH),
+        Column("DETAIL"),
+    )
+    output.rows(
+        columns,
+        (
+            (Cell(names[one.session_id]), Cell(one.check, "red"), Cell(one.event_id or "-"), Cell(one.detail))
+            for one in findings
+        ),
+    )
+
+
+def _findings(journal: Journal, heads: list[SessionHead], move: Callable[[int], None]) -> Iterator[Finding]:
+    for head in heads:
+        if head.part_of is None:
+            yield from _session(journal, head, move)
+    for head in heads:
+        if head.part_of is not None:
+            yield from _part(journal, head)
 
 
 def _session(journal: Journal, head: SessionHead, move: Callable[[int], None]) -> Iterator[Finding]:

@@ -47,7 +47,12 @@ class _Refused:
 
 @uninstrumented()
 def redeliver(
-    root: Path, store: JournalStore, *, reception: Callable[[], Reception], patience_s: float = 10.0
+    root: Path,
+    store: JournalStore,
+    *,
+    reception: Callable[[], Reception],
+    patience_s: float = 10.0,
+    progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> Redelivered:
     """Deliver what a spool has set aside, each by itself, and return what became of it.
 
@@ -56,6 +61,7 @@ def redeliver(
         store: where it goes.
         reception: makes what reads received OTLP.
         patience_s: how long a store that cannot be reached is waited for.
+        progress: called with how many were tried, and of how many.
 
     Raises:
         StoreUnreachable: the store cannot be reached; what was not delivered stays.
@@ -65,8 +71,9 @@ def redeliver(
     delivery = Delivery(store, shelf, patience, time.time_ns, reception=reception)
     heads = HeadKeeper(store, delivery.insist)
     delivery.appended = heads.note
-    delivered, last_error = 0, None
-    for path, item in kept(root):
+    delivered, last_error, total = 0, None, count(root)
+    for tried, (path, item) in enumerate(kept(root)):
+        progress(tried, total)
         patience.until(time.monotonic() + patience_s)
         shelf.why = None if item is not None else f"{path.name} cannot be read"
         if item is not None:
@@ -80,6 +87,7 @@ def redeliver(
             delivered += 1
         else:
             last_error = shelf.why
+    progress(total, total)
     return Redelivered(delivered=delivered, left=count(root), last_error=last_error)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -10,12 +11,16 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import msgspec
 
 from otel_agent_journal.errors import ConfigError
+from otel_agent_journal.masking import masked
 
 GRPC: Final = "grpc"
 HTTP: Final = "http/protobuf"
 _GRPC_PORT: Final = 4317
 _HTTP_PORT: Final = 4318
 _DEFAULT_TIMEOUT_S: Final = 10.0  # the specification's default
+# What both protocols take: clients refuse the rest when they send, and repeat it, secrets and all.
+_HEADER_NAME: Final = re.compile(r"[0-9a-z_.-]+")
+_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e\t]*")
 
 
 class Signal(msgspec.Struct, frozen=True):
@@ -117,10 +122,12 @@ def _parsed(text: str) -> tuple[SplitResult, str, int | None]:
     try:
         parts = urlsplit(f"{scheme.lower()}://{rest}")
         port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"OTLP endpoint {text}: {error}") from error
+    except ValueError:  # its text may repeat a password that stands where the port should
+        raise ConfigError(f"OTLP endpoint {masked(text)} is malformed, or its port is no number") from None
     if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname:
-        raise ConfigError(f"OTLP endpoint {text} is not a URL like http://localhost:4318 or grpc://localhost:4317")
+        raise ConfigError(
+            f"OTLP endpoint {masked(text)} is not a URL like http://localhost:4318 or grpc://localhost:4317"
+        )
     return parts, f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname, port
 
 
@@ -145,6 +152,11 @@ def _headers(text: str) -> dict[str, str]:
         name, equals, value = entry.partition("=")
         if equals and name.strip():
             headers[unquote(name).strip().lower()] = unquote(value).strip()
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ConfigError("OTEL_EXPORTER_OTLP_HEADERS: a header's name is letters, digits, '-', '_' and '.'")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise ConfigError(f"OTEL_EXPORTER_OTLP_HEADERS: the value of '{name}' is not printable ASCII")
     return headers
 
 

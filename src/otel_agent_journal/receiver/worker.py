@@ -22,6 +22,7 @@ from otel_agent_journal.receiver.deliveries import Deliveries
 from otel_agent_journal.receiver.intake import Intake
 from otel_agent_journal.receiver.security import Tls, Tokens
 from otel_agent_journal.spool.writer import SpoolWriter
+from otel_agent_journal.terminal import log_handler
 from otel_agent_journal.uninstrumented import uninstrumented
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def serve(plan: Plan, place: Place, counters: Counters, ready: Connection) -> No
         ready: gets "" once it listens, else why it cannot.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, handlers=[log_handler("%(levelname)s %(name)s: %(message)s")])
     writer = SpoolWriter(plan.spool, writer=place.writer, cap_bytes=plan.cap_bytes, fsync=True)
     try:
         asyncio.run(_serve(plan, place, writer, counters, ready))

@@ -84,7 +84,7 @@ def _s3(url: _Url) -> str:
 
 
 def _otlp(url: _Url) -> str:
-    return "/".join(filter(None, (_with_port(url.host.lower(), _PORTS[url.scheme]), url.path)))
+    return "/".join(filter(None, (_with_port(url.host.lower(), _PORTS.get(url.scheme, "")), url.path)))
 
 
 def _other(url: _Url) -> str:

@@ -30,6 +30,7 @@ from otel_agent_journal.store.protocol import (
     StoreInfo,
     of_session,
 )
+from otel_agent_journal.store.registry import refuse_credentials
 from otel_agent_journal.store.rules import is_wanted, merged_writers
 from otel_agent_journal.store.sequence import at_most, require_gapless, require_session_event, verdict
 
@@ -37,6 +38,7 @@ from otel_agent_journal.store.sequence import at_most, require_gapless, require_
 def open_store(url: str = "memory://", *, create: bool = True) -> MemoryStore:
     """Return a new, empty store; `memory://` names no other."""
     del create
+    refuse_credentials(url, "a journal in memory needs none")
     return MemoryStore(url)
 
 

@@ -24,6 +24,7 @@ from otel_agent_journal.mapping.log_record import (
     heartbeat_record,
     request_of,
 )
+from otel_agent_journal.masking import masked
 from otel_agent_journal.otlp.answers import BatchRefused, SendFailed
 from otel_agent_journal.otlp.target import LOGS, default_resource, otlp_target
 from otel_agent_journal.otlp.transport import Transport, open_transport
@@ -52,7 +53,7 @@ def open_store(url: str, *, create: bool = True, environ: Mapping[str, str] | No
     scheme, _, rest = url.partition("://")
     protocol = _SCHEMES.get(scheme.lower())
     if protocol is None or not rest.strip("/"):
-        raise ConfigError(f"store {url} names no OTLP endpoint; one is named as in otlp://localhost:4317")
+        raise ConfigError(f"store {masked(url)} names no OTLP endpoint; one is named as in otlp://localhost:4317")
     variables = os.environ if environ is None else environ
     target = otlp_target(f"{protocol}://{rest}", variables, LOGS)
     return OtlpStore(scheme.lower(), open_transport(target), default_resource(variables))

@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, Protocol, cast
+from urllib.parse import parse_qsl
 
 from otel_agent_journal.errors import ConfigError, MissingExtra, UnknownScheme
+from otel_agent_journal.masking import has_credentials, is_option, masked, no_url
 from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.uninstrumented import uninstrumented
 
@@ -26,10 +28,11 @@ EXPORTERS: Final = {
     "postgresql": "otel-agent-journal-postgresql",
     "s3": "otel-agent-journal-s3",
 }
+AWS_CREDENTIALS: Final = (
+    "boto3 takes them from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from a profile (?profile=NAME), or from the"
+    " machine's role"
+)
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9.-]*)(?:\+[a-z0-9.-]+)?://", re.IGNORECASE)
-_SECRET: Final = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*")
-# Greedy to the last @: a password may hold what should have been escaped. What is hidden needlessly does no harm.
-_USER: Final = re.compile(r"(://[^/?#:]*|^(?!.*://)[^:]*):.*@", re.DOTALL)
 
 
 class OpenStore(Protocol):
@@ -55,8 +58,7 @@ def open_store(url: str, *, create: bool = True) -> JournalStore:
     """
     match = _SCHEME.match(url)
     if match is None:
-        file = url if url and "@" not in url else "journal.db"
-        raise ConfigError(f"store {masked(url)} is not a URL; a SQLite file is named as in sqlite:///{file}")
+        raise ConfigError(no_url("store", url))
     scheme = match[1].lower()
     return _factory(scheme, url)(url, create=create)
 
@@ -66,10 +68,30 @@ def known_schemes() -> tuple[str, ...]:
     return tuple(sorted(BUILT_IN.keys() | {entry_point.name for entry_point in entry_points(group=GROUP)}))
 
 
-def masked(url: str) -> str:
-    """Return a URL that may be printed: the password, and options that look like secrets, as `***`."""
-    hidden = _SECRET.sub(lambda found: f"{found[1]}***{'@' if '@' in found[0] else ''}", url)
-    return _USER.sub(r"\1:***@", hidden).replace("=***@", "=***")
+def options_of(url: str) -> dict[str, str]:
+    """Return the options of a store's URL.
+
+    Raises:
+        ConfigError: one of them is not written as options are.
+    """
+    options = dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
+    if not all(is_option(name, value) for name, value in options.items()):
+        raise ConfigError(f"store {masked(url)}: its options are written ?NAME=VALUE&NAME=VALUE")
+    return options
+
+
+def refuse_credentials(url: str, instead: str) -> None:
+    """For backends whose URLs have no place for credentials: refuse one that has some, or seems to.
+
+    Args:
+        url: the store's.
+        instead: where credentials belong, as the end of a sentence.
+
+    Raises:
+        ConfigError: it has; none of them is in the message.
+    """
+    if has_credentials(url):
+        raise ConfigError(f"store {masked(url)}: its URL has no place for credentials; {instead}")
 
 
 def _factory(scheme: str, url: str) -> OpenStore:

@@ -243,12 +243,24 @@ def is_wanted(head: SessionHead, wanted: SessionFilter) -> bool:
 # --- what an operator does ----------------------------------------------------------------------------------------
 
 
-def prune(store: JournalStore, older_than_ns: int, *, dry_run: bool = False) -> int:
+def prune(
+    store: JournalStore,
+    older_than_ns: int,
+    *,
+    dry_run: bool = False,
+    progress: Callable[[int, int], object] = lambda _done, _total: None,
+) -> int:
     """Delete whole sessions last updated before a time, and return how many there are, or with `dry_run` would be.
 
     Each is judged by its events right before it is deleted, and nothing that arrives from then on is. A part goes with
     its session, never before it, and is not counted. One that was forked goes with the prune after that of its forks.
     One in progress stays while its writers are heard of. A prune that was broken off is simply repeated.
+
+    Args:
+        store: what is pruned.
+        older_than_ns: UTC nanoseconds.
+        dry_run: delete nothing.
+        progress: called with how many sessions and parts were looked at, and of how many.
 
     Raises:
         UnsupportedByStore: where the store cannot.
@@ -257,7 +269,9 @@ def prune(store: JournalStore, older_than_ns: int, *, dry_run: bool = False) -> 
         raise UnsupportedByStore(store.url, "prune")
     wanted = SessionFilter(until_ns=older_than_ns - 1, parts=True)
     count = 0
-    for listed in list(current_sessions(store, wanted)):
+    found = list(current_sessions(store, wanted))
+    for looked_at, listed in enumerate(found):
+        progress(looked_at, len(found))
         head = current(store, listed.session_id)
         if head is None or not is_prunable(head, older_than_ns) or not _whole_goes(store, head, older_than_ns):
             continue
@@ -267,6 +281,7 @@ def prune(store: JournalStore, older_than_ns: int, *, dry_run: bool = False) -> 
             continue
         if dry_run or _delete(store, head):
             count += head.part_of is None
+    progress(len(found), len(found))
     return count
 
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -27,6 +27,7 @@ from otel_agent_journal.errors import (
     UnsupportedByStore,
 )
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.masking import masked
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.documents import successor
 from otel_agent_journal.store.protocol import (
@@ -40,6 +41,7 @@ from otel_agent_journal.store.protocol import (
     StoreInfo,
     of_session,
 )
+from otel_agent_journal.store.registry import options_of, refuse_credentials
 from otel_agent_journal.store.rules import merged_writers
 from otel_agent_journal.store.sequence import in_pages, require_gapless, require_session_event, verdict
 from otel_agent_journal.store.sqlite_file import SqliteFile, Synchronous
@@ -89,19 +91,22 @@ def open_store(url: str, *, create: bool = True) -> SqliteStore:
     Raises:
         ConfigError: the URL is malformed.
     """
-    place, _, query = url.partition("?")
+    refuse_credentials(url, "a file needs none, and who may read it is said by its permissions")
+    place = url.partition("?")[0]
     if not place.startswith("sqlite:///") or place.endswith("/") or place == "sqlite:///:memory:":
         advice = "use memory:// for a journal in memory" if ":memory:" in place else f"the form is {_FORMS}"
-        raise ConfigError(f"store {url} names no file; {advice}")
-    options = dict(parse_qsl(query, keep_blank_values=True))
+        raise ConfigError(f"store {masked(url)} names no file; {advice}")
+    options = options_of(url)
     synchronous = options.pop("synchronous", "full").lower()
     timeout = options.pop("timeout", str(TIMEOUT_S))
     if options:
-        raise ConfigError(f"store {url}: '{next(iter(options))}' is no option; there are timeout and synchronous")
+        raise ConfigError(
+            f"store {masked(url)}: '{next(iter(options))}' is no option; there are timeout and synchronous"
+        )
     if synchronous not in ("full", "normal"):
-        raise ConfigError(f"store {url}: synchronous is '{synchronous}', it may be full or normal")
+        raise ConfigError(f"store {masked(url)}: synchronous may be full or normal")
     if not timeout.replace(".", "", 1).isdecimal():
-        raise ConfigError(f"store {url}: timeout is '{timeout}', a number of seconds is expected")
+        raise ConfigError(f"store {masked(url)}: timeout is no number of seconds")
     path = Path(unquote(place.removeprefix("sqlite:///")))
     return SqliteStore(path, create=create, timeout_s=float(timeout), synchronous=synchronous)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import msgspec
 
 from otel_agent_journal.errors import ConfigError
-from otel_agent_journal.store.registry import masked
+from otel_agent_journal.masking import masked
+from otel_agent_journal.store.registry import AWS_CREDENTIALS, options_of, refuse_credentials
 
 FORM: Final = "dynamodb://TABLE?region=eu-central-1"
 OPTIONS: Final = ("region", "endpoint_url", "profile", "bucket", "s3_endpoint_url", "ttl_days", "timeout")
@@ -41,15 +42,13 @@ def place_of(url: str) -> Place:
     Raises:
         ConfigError: the URL is malformed.
     """
+    refuse_credentials(url, AWS_CREDENTIALS)
     shown = masked(url)
     scheme, _, rest = url.partition("://")
-    table, _, query = rest.partition("?")
-    table = unquote(table)
+    table = unquote(rest.partition("?")[0])
     if scheme.lower() != "dynamodb" or not _TABLE.fullmatch(table):
-        raise ConfigError(
-            f"store {shown}: '{table}' is no table's name (3 to 255 letters, digits, '_', '-', '.'); the form is {FORM}"
-        )
-    options = dict(parse_qsl(query, keep_blank_values=True))
+        raise ConfigError(f"store {shown} names no table (3 to 255 letters, digits, '_', '-', '.'); the form is {FORM}")
+    options = options_of(url)
     for name, value in options.items():
         if name not in OPTIONS:
             raise ConfigError(f"store {shown}: '{name}' is no option; there are {', '.join(OPTIONS)}")
@@ -73,5 +72,5 @@ def _positive(shown: str, options: dict[str, str], name: str) -> float | None:
     if text is None:
         return None
     if not re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", text, re.ASCII) or float(text) == 0:
-        raise ConfigError(f"store {shown}: {name} is '{text}', a number above 0 is expected")
+        raise ConfigError(f"store {shown}: {name} is no number above 0")
     return float(text)

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from otel_agent_journal.errors import ConfigError
-from otel_agent_journal.store.registry import masked
+from otel_agent_journal.masking import masked
 
 TIMEOUT_S: Final = 30.0  # for one statement; the drain retries what did not come to an end
 # What libpq would wait for without a bound: a host that does not answer, a network that swallows packets.
@@ -61,7 +61,7 @@ def address_of(url: str) -> Address:
     place, _, query = url.partition("?")
     scheme, _, rest = place.partition("://")
     if scheme.lower() not in _SCHEMES:
-        raise ConfigError(f"store {masked(url)}: the form is postgresql://user:password@host:port/database")
+        raise ConfigError(f"store {masked(url)}: the form is postgresql://user:***@host:5432/database")
     options = parse_qsl(query, keep_blank_values=True)
     ours = {name: value for name, value in options if name in _OURS}
     theirs = urlencode([(name, value) for name, value in options if name not in _OURS], quote_via=quote)
@@ -84,8 +84,8 @@ def _connection(url: str, conninfo: str) -> dict[str, Any]:
     except psycopg.Error as error:
         if "@" in url.partition("?")[2]:  # what libpq takes for an option may be a password
             raise _unescaped(url) from None
-        known = str(error).strip()
-        why = known if known.startswith("invalid URI query parameter") else "libpq cannot read it"
+        unknown = str(error).startswith("invalid URI query parameter")
+        why = "it has an option that libpq does not know" if unknown else "libpq cannot read it"
         raise ConfigError(f"store {masked(url)}: {why}; see the README of otel-agent-journal-postgresql") from None
     ports = [part for part in str(found.get("port", "")).split(",") if part]
     if not all(port.isascii() and port.isdigit() and 0 < int(port) < 2**16 for port in ports):
@@ -103,9 +103,7 @@ def _schema(url: str, schema: str | None) -> str | None:
     if schema is None:
         return None
     if not schema or "\0" in schema or len(schema.encode()) > _MAX_NAME_BYTES:
-        raise ConfigError(
-            f"store {masked(url)}: schema is '{schema}', a name of 1 to {_MAX_NAME_BYTES} bytes is expected"
-        )
+        raise ConfigError(f"store {masked(url)}: schema is no name of 1 to {_MAX_NAME_BYTES} bytes")
     return schema
 
 
@@ -113,5 +111,5 @@ def _timeout(url: str, text: str | None) -> float:
     if text is None:
         return TIMEOUT_S
     if not text.isascii() or not text.replace(".", "", 1).isdecimal() or not float(text):
-        raise ConfigError(f"store {masked(url)}: timeout is '{text}', a number of seconds above 0 is expected")
+        raise ConfigError(f"store {masked(url)}: timeout is no number of seconds above 0")
     return float(text)

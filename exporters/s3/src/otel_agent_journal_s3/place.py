@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, cast
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import msgspec
 
 from otel_agent_journal.errors import ConfigError
-from otel_agent_journal.store.registry import masked
+from otel_agent_journal.masking import masked
+from otel_agent_journal.store.registry import AWS_CREDENTIALS, options_of, refuse_credentials
 
 TIMEOUT_S: Final = 10.0
 _OPTIONS: Final = ("endpoint_url", "profile", "region", "timeout")
@@ -70,18 +71,19 @@ def place_of(url: str) -> Place:
     Raises:
         ConfigError: the URL is malformed.
     """
+    refuse_credentials(url, AWS_CREDENTIALS)
     printed = masked(url)
-    where, _, query = url.partition("?")
+    where = url.partition("?")[0]
     bucket, _, prefix = where.removeprefix("s3://").partition("/")
     if not where.startswith("s3://") or not bucket:
         raise ConfigError(f"store {printed} names no bucket; the form is s3://BUCKET/PREFIX?region=eu-central-1")
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    options = options_of(url)
     unknown = [option for option in options if option not in _OPTIONS]
     if unknown:
         raise ConfigError(f"store {printed}: '{unknown[0]}' is no option; there are {', '.join(_OPTIONS)}")
     timeout = options.get("timeout", "") or str(TIMEOUT_S)
     if not timeout.replace(".", "", 1).isdecimal() or float(timeout) <= 0:
-        raise ConfigError(f"store {printed}: timeout is '{timeout}', a number of seconds is expected")
+        raise ConfigError(f"store {printed}: timeout is no number of seconds")
     return Place(
         url=printed,
         bucket=bucket,
