@@ -18,6 +18,7 @@ from otel_agent_journal.threads import (
     Lock,
     Thread,
     Turns,
+    each,
     is_collecting,
     may_wait,
     start_thread,
@@ -273,3 +274,59 @@ def test_under_gevent(tmp_path: object, when: str, durability: str, monkeypatch:
         [sys.executable, "-c", GREEN, when], cwd=str(tmp_path), capture_output=True, text=True, timeout=90, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n240\n", "")
+
+
+# --- many at a time -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_each_is_done_once(at_once: int) -> None:
+    """Every one that is given is done once, so many at a time, and its result is given."""
+    at_work, most, lock = 0, 0, Lock()
+
+    def work(number: int) -> int:
+        nonlocal at_work, most
+        with lock:
+            at_work += 1
+            most = max(most, at_work)
+        time.sleep(0.005)
+        with lock:
+            at_work -= 1
+        return number * 2
+
+    assert sorted(each(work, iter(range(50)), at_once)) == list(range(0, 100, 2))
+    assert (at_work, most) == (0, at_once)
+
+
+def test_each_ends_with_the_first_error() -> None:
+    """An error is raised once those that were begun have ended; the rest is never begun."""
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if number == 5:
+            raise ValueError(number)
+        time.sleep(0.002)
+        return number
+
+    with pytest.raises(ValueError, match="5"):
+        list(each(work, range(1_000), 4))
+    assert 6 <= len(begun) <= 20
+
+
+def test_each_may_be_left() -> None:
+    """Where nobody asks for more, nothing more is begun, and no thread is left at work."""
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        time.sleep(0.002)
+        return number
+
+    results = each(work, range(1_000), 4)
+    next(results)
+    results.close()
+    left = len(begun)
+    assert left < 100
+    time.sleep(0.02)
+    assert len(begun) == left

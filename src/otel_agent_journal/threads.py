@@ -17,9 +17,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, Generic, TypeVar
 
 Lock: Final = _thread.allocate_lock
 RLock: Final[Callable[[], Any]] = getattr(threading, "_CRLock", None) or threading.RLock  # the latter makes what is new
@@ -27,7 +28,11 @@ _start: Final = _thread.start_new_thread
 ident: Final = _thread.get_ident
 _AT_ONCE: Final = 0.0
 _LONGEST_S: Final = threading.TIMEOUT_MAX
+_LOOK_S: Final = 1.0  # a bell is not waited for without bound
 _ours: Final[set[int]] = set()  # threads of ours that run
+
+Given = TypeVar("Given")
+Result = TypeVar("Result")
 
 
 class Condition:
@@ -198,6 +203,66 @@ class Changes:
 
 def _by_who_brings(work: Callable[[], None]) -> object:
     return start_thread(work) if is_collecting() else (work(), True)
+
+
+def each(work: Callable[[Given], Result], given: Iterable[Given], at_once: int) -> Generator[Result]:
+    """Do the same for each of many, so many at a time, and yield the results as they come, in any order.
+
+    What is given is asked for one after the other, by whichever of our threads is free; where there is none to be had
+    the caller does it all. An error of one ends it: those that were begun are finished, the others are left, and it is
+    raised. So it is where nobody asks for the next result any more: close it.
+    """
+    crew = _Crew(work, given)
+    threads = [thread for _ in range(at_once if at_once > 1 else 0) if (thread := start_thread(crew.work)) is not None]
+    if not threads:
+        yield from map(work, given)
+        return
+    try:
+        while crew.results or len(crew.gone) < len(threads):
+            while crew.results:
+                yield crew.results.popleft()
+            crew.bell.wait(_LOOK_S)
+    finally:
+        crew.over = True
+        for thread in threads:
+            while not thread.join(_LOOK_S) and not sys.is_finalizing():
+                pass
+    if crew.errors:
+        raise crew.errors[0]
+
+
+class _Crew(Generic[Given, Result]):
+    """What the threads of `each` share."""
+
+    def __init__(self, work: Callable[[Given], Result], given: Iterable[Given]) -> None:
+        self._do = work
+        self._given = iter(given)
+        self._asking = Lock()
+        self.over = False
+        self.results: deque[Result] = deque()
+        self.errors: list[BaseException] = []
+        self.gone: list[None] = []  # a mark of each that has ended
+        self.bell = Bell()
+
+    def work(self) -> None:
+        try:
+            for one in self._those_left():
+                self.results.append(self._do(one))
+                self.bell.ring()
+        except BaseException as error:  # noqa: BLE001 - raised where the results are taken
+            self.errors.append(error)
+            self.over = True
+        finally:
+            self.gone.append(None)
+            self.bell.ring()
+
+    def _those_left(self) -> Iterator[Given]:
+        while True:
+            with self._asking:
+                one = [] if self.over else list(islice(self._given, 1))
+            if not one:
+                return
+            yield one[0]
 
 
 class Turns:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import click
 
 from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.operating import administered, agree, yes_option
+from otel_agent_journal.cli.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_agent_journal.store.protocol import JournalStore
 
 
 def _age(_ctx: click.Context, _parameter: click.Parameter, value: str) -> int:
@@ -51,7 +59,7 @@ def command(invocation: Invocation, url: str | None, age_ns: int, dry_run: bool,
     if count and not dry_run:
         plan = [f"delete {readable.plural(count, 'session')} last updated before {before}, for good"]
         agree(f"to prune {store.url}", plan, yes=yes)
-        count = prune(store, limit_ns)
+        count = _prune(store, limit_ns)
     if not output.for_people:
         output.record(
             {"store": store.url, "before": format_timestamp(limit_ns), "sessions": count, "deleted": not dry_run}
@@ -62,3 +70,18 @@ def command(invocation: Invocation, url: str | None, age_ns: int, dry_run: bool,
         output.text(f"{readable.plural(count, 'session')} deleted, last updated before {before}")
     else:
         output.text(f"nothing to do: no session was last updated before {before}")
+
+
+def _prune(store: JournalStore, limit_ns: int) -> int:
+    """Delete, and show on a terminal how far it is. What was deleted by an interruption is; the rest is as it was."""
+    from otel_agent_journal.store.rules import prune
+
+    with ExitStack() as shown:
+        moves: list[Callable[[int], object]] = []
+
+        def move(_done: int, total: int) -> None:
+            if not moves:
+                moves.append(shown.enter_context(progress(total, "deleting")))
+            moves[0](1)
+
+        return prune(store, limit_ns, progress=move)

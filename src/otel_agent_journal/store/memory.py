@@ -51,7 +51,7 @@ class MemoryStore:
     @property
     def capabilities(self) -> Capabilities:
         """All."""
-        return Capabilities(prune=True)
+        return Capabilities(prune=True, threads=8)
 
     def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived]:
         """Write session events; see `JournalStore.append`."""

@@ -36,6 +36,7 @@ from otel_agent_journal.store.sqlite_tables import (
     APPEND,
     APPEND_ONCE,
     ARRIVED,
+    DELETE_SESSION,
     EVENT_COLUMNS,
     HEAD_COLUMNS,
     LISTED_COLUMNS,
@@ -110,7 +111,7 @@ class SqliteStore:
     @property
     def capabilities(self) -> Capabilities:
         """All."""
-        return Capabilities(prune=True, max_event_bytes=MAX_EVENT_BYTES)
+        return Capabilities(prune=True, threads=8, max_event_bytes=MAX_EVENT_BYTES)
 
     def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived]:
         """Write session events in one transaction; see `JournalStore.append`.
@@ -355,8 +356,8 @@ class SqliteStore:
             head, last = _head(connection, key), connection.execute(TIP_OF_SESSION, (key,)).fetchone()
             if (head.version if head else 0) != version or (last is not None and last[0] > self._number(cursor)):
                 return False
-            for table in ("events", "agent_instances", "blobs", "sessions", "arrivals"):
-                connection.execute(f"DELETE FROM {table} WHERE session_id = ?", (key,))
+            for statement in DELETE_SESSION:
+                connection.execute(statement, (key,))
         return head is not None or last is not None
 
     def iam_policy(self, role: str) -> dict[str, Any]:

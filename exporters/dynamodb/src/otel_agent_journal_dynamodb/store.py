@@ -22,7 +22,7 @@ from otel_agent_journal_dynamodb.appending import MAX_EVENT_BYTES, Appending
 from otel_agent_journal_dynamodb.arrivals import Arrivals
 from otel_agent_journal_dynamodb.batches import query, read_all
 from otel_agent_journal_dynamodb.blobs import CHUNK_BYTES, Blobs
-from otel_agent_journal_dynamodb.connection import Connection, Item
+from otel_agent_journal_dynamodb.connection import POOL, Connection, Item
 from otel_agent_journal_dynamodb.context import MAX_EVENTS, TRANSACTION_BYTES, Sequences
 from otel_agent_journal_dynamodb.failures import Refusal, error_of
 from otel_agent_journal_dynamodb.heads import Heads
@@ -77,7 +77,7 @@ class DynamoDBStore:
             return Capabilities(
                 read=False, context=False, heads=False, blobs=True, prune=False, max_event_bytes=MAX_EVENT_BYTES
             )
-        return Capabilities(prune=True, max_event_bytes=MAX_EVENT_BYTES)
+        return Capabilities(prune=True, threads=POOL, max_event_bytes=MAX_EVENT_BYTES)
 
     # --- events ---
 

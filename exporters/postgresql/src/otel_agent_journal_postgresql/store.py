@@ -21,11 +21,11 @@ from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.protocol import Arrived, Capabilities, Page, SessionFilter, StoreInfo
 from otel_agent_journal.store.rules import is_wanted
 from otel_agent_journal.store.sequence import require_gapless, require_session_event
-from otel_agent_journal_postgresql import arrivals, contexts, deleting, heads, preparing, statements
+from otel_agent_journal_postgresql import arrivals, contexts, deleting, heads, locks, preparing, statements
 from otel_agent_journal_postgresql.address import Address, address_of
 from otel_agent_journal_postgresql.appending import Batch, Came, put, straighten
 from otel_agent_journal_postgresql.cursor import Cursor, Place, cursor_of, place_of
-from otel_agent_journal_postgresql.database import Database
+from otel_agent_journal_postgresql.database import POOL_CONNECTIONS, Database
 from otel_agent_journal_postgresql.failures import is_too_large, too_large
 from otel_agent_journal_postgresql.listening import Bell, Ear
 from otel_agent_journal_postgresql.rows import Row, batch_of, event_of, key_of
@@ -68,7 +68,7 @@ class PostgreSQLStore:
     @property
     def capabilities(self) -> Capabilities:
         """All there are."""
-        return Capabilities(prune=True, max_event_bytes=MAX_EVENT_BYTES)
+        return Capabilities(prune=True, threads=POOL_CONNECTIONS, max_event_bytes=MAX_EVENT_BYTES)
 
     def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived]:
         """Write session events in one statement; see `JournalStore.append`.
@@ -281,10 +281,12 @@ class PostgreSQLStore:
         return None if found is None else bytes(found)
 
     def init(self) -> None:
-        """Make the tables where they are missing, bring older ones up to date; adopt what was restored elsewhere."""
-        self._database.transaction(
-            lambda connection: preparing.prepare(connection, self._address), prepared=False, bounded=False
-        )
+        """Make the tables where they are missing, bring older ones up to date; adopt what was restored elsewhere.
+
+        Raises:
+            StoreUnreachable: others hold the tables, for half a minute by now; they are named, nothing was changed.
+        """
+        locks.insist(self._database, lambda connection: preparing.prepare(connection, self._address))
 
     def init_plan(self) -> list[str]:
         """Return what `init` would do, a line each."""

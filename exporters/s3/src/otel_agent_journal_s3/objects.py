@@ -25,7 +25,7 @@ _LONGEST_S: Final = 1.0
 _PAGE: Final = 1000  # keys in a page of a listing, and in a call that deletes
 
 _BY: Final = "by"  # metadata of an object that is written once: which attempt wrote it
-_AT_ONCE: Final = 8  # requests of one call; each costs most of its time waiting
+AT_ONCE: Final = 8  # requests of one call; each costs most of its time waiting
 
 Result = TypeVar("Result")
 Given = TypeVar("Given")
@@ -131,7 +131,7 @@ class Bucket:
         if len(given) < 2:
             return [work(one) for one in given]
         futures: list[Future[Result]] = []
-        with ThreadPoolExecutor(min(_AT_ONCE, len(given)), "agent-journal-s3") as pool:
+        with ThreadPoolExecutor(min(AT_ONCE, len(given)), "agent-journal-s3") as pool:
             for one in given:
                 try:
                     futures.append(pool.submit(work, one))

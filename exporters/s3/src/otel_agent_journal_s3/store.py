@@ -25,7 +25,7 @@ from otel_agent_journal_s3.heads import Heads
 from otel_agent_journal_s3.instances import Instances
 from otel_agent_journal_s3.layout import Layout, key_of
 from otel_agent_journal_s3.lines import Line, line_of
-from otel_agent_journal_s3.objects import Bucket
+from otel_agent_journal_s3.objects import AT_ONCE, Bucket
 from otel_agent_journal_s3.place import Place, place_of
 from otel_agent_journal_s3.reading import read, read_instance, session_ids
 from otel_agent_journal_s3.segments import place_of_cursor
@@ -83,7 +83,7 @@ class S3Store:
     @property
     def capabilities(self) -> Capabilities:
         """All; an event may have 64 MiB."""
-        return Capabilities(prune=True, max_event_bytes=MAX_EVENT_BYTES)
+        return Capabilities(prune=True, threads=AT_ONCE, max_event_bytes=MAX_EVENT_BYTES)
 
     def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived]:
         """Write session events, a segment for each session; see `JournalStore.append`."""
@@ -197,8 +197,8 @@ class S3Store:
         With versioning its bytes go when the lifecycle has it so; `init` sets 30 days.
         """
         key = key_of(session_id)
-        with self._ready():
-            return self._deletion.delete(key, self._follower.place(key, cursor), version)
+        self._ready()  # whoever writes meanwhile meets the mark, in this process or in another
+        return self._deletion.delete(key, self._follower.place(key, cursor), version)
 
     def iam_policy(self, role: str) -> dict[str, Any]:
         """Return the least that a role needs on bucket and prefix, as an AWS policy document."""
