@@ -1,8 +1,8 @@
 """The port to every place a journal can live: `JournalStore`; beside it `BlobStore`, `StoreAdmin` and more.
 
 A backend implements these, declares what it can do, and passes `otel_agent_journal.testing.StoreContract` against
-its real server. Sync; a store is used from one thread at a time unless `Capabilities.threads` says otherwise. Knows
-nothing of spools, spans or projections, but for the head it keeps for listings.
+its real server. Sync; a store is used from one thread at a time unless `Capabilities.threads` or its class says
+otherwise. Knows nothing of spools, spans or projections, but for the head it keeps for listings.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     blobs: bool = True
     heads: bool = True
     prune: bool = False
-    threads: int = 1  # that may use one store at once, and gain by it
+    threads: int = 1  # that may use one store at once and gain by it, each waiting for an answer of its own
     max_event_bytes: int | None = None
 
 

@@ -111,7 +111,7 @@ class SqliteStore:
     @property
     def capabilities(self) -> Capabilities:
         """All."""
-        return Capabilities(prune=True, threads=8, max_event_bytes=MAX_EVENT_BYTES)
+        return Capabilities(prune=True, max_event_bytes=MAX_EVENT_BYTES)
 
     def append(self, events: Sequence[JournalEvent]) -> Mapping[str, Arrived]:
         """Write session events in one transaction; see `JournalStore.append`.

@@ -64,7 +64,7 @@ def insist(database: Database, work: Callable[[Connection], Result], *, patience
             if time.monotonic() >= deadline:
                 raise StoreUnreachable(
                     f"database {database.address.database} (store {database.address.url}): others hold the journal's"
-                    f" tables, for {patience_s:g} s by now{_said(database)}; nothing was changed: end them, or repeat it"
+                    f" tables, for {patience_s:g} s by now{_said(database)}; nothing was changed: end them, or repeat"
                 ) from error
         time.sleep(_PAUSE_S)
 
