@@ -258,7 +258,7 @@ def test_file_size_limit(path: Path) -> None:
         from otel_agent_journal.testing.builders import an_event
         store = SqliteStore(Path(sys.argv[1]))
         written = 0
-        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
         try:
             while True:
                 store.append([an_event(written, details={"text": "x" * 5_000})])

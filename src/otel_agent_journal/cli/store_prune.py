@@ -47,7 +47,6 @@ def command(invocation: Invocation, url: str | None, age_ns: int, dry_run: bool,
     A session in progress stays, however old its last event, while its process is heard of.
     """
     from otel_agent_journal.codec import format_timestamp
-    from otel_agent_journal.store.rules import prune
 
     output = invocation.output()
     invocation.store = url or invocation.store
@@ -55,11 +54,11 @@ def command(invocation: Invocation, url: str | None, age_ns: int, dry_run: bool,
     administered(store)
     limit_ns = time.time_ns() - age_ns
     before = readable.clock(limit_ns, date=True)
-    count = prune(store, limit_ns, dry_run=True)
+    count = _prune(store, limit_ns, dry_run=True)
     if count and not dry_run:
         plan = [f"delete {readable.plural(count, 'session')} last updated before {before}, for good"]
         agree(f"to prune {store.url}", plan, yes=yes)
-        count = _prune(store, limit_ns)
+        count = _prune(store, limit_ns, dry_run=False)
     if not output.for_people:
         output.record(
             {"store": store.url, "before": format_timestamp(limit_ns), "sessions": count, "deleted": not dry_run}
@@ -72,8 +71,8 @@ def command(invocation: Invocation, url: str | None, age_ns: int, dry_run: bool,
         output.text(f"nothing to do: no session was last updated before {before}")
 
 
-def _prune(store: JournalStore, limit_ns: int) -> int:
-    """Delete, and show on a terminal how far it is. What was deleted by an interruption is; the rest is as it was."""
+def _prune(store: JournalStore, limit_ns: int, *, dry_run: bool) -> int:
+    """Prune, and show on a terminal how far it is."""
     from otel_agent_journal.store.rules import prune
 
     with ExitStack() as shown:
@@ -81,7 +80,7 @@ def _prune(store: JournalStore, limit_ns: int) -> int:
 
         def move(_done: int, total: int) -> None:
             if not moves:
-                moves.append(shown.enter_context(progress(total, "deleting")))
+                moves.append(shown.enter_context(progress(total, "looking" if dry_run else "deleting")))
             moves[0](1)
 
-        return prune(store, limit_ns, progress=move)
+        return prune(store, limit_ns, dry_run=dry_run, progress=move)
