@@ -311,6 +311,22 @@ def test_work_side_by_side_is_taken_no_further_than_it_must() -> None:
     assert max(begun) <= 4
 
 
+def test_work_side_by_side_has_ended_when_it_is_left() -> None:
+    """Where nobody asks for more, nothing more is begun, and no thread is left at work."""
+    at_work = [0]
+
+    def work(number: int) -> int:
+        at_work[0] += 1
+        time.sleep(0.02)
+        at_work[0] -= 1
+        return number
+
+    results = side_by_side(work, iter(range(1000)), 4)
+    assert next(results) == 0
+    results.close()
+    assert at_work == [0]
+
+
 def test_one_at_a_time_is_done_here() -> None:
     """Where nothing is to be gained by threads there are none."""
     assert set(side_by_side(lambda _: threading.get_ident(), range(3), 1)) == {threading.get_ident()}

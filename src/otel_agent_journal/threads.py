@@ -193,11 +193,15 @@ class _Task(Generic[_Result]):
         finally:
             self._done.ring()
 
-    def result(self) -> _Result:
-        """Wait for what the work returns, or raise what it raised."""
+    def wait(self) -> None:
+        """Wait until the work has ended, where a thread does it."""
         while self._thread is not None and not self._done.wait(_LONGEST_S):
             if sys.is_finalizing():
                 self._thread = None
+
+    def result(self) -> _Result:
+        """Wait for what the work returns, or raise what it raised."""
+        self.wait()
         if self._thread is None:
             return self._work()
         if self._error is not None:
@@ -210,18 +214,22 @@ def side_by_side(
 ) -> Generator[_Result, None, None]:
     """Yield what `work` returns for each of several, in their order, so many `at_once` in threads of ours.
 
-    No more than that are taken from `given` ahead of what was yielded. What one raises is raised in its turn; those
-    behind it that were begun go on to their end, and nobody waits for them. One at a time is done in this thread.
+    No more than that are taken from `given` ahead of what was yielded. What one raises is raised in its turn, and
+    nobody is at work any more then, nor when this is closed. One at a time is done in this thread.
     """
     if at_once < 2:
         yield from map(work, given)
         return
     ahead, left = deque[_Task[_Result]](), iter(given)
-    while True:
-        ahead.extend(_Task(partial(work, one)) for one in islice(left, at_once - len(ahead)))
-        if not ahead:
-            return
-        yield ahead.popleft().result()
+    try:
+        while True:
+            ahead.extend(_Task(partial(work, one)) for one in islice(left, at_once - len(ahead)))
+            if not ahead:
+                return
+            yield ahead.popleft().result()
+    finally:
+        for task in ahead:
+            task.wait()
 
 
 class Changes:

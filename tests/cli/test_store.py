@@ -180,7 +180,8 @@ def test_prune_asks_first(journal: Seeded) -> None:
     code, seen = answered("n", "store", "prune", "--older-than", "2w")
     assert (code, "delete 1 session last updated before" in seen) == (1, True)
     assert journal.store.head("old") is not None
-    assert answered("y", "store", "prune", "--older-than", "2w")[0] == 0
+    code, seen = answered("y", "store", "prune", "--older-than", "2w")
+    assert (code, "deleting" in seen) == (0, True)  # how far it is
     assert journal.store.head("old") is None
 
 

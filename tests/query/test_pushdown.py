@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from otel_agent_journal.query import query
@@ -124,6 +125,31 @@ def test_the_first_time_there_is(counted: Counted) -> None:
             SessionFilter(until_ns=EPOCH_2026_NS + 2 * HOUR_NS),
             2,
         ),
+        ("SELECT * FROM sessions WHERE status = 'ERROR'", SessionFilter(statuses=("ERROR",)), 2),
+        (
+            "SELECT * FROM sessions WHERE status IN ('ERROR', 'PENDING')",
+            SessionFilter(statuses=("ERROR", "PENDING")),
+            2,
+        ),
+        # A head in PROCESSING may be judged to be INTERRUPTED.
+        (
+            "SELECT * FROM sessions WHERE status = 'INTERRUPTED'",
+            SessionFilter(statuses=("INTERRUPTED", "PROCESSING")),
+            0,
+        ),
+        ("SELECT * FROM sessions WHERE status != 'ERROR'", SessionFilter(), SESSIONS),
+        ("SELECT * FROM sessions WHERE agent = 'nobody'", SessionFilter(agent="nobody"), 0),
+        ("SELECT count(*) FROM sessions WHERE agent IN ('nobody', 'researcher')", SessionFilter(), SESSIONS),
+        (
+            "SELECT agent, count(*) FROM sessions WHERE agent = 'researcher' AND status = 'ERROR' GROUP BY agent",
+            SessionFilter(statuses=("ERROR",), agent="researcher"),
+            2,
+        ),
+        (
+            "SELECT * FROM sessions WHERE status = 'ERROR' AND ended_at >= '2026-01-01 04:00:00'",
+            SessionFilter(statuses=("ERROR",), since_ns=EPOCH_2026_NS + 4 * HOUR_NS),
+            1,
+        ),
         (
             "SELECT * FROM sessions WHERE started_at BETWEEN '2026-01-01 02:00:00' AND '2026-01-01 03:30:00'",
             SessionFilter(since_ns=EPOCH_2026_NS + 2 * HOUR_NS),
@@ -136,6 +162,31 @@ def test_listings_are_narrowed(counted: Counted, sql: str, wanted: SessionFilter
     rows_of(counted, sql)
     assert counted.listings == [wanted]
     assert (counted.heads_read, counted.events_read) == (heads, 0)
+
+
+def test_what_can_match_no_session_reads_none(counted: Counted) -> None:
+    """A session has one status and one agent; what asks for two at once is not even listed."""
+    assert rows_of(counted, "SELECT * FROM sessions WHERE agent = 'researcher' AND agent = 'other'") == []
+    assert counted.listings == []
+
+
+def test_what_was_lost_has_ended_after_its_last_event(counted: Counted) -> None:
+    """Of a process that has gone silent the last heartbeat is the end: it is found by that time, and by its status."""
+    journal = JournalBuilder("lost", clock=SteppingClock(EPOCH_2026_NS - 10 * HOUR_NS))
+    journal.start("AGENT", "researcher")
+    keep(counted, journal.events)
+    head = counted.head("lost")
+    assert head is not None
+    seen_ns = EPOCH_2026_NS + 5 * HOUR_NS + HOUR_NS // 2
+    assert counted.write_head(msgspec.structs.replace(head, writers=dict.fromkeys(head.writers, seen_ns))) is not None
+    for condition in (
+        "ended_at >= '2026-01-01 05:00:00'",
+        "ended_ns >= 1767243600000000000 AND status = 'INTERRUPTED'",
+    ):
+        counted.forget()
+        found = rows_of(counted, f"SELECT session_id FROM sessions WHERE {condition} ORDER BY ALL")
+        assert found == [("lost",), ("s5",)][: 1 if "INTERRUPTED" in condition else 2]
+        assert counted.heads_read <= 2
 
 
 def test_a_named_session_needs_no_listing(counted: Counted) -> None:
@@ -167,7 +218,7 @@ def test_sessions_that_are_given_are_the_only_ones(counted: Counted) -> None:
 
 def test_a_limit_ends_the_reading(counted: Counted) -> None:
     """Rows stream: who takes a few of many does not wait for all."""
-    for number in range(SESSIONS, 600):
+    for number in range(SESSIONS, 900):
         keep(counted, a_session(number).events)
     counted.forget()
     assert len(rows_of(counted, "SELECT event_id, details FROM events LIMIT 5")) == 5
@@ -175,7 +226,7 @@ def test_a_limit_ends_the_reading(counted: Counted) -> None:
     with query(counted, "SELECT * FROM events") as result:
         counted.forget()
         next(iter(result))
-        assert 0 < counted.events_read < 600 * EACH
+        assert 0 < counted.events_read < 900 * EACH
 
 
 def test_what_was_read_is_said(counted: Counted) -> None:
@@ -198,6 +249,8 @@ BOUNDS: list[dict[str, Any]] = [
     {"id_prefix": "a"},
     {"id_prefix": "ab", "until_ns": 7},
     {"since_ns": 1, "until_ns": 3, "updated_until_ns": 3},
+    {"statuses": frozenset(("ERROR",)), "ended_since_ns": 5},
+    {"statuses": frozenset(("ERROR", "PENDING")), "agents": frozenset("x"), "ended_since_ns": 6},
 ]
 
 
@@ -208,14 +261,18 @@ def test_bounds_never_lose_a_row(one: dict[str, Any], two: dict[str, Any]) -> No
     left, right = Bounds(**one), Bounds(**two)
     for session_id in ("a", "ab", "b", "c"):
         for at in (0, 1, 3, 5, 6, 9):
-            inside = [_holds(bounds, session_id, at) for bounds in (left, right)]
-            assert _holds(left.both(right), session_id, at) >= all(inside)
-            assert _holds(left.either(right), session_id, at) >= any(inside)
+            for status in ("ERROR", "PENDING"):
+                inside = [_holds(bounds, session_id, at, status) for bounds in (left, right)]
+                assert _holds(left.both(right), session_id, at, status) >= all(inside)
+                assert _holds(left.either(right), session_id, at, status) >= any(inside)
 
 
-def _holds(bounds: Bounds, session_id: str, at: int) -> bool:
+def _holds(bounds: Bounds, session_id: str, at: int, status: str) -> bool:
     return (
-        (bounds.session_ids is None or session_id in bounds.session_ids)
+        (bounds.statuses is None or status in bounds.statuses)
+        and (bounds.agents is None or session_id[0] in bounds.agents)
+        and (bounds.ended_since_ns is None or at >= bounds.ended_since_ns)
+        and (bounds.session_ids is None or session_id in bounds.session_ids)
         and (bounds.id_prefix is None or session_id.startswith(bounds.id_prefix))
         and (bounds.since_ns is None or at >= bounds.since_ns)
         and (bounds.until_ns is None or at <= bounds.until_ns)

@@ -125,6 +125,7 @@ class FaultProxy:
         self.slow_s = slow_s
         self.calls: Counter[str] = Counter()
         self.injected: Counter[str] = Counter()
+        self.answered_bytes = 0  # of whole answers, as they went to clients
         self.broken: list[str] = []  # what went wrong in the proxy itself: a test's end asserts that nothing did
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -179,6 +180,12 @@ class FaultProxy:
             if fault is not None:
                 self.injected[fault] += 1
         return fault
+
+    def answered(self, client: socket.socket, answer: bytes) -> None:
+        """Send a client what the server has answered, and count it."""
+        with self._lock:
+            self.answered_bytes += len(answer)
+        client.sendall(answer)
 
     def pause(self, seconds: float) -> None:
         """Wait, but not beyond the end of the proxy."""

@@ -88,7 +88,7 @@ class HttpProxy(FaultProxy):
             while (request := _read_request(reader, client)) is not None:
                 fault = self.decide(self.call(request))
                 response = self._answer(self.altered(request), fault, server)
-                client.sendall(_text_of(response, request.method))
+                self.answered(client, _text_of(response, request.method))
                 if (request.header("connection") or "").lower() == "close":
                     return
 

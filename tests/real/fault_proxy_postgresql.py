@@ -90,7 +90,7 @@ class _Session:
         while True:
             ready, _, _ = select.select([self._client, self._server], [], [])
             if self._server in ready:
-                self._client.sendall(self._answers())
+                self._proxy.answered(self._client, self._answers())
             if self._client in ready:
                 data = self._client.recv(65536)
                 if not data:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
 from exporters.postgresql.tests.others import outside
@@ -16,7 +19,7 @@ from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.registry import open_store as open_by_url
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.contract_setup import everything
-from otel_agent_journal_postgresql import PostgreSQLStore, open_store, preparing
+from otel_agent_journal_postgresql import PostgreSQLStore, deleting, locks, open_store, preparing
 from otel_agent_journal_postgresql.rows import EVENT_COLUMNS
 from otel_agent_journal_postgresql.tables import TABLES_VERSION, JsonText, Xid8, metadata
 from tests.real.servers import PostgreSQL
@@ -166,6 +169,71 @@ def test_many_at_once(postgresql_server: PostgreSQL) -> None:
     store = open_store(url)
     assert list(store.read("s1")) == events(1)
     store.close()
+
+
+def test_nobody_waits_behind_it(postgresql_server: PostgreSQL) -> None:
+    """While others read, tables are not changed: who holds them is named, nobody else waits long; later it goes."""
+    url = postgresql_server.database()
+    _migrated(url, "2")
+    store = open_store(url)
+    longest = 0.0
+    with outside(f"{url}?application_name=analyst") as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sessions")
+        with ThreadPoolExecutor(1) as pool, outside(url) as another:
+            asked = pool.submit(locks.insist, store._database, _prepare(store), patience_s=2.0)
+            while not asked.done():
+                began = time.monotonic()
+                another.execute("SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM events)")
+                longest = max(longest, time.monotonic() - began)
+            holder = f"pid {reader.info.backend_pid} \\(postgres, application analyst, idle in transaction\\) since"
+            with pytest.raises(StoreUnreachable, match=f"others hold .*{holder}"):
+                asked.result()
+        reader.execute("ROLLBACK")
+    assert longest < 4 * len(metadata.tables) * locks.LOCK_WAIT_S
+    assert len(store.init_plan()) == TABLES_VERSION - 2
+    store.init()
+    assert store.init_plan() == []
+    store.close()
+
+
+def _prepare(store: PostgreSQLStore) -> Callable[[Connection], None]:
+    return lambda connection: preparing.prepare(connection, store._address)
+
+
+def test_deleting_waits_for_a_lock_for_a_while(postgresql_server: PostgreSQL) -> None:
+    """A session that somebody holds by hand is not deleted, and that is said in the time of one statement."""
+    url = f"{postgresql_server.database()}?timeout=1"
+    store = open_store(url)
+    store.init()
+    store.append(events(3))
+    cursor = store.tip("s1")
+    with outside(url.partition("?")[0]) as holder:
+        holder.execute("BEGIN")
+        holder.execute("SELECT FROM arrivals FOR UPDATE")
+        with pytest.raises(StoreUnreachable, match="locked by another transaction"):
+            store.delete_session("s1", cursor, 0)
+        holder.execute("ROLLBACK")
+    assert len(list(store.read("s1"))) == 3
+    assert store.delete_session("s1", cursor, 0)
+    store.close()
+
+
+def test_what_pruning_deletes_is_found_by_an_index(postgresql_server: PostgreSQL) -> None:
+    """No table is scanned to delete a session, nor to list those of an agent."""
+    url = postgresql_server.database()
+    store = open_store(url)
+    store.init()
+    store.close()
+    by_agent = "SELECT session_id FROM sessions WHERE agent = 'a' ORDER BY updated_ns DESC, session_id LIMIT 5"
+    with outside(url) as people:
+        people.execute("SET enable_seqscan = off")
+        for sql in (deleting.DELETE.replace("%(key)s", "'s1'"), by_agent):
+            plan = "\n".join(row[0] for row in people.execute(f"EXPLAIN {sql}"))
+            assert "Seq Scan" not in plan
+            assert plan.count("Index") >= 1
+        assert "sessions_by_agent" in plan
+        assert "Sort" not in plan
 
 
 def test_grants(postgresql_server: PostgreSQL) -> None:

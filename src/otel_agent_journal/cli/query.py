@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import click
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 IN_A_TABLE: Final = 1_000  # rows; a table is laid out whole, data formats stream
 EXPLAINED: Final = ("table", "scans", "sessions", "events", "bounds")
+_NAMED: Final = {"session_ids": "session_id", "statuses": "status", "agents": "agent"}  # as columns
 _UNITS: Final = {"": 1024**2, "k": 1024, "m": 1024**2, "g": 1024**3}
 # What the process may take beside DuckDB's own limit: Python, a batch of events, the result's rows on their way out.
 _HEADROOM_BYTES: Final = 512 * 1024**2
@@ -188,16 +189,16 @@ def _explain(output: Output, result: Query) -> None:
 
 
 def _read(one: TableRead) -> tuple[Any, ...]:
-    return (one.table, one.scans, one.sessions, one.events, one.bounds.described())
+    return (one.table, one.scans, one.sessions, one.events, one.pushed())
 
 
 def _sentence(one: TableRead) -> str:
     from otel_agent_journal.codec import format_timestamp
 
     pushed: list[str] = []
-    for name, value in one.bounds.described().items():
-        if name == "session_ids":
-            pushed.append("session_id " + (", ".join(value) or "none"))
+    for name, value in one.pushed().items():
+        if isinstance(value, list):
+            pushed.append(f"{_NAMED[name]} {', '.join(cast('list[str]', value)) or 'none'}")
         else:
             pushed.append(f"{name.removesuffix('_ns')} {format_timestamp(value) if name.endswith('_ns') else value}")
     amount = f"{readable.plural(one.sessions, 'session')}, {readable.plural(one.events, 'event')}"

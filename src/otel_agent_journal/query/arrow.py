@@ -17,6 +17,7 @@ pa: Final[Any] = import_module("pyarrow")  # it carries no types
 _Dataset: Any = import_module("pyarrow.dataset").Dataset
 
 BATCH_ROWS: Final = 2_048  # DuckDB's own vector
+FIRST_ROWS: Final = 32  # of a scan's first batch, twice as many in each that follows: who wants a few gets them early
 BATCH_BYTES: Final = 4 * 1024 * 1024  # of JSON text in one batch, so that large details do not add up
 _INT64: Final = range(-(2**63), 2**63)
 
@@ -98,15 +99,16 @@ def _chunks(columns: Sequence[Column], rows: Iterator[Any]) -> Iterator[list[lis
     large = [place for place, column in enumerate(columns) if column.kind == JSON]
     lists: list[list[Any]] = [[] for _ in columns]
     appends = [one.append for one in lists]
-    count = size = 0
+    count, size, most = 0, 0, FIRST_ROWS
     for row in rows:
         for append, value in zip(appends, taken, strict=True):
             append(value(row))
         count += 1
         for place in large:
             size += len(lists[place][-1] or "")
-        if count >= BATCH_ROWS or size >= BATCH_BYTES:
+        if count >= most or size >= BATCH_BYTES:
             yield lists
+            most = min(2 * most, BATCH_ROWS)
             for one in lists:
                 one.clear()
             count = size = 0

@@ -7,86 +7,113 @@ filters, which DuckDB applies itself; what is not understood bounds nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
-from otel_agent_journal.codec import parse_timestamp
-from otel_agent_journal.errors import CodecError
 from otel_agent_journal.event import EMPTY
-from otel_agent_journal.query.tables import TABLES, TIME, Table
+from otel_agent_journal.query.conditions import MIRRORED, Tree, column_of, constant_of, prefix_of, time_of
+from otel_agent_journal.query.tables import TABLES, Table
 
-Tree = Mapping[str, Any]
-
-_MIRRORED: Final = {
-    "COMPARE_EQUAL": "COMPARE_EQUAL",
-    "COMPARE_GREATERTHAN": "COMPARE_LESSTHAN",
-    "COMPARE_GREATERTHANOREQUALTO": "COMPARE_LESSTHANOREQUALTO",
-    "COMPARE_LESSTHAN": "COMPARE_GREATERTHAN",
-    "COMPARE_LESSTHANOREQUALTO": "COMPARE_GREATERTHANOREQUALTO",
-}
 _SINCE: Final = frozenset(("COMPARE_GREATERTHAN", "COMPARE_GREATERTHANOREQUALTO", "COMPARE_EQUAL"))
 _UNTIL: Final = frozenset(("COMPARE_LESSTHAN", "COMPARE_LESSTHANOREQUALTO", "COMPARE_EQUAL"))
-_PREFIX: Final = frozenset(("prefix", "starts_with", "^@"))
+_ROWS_PASS: Final = frozenset(("PROJECTION", "FILTER"))  # one by one, in any order
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """What rows can matter; None bounds nothing. Times are UTC nanoseconds, both inclusive.
 
-    `updated_until_ns` bounds when a session was last updated, the others any event of it.
+    `updated_until_ns` bounds when a session was last updated, `ended_since_ns` when it ended, the others any event of
+    it. `statuses` are as readers judge them.
     """
 
     session_ids: frozenset[str] | None = None
     id_prefix: str | None = None
+    statuses: frozenset[str] | None = None
+    agents: frozenset[str] | None = None
     since_ns: int | None = None
     until_ns: int | None = None
     updated_until_ns: int | None = None
+    ended_since_ns: int | None = None
 
     def both(self, other: Bounds) -> Bounds:
         """Return what lies within both."""
-        ids = _chosen(self.session_ids, other.session_ids, frozenset[str].intersection)
         return Bounds(
-            session_ids=ids,
+            session_ids=_chosen(self.session_ids, other.session_ids, frozenset[str].intersection),
+            statuses=_chosen(self.statuses, other.statuses, frozenset[str].intersection),
+            agents=_chosen(self.agents, other.agents, frozenset[str].intersection),
             id_prefix=_chosen(self.id_prefix, other.id_prefix, lambda one, two: max(one, two, key=len)),
             since_ns=_chosen(self.since_ns, other.since_ns, max),
             until_ns=_chosen(self.until_ns, other.until_ns, min),
             updated_until_ns=_chosen(self.updated_until_ns, other.updated_until_ns, min),
+            ended_since_ns=_chosen(self.ended_since_ns, other.ended_since_ns, max),
         )
 
     def either(self, other: Bounds) -> Bounds:
         """Return what lies within one of the two, or between them."""
         return Bounds(
             session_ids=_widest(self.session_ids, other.session_ids, frozenset[str].union),
+            statuses=_widest(self.statuses, other.statuses, frozenset[str].union),
+            agents=_widest(self.agents, other.agents, frozenset[str].union),
             id_prefix=_widest(self.id_prefix, other.id_prefix, _common),
             since_ns=_widest(self.since_ns, other.since_ns, min),
             until_ns=_widest(self.until_ns, other.until_ns, max),
             updated_until_ns=_widest(self.updated_until_ns, other.updated_until_ns, max),
+            ended_since_ns=_widest(self.ended_since_ns, other.ended_since_ns, min),
         )
 
     def described(self) -> dict[str, Any]:
         """Return what it bounds, as data."""
         said = msgspec.structs.asdict(self)
-        said["session_ids"] = None if self.session_ids is None else sorted(self.session_ids)
+        for name in ("session_ids", "statuses", "agents"):
+            said[name] = None if said[name] is None else sorted(said[name])
         return {name: value for name, value in said.items() if value is not None}
 
 
 EVERYTHING: Final = Bounds()
 
 
-def scans(plan: Tree, above: str = "") -> Iterator[tuple[str, Sequence[str]]]:
-    """Yield the table of each scan in a plan, with the filters at it and right above it, as SQL."""
+class Scan(NamedTuple):
+    """A scan in a plan: its table, and the filters at it and right above it, as SQL.
+
+    `first`: limit and offset of the ORDER BY that alone stands above these, where there is one.
+    """
+
+    table: str
+    filters: Sequence[str] = ()
+    first: tuple[int, int] | None = None
+
+
+def scans(plan: Tree, above: str = "", first: tuple[int, int] | None = None) -> Iterator[Scan]:
+    """Yield each scan in a plan. `above`: the filter right above it; `first`: as of a scan, so far."""
     extra = cast("Tree", plan.get("extra_info") or EMPTY)
-    if str(plan.get("name", "")).strip().endswith("ARROW_SCAN"):
+    name = str(plan.get("name", "")).strip()
+    if name.endswith("ARROW_SCAN"):
         table = next((_table(column) for column in _texts(extra.get("Projections")) if _table(column)), None)
         if table is not None:
-            yield table, [*_texts(extra.get("Filters")), *_texts(above)]
+            yield Scan(table, [*_texts(extra.get("Filters")), *_texts(above)], first)
         else:  # nothing is known of it: whichever it is, it is not bounded
-            yield from ((name, ()) for name in TABLES)
-    filters = str(extra.get("Expression", "")) if str(plan.get("name", "")).strip() == "FILTER" else ""
-    for child in plan.get("children") or ():
-        yield from scans(child, filters)
+            yield from (Scan(name) for name in TABLES)
+        return
+    if name == "TOP_N":
+        first = _counts(extra, "Top")
+    elif name.endswith("LIMIT"):
+        first = _counts(extra, "Limit")
+    elif (name not in _ROWS_PASS and name != "ORDER_BY") or above:
+        first = None
+    children: Sequence[Tree] = plan.get("children") or ()
+    if name.endswith("LIMIT") and not (children and str(children[0].get("name", "")).strip() == "ORDER_BY"):
+        first = None
+    filters = str(extra.get("Expression", "")) if name == "FILTER" else ""
+    for child in children:
+        yield from scans(child, filters, first)
+
+
+def _counts(extra: Tree, limit: str) -> tuple[int, int] | None:
+    found = str(extra.get(limit, "")), str(extra.get("Offset", "0"))
+    return (int(found[0]), int(found[1])) if all(one.isdecimal() for one in found) else None
 
 
 def bounds_by_table(plans: Sequence[Tree], parse: Callable[[str], Tree | None]) -> dict[str, Bounds]:
@@ -98,7 +125,7 @@ def bounds_by_table(plans: Sequence[Tree], parse: Callable[[str], Tree | None]) 
     """
     found: dict[str, Bounds] = {}
     for plan in plans:
-        for name, filters in scans(plan):
+        for name, filters, _ in scans(plan):
             trees = [parse(text) for text in filters]
             # A plan cuts a text at its line ends: of filters of which one is a mere piece, none is believed.
             whole = [] if None in trees else [tree for tree in trees if tree is not None]
@@ -113,77 +140,43 @@ def _bounds(tree: Tree, table: Table) -> Bounds:
             return reduce(Bounds.both, (_bounds(child, table) for child in tree["children"]))
         case "CONJUNCTION", "CONJUNCTION_OR":
             return reduce(Bounds.either, (_bounds(child, table) for child in tree["children"]))
-        case "COMPARISON", str(kind) if kind in _MIRRORED:
-            if _column(tree["left"], table) is not None:
+        case "COMPARISON", str(kind) if kind in MIRRORED:
+            if column_of(tree["left"], table) is not None:
                 return _compared(kind, tree["left"], tree["right"], table)
-            return _compared(_MIRRORED[kind], tree["right"], tree["left"], table)
+            return _compared(MIRRORED[kind], tree["right"], tree["left"], table)
         case "BETWEEN", _:
             lower = _compared("COMPARE_GREATERTHANOREQUALTO", tree["input"], tree["lower"], table)
             return lower.both(_compared("COMPARE_LESSTHANOREQUALTO", tree["input"], tree["upper"], table))
         case "OPERATOR", "COMPARE_IN":
             column, *values = tree["children"]
             return reduce(Bounds.either, (_compared("COMPARE_EQUAL", column, value, table) for value in values))
-        case "FUNCTION", _ if tree.get("function_name") in _PREFIX and len(tree["arguments"]) == 2:
-            column, value = (_unnamed(argument) for argument in tree["arguments"])
-            text = _constant(value)
-            if _column(column, table) == "session_id" and isinstance(text, str):
-                return Bounds(id_prefix=text)
-            return EVERYTHING
+        case "FUNCTION", _:
+            prefix = prefix_of(tree, table)
+            return Bounds(id_prefix=prefix[1]) if prefix and prefix[0] == "session_id" else EVERYTHING
         case _:
             return EVERYTHING
 
 
 def _compared(kind: str, column: Tree, value: Tree, table: Table) -> Bounds:
-    name, constant = _column(column, table), _constant(value)
-    if name == "session_id":
-        equal = kind == "COMPARE_EQUAL" and isinstance(constant, str)
-        return Bounds(session_ids=frozenset((cast("str", constant),))) if equal else EVERYTHING
-    if name not in table.times or constant is None:
+    name, constant = column_of(column, table), constant_of(value)
+    if name is None or constant is None:
         return EVERYTHING
-    at = _time(name, constant, table)
+    if name in table.named:
+        if kind != "COMPARE_EQUAL" or not isinstance(constant, str):
+            return EVERYTHING
+        return msgspec.structs.replace(EVERYTHING, **{table.named[name]: frozenset((constant,))})
+    if name not in table.times and name not in table.ended:
+        return EVERYTHING
+    at = time_of(constant, next(one.kind for one in table.columns if one.name == name))
     if at is None:
         return EVERYTHING
+    if name in table.ended:
+        return Bounds(ended_since_ns=at) if kind in _SINCE else EVERYTHING
     return Bounds(
         since_ns=at if kind in _SINCE else None,
         until_ns=at if kind in _UNTIL and name not in table.reckoned else None,
         updated_until_ns=at if kind in _UNTIL and name in table.updated else None,
     )
-
-
-def _time(name: str, constant: str | int, table: Table) -> int | None:
-    kind = next(column.kind for column in table.columns if column.name == name)
-    if kind != TIME:
-        return constant if isinstance(constant, int) else None
-    try:
-        return parse_timestamp(constant) if isinstance(constant, str) else None
-    except CodecError:  # infinity, or a year of five digits
-        return None
-
-
-def _column(tree: Tree, table: Table) -> str | None:
-    """Return the column that a tree names, without its table."""
-    if tree.get("class") != "COLUMN_REF":
-        return None
-    name, _, column = ".".join(tree["column_names"]).partition(".")
-    return column if name == table.name else None
-
-
-def _constant(tree: Tree) -> str | int | None:
-    """Return the text or whole number that a tree is, through a cast of a text to a time."""
-    if tree.get("class") == "CAST" and tree.get("type_expr", {}).get("type_name") == TIME:
-        tree = tree["child"]
-    literal = tree.get("literal") if tree.get("class") == "CONSTANT" else None
-    match literal:
-        case {"kind": "STRING", "text": str(text)}:
-            return text
-        case {"kind": "INTEGER", "text": str(digits)}:
-            return int(digits)
-        case _:
-            return None
-
-
-def _unnamed(argument: Tree) -> Tree:
-    return argument.get("expression", argument)
 
 
 def _table(column: str) -> str | None:

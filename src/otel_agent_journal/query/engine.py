@@ -16,11 +16,13 @@ import msgspec
 
 from otel_agent_journal.errors import JournalError
 from otel_agent_journal.query.arrow import JournalDataset, pa
-from otel_agent_journal.query.bounds import Bounds, Tree, bounds_by_table
+from otel_agent_journal.query.bounds import Bounds, bounds_by_table
 from otel_agent_journal.query.complaints import at_run, at_start, only_reads, was_interrupted
+from otel_agent_journal.query.conditions import Tree
+from otel_agent_journal.query.latest import latest_of
 from otel_agent_journal.query.limits import TimeLimit
 from otel_agent_journal.query.reading import Reader, TableRead
-from otel_agent_journal.query.tables import TABLES
+from otel_agent_journal.query.tables import SESSIONS, TABLES
 from otel_agent_journal.query.values import plain_columns
 from otel_agent_journal.store.protocol import JournalStore
 
@@ -140,6 +142,9 @@ class Query:
             found = bounds_by_table(plans, self._parsed)
             for name, bounds in found.items():
                 self._reader.tables[name] = TableRead(table=name, bounds=bounds.both(within))
+            sessions = self._reader.tables.get(SESSIONS.name)
+            if sessions is not None and sessions.bounds.session_ids is None:  # in the order of a listing
+                sessions.latest = latest_of(plans, self._tree(self._sql), self._parsed)
             self._relation = self._connection.sql(self._sql)
             self._columns = _distinct(self._relation.columns)
             self._types = tuple(str(kind) for kind in self._relation.types)
@@ -149,12 +154,12 @@ class Query:
 
     def _parsed(self, condition: str) -> Tree | None:
         """Return a filter of a plan as a tree, or None where it is not SQL again."""
-        text = self._one("SELECT json_serialize_sql('SELECT 1 WHERE ' || ?)", condition)[0]
-        tree = msgspec.json.decode(text)
-        if tree.get("error"):
-            return None
-        (statement,) = tree["statements"]
-        return statement["node"]["where_clause"]
+        tree = self._tree("SELECT 1 WHERE " + condition)
+        return None if tree is None else tree["node"]["where_clause"]
+
+    def _tree(self, sql: str) -> Tree | None:
+        tree = msgspec.json.decode(self._one("SELECT json_serialize_sql(?)", sql)[0])
+        return None if tree.get("error") else tree["statements"][0]
 
     # --- while it runs ------------------------------------------------------------------------------------------
 

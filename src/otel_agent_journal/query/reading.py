@@ -21,10 +21,11 @@ from otel_agent_journal.event import (
     JournalEvent,
     kind_of,
 )
-from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.projections.head import INTERRUPTED, PROCESSING, SessionHead
 from otel_agent_journal.projections.steps import fold_steps
 from otel_agent_journal.projections.verdict import judged, silent_writers
 from otel_agent_journal.query.bounds import Bounds
+from otel_agent_journal.query.latest import Latest
 from otel_agent_journal.query.tables import AttemptRow, StepRow
 from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter
@@ -32,6 +33,9 @@ from otel_agent_journal.store.rules import current, current_sessions, whole_of
 
 _AFTER_ANY_ID: Final = "~"
 _FIRST_NS: Final = -(2**63)
+_LAST_NS: Final = 2**63 - 1
+_SPARE: Final = 32  # sessions beyond the limit of a query that are listed with it: updated at the same moment, filtered
+_NONE: Final = frozenset[str]()
 _OF_STEPS: Final = START_TYPES | END_TYPES
 _KINDS: Final = {"tools": "TOOL", "models": "MODEL"}
 
@@ -41,9 +45,14 @@ class TableRead(msgspec.Struct, kw_only=True):
 
     table: str
     bounds: Bounds
+    latest: Latest | None = None
     scans: int = 0
     sessions: int = 0
     events: int = 0
+
+    def pushed(self) -> dict[str, Any]:
+        """Return what the store was given of the query, as data."""
+        return self.bounds.described() | ({} if self.latest is None else {"latest": self.latest.count})
 
 
 class Reader:
@@ -84,23 +93,70 @@ class Reader:
             yield from self._steps(read, in_detail=in_detail)
 
     def _sessions(self, read: TableRead) -> Iterator[SessionHead]:
-        for head in self._heads(read):
+        latest, found, last_ns = read.latest, 0, None
+        for stored in self._heads(read):
+            if last_ns is not None and stored.updated_ns < last_ns:
+                return
             read.sessions += 1
             self._moved()
-            yield judged(head, self._now_ns, waiting_writers=self._waiting)
+            head = judged(stored, self._now_ns, waiting_writers=self._waiting)
+            yield head
+            if latest is not None and latest.has(head):
+                found += 1
+                last_ns = head.updated_ns if found == latest.count else last_ns
 
     def _heads(self, read: TableRead) -> Iterator[SessionHead]:
         bounds = read.bounds
         if bounds.session_ids is None:
-            wanted = SessionFilter(
-                since_ns=bounds.since_ns, until_ns=bounds.updated_until_ns, id_prefix=bounds.id_prefix
-            )
-            heads = current_sessions(self._store, wanted)
+            heads = self._listed(read)
         else:
             known = (self._head(session_id, read) for session_id in sorted(bounds.session_ids))
             heads = (head for head in known if head is not None)
         for head in heads:
             if bounds.until_ns is None or head.started_ns <= bounds.until_ns:
+                yield head
+
+    def _listed(self, read: TableRead) -> Iterator[SessionHead]:
+        """Yield the sessions of a listing that may be wanted, the latest updated first."""
+        bounds, ended_ns = read.bounds, read.bounds.ended_since_ns
+        if _NONE in (bounds.statuses, bounds.agents):
+            return
+        wanted = SessionFilter(
+            statuses=_stored(bounds.statuses),
+            agent=next(iter(bounds.agents)) if bounds.agents and len(bounds.agents) == 1 else None,
+            since_ns=bounds.since_ns,
+            until_ns=bounds.updated_until_ns,
+            id_prefix=bounds.id_prefix,
+        )
+        if ended_ns is None or ended_ns <= (_FIRST_NS if bounds.since_ns is None else bounds.since_ns):
+            yield from self._found(wanted, read.latest)
+            return
+        # What has ended since was updated since, or is lost: of these the last heartbeat is the end.
+        before = msgspec.structs.replace(
+            wanted,
+            statuses=(PROCESSING,),
+            until_ns=min(ended_ns - 1, _LAST_NS if wanted.until_ns is None else wanted.until_ns),
+        )
+        may_be_lost = PROCESSING in wanted.statuses or not wanted.statuses
+        lost = list(current_sessions(self._store, before)) if may_be_lost else []
+        seen: set[str] = set()
+        for head in self._found(msgspec.structs.replace(wanted, since_ns=ended_ns), read.latest):
+            seen.add(head.session_id)
+            yield head
+        yield from (head for head in lost if head.session_id not in seen)
+
+    def _found(self, wanted: SessionFilter, latest: Latest | None) -> Iterator[SessionHead]:
+        """Yield the sessions of a listing: where a few of the latest will do, few at first."""
+        seen: set[str] = set()
+        if latest is not None:
+            limit = latest.count + _SPARE
+            for head in current_sessions(self._store, msgspec.structs.replace(wanted, limit=limit)):
+                seen.add(head.session_id)
+                yield head
+            if len(seen) < limit:
+                return
+        for head in current_sessions(self._store, wanted):
+            if head.session_id not in seen:
                 yield head
 
     def _head(self, session_id: str, read: TableRead) -> SessionHead | None:
@@ -137,6 +193,13 @@ class Reader:
             read.events += 1
             self._moved()
             yield event
+
+
+def _stored(statuses: frozenset[str] | None) -> tuple[str, ...]:
+    """Return the statuses that heads may have stored which are judged to have these."""
+    if statuses is None:
+        return ()
+    return tuple(sorted(statuses | ({PROCESSING} if INTERRUPTED in statuses else _NONE)))
 
 
 def _in_session(event: JournalEvent, session_id: str) -> JournalEvent:

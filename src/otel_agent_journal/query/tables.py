@@ -7,6 +7,7 @@ its tests can list the tables where the extra is not installed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -38,8 +39,9 @@ class Column(msgspec.Struct, frozen=True):
 class Table(NamedTuple):
     """A table. `times`: columns of which every value lies between a session's first and last event.
 
-    `updated`: those that are the time of the session's last event. `reckoned`: those that may lie before the first: a
-    step whose START is missing began its duration before its END.
+    `updated`: those that are the time of the session's last event. `ended`: those that are when it ended, which is
+    behind its last event where its process was heard of longer. `reckoned`: those that may lie before the first: a step
+    whose START is missing began its duration before its END. `named`: those of which values are named by `Bounds`.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Table(NamedTuple):
     times: frozenset[str]
     updated: frozenset[str] = frozenset()
     reckoned: frozenset[str] = frozenset()
+    ended: frozenset[str] = frozenset()
+    named: Mapping[str, str] = MappingProxyType({"session_id": "session_ids"})
 
 
 class StepRow(NamedTuple):
@@ -149,6 +153,8 @@ SESSIONS: Final = Table(
     ),
     times=frozenset(("started_at", "started_ns", "updated_at", "updated_ns")),
     updated=frozenset(("updated_at", "updated_ns")),
+    ended=frozenset(("ended_at", "ended_ns")),
+    named=MappingProxyType({"session_id": "session_ids", "status": "statuses", "agent": "agents"}),
 )
 
 # --- events -------------------------------------------------------------------------------------------------------

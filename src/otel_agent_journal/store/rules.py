@@ -7,6 +7,7 @@ one, `current_sessions` for a listing, which looks behind no other heads but tho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from heapq import merge
 from itertools import islice
@@ -28,6 +29,7 @@ from otel_agent_journal.threads import side_by_side
 # readers take a writer for gone after 60 s.
 _ALIVE_NS: Final = 60 * 1_000_000_000
 _HEAD_TRIES: Final = 8  # against others that write the same head
+_DELETE_TRIES: Final = 2  # as it was listed, and as it is
 
 
 Through = Callable[[Iterator[JournalEvent]], Iterator[JournalEvent]]
@@ -252,37 +254,52 @@ def prune(
 ) -> int:
     """Delete whole sessions last updated before a time, and return how many there are, or with `dry_run` would be.
 
-    Each is judged by its events right before it is deleted, and nothing that arrives from then on is. A part goes with
-    its session, never before it, and is not counted. One that was forked goes with the prune after that of its forks.
-    One in progress stays while its writers are heard of. A prune that was broken off is simply repeated.
+    Many are deleted at a time, where the store may be used so. Of a session in which anything has happened since it was
+    listed nothing is deleted; it is judged anew by its events. A part goes behind its session, and is not counted. One
+    that was forked goes with the prune after that of its forks. One in progress stays while its writers are heard of. A
+    prune that was broken off is simply repeated.
 
     Args:
-        store: what is pruned.
+        store: which can prune.
         older_than_ns: UTC nanoseconds.
         dry_run: delete nothing.
         progress: called with how many sessions and parts were looked at, and of how many.
 
     Raises:
         UnsupportedByStore: where the store cannot.
+        StoreUnreachable: and other errors of the store; what was deleted by then is.
     """
     if not store.capabilities.prune:
         raise UnsupportedByStore(store.url, "prune")
     wanted = SessionFilter(until_ns=older_than_ns - 1, parts=True)
-    count = 0
-    found = list(current_sessions(store, wanted))
-    for looked_at, listed in enumerate(found):
-        progress(looked_at, len(found))
-        head = current(store, listed.session_id)
-        if head is None or not is_prunable(head, older_than_ns) or not _whole_goes(store, head, older_than_ns):
-            continue
-        if _is_referred_to(store, head):
-            continue
-        if isinstance(store, PutByOthers) and any(store.put_by_others(head.session_id, older_than_ns)):
-            continue
-        if dry_run or _delete(store, head):
-            count += head.part_of is None
-    progress(len(found), len(found))
+    listed = [head for head in current_sessions(store, wanted) if is_prunable(head, older_than_ns)]
+
+    def goes(head: SessionHead) -> bool:
+        return _goes(store, head, older_than_ns, dry_run=dry_run) and head.part_of is None
+
+    count, done = 0, 0
+    for those in ([head for head in listed if head.part_of is None], [head for head in listed if head.part_of]):
+        with closing(side_by_side(goes, those, store.capabilities.threads)) as found:
+            for gone in found:
+                count, done = count + gone, done + 1
+                progress(done, len(listed))
     return count
+
+
+def _goes(store: JournalStore, listed: SessionHead, older_than_ns: int, *, dry_run: bool) -> bool:
+    """Delete a session or a part if it may go; tell whether it did, or would."""
+    head: SessionHead | None = listed
+    for _ in range(_DELETE_TRIES):
+        if head is None or not is_prunable(head, older_than_ns) or not _whole_goes(store, head, older_than_ns):
+            return False
+        if _is_referred_to(store, head):
+            return False
+        if isinstance(store, PutByOthers) and any(store.put_by_others(head.session_id, older_than_ns)):
+            return False
+        if dry_run or _delete(store, head):
+            return True
+        head = current(store, listed.session_id)  # something has happened since, or it is gone
+    return False
 
 
 def _delete(store: JournalStore, head: SessionHead) -> bool:

@@ -50,6 +50,7 @@ from otel_agent_journal.store.sqlite_tables import (
     APPEND,
     APPEND_ONCE,
     ARRIVED,
+    DELETE_SESSION,
     DOCUMENT_COLUMNS,
     EVENT_COLUMNS,
     HEAD_COLUMNS,
@@ -448,8 +449,8 @@ class SqliteStore:
             head, last = _head(connection, key), connection.execute(TIP_OF_SESSION, (key,)).fetchone()
             if (head.version if head else 0) != version or (last is not None and last[0] > self._number(cursor)):
                 return False
-            for table in ("events", "agent_instances", "blobs", "sessions", "arrivals"):
-                connection.execute(f"DELETE FROM {table} WHERE session_id = ?", (key,))
+            for statement in DELETE_SESSION:
+                connection.execute(statement, (key,))
             connection.execute("DELETE FROM documents WHERE scope = ?", (of_session(key),))
         return head is not None or last is not None
 

@@ -54,6 +54,7 @@ CREATE: Final = (
         instance_id TEXT PRIMARY KEY, session_id TEXT NOT NULL, last_seq INTEGER NOT NULL
     ) WITHOUT ROWID
     """,
+    "CREATE INDEX IF NOT EXISTS agent_instances_of_session ON agent_instances (session_id)",
     """
     CREATE TABLE IF NOT EXISTS sessions (
         session_id TEXT PRIMARY KEY, status TEXT NOT NULL, reason TEXT, agent TEXT, stage TEXT, progress REAL,
@@ -115,6 +116,10 @@ NEW_BY_SESSION: Final = "SELECT session_id, count(*), max(arrival) FROM events W
 ARRIVED: Final = (
     "INSERT INTO arrivals (session_id, last, in_head) VALUES (?, ?, 0)"
     " ON CONFLICT (session_id) DO UPDATE SET last = excluded.last"
+)
+DELETE_SESSION: Final = tuple(
+    f"DELETE FROM {table} WHERE session_id = ?"
+    for table in ("events", "agent_instances", "blobs", "sessions", "arrivals")
 )
 UNSETTLED: Final = "SELECT session_id FROM arrivals WHERE last > in_head"
 

@@ -15,6 +15,7 @@ from otel_agent_journal.store.rules import current, current_sessions, prune
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import ContractSetup, everything, ids, in_order
+from otel_agent_journal.threads import side_by_side
 
 LIMIT_NS = EPOCH_2026_NS + 10**12
 BEFORE_NS = LIMIT_NS - 1
@@ -172,6 +173,52 @@ class AdminContract(ContractSetup):
         left = [head.session_id for head in current_sessions(store, SessionFilter(parts=True))]
         assert left == ["new", "of-new"]
         assert [len(list(store.read(session_id))) for session_id in times] == [0, 0, 3, 3, 0]
+
+    def test_prune_many(self, store: JournalStore) -> None:
+        """Many sessions go side by side, whether their heads know all or were never written, and it is said how far."""
+        assert isinstance(store, StoreAdmin)
+        self.needs(store, "prune", lambda: prune(store, LIMIT_NS))
+        for number in range(40):
+            session_id = f"{'old' if number < 30 else 'new'}-{number}"
+            store.append(_ended(session_id, BEFORE_NS if number < 30 else LIMIT_NS))
+            head = current(store, session_id) if number % 4 else None
+            assert head is None or store.write_head(head) is not None
+        told: list[tuple[int, int]] = []
+        assert prune(store, LIMIT_NS, dry_run=True) == 30
+        assert prune(store, LIMIT_NS, progress=lambda done, total: told.append((done, total))) == 30
+        assert told == [(done, 30) for done in range(1, 31)]
+        left = sorted(f"new-{number}" for number in range(30, 40))
+        assert sorted(head.session_id for head in current_sessions(store)) == left == sorted(store.session_ids())
+        assert [len(list(store.read(session_id))) for session_id in left] == [2] * 10
+
+    def test_threads(self, store: JournalStore) -> None:
+        """One object serves as many threads at once as it says, each in sessions of its own."""
+
+        def live(number: int) -> list[int]:
+            counts: list[int] = []
+            for turn in range(3):
+                session_id = f"s{number}-{turn}"
+                store.append(_ended(session_id, BEFORE_NS))
+                if store.capabilities.read and store.capabilities.heads:
+                    head = current(store, session_id)
+                    assert head is not None
+                    written = store.write_head(head)
+                    assert written is not None
+                    counts.append(len(list(store.read(session_id))))
+                    if store.capabilities.prune and turn:
+                        assert isinstance(store, StoreAdmin)
+                        assert store.delete_session(session_id, written.cursor, written.version)
+            return counts
+
+        threads = store.capabilities.threads
+        assert threads >= 1
+        found = list(side_by_side(live, range(2 * threads), threads))
+        if store.capabilities.read and store.capabilities.heads:
+            assert found == [[2, 2, 2]] * 2 * threads
+            left = {f"s{number}-{turn}" for number in range(2 * threads) for turn in range(3)}
+            if store.capabilities.prune:
+                left = {session_id for session_id in left if session_id.endswith("-0")}
+            assert {head.session_id for head in current_sessions(store)} == left
 
     def test_prune_and_followers(self, store: JournalStore) -> None:
         """A cursor from before a prune goes on, and a pruned session can begin anew."""

@@ -35,6 +35,7 @@ _GRACE_S: Final = 1.0  # beyond the server's own statement_timeout, before it is
 _DURABLE: Final = (
     "CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END"
 )
+_UNBOUNDED: Final = "SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', %s, true)"
 _PAUSE_S: Final = 0.02  # before another attempt after a deadlock, doubled each time, with jitter
 _INHERITED: Final[list[Any]] = []  # what a child must not close, or the parent's connection ends
 
@@ -119,12 +120,19 @@ class Database:
         raise AssertionError("the last attempt returns or raises")
 
     def transaction(
-        self, work: Callable[[Connection], Result], *, prepared: bool = True, bounded: bool = True
+        self,
+        work: Callable[[Connection], Result],
+        *,
+        prepared: bool = True,
+        bounded: bool = True,
+        lock_wait_s: float | None = None,
     ) -> Result:
         """Run `work` in one transaction, which is committed when it returns.
 
-        `bounded=False` is for what an operator waits for: its statements may take any time.
+        `bounded=False` is for what an operator waits for: its statements may take any time, of which they wait for a
+        lock no longer than `lock_wait_s`; by default as long as any other statement may take.
         """
+        lock_wait_ms = int(1000 * (self.address.timeout_s if lock_wait_s is None else lock_wait_s))
 
         def in_transaction(connection: Connection) -> Result:
             connection = connection.execution_options(isolation_level="READ COMMITTED")  # not each statement by itself
@@ -133,7 +141,7 @@ class Database:
             with connection.begin():
                 if not bounded:
                     driver.patience_s = None
-                    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+                    connection.exec_driver_sql(_UNBOUNDED, (f"{lock_wait_ms}ms",))
                 try:
                     return work(connection)
                 finally:

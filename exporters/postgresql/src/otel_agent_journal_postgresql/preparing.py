@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from otel_agent_journal.errors import NewerSchema, StoreError, StoreUnreachable, StoreUnusable
+from otel_agent_journal_postgresql import locks
 from otel_agent_journal_postgresql.address import Address
 from otel_agent_journal_postgresql.statements import ADOPT_TRANSACTIONS, NEWEST_TRANSACTION, PREPARING_LOCK
 from otel_agent_journal_postgresql.tables import TABLES_VERSION, VERSION_TABLE, metadata
@@ -82,6 +83,7 @@ def prepare(connection: Connection, address: Address) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": PREPARING_LOCK})
     _make_schema(connection, address)
     if version_of(connection, address) != TABLES_VERSION:
+        locks.take(connection)
         _migrate(connection)
     if restored(connection):
         connection.exec_driver_sql(ADOPT_TRANSACTIONS)

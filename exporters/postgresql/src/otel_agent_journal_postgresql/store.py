@@ -31,7 +31,7 @@ from otel_agent_journal.store.protocol import (
 )
 from otel_agent_journal.store.rules import is_wanted
 from otel_agent_journal.store.sequence import in_pages, require_gapless, require_session_event
-from otel_agent_journal_postgresql import arrivals, contexts, deleting, heads, preparing, statements, values
+from otel_agent_journal_postgresql import arrivals, contexts, deleting, heads, locks, preparing, statements, values
 from otel_agent_journal_postgresql.address import Address, address_of
 from otel_agent_journal_postgresql.appending import Batch, Came, put, straighten
 from otel_agent_journal_postgresql.cursor import Cursor, Place, cursor_of, place_of
@@ -328,10 +328,12 @@ class PostgreSQLStore:
         yield from self._database.run(lambda connection: values.documents_of(connection, scope))
 
     def init(self) -> None:
-        """Make the tables where they are missing, bring older ones up to date; adopt what was restored elsewhere."""
-        self._database.transaction(
-            lambda connection: preparing.prepare(connection, self._address), prepared=False, bounded=False
-        )
+        """Make the tables where they are missing, bring older ones up to date; adopt what was restored elsewhere.
+
+        Raises:
+            StoreUnreachable: others hold the tables, for half a minute by now; they are named, nothing was changed.
+        """
+        locks.insist(self._database, lambda connection: preparing.prepare(connection, self._address))
 
     def init_plan(self) -> list[str]:
         """Return what `init` would do, a line each."""

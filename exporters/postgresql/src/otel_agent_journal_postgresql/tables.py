@@ -201,6 +201,7 @@ sessions: Final = Table(
 )
 Index("sessions_by_time", sessions.c.updated_ns.desc(), sessions.c.session_id)
 Index("sessions_by_status", sessions.c.status, sessions.c.updated_ns.desc(), sessions.c.session_id)
+Index("sessions_by_agent", sessions.c.agent, sessions.c.updated_ns.desc(), sessions.c.session_id)
 
 blobs: Final = Table(
     "blobs",

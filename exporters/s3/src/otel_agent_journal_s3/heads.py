@@ -216,8 +216,8 @@ class Heads:
     def _keep(self, key: str, made: _Stored, etag: str) -> None:
         assert made.head is not None
         head = msgspec.structs.replace(made.head, snapshot=b"")
+        self._last.pop(key, None)  # to the end, also where it is deleted meanwhile
         self._last[key] = Found(msgspec.structs.replace(made, head=head), etag)
-        self._last.move_to_end(key)
         while len(self._last) > _CACHED:
             self._last.popitem(last=False)
 

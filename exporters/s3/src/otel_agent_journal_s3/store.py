@@ -269,8 +269,8 @@ class S3Store:
         With versioning its bytes go when the lifecycle has it so; `init` sets 30 days.
         """
         key = key_of(session_id)
-        with self._ready():
-            return self._deletion.delete(key, self._follower.place(key, cursor), version)
+        self._ready()  # whoever writes meanwhile meets the mark, in this process or in another
+        return self._deletion.delete(key, self._follower.place(key, cursor), version)
 
     def iam_policy(self, role: str) -> dict[str, Any]:
         """Return the least that a role needs on bucket and prefix, as an AWS policy document."""

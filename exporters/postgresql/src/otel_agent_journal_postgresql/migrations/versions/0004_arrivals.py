@@ -29,6 +29,7 @@ STATEMENTS = (
     "CREATE INDEX events_of_session_by_number ON events (session_id, number)",
     "CREATE INDEX arrivals_unsettled ON arrivals (session_id) WHERE unsettled",
     "ALTER TABLE sessions ADD COLUMN cursor text, ADD COLUMN snapshot bytea NOT NULL DEFAULT ''",
+    "CREATE INDEX sessions_by_agent ON sessions (agent, updated_ns DESC, session_id)",
 )
 
 

@@ -1,0 +1,140 @@
+"""Listing, asking and pruning among 100,000 sessions of ten events, on each store behind 5 ms a request.
+
+    python tests/benchmarks/bench_sessions.py                          SQLite and PostgreSQL, 100,000 sessions
+    python tests/benchmarks/bench_sessions.py --stores dynamodb,s3 --sessions 10000
+    python tests/benchmarks/bench_sessions.py [--quick] [--json FILE]
+
+Each store on its real server on loopback, through a proxy that holds every request back for 5 ms and counts it; SQLite
+is a file, and has no requests. The journal is written without the proxy. Requests and bytes are what the store is asked
+and answers, the same on any machine; seconds are one machine's, and the server's and the proxy's CPU is in them. Exit
+code 1 where a bound is broken: `ls` 1 s, a query by status and time and counts by agent 10 s, 10,000 sessions pruned in
+two minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from otel_agent_journal import wait_for
+from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.store.registry import open_store
+from tests.benchmarks.report import Table, write_json
+from tests.real.backends import NAMES, Backend
+from tests.real.fault_proxy import SLOW, FaultProxy
+from tests.real.many_sessions import EACH, fill, of_all, questions, session_id_of, took
+from tests.real.servers import AWS, DynamoDB, Minio, PostgreSQL, path_of, running
+
+LATENCY_S: Final = 0.005
+BOUNDS_S: Final = {"ls": 1.0, "query by status and time": 10.0, "counts by agent": 10.0}
+PRUNED_S: Final = 120.0 / 10_000  # a session
+SERVERS: Final = {"dynamodb": DynamoDB, "s3": Minio, "postgresql": PostgreSQL}
+PROGRAMS: Final = {"dynamodb": "dynamodb", "s3": "minio", "postgresql": "postgresql"}
+
+
+class Figure(NamedTuple):
+    """What one question took."""
+
+    seconds: float
+    requests: int
+    kilobytes: float
+
+
+@contextmanager
+def place(name: str, folder: Path) -> Generator[tuple[str, str, FaultProxy | None]]:
+    """Yield the URL of an empty store, one of it through the proxy, and the proxy."""
+    if name == "sqlite":
+        url = f"sqlite:///{folder}/journal.db?synchronous=normal"
+        yield url, f"sqlite:///{folder}/journal.db", None
+        return
+    program = path_of(PROGRAMS[name])
+    if program is None:
+        sys.exit(f"{name} is not there: scripts/real_servers.sh {PROGRAMS[name]}")
+    (folder / name).mkdir()
+    kind: Any = SERVERS[name]
+    with running(kind(program, folder / name)) as server:
+        backend = Backend(name, server)
+        with backend.proxy(lambda call: SLOW if SLOW in call.can else None, slow_s=LATENCY_S) as proxy:
+            url = backend.fresh()
+            yield url, backend.through(url, proxy), proxy
+
+
+def measured(name: str, count: int, folder: Path) -> dict[str, Figure]:
+    """Return what each question took of a store with so many sessions."""
+    with place(name, folder) as (url, through, proxy), ExitStack() as stack:
+        now_ns = time.time_ns()
+        store = open_store(url)
+        seconds, _ = took(lambda: fill(store, 0, count, now_ns))
+        store.close()
+        print(f"{name}: {count:,} sessions written in {seconds:.0f} s", flush=True)
+        os.environ.update(AGENT_JOURNAL_STORE=through, AGENT_JOURNAL_SPOOL=str(folder / "spool"))
+        store = open_store(through)
+        stack.callback(store.close)
+        assert next(store.sessions()) is not None  # connected
+        return _asked(store, proxy, count, now_ns, folder / "spool")
+
+
+def _asked(store: JournalStore, proxy: FaultProxy | None, count: int, now_ns: int, spool: Path) -> dict[str, Figure]:
+    found: dict[str, Figure] = {}
+
+    def wait(session_id: str) -> str:
+        return wait_for(session_id, timeout_s=60).status
+
+    for name, ask in (
+        *questions(store, spool, session_id_of(count // 2), wait),
+        *of_all(store, now_ns, count),
+    ):
+        before = (proxy.calls.total(), proxy.answered_bytes) if proxy else (0, 0)
+        seconds, answer = took(ask)
+        assert answer, name
+        after = (proxy.calls.total(), proxy.answered_bytes) if proxy else (0, 0)
+        found[name] = Figure(seconds, after[0] - before[0], (after[1] - before[1]) / 1000)
+        print(f"  {name}: {found[name]}", flush=True)
+    return found
+
+
+def broken(figures: dict[str, Figure], count: int) -> list[str]:
+    """Return which bounds are broken."""
+    bounds = BOUNDS_S | {"prune": PRUNED_S * (count // 10)}
+    return [name for name, bound_s in bounds.items() if figures[name].seconds > bound_s]
+
+
+def main() -> int:
+    """Measure and print; return 1 where a bound is broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stores", default="sqlite,postgresql", help=f"of sqlite,{','.join(NAMES)}")
+    parser.add_argument("--sessions", type=int, default=100_000)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    count = 1_000 if options.quick else options.sessions
+    os.environ.update(AWS)
+    figures: dict[str, dict[str, Figure]] = {}
+    for name in options.stores.split(","):
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # which PostgreSQL's user may enter
+            Path(folder).chmod(0o755)
+            figures[name] = measured(name, count, Path(folder))
+    failed = {name: found for name, said in figures.items() if (found := broken(said, count))}
+    if options.json:
+        write_json(options.json, {"sessions": count, "figures": figures, "broken": failed})
+    for name, said in figures.items():
+        table = Table(f"{name}: {count:,} sessions of {EACH} events, {LATENCY_S * 1000:g} ms a request")
+        table.columns("asked", "requests", "kB", "seconds", "")
+        for asked, figure in said.items():
+            verdict = Table.verdict(None if asked not in {*BOUNDS_S, "prune"} else asked not in failed.get(name, ()))
+            table.row(asked, f"{figure.requests:,}", f"{figure.kilobytes:,.0f}", f"{figure.seconds:.2f}", verdict)
+        table.print()
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
