@@ -17,9 +17,10 @@ from uuid import uuid4
 
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.errors import ConflictError, WrongExpectedSequence
+from otel_agent_journal_aws import Refusal
+from otel_agent_journal_aws.failures import DENIED
 from otel_agent_journal_dynamodb.batches import projection, put, query, write_all
 from otel_agent_journal_dynamodb.connection import Connection, Item
-from otel_agent_journal_dynamodb.failures import DENIED, Refusal
 from otel_agent_journal_dynamodb.keys import LISTS, mark_key, marks_of
 
 RENEW_S: Final = 15 * 60.0  # a mark that is older is put again, before its holder writes and behind what it wrote

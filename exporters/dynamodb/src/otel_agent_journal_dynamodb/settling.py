@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.projections.head import PROCESSING, SessionHead
+from otel_agent_journal_aws import Refusal
 from otel_agent_journal_dynamodb.arrivals import BEGINNING, Arrivals, Place, place_of, session_log
 from otel_agent_journal_dynamodb.batches import delete, projection, put, query, scan, write_all
 from otel_agent_journal_dynamodb.blobs import Blobs
 from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.context import refusal_reasons
-from otel_agent_journal_dynamodb.failures import Refusal
 from otel_agent_journal_dynamodb.keys import ARRIVED, EVENT, HEAD, INSTANCE, session_key, session_of_key, used_id
 from otel_agent_journal_dynamodb.logs import record_of
 from otel_agent_journal_dynamodb.marks import Mark, Marks

@@ -29,6 +29,7 @@ from otel_agent_journal.store.protocol import (
     StoreInfo,
 )
 from otel_agent_journal.store.sequence import at_most, require_gapless, require_session_event
+from otel_agent_journal_aws import Refusal
 from otel_agent_journal_dynamodb.appending import MAX_EVENT_BYTES, Appending
 from otel_agent_journal_dynamodb.arrivals import Arrivals
 from otel_agent_journal_dynamodb.batches import query, read_all
@@ -36,7 +37,7 @@ from otel_agent_journal_dynamodb.blobs import CHUNK_BYTES, Blobs
 from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.context import MAX_EVENTS, TRANSACTION_BYTES, Sequences
 from otel_agent_journal_dynamodb.documents import Documents
-from otel_agent_journal_dynamodb.failures import Refusal, error_of
+from otel_agent_journal_dynamodb.failures import error_of
 from otel_agent_journal_dynamodb.heads import Heads
 from otel_agent_journal_dynamodb.items import with_valid_text
 from otel_agent_journal_dynamodb.keys import AFTER_EVENTS, EVENT, from_second, second_of, session_key

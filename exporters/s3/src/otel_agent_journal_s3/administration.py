@@ -10,6 +10,8 @@ import msgspec
 
 from otel_agent_journal.errors import ConfigError, NewerSchema
 from otel_agent_journal.store.protocol import ROLES, StoreInfo
+from otel_agent_journal_aws import Refusal
+from otel_agent_journal_s3.failures import error_of
 from otel_agent_journal_s3.heads import DELETED_BYTES
 from otel_agent_journal_s3.layout import LAYOUT_VERSION, Layout
 from otel_agent_journal_s3.objects import Bucket
@@ -152,40 +154,27 @@ class Administration:
 
     def _done(self, step: _Step) -> bool:
         """Do a step; tell whether the server knows such a thing."""
-        from botocore.exceptions import ClientError
-
-        from otel_agent_journal_s3.failures import code_of
-
-        def attempt(client: Any) -> bool:
-            try:
-                step.do(client)
-            except ClientError as error:
-                if code_of(error) in _NOT_DONE:
-                    _log.warning(
-                        "bucket=<%s>, setting=<%s>, error=<%s> | the server refuses it, left as it is",
-                        self._name,
-                        step.name,
-                        error,
-                    )
-                    return False
-                raise
-            return True
-
-        return self._bucket.call(step.line, attempt)
+        try:
+            self._bucket.ask(step.line, step.do)
+        except Refusal as refusal:
+            if refusal.code == "BucketAlreadyOwnedByYou":  # another one creates it at this moment
+                return True
+            if refusal.code not in _NOT_DONE:
+                raise error_of(refusal, self._bucket.place.url) from refusal
+            _log.warning(
+                "bucket=<%s>, setting=<%s>, error=<%s> | the server refuses it, left as it is",
+                self._name,
+                step.name,
+                refusal,
+            )
+            return False
+        return True
 
     def _create(self, client: Any) -> None:
-        from botocore.exceptions import ClientError
-
-        from otel_agent_journal_s3.failures import code_of
-
         region = client.meta.region_name
         where = {} if region in (None, "us-east-1", "aws-global") else {"LocationConstraint": region}
         more: dict[str, Any] = {"CreateBucketConfiguration": where} if where else {}
-        try:
-            client.create_bucket(Bucket=self._name, **more)
-        except ClientError as error:
-            if code_of(error) != "BucketAlreadyOwnedByYou":
-                raise
+        client.create_bucket(Bucket=self._name, **more)
 
     def _set_versioning(self, client: Any) -> None:
         client.put_bucket_versioning(Bucket=self._name, VersioningConfiguration={"Status": "Enabled"})
@@ -237,21 +226,14 @@ class Administration:
 
     def _ask(self, what: str, work: Callable[[Any], Any]) -> Mapping[str, Any] | None:
         """Return a setting: None where it or the bucket is not there, empty where the server knows no such setting."""
-        from botocore.exceptions import ClientError
-
-        from otel_agent_journal_s3.failures import code_of
-
-        def asked(client: Any) -> Mapping[str, Any] | None:
-            try:
-                return cast("Mapping[str, Any]", work(client))
-            except ClientError as error:
-                if code_of(error) in _ABSENT or code_of(error) == "NoSuchBucket":
-                    return None
-                if code_of(error) in _NOT_DONE:
-                    return {}
-                raise
-
-        return self._bucket.call(what, asked)
+        try:
+            return cast("Mapping[str, Any]", self._bucket.ask(what, work))
+        except Refusal as refusal:
+            if refusal.code in _ABSENT or refusal.code == "NoSuchBucket":
+                return None
+            if refusal.code in _NOT_DONE:
+                return {}
+            raise error_of(refusal, self._bucket.place.url) from refusal
 
     def _mark(self) -> _Mark | None:
         stored = self._bucket.get(self._layout.version)

@@ -284,7 +284,7 @@ class S3Store:
     def after_fork(self) -> None:
         """Begin again in a child process: of the threads that held locks or were at work none is there."""
         self._writing = RLock()
-        for part in (self._bucket, self._announcements, self._segments):
+        for part in (self._announcements, self._segments):
             part.start_anew()
 
     def _ready(self) -> RLock:
