@@ -390,15 +390,6 @@ def test_a_bucket_that_is_slow(store: DynamoDBStore, minio_server: Minio) -> Non
         assert list(slow.read("s1")) == [event]
 
 
-def test_policy_of_the_bucket(store: DynamoDBStore) -> None:
-    """Each role may list the values, without which S3 says that one that is not there is forbidden."""
-    for role in ("writer", "reader", "admin"):
-        statements: Any = open_store(f"{store.url}&bucket=values").iam_policy(role)["Statement"]
-        (listing,) = (one for one in statements if "s3:ListBucket" in one["Action"])
-        assert listing["Resource"] == ["arn:aws:s3:::values"]
-        assert listing["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["agent-journal/blobs/*"]}}
-
-
 def test_nothing_at_all(refused: Callable[..., DynamoDBStore]) -> None:
     """Without any permission the error names the one that is missing."""
     limited = refused("AccessDeniedException")

@@ -1,4 +1,4 @@
-"""What boto3 reports, as errors of the journal that say what to do next; and which of it may pass.
+"""What botocore reports, as errors of the journal that say what to do next; and which of it may pass.
 
 Here is what all services have in common. What a code says of a table, an item or an object is its store's to explain.
 """
@@ -83,7 +83,7 @@ def refusal_of(what: str, error: Exception) -> Refusal | None:
 
 
 def is_of_credentials(error: Exception) -> bool:
-    """Tell whether what boto3 raised is about its credentials: there are none, or they are not accepted."""
+    """Tell whether what botocore raised is about its credentials: there are none, or they are not accepted."""
     refusal = refusal_of("", error)
     if refusal is not None:
         return refusal.code in CREDENTIALS
@@ -92,7 +92,7 @@ def is_of_credentials(error: Exception) -> bool:
 
 
 def passes_unanswered(error: Exception) -> bool:
-    """Tell whether a request without an answer may have one a moment later: not where boto3 could not even ask."""
+    """Tell whether a request without an answer may have one a moment later: not where botocore could not even ask."""
     from botocore.exceptions import NoCredentialsError, PartialCredentialsError
 
     return not isinstance(error, (NoCredentialsError, PartialCredentialsError)) and not _is_of_settings(error)
@@ -126,7 +126,7 @@ def error_of(refusal: Refusal, url: str) -> StoreUnreachable | None:
 
 
 def error_without_answer(error: Exception, what: str, place: Place) -> JournalError:
-    """Return the error for what boto3 raised where there was no answer: no network, no credentials, no region."""
+    """Return the error for what botocore raised where there was no answer: no network, no credentials, no region."""
     from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
     from botocore.parsers import ResponseParserError
     from msgspec import DecodeError
@@ -158,7 +158,7 @@ def error_without_answer(error: Exception, what: str, place: Place) -> JournalEr
 
 
 def _is_of_settings(error: Exception) -> bool:
-    """Tell whether it is the URL, or a profile, with which boto3 cannot ask."""
+    """Tell whether it is the URL, or a profile, with which botocore cannot ask."""
     from botocore.exceptions import (
         InvalidEndpointConfigurationError,
         InvalidRegionError,

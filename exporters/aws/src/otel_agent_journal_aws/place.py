@@ -12,7 +12,7 @@ import msgspec
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.store.registry import masked
 
-OPTIONS: Final = ("region", "endpoint_url", "profile", "timeout")
+OPTIONS: Final = ("region", "endpoint_url", "profile", "timeout", "kms")
 TIMEOUT_S: Final = 10.0  # seconds for one answer; a batch of 16 MB takes two of them
 _NUMBER: Final = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
@@ -20,7 +20,8 @@ _NUMBER: Final = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """A store on AWS, and how it is reached. A backend adds what it names there, and its options to `options`.
 
-    `url` may be printed. `timeout_s` bounds one answer of a server.
+    `url` may be printed. `timeout_s` bounds one answer of a server. `kms` is the key that table or bucket are encrypted
+    with, for policies alone.
     """
 
     options: ClassVar[Sequence[str]] = OPTIONS
@@ -30,6 +31,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     endpoint_url: str | None = None
     profile: str | None = None
     timeout_s: float = TIMEOUT_S
+    kms: str | None = None
 
 
 class Options:
@@ -70,5 +72,5 @@ class Options:
         return {
             "url": self.url,
             "timeout_s": self.number("timeout") or TIMEOUT_S,
-            **{name: self.text(name) for name in ("region", "endpoint_url", "profile")},
+            **{name: self.text(name) for name in ("region", "endpoint_url", "profile", "kms")},
         }

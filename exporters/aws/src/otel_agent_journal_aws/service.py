@@ -1,12 +1,11 @@
 """A service of AWS as a store calls it: its client, few retries, errors of ours.
 
-boto3 resolves credentials, endpoint and connections, signs and sends. botocore itself tries nothing again: here it is
+botocore resolves credentials, endpoint and connections, signs and sends. It tries nothing again itself: here that is
 done with full jitter, within a bound, and the drain goes on from there. Knows nothing of events.
 """
 
 from __future__ import annotations
 
-import concurrent.futures.thread  # noqa: F401 - boto3 needs it, and once a program is leaving it cannot be imported
 import os
 import random
 import time
@@ -42,7 +41,7 @@ class Service(Generic[Where]):
 
     Args:
         place: how it is reached.
-        name: boto3's, as `s3`.
+        name: botocore's, as `s3`.
         endpoint_url: of this service, where it is not Amazon's own.
         sleep: waits so many seconds.
     """
@@ -64,12 +63,13 @@ class Service(Generic[Where]):
         forks.join(self, forks.Place.STORES)
 
     @uninstrumented()
-    def ask(self, what: str, work: Callable[[Any], Result]) -> Result:
+    def ask(self, what: str, work: Callable[[Any], Result], *, attempts: int = ATTEMPTS) -> Result:
         """Return what `work` makes of the client; what may pass is repeated a few times.
 
         Args:
             what: is asked, in words of errors.
             work: calls the client, and may do so more than once.
+            attempts: at most so many.
 
         Raises:
             Refusal: the service understood and said no, or went on being in trouble.
@@ -78,7 +78,7 @@ class Service(Generic[Where]):
             StoreUnusable: it is closed.
         """
         until = time.monotonic() + PATIENCE * self.place.timeout_s
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, attempts + 1):
             client: Any = None
             try:
                 client = self.client
@@ -90,7 +90,7 @@ class Service(Generic[Where]):
                     self._drop(client)
                 refusal = refusal_of(what, error)
                 passes = passes_unanswered(error) if refusal is None else refusal.may_pass
-                if attempt == ATTEMPTS or not passes or time.monotonic() >= until:
+                if attempt == attempts or not passes or time.monotonic() >= until:
                     if refusal is error:
                         raise
                     raise (refusal or error_without_answer(error, what, self.place)) from error
@@ -103,7 +103,7 @@ class Service(Generic[Where]):
 
     @property
     def client(self) -> Any:
-        """This process's boto3 client, made when it is first needed."""
+        """This process's client, made when it is first needed."""
         self.require_open()
         client = self._client
         if client is None:
@@ -132,9 +132,8 @@ class Service(Generic[Where]):
 
     def made(self, **options: Any) -> Any:
         """Return a new client; `options` are of botocore's `Config`."""
-        import botocore.session
-        from boto3.session import Session
         from botocore.config import Config
+        from botocore.session import Session
 
         place = self.place
         if self.name == "s3" and self.endpoint_url:  # names like those of MinIO's hosts have no subdomain for a bucket
@@ -146,12 +145,11 @@ class Service(Generic[Where]):
             max_pool_connections=POOL,
             **options,
         )
-        core = botocore.session.Session(profile=place.profile)
-        core.register_component("data_loader", _loader())
-        # boto3 itself knows AWS_DEFAULT_REGION alone.
-        session = Session(region_name=place.region or os.environ.get("AWS_REGION") or None, botocore_session=core)
-        make = cast("Callable[..., Any]", session.client)
-        return make(self.name, endpoint_url=self.endpoint_url, config=config)
+        session = Session(profile=place.profile)
+        session.register_component("data_loader", loader())
+        region = place.region or os.environ.get("AWS_REGION") or None  # botocore itself knows AWS_DEFAULT_REGION alone
+        make = cast("Callable[..., Any]", session.create_client)
+        return make(self.name, region_name=region, endpoint_url=self.endpoint_url, config=config)
 
     def _drop(self, client: Any) -> None:
         """Make the next request by a new client, with the credentials that there are then: each keeps its first.
@@ -164,7 +162,7 @@ class Service(Generic[Where]):
 
 
 @cache
-def _loader() -> Any:
+def loader() -> Any:
     """Return the one loader of botocore's models: reading them is most of what a client costs."""
     from botocore.loaders import Loader
 

@@ -47,14 +47,14 @@ class Connection(Service[Place]):
             Refusal: DynamoDB understood and said no: a condition, a missing table, a missing permission.
             StoreUnreachable: it cannot be reached.
         """
+        return self.ask(operation, lambda client: self.called(client, operation, body))
 
-        def called(client: Any) -> Answer:
-            method = getattr(client, _snake(operation))
-            if not self._own_json:
-                return method(**body)
-            return _decode(method(**{_BODY: _encode(body), **_ROUTING.get(operation, {})})[_BODY])
-
-        return self.ask(operation, called)
+    def called(self, client: Any, operation: str, body: dict[str, Any]) -> Answer:
+        """Return the answer to one call of a client."""
+        method = getattr(client, _snake(operation))
+        if not self._own_json:
+            return method(**body)
+        return _decode(method(**{_BODY: _encode(body), **_ROUTING.get(operation, {})})[_BODY])
 
     def close(self) -> None:
         """Close the connections; every later call is refused."""

@@ -19,14 +19,15 @@ class Place(aws.Place, frozen=True, kw_only=True):
     """A table, how it is reached, and what is done with its items.
 
     `bucket` takes values over the item limit; without one they are chunks in the table. `ttl_days` is how long items
-    are kept, None for ever.
+    are kept, None for ever. `s3_kms` is the key of the bucket.
     """
 
-    options: ClassVar[Sequence[str]] = (*aws.OPTIONS, "bucket", "s3_endpoint_url", "ttl_days")
+    options: ClassVar[Sequence[str]] = (*aws.OPTIONS, "bucket", "s3_endpoint_url", "s3_kms", "ttl_days")
 
     table: str
     bucket: str | None = None
     s3_endpoint_url: str | None = None
+    s3_kms: str | None = None
     ttl_days: float | None = None
 
 
@@ -49,5 +50,6 @@ def place_of(url: str) -> Place:
         table=table,
         bucket=options.text("bucket"),
         s3_endpoint_url=options.text("s3_endpoint_url"),
+        s3_kms=options.text("s3_kms"),
         ttl_days=options.number("ttl_days"),
     )

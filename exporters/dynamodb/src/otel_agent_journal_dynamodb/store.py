@@ -8,7 +8,7 @@ after two of its three copies are written.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, Final
@@ -308,13 +308,9 @@ class DynamoDBStore:
         with self._errors():
             return self._table.plan()
 
-    def iam_policy(self, role: str) -> dict[str, object]:
-        """Return the policy that a role needs: writer, reader or admin.
-
-        Raises:
-            ConfigError: there is no such role.
-        """
-        return policy(self._connection.place, role)
+    def iam_policy(self, role: str, note: Callable[[str], object] | None = None) -> dict[str, Any]:
+        """Return the policy that a role needs: writer, reader or admin; see `StoreAdmin.iam_policy`."""
+        return policy(self._connection, role, note)
 
     def info(self) -> StoreInfo:
         """Return what the store is; DynamoDB counts no items but by reading all, and its size is some hours old."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
-from otel_agent_journal.errors import ConfigError, NewerSchema
-from otel_agent_journal.store.protocol import ROLES, StoreInfo
+from otel_agent_journal.errors import NewerSchema
+from otel_agent_journal.store.protocol import StoreInfo
 from otel_agent_journal_aws import Refusal
+from otel_agent_journal_aws.policies import KEY_OF_OBJECTS, Note, Policy, key_of_bucket
 from otel_agent_journal_s3.failures import error_of
 from otel_agent_journal_s3.heads import DELETED_BYTES
 from otel_agent_journal_s3.layout import LAYOUT_VERSION, Layout
@@ -95,28 +96,18 @@ class Administration:
             return self._info(None, None)
         return self._info(heads - len(parts), size_bytes)
 
-    def policy(self, role: str) -> dict[str, Any]:
+    def policy(self, role: str, note: Note | None) -> dict[str, Any]:
         """Return what a role needs, as an AWS policy document."""
-        if role not in ROLES:
-            raise ConfigError(f"'{role}' is no role; there are {', '.join(ROLES)}")
-        bucket = f"arn:aws:s3:::{self._name}"
-        objects = f"{bucket}/{self._layout.root}"
-        below = {"StringLikeIfExists": {"s3:prefix": [f"{self._layout.root}*"]}}
-        # Without the right to list, S3 says of an object that is not there that it is forbidden. A GET names no prefix,
-        # so that a condition which asks for one would not hold for it.
-        listing = _allowed("List", ["s3:ListBucket"], [bucket], below if self._layout.root else None)
-        if role == "reader":
-            return _document(listing, _allowed("Read", ["s3:GetObject"], [f"{objects}*"]))
+        made, root = Policy(self._bucket.place, role), self._layout.root
+        made.allow_objects("Objects", _OBJECTS[role], self._name, root)
         if role == "writer":
-            return _document(
-                listing,
-                _allowed("ReadAndWrite", ["s3:GetObject", "s3:PutObject"], [f"{objects}*"]),
-                _allowed("MoveInListings", ["s3:DeleteObject"], [f"{objects}listing/*", f"{objects}unsettled/*"]),
-            )
-        return _document(
-            _allowed("Prepare", list(_PREPARE), [bucket]),
-            _allowed("All", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], [f"{objects}*"]),
-        )
+            passing = (self._layout.listing, self._layout.unsettled)
+            made.allow("Passing", ["s3:DeleteObject"], [made.bucket(self._name, f"{prefix}*") for prefix in passing])
+        if role == "admin":
+            made.allow("Prepare", _PREPARE, [made.bucket(self._name)])
+        key = self._bucket.place.kms or key_of_bucket(self._bucket, self._name, note, "kms")
+        made.allow_key("Key", KEY_OF_OBJECTS[role], key, "s3")
+        return made.document(note)
 
     # --- preparing ----------------------------------------------------------------------------------------------------
 
@@ -250,22 +241,16 @@ class Administration:
 
 
 _PREPARE: Final = (
-    "s3:CreateBucket", "s3:ListBucket", "s3:GetBucketVersioning", "s3:PutBucketVersioning",
-    "s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration", "s3:GetBucketPublicAccessBlock",
-    "s3:PutBucketPublicAccessBlock", "s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration",
+    "s3:CreateBucket", "s3:GetBucketVersioning", "s3:PutBucketVersioning", "s3:GetLifecycleConfiguration",
+    "s3:PutLifecycleConfiguration", "s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock",
+    "s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration",
 )  # fmt: skip
+_OBJECTS: Final[Mapping[str, Sequence[str]]] = {
+    "reader": ("s3:GetObject",),
+    "writer": ("s3:GetObject", "s3:PutObject"),
+    "admin": ("s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
+}
 
 
 def _nothing(client: Any) -> None:
     """Do nothing: what is written instead is known at the end alone."""
-
-
-def _document(*statements: dict[str, Any]) -> dict[str, Any]:
-    return {"Version": "2012-10-17", "Statement": list(statements)}
-
-
-def _allowed(
-    sid: str, actions: list[str], resources: list[str], condition: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    statement: dict[str, Any] = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
-    return {**statement, "Condition": dict(condition)} if condition else statement
