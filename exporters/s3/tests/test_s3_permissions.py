@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from exporters.aws.tests.iam import Iam
+from exporters.aws.tests.roles import read, write_beside
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.store.protocol import SessionFilter
-from otel_agent_journal.store.rules import current, current_sessions, prune
+from otel_agent_journal.store.rules import current, prune
 from otel_agent_journal.store.rules import settle as sweep
-from otel_agent_journal.testing.builders import an_event, context_events, events
+from otel_agent_journal.testing.builders import an_event, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal_s3 import S3Store, open_store
 from tests.real.servers import Minio
@@ -55,24 +55,8 @@ def write(store: S3Store) -> None:
     for number, step in enumerate(("root", "again", "more")):  # each moves it in the listing
         store.append(told("s1", step, 60 * number))
         settle(store, "s1")
-    store.append_context("i1", 0, context_events(3, instance_id="i1"))
-    store.put_blob("s1", "a" * 32, b"1")
-    assert store.get_blob("s1", "a" * 32) == b"1"
+    write_beside(store)
     store.compact()
-
-
-def read(store: S3Store) -> None:
-    """Do what the command line does without writing."""
-    assert list(store.read("s1"))
-    assert list(store.read_context("i1"))
-    assert store.follow(None).events
-    assert store.follow(None, session_id="s1").events
-    assert None not in (store.tip(), store.tip("s1"), store.head("s1"))
-    assert list(store.sessions(SessionFilter(agent="agent")))
-    assert list(current_sessions(store))
-    assert list(store.unsettled())
-    assert store.get_blob("s1", "nowhere") is None
-    assert store.info().backend == "s3"
 
 
 def test_writer(held: Held) -> None:
