@@ -20,9 +20,9 @@ from otel_agent_journal.errors import (
     UnsupportedByStore,
 )
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
+from otel_agent_journal_aws import Refusal
 from otel_agent_journal_dynamodb import DynamoDBStore, open_store
 from otel_agent_journal_dynamodb import appending as module
-from otel_agent_journal_dynamodb.failures import Refusal
 from scripts.ports import reserved_port
 from tests.real.fault_proxy import FAILED, THROTTLED, Call, Scripted
 from tests.real.fault_proxy_http import DynamoDBProxy, Request, Response, S3Proxy
@@ -203,16 +203,16 @@ def test_nobody_there(aws: None) -> None:
     store = open_store(f"dynamodb://journal?region=us-east-1&endpoint_url=http://127.0.0.1:{reserved_port()}")
     pauses: list[float] = []
     store._connection.sleep = pauses.append
-    with pytest.raises(StoreUnreachable, match="are region and endpoint right"):
+    with pytest.raises(StoreUnreachable, match="nothing answers there"):
         store.append(events(1))
-    assert len(pauses) == 4
+    assert len(pauses) == 5
 
 
 def test_no_credentials(aws: None, dynamodb_server: DynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without credentials it says how to give them, at once."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(StoreUnreachable, match="there are no credentials"):
+    with pytest.raises(StoreUnreachable, match="there are no AWS credentials"):
         open_store(dynamodb_server.url()).append(events(1))
 
 
@@ -223,7 +223,7 @@ def test_credentials_that_come_later(aws: None, store: DynamoDBStore, monkeypatc
         patch.delenv("AWS_ACCESS_KEY_ID")
         patch.delenv("AWS_SECRET_ACCESS_KEY")
         for _ in range(2):
-            with pytest.raises(StoreUnreachable, match="there are no credentials"):
+            with pytest.raises(StoreUnreachable, match="there are no AWS credentials"):
                 late.append(events(1))
     late.append(events(1))
     assert list(late.read("s1")) == events(1)
@@ -372,7 +372,7 @@ def test_put_item_alone_for_a_while(
 def test_a_bucket_that_is_set_up_wrong(store: DynamoDBStore, options: str) -> None:
     """A bucket that boto3 cannot even ask is a mistake in the settings, of which no event is to blame."""
     wrong = open_store(f"{store.url}&{options}")
-    with pytest.raises(ConfigError, match="'s3_endpoint_url'"):
+    with pytest.raises(ConfigError, match=r"whose options are .*bucket, s3_endpoint_url"):
         wrong.append([an_event(details={"output": "x" * 600_000})])
 
 
@@ -390,18 +390,9 @@ def test_a_bucket_that_is_slow(store: DynamoDBStore, minio_server: Minio) -> Non
         assert list(slow.read("s1")) == [event]
 
 
-def test_policy_of_the_bucket(store: DynamoDBStore) -> None:
-    """Each role may list the values, without which S3 says that one that is not there is forbidden."""
-    for role in ("writer", "reader", "admin"):
-        statements: Any = open_store(f"{store.url}&bucket=values").iam_policy(role)["Statement"]
-        (listing,) = (one for one in statements if "s3:ListBucket" in one["Action"])
-        assert listing["Resource"] == ["arn:aws:s3:::values"]
-        assert listing["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["agent-journal/blobs/*"]}}
-
-
 def test_nothing_at_all(refused: Callable[..., DynamoDBStore]) -> None:
     """Without any permission the error names the one that is missing."""
     limited = refused("AccessDeniedException")
-    with pytest.raises(StoreUnreachable, match="no permission for dynamodb:"):
+    with pytest.raises(StoreUnreachable, match="PutItem: not permitted"):
         limited.append(events(3))
     assert limited.capabilities.heads

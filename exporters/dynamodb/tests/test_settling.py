@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from exporters.dynamodb.tests.sessions import LIMIT_NS, an_hour_later, cut_off, settled, told
+from exporters.dynamodb.tests.sessions import LIMIT_NS, an_hour_later, cut_off, judged, settled, told
 from otel_agent_journal.errors import StoreUnreachable, WrongExpectedSequence
 from otel_agent_journal.store.rules import current, current_sessions
 from otel_agent_journal.store.rules import settle as settle_all
 from otel_agent_journal.testing.builders import context_events, events
 from otel_agent_journal.testing.contract_setup import everything
+from otel_agent_journal_aws import Refusal
 from otel_agent_journal_dynamodb import DynamoDBStore, appending, open_store
 from otel_agent_journal_dynamodb.connection import Connection
-from tests.real.fault_proxy import APPLIED_RESET, FAILED, Scripted
+from tests.real.fault_proxy import APPLIED_RESET, Scripted
 from tests.real.fault_proxy_http import DynamoDBProxy
 from tests.real.servers import DynamoDB
 
@@ -26,6 +27,10 @@ PARTITION = "SESSION#s1"
 
 def marks_there(store: DynamoDBStore) -> int:
     return len(open_store(store.url)._marks.others(PARTITION))
+
+
+def is_deletion(operation: str, body: dict[str, Any]) -> bool:
+    return operation == "BatchWriteItem" and "DeleteRequest" in str(body)
 
 
 def test_counted_requests(store: DynamoDBStore, dynamodb_server: DynamoDB) -> None:
@@ -49,7 +54,7 @@ def test_counted_requests(store: DynamoDBStore, dynamodb_server: DynamoDB) -> No
     append = {"BatchGetItem": 1, "BatchWriteItem": 1, "PutItem": 2}
     assert costs[0] == {**append, "PutItem": 3, "Query": 1}
     assert costs[1] == append
-    assert costs[2]["DeleteItem"] == 1
+    assert costs[2]["BatchWriteItem"] == 1
     assert costs[3] == {"Query": 4}
     assert costs[4] == {**append, "PutItem": 3}
 
@@ -91,7 +96,7 @@ def test_an_append_behind_a_settling_marks_anew(store: DynamoDBStore, monkeypatc
     real = store._marks._connection.call
 
     def meanwhile(operation: str, body: dict[str, Any]) -> dict[str, Any]:
-        if operation == "DeleteItem":
+        if is_deletion(operation, body):
             monkeypatch.setattr(store._connection, "call", real)
             store.append(told(step="again", at_ns=50))
         return real(operation, body)
@@ -125,28 +130,35 @@ def test_what_was_refused_owes_nothing(store: DynamoDBStore) -> None:
     assert list(store.unsettled()) == []
 
 
-@pytest.mark.parametrize("operation", ["PutItem", "DeleteItem"])
+@pytest.mark.parametrize("operation", ["PutItem", "BatchWriteItem"])
 def test_lost_answers(store: DynamoDBStore, dynamodb_server: DynamoDB, operation: str) -> None:
     """Where the answer to a mark, or to its deletion, is lost, it is as if it had come."""
-    with DynamoDBProxy(dynamodb_server.port, Scripted(APPLIED_RESET, on={operation})) as proxy:
+    with DynamoDBProxy(dynamodb_server.port) as proxy:
         client = open_store(store.url.replace(str(dynamodb_server.port), str(proxy.port)))
+        proxy.plan = Scripted(*[APPLIED_RESET] * (operation == "PutItem"), on={operation})
         client.append(told())
-        settled(client)
+        head = judged(client)
+        proxy.plan = Scripted(*[APPLIED_RESET] * (operation != "PutItem"), on={operation})
+        assert client.write_head(head) is not None
         assert proxy.injected[APPLIED_RESET] == 1
     assert list(store.unsettled()) == []
 
 
 def test_a_mark_that_cannot_be_deleted(
-    store: DynamoDBStore, dynamodb_server: DynamoDB, caplog: pytest.LogCaptureFixture
+    store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A head is written though its mark cannot be deleted; the session stays unsettled, and the log says so once."""
-    refusing = Scripted(*[FAILED] * 40, on={"DeleteItem"})
-    with DynamoDBProxy(dynamodb_server.port, refusing) as proxy:
-        client = open_store(store.url.replace(str(dynamodb_server.port), str(proxy.port)))
-        client._connection.sleep = lambda _: None
-        for step in ("one", "two"):
-            client.append(told(step=step))
-            assert settled(client).steps == 1 + (step == "two")
+    real = store._connection.call
+
+    def refusing(operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        if is_deletion(operation, body):
+            raise Refusal(operation, "InternalServerError", "", 500, {})
+        return real(operation, body)
+
+    monkeypatch.setattr(store._connection, "call", refusing)
+    for step in ("one", "two"):
+        store.append(told(step=step))
+        assert settled(store).steps == 1 + (step == "two")
     assert list(store.unsettled()) == ["s1"]
     assert len(caplog.records) == 1
 

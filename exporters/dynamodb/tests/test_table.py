@@ -22,10 +22,10 @@ from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.store.rules import prune
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
+from otel_agent_journal_aws import Refusal
 from otel_agent_journal_dynamodb import DynamoDBStore, open_store
 from otel_agent_journal_dynamodb.arrivals import shared_log
 from otel_agent_journal_dynamodb.connection import Connection
-from otel_agent_journal_dynamodb.failures import Refusal
 from otel_agent_journal_dynamodb.keys import mark_key, marks_of
 from tests.real.servers import DynamoDB, Minio, Moto
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 import uuid
@@ -13,7 +12,6 @@ import msgspec
 import pytest
 
 from exporters.s3.tests.wire import Wire
-from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.testing.builders import a_head, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
@@ -101,24 +99,6 @@ def test_info(store: S3Store) -> None:
     assert info.size_bytes is not None
     assert info.size_bytes > 3 * 10 * 200
     assert store.capabilities.prune
-
-
-def test_policies(store: S3Store) -> None:
-    """A reader reads, a writer deletes nothing but places in listings, an admin prepares and prunes."""
-    actions = {
-        role: {action for statement in store.iam_policy(role)["Statement"] for action in statement["Action"]}
-        for role in ("reader", "writer", "admin")
-    }
-    assert actions["reader"] == {"s3:GetObject", "s3:ListBucket"}
-    assert actions["writer"] == {"s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:DeleteObject"}
-    assert "s3:CreateBucket" in actions["admin"]
-    assert not any("*" in action for role in actions.values() for action in role)
-    deleting = [one for one in store.iam_policy("writer")["Statement"] if "s3:DeleteObject" in one["Action"]]
-    below = f"arn:aws:s3:::{store._place.bucket}/team/a"
-    assert [one["Resource"] for one in deleting] == [[f"{below}/listing/*", f"{below}/unsettled/*"]]
-    assert json.dumps(store.iam_policy("writer"))
-    with pytest.raises(ConfigError, match="writer, reader, admin"):
-        store.iam_policy("boss")
 
 
 @pytest.mark.parametrize("page", [1, 1000])

@@ -114,7 +114,7 @@ def test_no_credentials(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         (400, "ExpiredToken", ("expired", "renew")),
         (403, "AccessDenied", ("not permitted", "agent-journal store iam-policy", "--role writer")),
         (403, "RequestTimeTooSkewed", ("clock",)),
-        (301, "PermanentRedirect", ("the bucket is in eu-south-2", "?region=eu-south-2")),
+        (301, "PermanentRedirect", ("the bucket is in eu-south-2", "put region=eu-south-2")),
     ],
 )
 def test_refused(store: S3Store, wire: Wire, status: int, code: str, parts: tuple[str, ...]) -> None:
@@ -175,7 +175,7 @@ def test_answer_that_is_no_s3(store: S3Store, wire: Wire, method: str, part: str
         return said(request, 200, page, {"content-type": "text/html"})
 
     wire.fault = portal
-    with pytest.raises(StoreUnreachable, match=r"is no S3|500"):
+    with pytest.raises(StoreUnreachable, match=r"is not AWS|500"):
         store.append(events(1))
     wire.fault = None
     store.append(events(1))

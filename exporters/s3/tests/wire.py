@@ -9,11 +9,9 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import msgspec
 from botocore.awsrequest import AWSResponse
 
 from otel_agent_journal_s3 import S3Store
-from otel_agent_journal_s3.place import Place
 
 Send = Callable[[Any], Any]
 
@@ -21,15 +19,6 @@ Send = Callable[[Any], Any]
 class _Raw(BytesIO):
     def stream(self, *_: object, **__: object):
         yield self.read()
-
-
-class _Wired(Place, frozen=True, kw_only=True):
-    """A place whose clients all pass the wire."""
-
-    attach: Callable[[Any], Any]
-
-    def client(self) -> Any:
-        return self.attach(super().client())
 
 
 class Wire:
@@ -41,8 +30,9 @@ class Wire:
         self.put_bytes = 0
         self.puts: list[str] = []
         self.clients = 0
+        made = store._bucket.made
         self._attach(store._bucket.client)
-        store._bucket.place = _Wired(**msgspec.structs.asdict(store._bucket.place), attach=self._attach)
+        store._bucket.made = lambda: self._attach(made())
 
     def _attach(self, client: Any) -> Any:
         self.clients += 1

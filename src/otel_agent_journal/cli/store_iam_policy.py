@@ -6,6 +6,7 @@ import click
 
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.operating import administered, opened
+from otel_agent_journal.terminal import say
 
 
 @click.command("iam-policy", short_help="Print the AWS policy that a role needs, and no more.")
@@ -21,9 +22,14 @@ from otel_agent_journal.cli.operating import administered, opened
 def command(invocation: Invocation, url: str | None, role: str) -> None:
     """Print the AWS policy that a role needs, and no more.
 
-    A JSON document on stdout, as IAM and CloudFormation take it. Asks no server.
+    A JSON document on stdout, as IAM and CloudFormation take it. The server is asked, once, which key of KMS it
+    encrypts with; what it does not say is a note on stderr.
     """
     import msgspec
 
+    def said(text: str) -> None:
+        say(f"note: {text}")
+
     output = invocation.output()
-    output.document(msgspec.json.encode(administered(opened(invocation, url)).iam_policy(role)))
+    document = administered(opened(invocation, url)).iam_policy(role, said)
+    output.document(msgspec.json.encode(document))

@@ -7,7 +7,7 @@ changed afterwards changes nothing here. Thread-safe.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from threading import RLock
 from typing import Any
@@ -280,7 +280,7 @@ class MemoryStore:
             self._delete(session_id)
             return there
 
-    def iam_policy(self, role: str) -> dict[str, Any]:
+    def iam_policy(self, role: str, note: Callable[[str], object] | None = None) -> dict[str, Any]:
         """Raise UnsupportedByStore: memory has no policies."""
         raise UnsupportedByStore(self._url, "iam_policy")
 

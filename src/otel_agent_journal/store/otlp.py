@@ -162,7 +162,7 @@ class OtlpStore:
         """Raise UnsupportedByStore."""
         raise self._unsupported("prune")
 
-    def iam_policy(self, role: str) -> NoReturn:
+    def iam_policy(self, role: str, note: Callable[[str], object] | None = None) -> NoReturn:
         """Raise UnsupportedByStore."""
         raise self._unsupported("iam_policy")
 

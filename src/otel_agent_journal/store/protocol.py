@@ -7,7 +7,7 @@ otherwise. Knows nothing of spools, spans or projections, but for the head it ke
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
@@ -328,11 +328,13 @@ class StoreAdmin(Protocol):
         """
         ...
 
-    def iam_policy(self, role: str) -> dict[str, Any]:
+    def iam_policy(self, role: str, note: Callable[[str], object] | None = None) -> dict[str, Any]:
         """Return the least that a role needs, as an AWS policy document.
 
         Args:
-            role: one of `ROLES`; an `admin` is who runs `init`, `prune` and `repair`.
+            role: one of `ROLES`; an `admin` is who runs `init`, `prune`, `repair` and `sweep`.
+            note: told, in words, what the server was asked for and did not say, as with which key it encrypts, and how
+                to give it. Without it no server is asked.
 
         Raises:
             UnsupportedByStore: where the backend has no such thing.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -454,7 +454,7 @@ class SqliteStore:
             connection.execute("DELETE FROM documents WHERE scope = ?", (of_session(key),))
         return head is not None or last is not None
 
-    def iam_policy(self, role: str) -> dict[str, Any]:
+    def iam_policy(self, role: str, note: Callable[[str], object] | None = None) -> dict[str, Any]:
         """Raise UnsupportedByStore: who may use a file is its permissions' matter."""
         raise UnsupportedByStore(self._url, "iam_policy")
 

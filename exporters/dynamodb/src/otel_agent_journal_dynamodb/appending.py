@@ -16,11 +16,12 @@ from otel_agent_journal.codec import encode_line
 from otel_agent_journal.errors import EventTooLarge
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.protocol import Arrived
+from otel_agent_journal_aws import Refusal
+from otel_agent_journal_aws.failures import DENIED
 from otel_agent_journal_dynamodb.arrivals import Arrivals, arrived, session_log
 from otel_agent_journal_dynamodb.batches import put, read_all, write_all
 from otel_agent_journal_dynamodb.blobs import CHUNK_BYTES, Blobs
 from otel_agent_journal_dynamodb.connection import Connection, Item
-from otel_agent_journal_dynamodb.failures import DENIED, Refusal
 from otel_agent_journal_dynamodb.items import item_of, with_valid_text
 from otel_agent_journal_dynamodb.keys import Key, session_key
 from otel_agent_journal_dynamodb.logs import Logged
@@ -112,7 +113,7 @@ class Appending:
                 "store=<%s>, denied=<dynamodb:%s> | events are put one by one, without heads, catch-up and context:"
                 " grant what 'agent-journal store iam-policy --role writer' prints",
                 self._connection.place.url,
-                refusal.operation,
+                refusal.what,
             )
         self.only_put = True
 
@@ -155,7 +156,7 @@ class Appending:
 
     def _may_put(self, items: dict[Key, Item], refusal: Refusal) -> bool:
         """Tell whether PutItem is permitted where something else is not; the first event is written by that."""
-        if refusal.operation == "PutItem":
+        if refusal.what == "PutItem":
             return False
         try:
             self.put_new(next(iter(items.values())))

@@ -8,16 +8,16 @@ by item, in any order.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, TypeVar
 
 from otel_agent_journal.codec import JSON
-from otel_agent_journal.errors import StoreError, StoreUnreachable
 from otel_agent_journal.store.protocol import Blob
-from otel_agent_journal.uninstrumented import uninstrumented
+from otel_agent_journal_aws import Refusal
+from otel_agent_journal_aws.failures import DENIED
 from otel_agent_journal_dynamodb.batches import put, query, read_all, write_all
 from otel_agent_journal_dynamodb.connection import Connection, Item, binary
-from otel_agent_journal_dynamodb.failures import DENIED, Refusal, error_of_bucket, is_of_credentials, refusal_of
+from otel_agent_journal_dynamodb.failures import error_of_bucket
 from otel_agent_journal_dynamodb.keys import blob_key
 
 CHUNK_BYTES: Final = 350 * 1024  # of DynamoDB's 400 KB an item; the rest is for keys of any length
@@ -25,6 +25,8 @@ MAX_CHUNKS: Final = 999_999
 PREFIX: Final = "agent-journal/blobs/"
 SPARE_S: Final = 7 * 86_400  # a value expires so much later than the events that refer to it
 LEAST_SPARE_S: Final = 2 * 86_400  # and is renewed where less is left of that: DynamoDB deletes up to two days late
+
+Result = TypeVar("Result")
 
 
 class Blobs:
@@ -91,7 +93,8 @@ class Blobs:
     def delete_object(self, item: Item) -> None:
         """Delete what a first chunk refers to in a bucket; nothing where it refers to none."""
         if "Bucket" in item:
-            self._ask_bucket("delete_object", Bucket=item["Bucket"]["S"], Key=item["Object"]["S"])
+            where = {"Bucket": item["Bucket"]["S"], "Key": item["Object"]["S"]}
+            self._ask_bucket("DELETE", where, lambda client: client.delete_object(**where))
 
     def _first(self, partition: str, digest: str, *attributes: str) -> Item | None:
         body: dict[str, Any] = {
@@ -152,34 +155,25 @@ class Blobs:
 
     def _upload(self, partition: str, digest: str, data: bytes, media_type: str) -> str:
         name = f"{PREFIX}{partition.removeprefix('SESSION#')}/{digest}"
-        self._ask_bucket(
-            "put_object", Bucket=self._connection.place.bucket, Key=name, Body=data, ContentType=media_type
-        )
+        where = {"Bucket": self._connection.place.bucket or "", "Key": name}
+        self._ask_bucket("PUT", where, lambda client: client.put_object(**where, Body=data, ContentType=media_type))
         return name
 
-    @uninstrumented()
     def _download(self, bucket: str, name: str) -> bytes | None:
-        answer = self._ask_bucket("get_object", Bucket=bucket, Key=name)
-        if answer is None:
-            return None
-        try:
-            return answer["Body"].read()
-        except Exception as error:
-            raise StoreUnreachable(f"bucket {bucket}: object {name} could not be read ({error}); retry") from error
+        where = {"Bucket": bucket, "Key": name}
 
-    @uninstrumented()
-    def _ask_bucket(self, method: str, **request: Any) -> Any:
+        def download(client: Any) -> bytes:
+            with client.get_object(**where)["Body"] as body:
+                return body.read()
+
+        return self._ask_bucket("GET", where, download)
+
+    def _ask_bucket(self, method: str, where: Mapping[str, str], work: Callable[[Any], Result]) -> Result | None:
         """Return what the bucket answers, or None where it has no such object."""
-        client: Any = None
+        bucket = where["Bucket"]
         try:
-            client = self._connection.client("s3")
-            return getattr(client, method)(**request)
-        except StoreError:
-            raise
-        except Exception as error:
-            refusal = refusal_of(method, error)
-            if refusal is not None and refusal.code == "NoSuchKey":
+            return self._connection.bucket.ask(f"{method} {where['Key']} of bucket {bucket}", work)
+        except Refusal as refusal:
+            if refusal.code == "NoSuchKey":
                 return None
-            if is_of_credentials(error):
-                self._connection.drop(client)
-            raise error_of_bucket(self._connection.place, str(request["Bucket"]), method, error) from error
+            raise error_of_bucket(self._connection.place, bucket, refusal) from refusal

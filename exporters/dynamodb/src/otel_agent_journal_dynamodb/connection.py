@@ -1,38 +1,22 @@
-"""One boto3 client and how it is called: bodies of our own, few retries, errors of ours.
+"""Calls to one table: bodies of our own.
 
-boto3 resolves credentials, endpoint and connections, signs and sends. The JSON of requests and answers is made and
-read here, by msgspec: botocore walks every attribute of every item by its shape, which is most of the CPU of a
-batch (`tests/benchmarks/bench_dynamodb_cpu.py`). Both happens in events that botocore has for it;
-where a client speaks another protocol than JSON, it is left to botocore.
+The JSON of requests and answers is made and read here, by msgspec: botocore walks every attribute of every item by its
+shape, which is most of the CPU of a batch (`tests/benchmarks/bench_dynamodb_cpu.py`). Both happens in events that
+botocore has for it; where a client speaks another protocol than JSON, it is left to botocore.
 
-Knows nothing of events. Thread-safe; a child process has a client of its own.
+Knows nothing of events. Thread-safe; a child process has clients of its own.
 """
 
 from __future__ import annotations
 
-import concurrent.futures.thread  # noqa: F401 - boto3 needs it, and once a program is leaving it cannot be imported
-import random
 import re
-import time
 from base64 import b64decode
-from collections.abc import Callable
-from threading import RLock
 from typing import Any, Final
 
 import msgspec
 
-from otel_agent_journal import forks
-from otel_agent_journal.errors import StoreError, StoreUnusable
-from otel_agent_journal.uninstrumented import uninstrumented
-from otel_agent_journal_dynamodb.failures import Refusal, error_of, error_of_transport, is_of_credentials, refusal_of
+from otel_agent_journal_aws import Service
 from otel_agent_journal_dynamodb.place import Place
-
-ATTEMPTS: Final = 5  # of one call; what still fails then is StoreUnreachable, and the drain's to repeat
-PATIENCE_S: Final = 15.0  # after which no attempt is begun
-FIRST_PAUSE_S: Final = 0.05
-LONGEST_PAUSE_S: Final = 1.0
-CONNECT_S: Final = 3.0
-POOL: Final = 16  # connections kept open, for threads that share a store
 
 Item = dict[str, dict[str, Any]]
 Answer = dict[str, Any]
@@ -48,128 +32,44 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
 
 
-class Connection:
-    """Calls to one table. `call` names an operation of DynamoDB as its API does."""
+class Connection(Service[Place]):
+    """DynamoDB, and beside it the `bucket` service of large values. `call` names an operation as the API does."""
 
-    def __init__(self, place: Place, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        self.place = place
-        self.sleep = sleep
-        self._lock = RLock()
-        self._closed = False
-        self._clients: dict[str, Any] = {}
+    def __init__(self, place: Place) -> None:
+        super().__init__(place, "dynamodb", place.endpoint_url)
+        self.bucket = Service(place, "s3", place.s3_endpoint_url)
         self._own_json = False
-        forks.join(self, forks.Place.STORES)
 
     def call(self, operation: str, body: dict[str, Any]) -> Answer:
         """Return the answer to a call; what may pass is repeated a few times.
 
         Raises:
             Refusal: DynamoDB understood and said no: a condition, a missing table, a missing permission.
-            StoreUnreachable: it cannot be reached, or is in trouble for longer.
+            StoreUnreachable: it cannot be reached.
         """
-        until = time.monotonic() + PATIENCE_S
-        for attempt in range(1, ATTEMPTS + 1):
-            over = attempt == ATTEMPTS or time.monotonic() > until
-            try:
-                return self._once(operation, body)
-            except Refusal as refusal:
-                if not refusal.may_pass:
-                    raise
-                if over:
-                    raise error_of(self.place, refusal) from refusal
-            except _Transport as failed:
-                if over or not failed.may_pass:
-                    raise failed.error from failed.__cause__
-            self.pause(attempt)
-        raise AssertionError  # the last attempt returns or raises
+        return self.ask(operation, lambda client: self.called(client, operation, body))
 
-    def pause(self, attempt: int) -> None:
-        """Wait before attempt `attempt + 1`: full jitter below a bound that doubles."""
-        self.sleep(random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**attempt)))  # noqa: S311 - no secret
-
-    def client(self, service: str = "dynamodb") -> Any:
-        """Return this process's boto3 client, made when it is first needed."""
-        if self._closed:
-            raise StoreUnusable(f"store {self.place.url} is closed")
-        with self._lock:
-            client = self._clients.get(service)
-            if client is None:
-                client = self._clients[service] = self._made(service)
-            return client
-
-    def drop(self, client: Any) -> None:
-        """Make the next call by a new client, with the credentials that there are then: one keeps what it began with.
-
-        It is not closed, other threads may be using it.
-        """
-        with self._lock:
-            self._clients = {service: one for service, one in self._clients.items() if one is not client}
+    def called(self, client: Any, operation: str, body: dict[str, Any]) -> Answer:
+        """Return the answer to one call of a client."""
+        method = getattr(client, _snake(operation))
+        if not self._own_json:
+            return method(**body)
+        return _decode(method(**{_BODY: _encode(body), **_ROUTING.get(operation, {})})[_BODY])
 
     def close(self) -> None:
         """Close the connections; every later call is refused."""
-        self._closed = True
-        forks.leave(self)
-        for client in self._clients.values():
-            client.close()
-        self._clients = {}
+        super().close()
+        self.bucket.close()
 
-    def after_fork(self) -> None:
-        """Begin again in a child process: connections must not cross a fork, and nobody there lets go of the lock."""
-        self._lock, self._clients = RLock(), {}
-
-    @uninstrumented()
-    def _once(self, operation: str, body: dict[str, Any]) -> Answer:
-        client: Any = None
-        try:
-            client = self.client()
-            method = getattr(client, _snake(operation))
-            if self._own_json:
-                rest = _ROUTING.get(operation, {})
-                return _decode(method(**{_BODY: _encode(body), **rest})[_BODY])
-            return method(**body)
-        except (StoreError, UnicodeEncodeError, Refusal):
-            raise
-        except Exception as error:
-            if is_of_credentials(error):
-                self.drop(client)
-            refusal = refusal_of(operation, error)
-            if refusal is not None:
-                raise refusal from error
-            raise _Transport(self.place, operation, error) from error
-
-    def _made(self, service: str) -> Any:
-        import boto3
-        from botocore.config import Config
-
-        place = self.place
-        config = Config(
-            connect_timeout=min(CONNECT_S, place.timeout_s),
-            read_timeout=place.timeout_s,
-            retries={"total_max_attempts": 1} if service == "dynamodb" else None,  # of a bucket nobody else repeats
-            max_pool_connections=POOL,
-            parameter_validation=service != "dynamodb",
-        )
-        session: Any = boto3.Session(region_name=place.region, profile_name=place.profile)
-        endpoint = place.endpoint_url if service == "dynamodb" else place.s3_endpoint_url
-        client: Any = session.client(service, endpoint_url=endpoint, config=config)
-        if service == "dynamodb" and client.meta.service_model.resolved_protocol == "json":
+    def made(self, **options: Any) -> Any:
+        """Return a new client, with JSON of our own where it speaks JSON."""
+        client = super().made(parameter_validation=False, **options)
+        if client.meta.service_model.resolved_protocol == "json":
             client.meta.events.register_first("provide-client-params.dynamodb.*", _take_body)
             client.meta.events.register_last("before-call.dynamodb.*", _put_body)
             client.meta.events.register_last("before-parse.dynamodb.*", _keep_answer)
             self._own_json = True
         return client
-
-
-class _Transport(Exception):
-    """There was no answer: the network, or what boto3 lacks to ask at all, which no repetition mends."""
-
-    def __init__(self, place: Place, operation: str, error: Exception) -> None:
-        from botocore.exceptions import ConnectionError as NoConnection
-        from botocore.exceptions import HTTPClientError
-
-        super().__init__(str(error))
-        self.error = error_of_transport(place, operation, error)
-        self.may_pass = isinstance(error, HTTPClientError | NoConnection)
 
 
 def binary(value: bytes | str) -> bytes:

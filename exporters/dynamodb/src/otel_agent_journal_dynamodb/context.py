@@ -15,10 +15,11 @@ from otel_agent_journal.errors import ConflictError, StoreError, StoreUnreachabl
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.protocol import ContextTip
 from otel_agent_journal.store.sequence import LAST_SEQ, verdict
+from otel_agent_journal_aws import Refusal
 from otel_agent_journal_dynamodb.arrivals import Arrivals, session_log, shared_log
 from otel_agent_journal_dynamodb.batches import projection, query
 from otel_agent_journal_dynamodb.connection import Connection, Item
-from otel_agent_journal_dynamodb.failures import COLLECTION_FULL, Refusal, error_of, error_of_log
+from otel_agent_journal_dynamodb.failures import COLLECTION_FULL, error_of, error_of_log
 from otel_agent_journal_dynamodb.keys import BY_SEQ, HEAD, INSTANCE, instance_key, sequence_key, used_id
 
 MAX_EVENTS: Final = 48  # two of TransactWriteItems' 100 actions an event, and four more

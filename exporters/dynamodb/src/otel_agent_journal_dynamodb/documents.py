@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.store.protocol import Document, session_of_scope
+from otel_agent_journal_aws import Refusal
 from otel_agent_journal_dynamodb.batches import query
 from otel_agent_journal_dynamodb.connection import Connection, Item, binary
-from otel_agent_journal_dynamodb.failures import Refusal
 from otel_agent_journal_dynamodb.keys import DOCUMENT, document_key, documents_of
 
 _GONE_AFTER_S: Final = 86_400

@@ -18,9 +18,9 @@ import msgspec
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.store.rules import is_wanted, merged_writers
+from otel_agent_journal_aws import Refusal
 from otel_agent_journal_dynamodb.batches import query, read_all
 from otel_agent_journal_dynamodb.connection import Connection, Item
-from otel_agent_journal_dynamodb.failures import Refusal
 from otel_agent_journal_dynamodb.items import HEAD_ATTRIBUTES, head_item, head_of, list_of
 from otel_agent_journal_dynamodb.keys import BY_UPDATED, HEAD, LISTS, session_key
 

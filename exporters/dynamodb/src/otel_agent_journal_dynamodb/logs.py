@@ -18,9 +18,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from otel_agent_journal.errors import StoreUnreachable
+from otel_agent_journal_aws import Refusal
 from otel_agent_journal_dynamodb.batches import query
 from otel_agent_journal_dynamodb.connection import Connection, Item
-from otel_agent_journal_dynamodb.failures import COLLECTION_FULL, Refusal, error_of_log
+from otel_agent_journal_dynamodb.failures import COLLECTION_FULL, error_of_log
 from otel_agent_journal_dynamodb.keys import Key
 
 RECORD_BYTES: Final = 200 * 1024  # of entries in one record, half of what an item holds

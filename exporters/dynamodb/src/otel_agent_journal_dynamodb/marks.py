@@ -12,14 +12,15 @@ import time
 from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.errors import ConflictError, WrongExpectedSequence
-from otel_agent_journal_dynamodb.batches import projection, put, query, write_all
+from otel_agent_journal_aws import Refusal
+from otel_agent_journal_aws.failures import DENIED
+from otel_agent_journal_dynamodb.batches import delete, projection, put, query, write_all
 from otel_agent_journal_dynamodb.connection import Connection, Item
-from otel_agent_journal_dynamodb.failures import DENIED, Refusal
 from otel_agent_journal_dynamodb.keys import LISTS, mark_key, marks_of
 
 RENEW_S: Final = 15 * 60.0  # a mark that is older is put again, before its holder writes and behind what it wrote
@@ -113,7 +114,7 @@ class Marks:
             del self._holds[partition]
         if hold.owed:  # what failed was not repeated for so long: its mark is judged as those of others are
             return True
-        self._connection.call("DeleteItem", self._request(partition, mark_key(partition, hold.holder)))
+        write_all(self._connection, [delete((marks_of(partition), mark_key(partition, hold.holder)))])
         return True
 
     def forget(self) -> None:
@@ -147,7 +148,8 @@ class Marks:
             self._connection.call(
                 "DeleteItem",
                 {
-                    **self._request(partition, mark.key),
+                    "TableName": self._connection.place.table,
+                    "Key": {"PK": {"S": marks_of(partition)}, "SK": {"S": mark.key}},
                     "ConditionExpression": "#at = :seen",
                     "ExpressionAttributeNames": {"#at": "At"},
                     "ExpressionAttributeValues": {":seen": {"N": str(mark.at_ns)}},
@@ -218,7 +220,3 @@ class Marks:
                 return
         for item in items:
             self._connection.call("PutItem", {"TableName": self._connection.place.table, "Item": item})
-
-    def _request(self, partition: str, key: str) -> dict[str, Any]:
-        place = {"PK": {"S": marks_of(partition)}, "SK": {"S": key}}
-        return {"TableName": self._connection.place.table, "Key": place}

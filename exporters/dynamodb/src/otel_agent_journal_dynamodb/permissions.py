@@ -1,82 +1,77 @@
-"""What a role needs to be allowed, as an IAM policy. Pure."""
+"""What a role needs to be allowed, as an IAM policy."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from otel_agent_journal.errors import ConfigError
+from otel_agent_journal_aws.policies import KEY_OF_OBJECTS, Note, Policy, key_of_bucket, looked_up
 from otel_agent_journal_dynamodb.blobs import PREFIX
-from otel_agent_journal_dynamodb.place import Place
+from otel_agent_journal_dynamodb.connection import Connection
+from otel_agent_journal_dynamodb.keys import BY_SEQ, BY_UPDATED
 
-# A transaction of puts asks for PutItem. UpdateItem is for programs that mark items; the store puts whole ones.
-WRITER: Final = ("BatchGetItem", "BatchWriteItem", "GetItem", "PutItem", "Query", "UpdateItem")
-READER: Final = ("BatchGetItem", "DescribeTable", "GetItem", "Query")
-ADMIN: Final = (
-    "CreateTable",
-    "DeleteItem",
-    "DescribeTable",
-    "DescribeTimeToLive",
-    "Scan",
-    "UpdateTable",
-    "UpdateTimeToLive",
+# A transaction of puts asks for PutItem.
+_READ: Final = ("dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
+_PREPARE: Final = (
+    "dynamodb:CreateTable",
+    "dynamodb:DescribeTimeToLive",
+    "dynamodb:UpdateTable",
+    "dynamodb:UpdateTimeToLive",
 )
-_ROLES: Final = {
-    "writer": WRITER,
-    "reader": READER,
-    "admin": tuple(sorted({*WRITER, *READER, *ADMIN})),
+_ITEMS: Final[Mapping[str, Sequence[str]]] = {
+    "writer": (*_READ, "dynamodb:PutItem"),
+    "reader": (*_READ, "dynamodb:DescribeTable"),
+    "admin": (
+        *_READ,
+        "dynamodb:BatchWriteItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:DescribeTable",
+        "dynamodb:PutItem",
+        "dynamodb:Scan",
+        *_PREPARE,
+    ),
 }
-_OBJECTS: Final = {
+# The partitions that a writer writes to in batches: those of sessions, and of marks. BatchWriteItem deletes, too, and
+# no condition of IAM tells a put from a deletion.
+_IN_BATCHES: Final = ("SESSION#*", "UNSETTLED#*")
+_INDEXES: Final = {"writer": (BY_SEQ,), "reader": (BY_SEQ, BY_UPDATED), "admin": (BY_SEQ, BY_UPDATED)}
+_OBJECTS: Final[Mapping[str, Sequence[str]]] = {
     "writer": ("s3:GetObject", "s3:PutObject"),
     "reader": ("s3:GetObject",),
     "admin": ("s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
 }
 
 
-def policy(place: Place, role: str) -> dict[str, object]:
-    """Return the least policy of a role for one table, its indexes, and its bucket where it has one.
+def policy(connection: Connection, role: str, note: Note | None) -> dict[str, Any]:
+    """Return the least policy of a role for the table, its indexes, its key, and its bucket where it has one.
 
     Raises:
         ConfigError: there is no such role.
     """
-    if role not in _ROLES:
-        raise ConfigError(f"there is no role '{role}' for {place.url}; there are {', '.join(_ROLES)}")
-    table = f"arn:aws:dynamodb:{place.region or '*'}:*:table/{place.table}"
-    statements: list[dict[str, object]] = [
-        {
-            "Sid": f"Journal{role.title()}",
-            "Effect": "Allow",
-            "Action": [f"dynamodb:{action}" for action in _ROLES[role]],
-            "Resource": [table, f"{table}/index/*"],
-        }
-    ]
-    if role == "writer":  # of what it may delete there are marks alone: no event, no head
-        statements.append(
-            {
-                "Sid": "JournalWriterMarks",
-                "Effect": "Allow",
-                "Action": ["dynamodb:DeleteItem"],
-                "Resource": [table],
-                "Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["UNSETTLED#*"]}},
-            }
-        )
+    place, made = connection.place, Policy(connection.place, role)
+    table = made.table(place.table)
+    made.allow("", _ITEMS[role], [table])
+    made.allow("Indexes", ["dynamodb:Query"], [f"{table}/index/{index}" for index in _INDEXES[role]])
+    if role == "writer":
+        only = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(_IN_BATCHES)}}
+        made.allow("Batches", ["dynamodb:BatchWriteItem"], [table], only)
+    made.allow_key("Key", ["kms:Decrypt"], place.kms or _key_of_table(connection, note), "dynamodb")
     if place.bucket is not None:
-        statements.append(
-            {
-                "Sid": f"Journal{role.title()}Values",
-                "Effect": "Allow",
-                "Action": list(_OBJECTS[role]),
-                "Resource": [f"arn:aws:s3:::{place.bucket}/{PREFIX}*"],
-            }
-        )
-        # Without the right to list, S3 says of an object that is not there that it is forbidden. A GET names no prefix,
-        # so that a condition which asks for one would not hold for it.
-        statements.append(
-            {
-                "Sid": f"Journal{role.title()}ValuesList",
-                "Effect": "Allow",
-                "Action": ["s3:ListBucket"],
-                "Resource": [f"arn:aws:s3:::{place.bucket}"],
-                "Condition": {"StringLikeIfExists": {"s3:prefix": [f"{PREFIX}*"]}},
-            }
-        )
-    return {"Version": "2012-10-17", "Statement": statements}
+        made.allow_objects("Values", _OBJECTS[role], place.bucket, PREFIX)
+        key = place.s3_kms or key_of_bucket(connection.bucket, place.bucket, note, "s3_kms")
+        made.allow_key("ValuesKey", KEY_OF_OBJECTS[role], key, "s3")
+    return made.document(note)
+
+
+def _key_of_table(connection: Connection, note: Note | None) -> str | None:
+    """Return the key of KMS that the table is encrypted with; None where it is DynamoDB's own."""
+    name = connection.place.table
+    answer = looked_up(
+        connection,
+        f"the key of table {name}",
+        lambda client: connection.called(client, "DescribeTable", {"TableName": name}),
+        note,
+        "kms",
+        absent=("ResourceNotFoundException",),
+    )
+    return answer.get("Table", {}).get("SSEDescription", {}).get("KMSMasterKeyArn")

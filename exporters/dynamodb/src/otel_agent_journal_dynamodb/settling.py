@@ -13,12 +13,13 @@ from typing import Any, Final
 
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.projections.head import PROCESSING, SessionHead
+from otel_agent_journal_aws import Refusal
+from otel_agent_journal_aws.failures import DENIED
 from otel_agent_journal_dynamodb.arrivals import BEGINNING, Arrivals, Place, place_of, session_log
 from otel_agent_journal_dynamodb.batches import delete, projection, put, query, scan, write_all
 from otel_agent_journal_dynamodb.blobs import Blobs
 from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.context import refusal_reasons
-from otel_agent_journal_dynamodb.failures import Refusal
 from otel_agent_journal_dynamodb.keys import ARRIVED, EVENT, HEAD, INSTANCE, session_key, session_of_key, used_id
 from otel_agent_journal_dynamodb.logs import record_of
 from otel_agent_journal_dynamodb.marks import Mark, Marks
@@ -59,6 +60,7 @@ class Settling:
         self._marks = marks
         self._expiry = expiry
         self._said = False  # that a session could not be settled
+        self._leaves_old = False  # a writer may not delete the marks of others: that is for who sweeps or prunes
 
     def settle(self, head: SessionHead) -> None:
         """Take away the marks of a session whose head was written: of one at rest, those whose events the head has.
@@ -83,11 +85,19 @@ class Settling:
             self._said = True
 
     def _settle_for_the_vanished(self, partition: str, session_id: str, number: int) -> None:
+        if self._leaves_old:
+            return
         old = [mark for mark in self._marks.others(partition) if mark.is_old()]
         if not old or self._log_unlogged(partition, session_id, self._listed(partition)):
             return
-        if self._arrivals.logs.last(session_log(partition)) <= number:
+        if self._arrivals.logs.last(session_log(partition)) > number:
+            return
+        try:
             self._remove(partition, old)
+        except Refusal as refusal:
+            if refusal.code not in DENIED:
+                raise
+            self._leaves_old = True
 
     def delete(self, session_id: str, cursor: str | None, version: int) -> bool:
         """Delete a session in which nothing has happened; see `StoreAdmin.delete_session`.

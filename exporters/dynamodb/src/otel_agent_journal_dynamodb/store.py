@@ -8,7 +8,7 @@ after two of its three copies are written.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, Final
@@ -29,6 +29,7 @@ from otel_agent_journal.store.protocol import (
     StoreInfo,
 )
 from otel_agent_journal.store.sequence import at_most, require_gapless, require_session_event
+from otel_agent_journal_aws import Refusal
 from otel_agent_journal_dynamodb.appending import MAX_EVENT_BYTES, Appending
 from otel_agent_journal_dynamodb.arrivals import Arrivals
 from otel_agent_journal_dynamodb.batches import query, read_all
@@ -36,7 +37,7 @@ from otel_agent_journal_dynamodb.blobs import CHUNK_BYTES, Blobs
 from otel_agent_journal_dynamodb.connection import POOL, Connection, Item
 from otel_agent_journal_dynamodb.context import MAX_EVENTS, TRANSACTION_BYTES, Sequences
 from otel_agent_journal_dynamodb.documents import Documents
-from otel_agent_journal_dynamodb.failures import Refusal, error_of
+from otel_agent_journal_dynamodb.failures import error_of
 from otel_agent_journal_dynamodb.heads import Heads
 from otel_agent_journal_dynamodb.items import with_valid_text
 from otel_agent_journal_dynamodb.keys import AFTER_EVENTS, EVENT, from_second, second_of, session_key
@@ -308,13 +309,9 @@ class DynamoDBStore:
         with self._errors():
             return self._table.plan()
 
-    def iam_policy(self, role: str) -> dict[str, object]:
-        """Return the policy that a role needs: writer, reader or admin.
-
-        Raises:
-            ConfigError: there is no such role.
-        """
-        return policy(self._connection.place, role)
+    def iam_policy(self, role: str, note: Callable[[str], object] | None = None) -> dict[str, Any]:
+        """Return the policy that a role needs: writer, reader or admin; see `StoreAdmin.iam_policy`."""
+        return policy(self._connection, role, note)
 
     def info(self) -> StoreInfo:
         """Return what the store is; DynamoDB counts no items but by reading all, and its size is some hours old."""

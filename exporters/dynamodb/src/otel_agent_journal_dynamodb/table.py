@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from otel_agent_journal.errors import StoreError, StoreUnreachable, StoreUnusable
+from otel_agent_journal_aws import Refusal
 from otel_agent_journal_dynamodb.connection import Connection
-from otel_agent_journal_dynamodb.failures import Refusal
 from otel_agent_journal_dynamodb.keys import BY_SEQ, BY_UPDATED
 
 LAYOUT: Final = 1

@@ -8,7 +8,7 @@ misses no late commit is `cursor`.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import psycopg
@@ -339,7 +339,7 @@ class PostgreSQLStore:
         """Return what `init` would do, a line each."""
         return self._database.transaction(lambda connection: preparing.plan(connection, self._address), prepared=False)
 
-    def iam_policy(self, role: str) -> dict[str, object]:
+    def iam_policy(self, role: str, note: Callable[[str], object] | None = None) -> dict[str, object]:
         """Raise UnsupportedByStore: what a role may do is granted with SQL, and the README says how."""
         raise UnsupportedByStore(
             self.url,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
-from otel_agent_journal.errors import ConfigError, NewerSchema
-from otel_agent_journal.store.protocol import ROLES, StoreInfo
+from otel_agent_journal.errors import NewerSchema
+from otel_agent_journal.store.protocol import StoreInfo
+from otel_agent_journal_aws import Refusal
+from otel_agent_journal_aws.policies import KEY_OF_OBJECTS, Note, Policy, key_of_bucket
+from otel_agent_journal_s3.failures import error_of
 from otel_agent_journal_s3.heads import DELETED_BYTES
 from otel_agent_journal_s3.layout import LAYOUT_VERSION, Layout
 from otel_agent_journal_s3.objects import Bucket
@@ -93,28 +96,18 @@ class Administration:
             return self._info(None, None)
         return self._info(heads - len(parts), size_bytes)
 
-    def policy(self, role: str) -> dict[str, Any]:
+    def policy(self, role: str, note: Note | None) -> dict[str, Any]:
         """Return what a role needs, as an AWS policy document."""
-        if role not in ROLES:
-            raise ConfigError(f"'{role}' is no role; there are {', '.join(ROLES)}")
-        bucket = f"arn:aws:s3:::{self._name}"
-        objects = f"{bucket}/{self._layout.root}"
-        below = {"StringLikeIfExists": {"s3:prefix": [f"{self._layout.root}*"]}}
-        # Without the right to list, S3 says of an object that is not there that it is forbidden. A GET names no prefix,
-        # so that a condition which asks for one would not hold for it.
-        listing = _allowed("List", ["s3:ListBucket"], [bucket], below if self._layout.root else None)
-        if role == "reader":
-            return _document(listing, _allowed("Read", ["s3:GetObject"], [f"{objects}*"]))
+        made, root = Policy(self._bucket.place, role), self._layout.root
+        made.allow_objects("Objects", _OBJECTS[role], self._name, root)
         if role == "writer":
-            return _document(
-                listing,
-                _allowed("ReadAndWrite", ["s3:GetObject", "s3:PutObject"], [f"{objects}*"]),
-                _allowed("MoveInListings", ["s3:DeleteObject"], [f"{objects}listing/*", f"{objects}unsettled/*"]),
-            )
-        return _document(
-            _allowed("Prepare", list(_PREPARE), [bucket]),
-            _allowed("All", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], [f"{objects}*"]),
-        )
+            passing = (self._layout.listing, self._layout.unsettled)
+            made.allow("Passing", ["s3:DeleteObject"], [made.bucket(self._name, f"{prefix}*") for prefix in passing])
+        if role == "admin":
+            made.allow("Prepare", _PREPARE, [made.bucket(self._name)])
+        key = self._bucket.place.kms or key_of_bucket(self._bucket, self._name, note, "kms")
+        made.allow_key("Key", KEY_OF_OBJECTS[role], key, "s3")
+        return made.document(note)
 
     # --- preparing ----------------------------------------------------------------------------------------------------
 
@@ -152,40 +145,27 @@ class Administration:
 
     def _done(self, step: _Step) -> bool:
         """Do a step; tell whether the server knows such a thing."""
-        from botocore.exceptions import ClientError
-
-        from otel_agent_journal_s3.failures import code_of
-
-        def attempt(client: Any) -> bool:
-            try:
-                step.do(client)
-            except ClientError as error:
-                if code_of(error) in _NOT_DONE:
-                    _log.warning(
-                        "bucket=<%s>, setting=<%s>, error=<%s> | the server refuses it, left as it is",
-                        self._name,
-                        step.name,
-                        error,
-                    )
-                    return False
-                raise
-            return True
-
-        return self._bucket.call(step.line, attempt)
+        try:
+            self._bucket.ask(step.line, step.do)
+        except Refusal as refusal:
+            if refusal.code == "BucketAlreadyOwnedByYou":  # another one creates it at this moment
+                return True
+            if refusal.code not in _NOT_DONE:
+                raise error_of(refusal, self._bucket.place.url) from refusal
+            _log.warning(
+                "bucket=<%s>, setting=<%s>, error=<%s> | the server refuses it, left as it is",
+                self._name,
+                step.name,
+                refusal,
+            )
+            return False
+        return True
 
     def _create(self, client: Any) -> None:
-        from botocore.exceptions import ClientError
-
-        from otel_agent_journal_s3.failures import code_of
-
         region = client.meta.region_name
         where = {} if region in (None, "us-east-1", "aws-global") else {"LocationConstraint": region}
         more: dict[str, Any] = {"CreateBucketConfiguration": where} if where else {}
-        try:
-            client.create_bucket(Bucket=self._name, **more)
-        except ClientError as error:
-            if code_of(error) != "BucketAlreadyOwnedByYou":
-                raise
+        client.create_bucket(Bucket=self._name, **more)
 
     def _set_versioning(self, client: Any) -> None:
         client.put_bucket_versioning(Bucket=self._name, VersioningConfiguration={"Status": "Enabled"})
@@ -237,21 +217,14 @@ class Administration:
 
     def _ask(self, what: str, work: Callable[[Any], Any]) -> Mapping[str, Any] | None:
         """Return a setting: None where it or the bucket is not there, empty where the server knows no such setting."""
-        from botocore.exceptions import ClientError
-
-        from otel_agent_journal_s3.failures import code_of
-
-        def asked(client: Any) -> Mapping[str, Any] | None:
-            try:
-                return cast("Mapping[str, Any]", work(client))
-            except ClientError as error:
-                if code_of(error) in _ABSENT or code_of(error) == "NoSuchBucket":
-                    return None
-                if code_of(error) in _NOT_DONE:
-                    return {}
-                raise
-
-        return self._bucket.call(what, asked)
+        try:
+            return cast("Mapping[str, Any]", self._bucket.ask(what, work))
+        except Refusal as refusal:
+            if refusal.code in _ABSENT or refusal.code == "NoSuchBucket":
+                return None
+            if refusal.code in _NOT_DONE:
+                return {}
+            raise error_of(refusal, self._bucket.place.url) from refusal
 
     def _mark(self) -> _Mark | None:
         stored = self._bucket.get(self._layout.version)
@@ -268,22 +241,16 @@ class Administration:
 
 
 _PREPARE: Final = (
-    "s3:CreateBucket", "s3:ListBucket", "s3:GetBucketVersioning", "s3:PutBucketVersioning",
-    "s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration", "s3:GetBucketPublicAccessBlock",
-    "s3:PutBucketPublicAccessBlock", "s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration",
+    "s3:CreateBucket", "s3:GetBucketVersioning", "s3:PutBucketVersioning", "s3:GetLifecycleConfiguration",
+    "s3:PutLifecycleConfiguration", "s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock",
+    "s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration",
 )  # fmt: skip
+_OBJECTS: Final[Mapping[str, Sequence[str]]] = {
+    "reader": ("s3:GetObject",),
+    "writer": ("s3:GetObject", "s3:PutObject"),
+    "admin": ("s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
+}
 
 
 def _nothing(client: Any) -> None:
     """Do nothing: what is written instead is known at the end alone."""
-
-
-def _document(*statements: dict[str, Any]) -> dict[str, Any]:
-    return {"Version": "2012-10-17", "Statement": list(statements)}
-
-
-def _allowed(
-    sid: str, actions: list[str], resources: list[str], condition: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    statement: dict[str, Any] = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
-    return {**statement, "Condition": dict(condition)} if condition else statement

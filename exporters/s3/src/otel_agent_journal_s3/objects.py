@@ -1,28 +1,22 @@
-"""Objects of one bucket: read, written under a condition, listed, deleted; tried again where that helps.
+"""Objects of one bucket: read, written under a condition, listed, deleted.
 
-Knows nothing of events. Every call answers or raises an error of this package. botocore itself tries nothing again:
-here it is done with full jitter, within a bound, and the drain goes on from there.
+Knows nothing of events. Every call answers or raises an error of the journal's.
 """
 
 from __future__ import annotations
 
-import random
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
-from threading import RLock
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar
 
 from otel_agent_journal.codec import JSON
-from otel_agent_journal.errors import StoreUnusable
-from otel_agent_journal.uninstrumented import uninstrumented
+from otel_agent_journal_aws import Refusal, Service
+from otel_agent_journal_s3.failures import LOST, MISSING, error_of
 from otel_agent_journal_s3.place import Place
 
-ATTEMPTS: Final = 6
-_BASE_S: Final = 0.05  # the first wait is at most this, each further one at most twice the one before
-_LONGEST_S: Final = 1.0
 _PAGE: Final = 1000  # keys in a page of a listing, and in a call that deletes
 
 _BY: Final = "by"  # metadata of an object that is written once: which attempt wrote it
@@ -57,39 +51,20 @@ class Item(NamedTuple):
     modified_s: float
 
 
-class Bucket:
+class Bucket(Service[Place]):
     """A bucket. Thread-safe; a forked child has connections of its own."""
 
     def __init__(self, place: Place) -> None:
-        self.place = place
-        self._lock = RLock()
-        self._client: Any = None
-        self._closed = False
-
-    @property
-    def client(self) -> Any:
-        """The boto3 client, made by the first call."""
-        self.require_open()
-        client = self._client
-        if client is None:
-            with self._lock:
-                client = self._client
-                if client is None:
-                    client = self._client = self.place.client()
-        return client
-
-    def require_open(self) -> None:
-        """Raise StoreUnusable once the bucket was closed."""
-        if self._closed:
-            raise StoreUnusable(f"store {self.place.url} is closed")
-
-    def start_anew(self) -> None:
-        """Begin again in a child process: connections are its parent's, who held the lock is not there."""
-        self._lock, self._client = RLock(), None
+        super().__init__(place, "s3", place.endpoint_url)
 
     def look(self, name: str, **more: str) -> tuple[Stored | None, float]:
         """Return an object, or None where it is not there, and when that was by the server's clock."""
-        return self.call(f"GET {name}", lambda client: self._look(client, name, **more))
+        try:
+            return self.ask(f"GET {name}", lambda client: self._look(client, name, **more))
+        except Refusal as refusal:
+            if refusal.code in MISSING:
+                return None, _date(refusal.answer)
+            raise error_of(refusal, self.place.url) from refusal
 
     def get_first(self, name: str, size_bytes: int) -> Stored | None:
         """Return an object that is not empty, of its bytes the first so many; or None where it is not there."""
@@ -110,19 +85,10 @@ class Bucket:
         return found["ETag"] if found else None
 
     def _head(self, name: str) -> Mapping[str, Any] | None:
-        from botocore.exceptions import ClientError
+        def head(client: Any) -> Mapping[str, Any]:
+            return client.head_object(Bucket=self.place.bucket, Key=name)
 
-        from otel_agent_journal_s3.failures import MISSING, code_of
-
-        def head(client: Any) -> Mapping[str, Any] | None:
-            try:
-                return client.head_object(Bucket=self.place.bucket, Key=name)
-            except ClientError as error:
-                if code_of(error) in MISSING:
-                    return None
-                raise
-
-        return self.call(f"HEAD {name}", head)
+        return self.call_for(MISSING, f"HEAD {name}", head)
 
     def get_all(self, names: Sequence[str]) -> list[Stored | None]:
         """Return objects in the order of their names given, several at a time; None where one is not there."""
@@ -213,87 +179,50 @@ class Bucket:
                 lambda client, part=part: self._delete(client, part),
             )
 
-    @uninstrumented()
     def call(self, what: str, work: Callable[[Any], Result]) -> Result:
-        """Do a request, again with full jitter where it may pass, at most `ATTEMPTS` times and within a bound of time.
+        """Do a request; see `Service.ask`.
 
         Raises:
             StoreUnreachable: it did not pass, or nothing but somebody's act will help.
             StoreError: the server refused the value.
         """
-        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+        try:
+            return self.ask(what, work)
+        except Refusal as refusal:
+            raise error_of(refusal, self.place.url) from refusal
 
-        from otel_agent_journal_s3.failures import FOREIGN, of_credentials, passes, translated
-
-        client = self.client
-        until = time.monotonic() + self.place.timeout_s
-        for attempt in range(ATTEMPTS):
-            try:
-                return work(client)
-            except (BotoCoreError, ClientError, HTTPClientError, OSError, *FOREIGN) as error:
-                if of_credentials(error):
-                    self._drop(client)
-                wait = random.uniform(0, min(_LONGEST_S, _BASE_S * 2**attempt))  # noqa: S311 - no secret
-                if attempt + 1 == ATTEMPTS or not passes(error) or time.monotonic() + wait >= until:
-                    raise translated(error, what, self.place.url) from error
-            time.sleep(wait)
-        raise AssertionError  # the last attempt returns or raises
-
-    def close(self) -> None:
-        """Drop the connections; every later call is refused."""
-        self._closed = True
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
-
-    def _drop(self, client: Any) -> None:
-        """Let the next call make a client, which looks for credentials anew; other threads may still use this one."""
-        with self._lock:
-            if self._client is client:
-                self._client = None
+    def call_for(self, absent: Collection[str], what: str, work: Callable[[Any], Result]) -> Result | None:
+        """Do a request as `call` does; None where it is refused with one of these codes."""
+        try:
+            return self.ask(what, work)
+        except Refusal as refusal:
+            if refusal.code in absent:
+                return None
+            raise error_of(refusal, self.place.url) from refusal
 
     def _look(self, client: Any, name: str, **more: str) -> tuple[Stored | None, float]:
-        from botocore.exceptions import ClientError
-
-        from otel_agent_journal_s3.failures import MISSING, code_of
-
-        try:
-            answer = client.get_object(Bucket=self.place.bucket, Key=name, **more)
-        except ClientError as error:
-            if code_of(error) in MISSING:
-                return None, _date(cast("dict[str, Any]", error.response))
-            raise
+        answer = client.get_object(Bucket=self.place.bucket, Key=name, **more)
         with answer["Body"] as body:
             data = body.read()
         modified_s, media_type = answer["LastModified"].timestamp(), answer.get("ContentType", JSON)
         return Stored(data, answer["ETag"], modified_s, answer["Metadata"], media_type), _date(answer)
 
     def _put(self, name: str, data: bytes, metadata: Mapping[str, str] | None, **options: str) -> Written | None:
-        from botocore.exceptions import ClientError
-
-        from otel_agent_journal_s3.failures import LOST, MISSING, code_of
-
-        def put(client: Any) -> Written | None:
-            try:
-                answer = client.put_object(
-                    Bucket=self.place.bucket, Key=name, Body=data, Metadata=dict(metadata or {}), **options
-                )
-            except ClientError as error:
-                # A condition on an object that was deleted is answered with «no such key».
-                if code_of(error) in LOST or ("IfMatch" in options and code_of(error) in MISSING):
-                    return None
-                raise
+        def put(client: Any) -> Written:
+            answer = client.put_object(
+                Bucket=self.place.bucket, Key=name, Body=data, Metadata=dict(metadata or {}), **options
+            )
             return Written(answer["ETag"], _date(answer))
 
-        return self.call(f"PUT {name}", put)
+        # A condition on an object that was deleted is answered with «no such key».
+        lost = LOST | MISSING if "IfMatch" in options else LOST
+        return self.call_for(lost, f"PUT {name}", put)
 
     def _delete(self, client: Any, names: Sequence[str]) -> None:
         objects = [{"Key": name} for name in names]
         answer = client.delete_objects(Bucket=self.place.bucket, Delete={"Objects": objects, "Quiet": True})
         for failed in answer.get("Errors", ()):
-            from botocore.exceptions import ClientError
-
-            raise ClientError({"Error": failed}, "DeleteObjects")
+            raise Refusal(f"DELETE {failed.get('Key')}", failed.get("Code", ""), failed.get("Message", ""), 200, failed)
 
 
 def _date(answer: Mapping[str, Any]) -> float:

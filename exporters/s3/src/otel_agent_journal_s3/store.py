@@ -6,7 +6,7 @@ What is where is in `layout`, how it is written in `writing`, read in `reading`,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from threading import RLock
 from typing import Any, Final
@@ -272,9 +272,9 @@ class S3Store:
         self._ready()  # whoever writes meanwhile meets the mark, in this process or in another
         return self._deletion.delete(key, self._follower.place(key, cursor), version)
 
-    def iam_policy(self, role: str) -> dict[str, Any]:
-        """Return the least that a role needs on bucket and prefix, as an AWS policy document."""
-        return self._administration.policy(role)
+    def iam_policy(self, role: str, note: Callable[[str], object] | None = None) -> dict[str, Any]:
+        """Return the least that a role needs on bucket and prefix; see `StoreAdmin.iam_policy`."""
+        return self._administration.policy(role, note)
 
     def close(self) -> None:
         """Drop the connections; every later call is refused."""
@@ -284,7 +284,7 @@ class S3Store:
     def after_fork(self) -> None:
         """Begin again in a child process: of the threads that held locks or were at work none is there."""
         self._writing = RLock()
-        for part in (self._bucket, self._announcements, self._segments):
+        for part in (self._announcements, self._segments):
             part.start_anew()
 
     def _ready(self) -> RLock:

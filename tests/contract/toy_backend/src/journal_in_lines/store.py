@@ -214,7 +214,7 @@ class LinesStore:
                 add({"delete": [session_id, cursor, version]})
             return deleted
 
-    def iam_policy(self, role: str) -> dict[str, Any]:
+    def iam_policy(self, role: str, note: Callable[[str], object] | None = None) -> dict[str, Any]:
         """Raise UnsupportedByStore: who may use a file is its permissions' matter."""
         raise UnsupportedByStore(self.url, "iam_policy")
 
