@@ -8,7 +8,7 @@ is read, and then known too. Marks among the segments end what was known, or wha
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from threading import RLock
 from typing import Final
 
@@ -19,7 +19,7 @@ from otel_agent_journal_s3.announcements import now_s
 from otel_agent_journal_s3.layout import Layout
 from otel_agent_journal_s3.lines import Line, read_body
 from otel_agent_journal_s3.objects import Bucket, Stored
-from otel_agent_journal_s3.segments import SETTLED, cursor_of, end_of, last_pruned, segments_of
+from otel_agent_journal_s3.segments import SETTLED, cursor_of, end_of, last_pruned, rests_after, segments_of
 
 MAX_KEYS: Final = 1_000_000  # events of all sessions together that a writer remembers: about 150 bytes each
 _GROWS: Final = 10_000  # by so many they may be more, since counting takes a look at each session
@@ -32,6 +32,7 @@ class Known:
 
     `marked`: a marker says that it may be unsettled, which was put when `next` was known. Such a marker holds until
     a mark is met among the segments: who put that one may have deleted it.
+    `rested`: the number behind the last segment after which the session rests, as far as that is known.
     """
 
     def __init__(self, key: str) -> None:
@@ -40,6 +41,7 @@ class Known:
         self.next = 0
         self.end = 0  # the number behind the last segment with events
         self.marked = False
+        self.rested = 0
         self.probed = 0.0  # when `next` was seen to be the end, by our clock
         self.keys: set[bytes] = set()
         self.instances: dict[str, list[JournalEvent]] = {}
@@ -60,22 +62,26 @@ class Known:
         for seq, instance_id, event_id, content in sorted(numbered, key=_seq):  # a journal is in order of time
             self._take_numbered(instance_id, seq, event_id, content)
 
-    def take_segment(self, body: bytes) -> None:
+    def take_segment(self, body: bytes, metadata: Mapping[str, str]) -> None:
         """Remember the segment of the next number, which another writer wrote; it is not a prune's."""
         if body == SETTLED:
             self.marked = False
         else:
             self.take(body)
             self.end = self.next + 1
-        self.size_bytes += len(body)
-        self.next += 1
+        self._passed(len(body), metadata)
 
-    def wrote(self, lines: Iterable[Line], size_bytes: int) -> None:
+    def wrote(self, lines: Iterable[Line], size_bytes: int, metadata: Mapping[str, str]) -> None:
         """Remember what was just written under the next number."""
         self.keys.update(line.key for line in lines)
+        self._passed(size_bytes, metadata)
+        self.end = self.next
+
+    def _passed(self, size_bytes: int, metadata: Mapping[str, str]) -> None:
         self.size_bytes += size_bytes
         self.next += 1
-        self.end = self.next
+        if rests_after(size_bytes, metadata):
+            self.rested = self.next
 
     @property
     def cursor(self) -> str | None:
@@ -182,6 +188,7 @@ class KnownSessions:
         known.end = end_of(segments)
         if known.covers > known.next:  # the journal was rewritten since they were listed
             known.next = known.end = known.covers
+        known.rested = known.next  # it may rest after any of them
         known.probed = began
         with self._lock:
             self._known[key] = known

@@ -1,7 +1,7 @@
 """Segments: one conditional PUT a flush and session, under the next number, with what is not there yet.
 
 The order is: know the session up to its end, announce it, mark it as unsettled, write, and see that the announcement
-still held. Whoever loses a number to another writer takes over what that one wrote, and decides again.
+still held (`lease`). Whoever loses a number to another writer takes over what that one wrote, and decides again.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from otel_agent_journal.codec import decode_line
 from otel_agent_journal.errors import ConflictError, StoreUnreachable, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.protocol import Arrived
-from otel_agent_journal_s3.announcements import Announcements, now_s
+from otel_agent_journal_s3.announcements import Announcements, Named, now_s
 from otel_agent_journal_s3.compacting import Compactor
 from otel_agent_journal_s3.instances import Instances
 from otel_agent_journal_s3.known import Known, KnownSessions
 from otel_agent_journal_s3.layout import Layout, number_of_segment
 from otel_agent_journal_s3.lines import Line, body_of
 from otel_agent_journal_s3.objects import Bucket
-from otel_agent_journal_s3.segments import PRUNED, SETTLED
+from otel_agent_journal_s3.segments import PRUNED, RESTS, SETTLED
 from otel_agent_journal_s3.settling import Settling
 
 MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024  # a larger flush becomes more segments; an event is never divided
@@ -126,10 +126,12 @@ class Segments:
         The journal only if it is one that was written here.
         """
         number = None if end is None else self._settling.settle(key, end)
+        if number is not None:
+            self._announcements.forget(key)
         known = self._sessions.get(key)
         if known is not None:
             if number == known.next:
-                known.take_segment(SETTLED)
+                known.take_segment(SETTLED, {})
             self._compactor.after_ending(known)
 
     def append(self, batches: Mapping[str, Sequence[Line]]) -> dict[str, Arrived]:
@@ -155,7 +157,7 @@ class Segments:
     def _append_one(self, key: str, lines: Sequence[Line]) -> Arrived | None:
         """Write lines, and return where they are if all were new, and nobody else's came between."""
         parts = _parts(lines)
-        wrote = [self._write(key, _Lines(part)) for part in parts]
+        wrote = [self._write(key, _Lines(part), more=number < len(parts)) for number, part in enumerate(parts, 1)]
         found = [one.arrived for part, one in zip(parts, wrote, strict=True) if one and one.lines == len(part)]
         arrived = [one for one in found if one is not None]
         if len(arrived) < len(parts) or any(one.cursor != two.after for one, two in pairwise(arrived)):
@@ -182,10 +184,14 @@ class Segments:
             known = self._find_end(key, began)
         return known, batch.decide(known)
 
-    def _write(self, key: str, batch: _Lines) -> _Wrote | None:
-        """Write what of a batch is to be written, decided again whenever more is known; None for nothing."""
+    def _write(self, key: str, batch: _Lines, *, more: bool = False) -> _Wrote | None:
+        """Write what of a batch is to be written, decided again whenever more is known; None for nothing.
+
+        With `more` the session is written again at once, and does not rest.
+        """
         began = now_s()
         until = time.monotonic() + _BOUND_S
+        metadata = {} if self._announcements.stays_open(key) or more else {RESTS: "1"}
         while time.monotonic() < until:
             known, lines = self._decided(key, batch, began)
             number = known.next
@@ -201,12 +207,12 @@ class Segments:
                 known.marked = True
             body = body_of(lines)
             self._tried[key] = number
-            written = self._bucket.put_new(self._layout.segment(key, number), body)
+            written = self._bucket.put_new(self._layout.segment(key, number), body, metadata)
             if written is None:
                 self._take_over(known)
                 continue
             is_known, after = known.end > 0 or not known.keys, known.cursor
-            known.wrote(lines, len(body))
+            known.wrote(lines, len(body), metadata)
             batch.wrote(known)
             self._tried.pop(key, None)
             is_held = self._see_held(key, number, written.at_s)
@@ -232,7 +238,7 @@ class Segments:
         if stored is None or stored.data == PRUNED:
             self.forget(key)
             return
-        known.take_segment(stored.data)
+        known.take_segment(stored.data, stored.metadata)
         self._sessions.grew(len(known.keys) - keys)
         if self._tried.get(key) == number:
             del self._tried[key]
@@ -250,12 +256,13 @@ class Segments:
             self._announce([key])
 
     def _announce(self, keys: Sequence[str]) -> None:
-        due = [key for key in keys if key in self._late or self._announcements.is_due(key)]
+        due = [key for key in keys if key in self._late or self._announcements.is_due(key, self.known(key).rested)]
         if not due:
             return
         since_s = self._announcements.recent_s()
         ends = self._bucket.each(lambda key: self._find_end(key, since_s).next, due)
-        self._announcements.announce({key: self._late.get(key, end) for key, end in zip(due, ends, strict=True)})
+        named = [Named(key, self._late.get(key, end), end) for key, end in zip(due, ends, strict=True)]
+        self._announcements.announce(named)
         for key in due:
             self._late.pop(key, None)
 
