@@ -26,6 +26,7 @@ from botocore.parsers import ResponseParserError
 from otel_agent_journal.errors import ConfigError, JournalError, StoreError, StoreUnreachable
 
 MISSING: Final = frozenset(("404", "NoSuchKey", "NotFound"))
+EMPTY: Final = frozenset(("416", "InvalidRange"))  # no part of an object can be had
 LOST: Final = frozenset(("412", "PreconditionFailed"))
 # Answers to a request that was right: the same one may succeed in a moment.
 PASSING: Final = frozenset(

@@ -40,6 +40,7 @@ class Stored(NamedTuple):
     modified_s: float
     metadata: Mapping[str, str]
     media_type: str
+    size_bytes: int  # of all of it, where a part was asked for
 
 
 class Written(NamedTuple):
@@ -92,8 +93,16 @@ class Bucket:
         return self.call(f"GET {name}", lambda client: self._look(client, name, **more))
 
     def get_first(self, name: str, size_bytes: int) -> Stored | None:
-        """Return an object that is not empty, of its bytes the first so many; or None where it is not there."""
+        """Return an object, of its bytes the first so many; or None where it is not there."""
         return self.look(name, Range=f"bytes=0-{size_bytes - 1}")[0]
+
+    def get_last(self, name: str, size_bytes: int) -> Stored | None:
+        """Return an object, of its bytes the last so many; or None where it is not there."""
+        return self.look(name, Range=f"bytes=-{size_bytes}")[0]
+
+    def get_part(self, name: str, start: int, end: int, etag: str) -> Stored | None:
+        """Return the bytes of an object from one on and before another; None where it has not this ETag any more."""
+        return self.look(name, Range=f"bytes={start}-{end - 1}", IfMatch=etag)[0]
 
     def get(self, name: str) -> Stored | None:
         """Return an object, or None where it is not there."""
@@ -252,18 +261,21 @@ class Bucket:
     def _look(self, client: Any, name: str, **more: str) -> tuple[Stored | None, float]:
         from botocore.exceptions import ClientError
 
-        from otel_agent_journal_s3.failures import MISSING, code_of
+        from otel_agent_journal_s3.failures import EMPTY, LOST, MISSING, code_of
 
         try:
             answer = client.get_object(Bucket=self.place.bucket, Key=name, **more)
         except ClientError as error:
-            if code_of(error) in MISSING:
+            if code_of(error) in MISSING or ("IfMatch" in more and code_of(error) in LOST):
                 return None, _date(cast("dict[str, Any]", error.response))
+            if code_of(error) in EMPTY:
+                return self._look(client, name)
             raise
         with answer["Body"] as body:
             data = body.read()
+        size_bytes = int(answer.get("ContentRange", "").rpartition("/")[2] or len(data))
         modified_s, media_type = answer["LastModified"].timestamp(), answer.get("ContentType", JSON)
-        return Stored(data, answer["ETag"], modified_s, answer["Metadata"], media_type), _date(answer)
+        return Stored(data, answer["ETag"], modified_s, answer["Metadata"], media_type, size_bytes), _date(answer)
 
     def _put(self, name: str, data: bytes, metadata: Mapping[str, str] | None, **options: str) -> Written | None:
         from botocore.exceptions import ClientError

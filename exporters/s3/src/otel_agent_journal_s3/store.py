@@ -136,8 +136,11 @@ class S3Store:
         self._ready()
         session_id = self._instances.session_of(instance_id)
         if session_id is not None:
-            found = read_instance(self._bucket, self._layout, key_of(session_id), instance_id, from_seq)
-            lines = islice(reversed(found) if newest_first else found, at_most(limit))
+            key, limit = key_of(session_id), at_most(limit)
+            found = read_instance(
+                self._bucket, self._layout, key, instance_id, from_seq, limit=limit, newest_first=newest_first
+            )
+            lines = islice(reversed(found) if newest_first else found, limit)
             yield from (decode_line(line.text) for line in lines)
 
     def context_tip(self, instance_id: str) -> ContextTip | None:
@@ -146,8 +149,9 @@ class S3Store:
         session_id = self._instances.session_of(instance_id)
         if session_id is None:
             return None
-        found = read_instance(self._bucket, self._layout, key_of(session_id), instance_id, 0)
-        return ContextTip(session_id, len(found)) if found else None
+        key = key_of(session_id)
+        last = read_instance(self._bucket, self._layout, key, instance_id, 0, limit=1, newest_first=True)
+        return ContextTip(session_id, (decode_line(last[-1].text).seq or 0) + 1) if last else None
 
     def instances(self, session_id: str) -> Iterator[str]:
         """Yield the instances that have context events in a session."""

@@ -17,6 +17,7 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.protocol import Arrived
 from otel_agent_journal_s3.announcements import Announcements, Named, now_s
 from otel_agent_journal_s3.compacting import Compactor
+from otel_agent_journal_s3.contents import contents_of
 from otel_agent_journal_s3.instances import Instances
 from otel_agent_journal_s3.known import Known, KnownSessions
 from otel_agent_journal_s3.layout import Layout, number_of_segment
@@ -31,6 +32,8 @@ _BOUND_S: Final = 60.0  # how long one flush may lose numbers to others
 
 class _Lines:
     """Session events: what is not there yet is written."""
+
+    instance_ids: tuple[str, ...] = ()  # whose context they are
 
     def __init__(self, lines: list[Line]) -> None:
         self.lines = lines
@@ -55,6 +58,7 @@ class _Numbered(_Lines):
         super().__init__(lines)
         self._instances = instances
         self._instance_id = instance_id
+        self.instance_ids = (instance_id,)
         self._seq = seq
         self._events = events
 
@@ -191,7 +195,7 @@ class Segments:
         """
         began = now_s()
         until = time.monotonic() + _BOUND_S
-        metadata = {} if self._announcements.stays_open(key) or more else {RESTS: "1"}
+        rests = {} if self._announcements.stays_open(key) or more else {RESTS: "1"}
         while time.monotonic() < until:
             known, lines = self._decided(key, batch, began)
             number = known.next
@@ -206,13 +210,15 @@ class Segments:
                 self._settling.mark(key, decode_line(lines[0].text).session_id)
                 known.marked = True
             body = body_of(lines)
+            told = known.told.behind(contents_of((line.key for line in lines), batch.instance_ids))
+            metadata = {**rests, **told.metadata()}
             self._tried[key] = number
             written = self._bucket.put_new(self._layout.segment(key, number), body, metadata)
             if written is None:
                 self._take_over(known)
                 continue
             is_known, after = known.end > 0 or not known.keys, known.cursor
-            known.wrote(lines, len(body), metadata)
+            known.wrote(lines, len(body), told, metadata)
             batch.wrote(known)
             self._tried.pop(key, None)
             is_held = self._see_held(key, number, written.at_s)
