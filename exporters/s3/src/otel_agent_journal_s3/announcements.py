@@ -78,9 +78,10 @@ class Announcements:
         """Tell whether a session has to be announced before it is written."""
         return not self.lease.may_write(self._ours.get(key), now_s(), rested)
 
-    def held(self, key: str, written_s: float) -> bool:
-        """Tell whether what was written of a session at a time by the server's clock is announced."""
-        return self.lease.held(self._ours.get(key), written_s)
+    def at_s(self, key: str) -> float:
+        """Return when a session was announced here, by the server's clock; the beginning of time where it was not."""
+        promise = self._ours.get(key)
+        return 0.0 if promise is None else promise.at_s
 
     def recent_s(self) -> float:
         """Return since when, by our clock, the end of a session must have been seen that an entry states."""

@@ -74,7 +74,7 @@ class Follower:
         while len(found) < limit:
             entry, now_s = self._log.entry(cursor.log)
             if entry is None:
-                cursor.held = [one for one in cursor.held if not one.is_left(self._lease, now_s)]
+                self._leave(cursor, now_s, found, limit)
                 break
             self._leave(cursor, entry.at_s, found, limit)
             if len(found) >= limit:
@@ -132,12 +132,14 @@ class Follower:
                 return
             self._give(one, found, limit)
 
-    def _give(self, one: _Held, found: list[JournalEvent], limit: int) -> None:
-        """Give what there is of a session under its announcement."""
+    def _give(self, one: _Held, found: list[JournalEvent], limit: int, log_s: float = 0.0) -> None:
+        """Give what there is of a session under its announcement, the log being read up to a time."""
         while len(found) < limit and not one.rests:
             segment, now_s = self._segment(one.key, one.segment)
-            if segment is None or not self._lease.is_given(one.at_s, segment.written_s):
+            if segment is None:
                 one.nothing(now_s)
+                return
+            if not self._lease.is_given(one.at_s, segment.written_s, log_s):
                 return
             part = segment.events[one.offset : one.offset + limit - len(found)]
             found.extend(part)
@@ -146,16 +148,15 @@ class Follower:
                 self._decoded.pop(self._layout.segment(one.key, one.segment), None)
                 one.passed(segment.rests)
 
-    def _leave(self, cursor: _Cursor, at_s: float, found: list[JournalEvent], limit: int) -> None:
-        """Leave the sessions whose announcement was over at a time that has passed, once all of them is given."""
-        for one in list(cursor.held):
-            if not self._lease.is_over(one.at_s, at_s):
-                continue
-            if not one.is_left(self._lease, at_s):
-                self._give(one, found, limit)
+    def _leave(self, cursor: _Cursor, log_s: float, found: list[JournalEvent], limit: int) -> None:
+        """Leave the sessions whose announcement is over, the log being read up to a time, once all of them is given."""
+        for one in [one for one in cursor.held if self._lease.is_over(one.at_s, log_s)]:
+            if not one.is_left(self._lease, log_s):
+                self._give(one, found, limit, log_s)
             if len(found) >= limit:
                 return
-            cursor.held.remove(one)
+            if one.is_left(self._lease, log_s):
+                cursor.held.remove(one)
 
     def _take(self, cursor: _Cursor, entry: Announced) -> list[_Held]:
         """Look after what an entry announces; return the sessions that may have something to give."""
@@ -180,7 +181,7 @@ class Follower:
         """Go behind everything that is there of a session."""
         last = self._last(one.key, one.segment)
         if last is not None:
-            metadata = self._bucket.metadata(last.name) if last.has_events else {}
+            metadata = self._bucket.metadata(last.name) if last.has_events else None
             one.segment = last.number
             one.passed(rests_after(last.size_bytes, metadata or {}))
 

@@ -18,9 +18,19 @@ from otel_agent_journal.store.sequence import content_of, verdict
 from otel_agent_journal_s3.announcements import now_s
 from otel_agent_journal_s3.contents import NOTHING, UNKNOWN, Contents, Told, contents_of, told_by
 from otel_agent_journal_s3.layout import Layout
+from otel_agent_journal_s3.lease import Lease
 from otel_agent_journal_s3.lines import Line, read_body
 from otel_agent_journal_s3.objects import Bucket, Stored
-from otel_agent_journal_s3.segments import SETTLED, Segment, cursor_of, end_of, last_pruned, rests_after, segments_of
+from otel_agent_journal_s3.segments import (
+    ANNOUNCED,
+    SETTLED,
+    Segment,
+    cursor_of,
+    end_of,
+    last_pruned,
+    rests_after,
+    segments_of,
+)
 
 MAX_KEYS: Final = 1_000_000  # events of all sessions together that a writer remembers: about 150 bytes each
 _GROWS: Final = 10_000  # by so many they may be more, since counting takes a look at each session
@@ -44,6 +54,7 @@ class Known:
         self.marked = False
         self.rested = 0
         self.told = Told()  # what the next segment tells of those before it
+        self.late: int | None = None  # the first segment that was written late by another, and may not be announced yet
         self.probed = 0.0  # when `next` was seen to be the end, by our clock
         self.keys: set[bytes] = set()
         self.instances: dict[str, list[JournalEvent]] = {}
@@ -76,6 +87,12 @@ class Known:
             self.told = self.told.behind(self.take(body))
             self.end = self.next + 1
         self._passed(len(body), metadata)
+
+    def see_late(self, number: int, stored: Stored, now_s: float, lease: Lease) -> None:
+        """Remember another's segment that may not be announced yet, now by the server's clock."""
+        at_s = float(stored.metadata.get(ANNOUNCED, stored.modified_s))
+        if self.late is None and lease.is_late(at_s, stored.modified_s, now_s):
+            self.late = number
 
     def wrote(self, lines: Iterable[Line], size_bytes: int, told: Told, metadata: Mapping[str, str]) -> None:
         """Remember what was just written under the next number."""
@@ -173,7 +190,7 @@ class KnownSessions:
                 self._known.move_to_end(key)
             return known
 
-    def load(self, key: str) -> Known:
+    def load(self, key: str, lease: Lease) -> Known:
         """Read what has to be known of a session: one LIST where it is new."""
         known, began = Known(key), now_s()
         items = list(self._bucket.list(self._layout.session(key)))
@@ -187,10 +204,12 @@ class KnownSessions:
             known = Known(key)
         known.began, first = first, max(first, known.covers)
         bodies = [one for one in segments if one.number >= first and one.has_events]
-        found = self._bucket.get_all([one.name for one in bodies])
-        for stored in found:
+        looks = self._bucket.each(self._bucket.look, [one.name for one in bodies])
+        found = [stored for stored, _ in looks]
+        for one, (stored, looked_s) in zip(bodies, looks, strict=True):
             if stored is not None:
                 known.take(stored.data)
+                known.see_late(one.number, stored, looked_s, lease)
         known.told = self._told(segments, dict(zip((one.number for one in bodies), found, strict=True)))
         known.covered_bytes = sum(one.size_bytes for one in segments if one.number < known.covers)
         known.size_bytes = sum(one.size_bytes for one in segments)

@@ -62,13 +62,23 @@ class Lease(NamedTuple):
         """Tell whether followers may be looking still for what a writer has announced."""
         return promise is not None and now_s - promise.began_s <= self.holds_s
 
-    def held(self, promise: Promise | None, written_s: float) -> bool:
-        """Tell whether what was written at a time by the server's clock was in time; if not, it is announced again."""
-        return promise is not None and written_s - promise.at_s <= self.holds_s * _WRITTEN
+    def held(self, at_s: float, written_s: float) -> bool:
+        """Tell whether what was written under an entry was in time, by the server's clock; else it is announced."""
+        return written_s - at_s <= self.holds_s * _WRITTEN
 
-    def is_given(self, at_s: float, written_s: float) -> bool:
-        """Tell whether what was written at a time is given under an entry of another time, or waits for a later one."""
-        return written_s - at_s <= self.holds_s * _GIVEN
+    def is_late(self, at_s: float, written_s: float, now_s: float) -> bool:
+        """Tell whether another's segment, read now, was written too late under an entry, and may not be announced yet.
+
+        Whoever announces the session then does so from there on. An older one is, and may have been given already.
+        """
+        return not self.held(at_s, written_s) and now_s - written_s <= self.holds_s * _GIVEN
+
+    def is_given(self, at_s: float, written_s: float, log_s: float) -> bool:
+        """Tell whether what was written at a time is given under an entry of another time, or waits for a later one.
+
+        Where none has come in a log that was read up to `log_s`, its writer is gone. All by the server's clock.
+        """
+        return written_s - at_s <= self.holds_s * _GIVEN or log_s - written_s > self.holds_s
 
     def is_over(self, at_s: float, now_s: float) -> bool:
         """Tell whether an entry is over at a time, both by the server's clock."""
@@ -101,7 +111,7 @@ class Watch:
         self.rests = rests and self.since < self.segment
 
     def nothing(self, now_s: float) -> None:
-        """Remember that nothing more was there, or nothing that is given yet, at a time by the server's clock."""
+        """Remember that nothing more was there at a time by the server's clock."""
         self.nothing_s = now_s
 
     def is_left(self, lease: Lease, now_s: float) -> bool:

@@ -25,7 +25,7 @@ _BASE_S: Final = 0.05  # the first wait is at most this, each further one at mos
 _LONGEST_S: Final = 1.0
 _PAGE: Final = 1000  # keys in a page of a listing, and in a call that deletes
 
-_BY: Final = "by"  # metadata of an object that is written once: which attempt wrote it
+BY: Final = "by"  # metadata of an object that is written once: which attempt wrote it
 _AT_ONCE: Final = 8  # requests of one call; each costs most of its time waiting
 
 Result = TypeVar("Result")
@@ -165,12 +165,12 @@ class Bucket:
 
     def put_once(self, name: str, data: bytes) -> float | None:
         """Write an object that is not there yet; return when, by the server's clock, None where another's is there."""
-        mark = {_BY: uuid.uuid4().hex}
+        mark = {BY: uuid.uuid4().hex}
         written = self.put_new(name, data, mark)
         if written is not None:
             return written.at_s
         stored = self.get(name)
-        if stored is None or stored.metadata.get(_BY) != mark[_BY]:
+        if stored is None or stored.metadata.get(BY) != mark[BY]:
             return None
         return stored.modified_s  # it is ours, and its answer was lost
 

@@ -13,6 +13,7 @@ from otel_agent_journal_s3.layout import number_of_segment
 from otel_agent_journal_s3.objects import Item
 
 RESTS: Final = "rests"  # metadata of a segment: its session is announced anew before the next one is written
+ANNOUNCED: Final = "announced"  # metadata of a segment: when its writer announced the session, by the server's clock
 PRUNED: Final = b""  # left by a prune: what was before it is gone
 SETTLED: Final = b"\n"  # the head has all that was before it
 

@@ -7,6 +7,7 @@ still held (`lease`). Whoever loses a number to another writer takes over what t
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -22,8 +23,8 @@ from otel_agent_journal_s3.instances import Instances
 from otel_agent_journal_s3.known import Known, KnownSessions
 from otel_agent_journal_s3.layout import Layout, number_of_segment
 from otel_agent_journal_s3.lines import Line, body_of
-from otel_agent_journal_s3.objects import Bucket
-from otel_agent_journal_s3.segments import PRUNED, RESTS, SETTLED
+from otel_agent_journal_s3.objects import BY, Bucket
+from otel_agent_journal_s3.segments import ANNOUNCED, PRUNED, RESTS, SETTLED
 from otel_agent_journal_s3.settling import Settling
 
 MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024  # a larger flush becomes more segments; an event is never divided
@@ -101,27 +102,27 @@ class Segments:
         self._settling = settling
         self._instances = instances
         self._sessions = KnownSessions(bucket, layout)
-        self._tried: dict[str, int] = {}  # the number a session may have been written under without an answer, by key
+        self._by = {BY: uuid.uuid4().hex}  # tells a segment of ours whose answer was lost from another's
         self._late: dict[str, int] = {}  # the first segment that was written late, and is not announced yet, by key
 
     def start_anew(self) -> None:
         """Know nothing, in a child process."""
         self._sessions.start_anew()
-        self._tried.clear()
+        self._by = {BY: uuid.uuid4().hex}
         self._late.clear()
 
     def known(self, key: str) -> Known:
         """Return what is known of a session, read where it was not known."""
         known = self._sessions.get(key)
         if known is None:
-            known = self._sessions.load(key)
+            known = self._sessions.load(key, self._announcements.lease)
+            self._see_late(known)
         return known
 
     def forget(self, key: str) -> None:
         """Read a session again before it is written again."""
         self._sessions.forget(key)
         self._announcements.forget(key)
-        self._tried.pop(key, None)
         self._late.pop(key, None)
 
     def ended(self, key: str, end: int | None) -> None:
@@ -211,8 +212,8 @@ class Segments:
                 known.marked = True
             body = body_of(lines)
             told = known.told.behind(contents_of((line.key for line in lines), batch.instance_ids))
-            metadata = {**rests, **told.metadata()}
-            self._tried[key] = number
+            announced = {ANNOUNCED: f"{self._announcements.at_s(key):.0f}"}
+            metadata = {**self._by, **announced, **rests, **told.metadata()}
             written = self._bucket.put_new(self._layout.segment(key, number), body, metadata)
             if written is None:
                 self._take_over(known)
@@ -220,7 +221,6 @@ class Segments:
             is_known, after = known.end > 0 or not known.keys, known.cursor
             known.wrote(lines, len(body), told, metadata)
             batch.wrote(known)
-            self._tried.pop(key, None)
             is_held = self._see_held(key, number, written.at_s)
             known.probed = now_s() if is_held else 0.0
             self._announce_late(key)
@@ -240,22 +240,30 @@ class Segments:
         A prune's, or one that is gone by now, makes the session be read again, and announced.
         """
         key, number, keys = known.key, known.next, len(known.keys)
-        stored = self._bucket.get(self._layout.segment(key, number))
+        stored, seen_s = self._bucket.look(self._layout.segment(key, number))
         if stored is None or stored.data == PRUNED:
             self.forget(key)
             return
         known.take_segment(stored.data, stored.metadata)
         self._sessions.grew(len(known.keys) - keys)
-        if self._tried.get(key) == number:
-            del self._tried[key]
+        if stored.metadata.get(BY) == self._by[BY]:
             self._see_held(key, number, stored.modified_s)
+        else:
+            known.see_late(number, stored, seen_s, self._announcements.lease)
+            self._see_late(known)
 
     def _see_held(self, key: str, number: int, written_s: float) -> bool:
         """Remember a segment that was written so late that followers may have left its session; tell if it was not."""
-        is_held = self._announcements.held(key, written_s)
+        is_held = self._announcements.lease.held(self._announcements.at_s(key), written_s)
         if not is_held:
             self._late.setdefault(key, number)
         return is_held
+
+    def _see_late(self, known: Known) -> None:
+        """Announce another's segment as well that may have been left out, with the next that is written here."""
+        if known.late is not None:
+            self._late.setdefault(known.key, known.late)
+            known.late = None
 
     def _announce_late(self, key: str) -> None:
         if key in self._late:
