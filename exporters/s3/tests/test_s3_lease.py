@@ -227,25 +227,30 @@ def test_everybody_is_given_everything_once(
 
 REST = [("write", 0), ("look", 1), ("write", 0)]
 RENEW = [("write", 0), ("write", 0), ("look", 1), ("wait", 601), ("look", 1), ("write", 0)]
-STALE = [("write", 1), ("write", 0), ("look", 1), ("write", 1)]
+LATE: list[list[Any]] = [[], [], [("wait", 601), ("look", 0)], [("write", 0)]]  # while another goes on
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "broken", "steps"),
+    ("where", "name", "broken", "steps", "interruptions"),
     [
-        (lease, "_RENEWED", 100, RENEW),
-        (Lease, "may_write", lambda self, promise, now_s, rested: promise is not None, REST),
-        (Watch, "announced", lambda self, at_s, since: None, REST),
-        (Watch, "is_left", lambda self, lease, now_s: True, STALE),
+        (lease, "_RENEWED", 100, RENEW, []),
+        (Lease, "may_write", lambda self, promise, now_s, rested: promise is not None, REST, []),
+        (Lease, "is_late", lambda self, at_s, written_s, now_s: False, [("write", 1)], LATE),
+        (Watch, "announced", lambda self, at_s, since: None, REST, []),
     ],
 )
 def test_that_it_would_be_seen(
-    where: Any, name: str, broken: Any, steps: list[Any], monkeypatch: pytest.MonkeyPatch
+    where: Any,
+    name: str,
+    broken: Any,
+    steps: list[Any],
+    interruptions: list[list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Events are lost or given twice where a term of the lease is broken."""
-    see([1.0, 1.0], steps, [])
+    see([1.0, 1.0], steps, interruptions)
     monkeypatch.setattr(where, name, broken)
     if name == "_RENEWED":
         monkeypatch.setattr(lease, "_WRITTEN", broken)
     with pytest.raises(AssertionError):
-        see([1.0, 1.0], steps, [])
+        see([1.0, 1.0], steps, interruptions)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from exporters.s3.tests.wire import Send, Wire, name_of
 from otel_agent_journal.codec import encode_line, sealed
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.store.protocol import ContextTip
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import ids
@@ -213,6 +214,16 @@ def test_context_without_its_session(store: S3Store, reader: S3Store) -> None:
         assert list(reader.read_context("i1", from_seq)) == message[from_seq:]
         assert fetched.bytes <= most * size_of(message)
     assert list(reader.read_context("i1", 40)) == []
+    for from_seq, limit, newest_first in ((0, 2, False), (17, 2, False), (0, 2, True), (39, 9, False)):
+        fetched = Fetched(wire)
+        expected = message[from_seq:][::-1] if newest_first else message[from_seq:]
+        found = reader.read_context("i1", from_seq, limit=limit, newest_first=newest_first)
+        assert list(found) == expected[:limit]
+        assert fetched.bytes <= 0.5 * size_of(message)
+    fetched = Fetched(wire)
+    assert reader.context_tip("i1") == ContextTip("s1", 40)
+    assert list(reader.instances("s1")) == ["i1"]
+    assert fetched.bytes <= 1.7 * size_of(message)
 
 
 def test_context_of_many(store: S3Store, url: str) -> None:
@@ -230,6 +241,11 @@ def test_context_of_many(store: S3Store, url: str) -> None:
         for from_seq in (0, 7, 19):
             read = open_store(url).read_context(name, from_seq)
             assert [event.seq for event in read] == list(range(from_seq, 20)), name
+            for limit in (1, 6):
+                read = store.read_context(name, from_seq, limit=limit)
+                assert [event.seq for event in read] == list(range(from_seq, 20))[:limit], name
+        assert store.context_tip(name) == ContextTip("s1", 20)
+    assert sorted(store.instances("s1")) == names
 
 
 def test_metadata_is_small(store: S3Store) -> None:

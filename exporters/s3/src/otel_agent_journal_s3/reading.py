@@ -171,9 +171,8 @@ def _lines_after(bucket: Bucket, layout: Layout, key: str, after: tuple[int, str
     return in_order([one.line for body in bodies for one in read_body(body) if one.line.key > beyond])
 
 
-def _with_events(bucket: Bucket, layout: Layout, key: str, first: int = 0) -> list[Segment]:
-    """Return the segments of a session that have events, from one on."""
-    listed = segments_of(bucket.list(layout.segments(key), layout.segment(key, first - 1) if first else ""))
+def _with_events(bucket: Bucket, layout: Layout, key: str) -> list[Segment]:
+    listed = segments_of(bucket.list(layout.segments(key)))
     return _behind(listed, last_pruned(listed))
 
 
