@@ -39,8 +39,8 @@ def test_writer() -> None:
     assert not LEASE.may_write(promise, 1_000, rested=4)
     assert not LEASE.may_write(None, 0, 0)
     assert (LEASE.held(promise.at_s, 305), LEASE.held(promise.at_s, 306)) == (True, False)
-    assert (LEASE.is_late(5, 306, 306 + 450), LEASE.is_late(5, 306, 307 + 450)) == (True, False)
-    assert not LEASE.is_late(5, 305, 305)
+    assert (LEASE.is_late(5, 456, 456 + 450), LEASE.is_late(5, 456, 457 + 450)) == (True, False)
+    assert not LEASE.is_late(5, 455, 455)
 
 
 def test_follower() -> None:

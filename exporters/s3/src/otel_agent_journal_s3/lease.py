@@ -67,11 +67,11 @@ class Lease(NamedTuple):
         return written_s - at_s <= self.holds_s * _WRITTEN
 
     def is_late(self, at_s: float, written_s: float, now_s: float) -> bool:
-        """Tell whether another's segment, read now, was written too late under an entry, and may not be announced yet.
+        """Tell whether another's segment, read now, is given under no entry unless it is announced again.
 
-        Whoever announces the session then does so from there on. An older one is, and may have been given already.
+        Whoever announces the session next does so from there on. One that is older is left to followers, who give it.
         """
-        return not self.held(at_s, written_s) and now_s - written_s <= self.holds_s * _GIVEN
+        return written_s - at_s > self.holds_s * _GIVEN >= now_s - written_s
 
     def is_given(self, at_s: float, written_s: float, log_s: float) -> bool:
         """Tell whether what was written at a time is given under an entry of another time, or waits for a later one.
