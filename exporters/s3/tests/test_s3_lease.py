@@ -24,7 +24,7 @@ from otel_agent_journal_s3.lease import HOLDS_S, Lease, Promise, Watch
 
 LEASE = Lease()
 SESSIONS = ("s1", "s2")
-EXAMPLES = 5_000 if os.environ.get("AGENT_JOURNAL_SOAK") else 200
+EXAMPLES = 2_000 if os.environ.get("AGENT_JOURNAL_SOAK") else 200
 UNTIL_S = 100  # who stands still for minutes between its look at a session's end and the log may repeat what was given
 MOMENTS = st.sampled_from((0, 1, 20, 140, 160, 239, 241, 299, 301, 449, 451, 599, 601, 3_000))
 
@@ -210,6 +210,7 @@ def see(rates: list[float], steps: list[Any], interruptions: list[list[Any]]) ->
             world.close()
 
 
+@pytest.mark.timeout(600)
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     rates=st.lists(st.floats(0.9, 1.1), min_size=2, max_size=4),
