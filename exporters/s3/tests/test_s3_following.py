@@ -17,6 +17,7 @@ from otel_agent_journal.store.rules import prune
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import everything, ids
+from otel_agent_journal_s3.lease import Lease
 from otel_agent_journal_s3.place import place_of
 from otel_agent_journal_s3.store import S3Store
 
@@ -27,7 +28,7 @@ SHORT_S = 4.0  # instead of ten minutes; the server's times are whole seconds
 @pytest.fixture
 def brief(url: str) -> S3Store:
     """A store whose announcements hold for seconds alone."""
-    return S3Store(place_of(url), holds_s=SHORT_S)
+    return S3Store(place_of(url), lease=Lease(SHORT_S))
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_session_that_rested(brief: S3Store, url: str) -> None:
     assert found == []
     assert ";" not in after, "a session that rests is in no cursor"
     brief.append(events(2, first=3))
-    other = S3Store(place_of(url), holds_s=SHORT_S)
+    other = S3Store(place_of(url), lease=Lease(SHORT_S))
     other.append(events(2, first=5))
     for cursor in (before, after):
         assert ids(everything(brief, cursor)[0]) == ids(events(4, first=3))
@@ -185,15 +186,84 @@ def test_cursors_of_others(store: S3Store) -> None:
         store.follow(cursor)
     with pytest.raises(StoreError):
         store.follow(cursor, session_id="s2")
-    for made_up in ("a7", "a1;0.0.0", "a1;0.9.0.0", "a1;5.0.0.0", "ax", "s1", "s1.x.s1", "a1;;", "a\u00b2"):
+    for made_up in (
+        "a7",
+        "a1;0.0.0",
+        "a1;0.9.0.0.0",
+        "a1;5.0.0.0.",
+        "a1;0.0.0.0.x",
+        "ax",
+        "s1",
+        "s1.x.s1",
+        "a1;;",
+        "a\u00b2",
+    ):
         with pytest.raises(StoreError):
             store.follow(made_up)
 
 
-def test_polling_is_cheap(store: S3Store, wire: Wire) -> None:
-    """Where nothing is new a poll costs a GET for the log and one for each session being written, no listing."""
-    store.append([an_event(number, session_id=f"s{number}") for number in range(5)])
+def test_polling_is_cheap(store: S3Store, url: str, wire: Wire) -> None:
+    """A look where nothing is new costs a GET for the log, and one for each of few sessions that are at work."""
+    many = [f"s{number}" for number in range(40)]
+    for session_id in many:
+        store.append([an_event(0, session_id=session_id)])
+    _, cursor = everything(store)
+    for after in (cursor, store.tip(), S3Store(place_of(url)).tip()):
+        wire.requests.clear()
+        assert store.follow(after).events == ()
+        assert wire.requests == {"GET": 1}
+    store.append([an_event(1, session_id=session_id) for session_id in many])
+    _, cursor = everything(store, cursor)
+    for after in (cursor, store.tip(), S3Store(place_of(url)).tip()):
+        wire.requests.clear()
+        assert store.follow(after).events == ()
+        assert wire.requests == {"GET": 1 + 6}
+        assert len(everything(store, after)[0]) == 0
+
+
+def test_following_is_linear(store: S3Store, url: str, wire: Wire) -> None:
+    """Following many sessions costs a GET for each segment and each entry of the log, whoever wrote them."""
+    others = [S3Store(place_of(url)) for _ in range(3)]
+    for number in range(60):
+        others[number % 3].append(events(10, session_id=f"s{number}"))
+    wire.requests.clear()
+    found, _ = everything(store, limit=50)
+    assert len(found) == 600
+    pages = 600 // 50 + 1
+    assert wire.requests["LIST"] == 0
+    assert wire.requests["GET"] <= 2 * 60 + pages + 1  # the layout
+
+
+def test_session_that_rests(store: S3Store, url: str, wire: Wire) -> None:
+    """A session at which nobody looks is followed at once when anybody writes it: also who knew less of it."""
+    other = S3Store(place_of(url))
+    other.append(events(1))
+    other.append(events(1, first=1))  # it stays announced there
+    store.append(events(1, first=2))  # it rests
     _, cursor = everything(store)
     wire.requests.clear()
     assert store.follow(cursor).events == ()
-    assert wire.requests == {"GET": 6}
+    assert wire.requests == {"GET": 1}
+    other.append(events(1, first=3))
+    late = store.follow(cursor)
+    assert ids(late.events) == ids(events(1, first=3))
+    other.append(events(1, first=4))
+    assert ids(store.follow(late.cursor).events) == ids(events(1, first=4))
+    assert ids(everything(store)[0]) == ids(events(5))
+
+
+def test_settled_session_is_not_looked_at(store: S3Store, wire: Wire) -> None:
+    """A session at work is looked at until it has ended: its settling says so."""
+    for number in range(3):
+        store.append(events(1, first=number))
+    _, cursor = everything(store)
+    wire.requests.clear()
+    cursor = store.follow(cursor).cursor
+    assert wire.requests == {"GET": 2}
+    store.write_head(a_head(status="COMPLETED", open_writers=(), writers={}, cursor=store.tip("s1")))
+    cursor = store.follow(cursor).cursor
+    wire.requests.clear()
+    assert store.follow(cursor).events == ()
+    assert wire.requests == {"GET": 1}
+    store.append(events(1, first=3))
+    assert ids(store.follow(cursor).events) == ids(events(1, first=3))

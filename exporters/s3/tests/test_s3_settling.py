@@ -33,13 +33,16 @@ def markers(store: S3Store, key: str = "s1") -> int:
 
 
 def test_what_it_costs(store: S3Store, wire: Wire) -> None:
-    """A marker costs a PUT a session, its settling a LIST, a PUT and a DELETE; between them nothing."""
+    """A marker costs a PUT a session, its settling a LIST, a PUT and a DELETE; between them a flush is one PUT."""
     wire.requests.clear()
     store.append(told(step="a"))
     assert wire.requests == {"GET": 1, "LIST": 2, "PUT": 3}  # the layout; known, the log's end; log, marker, segment
     assert [name.split("/")[2] for name in wire.puts] == ["log", "unsettled", "journals"]
     wire.requests.clear()
     store.append(told(step="b", at_ns=50))
+    assert wire.requests == {"PUT": 2}, "it is announced once more, and stays so"
+    wire.requests.clear()
+    store.append(told(step="d", at_ns=60))
     assert wire.requests == {"PUT": 1}
     head = current(store, "s1")
     assert head is not None
@@ -50,11 +53,11 @@ def test_what_it_costs(store: S3Store, wire: Wire) -> None:
     wire.requests.clear()
     store.write_head(msgspec.structs.replace(head, version=1))
     # The place before; the markers; the segments that the journal takes, and that there is none yet.
-    assert wire.requests == {"PUT": 4, "POST": 2, "LIST": 2, "GET": 4}
+    assert wire.requests == {"PUT": 4, "POST": 2, "LIST": 2, "GET": 5}
     assert list(store.unsettled()) == []
     wire.requests.clear()
     store.append(told(step="c", at_ns=100))
-    assert wire.requests == {"PUT": 2}
+    assert wire.requests == {"PUT": 3}, "announced, marked, written"
     assert list(store.unsettled()) == ["s1"]
 
 
@@ -269,7 +272,7 @@ def test_context_that_another_went_on_with_meanwhile(store: S3Store, other: S3St
     for one in store._segments._sessions._known.values():
         one.probed -= 3600
     ours = store._announcements._ours
-    ours["s1"] = ours["s1"][0] - 3600, ours["s1"][1] - 3600
+    ours["s1"] = ours["s1"]._replace(began_s=ours["s1"].began_s - 3600, at_s=ours["s1"].at_s - 3600)
     other.append_context("i1", 2, context_events(1, first=2))
     store.append_context("i1", 2, context_events(1, first=2))
     assert len(list(store.follow(None, session_id="s1").events)) == 3

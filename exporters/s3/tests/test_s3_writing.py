@@ -33,8 +33,8 @@ def other(url: str) -> S3Store:
 def an_hour_passes(store: S3Store) -> None:
     """Make all that a client knows an hour older."""
     ours = store._announcements._ours
-    for key, (began, at_s) in ours.items():
-        ours[key] = began - 3600, at_s - 3600
+    for key, one in ours.items():
+        ours[key] = one._replace(began_s=one.began_s - 3600, at_s=one.at_s - 3600)
     for one in store._segments._sessions._known.values():
         one.probed -= 3600
 
@@ -105,11 +105,12 @@ def test_pruned_by_another(
 def test_repetition_of_many(store: S3Store, wire: Wire) -> None:
     """A batch that is there already costs one request a session, and one that is not its PUT alone."""
     store.append(events(3))
+    store.append(events(1, first=3))
     wire.requests.clear()
-    store.append(events(3))
+    store.append(events(4))
     assert wire.requests == {"LIST": 1}
     wire.requests.clear()
-    store.append(events(3, first=3))
+    store.append(events(3, first=4))
     assert wire.requests == {"PUT": 1}
 
 
@@ -192,7 +193,7 @@ def test_late_segment_that_a_prune_had_passed(
 def announced(store: S3Store) -> list[tuple[str, int]]:
     """Return what the log says, in order."""
     entries = [store._announcements.entry(number)[0] for number in range(store._announcements.end())]
-    return [session for entry in entries if entry is not None for session in entry.sessions]
+    return [(one.key, one.first) for entry in entries if entry is not None for one in entry.sessions]
 
 
 def test_memory_is_bounded(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,34 +1,31 @@
 """The log of which sessions are being written, by which followers find them without looking at all of them.
 
-An entry says: «these sessions are written from these segments on». It holds for a while, and a writer that goes on
-makes another in good time; so a follower knows every session that can have changed, and forgets the others. Entries
-are numbered without a gap, so that the next one is found by its name. docs/adr/0014 has the reasoning.
+An entry says: «these sessions are written from these segments on». How long that holds is in `lease`; a writer that
+goes on makes another in good time, so that a follower knows every session that can have changed. Entries are numbered
+without a gap, so that the next one is found by its name. docs/adr/0014 and 0029 have the reasoning.
 """
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from threading import RLock
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal_s3.layout import Layout
+from otel_agent_journal_s3.lease import Lease, Promise
 from otel_agent_journal_s3.objects import Bucket
 
-HOLDS_S: Final = 600.0  # how long followers look after a session that was announced, by the server's clock
-# Shares of that time. A writer writes under an announcement for half of it, and renews it before; what was written
-# later than three quarters after it is of a later one. The quarters between them are for clocks that differ.
-_RENEWED: Final = 0.4
-_WRITTEN: Final = 0.5
-_GIVEN: Final = 0.75
-_PROBED: Final = 0.25  # how old the knowledge of a session's end may be that an announcement states
+_SOON_S: Final = 60.0  # a session that is written again within this time is taken for one at work
+_OPEN: Final = 6  # sessions that a client keeps announced: each of them costs an idle follower a GET a look
 _CACHED: Final = 10_000
 _TRIES: Final = 200
-_NEVER: Final = (float("-inf"), float("-inf"))
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -37,57 +34,87 @@ def now_s() -> float:
     return time.clock_gettime(_CLOCK)
 
 
+class Named(NamedTuple):
+    """A session by key: the first segment that is given under an entry, and the number its writer goes on with.
+
+    The first comes before the other where a segment was written too late for the entry before.
+    """
+
+    key: str
+    first: int
+    since: int
+
+
 class Announced(NamedTuple):
-    """An entry of the log: sessions by key, each with the segment it is written from on."""
+    """An entry of the log, by the server's clock, and the sessions that it names."""
 
     number: int
-    sessions: Sequence[tuple[str, int]]
+    sessions: Sequence[Named]
     at_s: float
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    sessions: Sequence[Named]
+
+
+_decode: Final = msgspec.json.Decoder(_Entry).decode
 
 
 class Announcements:
     """The log, and what this client announced itself. Thread-safe."""
 
-    def __init__(self, bucket: Bucket, layout: Layout, holds_s: float = HOLDS_S) -> None:
+    def __init__(self, bucket: Bucket, layout: Layout, lease: Lease) -> None:
         self._bucket = bucket
         self._layout = layout
-        self.holds_s = holds_s
+        self.lease = lease
         self._next: int | None = None
         self._lock = RLock()
-        # Of each session announced here: when, by our clock as it began and by the server's as it was done.
-        self._ours: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._ours: OrderedDict[str, Promise] = OrderedDict()
+        self._written: OrderedDict[str, float] = OrderedDict()  # when each was last about to be written, by our clock
+        self._open: set[str] = set()
         self._entries: OrderedDict[int, Announced] = OrderedDict()
 
-    def given_until_s(self, entry: Announced) -> float:
-        """Return until when what was written is given under this entry, by the server's clock."""
-        return entry.at_s + self.holds_s * _GIVEN
-
-    def over_s(self, entry: Announced) -> float:
-        """Return when this entry is over."""
-        return entry.at_s + self.holds_s
-
-    def is_due(self, key: str) -> bool:
+    def is_due(self, key: str, rested: int) -> bool:
         """Tell whether a session has to be announced before it is written."""
-        return now_s() - self._ours.get(key, _NEVER)[0] > self.holds_s * _RENEWED
+        return not self.lease.may_write(self._ours.get(key), now_s(), rested)
 
-    def held(self, key: str, written_s: float) -> bool:
-        """Tell whether what was written of a session at a time by the server's clock is announced."""
-        return written_s - self._ours.get(key, _NEVER)[1] <= self.holds_s * _WRITTEN
+    def at_s(self, key: str) -> float:
+        """Return when a session was announced here, by the server's clock; the beginning of time where it was not."""
+        promise = self._ours.get(key)
+        return 0.0 if promise is None else promise.at_s
 
     def recent_s(self) -> float:
-        """Return the time by our clock since when an end was seen that may be announced now."""
-        return now_s() - self.holds_s * _PROBED
+        """Return since when, by our clock, the end of a session must have been seen that an entry states."""
+        return now_s() - self.lease.known_s
+
+    def stays_open(self, key: str) -> bool:
+        """Tell whether a session that is about to be written is left announced behind that.
+
+        It is where it was written a moment ago, by so few sessions of this client that followers can look after each.
+        """
+        with self._lock:
+            now = now_s()
+            before = self._written.get(key, float("-inf"))
+            _keep(self._written, key, now)
+            self._open = {one for one in self._open if self.lease.is_open(self._ours.get(one), now)}
+            if now - before > _SOON_S:
+                self._open.discard(key)
+            elif len(self._open) < _OPEN:
+                self._open.add(key)
+            return key in self._open
 
     def start_anew(self) -> None:
         """Announce every session anew, in a child process."""
-        self._ours, self._lock = OrderedDict(), RLock()
+        self._ours, self._written, self._open, self._lock = OrderedDict(), OrderedDict(), set(), RLock()
 
     def forget(self, key: str) -> None:
         """Let a session be announced again."""
-        self._ours.pop(key, None)
+        with self._lock:
+            self._ours.pop(key, None)
+            self._open.discard(key)
 
-    def announce(self, sessions: Mapping[str, int]) -> None:
-        """Put sessions, by key, with the segments they are written from on, at the end of the log.
+    def announce(self, sessions: Sequence[Named]) -> None:
+        """Put sessions at the end of the log.
 
         Raises:
             StoreUnreachable: it could not be done, or others were always first.
@@ -95,9 +122,9 @@ class Announcements:
         with self._lock:
             self._announce(sessions)
 
-    def _announce(self, sessions: Mapping[str, int]) -> None:
+    def _announce(self, sessions: Sequence[Named]) -> None:
         began = now_s()
-        data = msgspec.json.encode({"sessions": list(sessions.items())})
+        data = msgspec.json.encode(_Entry(sessions))
         number = self.end() if self._next is None else self._next
         for attempt in range(_TRIES):
             written = self._bucket.put_new(self._layout.entry(number), data)
@@ -109,11 +136,8 @@ class Announcements:
                 f"store {self._bucket.place.url}: {_TRIES} numbers of the log were all taken by others"
             )
         self._next = number + 1
-        for key in sessions:
-            self._ours[key] = began, written.at_s
-            self._ours.move_to_end(key)
-        while len(self._ours) > _CACHED:
-            self._ours.popitem(last=False)
+        for one in sessions:
+            _keep(self._ours, one.key, Promise(began, written.at_s, one.since))
 
     def end(self) -> int:
         """Return the number that the next entry will have."""
@@ -128,11 +152,8 @@ class Announcements:
         stored, seen_s = self._bucket.look(self._layout.entry(number))
         if stored is None:
             return None, seen_s
-        sessions = msgspec.json.decode(stored.data, type=dict[str, list[tuple[str, int]]])["sessions"]
-        entry = Announced(number, tuple(sessions), stored.modified_s)
-        self._entries[number] = entry
-        while len(self._entries) > _CACHED:
-            self._entries.popitem(last=False)
+        entry = Announced(number, _decode(stored.data).sessions, stored.modified_s)
+        _keep(self._entries, number, entry)
         return entry, seen_s
 
     def holding(self) -> tuple[int, list[Announced]]:
@@ -145,12 +166,19 @@ class Announcements:
                 if number is None:
                     continue
                 end = end or number + 1
-                if item.modified_s + self.holds_s < seen_s:
+                if self.lease.is_over(item.modified_s, seen_s):
                     more = False
                     break
                 found.append(number)
             if not more or not items:
                 break
             after = items[-1].name
-        entries = [self.entry(number)[0] for number in reversed(found)]
+        entries = self._bucket.each(lambda number: self.entry(number)[0], found[::-1])
         return end, [entry for entry in entries if entry is not None]
+
+
+def _keep(kept: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    while len(kept) > _CACHED:
+        kept.popitem(last=False)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from otel_agent_journal.errors import StoreError
+from otel_agent_journal_s3.contents import places_of
 from otel_agent_journal_s3.known import COVERS, SPENT, Known
 from otel_agent_journal_s3.layout import Layout
 from otel_agent_journal_s3.lines import body_of
@@ -67,9 +68,10 @@ class Compactor:
         covers = whole.cover(allowed_bytes)
         if not whole.segments:
             return None
-        body = body_of(whole.lines())
+        lines = whole.lines()
+        body = body_of(lines)
         spent = (int(stored.metadata.get(SPENT, "0")) if stored else 0) + len(body)
-        metadata = {COVERS: str(covers), SPENT: str(spent)}
+        metadata = {COVERS: str(covers), SPENT: str(spent), **places_of(lines)}
         name = self._layout.journal(key)
         if stored is None:
             written = self._bucket.put_new(name, body, metadata)

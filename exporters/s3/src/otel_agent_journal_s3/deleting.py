@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from otel_agent_journal_s3.announcements import HOLDS_S
 from otel_agent_journal_s3.heads import Heads
 from otel_agent_journal_s3.layout import Layout
+from otel_agent_journal_s3.lease import HOLDS_S
 from otel_agent_journal_s3.objects import Bucket
 from otel_agent_journal_s3.segments import PRUNED, end_of, segments_of
 

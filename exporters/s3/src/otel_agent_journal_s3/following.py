@@ -1,7 +1,8 @@
 """Following: every event once, in each session in the order it was written, whoever writes and however late.
 
 A cursor over all sessions holds a place in the log of announcements, and a place in each session whose announcement is
-not over yet: as many as are being written. One over a single session holds its place there alone.
+not over yet: as many as were written lately. Which of them must be looked at is in `lease`. One over a single session
+holds its place there alone.
 """
 
 from __future__ import annotations
@@ -9,33 +10,28 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.protocol import Page
 from otel_agent_journal_s3.announcements import Announced, Announcements
 from otel_agent_journal_s3.layout import Layout, number_of_segment
+from otel_agent_journal_s3.lease import Watch
 from otel_agent_journal_s3.lines import events_of
 from otel_agent_journal_s3.objects import Bucket
-from otel_agent_journal_s3.segments import cursor_of, end_of, place_of_cursor, segments_of
+from otel_agent_journal_s3.segments import Segment, cursor_of, end_of, place_of_cursor, rests_after, segments_of
 
 _CACHED: Final = 8  # segments kept decoded: a page may end within one, and the next goes on from there
 
 
 @dataclass
-class _Held:
-    """A session that a follower looks after: under which announcement, and the next place in it."""
+class _Held(Watch):
+    """A session that is looked after, by the last entry that names it."""
 
-    entry: Announced
-    index: int
-    segment: int
-    offset: int = 0
-    seen_s: float = 0.0  # when there was nothing more, by the server's clock
-
-    @property
-    def key(self) -> str:
-        return self.entry.sessions[self.index][0]
+    entry: int = 0
+    index: int = 0
+    key: str = ""
 
 
 @dataclass
@@ -44,8 +40,18 @@ class _Cursor:
     held: list[_Held] = field(default_factory=list[_Held])
 
     def __str__(self) -> str:
-        places = (f";{one.entry.number}.{one.index}.{one.segment}.{one.offset}" for one in self.held)
+        places = (
+            f";{one.entry}.{one.index}.{one.segment}.{one.offset}.{'' if one.rests else one.since}" for one in self.held
+        )
         return f"a{self.log}{''.join(places)}"
+
+
+class _Segment(NamedTuple):
+    """A segment as it is followed. `written_s` is by the server's clock."""
+
+    events: list[JournalEvent]
+    written_s: float
+    rests: bool
 
 
 class Follower:
@@ -55,7 +61,8 @@ class Follower:
         self._bucket = bucket
         self._layout = layout
         self._log = announcements
-        self._decoded: OrderedDict[str, tuple[list[JournalEvent], float, str]] = OrderedDict()  # by name, with ETags
+        self._lease = announcements.lease
+        self._decoded: OrderedDict[str, tuple[_Segment, str]] = OrderedDict()  # by name, with ETags
 
     def follow(self, text: str | None, limit: int) -> Page:
         """Return the next events of all sessions."""
@@ -65,9 +72,9 @@ class Follower:
         found: list[JournalEvent] = []
         self._give_all(cursor.held, found, limit)
         while len(found) < limit:
-            entry, _ = self._log.entry(cursor.log)
+            entry, now_s = self._log.entry(cursor.log)
             if entry is None:
-                cursor.held = [one for one in cursor.held if one.seen_s <= self._log.over_s(one.entry)]
+                self._leave(cursor, now_s, found, limit)
                 break
             self._leave(cursor, entry.at_s, found, limit)
             if len(found) >= limit:
@@ -79,17 +86,14 @@ class Follower:
     def tip(self) -> str:
         """Return the cursor over all sessions after everything that is there now."""
         end, entries = self._log.holding()
-        cursor = _Cursor(end)
+        held = dict[str, _Held]()
         for entry in entries:
-            for index, (key, segment) in enumerate(entry.sessions):
-                held = next((one for one in cursor.held if one.key == key), None)
-                if held is None:
-                    cursor.held.append(_Held(entry, index, segment))
-                else:
-                    held.entry, held.index, held.segment = entry, index, max(held.segment, segment)
-        for one in cursor.held:
-            one.segment = self._end(one.key, one.segment)
-        return str(cursor)
+            for index, named in enumerate(entry.sessions):
+                one = held.setdefault(named.key, _held(entry, index))
+                self._name(one, entry, index)
+                one.segment = max(one.segment, named.first)
+        self._bucket.each(self._go_to_end, list(held.values()))
+        return str(_Cursor(end, list(held.values())))
 
     def tip_of(self, key: str) -> str | None:
         """Return a session's cursor behind its last event; None where it has none."""
@@ -102,18 +106,18 @@ class Follower:
         after = cursor_of(key, segment, offset) if text is None else text
         found: list[JournalEvent] = []
         while len(found) < limit:
-            events, _, _ = self._segment(key, segment)
-            if events is None:
+            found_there, _ = self._segment(key, segment)
+            if found_there is None:
                 following = self._from(key, segment)
                 if following is None:
                     break
                 if following > segment:  # what was between was pruned
                     segment, offset = following, 0
                 continue
-            part = events[offset : offset + limit - len(found)]
+            part = found_there.events[offset : offset + limit - len(found)]
             found.extend(part)
             offset += len(part)
-            if offset >= len(events):
+            if offset >= len(found_there.events):
                 self._decoded.pop(self._layout.segment(key, segment), None)
                 segment, offset = segment + 1, 0
             if part:
@@ -128,66 +132,84 @@ class Follower:
                 return
             self._give(one, found, limit)
 
-    def _give(self, one: _Held, found: list[JournalEvent], limit: int) -> None:
-        """Give what there is of a session under its announcement."""
-        while len(found) < limit:
-            events, modified_s, now_s = self._segment(one.key, one.segment)
-            if events is None or modified_s > self._log.given_until_s(one.entry):
-                one.seen_s = now_s
+    def _give(self, one: _Held, found: list[JournalEvent], limit: int, log_s: float = 0.0) -> None:
+        """Give what there is of a session under its announcement, the log being read up to a time."""
+        while len(found) < limit and not one.rests:
+            segment, now_s = self._segment(one.key, one.segment)
+            if segment is None:
+                one.nothing(now_s)
                 return
-            part = events[one.offset : one.offset + limit - len(found)]
+            if not self._lease.is_given(one.at_s, segment.written_s, log_s):
+                return
+            part = segment.events[one.offset : one.offset + limit - len(found)]
             found.extend(part)
             one.offset += len(part)
-            if one.offset >= len(events):
+            if one.offset >= len(segment.events):
                 self._decoded.pop(self._layout.segment(one.key, one.segment), None)
-                one.segment, one.offset = one.segment + 1, 0
+                one.passed(segment.rests)
 
-    def _leave(self, cursor: _Cursor, at_s: float, found: list[JournalEvent], limit: int) -> None:
-        """Leave the sessions whose announcement was over at a time that has passed, once all of them is given."""
-        for one in list(cursor.held):
-            over_s = self._log.over_s(one.entry)
-            if over_s >= at_s:
-                continue
-            if one.seen_s <= over_s:
-                self._give(one, found, limit)
+    def _leave(self, cursor: _Cursor, log_s: float, found: list[JournalEvent], limit: int) -> None:
+        """Leave the sessions whose announcement is over, the log being read up to a time, once all of them is given."""
+        for one in [one for one in cursor.held if self._lease.is_over(one.at_s, log_s)]:
+            if not one.is_left(self._lease, log_s):
+                self._give(one, found, limit, log_s)
             if len(found) >= limit:
                 return
-            cursor.held.remove(one)
+            if one.is_left(self._lease, log_s):
+                cursor.held.remove(one)
 
     def _take(self, cursor: _Cursor, entry: Announced) -> list[_Held]:
         """Look after what an entry announces; return the sessions that may have something to give."""
         taken: list[_Held] = []
         by_key = {one.key: one for one in cursor.held}
-        for index, (key, segment) in enumerate(entry.sessions):
-            one = by_key.get(key)
+        for index, named in enumerate(entry.sessions):
+            one = by_key.get(named.key)
             if one is None:
-                one = _Held(entry, index, segment)
+                one = _held(entry, index)
                 cursor.held.append(one)
             else:
-                one.entry, one.index = entry, index
-                self._skip_pruned(one, segment)
+                self._name(one, entry, index)
+                self._skip_pruned(one, named.first)
             taken.append(one)
         return taken
+
+    def _name(self, one: _Held, entry: Announced, index: int) -> None:
+        one.entry, one.index = entry.number, index
+        one.announced(entry.at_s, entry.sessions[index].since)
+
+    def _go_to_end(self, one: _Held) -> None:
+        """Go behind everything that is there of a session."""
+        last = self._last(one.key, one.segment)
+        if last is not None:
+            metadata = self._bucket.metadata(last.name) if last.has_events else None
+            one.segment = last.number
+            one.passed(rests_after(last.size_bytes, metadata or {}))
 
     def _skip_pruned(self, one: _Held, segment: int) -> None:
         """Go on where a session is announced from, where what was before that is gone."""
         if one.segment < segment and self._segment(one.key, one.segment)[0] is None:
-            one.segment, one.offset = segment, 0
+            one.segment, one.offset = segment, 0  # it is announced, so that it does not rest
 
     def _cursor(self, text: str) -> _Cursor:
         log, *places = text.removeprefix("a").split(";")
         numbers = [place.split(".") for place in places]
-        if not text.startswith("a") or not all(part.isdecimal() for part in (log, *(n for ns in numbers for n in ns))):
+        if not text.startswith("a") or not log.isdecimal():
             raise self._foreign(text)
         cursor = _Cursor(int(log))
         if cursor.log and self._log.entry(cursor.log - 1)[0] is None:
             raise self._foreign(text)
         for place in numbers:
-            entry, index, segment, offset = (int(part) for part in place) if len(place) == 4 else (-1, 0, 0, 0)
-            announced = self._log.entry(entry)[0] if 0 <= entry < cursor.log else None
+            *parts, since = place
+            if len(parts) != 4 or not all(part.isdecimal() for part in (*parts, since or "0")):
+                raise self._foreign(text)
+            entry, index, segment, offset = (int(part) for part in parts)
+            announced = self._log.entry(entry)[0] if entry < cursor.log else None
             if announced is None or index >= len(announced.sessions):
                 raise self._foreign(text)
-            cursor.held.append(_Held(announced, index, segment, offset))
+            one = _held(announced, index)
+            one.segment, one.offset, one.rests = segment, offset, not since
+            one.since = max(one.since, int(since or 0))
+            cursor.held.append(one)
         return cursor
 
     # --- one session --------------------------------------------------------------------------------------------------
@@ -217,38 +239,46 @@ class Follower:
             entry, _ = self._log.entry(cursor.log)
             if entry is None:
                 return end, 0
-            for announced, segment in entry.sessions:
-                if announced == key:
-                    return segment, 0
+            for named in entry.sessions:
+                if named.key == key:
+                    return named.first, 0
             cursor.log += 1
 
     def _end(self, key: str, segment: int) -> int:
         """Return the number that a session's next segment will have; it has all before `segment`."""
+        last = self._last(key, segment)
+        return segment if last is None else last.number + 1
+
+    def _last(self, key: str, segment: int) -> Segment | None:
+        """Return the last of a session's segments, of those from one on."""
         after = self._layout.segment(key, segment - 1) if segment else ""
-        for item in self._bucket.list(self._layout.segments(key), after):
-            number = number_of_segment(item.name)
-            segment = segment if number is None else number + 1
-        return segment
+        return next(reversed(segments_of(self._bucket.list(self._layout.segments(key), after))), None)
 
     def _from(self, key: str, segment: int) -> int | None:
         """Return the number of the first segment from one on, which may be there by now."""
         after = self._layout.segment(key, segment - 1) if segment else ""
         return self._bucket.first(self._layout.segments(key), after, number_of_segment)
 
-    def _segment(self, key: str, number: int) -> tuple[list[JournalEvent] | None, float, float]:
-        """Return a segment's events or None, when it was written, and when it was not there, by the server's clock."""
+    def _segment(self, key: str, number: int) -> tuple[_Segment | None, float]:
+        """Return a segment, or None where it is not there, and when that was by the server's clock."""
         name = self._layout.segment(key, number)
         cached = self._decoded.get(name)
-        if cached is not None and self._bucket.etag(name) == cached[2]:  # it may have been pruned meanwhile
-            return cached[0], cached[1], 0.0
+        if cached is not None and self._bucket.etag(name) == cached[1]:  # it may have been pruned meanwhile
+            return cached[0], 0.0
         stored, now_s = self._bucket.look(name)
         if stored is None:
-            return None, 0.0, now_s
-        events = events_of(stored.data)
-        self._decoded[name] = events, stored.modified_s, stored.etag
+            return None, now_s
+        rests = rests_after(len(stored.data), stored.metadata)
+        segment = _Segment(events_of(stored.data), stored.modified_s, rests)
+        self._decoded[name] = segment, stored.etag
         while len(self._decoded) > _CACHED:
             self._decoded.popitem(last=False)
-        return events, stored.modified_s, now_s
+        return segment, now_s
 
     def _foreign(self, text: str) -> StoreError:
         return StoreError(f"cursor '{text}' is not one of store {self._bucket.place.url}; start at None")
+
+
+def _held(entry: Announced, index: int) -> _Held:
+    key, first, since = entry.sessions[index]
+    return _Held(entry.at_s, since, first, entry=entry.number, index=index, key=key)

@@ -8,7 +8,7 @@ is read, and then known too. Marks among the segments end what was known, or wha
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from threading import RLock
 from typing import Final
 
@@ -16,10 +16,21 @@ from otel_agent_journal.errors import ConflictError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.sequence import content_of, verdict
 from otel_agent_journal_s3.announcements import now_s
+from otel_agent_journal_s3.contents import NOTHING, UNKNOWN, Contents, Told, contents_of, told_by
 from otel_agent_journal_s3.layout import Layout
+from otel_agent_journal_s3.lease import Lease
 from otel_agent_journal_s3.lines import Line, read_body
 from otel_agent_journal_s3.objects import Bucket, Stored
-from otel_agent_journal_s3.segments import SETTLED, cursor_of, end_of, last_pruned, segments_of
+from otel_agent_journal_s3.segments import (
+    ANNOUNCED,
+    SETTLED,
+    Segment,
+    cursor_of,
+    end_of,
+    last_pruned,
+    rests_after,
+    segments_of,
+)
 
 MAX_KEYS: Final = 1_000_000  # events of all sessions together that a writer remembers: about 150 bytes each
 _GROWS: Final = 10_000  # by so many they may be more, since counting takes a look at each session
@@ -32,6 +43,7 @@ class Known:
 
     `marked`: a marker says that it may be unsettled, which was put when `next` was known. Such a marker holds until
     a mark is met among the segments: who put that one may have deleted it.
+    `rested`: the number behind the last segment after which the session rests, as far as that is known.
     """
 
     def __init__(self, key: str) -> None:
@@ -40,6 +52,9 @@ class Known:
         self.next = 0
         self.end = 0  # the number behind the last segment with events
         self.marked = False
+        self.rested = 0
+        self.told = Told()  # what the next segment tells of those before it
+        self.late: int | None = None  # the first segment that was written late by another, and may not be announced yet
         self.probed = 0.0  # when `next` was seen to be the end, by our clock
         self.keys: set[bytes] = set()
         self.instances: dict[str, list[JournalEvent]] = {}
@@ -48,10 +63,11 @@ class Known:
         self.covers = 0
         self.spent_bytes = 0
 
-    def take(self, body: bytes) -> None:
-        """Remember the events of a body."""
+    def take(self, body: bytes) -> Contents:
+        """Remember the events of a body; return what it has."""
         numbered: list[tuple[int, str, str, str]] = []
-        for read in read_body(body):
+        reads = list(read_body(body))
+        for read in reads:
             if read.line.key in self.keys:
                 continue
             self.keys.add(read.line.key)
@@ -59,23 +75,37 @@ class Known:
                 numbered.append((read.seq, read.instance_id, read.event_id, read.digest))
         for seq, instance_id, event_id, content in sorted(numbered, key=_seq):  # a journal is in order of time
             self._take_numbered(instance_id, seq, event_id, content)
+        instances = {read.instance_id for read in reads if read.instance_id is not None and read.seq is not None}
+        return contents_of((read.line.key for read in reads), instances)
 
-    def take_segment(self, body: bytes) -> None:
+    def take_segment(self, body: bytes, metadata: Mapping[str, str]) -> None:
         """Remember the segment of the next number, which another writer wrote; it is not a prune's."""
         if body == SETTLED:
             self.marked = False
+            self.told = self.told.behind(NOTHING)
         else:
-            self.take(body)
+            self.told = self.told.behind(self.take(body))
             self.end = self.next + 1
-        self.size_bytes += len(body)
-        self.next += 1
+        self._passed(len(body), metadata)
 
-    def wrote(self, lines: Iterable[Line], size_bytes: int) -> None:
+    def see_late(self, number: int, stored: Stored, now_s: float, lease: Lease) -> None:
+        """Remember another's segment that may not be announced yet, now by the server's clock."""
+        at_s = float(stored.metadata.get(ANNOUNCED, stored.modified_s))
+        if self.late is None and lease.is_late(at_s, stored.modified_s, now_s):
+            self.late = number
+
+    def wrote(self, lines: Iterable[Line], size_bytes: int, told: Told, metadata: Mapping[str, str]) -> None:
         """Remember what was just written under the next number."""
         self.keys.update(line.key for line in lines)
+        self.told = told
+        self._passed(size_bytes, metadata)
+        self.end = self.next
+
+    def _passed(self, size_bytes: int, metadata: Mapping[str, str]) -> None:
         self.size_bytes += size_bytes
         self.next += 1
-        self.end = self.next
+        if rests_after(size_bytes, metadata):
+            self.rested = self.next
 
     @property
     def cursor(self) -> str | None:
@@ -160,7 +190,7 @@ class KnownSessions:
                 self._known.move_to_end(key)
             return known
 
-    def load(self, key: str) -> Known:
+    def load(self, key: str, lease: Lease) -> Known:
         """Read what has to be known of a session: one LIST where it is new."""
         known, began = Known(key), now_s()
         items = list(self._bucket.list(self._layout.session(key)))
@@ -173,15 +203,22 @@ class KnownSessions:
         if first > known.covers:  # the journal is of before that
             known = Known(key)
         known.began, first = first, max(first, known.covers)
-        for stored in self._bucket.get_all([one.name for one in segments if one.number >= first and one.has_events]):
+        bodies = [one for one in segments if one.number >= first and one.has_events]
+        looks = self._bucket.each(self._bucket.look, [one.name for one in bodies])
+        found = [stored for stored, _ in looks]
+        for one, (stored, looked_s) in zip(bodies, looks, strict=True):
             if stored is not None:
                 known.take(stored.data)
+                known.see_late(one.number, stored, looked_s, lease)
+        known.told = self._told(segments, dict(zip((one.number for one in bodies), found, strict=True)))
         known.covered_bytes = sum(one.size_bytes for one in segments if one.number < known.covers)
         known.size_bytes = sum(one.size_bytes for one in segments)
         known.next = segments[-1].number + 1 if segments else 0
         known.end = end_of(segments)
         if known.covers > known.next:  # the journal was rewritten since they were listed
             known.next = known.end = known.covers
+            known.told = UNKNOWN
+        known.rested = known.next  # it may rest after any of them
         known.probed = began
         with self._lock:
             self._known[key] = known
@@ -199,6 +236,21 @@ class KnownSessions:
         """Drop what is known of a session: it is read again."""
         with self._lock:
             self._known.pop(key, None)
+
+    def _told(self, segments: Sequence[Segment], found: Mapping[int, Stored | None]) -> Told:
+        """Return what the next segment has to tell of those that are listed, some of which were fetched."""
+        told, marks = Told(), 0
+        for one in reversed(segments):
+            if one.has_events:
+                stored = found[one.number] if one.number in found else self._bucket.get_first(one.name, 1)
+                told = UNKNOWN if stored is None else told_by(stored.metadata)
+                break
+            if one.is_pruned:
+                break
+            marks += 1
+        for _ in range(marks):
+            told = told.behind(NOTHING)
+        return told
 
     def _take_journal(self, known: Known, journal: Stored) -> None:
         known.take(journal.data)

@@ -2,7 +2,8 @@
 
 Below the store's prefix, `{key}` being `key_of` of a session's or an instance's id:
 
-    journals/{key}/segments/{n:012d}.jsonl   what one flush wrote of the session, immutable, numbered without a gap
+    journals/{key}/segments/{n:012d}.jsonl   what one flush wrote of the session, immutable, numbered without a gap;
+                                             what is in it and those before it, and if the session rests, as metadata
     journals/{key}/journal.jsonl             the same events in order, as of its last rewriting
     journals/{key}/head.json                 the session's head, and on a second line the snapshot of its fold
     journals/{key}/documents/{name}.json     a document that goes with the session

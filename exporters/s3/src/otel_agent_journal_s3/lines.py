@@ -13,7 +13,8 @@ from otel_agent_journal.event import JournalEvent
 
 # `{"timestamp":"2026-01-31T12:00:00.000000000Z",`: where the time stands in each line that `codec` wrote
 _HEAD: Final = b'{"timestamp":"'
-_TIME: Final = slice(len(_HEAD), len(_HEAD) + 30)
+TIME_BYTES: Final = 30
+_TIME: Final = slice(len(_HEAD), len(_HEAD) + TIME_BYTES)
 
 
 class Line(NamedTuple):
@@ -77,7 +78,7 @@ def read_body(body: bytes) -> Iterator[Read]:
             continue
         try:
             known = _known(text)
-            if len(known.timestamp) != 30 or not text.startswith(_HEAD) or not known.event_id:
+            if len(known.timestamp) != TIME_BYTES or not text.startswith(_HEAD) or not known.event_id:
                 raise ValueError
             line = Line(text[_TIME] + known.event_id.encode(), text)
         except (ValueError, msgspec.MsgspecError):

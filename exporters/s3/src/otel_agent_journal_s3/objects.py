@@ -14,12 +14,12 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from otel_agent_journal.codec import JSON
 from otel_agent_journal_aws import Refusal, Service
-from otel_agent_journal_s3.failures import LOST, MISSING, error_of
+from otel_agent_journal_s3.failures import EMPTY, LOST, MISSING, error_of
 from otel_agent_journal_s3.place import Place
 
 _PAGE: Final = 1000  # keys in a page of a listing, and in a call that deletes
 
-_BY: Final = "by"  # metadata of an object that is written once: which attempt wrote it
+BY: Final = "by"  # metadata of an object that is written once: which attempt wrote it
 AT_ONCE: Final = 8  # requests of one call; each costs most of its time waiting
 
 Result = TypeVar("Result")
@@ -34,6 +34,7 @@ class Stored(NamedTuple):
     modified_s: float
     metadata: Mapping[str, str]
     media_type: str
+    size_bytes: int  # of all of it, where a part was asked for
 
 
 class Written(NamedTuple):
@@ -62,13 +63,23 @@ class Bucket(Service[Place]):
         try:
             return self.ask(f"GET {name}", lambda client: self._look(client, name, **more))
         except Refusal as refusal:
-            if refusal.code in MISSING:
+            if refusal.code in (LOST | MISSING if "IfMatch" in more else MISSING):
                 return None, _date(refusal.answer)
+            if refusal.code in EMPTY:
+                return self.look(name)
             raise error_of(refusal, self.place.url) from refusal
 
     def get_first(self, name: str, size_bytes: int) -> Stored | None:
-        """Return an object that is not empty, of its bytes the first so many; or None where it is not there."""
+        """Return an object, of its bytes the first so many; or None where it is not there."""
         return self.look(name, Range=f"bytes=0-{size_bytes - 1}")[0]
+
+    def get_last(self, name: str, size_bytes: int) -> Stored | None:
+        """Return an object, of its bytes the last so many; or None where it is not there."""
+        return self.look(name, Range=f"bytes=-{size_bytes}")[0]
+
+    def get_part(self, name: str, start: int, end: int, etag: str) -> Stored | None:
+        """Return the bytes of an object from one on and before another; None where it has not this ETag any more."""
+        return self.look(name, Range=f"bytes={start}-{end - 1}", IfMatch=etag)[0]
 
     def get(self, name: str) -> Stored | None:
         """Return an object, or None where it is not there."""
@@ -122,12 +133,12 @@ class Bucket(Service[Place]):
 
     def put_once(self, name: str, data: bytes) -> float | None:
         """Write an object that is not there yet; return when, by the server's clock, None where another's is there."""
-        mark = {_BY: uuid.uuid4().hex}
+        mark = {BY: uuid.uuid4().hex}
         written = self.put_new(name, data, mark)
         if written is not None:
             return written.at_s
         stored = self.get(name)
-        if stored is None or stored.metadata.get(_BY) != mark[_BY]:
+        if stored is None or stored.metadata.get(BY) != mark[BY]:
             return None
         return stored.modified_s  # it is ours, and its answer was lost
 
@@ -204,8 +215,9 @@ class Bucket(Service[Place]):
         answer = client.get_object(Bucket=self.place.bucket, Key=name, **more)
         with answer["Body"] as body:
             data = body.read()
+        size_bytes = int(answer.get("ContentRange", "").rpartition("/")[2] or len(data))
         modified_s, media_type = answer["LastModified"].timestamp(), answer.get("ContentType", JSON)
-        return Stored(data, answer["ETag"], modified_s, answer["Metadata"], media_type), _date(answer)
+        return Stored(data, answer["ETag"], modified_s, answer["Metadata"], media_type, size_bytes), _date(answer)
 
     def _put(self, name: str, data: bytes, metadata: Mapping[str, str] | None, **options: str) -> Written | None:
         def put(client: Any) -> Written:

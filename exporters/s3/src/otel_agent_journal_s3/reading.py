@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterator
+from itertools import groupby, islice
+from typing import Final, NamedTuple
 
 from otel_agent_journal.codec import decode_line
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.keys import session_of
+from otel_agent_journal_s3.contents import UNKNOWN, Contents, offset_of, told_by
 from otel_agent_journal_s3.known import COVERS
 from otel_agent_journal_s3.layout import Layout
 from otel_agent_journal_s3.lines import Line, Read, key_at, read_body
 from otel_agent_journal_s3.objects import Bucket, Item
-from otel_agent_journal_s3.segments import last_pruned, segments_of
+from otel_agent_journal_s3.segments import Segment, last_pruned, segments_of
+
+_LAST_BYTES: Final = 64 * 1024  # of a journal, that are fetched with what it says of itself
+_TOLD_BYTES: Final = 4 * 1024  # of a segment, with what it says of itself and those before it
+_AT_ONCE: Final = 8
+_TRIES: Final = 3
+
+
+class _Wanted(NamedTuple):
+    """A segment that is to be read; its body where it was fetched already."""
+
+    name: str
+    body: bytes | None
 
 
 class Whole:
@@ -85,29 +99,133 @@ def in_order(lines: list[Line]) -> list[Line]:
 
 
 def read(bucket: Bucket, layout: Layout, key: str, after: tuple[int, str] | None) -> Iterator[JournalEvent]:
-    """Yield a session's events in order, decoded as they are asked for."""
-    lines = Whole(bucket, layout, key).lines()
-    if after is not None:
-        beyond = key_at(*after)
-        lines = [line for line in lines if line.key > beyond]
+    """Yield a session's events in order, decoded as they are asked for; behind a place what may be there is fetched."""
+    lines = Whole(bucket, layout, key).lines() if after is None else _lines_after(bucket, layout, key, after)
     for line in lines:
         yield decode_line(line.text)
 
 
 def instances_in(bucket: Bucket, layout: Layout, key: str) -> list[str]:
-    """Return the instances that have context events in a session."""
-    found = Whole(bucket, layout, key).read()
+    """Return the instances that have context events in a session, out of the segments with context alone."""
+    wanted = _wanted(bucket, _with_events(bucket, layout, key), lambda contents: bool(contents.instances))
+    found = (read for body in _bodies(bucket, wanted) for read in read_body(body))
     return list({read.instance_id: None for read in found if read.seq is not None and read.instance_id is not None})
 
 
-def read_instance(bucket: Bucket, layout: Layout, key: str, instance_id: str, from_seq: int) -> list[Line]:
-    """Return the lines of an instance's events from a number on."""
-    found = {
-        read.seq: read.line
-        for read in Whole(bucket, layout, key).read()
-        if read.seq is not None and read.seq >= from_seq and read.instance_id == instance_id
-    }
+def read_instance(
+    bucket: Bucket,
+    layout: Layout,
+    key: str,
+    instance_id: str,
+    from_seq: int,
+    *,
+    limit: int | None = None,
+    newest_first: bool = False,
+) -> list[Line]:
+    """Return the lines of an instance's events from a number on, in order: the first so many, or the last.
+
+    Of the segments with context those that have them are fetched.
+    """
+    wanted = _wanted(bucket, _with_events(bucket, layout, key), lambda contents: contents.may_have(instance_id))
+    if limit is not None and not newest_first:
+        of_old = list(wanted)[::-1]
+        wanted = iter(of_old[_place_of(bucket, of_old, instance_id, from_seq) :])
+    found = dict[int, Line]()
+    for body in _bodies(bucket, wanted):
+        seqs = _seqs_in(body, instance_id)
+        found.update((seq, line) for seq, line in seqs.items() if seq >= from_seq)
+        is_enough = limit is not None and len(found) >= limit
+        if is_enough or ((limit is None or newest_first) and min(seqs, default=from_seq + 1) <= from_seq):
+            break
     return [found[seq] for seq in sorted(found)]
+
+
+def _place_of(bucket: Bucket, segments: list[_Wanted], instance_id: str, from_seq: int) -> int:
+    """Return which of an instance's segments, the first one first, has a number of its sequence."""
+    place, low, high = 0, 0, len(segments) if from_seq > 0 else 0
+    while high - low > 1:
+        middle = at = (low + high) // 2
+        seqs: dict[int, Line] = {}
+        while at > low and not seqs:  # what has the bit of the instance may be another's
+            seqs = next((_seqs_in(body, instance_id) for body in _bodies(bucket, iter(segments[at : at + 1]))), {})
+            at -= not seqs
+        if seqs and min(seqs) > from_seq:
+            high = at
+        else:
+            place, low = (at if seqs else place), middle
+    return place
+
+
+def _seqs_in(body: bytes, instance_id: str) -> dict[int, Line]:
+    reads = read_body(body)
+    return {read.seq: read.line for read in reads if read.seq is not None and read.instance_id == instance_id}
+
+
+def _lines_after(bucket: Bucket, layout: Layout, key: str, after: tuple[int, str]) -> list[Line]:
+    timestamp_ns, beyond = after[0], key_at(*after)
+    journal, covers = _journal_after(bucket, layout.journal(key), timestamp_ns)  # first, as in `Whole`
+    listed = segments_of(bucket.list(layout.segments(key), layout.segment(key, covers - 1) if covers else ""))
+    pruned = last_pruned(listed)
+    wanted = _wanted(bucket, _behind(listed, pruned), lambda contents: contents.may_be_after(timestamp_ns))
+    bodies = [journal if pruned < 0 else b"", *reversed(list(_bodies(bucket, wanted)))]
+    return in_order([one.line for body in bodies for one in read_body(body) if one.line.key > beyond])
+
+
+def _with_events(bucket: Bucket, layout: Layout, key: str) -> list[Segment]:
+    listed = segments_of(bucket.list(layout.segments(key)))
+    return _behind(listed, last_pruned(listed))
+
+
+def _behind(listed: list[Segment], pruned: int) -> list[Segment]:
+    return [one for one in listed if one.number > pruned and one.has_events]
+
+
+def _journal_after(bucket: Bucket, name: str, timestamp_ns: int) -> tuple[bytes, int]:
+    """Return the lines of a journal that may be of a time or later, and the first segment that is not in it."""
+    for _ in range(_TRIES):
+        end = bucket.get_last(name, _LAST_BYTES)
+        if end is None:
+            return b"", 0
+        covers = int(end.metadata.get(COVERS, "0"))
+        start, begins = offset_of(end.metadata, timestamp_ns), end.size_bytes - len(end.data)
+        if start >= begins:
+            return end.data[start - begins :], covers
+        before = bucket.get_part(name, start, begins, end.etag)
+        if before is not None:  # else it was rewritten meanwhile
+            return before.data + end.data, covers
+    stored = bucket.get(name)
+    return (stored.data, int(stored.metadata.get(COVERS, "0"))) if stored else (b"", 0)
+
+
+def _wanted(bucket: Bucket, segments: list[Segment], is_wanted: Callable[[Contents], bool]) -> Iterator[_Wanted]:
+    """Yield the segments that may have what is wanted, by what the last ones tell: the last first."""
+    rest = segments
+    while rest:
+        nearest = rest[-1]
+        last = bucket.get_first(nearest.name, _TOLD_BYTES)
+        told = UNKNOWN if last is None else told_by(last.metadata)
+        first = nearest.number + 1 - max(1, len(told.nearest))  # the last one is read where it tells nothing
+        near, rest = [one for one in rest if one.number >= first], [one for one in rest if one.number < first]
+        for one in reversed(near):
+            if not told.nearest or is_wanted(told.nearest[nearest.number - one.number]):
+                is_whole = one is nearest and last is not None and len(last.data) == last.size_bytes
+                yield _Wanted(one.name, last.data if is_whole and last is not None else None)
+        if not is_wanted(told.earlier):
+            return
+
+
+def _bodies(bucket: Bucket, wanted: Iterator[_Wanted]) -> Iterator[bytes]:
+    """Yield the bodies of segments, more and more at a time; those that were pruned meanwhile are passed over."""
+    at_once = 1
+    while part := list(islice(wanted, at_once)):
+        found = bucket.get_all([one.name for one in part if one.body is None])
+        fetched = iter(found)
+        for one in part:
+            stored = None if one.body is not None else next(fetched)
+            body = one.body if stored is None else stored.data
+            if body is not None:
+                yield body
+        at_once = min(2 * at_once, _AT_ONCE)
 
 
 def _key(line: Line) -> bytes:

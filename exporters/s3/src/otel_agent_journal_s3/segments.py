@@ -6,12 +6,14 @@ from before a mark writes behind it without having met it: docs/adr/0025.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from otel_agent_journal_s3.layout import number_of_segment
 from otel_agent_journal_s3.objects import Item
 
+RESTS: Final = "rests"  # metadata of a segment: its session is announced anew before the next one is written
+ANNOUNCED: Final = "announced"  # metadata of a segment: when its writer announced the session, by the server's clock
 PRUNED: Final = b""  # left by a prune: what was before it is gone
 SETTLED: Final = b"\n"  # the head has all that was before it
 
@@ -38,6 +40,11 @@ def segments_of(items: Iterable[Item]) -> list[Segment]:
     """Return the segments of a session, in their order, out of a listing of its folder."""
     found = ((item, number_of_segment(item.name)) for item in items if "/segments/" in item.name)
     return [Segment(item.name, number, *item[1:]) for item, number in found if number is not None]
+
+
+def rests_after(body_bytes: int, metadata: Mapping[str, str]) -> bool:
+    """Tell whether a session rests after a segment: each mark, and one whose writer expects no next one soon."""
+    return body_bytes <= len(SETTLED) or RESTS in metadata
 
 
 def last_pruned(segments: Iterable[Segment]) -> int:

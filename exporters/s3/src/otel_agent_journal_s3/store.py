@@ -29,7 +29,7 @@ from otel_agent_journal.store.protocol import (
 )
 from otel_agent_journal.store.sequence import at_most, require_gapless, require_session_event
 from otel_agent_journal_s3.administration import Administration
-from otel_agent_journal_s3.announcements import HOLDS_S, Announcements
+from otel_agent_journal_s3.announcements import Announcements
 from otel_agent_journal_s3.compacting import Compactor
 from otel_agent_journal_s3.deleting import Deletion
 from otel_agent_journal_s3.documents import Documents
@@ -37,6 +37,7 @@ from otel_agent_journal_s3.following import Follower
 from otel_agent_journal_s3.heads import Heads
 from otel_agent_journal_s3.instances import Instances
 from otel_agent_journal_s3.layout import Layout, key_of
+from otel_agent_journal_s3.lease import Lease
 from otel_agent_journal_s3.lines import Line, line_of
 from otel_agent_journal_s3.objects import AT_ONCE, Bucket
 from otel_agent_journal_s3.place import Place, place_of
@@ -46,6 +47,7 @@ from otel_agent_journal_s3.settling import Settling
 from otel_agent_journal_s3.writing import Segments
 
 MAX_EVENT_BYTES: Final = 64 * 1024 * 1024  # what a reader has to hold in memory at once; S3 itself takes 5 GB
+_LEASE: Final = Lease()
 _ENDED: Final = (COMPLETED, ERROR, INTERRUPTED)
 
 
@@ -64,11 +66,11 @@ def open_store(url: str, *, create: bool = True) -> S3Store:
 class S3Store:
     """A journal in a bucket. Thread-safe; writers of one client take turns."""
 
-    def __init__(self, place: Place, *, holds_s: float = HOLDS_S) -> None:
+    def __init__(self, place: Place, *, lease: Lease = _LEASE) -> None:
         self._place = place
         self._layout = Layout(place.prefix)
         self._bucket = Bucket(place)
-        self._announcements = Announcements(self._bucket, self._layout, holds_s)
+        self._announcements = Announcements(self._bucket, self._layout, lease)
         self._compactor = Compactor(self._bucket, self._layout)
         self._settling = Settling(self._bucket, self._layout)
         self._documents = Documents(self._bucket, self._layout)
@@ -134,8 +136,11 @@ class S3Store:
         self._ready()
         session_id = self._instances.session_of(instance_id)
         if session_id is not None:
-            found = read_instance(self._bucket, self._layout, key_of(session_id), instance_id, from_seq)
-            lines = islice(reversed(found) if newest_first else found, at_most(limit))
+            key, limit = key_of(session_id), at_most(limit)
+            found = read_instance(
+                self._bucket, self._layout, key, instance_id, from_seq, limit=limit, newest_first=newest_first
+            )
+            lines = islice(reversed(found) if newest_first else found, limit)
             yield from (decode_line(line.text) for line in lines)
 
     def context_tip(self, instance_id: str) -> ContextTip | None:
@@ -144,8 +149,9 @@ class S3Store:
         session_id = self._instances.session_of(instance_id)
         if session_id is None:
             return None
-        found = read_instance(self._bucket, self._layout, key_of(session_id), instance_id, 0)
-        return ContextTip(session_id, len(found)) if found else None
+        key = key_of(session_id)
+        last = read_instance(self._bucket, self._layout, key, instance_id, 0, limit=1, newest_first=True)
+        return ContextTip(session_id, (decode_line(last[-1].text).seq or 0) + 1) if last else None
 
     def instances(self, session_id: str) -> Iterator[str]:
         """Yield the instances that have context events in a session."""

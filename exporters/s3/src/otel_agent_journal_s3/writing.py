@@ -1,12 +1,13 @@
 """Segments: one conditional PUT a flush and session, under the next number, with what is not there yet.
 
 The order is: know the session up to its end, announce it, mark it as unsettled, write, and see that the announcement
-still held. Whoever loses a number to another writer takes over what that one wrote, and decides again.
+still held (`lease`). Whoever loses a number to another writer takes over what that one wrote, and decides again.
 """
 
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -15,14 +16,15 @@ from otel_agent_journal.codec import decode_line
 from otel_agent_journal.errors import ConflictError, StoreUnreachable, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.protocol import Arrived
-from otel_agent_journal_s3.announcements import Announcements, now_s
+from otel_agent_journal_s3.announcements import Announcements, Named, now_s
 from otel_agent_journal_s3.compacting import Compactor
+from otel_agent_journal_s3.contents import contents_of
 from otel_agent_journal_s3.instances import Instances
 from otel_agent_journal_s3.known import Known, KnownSessions
 from otel_agent_journal_s3.layout import Layout, number_of_segment
 from otel_agent_journal_s3.lines import Line, body_of
-from otel_agent_journal_s3.objects import Bucket
-from otel_agent_journal_s3.segments import PRUNED, SETTLED
+from otel_agent_journal_s3.objects import BY, Bucket
+from otel_agent_journal_s3.segments import ANNOUNCED, PRUNED, RESTS, SETTLED
 from otel_agent_journal_s3.settling import Settling
 
 MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024  # a larger flush becomes more segments; an event is never divided
@@ -31,6 +33,8 @@ _BOUND_S: Final = 60.0  # how long one flush may lose numbers to others
 
 class _Lines:
     """Session events: what is not there yet is written."""
+
+    instance_ids: tuple[str, ...] = ()  # whose context they are
 
     def __init__(self, lines: list[Line]) -> None:
         self.lines = lines
@@ -55,6 +59,7 @@ class _Numbered(_Lines):
         super().__init__(lines)
         self._instances = instances
         self._instance_id = instance_id
+        self.instance_ids = (instance_id,)
         self._seq = seq
         self._events = events
 
@@ -97,27 +102,27 @@ class Segments:
         self._settling = settling
         self._instances = instances
         self._sessions = KnownSessions(bucket, layout)
-        self._tried: dict[str, int] = {}  # the number a session may have been written under without an answer, by key
+        self._by = {BY: uuid.uuid4().hex}  # tells a segment of ours whose answer was lost from another's
         self._late: dict[str, int] = {}  # the first segment that was written late, and is not announced yet, by key
 
     def start_anew(self) -> None:
         """Know nothing, in a child process."""
         self._sessions.start_anew()
-        self._tried.clear()
+        self._by = {BY: uuid.uuid4().hex}
         self._late.clear()
 
     def known(self, key: str) -> Known:
         """Return what is known of a session, read where it was not known."""
         known = self._sessions.get(key)
         if known is None:
-            known = self._sessions.load(key)
+            known = self._sessions.load(key, self._announcements.lease)
+            self._see_late(known)
         return known
 
     def forget(self, key: str) -> None:
         """Read a session again before it is written again."""
         self._sessions.forget(key)
         self._announcements.forget(key)
-        self._tried.pop(key, None)
         self._late.pop(key, None)
 
     def ended(self, key: str, end: int | None) -> None:
@@ -126,10 +131,12 @@ class Segments:
         The journal only if it is one that was written here.
         """
         number = None if end is None else self._settling.settle(key, end)
+        if number is not None:
+            self._announcements.forget(key)
         known = self._sessions.get(key)
         if known is not None:
             if number == known.next:
-                known.take_segment(SETTLED)
+                known.take_segment(SETTLED, {})
             self._compactor.after_ending(known)
 
     def append(self, batches: Mapping[str, Sequence[Line]]) -> dict[str, Arrived]:
@@ -155,7 +162,7 @@ class Segments:
     def _append_one(self, key: str, lines: Sequence[Line]) -> Arrived | None:
         """Write lines, and return where they are if all were new, and nobody else's came between."""
         parts = _parts(lines)
-        wrote = [self._write(key, _Lines(part)) for part in parts]
+        wrote = [self._write(key, _Lines(part), more=number < len(parts)) for number, part in enumerate(parts, 1)]
         found = [one.arrived for part, one in zip(parts, wrote, strict=True) if one and one.lines == len(part)]
         arrived = [one for one in found if one is not None]
         if len(arrived) < len(parts) or any(one.cursor != two.after for one, two in pairwise(arrived)):
@@ -182,10 +189,14 @@ class Segments:
             known = self._find_end(key, began)
         return known, batch.decide(known)
 
-    def _write(self, key: str, batch: _Lines) -> _Wrote | None:
-        """Write what of a batch is to be written, decided again whenever more is known; None for nothing."""
+    def _write(self, key: str, batch: _Lines, *, more: bool = False) -> _Wrote | None:
+        """Write what of a batch is to be written, decided again whenever more is known; None for nothing.
+
+        With `more` the session is written again at once, and does not rest.
+        """
         began = now_s()
         until = time.monotonic() + _BOUND_S
+        rests = {} if self._announcements.stays_open(key) or more else {RESTS: "1"}
         while time.monotonic() < until:
             known, lines = self._decided(key, batch, began)
             number = known.next
@@ -200,15 +211,16 @@ class Segments:
                 self._settling.mark(key, decode_line(lines[0].text).session_id)
                 known.marked = True
             body = body_of(lines)
-            self._tried[key] = number
-            written = self._bucket.put_new(self._layout.segment(key, number), body)
+            told = known.told.behind(contents_of((line.key for line in lines), batch.instance_ids))
+            announced = {ANNOUNCED: f"{self._announcements.at_s(key):.0f}"}
+            metadata = {**self._by, **announced, **rests, **told.metadata()}
+            written = self._bucket.put_new(self._layout.segment(key, number), body, metadata)
             if written is None:
                 self._take_over(known)
                 continue
             is_known, after = known.end > 0 or not known.keys, known.cursor
-            known.wrote(lines, len(body))
+            known.wrote(lines, len(body), told, metadata)
             batch.wrote(known)
-            self._tried.pop(key, None)
             is_held = self._see_held(key, number, written.at_s)
             known.probed = now_s() if is_held else 0.0
             self._announce_late(key)
@@ -228,34 +240,43 @@ class Segments:
         A prune's, or one that is gone by now, makes the session be read again, and announced.
         """
         key, number, keys = known.key, known.next, len(known.keys)
-        stored = self._bucket.get(self._layout.segment(key, number))
+        stored, seen_s = self._bucket.look(self._layout.segment(key, number))
         if stored is None or stored.data == PRUNED:
             self.forget(key)
             return
-        known.take_segment(stored.data)
+        known.take_segment(stored.data, stored.metadata)
         self._sessions.grew(len(known.keys) - keys)
-        if self._tried.get(key) == number:
-            del self._tried[key]
+        if stored.metadata.get(BY) == self._by[BY]:
             self._see_held(key, number, stored.modified_s)
+        else:
+            known.see_late(number, stored, seen_s, self._announcements.lease)
+            self._see_late(known)
 
     def _see_held(self, key: str, number: int, written_s: float) -> bool:
         """Remember a segment that was written so late that followers may have left its session; tell if it was not."""
-        is_held = self._announcements.held(key, written_s)
+        is_held = self._announcements.lease.held(self._announcements.at_s(key), written_s)
         if not is_held:
             self._late.setdefault(key, number)
         return is_held
+
+    def _see_late(self, known: Known) -> None:
+        """Announce another's segment as well that may have been left out, with the next that is written here."""
+        if known.late is not None:
+            self._late.setdefault(known.key, known.late)
+            known.late = None
 
     def _announce_late(self, key: str) -> None:
         if key in self._late:
             self._announce([key])
 
     def _announce(self, keys: Sequence[str]) -> None:
-        due = [key for key in keys if key in self._late or self._announcements.is_due(key)]
+        due = [key for key in keys if key in self._late or self._announcements.is_due(key, self.known(key).rested)]
         if not due:
             return
         since_s = self._announcements.recent_s()
         ends = self._bucket.each(lambda key: self._find_end(key, since_s).next, due)
-        self._announcements.announce({key: self._late.get(key, end) for key, end in zip(due, ends, strict=True)})
+        named = [Named(key, self._late.get(key, end), end) for key, end in zip(due, ends, strict=True)]
+        self._announcements.announce(named)
         for key in due:
             self._late.pop(key, None)
 

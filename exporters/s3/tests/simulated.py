@@ -1,0 +1,101 @@
+"""A bucket in memory under a clock that only tests move, for what real servers and clocks show once in ten minutes."""
+
+# ruff: noqa: N803 - the names of boto3's arguments
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from io import BytesIO
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from otel_agent_journal_s3.place import Place
+
+
+class _Object(NamedTuple):
+    data: bytes
+    etag: str
+    at_s: float
+    metadata: dict[str, str]
+
+
+class Server:
+    """Objects by name, and the time. `before` is called before each write is done, by the name that is written."""
+
+    def __init__(self) -> None:
+        self.now_s = 1.8e9
+        self.objects: dict[str, _Object] = {}
+        self.before: Callable[[str], None] = lambda name: None
+        self.asked = 0
+        self._versions = 0
+
+    def put_object(
+        self, Bucket: str, Key: str, Body: bytes, Metadata: dict[str, str], **condition: str
+    ) -> dict[str, Any]:
+        """Write under a condition."""
+        self.before(Key)
+        there = self.objects.get(Key)
+        if ("IfNoneMatch" in condition and there) or condition.get("IfMatch", there and there.etag) != (
+            there and there.etag
+        ):
+            raise self._error("PreconditionFailed")
+        self._versions += 1
+        self.objects[Key] = _Object(bytes(Body), str(self._versions), self.now_s, Metadata)
+        return {"ETag": str(self._versions), **self._dated()}
+
+    def get_object(self, Bucket: str, Key: str, **of: str) -> dict[str, Any]:
+        """Read, always the whole."""
+        self.asked += 1
+        found = self._found(Key)
+        return {**self._head(found), "Body": BytesIO(found.data)}
+
+    def head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        """Read no body."""
+        return self._head(self._found(Key))
+
+    def list_objects_v2(self, Bucket: str, Prefix: str, StartAfter: str, MaxKeys: int) -> dict[str, Any]:
+        """List in order of names."""
+        names = sorted(name for name in self.objects if name.startswith(Prefix) and name > StartAfter)
+        found = [(name, self.objects[name]) for name in names[:MaxKeys]]
+        contents = [{"Key": name, "Size": len(one.data), "LastModified": self._at(one.at_s)} for name, one in found]
+        return {"Contents": contents, "IsTruncated": len(names) > MaxKeys, **self._dated()}
+
+    def delete_objects(self, Bucket: str, Delete: dict[str, Any]) -> dict[str, Any]:
+        """Delete what is there."""
+        for one in Delete["Objects"]:
+            self.objects.pop(one["Key"], None)
+        return self._dated()
+
+    def close(self) -> None:
+        """Do nothing: as a client it has no connections."""
+
+    def _found(self, name: str) -> _Object:
+        if name not in self.objects:
+            raise self._error("NoSuchKey")
+        return self.objects[name]
+
+    def _head(self, one: _Object) -> dict[str, Any]:
+        metadata = {"ETag": one.etag, "LastModified": self._at(one.at_s), "Metadata": one.metadata}
+        return {**metadata, **self._dated()}
+
+    def _at(self, at_s: float) -> datetime:
+        return datetime.fromtimestamp(int(at_s), UTC)  # whole seconds, as S3 has them
+
+    def _dated(self) -> dict[str, Any]:
+        date = format_datetime(self._at(self.now_s), usegmt=True)
+        return {"ResponseMetadata": {"HTTPStatusCode": 200, "HTTPHeaders": {"date": date}}}
+
+    def _error(self, code: str) -> ClientError:
+        return ClientError({"Error": {"Code": code, "Message": code}, **self._dated()}, "simulated")
+
+
+class SimulatedPlace(Place, frozen=True, kw_only=True):
+    """Where a store finds a simulated server."""
+
+    server: Server
+
+    def client(self) -> Any:
+        """Return the server, which is its own client."""
+        return self.server
