@@ -29,6 +29,7 @@ _start: Final = _thread.start_new_thread
 ident: Final = _thread.get_ident
 _AT_ONCE: Final = 0.0
 _LONGEST_S: Final = threading.TIMEOUT_MAX
+_LOOK_S: Final = 1.0  # a bell is not waited for without bound
 _ours: Final[set[int]] = set()  # threads of ours that run
 
 
@@ -195,7 +196,7 @@ class _Task(Generic[_Result]):
 
     def wait(self) -> None:
         """Wait until the work has ended, where a thread does it."""
-        while self._thread is not None and not self._done.wait(_LONGEST_S):
+        while self._thread is not None and not self._done.wait(_LOOK_S):
             if sys.is_finalizing():
                 self._thread = None
 

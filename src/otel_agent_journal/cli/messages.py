@@ -14,9 +14,11 @@ from hashlib import blake2b
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+import msgspec
+
 from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.lines import preview
-from otel_agent_journal.codec import encode_value, format_timestamp
+from otel_agent_journal.codec import UNENCODABLE, encode_value, format_timestamp
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.references import TOOL, messages_of
 from otel_agent_journal.reading.blobs import refers_to_blob
@@ -37,6 +39,7 @@ _ROLE_OF_TYPE: Final = {
     "TOOL_RESULT": "tool",
 }
 _RESULTS: Final = ("TOOL_END", "TOOL_ERROR", "NODE_END")  # a tool that is not there has no step, only its node's word
+_encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode  # the order of keys says nothing
 _COLORS: Final = {"user": "cyan", "assistant": "green", "tool": "magenta", "system": "dim"}
 
 
@@ -83,7 +86,11 @@ def _marks(messages: Iterable[Mapping[str, Any]]) -> list[_Mark]:
 
 
 def _digest(message: Mapping[str, Any]) -> bytes:
-    return blake2b(encode_value(message), digest_size=16).digest()
+    try:
+        text = _encode_sorted(message)
+    except UNENCODABLE:
+        text = encode_value(message)
+    return blake2b(text, digest_size=16).digest()
 
 
 class _Histories:

@@ -61,6 +61,9 @@ class _Holder(NamedTuple):
     value: Any
 
 
+_Found = tuple[int, Message | _Holder]  # with the place of its event among those that may have messages
+
+
 class Referred:
     """Finds the messages that are referred to, and fetches no value that has none of them, where its reference says so.
 
@@ -78,9 +81,7 @@ class Referred:
         self._wanted = frozenset(key for key in wanted if not key.startswith(_OF_ITS_PROCESS))
         self._resolved = resolved
         self._times: list[int] = []  # of the events that may have messages
-        self._found: dict[str, list[tuple[int, Message | _Holder]]] = defaultdict(
-            list
-        )  # by key, with the place of each
+        self._found: dict[str, list[_Found]] = defaultdict(list)  # by key
         self._unknown: list[_Holder] = []
         self._fetched: dict[int, dict[str, Message]] = {}
         for event in events:
