@@ -28,6 +28,11 @@ QUESTIONS = (
     "SELECT count(*) FROM events WHERE session_id IN ('s1', 's4') AND timestamp >= '2026-01-01 04:00:00'",
     "SELECT session_id FROM sessions WHERE updated_at BETWEEN '2026-01-01 01:00' AND '2026-01-01 03:30' ORDER BY ALL",
     "SELECT session_id FROM sessions WHERE session_id LIKE 's1%'",
+    "SELECT session_id, status FROM sessions ORDER BY updated_at DESC LIMIT 2 OFFSET 1",
+    "SELECT session_id FROM sessions WHERE status = 'ERROR' AND agent = 'researcher' ORDER BY updated_ns DESC LIMIT 1",
+    "SELECT session_id FROM sessions WHERE status IN ('ERROR', 'INTERRUPTED') ORDER BY ALL",
+    "SELECT session_id FROM sessions WHERE ended_at >= '2026-01-01 03:00:00' ORDER BY ALL",
+    "SELECT agent, count(*) FROM sessions GROUP BY agent",
     "SELECT count(*) FROM events WHERE timestamp_ns >= -9223372036854775807 - 1",
 )
 
@@ -79,9 +84,14 @@ def test_every_store_is_read_as_little_as_need_be(remote: JournalStore) -> None:
         "SELECT * FROM events WHERE session_id = 's3'",
         "SELECT * FROM events WHERE timestamp >= '2026-01-01 04:00:00'",
         "SELECT * FROM sessions WHERE updated_at >= '2026-01-01 04:00:00'",
+        "SELECT * FROM sessions WHERE status = 'ERROR'",
+        "SELECT * FROM sessions WHERE agent = 'nobody'",
+        "SELECT * FROM sessions WHERE ended_at >= '2026-01-01 04:00:00'",
+        "SELECT * FROM sessions ORDER BY updated_at DESC LIMIT 2",
+        "SELECT * FROM sessions WHERE status = 'ERROR' ORDER BY updated_at DESC LIMIT 1",
     ):
         with query(remote, sql) as result:
             list(result)
             (one,) = result.read
             read[sql[14:]] = (one.sessions, one.events)
-    assert list(read.values()) == [(1, EACH), (2, 2 * EACH), (2, 0)]
+    assert list(read.values()) == [(1, EACH), (2, 2 * EACH), (2, 0), (2, 0), (0, 0), (2, 0), (2, 0), (1, 0)]

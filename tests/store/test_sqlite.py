@@ -16,7 +16,7 @@ from otel_agent_journal.event import SCHEMA_VERSION, ErrorInfo, Usage
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.store.sqlite import SqliteStore, open_store, url_of
-from otel_agent_journal.store.sqlite_tables import DELETE_SESSION, WRITE_HEAD, head_row
+from otel_agent_journal.store.sqlite_tables import DELETE_DOCUMENTS, DELETE_SESSION, WRITE_HEAD, head_row
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.contract_setup import everything
 
@@ -37,7 +37,7 @@ def test_what_pruning_deletes_is_found_by_an_index(store: SqliteStore, path: Pat
     """No table is scanned to delete a session: pruning many would read all there is for each."""
     store.append(events(3))
     with sqlite3.connect(path) as connection:
-        for statement in DELETE_SESSION:
+        for statement in (*DELETE_SESSION, DELETE_DOCUMENTS):
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", ("s1",))]
             assert plan
             assert all(line.startswith("SEARCH") for line in plan), (statement, plan)

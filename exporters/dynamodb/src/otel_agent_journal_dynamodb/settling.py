@@ -109,9 +109,10 @@ class Settling:
         if listed.is_empty():
             return False
         with self._marks.writing({partition: session_id}, {}, self._expiry()):
-            deleted = self._may_go(partition, session_id, listed, version) and self._delete(partition, listed)
+            vanished = self._may_go(partition, session_id, listed, version)
+            deleted = vanished is not None and self._delete(partition, listed)
             if deleted:
-                self._remove(partition, (mark for mark in self._marks.others(partition) if mark.is_old()))
+                self._remove(partition, vanished or ())
         self._marks.settle(partition, listed.last)
         return deleted
 
@@ -128,16 +129,21 @@ class Settling:
             ids = (item["SessionId"]["S"] for item in items if "S" in item.get("SessionId", {}))
             yield next(ids, partition) if session_id is None else session_id
 
-    def _may_go(self, partition: str, session_id: str, listed: _Listed, version: int) -> bool:
-        """Tell whether a session is as it was judged: what stands against it is looked for after it was listed."""
-        return not (
+    def _may_go(self, partition: str, session_id: str, listed: _Listed, version: int) -> list[Mark] | None:
+        """Return the marks of the vanished if a session is as it was judged, else None.
+
+        What stands against it is looked for after it was listed.
+        """
+        if (
             listed.is_ahead
             or listed.version != version
             or self._log_unlogged(partition, session_id, listed)
             or self._arrivals.logs.last(session_log(partition)) > listed.last
             or not self._marks.is_alone(partition, listed.last)
-            or any(not mark.is_old() for mark in self._marks.others(partition))
-        )
+        ):
+            return None
+        others = self._marks.others(partition)
+        return others if all(mark.is_old() for mark in others) else None
 
     def _log_unlogged(self, partition: str, session_id: str, listed: _Listed) -> bool:
         """Log the events that have an `Arrival` and are in no record; return whether there were any."""
