@@ -15,7 +15,7 @@ from typing import Final
 HIDDEN: Final = "***"
 
 # Options whose values are shown: those of our own stores, and those of libpq that are neither passwords nor keys.
-_OF_STORES: Final = "bucket endpoint_url profile region s3_endpoint_url schema synchronous timeout ttl_days"
+_OF_STORES: Final = "bucket endpoint_url kms profile region s3_endpoint_url s3_kms schema synchronous timeout ttl_days"
 _OF_LIBPQ: Final = """
 application_name channel_binding client_encoding connect_timeout dbname fallback_application_name gssencmode gsslib host
 hostaddr keepalives keepalives_count keepalives_idle keepalives_interval krbsrvname load_balance_hosts
