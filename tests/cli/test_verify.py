@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 import pytest
 
-from otel_agent_journal.cli.verify import CHECKS, check_events
+from otel_agent_journal.cli.verify import CHECKS, check_events, findings_of
 from otel_agent_journal.codec import sealed
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.reading.journal import Journal
+from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import BlobStore
+from otel_agent_journal.store.rules import current
 from otel_agent_journal.testing.builders import JournalBuilder, an_event, context_events
 from tests.cli.command_line import cli, rows, terminal
 from tests.cli.conftest import Seeded
@@ -119,3 +125,41 @@ def test_findings_in_every_format(journal: Seeded, form: str) -> None:
     journal.completed()
     found = cli("verify", "-o", form).stdout
     assert (json.loads(found) == []) if form == "json" else found == "session_id,check,event_id,detail\n"
+
+
+def test_sessions_are_verified_side_by_side(tmp_path: Path) -> None:
+    """A store that may be read so is read for several sessions at a time; what is found comes in their order."""
+    together, most, changing = [0], [0], Lock()
+
+    class Waiting(MemoryStore):
+        def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
+            with changing:
+                together[0] += 1
+                most[0] = max(most[0], together[0])
+            time.sleep(0.02)
+            yield from super().read(session_id, after)
+            with changing:
+                together[0] -= 1
+
+    store, moved = Waiting(), [0]
+    journal = Journal(store, tmp_path)
+    for number in range(20):
+        made = [
+            an_event(1, session_id=f"s{number:02}", type="AGENT_START", step_id="a", attempt=1),
+            an_event(2, session_id=f"s{number:02}", type="AGENT_END", step_id="a", attempt=1, outcome="ok"),
+        ]
+        store.append(made)
+        head = current(store, f"s{number:02}")
+        assert head is not None
+        assert store.write_head(msgspec.structs.replace(head, steps=77 if number % 3 == 0 else head.steps)) is not None
+    heads = sorted(store.sessions(), key=lambda head: head.session_id)
+    journal.clock = lambda: 2 * heads[0].updated_ns
+
+    def move(events: int) -> None:
+        moved[0] += events
+
+    found = list(findings_of(journal, heads, move))
+    assert [one.session_id for one in found] == [f"s{number:02}" for number in range(0, 20, 3)]
+    assert {one.check for one in found} == {"head"}
+    assert moved == [40]
+    assert 2 <= most[0] <= store.capabilities.threads

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -72,7 +72,7 @@ def command(invocation: Invocation, session: str | None) -> int:
 
     def findings(bar: Bar) -> Iterator[Finding]:
         nonlocal found
-        for finding in _findings(journal, heads, bar):
+        for finding in findings_of(journal, heads, bar):
             found += 1
             bar.clear()
             yield finding
@@ -119,13 +119,33 @@ def _print(output: Output, findings: Iterator[Finding], heads: list[SessionHead]
     )
 
 
-def _findings(journal: Journal, heads: list[SessionHead], move: Callable[[int], None]) -> Iterator[Finding]:
-    for head in heads:
-        if head.part_of is None:
+def findings_of(journal: Journal, heads: Sequence[SessionHead], move: Callable[[int], None]) -> Iterator[Finding]:
+    """Yield what is wrong with sessions, in their order, each with its parts; many side by side where that is quicker.
+
+    `move` is told, in this thread, how many events more were looked at.
+    """
+    wholes = [head for head in heads if head.part_of is None]
+    if len(wholes) == 1 or journal.store.capabilities.threads < 2:  # a large one says what is found while it is read
+        for head in wholes:
             yield from _session(journal, head, move)
+    else:
+        for found, events in journal.each(lambda head: _verified(journal, head), wholes):
+            move(events)
+            yield from found
     for head in heads:
         if head.part_of is not None:
             yield from _part(journal, head)
+
+
+def _verified(journal: Journal, head: SessionHead) -> tuple[list[Finding], int]:
+    """Return what is wrong with a session, and how many events were looked at."""
+    events = 0
+
+    def count(more: int) -> None:
+        nonlocal events
+        events += more
+
+    return list(_session(journal, head, count)), events
 
 
 def _session(journal: Journal, head: SessionHead, move: Callable[[int], None]) -> Iterator[Finding]:
