@@ -57,7 +57,7 @@ def rows(events: list[JournalEvent]) -> None:
 def listed(events: list[JournalEvent]) -> None:
     lines = EventLines(Output("table", io.BytesIO(), tty=True, width=100), sessions=True)
     for event in events:
-        lines.line(event)
+        lines.show(event)
 
 
 def a_head(events: list[JournalEvent]) -> None:

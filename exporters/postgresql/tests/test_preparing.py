@@ -228,7 +228,7 @@ def test_what_pruning_deletes_is_found_by_an_index(postgresql_server: PostgreSQL
     by_agent = "SELECT session_id FROM sessions WHERE agent = 'a' ORDER BY updated_ns DESC, session_id LIMIT 5"
     with outside(url) as people:
         people.execute("SET enable_seqscan = off")
-        for sql in (deleting.DELETE.replace("%(key)s", "'s1'"), by_agent):
+        for sql in (deleting.DELETE % {"key": "'s1'", "scope": "'session/s1'"}, by_agent):
             plan = "\n".join(row[0] for row in people.execute(f"EXPLAIN {sql}"))
             assert "Seq Scan" not in plan
             assert plan.count("Index") >= 1

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from otel_agent_journal_s3.place import Place
+from otel_agent_journal_s3.store import S3Store
 
 
 class _Object(NamedTuple):
@@ -91,11 +92,8 @@ class Server:
         return ClientError({"Error": {"Code": code, "Message": code}, **self._dated()}, "simulated")
 
 
-class SimulatedPlace(Place, frozen=True, kw_only=True):
-    """Where a store finds a simulated server."""
-
-    server: Server
-
-    def client(self) -> Any:
-        """Return the server, which is its own client."""
-        return self.server
+def store_at(server: Server) -> S3Store:
+    """Return a store that talks to a simulated server, which is its own client."""
+    store = S3Store(Place(url="s3://b", bucket="b"))
+    store._bucket._client = server
+    return store

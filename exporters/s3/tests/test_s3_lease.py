@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from exporters.s3.tests.simulated import Server, SimulatedPlace
+from exporters.s3.tests.simulated import Server, store_at
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.testing.builders import a_head, an_event
 from otel_agent_journal.testing.contract_setup import ids
@@ -112,7 +112,7 @@ class World:
         self.until_s = math.inf
 
     def opened(self) -> S3Store:
-        return S3Store(SimulatedPlace(url="s3://b", bucket="b", server=self.server))
+        return store_at(self.server)
 
     def clock_gettime(self, clock: int) -> float:
         return self.server.now_s * self.running.rate

@@ -113,7 +113,8 @@ def partition_of(region: str | None) -> str:
     if region is None:
         return "aws"
     try:
-        return str(EndpointResolver(loader().load_data("endpoints")).get_partition_for_region(region))
+        resolver: Any = EndpointResolver(loader().load_data("endpoints"))
+        return str(resolver.get_partition_for_region(region))
     except UnknownRegionError:
         return "aws"
 
@@ -172,7 +173,8 @@ def _region_of_environment(place: Place) -> str | None:
     from botocore.session import Session
 
     try:
-        found = Session(profile=place.profile).get_config_variable("region")
+        session: Any = Session(profile=place.profile)
+        found: str | None = session.get_config_variable("region")
     except ProfileNotFound as error:
         raise ConfigError(f"store {place.url}: {error}; correct 'profile' in the URL, or AWS_PROFILE") from error
     return os.environ.get("AWS_REGION") or found or None

@@ -30,11 +30,12 @@ from otel_agent_journal.store.protocol import (
 )
 from otel_agent_journal.store.sequence import at_most, require_gapless, require_session_event
 from otel_agent_journal_aws import Refusal
+from otel_agent_journal_aws.service import POOL
 from otel_agent_journal_dynamodb.appending import MAX_EVENT_BYTES, Appending
 from otel_agent_journal_dynamodb.arrivals import Arrivals
 from otel_agent_journal_dynamodb.batches import query, read_all
 from otel_agent_journal_dynamodb.blobs import CHUNK_BYTES, Blobs
-from otel_agent_journal_dynamodb.connection import POOL, Connection, Item
+from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.context import MAX_EVENTS, TRANSACTION_BYTES, Sequences
 from otel_agent_journal_dynamodb.documents import Documents
 from otel_agent_journal_dynamodb.failures import error_of

@@ -68,7 +68,10 @@ def tip(connection: Connection, instance_id: str) -> ContextTip | None:
             agent_instances.c.instance_id == key_of(instance_id)
         )
     ).first()
-    return None if known is None else ContextTip(*names_of(connection, [known.session_id]), known.last_seq + 1)
+    if known is None:
+        return None
+    (session_id,) = names_of(connection, [known.session_id])
+    return ContextTip(session_id, known.last_seq + 1)
 
 
 def instances_of(connection: Connection, session_id: str) -> list[str]:

@@ -87,6 +87,6 @@ def _exact(document: Document) -> str | None:
     return None if texts == [key_of(document.scope), key_of(document.name)] else encode_value(texts).decode()
 
 
-def _document(row: Row[Any]) -> Document:
+def _document(row: Row[*tuple[Any, ...]]) -> Document:
     scope, name = (row.scope, row.name) if row.exact is None else decode_value(row.exact)
     return Document(scope=scope, name=name, data=bytes(row.data), version=row.version)

@@ -147,7 +147,8 @@ def _place_of(bucket: Bucket, segments: list[_Wanted], instance_id: str, from_se
         middle = at = (low + high) // 2
         seqs: dict[int, Line] = {}
         while at > low and not seqs:  # what has the bit of the instance may be another's
-            seqs = next((_seqs_in(body, instance_id) for body in _bodies(bucket, iter(segments[at : at + 1]))), {})
+            for body in _bodies(bucket, iter(segments[at : at + 1])):
+                seqs = _seqs_in(body, instance_id)
             at -= not seqs
         if seqs and min(seqs) > from_seq:
             high = at
