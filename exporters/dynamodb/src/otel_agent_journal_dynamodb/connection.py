@@ -15,7 +15,8 @@ import random
 import re
 import time
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from threading import RLock
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ PATIENCE_S: Final = 15.0  # after which no attempt is begun
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
 CONNECT_S: Final = 3.0
+FRESH_S: Final = 30.0  # after an answer in which its time is good enough for a reader
 POOL: Final = 16  # connections kept open, for threads that share a store
 
 Item = dict[str, dict[str, Any]]
@@ -54,6 +56,9 @@ class Connection:
     def __init__(self, place: Place, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self.place = place
         self.sleep = sleep
+        self._date = ""  # of the last answer
+        self._date_at = 0.0, 0.0  # the same in seconds, and when by the monotonic clock it was first seen
+        self._answered_at = 0.0  # by our own clock
         self._lock = RLock()
         self._closed = False
         self._clients: dict[str, Any] = {}
@@ -82,6 +87,18 @@ class Connection:
                     raise failed.error from failed.__cause__
             self.pause(attempt)
         raise AssertionError  # the last attempt returns or raises
+
+    def now_ns(self) -> int:
+        """Return the time by the server's clock, as its last answer gave it: never ahead of it, a second behind.
+
+        More behind where this process was suspended since that answer, until there is another.
+        """
+        date_s, at_s = self._date_at
+        return int((date_s + time.monotonic() - at_s) * 1e9) if self._date else time.time_ns()
+
+    def is_clock_fresh(self) -> bool:
+        """Tell whether there was an answer in the last seconds, so that `now_ns` can be relied on."""
+        return abs(time.time() - self._answered_at) < FRESH_S
 
     def pause(self, attempt: int) -> None:
         """Wait before attempt `attempt + 1`: full jitter below a bound that doubles."""
@@ -125,8 +142,12 @@ class Connection:
             method = getattr(client, _snake(operation))
             if self._own_json:
                 rest = _ROUTING.get(operation, {})
-                return _decode(method(**{_BODY: _encode(body), **rest})[_BODY])
-            return method(**body)
+                answer = method(**{_BODY: _encode(body), **rest})
+                self._hear(answer)
+                return _decode(answer[_BODY])
+            answer = method(**body)
+            self._hear(answer)
+            return answer
         except (StoreError, UnicodeEncodeError, Refusal):
             raise
         except Exception as error:
@@ -134,8 +155,19 @@ class Connection:
                 self.drop(client)
             refusal = refusal_of(operation, error)
             if refusal is not None:
+                self._hear(refusal.answer)
                 raise refusal from error
             raise _Transport(self.place, operation, error) from error
+
+    def _hear(self, answer: Mapping[str, Any]) -> None:
+        """Take the time from an answer; one that has none is of nobody who keeps a clock."""
+        date = str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", ""))
+        if not date:
+            return
+        self._answered_at = time.time()
+        if date != self._date:
+            self._date_at = parsedate_to_datetime(date).timestamp(), time.monotonic()
+            self._date = date
 
     def _made(self, service: str) -> Any:
         import boto3

@@ -110,14 +110,6 @@ def is_of_credentials(error: Exception) -> bool:
     return "Credential" in name or "Token" in name or "SSO" in name
 
 
-def error_of_log(place: Place, log: str) -> StoreUnusable:
-    """Return the error for a log of arrivals that has no room left: no event is to blame, and no other takes them."""
-    return StoreUnusable(
-        f"store {place.url}: {log} of table '{place.table}' has reached 10 GB, the limit of a table"
-        " with local indexes; begin another table: its name in the URL, and agent-journal store init"
-    )
-
-
 def error_of(place: Place, refusal: Refusal) -> StoreError:
     """Return the error for an answer that is no success."""
     store, code = place.url, refusal.code
