@@ -38,6 +38,14 @@ class Clock:
         self.now_ns += int(seconds * SECOND_NS)
 
 
+class Caller:
+    """A client as the world sees it: when it had an answer, and the sessions that it has announced too late."""
+
+    def __init__(self, answered_ns: int) -> None:
+        self.answered_ns = answered_ns
+        self.late: set[str] = set()
+
+
 class World:
     """Writers and followers of one table, of whom any may be held up, killed, or overtaken at any call.
 
@@ -66,7 +74,8 @@ class World:
         connection.now_ns = lambda: self.clock.now_ns - self.random.randrange(SECOND_NS)
         connection.is_clock_fresh = lambda: True
         connection.sleep = lambda _: None
-        state = {"late": False}
+        connection.answered_ns = lambda: state.answered_ns - self.random.randrange(SECOND_NS)
+        state = Caller(self.clock.now_ns)
 
         def call(operation: str, body: dict[str, Any]) -> dict[str, Any]:
             return self.befallen(state, operation, body, real)
@@ -75,19 +84,20 @@ class World:
         return store
 
     def befallen(
-        self, state: dict[str, bool], operation: str, body: dict[str, Any], real: Callable[..., dict[str, Any]]
+        self, state: Caller, operation: str, body: dict[str, Any], real: Callable[..., dict[str, Any]]
     ) -> dict[str, Any]:
         """Do a call, and what is to befall its caller before and after it."""
-        if operation in ("Query", "Scan", "BatchGetItem") or state["late"] or self.random.random() >= self.faults:
+        if operation in ("Query", "Scan", "BatchGetItem") or state.late or self.random.random() >= self.faults:
             before = after = None
         else:
             before, after = (self.random.choice((None, "held up", "killed", "overtaken")) for _ in range(2))
         self.befall(before)
         answer = real(operation, body)
-        announced = [at_ns for at_ns in _announced(operation, body)]
-        if announced:
-            state["late"] = any(self.clock.now_ns - at_ns > LATE_NS - 2 * SECOND_NS for at_ns in announced)
-        if not state["late"]:
+        state.answered_ns = self.clock.now_ns
+        for at_ns, session in _announced(operation, body):
+            is_late = self.clock.now_ns - at_ns > LATE_NS - 2 * SECOND_NS
+            (state.late.add if is_late else state.late.discard)(session)
+        if not state.late:
             self.befall(after)
         return answer
 
@@ -197,7 +207,7 @@ class World:
 
 
 class Follower:
-    """A cursor, what lay behind it when it was new (and what did or did not, being of nobody), what it was given since."""
+    """A cursor, what lay behind it when it was new, what may have, not being acknowledged, and what it was given."""
 
     def __init__(self, cursor: str | None, behind: set[str]) -> None:
         self.cursor = cursor
@@ -210,12 +220,13 @@ class Follower:
         self.cursor = cursor
 
 
-def _announced(operation: str, body: dict[str, Any]) -> list[int]:
-    """Return the times that items of activity have which are put by a call."""
+def _announced(operation: str, body: dict[str, Any]) -> list[tuple[int, str]]:
+    """Return the times and sessions of the items of activity that are put by a call."""
     items = [body["Item"]] if operation == "PutItem" else []
     if operation == "BatchWriteItem":
         items = [one["PutRequest"]["Item"] for all_ in body["RequestItems"].values() for one in all_]
-    return [int(item["SK"]["S"][:20]) for item in items if item["PK"]["S"].startswith("ACTIVE#")]
+    keys = [item["SK"]["S"] for item in items if item["PK"]["S"].startswith("ACTIVE#")]
+    return [(int(key[:20]), key[21:]) for key in keys]
 
 
 def played(seed: int, opened: Callable[[], DynamoDBStore], steps: int = STEPS) -> None:

@@ -50,8 +50,8 @@ class Activity:
         return self._connection.now_ns()
 
     def is_late(self, record: Record) -> bool:
-        """Tell whether what is put now comes so long after the time that it has that readers may have passed it."""
-        return self._connection.now_ns() - record.at_ns > LATE_NS
+        """Tell whether what was put just now was put so long after its time that readers may have passed it."""
+        return self._connection.answered_ns() - record.at_ns > LATE_NS
 
     def item(self, partition: str, record: Record) -> Item:
         """Return the item that announces a session's records up to this one."""

@@ -85,11 +85,12 @@ class Arrivals:
 
     def told(self, records: Sequence[tuple[str, Record]]) -> None:
         """See to what was announced too late: it is announced anew."""
-        for partition, record in records:
-            if self.activity.is_late(record):
-                self._announce_anew(partition, record)
-            else:
-                self.logs.saw(partition, record, is_announced=True)
+        late = [one for one in records if self.activity.is_late(one[1])]  # by the answer to that, before another call
+        for one in records:
+            if one not in late:
+                self.logs.saw(*one, is_announced=True)
+        for one in late:
+            self._announce_anew(*one)
 
     def settle(self, partition: str) -> None:
         """Announce what a session's writers have left unannounced."""
@@ -139,7 +140,7 @@ class Arrivals:
                 return  # another has taken it over
             else:
                 since = self._announced_before(partition, late)
-            record = Record(last.number + 1, at_ns, since, is_late=late is not None)
+            record = Record(last.number + 1, at_ns, since)
             if not self.logs.put(partition, record):
                 continue
             self.activity.put([(partition, record)])
@@ -219,18 +220,13 @@ class Arrivals:
         That is in force for good: whoever begins behind it is given all that was announced since, once. Only the time
         must be so long ago that what was put then is announced.
         """
-        number: int | None = None
-        first = late = None
+        since: int | None = None
         for record in self.logs.backwards(partition):
             if record.at_ns < at_ns:
-                number, then_ns = self.announced(partition, Known(record)), record.at_ns
-                break
-            first = record
-            if record.is_late:  # who has read before that time had not seen what it announces
-                late = record.since if late is None else min(late, record.since)
-        else:
-            number, then_ns = (first.since if first else 0), 0
-        return (number if late is None else min(number, late)), then_ns
+                number = self.announced(partition, Known(record)) if since is None else since
+                return number, record.at_ns
+            since = record.since if since is None else min(since, record.since)  # a late one may go further back
+        return since or 0, 0
 
 
 def arrived(logged: Logged) -> Arrived | None:

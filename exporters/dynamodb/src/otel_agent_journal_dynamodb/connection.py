@@ -96,6 +96,10 @@ class Connection:
         date_s, at_s = self._date_at
         return int((date_s + time.monotonic() - at_s) * 1e9) if self._date else time.time_ns()
 
+    def answered_ns(self) -> int:
+        """Return when the last answer was made, by the server's clock, however long it was on its way."""
+        return int(self._date_at[0] * 1e9) if self._date else time.time_ns()
+
     def is_clock_fresh(self) -> bool:
         """Tell whether there was an answer in the last seconds, so that `now_ns` can be relied on."""
         return abs(time.time() - self._answered_at) < FRESH_S

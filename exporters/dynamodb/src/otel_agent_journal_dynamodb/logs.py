@@ -40,7 +40,6 @@ _FEW: Final = 4  # records that are read at once from the end
 class Record(msgspec.Struct, frozen=True):
     """One record: when it was put, the keys that it names, and the number up to which all had been announced then.
 
-    `is_late` where it was put because an announcement had come too late, which only some readers may have seen.
     `is_deleted` where it is all that is left of the records up to it.
     """
 
@@ -48,7 +47,6 @@ class Record(msgspec.Struct, frozen=True):
     at_ns: int
     since: int
     keys: tuple[str, ...] = ()
-    is_late: bool = False
     is_deleted: bool = False
 
 
@@ -164,7 +162,7 @@ class Logs:
 
     def backwards(self, partition: str) -> Iterator[Record]:
         """Yield the records from the last one on, without their keys."""
-        return self._backwards(partition, _FEW, "SK", "At", "From", "Deleted", "Late")
+        return self._backwards(partition, _FEW, "SK", "At", "From", "Deleted")
 
     def item(self, partition: str, record: Record) -> Item:
         """Return the item of a record."""
@@ -177,7 +175,6 @@ class Logs:
             "At": {"N": str(record.at_ns)},
             "From": {"N": str(record.since)},
             "Keys": {"S": msgspec.json.encode(record.keys).decode()},
-            **({"Late": {"BOOL": True}} if record.is_late else {}),
             **({"Deleted": {"BOOL": True}} if record.is_deleted else {}),
             **more,
         }
@@ -275,7 +272,6 @@ def record_of(item: Item) -> Record:
         int(item["At"]["N"]),
         int(item["From"]["N"]),
         tuple(msgspec.json.decode(item["Keys"]["S"], type=tuple[str, ...])) if "Keys" in item else (),
-        "Late" in item,
         "Deleted" in item,
     )
 
