@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final
 
 import pytest
 
-from otel_agent_journal.errors import StoreUnreachable
+from otel_agent_journal.errors import StoreError, StoreUnreachable
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.testing.builders import an_event
-from otel_agent_journal_dynamodb import DynamoDBStore, open_store
+from otel_agent_journal.testing.builders import an_event, context_events, events
+from otel_agent_journal.testing.contract_setup import everything
+from otel_agent_journal_dynamodb import DynamoDBStore, activity, open_store
 from otel_agent_journal_dynamodb.activity import KEPT_NS, LATE_NS, SECOND_NS
+from otel_agent_journal_dynamodb.cursors import Cursor, Stand, Walk, cursor_of, text_of_cursor
 from otel_agent_journal_dynamodb.keys import session_key
+from tests.real.fault_proxy_http import DynamoDBProxy
+from tests.real.servers import DynamoDB
 
 SOAK = bool(os.environ.get("AGENT_JOURNAL_SOAK"))
 SEEDS: Final = range(60 if SOAK else 6)
@@ -185,8 +191,8 @@ class World:
         """Let all that was killed be done in the end, and compare what each follower was given with what there is."""
         self.faults = 0.0
         self.followers.append(Follower(None, set()))
-        for events in self.owed:
-            self.reader.append(events)
+        for owed in self.owed:
+            self.reader.append(owed)
         for session in SESSIONS:
             self.reader.append([an_event(self.made, session_id=session)])
             self.made += 1
@@ -244,9 +250,11 @@ def played(seed: int, opened: Callable[[], DynamoDBStore], steps: int = STEPS) -
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_each_event_once(store: DynamoDBStore, seed: int) -> None:
+def test_each_event_once(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Of writers that are slow, killed, overtaken, and append again, every follower is given each event once."""
     connection: Any = store._connection
+    if seed % 2:
+        monkeypatch.setattr(activity, "PAGE", 2)  # who comes back late reads what happened in pieces
 
     def opened() -> DynamoDBStore:
         client = open_store(store.url)
@@ -255,3 +263,126 @@ def test_each_event_once(store: DynamoDBStore, seed: int) -> None:
         return client
 
     played(seed, opened)
+
+
+@pytest.fixture
+def proxy(dynamodb_server: DynamoDB) -> Iterator[DynamoDBProxy]:
+    """A proxy in front of the server that counts."""
+    with DynamoDBProxy(dynamodb_server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def behind(store: DynamoDBStore, dynamodb_server: DynamoDB, proxy: DynamoDBProxy) -> Iterator[DynamoDBStore]:
+    """A second client of the table of `store`, through the proxy."""
+    client = open_store(store.url.replace(str(dynamodb_server.port), str(proxy.port)))
+    yield client
+    client.close()
+
+
+def test_agents_of_different_sessions_never_meet(
+    store: DynamoDBStore, dynamodb_server: DynamoDB, proxy: DynamoDBProxy
+) -> None:
+    """Context appends of twelve agents at once are a transaction each, and none of them is tried again."""
+    url = store.url.replace(str(dynamodb_server.port), str(proxy.port))
+    clients = [open_store(url) for _ in range(12)]
+
+    def work(number: int) -> None:
+        for seq in range(6):
+            made = context_events(1, first=seq, session_id=f"s{number}", instance_id=f"i{number}")
+            clients[number].append_context(f"i{number}", seq, made)
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(work, range(12)))
+    assert proxy.calls.pop("Query") >= 12  # the last number of each session, again after two seconds without a word
+    assert proxy.calls == {"PutItem": 12, "TransactWriteItems": 72}
+    assert len(everything(store)[0]) == 72
+
+
+def test_what_a_look_costs(store: DynamoDBStore, behind: DynamoDBStore, proxy: DynamoDBProxy) -> None:
+    """An idle look is a Query a share and hour, whatever there is; a busy one that, and two requests a session."""
+    for number in range(20):
+        store.append(events(2, session_id=f"old{number}"))
+    cursor = behind.tip()
+    proxy.calls.clear()
+    page = behind.follow(cursor)
+    assert page.events == ()
+    assert proxy.calls in ({"Query": 4}, {"Query": 8})
+    store.append([*events(2, session_id="a"), *events(2, session_id="b")])
+    proxy.calls.clear()
+    assert len(behind.follow(page.cursor).events) == 4
+    assert proxy.calls.pop("BatchGetItem") == 1
+    assert proxy.calls in ({"Query": 4 + 2}, {"Query": 8 + 2})
+
+
+def test_nothing_announces_for_ever(store: DynamoDBStore) -> None:
+    """What followers need expires, also where nothing else does: the table holds a week of it."""
+    store.append(events(1))
+    store.append_context("i1", 0, context_events(1))
+    connection = store._connection
+    items = connection.call("Scan", {"TableName": connection.place.table, "ConsistentRead": True})["Items"]
+    active = [item for item in items if item["PK"]["S"].startswith("ACTIVE#")]
+    assert len(active) == 2
+    for item in active:
+        lasts_s = int(item["ExpiresAt"]["N"]) - int(item["SK"]["S"][:20]) // SECOND_NS
+        assert lasts_s == KEPT_NS // SECOND_NS
+
+
+def test_announced_too_late(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An announcement that comes after readers have passed its time is made again under another number."""
+    _, cursor = everything(store)
+    late = open_store(store.url)
+    answered_ns, held_up_ns = late._connection.answered_ns, [LATE_NS + 2 * SECOND_NS]
+    monkeypatch.setattr(
+        late._connection, "answered_ns", lambda: answered_ns() + (held_up_ns.pop() if held_up_ns else 0)
+    )
+    late.append(events(3))
+    assert everything(store, cursor)[0] == events(3)
+    assert store._arrivals.logs.last("SESSION#s1").number == 2
+    late.append(events(5))
+    assert everything(store, cursor)[0] == everything(store)[0] == events(5)
+    assert store._arrivals.logs.last("SESSION#s1").number == 3
+
+
+@pytest.mark.parametrize("limit", [1, 3, 6, 8])
+def test_one_session_from_within_a_walk(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """A cursor of a walk that is under way is one for each session too: it gives what the walk has not."""
+    made = [event for one in "abcd" for event in events(3, session_id=one)]
+    for number in range(3):
+        store.append(made[number::3])
+    now_ns = store._connection.now_ns
+    monkeypatch.setattr(store._connection, "now_ns", lambda: now_ns() + 3_600 * SECOND_NS)
+    page = store.follow(None, limit=limit)
+    assert len(page.events) == limit
+    rest = [event for one in "abcd" for event in everything(store, page.cursor, session_id=one)[0]]
+    assert sorted(event.key for event in (*page.events, *rest)) == sorted(event.key for event in made)
+    assert {event.key for event in everything(store, page.cursor)[0]} == {event.key for event in rest}
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_cursors_of_others(store: DynamoDBStore, place: int) -> None:
+    """A cursor of another table, one that was cut or changed, and one of a session are refused, not guessed at."""
+    store.append(events(3))
+    given = store.tip()
+    assert given is not None
+    raw = bytearray(urlsafe_b64decode(given[4:] + "=" * (-len(given[4:]) % 4)))
+    raw[place * 7] ^= 1
+    for cursor in ("all.", "all.!", given[:-3], given[4:], "all." + urlsafe_b64encode(raw).decode(), "3", "1.2.3"):
+        with pytest.raises(StoreError):
+            store.follow(cursor)
+    for cursor in ("all.", given[:-3], "4", "1.2.3"):
+        with pytest.raises(StoreError):
+            store.follow(cursor, session_id="s1")
+
+
+def test_cursors_as_text() -> None:
+    """A cursor is read back as what it was, and is of its table alone."""
+    stand = Stand(b"123456789", 17, 3, 1_790_000_000)
+    for cursor in (
+        Cursor(),
+        Cursor(5, 6, (stand,)),
+        Cursor(5, 0, (stand,), Walk(9, "SESSION#s1", 4, 2, True, (stand,))),
+    ):
+        text = text_of_cursor(cursor, "one")
+        assert cursor_of(text, "one") == cursor
+        assert cursor_of(text, "two") is None

@@ -136,9 +136,11 @@ class Arrivals:
                 since = self.announced(partition, self.logs.tail(partition))
                 if since >= last.number:
                     return  # another has done it
-            elif any(record.since < late.number for record in self.logs.records(partition, late.number)):
-                return  # another has taken it over
             else:
+                behind = self.logs.records(partition, late.number)
+                over = [record.at_ns for record in behind if record.since < late.number]
+                if self.activity.announced(partition, over):
+                    return  # another has taken it over
                 since = self._announced_before(partition, late)
             record = Record(last.number + 1, at_ns, since)
             if not self.logs.put(partition, record):

@@ -10,13 +10,12 @@ from otel_agent_journal_dynamodb.place import Place
 
 # A transaction of puts asks for PutItem. UpdateItem is for programs that mark items; the store puts whole ones.
 WRITER: Final = ("BatchGetItem", "BatchWriteItem", "GetItem", "PutItem", "Query", "UpdateItem")
-READER: Final = ("BatchGetItem", "DescribeTable", "GetItem", "Query")
+READER: Final = ("BatchGetItem", "DescribeTable", "GetItem", "Query", "Scan")  # a Scan to follow from the beginning
 ADMIN: Final = (
     "CreateTable",
     "DeleteItem",
     "DescribeTable",
     "DescribeTimeToLive",
-    "Scan",
     "UpdateTable",
     "UpdateTimeToLive",
 )
