@@ -30,8 +30,8 @@ SOAK = bool(os.environ.get("AGENT_JOURNAL_SOAK"))
 SEEDS: Final = range(60 if SOAK else 6)
 STEPS: Final = 30
 SESSIONS: Final = ("a", "b", "c", "d")
-PAUSES_S: Final = (0.1, 0.1, 1, 5, 16, 61, 200, 4_000)  # between two steps
-HELD_UP_S: Final = (0.2, 5, 19, 25, 70, 130)  # in the middle of one
+PAUSES_S: Final = (0.1, 0.1, 1, 5, 25, 121, 400, 4_000)  # between two steps
+HELD_UP_S: Final = (0.2, 5, 30, 47, 60, 130, 260)  # in the middle of one
 
 
 class Clock:
@@ -55,14 +55,15 @@ class Caller:
 class World:
     """Writers and followers of one table, of whom any may be held up, killed, or overtaken at any call.
 
-    What it does not do: kill a writer, hold it up again or let another one write, in the moment between an announcement
-    that came too late and the next one (docs/adr/0031).
+    What it does not do: kill a writer, hold it up for long or let another one write, between an announcement that came
+    too late and the next one (docs/adr/0031). It may be cut off then, and try again.
     """
 
     def __init__(self, seed: int, opened: Callable[[], DynamoDBStore]) -> None:
         self.random = random.Random(seed)
         self.clock = Clock()
         self.opened = opened
+        self.callers: dict[int, Caller] = {}
         self.writers = [self.client() for _ in range(3)]
         self.reader = self.client()
         self.made = 0
@@ -81,7 +82,7 @@ class World:
         connection.is_clock_fresh = lambda: True
         connection.sleep = lambda _: None
         connection.answered_ns = lambda: state.answered_ns - self.random.randrange(SECOND_NS)
-        state = Caller(self.clock.now_ns)
+        state = self.callers[id(store)] = Caller(self.clock.now_ns)
 
         def call(operation: str, body: dict[str, Any]) -> dict[str, Any]:
             return self.befallen(state, operation, body, real)
@@ -93,8 +94,10 @@ class World:
         self, state: Caller, operation: str, body: dict[str, Any], real: Callable[..., dict[str, Any]]
     ) -> dict[str, Any]:
         """Do a call, and what is to befall its caller before and after it."""
-        if operation in ("Query", "Scan", "BatchGetItem") or state.late or self.random.random() >= self.faults:
+        if operation in ("Query", "Scan", "BatchGetItem") or self.random.random() >= self.faults:
             before = after = None
+        elif state.late:
+            before, after = self.random.choice((None, "cut off")), None
         else:
             before, after = (self.random.choice((None, "held up", "killed", "overtaken")) for _ in range(2))
         self.befall(before)
@@ -110,8 +113,8 @@ class World:
     def befall(self, what: str | None) -> None:
         if what == "held up":
             self.clock.pass_s(self.random.choice(HELD_UP_S))
-        elif what == "killed":
-            raise StoreUnreachable("killed")
+        elif what in ("killed", "cut off"):
+            raise StoreUnreachable(what)
         elif what == "overtaken" and self.depth < 2:
             self.depth += 1
             try:
@@ -144,20 +147,32 @@ class World:
             self.bring(self.owed.pop(self.random.randrange(len(self.owed))))
 
     def bring(self, events: list[JournalEvent]) -> None:
-        writer = self.random.randrange(len(self.writers))
-        try:
-            self.writers[writer].append(events)
-        except StoreUnreachable:
-            self.owed.append(events)
-            if self.random.random() < 0.5:
-                self.writers[writer] = self.client()
-        else:
-            self.acknowledged.update(event.event_id for event in events)
+        """Append by any writer; who is cut off after a late announcement tries again until that is seen to."""
+        place = self.random.randrange(len(self.writers))
+        writer = self.writers[place]
+        while True:
+            try:
+                writer.append(events)
+            except StoreUnreachable:
+                if self.callers[id(writer)].late:
+                    self.clock.pass_s(self.random.choice((0.1, 5, 25)))
+                    continue
+                self.owed.append(events)
+                if self.random.random() < 0.5:
+                    self.writers[place] = self.client()
+            else:
+                self.acknowledged.update(event.event_id for event in events)
+            return
 
     def settle(self) -> None:
         """See to a session as who sweeps does."""
-        with suppress(StoreUnreachable):
-            self.random.choice(self.writers)._arrivals.settle(session_key(self.random.choice(SESSIONS)))
+        writer, session = self.random.choice(self.writers), self.random.choice(SESSIONS)
+        for _ in range(50):
+            with suppress(StoreUnreachable):
+                writer._arrivals.settle(session_key(session))
+                return
+            if not self.callers[id(writer)].late:
+                return
 
     def look(self) -> None:
         """Let a follower look, for few or many events."""

@@ -19,8 +19,10 @@ from otel_agent_journal_dynamodb.logs import Record
 
 SECOND_NS: Final = 1_000_000_000
 HOUR_NS: Final = 3_600 * SECOND_NS
-LATE_NS: Final = 20 * SECOND_NS  # between the time that an item has and its being there, at most
-WINDOW_NS: Final = 60 * SECOND_NS  # how far readers go back: twice that, and what clocks of servers may differ by
+LATE_NS: Final = (
+    50 * SECOND_NS
+)  # from the time that an item has to its being there, at most; two calls may take as long
+WINDOW_NS: Final = 120 * SECOND_NS  # how far readers go back: twice that, and what clocks of servers may differ by
 KEPT_NS: Final = 7 * 24 * HOUR_NS  # then an item expires
 SURE_NS: Final = 6 * 24 * HOUR_NS  # so long an item is there for sure, once it was put
 FOREVER_NS: Final = 2**63  # behind every time

@@ -49,6 +49,7 @@ class Arrivals:
         self._connection = connection
         self.logs = Logs(connection, forgotten, expiry)
         self.activity = Activity(connection)
+        self._late: dict[str, list[Record]] = {}  # what was announced too late, until it is announced anew
 
     # --- writing ---
 
@@ -86,11 +87,13 @@ class Arrivals:
     def told(self, records: Sequence[tuple[str, Record]]) -> None:
         """See to what was announced too late: it is announced anew."""
         late = [one for one in records if self.activity.is_late(one[1])]  # by the answer to that, before another call
-        for one in records:
-            if one not in late:
-                self.logs.saw(*one, is_announced=True)
-        for one in late:
-            self._announce_anew(*one)
+        for partition, record in records:
+            if (partition, record) in late:
+                self._late.setdefault(partition, []).append(record)
+            else:
+                self._is_told(partition, record)
+        for partition, _ in late:
+            self._announce_anew(partition)
 
     def settle(self, partition: str) -> None:
         """Announce what a session's writers have left unannounced."""
@@ -98,19 +101,19 @@ class Arrivals:
         if self.announced(partition, self.logs.tail(partition)) >= last.number:
             return
         if self.activity.is_late(last):
-            self._announce_anew(partition, None)
+            self._announce_anew(partition)
         else:
             self.announce([(partition, last)])  # as its writer does, or would have
 
     def announced(self, partition: str, known: Known) -> int:
         """Return the number up to which the records of a session are announced, up to one that is told."""
-        record = known.record
+        record, late = known.record, self._late_of(partition, known.record)
+        if late is not None:
+            return self._announced_before(partition, late)
         if known.is_announced or record.is_deleted or not record.number:
             return record.number
-        if (
-            self._connection.now_ns() - record.at_ns > SURE_NS
-        ):  # it may have expired: in so long somebody has seen to it
-            return record.number
+        if self._connection.now_ns() - record.at_ns > SURE_NS:
+            return record.number  # its item may have expired; in so long somebody has seen to it
         if self.activity.announced(partition, [record.at_ns]):
             self.logs.saw(partition, record, is_announced=True)
             return record.number
@@ -127,29 +130,41 @@ class Arrivals:
         }
         return max((between[at_ns] for at_ns in self.activity.announced(partition, between)), default=last.since)
 
-    def _announce_anew(self, partition: str, late: Record | None) -> None:
-        """Put an empty record, and announce it: for what nobody has announced, or for one of ours that was late."""
+    def _late_of(self, partition: str, last: Record) -> Record | None:
+        """Return the first record up to a last one that we have announced too late, if nobody has seen to it since."""
+        late = self._late.get(partition)
+        if not late or (first := min(late, key=lambda record: record.number)).number > last.number:
+            return None
+        ours = {record.number for record in late}
+        behind = self.logs.records(partition, first.number)
+        over = [record.at_ns for record in behind if record.since < first.number and record.number not in ours]
+        if not self.activity.announced(partition, over):
+            return first
+        self._late.pop(partition, None)
+        return None
+
+    def _is_told(self, partition: str, record: Record) -> None:
+        """Remember that a record is announced in time, and all that it announces."""
+        self.logs.saw(partition, record, is_announced=True)
+        if any(record.since < late.number for late in self._late.get(partition, ())):
+            self._late.pop(partition, None)
+
+    def _announce_anew(self, partition: str) -> None:
+        """Put an empty record, and announce it: for what nobody has announced, or what we have announced too late."""
         for _ in range(ATTEMPTS):
             last = self.logs.last(partition)
-            at_ns = self.logs.time_after(last)
-            if late is None:
-                since = self.announced(partition, self.logs.tail(partition))
-                if since >= last.number:
-                    return  # another has done it
-            else:
-                behind = self.logs.records(partition, late.number)
-                over = [record.at_ns for record in behind if record.since < late.number]
-                if self.activity.announced(partition, over):
-                    return  # another has taken it over
-                since = self._announced_before(partition, late)
+            at_ns = self.logs.time_after(last)  # before it is asked what is announced
+            since = self.announced(partition, self.logs.tail(partition))
+            if since >= last.number:
+                return  # another has done it
             record = Record(last.number + 1, at_ns, since)
             if not self.logs.put(partition, record):
                 continue
             self.activity.put([(partition, record)])
             if not self.activity.is_late(record):
-                self.logs.saw(partition, record, is_announced=True)
+                self._is_told(partition, record)
                 return
-            late = record
+            self._late.setdefault(partition, []).append(record)
         raise StoreUnreachable(
             f"store {self._connection.place.url}: what arrived in {partition} could not be announced in time in"
             f" {ATTEMPTS} attempts; it is there, the same append may succeed later"

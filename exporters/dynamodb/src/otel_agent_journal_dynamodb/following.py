@@ -24,7 +24,7 @@ from otel_agent_journal_dynamodb.connection import Connection
 from otel_agent_journal_dynamodb.cursors import Cursor, Stand, Walk, cursor_of, hash_of, text_of_cursor
 from otel_agent_journal_dynamodb.keys import ARRIVED, LAST, Key
 
-WHOLE_NS: Final = 15 * SECOND_NS  # so often the whole window is read again, for items that were put late
+WHOLE_NS: Final = 20 * SECOND_NS  # so often the whole window is read again, for items that were put late
 SHOWN: Final = 60  # characters of a cursor in a message
 LATEST_NS: Final = 2 * SECOND_NS  # in between as much, for those that were put as it is the rule
 
