@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,9 +20,9 @@ from otel_agent_journal.testing.builders import an_event, context_events, events
 from otel_agent_journal.testing.contract_setup import everything, ids
 from otel_agent_journal_dynamodb import DynamoDBStore, logs, open_store
 from otel_agent_journal_dynamodb import appending as module
-from otel_agent_journal_dynamodb.arrivals import session_log
-from otel_agent_journal_dynamodb.connection import Connection, Item
+from otel_agent_journal_dynamodb.connection import Connection
 from otel_agent_journal_dynamodb.items import item_of
+from otel_agent_journal_dynamodb.keys import record_key
 from tests.real.fault_proxy import APPLIED_RESET, APPLIED_SILENT, CONFLICT, PARTIAL, THROTTLED, AtRandom, Scripted
 from tests.real.fault_proxy_http import DynamoDBProxy
 from tests.real.servers import DynamoDB
@@ -113,24 +114,23 @@ def test_many_bring_the_same(store: DynamoDBStore) -> None:
     assert sorted(ids(everything(store)[0])) == sorted(ids(events(65)))
 
 
-def test_cut_off_between_the_logs(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the session's log names and the shared one does not is named there when it is appended again, once."""
+@pytest.mark.parametrize("again", ["by itself", "by another", "after another's"])
+def test_cut_off_before_the_announcement(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, again: str) -> None:
+    """What the log has and nobody has announced is announced by whoever appends next, once."""
     broken = open_store(store.url)
     with monkeypatch.context() as patch:
-        real = broken._arrivals.logs.put
-        patch.setattr(broken._arrivals.logs, "put", lambda item: real(item) if item["PK"]["S"][0] == "S" else cut_off())
+        patch.setattr(broken._arrivals.activity, "put", cut_off)
         with pytest.raises(StoreUnreachable):
             broken.append(events(5))
     assert everything(store, session_id="s1")[0] == events(5)
     assert everything(store)[0] == []
-    store.append([an_event(100)])
-    for client in (broken, open_store(store.url)):
-        client.append(events(8))
-    assert sorted(ids(everything(store)[0])) == sorted(ids([*events(8), an_event(100)]))
-
-
-def _is_shared(item: Item) -> bool:
-    return item["PK"]["S"].startswith("LOG#")
+    if again == "after another's":
+        store.append([an_event(100)])
+        assert sorted(ids(everything(store)[0])) == sorted(ids([*events(5), an_event(100)]))
+    (store if again == "by another" else broken).append(events(5))
+    broken.append(events(8))
+    expected = [*events(8), *([an_event(100)] if again == "after another's" else [])]
+    assert sorted(ids(everything(store)[0])) == sorted(ids(expected))
 
 
 @pytest.mark.parametrize("limit", [1, 3, 1000])
@@ -169,16 +169,42 @@ def test_following_a_session_from_a_cursor_of_all(store: DynamoDBStore) -> None:
         store.follow(store.tip("s1"))
 
 
-def test_no_reader_passes_a_gap(store: DynamoDBStore) -> None:
-    """A record that shows up before the one below it is not read: it waits, and nothing is passed over."""
+def test_no_reader_passes_a_gap(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that shows up before the one below it waits until that one was looked for: nothing is passed over."""
     store.append(events(2))
     _, cursor = everything(store, session_id="s1")
-    log = session_log("SESSION#s1")
-    early = [item["SK"]["S"] for item in map(_item, events(1, first=10))]
-    store._arrivals.logs.put(store._arrivals.logs.item(log, 3, early))
-    assert everything(store, cursor, session_id="s1")[0] == []
-    store.append(events(11))  # takes number 2, then finds 3 taken and names what it logs
-    assert sorted(ids(everything(store, cursor, session_id="s1")[0])) == sorted(ids(events(9, first=2)))
+    for number in (2, 3):
+        store.append(events(1, first=number))
+    real = store._connection.call
+    hidden = record_key(2)
+
+    def no_snapshot(operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = real(operation, body)
+        if operation == "Query" and any(item["SK"]["S"] == hidden for item in answer["Items"]):
+            monkeypatch.setattr(store._connection, "call", real)
+            answer["Items"] = [item for item in answer["Items"] if item["SK"]["S"] != hidden]
+        return answer
+
+    monkeypatch.setattr(store._connection, "call", no_snapshot)
+    assert everything(store, cursor, session_id="s1")[0] == events(2, first=2)
+
+
+def test_records_that_have_expired(store: DynamoDBStore) -> None:
+    """Who comes to a place in a log whose records have expired goes on behind them, wherever DynamoDB left one."""
+    for number in range(6):
+        store.append(events(1, first=number))
+    for number in (1, 2, 4):
+        store._connection.call(
+            "DeleteItem",
+            {
+                "TableName": store._connection.place.table,
+                "Key": {"PK": {"S": "SESSION#s1"}, "SK": {"S": record_key(number)}},
+            },
+        )
+    left = [*events(1, first=2), *events(2, first=4)]
+    assert everything(store, session_id="s1", limit=1)[0] == left
+    assert everything(store, "1", session_id="s1")[0] == left
+    assert everything(store)[0] == left
 
 
 def test_a_session_costs_what_is_new_in_it(store: DynamoDBStore, behind: DynamoDBStore, proxy: DynamoDBProxy) -> None:
@@ -253,7 +279,7 @@ def test_large_records(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) ->
     """What an append has written is named in as many records as it takes, in order."""
     monkeypatch.setattr(logs, "RECORD_BYTES", 1_000)
     store.append(events(100))
-    assert store._arrivals.logs.last(session_log("SESSION#s1")) > 5
+    assert store._arrivals.logs.last("SESSION#s1").number > 5
     assert everything(store, limit=7)[0] == events(100)
 
 
@@ -262,7 +288,7 @@ def test_large_records(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) ->
 def test_faults_of_an_append(store: DynamoDBStore, behind: DynamoDBStore, proxy: DynamoDBProxy, operation: str,
                              fault: str) -> None:  # fmt: skip
     """An answer that is lost, or a refusal that passes, leaves no second copy and no second record."""
-    times = 3 if operation in ("PutItem", "Query") else 1  # of its mark and both logs; the last number of each
+    times = 3 if operation == "PutItem" else 1  # of its mark, its record and its announcement
     behind.put_blob("s2", "a" * 32, b"1")
     proxy.plan = Scripted(*[fault] * times, on={operation})
     behind.append(events(30))

@@ -37,7 +37,7 @@ def test_counted_requests(store: DynamoDBStore, dynamodb_server: DynamoDB) -> No
     """What a first append, a later one, and a head that settles cost, as docs/stores.md has it."""
     with DynamoDBProxy(dynamodb_server.port) as proxy:
         client = open_store(store.url.replace(str(dynamodb_server.port), str(proxy.port)))
-        client.append(events(1, session_id="s0"))  # of the same shared log, or not
+        client.append(events(1, session_id="s0"))
         client.tip()
         costs: list[dict[str, int]] = []
         calls: list[Callable[[], object]] = [

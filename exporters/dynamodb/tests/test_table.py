@@ -24,9 +24,8 @@ from otel_agent_journal.testing.builders import a_head, an_event, context_events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal_aws import Refusal
 from otel_agent_journal_dynamodb import DynamoDBStore, open_store
-from otel_agent_journal_dynamodb.arrivals import shared_log
 from otel_agent_journal_dynamodb.connection import Connection
-from otel_agent_journal_dynamodb.keys import mark_key, marks_of
+from otel_agent_journal_dynamodb.keys import LISTS, activity_of, mark_key, marks_of, share_of
 from tests.real.servers import DynamoDB, Minio, Moto
 
 DAY_S = 86_400
@@ -70,12 +69,15 @@ def test_plain_reader(store: DynamoDBStore, table: Any) -> None:
 
 
 def test_keys(store: DynamoDBStore, table: Any) -> None:
-    """Everything of a session is in its partition; instances, the shared log and marks have partitions of their own."""
+    """Everything of a session is in its partition; instances, activity and marks have partitions of their own."""
     store.append(events(1))
     store.append_context("i1", 0, context_events(1))
     store.write_head(a_head())
     store.put_blob("s1", "d" * 32, b"{}")
-    log = shared_log("SESSION#s1").partition
+    active = [key for key in keys(table) if key[0].startswith("ACTIVE#")]
+    shares = {activity_of(time.time_ns() - ago_ns, share_of("SESSION#s1", LISTS)) for ago_ns in (0, 10**11)}
+    assert {partition for partition, _ in active} <= shares
+    assert [key[20:] for _, key in active] == ["#s1", "#s1"]
     mark = marks_of("SESSION#s1"), mark_key("SESSION#s1", store._marks._holds["SESSION#s1"].holder)
     (note,), (message,) = events(1), context_events(1)
     assert keys(table) == sorted(
@@ -89,8 +91,7 @@ def test_keys(store: DynamoDBStore, table: Any) -> None:
             ("INSTANCE#i1", f"ID#{message.event_id}"),
             ("SESSION#s1", f"ARRIVED#{1:016d}"),
             ("SESSION#s1", f"ARRIVED#{2:016d}"),
-            (log, f"{1:016d}"),
-            (log, f"{2:016d}"),
+            *active,
             mark,
         ]
     )
@@ -299,7 +300,7 @@ def test_strange_sessions(store: DynamoDBStore, session_id: str) -> None:
 
 
 def test_expiry(store: DynamoDBStore, table: Any) -> None:
-    """With ttl_days every item of a session says when it expires, and the table lets it."""
+    """With ttl_days every item says when it expires, and the table lets it."""
     expiring = open_store(f"{store.url}&ttl_days=30")
     expiring.append(events(1))
     expiring.append_context("i1", 0, context_events(1))
@@ -307,9 +308,11 @@ def test_expiry(store: DynamoDBStore, table: Any) -> None:
     expiring.write_head(a_head())
     expiring.put_blob("s1", "a" * 32, b"1")
     items = table.scan()["Items"]
-    assert all(("ExpiresAt" in item) != ("Keys" in item) for item in items)
+    assert all("ExpiresAt" in item for item in items)
     (mark,) = _expiries(table, "s1#")
     assert mark > max(_expiries(table, "EVENT#"))
+    assert min(_expiries(table, "ARRIVED#")) > max(_expiries(table, "EVENT#")) + 6 * DAY_S
+    assert max(_expiries(table, "0")) < time.time() + 8 * DAY_S  # activity, for a week whatever else is kept
     client: Any = table.meta.client
     answer = client.describe_time_to_live(TableName=table.name)["TimeToLiveDescription"]
     assert answer == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ExpiresAt"}

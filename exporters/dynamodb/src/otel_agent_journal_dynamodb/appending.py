@@ -18,7 +18,7 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.protocol import Arrived
 from otel_agent_journal_aws import Refusal
 from otel_agent_journal_aws.failures import DENIED
-from otel_agent_journal_dynamodb.arrivals import Arrivals, arrived, session_log
+from otel_agent_journal_dynamodb.arrivals import Arrivals, arrived
 from otel_agent_journal_dynamodb.batches import put, read_all, write_all
 from otel_agent_journal_dynamodb.blobs import CHUNK_BYTES, Blobs
 from otel_agent_journal_dynamodb.connection import Connection, Item
@@ -130,7 +130,7 @@ class Appending:
         for partition, key in items:
             keys.setdefault(partition, []).append(key)
         before = self._arrivals.before(keys)
-        doubtful = [key for log in before if (key := self._arrivals.logs.doubtful(log)) is not None]
+        doubtful = [key for one in before if (key := self._arrivals.logs.doubtful(one)) is not None]
         there = {
             (item["PK"]["S"], item["SK"]["S"]): int(item["Arrival"]["N"]) if "Arrival" in item else None
             for item in read_all(self._connection, [*items, *doubtful], "PK", "SK", "Arrival")
@@ -138,14 +138,13 @@ class Appending:
         if not there.keys() >= {*doubtful}:  # the table was made anew, or put back to an earlier time
             self._arrivals.logs.forget()
             return self._append_batch(items)
-        arrival = {partition: {"N": str(before[session_log(partition)])} for partition in keys}
+        arrival = {partition: {"N": str(number)} for partition, number in before.items()}
         new = {key: {**item, "Arrival": arrival[key[0]]} for key, item in items.items() if key not in there}
         write_all(self._connection, [put(item) for item in new.values()])
         since = dict(before)
         for (partition, _), number in there.items():
             if number is not None:
-                log = session_log(partition)
-                since[log] = min(number, since[log])
+                since[partition] = min(number, since[partition])
         # What is there without a number was put by somebody who logs nothing.
         mine = {one: [key for key in keys[one] if there.get((one, key), 0) is not None] for one in keys}
         logged = self._arrivals.log(mine, since)

@@ -1,34 +1,35 @@
-"""What arrived at the journal, in order: by session, and of all sessions together (docs/adr/0013).
+"""What arrived at the journal: logged by session, announced to who follows everything, followed by session.
 
-Each session has a log in its own partition, whose records name its events: `SESSION#s1 / ARRIVED#0000000000000017`. So
-what is new in a session costs what is new, and nothing else. The `LOGS` shared logs name those records, for who follows
-everything; a session's records are always named in the same one, by the hash of its key, so that writers of many
-sessions do not wait for one another.
+Each session has a log in its own partition (`logs`): what is new in a session costs what is new, and nothing else, and
+writers of different sessions never meet. Behind what it logs an append puts an item of activity (`activity`), which
+`following` reads (docs/adr/0031).
 
-The cursor of a session is a number, that of all sessions has `LOGS` of them. Each may have a place within the next
-record: `17+3`.
+A record is announced where an item is there that was put in time, its own or that of a later record with a `From` below
+it. Who puts a record looks up to which number that is so, and announces all behind it. Who finds an item of its own too
+late, or a record that nobody has announced, puts another record, an empty one, which is announced in its place: it has
+a number of its own, so of several that do so one does it first, and the others see that.
 """
 
 from __future__ import annotations
 
-import heapq
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Final
 
 import msgspec
 
-from otel_agent_journal.errors import StoreError
+from otel_agent_journal.errors import StoreError, StoreUnreachable
 from otel_agent_journal.store.protocol import Arrived
-from otel_agent_journal_dynamodb.batches import read_all
-from otel_agent_journal_dynamodb.connection import Connection
-from otel_agent_journal_dynamodb.keys import ARRIVED, Key, share_of
-from otel_agent_journal_dynamodb.logs import Log, Logged, Logs, Record, record_of
+from otel_agent_journal_dynamodb.activity import SURE_NS, Activity
+from otel_agent_journal_dynamodb.batches import WRITE_ITEMS
+from otel_agent_journal_dynamodb.connection import Connection, Item
+from otel_agent_journal_dynamodb.keys import Key
+from otel_agent_journal_dynamodb.logs import Known, Logged, Logs, Record
 
-LOGS: Final = 8  # a layout: every client of a table must have the same
+ATTEMPTS: Final = 8  # to announce something in time
 _PAGE: Final = 100  # records of one Query, at most
-_PLACE: Final = r"\d{1,16}(?:\+\d{1,9})?"
-_CURSOR: Final = re.compile(rf"{_PLACE}(?:(?:\.{_PLACE}){{{LOGS - 1}}})?", re.ASCII)
+_CURSOR: Final = re.compile(r"\d{1,16}(?:\+\d{1,9})?", re.ASCII)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -41,166 +42,208 @@ class Place(msgspec.Struct, frozen=True):
 BEGINNING: Final = Place()
 
 
-class _Slice(msgspec.Struct, frozen=True):
-    """Events that a session's record names, from a first one to before a last one."""
-
-    partition: str
-    number: int
-    first: int
-    last: int
-
-
-def session_log(partition: str) -> Log:
-    """Return the log of a session."""
-    return Log(partition, ARRIVED)
-
-
-def shared_log(partition: str) -> Log:
-    """Return the log, one of `LOGS`, in which a session's records are named."""
-    return Log(f"LOG#{share_of(partition, LOGS)}")
-
-
-_SHARED: Final = tuple(Log(f"LOG#{number}") for number in range(LOGS))
-
-
 class Arrivals:
-    """What arrived in one table. Thread-safe."""
+    """What arrived in one table. Thread-safe. `expiry` returns the attributes of what is written now."""
 
-    def __init__(self, connection: Connection, forgotten: Callable[[], object]) -> None:
+    def __init__(self, connection: Connection, forgotten: Callable[[], object], expiry: Callable[[], Item]) -> None:
         self._connection = connection
-        self.logs = Logs(connection, forgotten)
+        self.logs = Logs(connection, forgotten, expiry)
+        self.activity = Activity(connection)
+        self._late: dict[str, list[Record]] = {}  # what was announced too late, until it is announced anew
 
     # --- writing ---
 
-    def before(self, partitions: Iterable[str]) -> dict[Log, int]:
-        """Return of each log of these sessions a number after which what is written from now on will be logged."""
-        both = ((session_log(partition), shared_log(partition)) for partition in partitions)
-        return {log: self.logs.before(log) for log in dict.fromkeys(log for pair in both for log in pair)}
+    def before(self, partitions: Iterable[str]) -> dict[str, int]:
+        """Return of each session's log a number after which what is written from now on will be logged."""
+        return {partition: self.logs.before(partition) for partition in partitions}
 
-    def log(self, keys: Mapping[str, Sequence[str]], since: Mapping[Log, int]) -> dict[str, Logged]:
-        """Log events that are in the table, each once.
+    def log(self, keys: Mapping[str, Sequence[str]], since: Mapping[str, int]) -> dict[str, Logged]:
+        """Log events that are in the table, each once, and announce them.
 
         Args:
             keys: by session, the sort keys of its events.
-            since: of a session's log, a number at or below which none of them is named; of a shared log, its last.
+            since: of a session's log, a number at or below which none of them is named.
 
         Returns:
             By session, the records that name them.
         """
         found: dict[str, Logged] = {}
-        named: dict[Log, dict[tuple[str, int, int], None]] = {}
-        beyond = dict(since)
-        for partition, ours in keys.items():
-            shared = shared_log(partition)
-            logged = self.logs.commit(session_log(partition), ours, since[session_log(partition)], since[shared])
-            found[partition] = logged
-            for record in (*logged.own, *logged.others):
-                named.setdefault(shared, {})[partition, record.number, len(record.entries)] = None
-                beyond[shared] = min(beyond[shared], record.beyond)
-        for shared, entries in named.items():
-            self.logs.commit(shared, entries, beyond[shared])
+        sessions = iter(keys.items())
+        while batch := dict(islice(sessions, WRITE_ITEMS)):  # few enough that the first is announced in time
+            for partition, ours in batch.items():
+                found[partition] = self.logs.commit(partition, ours, since[partition], self.announced)
+            self.announce([(partition, found[partition].own[-1]) for partition in batch if found[partition].own])
+            for partition in batch:
+                if found[partition].others and not found[partition].own:
+                    self.settle(partition)
         return found
+
+    def announce(self, records: Sequence[tuple[str, Record]]) -> None:
+        """Announce records that were just put, the last ones of their sessions."""
+        if records:
+            self.activity.put(records)
+        self.told(records)
+
+    def told(self, records: Sequence[tuple[str, Record]]) -> None:
+        """See to what was announced too late: it is announced anew."""
+        late = [one for one in records if self.activity.is_late(one[1])]  # by the answer to that, before another call
+        for partition, record in records:
+            if (partition, record) in late:
+                self._late.setdefault(partition, []).append(record)
+            else:
+                self._is_told(partition, record)
+        for partition, _ in late:
+            self._announce_anew(partition)
+
+    def settle(self, partition: str) -> None:
+        """Announce what a session's writers have left unannounced."""
+        last = self.logs.last(partition)
+        if self.announced(partition, self.logs.tail(partition)) >= last.number:
+            return
+        if self.activity.is_late(last):
+            self._announce_anew(partition)
+        else:
+            self.announce([(partition, last)])  # as its writer does, or would have
+
+    def announced(self, partition: str, known: Known) -> int:
+        """Return the number up to which the records of a session are announced, up to one that is told."""
+        record, late = known.record, self._late_of(partition, known.record)
+        if late is not None:
+            return self._announced_before(partition, late)
+        if known.is_announced or record.is_deleted or not record.number:
+            return record.number
+        if self._connection.now_ns() - record.at_ns > SURE_NS:
+            return record.number  # its item may have expired; in so long somebody has seen to it
+        if self.activity.announced(partition, [record.at_ns]):
+            self.logs.saw(partition, record, is_announced=True)
+            return record.number
+        return self._announced_before(partition, record)
+
+    def _announced_before(self, partition: str, last: Record) -> int:
+        """Return up to which number the records before one are announced, by others than that one."""
+        if last.since >= last.number - 1:
+            return last.since
+        between = {
+            record.at_ns: record.number
+            for record in self.logs.records(partition, last.since)
+            if record.number < last.number
+        }
+        return max((between[at_ns] for at_ns in self.activity.announced(partition, between)), default=last.since)
+
+    def _late_of(self, partition: str, last: Record) -> Record | None:
+        """Return the first record up to a last one that we have announced too late, if nobody has seen to it since."""
+        late = self._late.get(partition)
+        if not late or (first := min(late, key=lambda record: record.number)).number > last.number:
+            return None
+        ours = {record.number for record in late}
+        behind = self.logs.records(partition, first.number)
+        over = [record.at_ns for record in behind if record.since < first.number and record.number not in ours]
+        if not self.activity.announced(partition, over):
+            return first
+        self._late.pop(partition, None)
+        return None
+
+    def _is_told(self, partition: str, record: Record) -> None:
+        """Remember that a record is announced in time, and all that it announces."""
+        self.logs.saw(partition, record, is_announced=True)
+        if any(record.since < late.number for late in self._late.get(partition, ())):
+            self._late.pop(partition, None)
+
+    def _announce_anew(self, partition: str) -> None:
+        """Put an empty record, and announce it: for what nobody has announced, or what we have announced too late."""
+        for _ in range(ATTEMPTS):
+            last = self.logs.last(partition)
+            at_ns = self.logs.time_after(last)  # before it is asked what is announced
+            since = self.announced(partition, self.logs.tail(partition))
+            if since >= last.number:
+                return  # another has done it
+            record = Record(last.number + 1, at_ns, since)
+            if not self.logs.put(partition, record):
+                continue
+            self.activity.put([(partition, record)])
+            if not self.activity.is_late(record):
+                self._is_told(partition, record)
+                return
+            self._late.setdefault(partition, []).append(record)
+        raise StoreUnreachable(
+            f"store {self._connection.place.url}: what arrived in {partition} could not be announced in time in"
+            f" {ATTEMPTS} attempts; it is there, the same append may succeed later"
+        )
 
     # --- reading ---
 
-    def follow(self, cursor: str | None, partition: str | None, limit: int) -> tuple[dict[Key, int], str]:
-        """Return the keys of the next events, each with its record's number, and the cursor behind them.
+    def follow(self, cursor: str | None, partition: str, limit: int) -> tuple[dict[Key, int], str]:
+        """Return the keys of a session's next events, each with its record's number, and the cursor behind them.
 
-        Of all sessions, or of one, which is asked alone unless the cursor is one of all. An event counts only where
-        its `Arrival` is below that number: it was deleted and written again otherwise, and is logged anew further on.
+        An event counts only where its `Arrival` is below that number: it was deleted and written again otherwise, and
+        is logged anew further on.
         """
-        if partition is not None and (cursor is None or "." not in cursor):
-            return self._follow_one(cursor, partition, limit)
-        places = self._places(cursor)
-        slices = self._slices(places, partition, limit)
-        wanted = {session_log(one.partition).key(one.number): one.partition for one in slices}
-        names = {
-            key: record_of(session_log(wanted[key]), item).entries
-            for item in read_all(self._connection, wanted)
-            if (key := (item["PK"]["S"], item["SK"]["S"]))
-        }
+        place = self.place_of(cursor, partition)
         found: dict[Key, int] = {}
-        for one in slices:
-            entries = names.get(session_log(one.partition).key(one.number), ())
-            found.update(((one.partition, str(key)), one.number) for key in entries[one.first : one.last])
-        return found, ".".join(map(_text, places))
+        return found, text_of(self.take(partition, place, found, limit))
 
-    def _follow_one(self, cursor: str | None, partition: str, limit: int) -> tuple[dict[Key, int], str]:
-        log, place = session_log(partition), _place(self._checked(cursor) or "0")
-        self._require(log, place, cursor)
-        found: dict[Key, int] = {}
-        for record in self.logs.records(log, place.number, min(limit, _PAGE)) if limit else ():
+    def take(self, partition: str, place: Place, found: dict[Key, int], limit: int, last: int | None = None) -> Place:
+        """Add the keys behind a place in a session's log to those found, until there are `limit`.
+
+        Args:
+            partition: the session's.
+            place: where to begin.
+            found: by key, the number of the record that names it.
+            limit: how many there are to be, at most.
+            last: the number of the last record that is wanted.
+
+        Returns:
+            The place behind them.
+        """
+        if len(found) >= limit or (last is not None and place.number >= last):
+            return place
+        for record in self.logs.records(partition, place.number, min(limit, _PAGE)):
+            if last is not None and record.number > last:
+                break
             had = place.keys if record.number == place.number + 1 else 0
-            keys = record.entries[had : had + limit - len(found)]
-            found.update(((partition, str(key)), record.number) for key in keys)
+            keys = record.keys[had : had + limit - len(found)]
+            found.update(((partition, key), record.number) for key in keys)
             had += len(keys)
-            place = Place(record.number) if had >= len(record.entries) else Place(record.number - 1, had)
-            if len(found) == limit:
-                break
-        return found, _text(place)
+            place = Place(record.number) if had >= len(record.keys) else Place(record.number - 1, had)
+            if len(found) >= limit:
+                return place
+        return place if last is None else Place(max(place.number, last))  # what is not there has expired
 
-    def _slices(self, places: list[Place], partition: str | None, limit: int) -> list[_Slice]:
-        """Return what comes next in the shared logs, and move `places` behind it."""
-        wanted = [at for at, log in enumerate(_SHARED) if partition is None or log == shared_log(partition)]
-        streams = [self._stream(at, places[at].number, max(1, min(limit, _PAGE))) for at in wanted if limit]
-        found: list[_Slice] = []
-        left = limit
-        for _, at, record in heapq.merge(*streams, key=lambda one: one[:2]):
-            had = places[at].keys if record.number == places[at].number + 1 else 0
-            places[at] = Place(record.number)
-            passed = 0
-            for owner, number, count in cast("tuple[tuple[str, int, int], ...]", record.entries):
-                first = max(0, had - passed)
-                if first < count and partition in (None, owner):
-                    last = min(count, first + left)
-                    found.append(_Slice(owner, number, first, last))
-                    left -= last - first
-                    if last < count:
-                        places[at] = Place(record.number - 1, passed + last)
-                        break
-                passed += count
-            if not left:
-                break
-        return found
-
-    def _stream(self, at: int, after: int, page: int) -> Iterator[tuple[int, int, Record]]:
-        for record in self.logs.records(_SHARED[at], after, page):
-            yield record.at_ns, at, record
-
-    def _places(self, cursor: str | None) -> list[Place]:
-        """Return the places of a cursor of all sessions.
+    def place_of(self, cursor: str | None, partition: str) -> Place:
+        """Return the place of a session's cursor.
 
         Raises:
             StoreError: this journal never gave it.
         """
-        if cursor is None:
-            return [BEGINNING] * LOGS
-        places = [_place(text) for text in str(self._checked(cursor)).split(".")]
-        if len(places) != LOGS:
-            raise StoreError(f"cursor '{cursor}' is one of a session; start at None")
-        for log, place in zip(_SHARED, places, strict=True):
-            self._require(log, place, cursor)
-        return places
-
-    def _checked(self, cursor: str | None) -> str | None:
         if cursor is not None and not _CURSOR.fullmatch(cursor):
             raise StoreError(f"cursor '{cursor}' is not one of store {self._connection.place.url}; start at None")
-        return cursor
-
-    def _require(self, log: Log, place: Place, cursor: str | None) -> None:
+        place = place_of(cursor)
         wanted = place.number + (place.keys > 0)
-        if wanted > self.logs.known(log) and wanted > (last := self.logs.last(log)):
+        if wanted > self.logs.known(partition) and wanted > (last := self.logs.last(partition).number):
             raise StoreError(
-                f"cursor '{cursor}' is not one of store {self._connection.place.url}, where {log.partition} is at"
+                f"cursor '{cursor}' is not one of store {self._connection.place.url}, where {partition} is at"
                 f" {last}; start at None"
             )
+        return place
 
-    def tip(self, partition: str | None = None) -> str | None:
-        """Return the cursor behind everything that is logged now; of a session, None where nothing is."""
-        if partition is None:
-            return ".".join(str(self.logs.last(log)) for log in _SHARED)
-        number, is_empty = self.logs.tip(session_log(partition))
-        return None if is_empty else str(number)
+    def tip(self, partition: str) -> str | None:
+        """Return the cursor behind everything that is logged in a session now, None where nothing is."""
+        last = self.logs.last(partition)
+        return None if last.is_deleted or not last.number else str(last.number)
+
+    def boundary(self, partition: str, at_ns: int) -> tuple[int, int]:
+        """Return the number up to which a session's records were announced before a time, and when the last one was.
+
+        That is in force for good: whoever begins behind it is given all that was announced since, once. Only the time
+        must be so long ago that what was put then is announced.
+        """
+        since: int | None = None
+        for record in self.logs.backwards(partition):
+            if record.at_ns < at_ns:
+                number = self.announced(partition, Known(record)) if since is None else since
+                return number, record.at_ns
+            since = record.since if since is None else min(since, record.since)  # a late one may go further back
+        return since or 0, 0
 
 
 def arrived(logged: Logged) -> Arrived | None:
@@ -213,13 +256,17 @@ def arrived(logged: Logged) -> Arrived | None:
 
 def place_of(cursor: str | None) -> Place:
     """Return the place of a session's cursor, the beginning where it is None or another's."""
-    return BEGINNING if cursor is None or not _CURSOR.fullmatch(cursor) or "." in cursor else _place(cursor)
-
-
-def _place(text: str) -> Place:
-    number, _, keys = text.partition("+")
+    if cursor is None or not _CURSOR.fullmatch(cursor):
+        return BEGINNING
+    number, _, keys = cursor.partition("+")
     return Place(int(number), int(keys or 0))
 
 
-def _text(place: Place) -> str:
+def is_of_session(cursor: str) -> bool:
+    """Tell whether a cursor has the form of one of a session."""
+    return _CURSOR.fullmatch(cursor) is not None
+
+
+def text_of(place: Place) -> str:
+    """Return the cursor of a place in a session's log."""
     return f"{place.number}+{place.keys}" if place.keys else str(place.number)

@@ -10,13 +10,18 @@ Knows nothing of events. Thread-safe; a child process has clients of its own.
 from __future__ import annotations
 
 import re
+import time
 from base64 import b64decode
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import msgspec
 
 from otel_agent_journal_aws import Service
 from otel_agent_journal_dynamodb.place import Place
+
+FRESH_S: Final = 30.0  # after an answer in which its time is good enough for a reader
 
 Item = dict[str, dict[str, Any]]
 Answer = dict[str, Any]
@@ -38,6 +43,9 @@ class Connection(Service[Place]):
     def __init__(self, place: Place) -> None:
         super().__init__(place, "dynamodb", place.endpoint_url)
         self.bucket = Service(place, "s3", place.s3_endpoint_url)
+        self._date = ""  # of the last answer
+        self._date_at = 0.0, 0.0  # the same in seconds, and when by the monotonic clock it was first seen
+        self._answered_at = 0.0  # by our own clock
         self._own_json = False
 
     def call(self, operation: str, body: dict[str, Any]) -> Answer:
@@ -52,9 +60,40 @@ class Connection(Service[Place]):
     def called(self, client: Any, operation: str, body: dict[str, Any]) -> Answer:
         """Return the answer to one call of a client."""
         method = getattr(client, _snake(operation))
-        if not self._own_json:
-            return method(**body)
-        return _decode(method(**{_BODY: _encode(body), **_ROUTING.get(operation, {})})[_BODY])
+        given = {_BODY: _encode(body), **_ROUTING.get(operation, {})} if self._own_json else body
+        try:
+            answer = method(**given)
+        except Exception as error:
+            self._hear(getattr(error, "response", {}))
+            raise
+        self._hear(answer)
+        return _decode(answer[_BODY]) if self._own_json else answer
+
+    def now_ns(self) -> int:
+        """Return the time by the server's clock, as its last answer gave it: never ahead of it, a second behind.
+
+        More behind where this process was suspended since that answer, until there is another.
+        """
+        date_s, at_s = self._date_at
+        return int((date_s + time.monotonic() - at_s) * 1e9) if self._date else time.time_ns()
+
+    def answered_ns(self) -> int:
+        """Return when the last answer was made, by the server's clock, however long it was on its way."""
+        return int(self._date_at[0] * 1e9) if self._date else time.time_ns()
+
+    def is_clock_fresh(self) -> bool:
+        """Tell whether there was an answer in the last seconds, so that `now_ns` can be relied on."""
+        return abs(time.time() - self._answered_at) < FRESH_S
+
+    def _hear(self, answer: Mapping[str, Any]) -> None:
+        """Take the time from an answer; one that has none is of nobody who keeps a clock."""
+        date = str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", ""))
+        if not date:
+            return
+        self._answered_at = time.time()
+        if date != self._date:
+            self._date_at = parsedate_to_datetime(date).timestamp(), time.monotonic()
+            self._date = date
 
     def close(self) -> None:
         """Close the connections; every later call is refused."""

@@ -1,8 +1,9 @@
 """Context events: one transaction a call, conditional on where the instance stands.
 
-The transaction holds the events, the ids they use, the instance's head and the records of their arrival, so that none
-of these is ever there without the others. Whatever the answer was, or where there was none, the table decides: it is
-read back, and `store.sequence.verdict` says what that means.
+The transaction holds the events, the ids they use, the instance's head, the record of their arrival and its
+announcement, so that none of these is ever there without the others; all of it is of one session, so agents of others
+do not meet it. Whatever the answer was, or where there was none, the table decides: it is read back, and
+`store.sequence.verdict` says what that means.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.protocol import ContextTip
 from otel_agent_journal.store.sequence import LAST_SEQ, verdict
 from otel_agent_journal_aws import Refusal
-from otel_agent_journal_dynamodb.arrivals import Arrivals, session_log, shared_log
+from otel_agent_journal_dynamodb.arrivals import Arrivals
 from otel_agent_journal_dynamodb.batches import projection, query
 from otel_agent_journal_dynamodb.connection import Connection, Item
-from otel_agent_journal_dynamodb.failures import COLLECTION_FULL, error_of, error_of_log
+from otel_agent_journal_dynamodb.failures import error_of
 from otel_agent_journal_dynamodb.keys import BY_SEQ, HEAD, INSTANCE, instance_key, sequence_key, used_id
+from otel_agent_journal_dynamodb.logs import Record
 
 MAX_EVENTS: Final = 48  # two of TransactWriteItems' 100 actions an event, and four more
 TRANSACTION_BYTES: Final = 3_500_000  # of its 4 MB
-_ATTEMPTS: Final = 60  # against others that write the same log; each is a few milliseconds
+_ATTEMPTS: Final = 60  # against others that write the same session; each is a few milliseconds
 _NEW: Final = "attribute_not_exists(PK)"
 
 
@@ -45,11 +47,18 @@ class Sequences:
         """
         instance_id, expected = str(events[0].instance_id), int(events[0].seq or 0)
         partition, logs = items[0]["PK"]["S"], self._arrivals.logs
-        own, shared = session_log(partition), shared_log(partition)
         refused: Refusal | None = None
         for attempt in range(1, _ATTEMPTS + 1):
-            numbers = [logs.last(log) if logs.doubtful(log) else logs.before(log) for log in (own, shared)]
-            actions = self._actions(instance_id, expected, items, *numbers)
+            if logs.doubtful(partition):
+                logs.last(partition)
+            known = logs.tail(partition)
+            record = Record(
+                known.record.number + 1,
+                logs.time_after(known.record),  # before it is asked what is announced
+                self._arrivals.announced(partition, known),
+                tuple(item["SK"]["S"] for item in items),
+            )
+            actions = self._actions(instance_id, expected, items, record)
             try:
                 self._connection.call("TransactWriteItems", {"TransactItems": actions})
             except Refusal as refusal:
@@ -57,20 +66,19 @@ class Sequences:
                     raise
                 refused = refusal
             else:
-                for log, number in zip((own, shared), numbers, strict=True):
-                    logs.saw(log, number + 1)
-                return numbers[0] + 1
+                logs.saw(partition, record)
+                self._arrivals.told([(partition, record)])
+                return record.number
             if self._is_written(events, partition):
-                return logs.last(own)
-            self._require_free(events, shared.partition, refusal_reasons(refused))
-            for log in (own, shared):
-                logs.last(log)
+                return logs.last(partition).number
+            self._require_free(events, refusal_reasons(refused))
+            logs.last(partition)
             if attempt > 1:
                 self._connection.pause(min(attempt, 4))
         assert refused is not None
         raise StoreUnreachable(
-            f"store {self._connection.place.url}: instance {instance_id} and its log are written by too many at once:"
-            f" {_ATTEMPTS} attempts; nothing was written, the same call may succeed later"
+            f"store {self._connection.place.url}: instance {instance_id} and its session are written by too many at"
+            f" once: {_ATTEMPTS} attempts; nothing was written, the same call may succeed later"
         ) from refused
 
     def refuse(self, events: Sequence[JournalEvent], partition: str, conflicting: str) -> None:
@@ -146,7 +154,7 @@ class Sequences:
             },
         ).get("Item")
 
-    def _actions(self, instance_id: str, expected: int, items: Sequence[Item], number: int, beyond: int) -> list[Any]:
+    def _actions(self, instance_id: str, expected: int, items: Sequence[Item], record: Record) -> list[Any]:
         partition, own = items[0]["PK"]["S"], instance_key(instance_id)
         more = {name: items[0][name] for name in ("ExpiresAt",) if name in items[0]}
         head: Item = {
@@ -166,11 +174,10 @@ class Sequences:
         }
         if expected == 0 or more:  # where items expire, it must not be the first to
             actions.append(self._put(pointer, _NEW if expected == 0 else "attribute_exists(PK)"))
-        logs, keys = self._arrivals.logs, [item["SK"]["S"] for item in items]
-        actions.append(self._put(logs.item(session_log(partition), number + 1, keys, beyond)))
-        actions.append(self._put(logs.item(shared_log(partition), beyond + 1, [(partition, number + 1, len(keys))])))
+        actions.append(self._put(self._arrivals.logs.item(partition, record)))
+        actions.append(self._put(self._arrivals.activity.item(partition, record)))
         for item in items:
-            actions.append(self._put({**item, "Arrival": {"N": str(number)}}))
+            actions.append(self._put({**item, "Arrival": {"N": str(record.number - 1)}}))
             used: Item = {"PK": {"S": own}, "SK": {"S": used_id(item["EventId"]["S"])}, "Seq": item["Seq"], **more}
             actions.append(self._put(used))
         return actions
@@ -185,16 +192,11 @@ class Sequences:
             request["ExpressionAttributeValues"] = {":last": {"N": str(last)}}
         return {"Put": request}
 
-    def _require_free(self, events: Sequence[JournalEvent], log: str, reasons: Sequence[str]) -> None:
-        """Raise ConflictError where an event's key or id was taken; its actions are the last two each.
-
-        The one before all these is that of the record in the shared log.
-        """
+    def _require_free(self, events: Sequence[JournalEvent], reasons: Sequence[str]) -> None:
+        """Raise ConflictError where an event's key or id was taken; its actions are the last two each."""
         for event, *codes in zip(events, *(reasons[-2 * len(events) :][which::2] for which in (0, 1)), strict=False):
             if "ConditionalCheckFailed" in codes:
                 raise ConflictError(event.event_id)
-        if COLLECTION_FULL.intersection(reasons[-2 * len(events) - 1 : -2 * len(events)]):
-            raise error_of_log(self._connection.place, log)
         lasting = [code for code in reasons if code not in _PASSING]
         if lasting:
             raise error_of(self._connection.place, Refusal("TransactWriteItems", lasting[0], "", 400, {}))

@@ -21,14 +21,6 @@ _OTHER_KEYS: Final = (
 _OTHER_INDEX: Final = "does not have the specified index"
 
 
-def error_of_log(place: Place, log: str) -> StoreUnusable:
-    """Return the error for a log of arrivals that has no room left: no event is to blame, and no other takes them."""
-    return StoreUnusable(
-        f"store {place.url}: {log} of table '{place.table}' has reached 10 GB, the limit of a table"
-        " with local indexes; begin another table: its name in the URL, and agent-journal store init"
-    )
-
-
 def error_of(place: Place, refusal: Refusal) -> StoreError:
     """Return the error for an answer that is no success."""
     store, code = place.url, refusal.code

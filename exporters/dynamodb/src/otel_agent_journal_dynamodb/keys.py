@@ -10,7 +10,7 @@ DOCUMENTS#{scope}     DOCUMENT#{name}             another document
 SESSION#{session}     ARRIVED#{number}                a record of which of its events arrived (`logs`, `arrivals`)
 INSTANCE#{instance}   META                            which session an instance is in
 INSTANCE#{instance}   ID#{event_id}                   an id that the instance has used
-LOG#{n}               {number}                        a record of which of those records were put
+ACTIVE#{hour}#{n}     {time}#{session}                that a session had a record put at that time (`activity`)
 UNSETTLED#{n}         {session}#{holder}              a mark: a store object that writes the session (`markers`)
 """
 
@@ -31,7 +31,8 @@ DOCUMENT: Final = "DOCUMENT#"
 ARRIVED: Final = "ARRIVED#"
 BY_SEQ: Final = "by_seq"
 BY_UPDATED: Final = "by_updated"
-LISTS: Final = 4  # partitions of the index of heads, and of marks; each takes 1,000 writes a second
+LISTS: Final = 4  # partitions of the index of heads, of marks, and of activity; each takes 1,000 writes a second
+LAST: Final = "\U0010ffff"  # behind every sort key
 
 Key = tuple[str, str]  # PK, SK
 
@@ -54,6 +55,21 @@ def marks_of(partition: str) -> str:
 def mark_key(partition: str, holder: str = "") -> str:
     """Return the sort key of a holder's mark of a session; without one, how those of the session begin."""
     return f"{partition.removeprefix('SESSION#')}#{holder}"
+
+
+def activity_of(at_ns: int, share: int) -> str:
+    """Return the partition of what happened in the hour of a time, to the sessions of one share."""
+    return f"ACTIVE#{format_timestamp(at_ns)[:13]}#{share}"
+
+
+def activity_key(at_ns: int, partition: str = "") -> str:
+    """Return the sort key of what happened to a session; without one, how those of that time begin."""
+    return f"{at_ns:020d}#{partition.removeprefix('SESSION#')}"
+
+
+def record_key(number: int) -> str:
+    """Return the sort key of a record of arrivals."""
+    return f"{ARRIVED}{number:016d}"
 
 
 def event_key(timestamp: str, event_id: str) -> str:

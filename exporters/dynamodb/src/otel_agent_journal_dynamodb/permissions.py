@@ -20,7 +20,7 @@ _PREPARE: Final = (
 )
 _ITEMS: Final[Mapping[str, Sequence[str]]] = {
     "writer": (*_READ, "dynamodb:PutItem"),
-    "reader": (*_READ, "dynamodb:DescribeTable"),
+    "reader": (*_READ, "dynamodb:DescribeTable", "dynamodb:Scan"),  # a Scan to follow from the beginning
     "admin": (
         *_READ,
         "dynamodb:BatchWriteItem",
@@ -33,7 +33,7 @@ _ITEMS: Final[Mapping[str, Sequence[str]]] = {
 }
 # The partitions that a writer writes to in batches: those of sessions, and of marks. BatchWriteItem deletes, too, and
 # no condition of IAM tells a put from a deletion.
-_IN_BATCHES: Final = ("SESSION#*", "UNSETTLED#*")
+_IN_BATCHES: Final = ("SESSION#*", "ACTIVE#*", "UNSETTLED#*")
 _INDEXES: Final = {"writer": (BY_SEQ,), "reader": (BY_SEQ, BY_UPDATED), "admin": (BY_SEQ, BY_UPDATED)}
 _OBJECTS: Final[Mapping[str, Sequence[str]]] = {
     "writer": ("s3:GetObject", "s3:PutObject"),

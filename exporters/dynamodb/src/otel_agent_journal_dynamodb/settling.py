@@ -15,16 +15,25 @@ from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.projections.head import PROCESSING, SessionHead
 from otel_agent_journal_aws import Refusal
 from otel_agent_journal_aws.failures import DENIED
-from otel_agent_journal_dynamodb.arrivals import BEGINNING, Arrivals, Place, place_of, session_log
+from otel_agent_journal_dynamodb.arrivals import BEGINNING, Arrivals, Place, place_of
 from otel_agent_journal_dynamodb.batches import delete, projection, put, query, scan, write_all
 from otel_agent_journal_dynamodb.blobs import Blobs
 from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.context import refusal_reasons
-from otel_agent_journal_dynamodb.keys import ARRIVED, EVENT, HEAD, INSTANCE, session_key, session_of_key, used_id
-from otel_agent_journal_dynamodb.logs import record_of
+from otel_agent_journal_dynamodb.keys import (
+    ARRIVED,
+    EVENT,
+    HEAD,
+    INSTANCE,
+    record_key,
+    session_key,
+    session_of_key,
+    used_id,
+)
+from otel_agent_journal_dynamodb.logs import Record, record_of
 from otel_agent_journal_dynamodb.marks import Mark, Marks
 
-_LISTED: Final = ("PK", "SK", "Arrival", "At", "Keys", "Deleted", "Version", "LastSeq", "Bucket", "Object")
+_LISTED: Final = ("PK", "SK", "Arrival", "At", "From", "Keys", "Deleted", "Version", "LastSeq", "Bucket", "Object")
 _log = logging.getLogger("otel_agent_journal.store")
 
 
@@ -90,7 +99,8 @@ class Settling:
         old = [mark for mark in self._marks.others(partition) if mark.is_old()]
         if not old or self._log_unlogged(partition, session_id, self._listed(partition)):
             return
-        if self._arrivals.logs.last(session_log(partition)) > number:
+        self._arrivals.settle(partition)
+        if any(record.keys for record in self._arrivals.logs.records(partition, number)):
             return
         try:
             self._remove(partition, old)
@@ -138,7 +148,7 @@ class Settling:
             listed.is_ahead
             or listed.version != version
             or self._log_unlogged(partition, session_id, listed)
-            or self._arrivals.logs.last(session_log(partition)) > listed.last
+            or self._arrivals.logs.last(partition).number > listed.last
             or not self._marks.is_alone(partition, listed.last)
         ):
             return None
@@ -152,12 +162,12 @@ class Settling:
         keys = {partition: list(listed.unlogged)}
         with self._marks.writing({partition: session_id}, keys, self._expiry()) as places:
             before = self._arrivals.before(keys)
-            logged = self._arrivals.log(keys, {**before, session_log(partition): min(listed.unlogged.values())})
+            logged = self._arrivals.log(keys, {**before, partition: min(listed.unlogged.values())})
             places[partition] = logged[partition].last()
         return True
 
     def _listed(self, partition: str, judged: Place = BEGINNING) -> _Listed:
-        log, found = session_log(partition), _Listed()
+        found = _Listed()
         named, ahead = set[Any](), set[Any]()
         for item in query(
             self._connection,
@@ -167,10 +177,10 @@ class Settling:
         ):
             key = item["SK"]["S"]
             if key.startswith(ARRIVED):  # before the events, by their keys
-                record = record_of(log, item)
-                named.update(record.entries)
+                record = record_of(item)
+                named.update(record.keys)
                 if record.number > judged.number:
-                    ahead.update(record.entries[judged.keys if record.number == judged.number + 1 else 0 :])
+                    ahead.update(record.keys[judged.keys if record.number == judged.number + 1 else 0 :])
                 found.last = record.number
                 if "Deleted" not in item:
                     found.records.append(record.number)
@@ -196,9 +206,10 @@ class Settling:
             self._blobs.delete_object(item)
         self._delete_all(partition, (item["SK"]["S"] for item in listed.values))
         if listed.records:
-            logs, log = self._arrivals.logs, session_log(partition)
-            write_all(self._connection, [put(logs.item(log, listed.last, (), deleted=True))])
-            self._delete_all(partition, (log.key(number)[1] for number in listed.records[:-1]))
+            logs = self._arrivals.logs
+            empty = Record(listed.last, logs.time_after(logs.last(partition)), listed.last, is_deleted=True)
+            write_all(self._connection, [put(logs.item(partition, empty))])
+            self._delete_all(partition, map(record_key, listed.records[:-1]))
         return True
 
     def _delete_head(self, partition: str, version: int) -> bool:

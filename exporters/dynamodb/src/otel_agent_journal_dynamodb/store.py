@@ -32,16 +32,18 @@ from otel_agent_journal.store.sequence import at_most, require_gapless, require_
 from otel_agent_journal_aws import Refusal
 from otel_agent_journal_aws.service import POOL
 from otel_agent_journal_dynamodb.appending import MAX_EVENT_BYTES, Appending
-from otel_agent_journal_dynamodb.arrivals import Arrivals
+from otel_agent_journal_dynamodb.arrivals import Arrivals, text_of
 from otel_agent_journal_dynamodb.batches import query, read_all
 from otel_agent_journal_dynamodb.blobs import CHUNK_BYTES, Blobs
 from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.context import MAX_EVENTS, TRANSACTION_BYTES, Sequences
+from otel_agent_journal_dynamodb.cursors import is_of_all
 from otel_agent_journal_dynamodb.documents import Documents
 from otel_agent_journal_dynamodb.failures import error_of
+from otel_agent_journal_dynamodb.following import Following
 from otel_agent_journal_dynamodb.heads import Heads
 from otel_agent_journal_dynamodb.items import with_valid_text
-from otel_agent_journal_dynamodb.keys import AFTER_EVENTS, EVENT, from_second, second_of, session_key
+from otel_agent_journal_dynamodb.keys import AFTER_EVENTS, EVENT, Key, from_second, second_of, session_key
 from otel_agent_journal_dynamodb.marks import Marks
 from otel_agent_journal_dynamodb.permissions import policy
 from otel_agent_journal_dynamodb.place import place_of
@@ -70,7 +72,8 @@ class DynamoDBStore:
     def __init__(self, url: str) -> None:
         self._connection = Connection(place_of(url))
         self._marks = Marks(self._connection)
-        self._arrivals = Arrivals(self._connection, self._marks.forget)
+        self._arrivals = Arrivals(self._connection, self._marks.forget, self._expiry)
+        self._following = Following(self._connection, self._arrivals)
         self._blobs = Blobs(self._connection)
         self._heads = Heads(self._connection)
         self._documents = Documents(self._connection)
@@ -204,23 +207,38 @@ class DynamoDBStore:
     def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
         """Return the next events in order of arrival; see `JournalStore.follow`."""
         self._require("read")
-        partition, place = None if session_id is None else session_key(session_id), cursor
         with self._errors():
-            while True:
-                start = place
-                keys, place = self._arrivals.follow(start, partition, max(0, limit))
-                items = {(item["PK"]["S"], item["SK"]["S"]): item for item in read_all(self._connection, keys)}
-                there = (items[key] for key, number in keys.items() if key in items and _arrived(items[key]) < number)
-                events = tuple(self._reading.events(there))
-                if events or place == start or limit <= 0:
-                    return Page(events, cursor if cursor and partition and not events else place)
-                # what was passed is all deleted since: what comes behind it is wanted
+            return self._follow_all(cursor, limit) if session_id is None else self._follow(cursor, session_id, limit)
+
+    def _follow(self, cursor: str | None, session_id: str, limit: int) -> Page:
+        partition, place = session_key(session_id), cursor
+        if cursor is not None and is_of_all(cursor):
+            place = text_of(self._following.place_of(cursor, partition))
+        while True:
+            keys, place = self._arrivals.follow(place, partition, limit)
+            events = self._named(keys)
+            if events or not keys:
+                return Page(events, place if events or cursor is None else cursor)
+            # what was passed is all deleted since: what comes behind it is wanted
+
+    def _follow_all(self, cursor: str | None, limit: int) -> Page:
+        while True:
+            keys, cursor, is_over = self._following.follow(cursor, limit)
+            events = self._named(keys)
+            if events or is_over:
+                return Page(events, cursor)
+
+    def _named(self, keys: Mapping[Key, int]) -> tuple[JournalEvent, ...]:
+        """Return the events of keys, each with its record's number, that are there and were logged by that record."""
+        items = {(item["PK"]["S"], item["SK"]["S"]): item for item in read_all(self._connection, keys)}
+        there = (items[key] for key, number in keys.items() if key in items and _arrived(items[key]) < number)
+        return tuple(self._reading.events(there))
 
     def tip(self, session_id: str | None = None) -> str | None:
         """Return the cursor of now; see `JournalStore.tip`."""
         self._require("read")
         with self._errors():
-            return self._arrivals.tip(None if session_id is None else session_key(session_id))
+            return self._following.tip() if session_id is None else self._arrivals.tip(session_key(session_id))
 
     # --- heads and values ---
 
