@@ -19,7 +19,7 @@ from otel_agent_journal.reading.following import Followed
 from otel_agent_journal.reading.journal import Journal
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter
 from otel_agent_journal.store.rules import Folded, prune
-from otel_agent_journal.threads import each
+from otel_agent_journal.threads import side_by_side
 
 EACH: Final = 10  # events of a session
 AGENTS: Final = ("researcher", "writer", "reviewer", "planner")
@@ -74,7 +74,7 @@ def fill(store: JournalStore, first: int, last: int, now_ns: int) -> None:
             folded = Folded(fold(sessions[number]), arrived[session_id].cursor)  # noqa: B023 - done before the next
             assert store.write_head(folded.head(session_id)) is not None
 
-        for _ in each(settle, sessions, store.capabilities.threads):
+        for _ in side_by_side(settle, sessions, store.capabilities.threads):
             pass
 
 

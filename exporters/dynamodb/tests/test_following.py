@@ -274,7 +274,7 @@ def test_each_event_once(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, 
     def opened() -> DynamoDBStore:
         client = open_store(store.url)
         shared: Any = client._connection
-        shared._clients, shared._own_json = connection._clients, connection._own_json
+        shared._client, shared._own_json = connection._client, connection._own_json
         return client
 
     played(seed, opened)
