@@ -81,7 +81,7 @@ class World:
         connection.now_ns = lambda: self.clock.now_ns - self.random.randrange(SECOND_NS)
         connection.is_clock_fresh = lambda: True
         connection.sleep = lambda _: None
-        connection.answered_ns = lambda: state.answered_ns - self.random.randrange(SECOND_NS)
+        connection.answered_ns = lambda: state.answered_ns
         state = self.callers[id(store)] = Caller(self.clock.now_ns)
 
         def call(operation: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -104,8 +104,9 @@ class World:
         answer = real(operation, body)
         state.answered_ns = self.clock.now_ns
         for at_ns, session in _announced(operation, body):
-            is_late = self.clock.now_ns - at_ns > LATE_NS - 2 * SECOND_NS
-            (state.late.add if is_late else state.late.discard)(session)
+            if self.clock.now_ns - at_ns > LATE_NS:
+                state.late.add(session)
+        state.late.difference_update(_withdrawn(operation, body))
         if not state.late:
             self.befall(after)
         return answer
@@ -245,9 +246,20 @@ def _announced(operation: str, body: dict[str, Any]) -> list[tuple[int, str]]:
     """Return the times and sessions of the items of activity that are put by a call."""
     items = [body["Item"]] if operation == "PutItem" else []
     if operation == "BatchWriteItem":
-        items = [one["PutRequest"]["Item"] for all_ in body["RequestItems"].values() for one in all_]
+        written = [one for all_ in body["RequestItems"].values() for one in all_]
+        items = [one["PutRequest"]["Item"] for one in written if "PutRequest" in one]
     keys = [item["SK"]["S"] for item in items if item["PK"]["S"].startswith("ACTIVE#")]
     return [(int(key[:20]), key[21:]) for key in keys]
+
+
+def _withdrawn(operation: str, body: dict[str, Any]) -> list[str]:
+    """Return the sessions of which an item of activity is deleted by a call."""
+    if operation != "BatchWriteItem":
+        return []
+    deleted = [
+        one["DeleteRequest"]["Key"] for all_ in body["RequestItems"].values() for one in all_ if "DeleteRequest" in one
+    ]
+    return [key["SK"]["S"][21:] for key in deleted if key["PK"]["S"].startswith("ACTIVE#")]
 
 
 def played(seed: int, opened: Callable[[], DynamoDBStore], steps: int = STEPS) -> None:
@@ -263,6 +275,7 @@ def played(seed: int, opened: Callable[[], DynamoDBStore], steps: int = STEPS) -
     world.check()
 
 
+@pytest.mark.long_form
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_event_once(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:

@@ -12,16 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from otel_agent_journal_dynamodb.batches import Request, projection, put, query, read_all, write_all
+from otel_agent_journal_dynamodb.batches import Request, delete, projection, put, query, read_all, write_all
 from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.keys import LISTS, Key, activity_key, activity_of, share_of
 from otel_agent_journal_dynamodb.logs import Record
 
 SECOND_NS: Final = 1_000_000_000
 HOUR_NS: Final = 3_600 * SECOND_NS
-LATE_NS: Final = (
-    50 * SECOND_NS
-)  # from the time that an item has to its being there, at most; two calls may take as long
+LATE_NS: Final = 50 * SECOND_NS  # from the time that an item has to its being there, at most: two calls may take it
 WINDOW_NS: Final = 120 * SECOND_NS  # how far readers go back: twice that, and what clocks of servers may differ by
 KEPT_NS: Final = 7 * 24 * HOUR_NS  # then an item expires
 SURE_NS: Final = 6 * 24 * HOUR_NS  # so long an item is there for sure, once it was put
@@ -36,6 +34,14 @@ class Sight(NamedTuple):
     partition: str
     number: int
     since: int
+
+
+class Sights(NamedTuple):
+    """Items in order, the time up to which these are all, and whether that is as far as there are any."""
+
+    found: list[Sight]
+    end_ns: int
+    is_all: bool
 
 
 class Activity:
@@ -74,32 +80,37 @@ class Activity:
         else:
             write_all(self._connection, [put(item) for item in items])
 
+    def withdraw(self, partition: str, records: Iterable[Record]) -> None:
+        """Delete the items of records that were announced too late, and are announced otherwise by now."""
+        write_all(self._connection, [delete(_key(partition, record.at_ns)) for record in records])
+
     def announced(self, partition: str, times_ns: Iterable[int]) -> set[int]:
         """Return those times of a session's records at which an item is there."""
         keys = {_key(partition, at_ns): at_ns for at_ns in times_ns}
         return {keys[item["PK"]["S"], item["SK"]["S"]] for item in read_all(self._connection, keys, "PK", "SK")}
 
-    def read(self, start_ns: int, seen_ns: int, now_ns: int) -> tuple[list[Sight], int]:
-        """Return what happened since a time, in order, and the time up to which that is all.
+    def read(self, start_ns: int, seen_ns: int, now_ns: int) -> Sights:
+        """Return what happened since a time, as much of it as is read at once.
 
         Args:
             start_ns: the first time that is wanted.
-            seen_ns: not before this one is it cut where it is too much, and then as much as lies before it is read.
-            now_ns: the time it is.
+            seen_ns: a time up to which all is read in any case; behind it at least as much as before it, or a page.
+            now_ns: the time it is; where clocks differ, there is something of a moment later.
         """
         found: list[Sight] = []
-        end_ns = now_ns
+        ends_ns: list[int] = []
         for share in range(LISTS):
             behind = 0
             for count, sight in enumerate(self._of(share, start_ns, now_ns), 1):
                 found.append(sight)
                 behind += sight.at_ns > seen_ns
                 if behind >= max(PAGE, count - behind):
-                    end_ns = min(end_ns, sight.at_ns)
+                    ends_ns.append(sight.at_ns)
                     break
-        if end_ns < now_ns:
-            found = [sight for sight in found if sight.at_ns <= end_ns]
-        return sorted(found), end_ns
+        if not ends_ns:
+            return Sights(sorted(found), now_ns, is_all=True)
+        end_ns = min(ends_ns)
+        return Sights(sorted(sight for sight in found if sight.at_ns <= end_ns), end_ns, is_all=False)
 
     def _of(self, share: int, start_ns: int, now_ns: int) -> Iterator[Sight]:
         for hour in range(start_ns // HOUR_NS, now_ns // HOUR_NS + 1):

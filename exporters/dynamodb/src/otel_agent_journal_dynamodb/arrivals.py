@@ -140,14 +140,19 @@ class Arrivals:
         over = [record.at_ns for record in behind if record.since < first.number and record.number not in ours]
         if not self.activity.announced(partition, over):
             return first
-        self._late.pop(partition, None)
+        self._withdraw(partition)
         return None
 
     def _is_told(self, partition: str, record: Record) -> None:
         """Remember that a record is announced in time, and all that it announces."""
         self.logs.saw(partition, record, is_announced=True)
         if any(record.since < late.number for late in self._late.get(partition, ())):
-            self._late.pop(partition, None)
+            self._withdraw(partition)
+
+    def _withdraw(self, partition: str) -> None:
+        """Forget what we have announced too late: who reads that time from now on is given it by its new time alone."""
+        self.activity.withdraw(partition, self._late[partition])
+        self._late.pop(partition, None)
 
     def _announce_anew(self, partition: str) -> None:
         """Put an empty record, and announce it: for what nobody has announced, or what we have announced too late."""

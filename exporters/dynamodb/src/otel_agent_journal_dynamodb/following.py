@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from otel_agent_journal.errors import StoreError
-from otel_agent_journal_dynamodb.activity import FOREVER_NS, SECOND_NS, SURE_NS, WINDOW_NS, Sight
+from otel_agent_journal_dynamodb.activity import FOREVER_NS, SECOND_NS, SURE_NS, WINDOW_NS, Sight, Sights
 from otel_agent_journal_dynamodb.arrivals import Arrivals, Place, is_of_session
 from otel_agent_journal_dynamodb.connection import Connection
 from otel_agent_journal_dynamodb.cursors import Cursor, Stand, Walk, cursor_of, hash_of, text_of_cursor
@@ -69,7 +69,7 @@ class Following:
     def tip(self) -> str:
         """Return the cursor behind all that is announced now."""
         now_ns = self._arrivals.activity.now_ns()
-        sights, _ = self._arrivals.activity.read(now_ns - WINDOW_NS, FOREVER_NS, now_ns)
+        sights = self._arrivals.activity.read(now_ns - WINDOW_NS, FOREVER_NS, now_ns).found
         stands = tuple(
             Stand(hash_of(partition), seen.number, 0, _seconds(now_ns)) for partition, seen in _seen(sights).items()
         )
@@ -113,10 +113,12 @@ class Following:
         now_ns = self._arrivals.activity.now_ns()
         stands = {stand.session: stand for stand in cursor.stands}
         is_whole = cursor.latest_ns < cursor.whole_ns or now_ns - cursor.whole_ns >= WHOLE_NS
-        sessions, end_ns = self._sessions(cursor, now_ns, is_whole=is_whole)
+        sights = self._sights(cursor, now_ns, is_whole=is_whole)
+        sessions = _seen(sights.found)
         if not is_whole and any(seen.since and hash_of(one) not in stands for one, seen in sessions.items()):
             is_whole = True  # where that session begins an item says that may lie further back
-            sessions, end_ns = self._sessions(cursor, now_ns, is_whole=True)
+            sights = self._sights(cursor, now_ns, is_whole=True)
+            sessions = _seen(sights.found)
         for partition, seen in sessions.items():
             stand = stands.get(hash_of(partition))
             place = Place(seen.since) if stand is None else Place(stand.number, stand.keys)
@@ -124,20 +126,22 @@ class Following:
             if place.number < seen.number:
                 if len(found) >= limit:
                     return msgspec.structs.replace(cursor, stands=tuple(stands.values())), False
-                place, at_ns = self._arrivals.take(partition, place, found, limit, seen.number), max(at_ns, end_ns)
+                place, at_ns = (
+                    self._arrivals.take(partition, place, found, limit, seen.number),
+                    max(at_ns, sights.end_ns),
+                )
             at_s = max(_seconds(at_ns), stand.at_s if stand else 0)
             stands[hash_of(partition)] = Stand(hash_of(partition), place.number, place.keys, at_s)
             if place.number < seen.number:
                 return msgspec.structs.replace(cursor, stands=tuple(stands.values())), False
-        whole_ns = end_ns if is_whole else cursor.whole_ns
+        whole_ns = sights.end_ns if is_whole else cursor.whole_ns
         kept = tuple(stand for stand in stands.values() if stand.at_s >= _seconds(whole_ns - WINDOW_NS))
-        return Cursor(whole_ns, end_ns, kept), end_ns >= now_ns
+        return Cursor(whole_ns, sights.end_ns, kept), sights.is_all
 
-    def _sessions(self, cursor: Cursor, now_ns: int, *, is_whole: bool) -> tuple[dict[str, _Seen], int]:
+    def _sights(self, cursor: Cursor, now_ns: int, *, is_whole: bool) -> Sights:
         start_ns = cursor.whole_ns - WINDOW_NS if is_whole else cursor.latest_ns - LATEST_NS
         seen_ns = max(cursor.latest_ns, cursor.whole_ns)
-        sights, end_ns = self._arrivals.activity.read(start_ns, seen_ns, now_ns)
-        return _seen(sights), end_ns
+        return self._arrivals.activity.read(start_ns, seen_ns, now_ns)
 
     # --- walking ---
 
