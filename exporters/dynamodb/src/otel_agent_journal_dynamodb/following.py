@@ -126,10 +126,8 @@ class Following:
             if place.number < seen.number:
                 if len(found) >= limit:
                     return msgspec.structs.replace(cursor, stands=tuple(stands.values())), False
-                place, at_ns = (
-                    self._arrivals.take(partition, place, found, limit, seen.number),
-                    max(at_ns, sights.end_ns),
-                )
+                place = self._arrivals.take(partition, place, found, limit, seen.number)
+                at_ns = max(at_ns, sights.end_ns)
             at_s = max(_seconds(at_ns), stand.at_s if stand else 0)
             stands[hash_of(partition)] = Stand(hash_of(partition), place.number, place.keys, at_s)
             if place.number < seen.number:
