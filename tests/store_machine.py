@@ -81,6 +81,7 @@ class StoreMachine(RuleBasedStateMachine):
     exact = False  # whether arrival and listing are in one total order, as in a store that counts them
     compared_every = 1  # steps, and at the end; more where a full read is many requests
     reopenings = 1000  # at most, in one example; fewer where opening takes long
+    keeps_what_others_write = False  # whether a session stays while another client that wrote to it may be at work
 
     def make_store(self) -> JournalStore:
         """Return an empty store."""
@@ -158,17 +159,20 @@ class StoreMachine(RuleBasedStateMachine):
         head = self.done(lambda: current(client, session))
         if head is None:
             return
-        self.deleted(client, head)
+        if not self.deleted(client, head):
+            return  # and all of it is looked for after this step, as after any other
         self.arrived = [None if event is None or event.session_id == session else event for event in self.arrived]
         for instance, events in list(self.instances.items()):
             if events[0].session_id == session:
                 del self.instances[instance]
         self.heads.pop(session, None)
 
-    def deleted(self, client: JournalStore, head: SessionHead) -> None:
-        """Delete a session that is as it was judged."""
+    def deleted(self, client: JournalStore, head: SessionHead) -> bool:
+        """Delete a session that is as it was judged; return whether it went."""
         assert isinstance(client, StoreAdmin)
-        assert client.delete_session(head.session_id, head.cursor, head.version)
+        gone = client.delete_session(head.session_id, head.cursor, head.version)
+        assert gone or self.keeps_what_others_write
+        return gone
 
     @rule(session=st.sampled_from(SESSIONS))
     def delete_too_late(self, session: str) -> None:
@@ -429,12 +433,16 @@ class PatientMachine(StoreMachine):
                 pass
         return call()
 
-    def deleted(self, client: JournalStore, head: SessionHead) -> None:
+    def deleted(self, client: JournalStore, head: SessionHead) -> bool:
         """Delete a session; who repeats that after a lost answer may be told that it is not there."""
         assert isinstance(client, StoreAdmin)
-        if not self.done(lambda: client.delete_session(head.session_id, head.cursor, head.version)):
-            assert not self.done(lambda: list(client.read(head.session_id)))
-            assert self.done(lambda: client.head(head.session_id)) is None
+        if self.done(lambda: client.delete_session(head.session_id, head.cursor, head.version)):
+            return True
+        if self.keeps_what_others_write and self.done(lambda: list(client.read(head.session_id))):
+            return False
+        assert not self.done(lambda: list(client.read(head.session_id)))
+        assert self.done(lambda: client.head(head.session_id)) is None
+        return True
 
     def written_head(self, head: SessionHead) -> SessionHead | None:
         """Return the head as it was written; whose answer was lost may be told that another was first."""

@@ -36,10 +36,11 @@ STEPS = 40 if SOAK else 20
 PHASES = tuple(Phase) if SOAK else (Phase.explicit, Phase.generate)
 
 
-def machine(kind: type[StoreMachine], fresh: Callable[[], str]) -> type[StoreMachine]:
-    """Return a machine whose stores are opened by URL."""
+def machine(kind: type[StoreMachine], name: str, fresh: Callable[[], str]) -> type[StoreMachine]:
+    """Return a machine whose stores, of a backend, are opened by URL."""
 
     class Machine(kind):
+        keeps_what_others_write = name == "dynamodb"
         compared_every = 5
         reopenings = 1
 
@@ -58,7 +59,7 @@ def machine(kind: type[StoreMachine], fresh: Callable[[], str]) -> type[StoreMac
 def test_every_store(backend: Backend) -> None:
     """What a store answers is what the model says, after every step."""
     run_state_machine_as_test(
-        machine(StoreMachine, backend.fresh),
+        machine(StoreMachine, backend.name, backend.fresh),
         settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS, phases=PHASES),
     )
 
@@ -70,7 +71,7 @@ def test_every_store_behind_faults(backend: Backend) -> None:
     plan = AtRandom(0.2, seed=1)
     with backend.proxy(plan, silence_s=0.02, slow_s=0.01) as proxy:
         run_state_machine_as_test(
-            machine(PatientMachine, lambda: backend.through(backend.fresh(), proxy)),
+            machine(PatientMachine, backend.name, lambda: backend.through(backend.fresh(), proxy)),
             settings=settings(max_examples=max(2, EXAMPLES // 2), stateful_step_count=STEPS, phases=PHASES),
         )
     assert proxy.injected.total() > 10
@@ -151,7 +152,7 @@ def test_the_model_finds_faults(backend: Backend, fault: type[FaultProxy]) -> No
     """A store whose conditions, order or leftovers are lost on the way is found out by a few examples."""
     few = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, phases=[Phase.generate], derandomize=True)
     with fault(backend.server.port) as proxy:
-        faulty = machine(StoreMachine, lambda: backend.through(backend.fresh(), proxy))
+        faulty = machine(StoreMachine, backend.name, lambda: backend.through(backend.fresh(), proxy))
         for _ in range(5):
             with pytest.raises((AssertionError, Flaky)) as found:
                 run_state_machine_as_test(faulty, settings=few)
