@@ -20,6 +20,7 @@ from otel_agent_journal.cli.table import Cell, Column
 from otel_agent_journal.codec import sealed
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.memory import MemoryStore
+from otel_agent_journal.store.protocol import Capabilities
 from otel_agent_journal.testing.builders import a_head, an_event
 from tests.cli.command_line import cli, terminal
 from tests.cli.conftest import Seeded
@@ -36,6 +37,11 @@ class Watched(MemoryStore):
             changed = msgspec.structs.replace(sealed(an_event(0, session_id=name)), name="changed")
             self.append([changed])
             assert self.write_head(a_head(session_id=name, steps=77, updated_ns=changed.timestamp_ns - at)) is not None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """One session is read after the other."""
+        return msgspec.structs.replace(super().capabilities, threads=1)
 
     def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
         self._asked(session_id, sys.stdout.buffer.getvalue().decode())  # type: ignore[attr-defined] - of click's runner

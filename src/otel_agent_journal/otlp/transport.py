@@ -120,6 +120,8 @@ class HttpTransport:
                 return of_http(target.signal, answer.status, answer.reason, answer.headers, said)
         except urllib.error.URLError as error:
             raise SendFailed(_why(error.reason)) from error
+        except http.client.InvalidURL as error:  # whose message has the URL's options in it
+            raise SendFailed("has a URL with a character that wants percent encoding") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise SendFailed(_why(error)) from error
 

@@ -50,6 +50,7 @@ from otel_agent_journal.store.sqlite_tables import (
     APPEND,
     APPEND_ONCE,
     ARRIVED,
+    DELETE_DOCUMENTS,
     DELETE_SESSION,
     DOCUMENT_COLUMNS,
     EVENT_COLUMNS,
@@ -451,7 +452,7 @@ class SqliteStore:
                 return False
             for statement in DELETE_SESSION:
                 connection.execute(statement, (key,))
-            connection.execute("DELETE FROM documents WHERE scope = ?", (of_session(key),))
+            connection.execute(DELETE_DOCUMENTS, (of_session(key),))
         return head is not None or last is not None
 
     def iam_policy(self, role: str, note: Callable[[str], object] | None = None) -> dict[str, Any]:

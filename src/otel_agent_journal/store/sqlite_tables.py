@@ -121,6 +121,7 @@ DELETE_SESSION: Final = tuple(
     f"DELETE FROM {table} WHERE session_id = ?"
     for table in ("events", "agent_instances", "blobs", "sessions", "arrivals")
 )
+DELETE_DOCUMENTS: Final = "DELETE FROM documents WHERE scope = ?"
 UNSETTLED: Final = "SELECT session_id FROM arrivals WHERE last > in_head"
 
 DOCUMENT_COLUMNS: Final = "scope, name, data, version"

@@ -95,7 +95,9 @@ def _connection(url: str, conninfo: str) -> dict[str, Any]:
 
 def _unescaped(url: str) -> ConfigError:
     """Return the error of a URL that may have a password anywhere before its last `@`."""
-    place = masked(f"postgresql://***@{url.rpartition('@')[2]}")
+    place = "postgresql://***"
+    if "@" not in url.partition("?")[2]:  # else what follows the last one may be the end of an option's value
+        place = masked(f"{place}@{url.rpartition('@')[2]}")
     return ConfigError(f"store {place}: '/', '?', '#' and '@' in a user or password are written %2F, %3F, %23 and %40")
 
 
