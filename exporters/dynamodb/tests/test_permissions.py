@@ -95,6 +95,7 @@ def test_reader(held: Held) -> None:
             work()
 
 
+@pytest.mark.timeout(400)  # DynamoDB Local takes its time to add an index to a table beside many others
 def test_admin(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     """An admin may prepare, look, sweep, prune and repair, and whatever the others may."""
     store, iam = held("admin")
