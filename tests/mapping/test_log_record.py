@@ -107,6 +107,8 @@ def test_heartbeats_and_values() -> None:
     assert carried(over_the_wire(heartbeat_record(heard, 9))) == heard
     blob = BlobKept("s", DIGEST, DATA)
     assert carried(over_the_wire(blob_record(blob, 9))) == blob
+    picture = BlobKept("s", DIGEST, DATA, "image/png")
+    assert carried(over_the_wire(blob_record(picture, 9))) == picture
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.projections.links import MAX_LISTED, link_of, part_named_by
+from otel_agent_journal.projections.links import MAX_LISTED, fork_of, link_of, part_named_by
+from otel_agent_journal.projections.snapshot import restored, snapshot_of
 from otel_agent_journal.projections.status import fold
 from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.testing.builders import an_event
@@ -80,3 +81,43 @@ def test_many_parts() -> None:
     links = [link("s1", f"t{number:05}", "s1", number) for number in range(MAX_LISTED + 2)]
     parts = head_of(fold(reversed(links)), "s1").parts
     assert (len(parts), parts[0], parts[-1]) == (MAX_LISTED, "t00000", f"t{MAX_LISTED - 1:05}")
+
+
+def forked(session_id: str, number: int = 1, **details: Any) -> JournalEvent:
+    said = {"base": "s1", "fork": "s2", "instance": "i1", "seq": 3, "fork_instance": "i2"}
+    return an_event(number, session_id=session_id, type="SESSION_FORKED", details=said | details)
+
+
+def test_a_fork_is_said_in_both() -> None:
+    """The head of a session names those that were forked from it, that of a fork the session it was made of."""
+    base = head_of(fold([forked("s1"), forked("s1", 2, fork="s3"), forked("s1", 9)]), "s1")
+    fork = head_of(fold([forked("s2", 2), forked("s2", 1)]), "s2")
+    assert (base.forks, base.forked_from, base.status) == (("s2", "s3"), None, "PENDING")
+    assert (fork.forks, fork.forked_from) == ((), "s1")
+    many = fold(forked("s1", number, fork=f"f{number:05}") for number in range(MAX_LISTED + 5))
+    assert len(head_of(many, "s1").forks) == MAX_LISTED
+
+
+def test_a_fork_survives_a_snapshot() -> None:
+    """Whoever goes on from a snapshot knows the forks, too."""
+    state = restored(snapshot_of(fold([forked("s1")]), "s1"))
+    assert state is not None
+    assert head_of(state, "s1").forks == ("s2",)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        forked("s1", base=None),
+        forked("s1", fork=7),
+        forked("s1", fork="s1"),
+        forked("s3"),
+        an_event(1, session_id="s1", type="SESSION_LINKED", details={"base": "s1", "fork": "s2"}),
+    ],
+    ids=["no base", "no fork", "of itself", "of others", "of another type"],
+)
+def test_what_is_no_fork(event: JournalEvent) -> None:
+    """What does not name two sessions, its own among them, relates none."""
+    assert fork_of(event) is None
+    head = head_of(fold([event]), event.session_id)
+    assert (head.forks, head.forked_from) == ((), None)
