@@ -95,7 +95,8 @@ def test_reader(held: Held) -> None:
             work()
 
 
-@pytest.mark.timeout(400)  # DynamoDB Local takes its time to add an index to a table beside many others
+@pytest.mark.serial  # adding an index takes DynamoDB Local minutes where it has many tables
+@pytest.mark.timeout(300)
 def test_admin(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     """An admin may prepare, look, sweep, prune and repair, and whatever the others may."""
     store, iam = held("admin")

@@ -5,6 +5,7 @@ Passwords stay in what libpq gets: no message is made of a URL but through `mask
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
@@ -15,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.masking import masked
 
+_HOST_WITH_OPTIONS: Final = re.compile(r"[^:?#@/]*(:\d+)?[/?#].*[?#&;][^=&;?#@/]*=|[^:?#@/]*(:\d+)?[?#][^=&;?#@/]*=")
 TIMEOUT_S: Final = 30.0  # for one statement; the drain retries what did not come to an end
 # What libpq would wait for without a bound: a host that does not answer, a network that swallows packets.
 PATIENCE: Final[dict[str, Any]] = {
@@ -77,7 +79,7 @@ def _connection(url: str, conninfo: str) -> dict[str, Any]:
     authority = conninfo.removeprefix("postgresql://").partition("?")[0]
     user, _, _ = authority.rpartition("@")
     # libpq would take the rest of the password for a host and name it in its messages; `masked` would not find it.
-    if "/" in user or "@" in user or "#" in user.partition(":")[0]:
+    if "/" in user or "@" in user or "#" in authority:
         raise _unescaped(url)
     try:
         found: dict[str, Any] = dict(conninfo_to_dict(conninfo))
@@ -95,10 +97,11 @@ def _connection(url: str, conninfo: str) -> dict[str, Any]:
 
 def _unescaped(url: str) -> ConfigError:
     """Return the error of a URL that may have a password anywhere before its last `@`."""
-    place = "postgresql://***"
-    if "@" not in url.partition("?")[2]:  # else what follows the last one may be the end of an option's value
-        place = masked(f"{place}@{url.rpartition('@')[2]}")
-    return ConfigError(f"store {place}: '/', '?', '#' and '@' in a user or password are written %2F, %3F, %23 and %40")
+    login, _, place = url.partition("://")[2].rpartition("@")
+    shown = "postgresql://***"
+    if not _HOST_WITH_OPTIONS.match(login):  # else what follows the last @ may be the end of an option's value
+        shown = masked(f"{shown}@{place}")
+    return ConfigError(f"store {shown}: '/', '?', '#' and '@' in a user or password are written %2F, %3F, %23 and %40")
 
 
 def _schema(url: str, schema: str | None) -> str | None:
