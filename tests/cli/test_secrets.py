@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -64,8 +65,15 @@ MALFORMED: Final = (
     "elsewhere://ann:{secret}@host?token={secret}",
     "ann:{secret}@host",
 )
-# Hypothesis would hold a fixture for all its examples; nothing of it is changed by a command that fails.
-_SETTINGS: Final = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SOAK: Final = bool(os.environ.get("AGENT_JOURNAL_SOAK"))
+# Hypothesis would hold a fixture for all its examples; nothing of it is changed by a command that fails. The short form
+# asks the same each time, the long form always something else.
+_SETTINGS: Final = settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=not SOAK,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 
 def said_by(command: tuple[str, ...], url: str) -> str:
@@ -89,7 +97,7 @@ def test_no_command_prints_a_secret_of_its_store(case: tuple[str, Secret], comma
     assert secret.parts_in(said_by(command, url)) == []
 
 
-@settings(_SETTINGS, max_examples=15)
+@settings(_SETTINGS, max_examples=15 * (20 if SOAK else 1))
 @given(secret_urls())
 def test_a_variable_is_no_other_door(case: tuple[str, Secret]) -> None:
     """A URL of the environment is printed as little as one of the command line."""
@@ -101,7 +109,7 @@ def test_a_variable_is_no_other_door(case: tuple[str, Secret]) -> None:
         assert secret.parts_in(said_by(("status", "s"), url)) == []
 
 
-@settings(_SETTINGS, max_examples=12)
+@settings(_SETTINGS, max_examples=12 * (20 if SOAK else 1))
 @given(secret_urls(), st.sampled_from(OF_OTLP))
 def test_no_command_prints_a_secret_of_an_endpoint(
     journal: Seeded, case: tuple[str, Secret], command: tuple[str, ...]
@@ -158,7 +166,7 @@ def _log(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
     said.append(caplog.text)
 
 
-@settings(_SETTINGS, max_examples=25)
+@settings(_SETTINGS, max_examples=25 * (20 if SOAK else 1))
 @given(secret_urls())
 def test_no_error_of_the_api_tells_a_secret(caplog: pytest.LogCaptureFixture, case: tuple[str, Secret]) -> None:
     """Of `open_store` and `configure`: message, causes and log."""
