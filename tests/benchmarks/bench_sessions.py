@@ -5,8 +5,9 @@
     python tests/benchmarks/bench_sessions.py [--quick] [--json FILE]
 
 Each store on its real server on loopback, through a proxy that holds every request back for 5 ms and counts it; SQLite
-is a file, and has no requests. The journal is written without the proxy. Requests and bytes are what the store is asked
-and answers, the same on any machine; seconds are one machine's, and the server's and the proxy's CPU is in them. Exit
+is a file, and has no requests. The journal is written without the proxy, which runs in a process of its own. Requests
+and bytes are what the store is asked and answers, the same on any machine; seconds are one machine's, and the server's
+and the proxy's CPU is in them: they share its cores. Exit
 code 1 where a bound is broken: `ls` 1 s, a query by status and time and counts by agent 10 s, 10,000 sessions pruned in
 two minutes.
 """
@@ -14,12 +15,14 @@ two minutes.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -30,7 +33,7 @@ from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.store.registry import open_store
 from tests.benchmarks.report import Table, write_json
 from tests.real.backends import NAMES, Backend
-from tests.real.fault_proxy import SLOW, FaultProxy
+from tests.real.fault_proxy import SLOW
 from tests.real.many_sessions import EACH, fill, of_all, questions, session_id_of, took
 from tests.real.servers import AWS, DynamoDB, Minio, PostgreSQL, path_of, running
 
@@ -49,41 +52,75 @@ class Figure(NamedTuple):
     kilobytes: float
 
 
+class Place(NamedTuple):
+    """An empty store: its URL, one of it through the proxy, and what has gone through that by now."""
+
+    url: str
+    through: str
+    counted: Callable[[], tuple[int, int]]
+
+
 @contextmanager
-def place(name: str, folder: Path) -> Generator[tuple[str, str, FaultProxy | None]]:
-    """Yield the URL of an empty store, one of it through the proxy, and the proxy."""
+def place(name: str, folder: Path) -> Generator[Place]:
+    """Yield an empty store; its server and the proxy end with the block."""
     if name == "sqlite":
-        url = f"sqlite:///{folder}/journal.db?synchronous=normal"
-        yield url, f"sqlite:///{folder}/journal.db", None
+        url = f"sqlite:///{folder}/journal.db"
+        yield Place(f"{url}?synchronous=normal", url, lambda: (0, 0))
         return
     program = path_of(PROGRAMS[name])
     if program is None:
         sys.exit(f"{name} is not there: scripts/real_servers.sh {PROGRAMS[name]}")
     (folder / name).mkdir()
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=serve, args=(name, program, folder / name, theirs))
+    process.start()
+    theirs.close()
+    with closing(ours):
+        url, through = ours.recv()
+
+        def counted() -> tuple[int, int]:
+            ours.send(None)
+            return ours.recv()
+
+        yield Place(url, through, counted)
+    process.join(60)
+
+
+def serve(name: str, program: Path, folder: Path, asked: Connection) -> None:
+    """Run a server with the proxy before it; say its URLs, then what was counted whenever asked, until nobody asks."""
     kind: Any = SERVERS[name]
-    with running(kind(program, folder / name)) as server:
+    with running(kind(program, folder)) as server:
         backend = Backend(name, server)
-        with backend.proxy(lambda call: SLOW if SLOW in call.can else None, slow_s=LATENCY_S) as proxy:
+        with (
+            backend.proxy(lambda call: SLOW if SLOW in call.can else None, slow_s=LATENCY_S) as proxy,
+            suppress(EOFError),
+        ):
             url = backend.fresh()
-            yield url, backend.through(url, proxy), proxy
+            asked.send((url, backend.through(url, proxy)))
+            while True:
+                asked.recv()
+                asked.send((proxy.calls.total(), proxy.answered_bytes))
 
 
 def measured(name: str, count: int, folder: Path) -> dict[str, Figure]:
     """Return what each question took of a store with so many sessions."""
-    with place(name, folder) as (url, through, proxy), ExitStack() as stack:
+    with place(name, folder) as at, ExitStack() as stack:
         now_ns = time.time_ns()
-        store = open_store(url)
+        store = open_store(at.url)
         seconds, _ = took(lambda: fill(store, 0, count, now_ns))
         store.close()
         print(f"{name}: {count:,} sessions written in {seconds:.0f} s", flush=True)
-        os.environ.update(AGENT_JOURNAL_STORE=through, AGENT_JOURNAL_SPOOL=str(folder / "spool"))
-        store = open_store(through)
+        os.environ.update(AGENT_JOURNAL_STORE=at.through, AGENT_JOURNAL_SPOOL=str(folder / "spool"))
+        store = open_store(at.through)
         stack.callback(store.close)
         assert next(store.sessions()) is not None  # connected
-        return _asked(store, proxy, count, now_ns, folder / "spool")
+        return _asked(store, at.counted, count, now_ns, folder / "spool")
 
 
-def _asked(store: JournalStore, proxy: FaultProxy | None, count: int, now_ns: int, spool: Path) -> dict[str, Figure]:
+def _asked(
+    store: JournalStore, counted: Callable[[], tuple[int, int]], count: int, now_ns: int, spool: Path
+) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
 
     def wait(session_id: str) -> str:
@@ -93,10 +130,10 @@ def _asked(store: JournalStore, proxy: FaultProxy | None, count: int, now_ns: in
         *questions(store, spool, session_id_of(count // 2), wait),
         *of_all(store, now_ns, count),
     ):
-        before = (proxy.calls.total(), proxy.answered_bytes) if proxy else (0, 0)
+        before = counted()
         seconds, answer = took(ask)
         assert answer, name
-        after = (proxy.calls.total(), proxy.answered_bytes) if proxy else (0, 0)
+        after = counted()
         found[name] = Figure(seconds, after[0] - before[0], (after[1] - before[1]) / 1000)
         print(f"  {name}: {found[name]}", flush=True)
     return found
