@@ -7,9 +7,9 @@
 Each store on its real server on loopback, through a proxy that holds every request back for 5 ms and counts it; SQLite
 is a file, and has no requests. The journal is written without the proxy, which runs in a process of its own. Requests
 and bytes are what the store is asked and answers, the same on any machine; seconds are one machine's, and the server's
-and the proxy's CPU is in them: they share its cores. Exit
-code 1 where a bound is broken: `ls` 1 s, a query by status and time and counts by agent 10 s, 10,000 sessions pruned in
-two minutes.
+and the proxy's CPU is in them: they share its cores. One session is asked for while it is alone, among a thousand, and
+among all. Exit code 1 where a bound is broken: `ls` 1 s, a query by status and time and counts by agent 10 s, 10,000
+sessions pruned in two minutes; for `status`, `show`, `tail` and `wait_for` of one session as many requests each time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -29,16 +29,17 @@ from typing import Any, Final, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from otel_agent_journal import wait_for
-from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.store.registry import open_store
 from tests.benchmarks.report import Table, write_json
 from tests.real.backends import NAMES, Backend
 from tests.real.fault_proxy import SLOW
-from tests.real.many_sessions import EACH, fill, of_all, questions, session_id_of, took
+from tests.real.many_sessions import EACH, Asked, fill, of_all, questions, session_id_of, took
 from tests.real.servers import AWS, DynamoDB, Minio, PostgreSQL, path_of, running
 
 LATENCY_S: Final = 0.005
 BOUNDS_S: Final = {"ls": 1.0, "query by status and time": 10.0, "counts by agent": 10.0}
+OF_ONE: Final = ("status", "show", "tail", "wait_for")  # which cost the same however many others there are
+SIZES: Final = (1, 1_000)  # sessions that there are when one of them is asked for, and then all
 PRUNED_S: Final = 120.0 / 10_000  # a session
 SERVERS: Final = {"dynamodb": DynamoDB, "s3": Minio, "postgresql": PostgreSQL}
 PROGRAMS: Final = {"dynamodb": "dynamodb", "s3": "minio", "postgresql": "postgresql"}
@@ -103,46 +104,47 @@ def serve(name: str, program: Path, folder: Path, asked: Connection) -> None:
                 asked.send((proxy.calls.total(), proxy.answered_bytes))
 
 
-def measured(name: str, count: int, folder: Path) -> dict[str, Figure]:
-    """Return what each question took of a store with so many sessions."""
-    with place(name, folder) as at, ExitStack() as stack:
-        now_ns = time.time_ns()
-        store = open_store(at.url)
-        seconds, _ = took(lambda: fill(store, 0, count, now_ns))
-        store.close()
-        print(f"{name}: {count:,} sessions written in {seconds:.0f} s", flush=True)
+def measured(name: str, count: int, folder: Path) -> tuple[dict[int, dict[str, Figure]], dict[str, Figure]]:
+    """Return what each question about one session, and then of all, took; of one session by how many there were."""
+    by_size: dict[int, dict[str, Figure]] = {}
+    with place(name, folder) as at:
+        now_ns, filled = time.time_ns(), 0
         os.environ.update(AGENT_JOURNAL_STORE=at.through, AGENT_JOURNAL_SPOOL=str(folder / "spool"))
-        store = open_store(at.through)
-        stack.callback(store.close)
-        assert next(store.sessions()) is not None  # connected
-        return _asked(store, at.counted, count, now_ns, folder / "spool")
+        for size in sorted({*SIZES, count}):
+            with closing(open_store(at.url)) as store:
+                seconds, _ = took(lambda: fill(store, filled, size, now_ns))  # noqa: B023 - done before the next
+            filled = size
+            print(f"{name}: {size:,} sessions, the last of them written in {seconds:.0f} s", flush=True)
+            with closing(open_store(at.through)) as store:
+                assert next(store.sessions()) is not None  # connected
+                asked = questions(store, folder / "spool", session_id_of(0), _wait)
+                by_size[size] = {one.name: _figure(one, at) for one in asked}
+        with closing(open_store(at.through)) as store:
+            assert next(store.sessions()) is not None
+            return by_size, {one.name: _figure(one, at) for one in of_all(store, now_ns, count)}
 
 
-def _asked(
-    store: JournalStore, counted: Callable[[], tuple[int, int]], count: int, now_ns: int, spool: Path
-) -> dict[str, Figure]:
-    found: dict[str, Figure] = {}
-
-    def wait(session_id: str) -> str:
-        return wait_for(session_id, timeout_s=60).status
-
-    for name, ask in (
-        *questions(store, spool, session_id_of(count // 2), wait),
-        *of_all(store, now_ns, count),
-    ):
-        before = counted()
-        seconds, answer = took(ask)
-        assert answer, name
-        after = counted()
-        found[name] = Figure(seconds, after[0] - before[0], (after[1] - before[1]) / 1000)
-        print(f"  {name}: {found[name]}", flush=True)
-    return found
+def _wait(session_id: str) -> str:
+    return wait_for(session_id, timeout_s=60).status
 
 
-def broken(figures: dict[str, Figure], count: int) -> list[str]:
+def _figure(asked: Asked, at: Place) -> Figure:
+    before = at.counted()
+    seconds, answer = took(asked.ask)
+    assert answer, asked.name
+    after = at.counted()
+    figure = Figure(seconds, after[0] - before[0], (after[1] - before[1]) / 1000)
+    print(f"  {asked.name}: {figure}", flush=True)
+    return figure
+
+
+def broken(by_size: dict[int, dict[str, Figure]], of_all: dict[str, Figure]) -> list[str]:
     """Return which bounds are broken."""
+    count = max(by_size)
+    figures = by_size[count] | of_all
     bounds = BOUNDS_S | {"prune": PRUNED_S * (count // 10)}
-    return [name for name, bound_s in bounds.items() if figures[name].seconds > bound_s]
+    late = [name for name, bound_s in bounds.items() if figures[name].seconds > bound_s]
+    return late + [name for name in OF_ONE if len({said[name].requests for said in by_size.values()}) > 1]
 
 
 def main() -> int:
@@ -153,24 +155,29 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    count = 1_000 if options.quick else options.sessions
+    count = max(SIZES) if options.quick else options.sessions
     os.environ.update(AWS)
-    figures: dict[str, dict[str, Figure]] = {}
+    said: dict[str, dict[str, Any]] = {}
+    tables: list[Table] = []
     for name in options.stores.split(","):
         with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # which PostgreSQL's user may enter
             Path(folder).chmod(0o755)
-            figures[name] = measured(name, count, Path(folder))
-    failed = {name: found for name, said in figures.items() if (found := broken(said, count))}
-    if options.json:
-        write_json(options.json, {"sessions": count, "figures": figures, "broken": failed})
-    for name, said in figures.items():
+            by_size, of_all_there = measured(name, count, Path(folder))
+        failed = broken(by_size, of_all_there)
+        said[name] = {"by_size": by_size, "of_all": of_all_there, "broken": failed}
         table = Table(f"{name}: {count:,} sessions of {EACH} events, {LATENCY_S * 1000:g} ms a request")
-        table.columns("asked", "requests", "kB", "seconds", "")
-        for asked, figure in said.items():
-            verdict = Table.verdict(None if asked not in {*BOUNDS_S, "prune"} else asked not in failed.get(name, ()))
-            table.row(asked, f"{figure.requests:,}", f"{figure.kilobytes:,.0f}", f"{figure.seconds:.2f}", verdict)
+        table.columns("asked", f"requests among {', '.join(f'{size:,}' for size in by_size)}", "kB", "seconds", "")
+        for asked, figure in (by_size[count] | of_all_there).items():
+            sizes = by_size.values() if asked in by_size[count] else (of_all_there,)
+            requests = ", ".join(f"{figures[asked].requests:,}" for figures in sizes)
+            verdict = Table.verdict(asked not in failed if asked in {*BOUNDS_S, *OF_ONE, "prune"} else None)
+            table.row(asked, requests, f"{figure.kilobytes:,.0f}", f"{figure.seconds:.2f}", verdict)
+        tables.append(table)
+    if options.json:
+        write_json(options.json, {"sessions": count, "stores": said})
+    for table in tables:
         table.print()
-    return 1 if failed else 0
+    return 1 if any(one["broken"] for one in said.values()) else 0
 
 
 if __name__ == "__main__":
