@@ -29,6 +29,7 @@ from otel_agent_journal.errors import (
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.masking import masked
 from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.store import sqlite_values
 from otel_agent_journal.store.documents import successor
 from otel_agent_journal.store.protocol import (
     Arrived,
@@ -46,24 +47,20 @@ from otel_agent_journal.store.rules import merged_writers
 from otel_agent_journal.store.sequence import in_pages, require_gapless, require_session_event, verdict
 from otel_agent_journal.store.sqlite_file import SqliteFile, Synchronous
 from otel_agent_journal.store.sqlite_tables import (
-    ADD_DOCUMENT,
     APPEND,
     APPEND_ONCE,
     ARRIVED,
     DELETE_DOCUMENTS,
     DELETE_SESSION,
-    DOCUMENT_COLUMNS,
     EVENT_COLUMNS,
     HEAD_COLUMNS,
     LISTED_COLUMNS,
     NEW_BY_SESSION,
-    REPLACE_DOCUMENT,
     TABLES_VERSION,
     TIP_OF_SESSION,
     UNSETTLED,
     WRITE_HEAD,
     Row,
-    document_of,
     event_of,
     head_of,
     head_row,
@@ -334,28 +331,13 @@ class SqliteStore:
 
     def put_blobs(self, session_id: str, blobs: Mapping[str, Blob]) -> None:
         """Keep values by their digests; the first of a digest stays."""
-        session_id = valid_text(session_id)
-        rows = [(session_id, digest, blob.media_type, blob.data) for digest, blob in blobs.items()]
         with self._file.writing() as connection:
-            connection.executemany(
-                "INSERT INTO blobs (session_id, digest, media_type, data) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                rows,
-            )
+            sqlite_values.put_blobs(connection, session_id, blobs)
 
     def get_blobs(self, session_id: str, digests: Collection[str]) -> Mapping[str, Blob]:
         """Return values by their digests; those that are not there are left out."""
-        found: dict[str, Blob] = {}
-        wanted = list(digests)
-        for start in range(0, len(wanted), PAGE_EVENTS):
-            page = wanted[start : start + PAGE_EVENTS]
-            with self._file.reading() as connection:
-                rows = connection.execute(
-                    "SELECT digest, data, media_type FROM blobs WHERE session_id = ?"
-                    f" AND digest IN ({', '.join('?' * len(page))})",
-                    (valid_text(session_id), *page),
-                ).fetchall()
-            found |= {digest: Blob(data, media_type) for digest, data, media_type in rows}
-        return found
+        with self._file.reading() as connection:
+            return sqlite_values.get_blobs(connection, session_id, digests)
 
     def put_blob(self, session_id: str, digest: str, data: bytes, media_type: str = JSON) -> None:
         """Keep one value; the first of a digest stays."""
@@ -369,39 +351,24 @@ class SqliteStore:
     def get_document(self, scope: str, name: str) -> Document | None:
         """Return a document, or None where it is not there."""
         with self._file.reading() as connection:
-            row = connection.execute(
-                f"SELECT {DOCUMENT_COLUMNS} FROM documents WHERE scope = ? AND name = ?",
-                (valid_text(scope), valid_text(name)),
-            ).fetchone()
-        return None if row is None else document_of(row)
+            return sqlite_values.get_document(connection, scope, name)
 
     def put_document(self, document: Document) -> Document | None:
         """Replace a document over the version it was read at; see `DocumentStore.put_document`."""
         written = successor(document, self._url, MAX_EVENT_BYTES)
-        row = with_valid_text((written.scope, written.name, written.data, written.version))
         with self._file.writing() as connection:
-            if document.version:
-                changed = connection.execute(REPLACE_DOCUMENT, (*row, document.version))
-            else:
-                changed = connection.execute(ADD_DOCUMENT, row)
-            return document_of(row) if changed.rowcount else None
+            return sqlite_values.put_document(connection, written, document.version)
 
     def delete_document(self, scope: str, name: str, version: int) -> bool:
         """Delete a document that still has this version."""
         with self._file.writing() as connection:
-            deleted = connection.execute(
-                "DELETE FROM documents WHERE scope = ? AND name = ? AND version = ?",
-                (valid_text(scope), valid_text(name), version),
-            )
-            return deleted.rowcount > 0
+            return sqlite_values.delete_document(connection, scope, name, version)
 
     def documents(self, scope: str) -> Iterator[Document]:
         """Yield the documents of a scope, in order of their names."""
         with self._file.reading() as connection:
-            rows = connection.execute(
-                f"SELECT {DOCUMENT_COLUMNS} FROM documents WHERE scope = ? ORDER BY name", (valid_text(scope),)
-            ).fetchall()
-        yield from map(document_of, rows)
+            found = sqlite_values.documents(connection, scope)
+        yield from found
 
     def init_plan(self) -> list[str]:
         """Return what of the file and its tables is not there yet."""
