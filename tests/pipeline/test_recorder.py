@@ -41,6 +41,21 @@ def test_raising_spool_is_counted_and_said_once(recorder: Recorder, caplog: pyte
     assert caplog.text.count("an event could not be journaled") == 1
 
 
+def test_a_provider_whose_lock_this_thread_holds(
+    recorder: Recorder, written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal handler that came while the provider made a tracer journals, and waits for no lock of its own thread."""
+    provider = TracerProvider()
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    with provider._tracers_lock:
+        within = recorder.start_step("AGENT", "handler")
+        within.end()
+    after = recorder.start_step("AGENT", "after")
+    after.end()
+    assert written.types() == ["AGENT_START", "AGENT_END"] * 2
+    assert (type(within.span), type(after.span) is LightSpan) == (LightSpan, False)
+
+
 def test_raising_sampler_costs_the_span_alone(
     recorder: Recorder, written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ _OURS: Final = ("gen_ai.", "agent_journal.", "error.")
 _IDENTITY: Final = frozenset((CONVERSATION_ID, STEP_ID, STEP_KIND, STEP_PARENT_ID, ATTEMPT, OUTCOME))
 _KINDS: Final = {"MODEL": SpanKind.CLIENT}
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+_FREE_S: Final = 0.1  # who holds a provider's lock in another thread makes one object there
 
 Attributes = dict[str, Any] | None
 
@@ -180,13 +181,24 @@ class Spans:
             return None
         known, tracer = self._known
         if provider is not known:
-            if is_collecting():  # within a provider's lock, perhaps
+            if is_collecting() or not _is_free(provider):
                 return None
             tracer = None if provider is None else provider.get_tracer(SCOPE_NAME)
             if isinstance(tracer, trace_api.NoOpTracer):
                 tracer = None
             self._known = (provider, tracer)
         return tracer
+
+
+def _is_free(provider: Any) -> bool:
+    """Tell whether a provider's lock may be waited for: we may be a signal handler, within the code that holds it."""
+    lock: Any = getattr(provider, "_tracers_lock", None)
+    if lock is None:
+        return True
+    free: bool = lock.acquire(timeout=_FREE_S)
+    if free:
+        lock.release()
+    return free
 
 
 def name_by(step: Step, span: Span) -> None:
