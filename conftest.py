@@ -83,6 +83,24 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+class _SaysAtOnce:
+    """Long runs say at once what failed, and do not keep it for an end that may be hours away."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._plugins = config.pluginmanager
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self._plugins.get_plugin("terminalreporter") if report.failed else None
+        if terminal is not None:
+            terminal.write_line(f"\nFAILED {report.nodeid} ({report.duration:.0f} s)\n{report.longreprtext[-2000:]}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Add what the long forms want."""
+    if os.environ.get("AGENT_JOURNAL_SOAK") and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(_SaysAtOnce(config))
+
+
 def pytest_unconfigure() -> None:
     """At its exit the interpreter may take all of it down again: extension modules complain of what is left."""
     gc.unfreeze()
