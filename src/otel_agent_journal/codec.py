@@ -15,19 +15,20 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
-from math import isfinite
 from typing import Any, Final, cast
 
 import msgspec
 
 from otel_agent_journal.errors import CodecError, NewerSchema
 from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, JournalEvent, derived_id
+from otel_agent_journal.plain import MAX_DEPTH as MAX_DEPTH  # noqa: PLC0414 - of what is encoded here
+from otel_agent_journal.plain import plain
+from otel_agent_journal.plain import valid_text as valid_text  # noqa: PLC0414 - as MAX_DEPTH
 
 DIGEST_BYTES: Final = 16
 JSON: Final = "application/json"  # the media type of what is encoded here
 _NS: Final = 1_000_000_000
 
-MAX_DEPTH: Final = 128  # levels of nesting that `plain` keeps; readers in other languages stop near here too
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])([01]\d|2[0-3]):?([0-5]\d))?",
@@ -39,60 +40,6 @@ UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 # --- values -------------------------------------------------------------------------------------------------------
-
-
-def valid_text(text: str) -> str:
-    r"""Return `text` with each lone surrogate, which UTF-8 cannot carry, as its escape: `\udc80`."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def plain(value: Any) -> Any:
-    """Return `value` as JSON can carry it; total, and the identity on what JSON carries already.
-
-    Keys become text. Lone surrogates become escapes, NaN and the infinities None, bytes base64, dates RFC 3339,
-    anything unknown its `repr`; a cycle, or nesting beyond `MAX_DEPTH`, a text that says so.
-    """
-    return _plain(value, ())
-
-
-def _plain(value: Any, within: tuple[int, ...]) -> Any:
-    match value:
-        case None | bool():
-            return value
-        case str():
-            return valid_text(value)
-        case int():
-            return int(value)
-        case float():
-            return float(value) if isfinite(value) else None
-        case _:
-            pass
-    if id(value) in within:
-        return f"<{type(value).__name__} within itself>"
-    if len(within) >= MAX_DEPTH:
-        return f"<{type(value).__name__} nested deeper than {MAX_DEPTH}>"
-    within = (*within, id(value))
-    if isinstance(value, Mapping):
-        items = cast("Mapping[Any, Any]", value).items()
-        return {valid_text(key if isinstance(key, str) else str(key)): _plain(item, within) for key, item in items}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item, within) for item in cast("list[Any]", value)]
-    return _plain(_built_in(value), within)
-
-
-def _built_in(value: Any) -> Any:
-    try:
-        return msgspec.to_builtins(value, str_keys=True)
-    except UNENCODABLE:
-        return _described(value)
-
-
-def _described(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
-        return f"<{type(value).__name__}>"
-
 
 _to_json: Final = msgspec.json.Encoder(enc_hook=plain).encode
 _to_canonical_json: Final = msgspec.json.Encoder(enc_hook=plain, order="deterministic").encode

@@ -99,7 +99,7 @@ def test_encoding_is_total(details: dict[str, Any], text: str) -> None:
 
 
 def test_what_msgpack_cannot_carry() -> None:
-    """Integers beyond 64 bits are kept exactly, lone surrogates as escapes, unknown objects by their repr."""
+    """Integers beyond 64 bits are kept exactly, lone surrogates as escapes, unknown objects by their class."""
     details = {"large": [2**64, -(2**63) - 1, 2**64 - 1, -(2**63)], "text": "\udc80", "what": object}
     fact = decode_fact(encode_fact(SessionNoted("s1", "e1", "NOTE", "INFO", 1, details=details)))
     assert isinstance(fact, SessionNoted)

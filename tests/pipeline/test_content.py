@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_agent_journal.mapping.facts import BlobKept, StepStarted, decode_fact
-from otel_agent_journal.pipeline.content import MAX_BLOB_BYTES, ContentEncoder, to_plain
+from otel_agent_journal.pipeline.content import CUT, MAX_BLOB_BYTES, ContentEncoder, as_json
+from otel_agent_journal.plain import WHOLE
 
 
 def fact(**details: Any) -> StepStarted:
@@ -31,12 +32,12 @@ class Point:
     x: int
 
 
-class Model:
-    """What dumps itself."""
+class Dumps:
+    """What would dump itself, if it were asked."""
 
     def model_dump(self) -> dict[str, Any]:
-        """Return its fields."""
-        return {"a": 1}
+        """Fail."""
+        raise AssertionError
 
 
 class Broken:
@@ -50,10 +51,46 @@ class Broken:
 
 
 def test_objects_become_plain() -> None:
-    """Dataclasses, models, exceptions and unknown objects are journaled by what they say of themselves."""
-    found = through(ContentEncoder(), output=[Point(1), Model(), ValueError("no"), object])
-    assert found["output"][:3] == [{"x": 1}, {"a": 1}, {"type": "ValueError", "message": "no"}]
-    assert "object" in found["output"][3]
+    """Dataclasses and exceptions are journaled by their fields, unknown objects by their class; nothing is called."""
+    found = through(ContentEncoder(), output=[Point(1), Dumps(), ValueError("no"), 2**70])
+    name = f"<{__name__}.Dumps>"
+    assert found["output"] == [{"x": 1}, name, {"type": "ValueError", "message": "no"}, 2**70]
+
+
+def test_a_bad_field_costs_itself() -> None:
+    """Keys of any kind, a field that cannot be read, half a surrogate pair: all else of the event is there."""
+    found = through(ContentEncoder(), a={("x", 1): 1, None: 2}, b="\ud83d", c=Broken(), d="kept")
+    assert found == {"a": {"('x', 1)": 1, "None": 2}, "b": "\\ud83d", "c": f"<{__name__}.Broken>", "d": "kept"}
+
+
+def test_what_is_too_heavy_is_cut() -> None:
+    """Of a field that is too heavy a part is kept, and `$cut` names it; of messages and model calls all is kept."""
+    text = "x" * (WHOLE + 1)
+    found = through(ContentEncoder(), output={"large": text, "beside": 1}, input="small")
+    assert found[CUT] == ["output"]
+    assert (found["output"]["beside"], found["input"]) == (1, "small")
+    assert found["output"]["large"].endswith("more characters)")
+    _, blobs = ContentEncoder().encode(fact(messages=[{"role": "user", "content": text}]))
+    assert [len(decode_fact(blob).data) > WHOLE for blob in blobs] == [True]  # type: ignore[union-attr]
+    called = StepStarted("s1", "MODEL", "n", "a" * 32, None, 1, 5, None, None, {"tools": text})
+    _, blobs = ContentEncoder().encode(called)
+    assert json.loads(decode_fact(blobs[0]).data) == text  # type: ignore[union-attr]
+
+
+def test_a_redactor_sees_what_is_kept() -> None:
+    """What is too heavy is cut before a redactor gets it, and the event says so."""
+    seen: list[Any] = []
+    encoder = ContentEncoder(redactor=lambda field, value: seen.append(value) or value)
+    details = encoder.details({"input": "x" * (WHOLE + 1), "output": Point(1)})
+    assert details[CUT] == ["input"]
+    assert (len(seen[0]) < 100_000, seen[1]) == (True, {"x": 1})
+
+
+def test_content_of_a_span() -> None:
+    """What goes on a span is JSON of any value, as far as an event would hold it."""
+    assert as_json("a") == '"a"'
+    assert json.loads(as_json([Point(1), {1: Broken()}])) == [{"x": 1}, {"1": f"<{__name__}.Broken>"}]
+    assert len(as_json({"x": "y" * (WHOLE + 1)})) < 100_000
 
 
 def test_cycles_end() -> None:
@@ -127,4 +164,3 @@ anything = st.recursive(
 def test_anything_is_encoded(value: Any) -> None:
     """Whatever content is, its event is encoded and can be read back."""
     assert "output" in through(ContentEncoder(), output=value)
-    json.dumps(to_plain(value))

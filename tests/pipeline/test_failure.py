@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError, NoCredentialsError, PartialCredenti
 
 from otel_agent_journal.event import ErrorInfo
 from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS, error_info, is_cancel
+from tests.untouchable import Noticing
 
 
 def test_type_and_message() -> None:
@@ -17,6 +18,47 @@ def test_type_and_message() -> None:
     assert error_info(KeyError("k")) == ErrorInfo(type="KeyError", message="'k'")
     assert error_info(asyncio.QueueFull()) == ErrorInfo(type="asyncio.queues.QueueFull")
     assert len(error_info(ValueError("x" * 10_000)).message) == MAX_MESSAGE_CHARACTERS
+
+
+def test_messages_of_every_kind() -> None:
+    """A message is what a traceback would say; an object that an exception was made with is not asked for its text."""
+
+    class Own(Exception):
+        def __str__(self) -> str:
+            return f"own words of {self.args[0]}"
+
+    class Broken(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    def message(error: BaseException) -> str:
+        return error_info(error).message
+
+    noticing = Noticing()
+    assert message(OSError(2, "No such file", "a")) == "[Errno 2] No such file: 'a'"
+    assert message(ValueError({"a": [1]})) == "{'a': [1]}"
+    assert message(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad")).startswith("'utf-8' codec can't decode")
+    assert message(ExceptionGroup("two", [ValueError(1), ValueError(2)])) == "two (2 sub-exceptions)"
+    assert message(Own("x")) == "own words of x"
+    assert message(Broken("x")) == "x"
+    for value in noticing.objects().values():
+        assert message(LookupError(value))
+        assert message(LookupError("it", value)).startswith("('it', ")
+    assert noticing.noticed == []
+
+
+def test_no_property_is_read() -> None:
+    """An exception is not asked for a response that it does not hold itself."""
+
+    class Lazy(Exception):
+        @property
+        def response(self) -> object:
+            raise AssertionError
+
+        def __getattr__(self, name: str) -> object:
+            raise AssertionError(name)
+
+    assert error_info(Lazy("x")).message == "x"
 
 
 def test_client_error() -> None:

@@ -175,7 +175,7 @@ _encode: Final = msgspec.msgpack.Encoder(enc_hook=plain).encode
 
 
 def encode_fact(fact: Fact) -> bytes:
-    """Return a fact as msgpack. Total: what msgpack cannot carry is written as `codec.plain` says."""
+    """Return a fact as msgpack. Total: what msgpack cannot carry is written as `plain` says."""
     try:
         return _encode(fact)
     except UNENCODABLE:

@@ -12,10 +12,22 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any, Final, Generic, TypeVar
 
-from otel_agent_journal.codec import DIGEST_BYTES
+import msgspec
 
+from otel_agent_journal.codec import DIGEST_BYTES, encode_value, plain
+from otel_agent_journal.plain import MESSAGES, light
+
+_encode: Final = msgspec.json.Encoder().encode
 _MAX_SEEN: Final = 20_000  # messages of one session that are remembered; the oldest are journaled again if they recur
 _MAX_SESSIONS: Final = 1_000
+
+
+def fingerprint_of(said: Any) -> int:
+    """Return a number that tells what a message says: another where it says something else."""
+    try:
+        return hash(_encode(said if light([said], MESSAGES) else plain(said)))
+    except Exception:  # noqa: BLE001 - half of a surrogate pair, or nested too deep
+        return hash(encode_value(plain(said)))
 
 
 class Known:

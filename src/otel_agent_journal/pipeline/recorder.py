@@ -38,6 +38,7 @@ from otel_agent_journal.pipeline.light_span import LightSpan
 from otel_agent_journal.pipeline.metrics import Metrics
 from otel_agent_journal.pipeline.spans import Spans, kept_by, name_by, of_framework, set_by_user
 from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_context
+from otel_agent_journal.plain import text_of
 from otel_agent_journal.threads import Turns, is_collecting, start_thread, watch_collections
 
 _SESSION_BAGGAGE: Final = ("gen_ai.conversation.id", "session.id")
@@ -161,6 +162,10 @@ class Recorder(FactWriter):
         enclosing = context.get(STEP_KEY)
         if parent is None and not detached and isinstance(enclosing, Step) and not enclosing.ended:
             parent = enclosing
+        if type(name) is not str:
+            name = text_of(name)
+        if session_id is not None and type(session_id) is not str:
+            session_id = text_of(session_id)
         if details is None:
             details = {}
         if attributes:
@@ -327,7 +332,7 @@ class Recorder(FactWriter):
         info = self.error_info(error) if error is not None else None
         span = step.span
         end_span: Callable[[], None] | None = None
-        details = details if details is not None else {}
+        details = {} if details is None else details
         if step.beside is not None:
             end_beside(step, outcome, info, end_ns)
         if type(span) is LightSpan:
@@ -344,8 +349,7 @@ class Recorder(FactWriter):
                 attributes = set_by_user(span, attributes, details)
         if attributes:
             details["attributes"] = attributes
-        if self._details_change and details:
-            details = self.encoder.details(details)
+        said = self.encoder.details(details) if self._details_change and details else details
         self.write(
             StepEnded(
                 step.session_id,
@@ -361,7 +365,7 @@ class Recorder(FactWriter):
                 outcome,
                 info,
                 usage,
-                details,
+                said,
             )
         )
         if step.parent is None:
@@ -374,7 +378,7 @@ class Recorder(FactWriter):
         if step.opening is not None:
             self.open(step)
         if self._details_change:
-            details = self.encoder.details(dict(details))
+            details = self.encoder.details(details)
         self.write(
             StepNoted(
                 step.session_id,
@@ -420,7 +424,7 @@ class Recorder(FactWriter):
     ) -> None:
         """Journal an event of a session, beside or within a step. `error`: why, where it tells of a failure."""
         if self._details_change:
-            details = self.encoder.details(dict(details))
+            details = self.encoder.details(details)
         now_ns = self._now()
         said = (
             session_id,

@@ -6,7 +6,8 @@
             step.complete(search(query))
 
 Both are the current span while their block runs, so that other instrumentations nest under them. Nothing raises but
-a call that can never be right (an event type in lower case); the block's own exception passes untouched.
+a call that can never be right (an event type in lower case, a kind of step that is none), whatever the values are; the
+block's own exception passes untouched.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextvars import Token
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from opentelemetry import context as context_api
 from opentelemetry.baggage import get_baggage
@@ -25,6 +26,7 @@ from opentelemetry.context import Context
 from otel_agent_journal.event import (
     EMPTY,
     FINAL_RESPONSE,
+    LEVELS,
     PROGRESS,
     REASONING,
     SESSION_COMPLETED,
@@ -33,25 +35,31 @@ from otel_agent_journal.event import (
     STEP_KINDS,
     WARNING,
     ErrorInfo,
-    Usage,
 )
+from otel_agent_journal.foreign import is_a
 from otel_agent_journal.mapping.genai import CONVERSATION_ID
+from otel_agent_journal.mapping.usage import number_in, usage_of
+from otel_agent_journal.pipeline.content import fitted
 from otel_agent_journal.pipeline.current import STATE, get_recorder
-from otel_agent_journal.pipeline.failure import is_cancel
+from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS, is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import Step, current_step
+from otel_agent_journal.plain import text_of
+from otel_agent_journal.readers import Listed, opened
 
 _log = logging.getLogger(__name__)
 
+_ATTRIBUTE_KINDS: Final = frozenset((str, bool, int, float))
 _EVENT_TYPE: Final = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
 
-def checked_type(event_type: str) -> str:
+def checked_type(event_type: Any) -> str:
     """Return an event type of the user's.
 
     Raises:
         ValueError: it is not upper snake case.
     """
+    event_type = text_of(event_type)
     if not _EVENT_TYPE.fullmatch(event_type):
         raise ValueError(f"event type '{event_type}' is not upper snake case, as in TRAINING_JOB_STARTED")
     return event_type
@@ -63,9 +71,9 @@ def checked_session(session_id: Any) -> str:
     Raises:
         ValueError: it is empty, or no text.
     """
-    if not isinstance(session_id, str) or not session_id.strip():
-        raise ValueError(f"session id is {session_id!r}; a text that is not empty is expected")
-    return session_id
+    if not is_a(session_id, str) or not text_of(session_id).strip():
+        raise ValueError(f"session id is {text_of(session_id)!r}; a text that is not empty is expected")
+    return text_of(session_id)
 
 
 class Block:
@@ -90,15 +98,16 @@ class StepBlock(Block):
     """One step of a hand-written agent: a span, a START, and an ending when the block is left."""
 
     def __init__(
-        self, recorder: Recorder, kind: str, name: str, parent: Step | None, details: dict[str, Any], options: Any
+        self, recorder: Recorder, kind: Any, name: Any, parent: Step | None, details: dict[str, Any], options: Any
     ) -> None:
         super().__init__()
+        kind = text_of(kind)
         if kind.upper() not in STEP_KINDS:
             known = ", ".join(kind.lower() for kind in STEP_KINDS)
             raise ValueError(f"step kind '{kind}' is not known; it is one of: {known}")
         self._recorder = recorder
         self._kind = kind.upper()
-        self._name = name
+        self._name = kind.lower() if name is None else text_of(name)
         self._parent = parent
         self._details = details
         self._options = options
@@ -121,45 +130,44 @@ class StepBlock(Block):
         """Journal that something is off, though the step goes on."""
         self._note(WARNING, {"message": message, **details}, "WARNING")
 
-    def chunk(self, text: str) -> None:
+    def chunk(self, text: Any) -> None:
         """Journal streamed text; it is gathered to at most four CHUNK events a second."""
-        if self._step is not None:
-            self._step.chunk(text)
+        if self._step is not None and text is not None:
+            self._step.chunk(text_of(text))
 
     def complete(
         self,
         output: Any = None,
         *,
         sources: Sequence[Any] | None = None,
-        message_id: str | None = None,
-        usage: Usage | Mapping[str, int] | None = None,
+        message_id: Any = None,
+        usage: Any = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
         """End the step with its result. Leaving the block without it ends the step with none.
 
         Args:
-            output: any data; what is not plain is journaled by its fields or its `repr`.
+            output: any data; an object is journaled by its fields where its class is known, else by its class.
             sources: what the result rests on: URLs, documents.
             message_id: the message that the result became.
-            usage: tokens, of a model step.
+            usage: tokens, of a model step, as the model's SDK gives them: see `mapping.usage`.
             attributes: more attributes for the span.
         """
         details: dict[str, Any] = {}
         if output is not None:
             details["output"] = output
         if sources is not None:
-            details["sources"] = list(sources)
+            inside = opened(sources)
+            details["sources"] = sources if isinstance(inside, Listed) else [sources]
         if message_id is not None:
-            details["message_id"] = message_id
-        if isinstance(usage, Mapping):
-            usage = Usage(**usage)
+            details["message_id"] = text_of(message_id)
         if self._step is not None:
-            self._step.end("ok", usage=usage, attributes=dict(attributes) if attributes else None, details=details)
+            self._step.end("ok", usage=usage_of(usage), attributes=attributes_of(attributes), details=details)
 
-    def fail(self, error: BaseException | str, **details: Any) -> None:
-        """End the step as failed, where no exception leaves the block."""
+    def fail(self, error: Any, **details: Any) -> None:
+        """End the step as failed, where no exception leaves the block. `error`: an exception, or what to say."""
         if self._step is not None:
-            self._step.end("error", error=error if isinstance(error, BaseException) else _said(error), details=details)
+            self._step.end("error", error=error if is_a(error, BaseException) else _said(error), details=details)
 
     def _note(self, event_type: str, details: dict[str, Any], level: str = "INFO") -> None:
         if self._step is not None and not self._step.ended:
@@ -195,11 +203,11 @@ class StepBlock(Block):
 class SessionBlock(Block):
     """One invocation of a hand-written agent: its root step, and the session's own events around it."""
 
-    def __init__(self, recorder: Recorder, session_id: str | None, agent: str | None, details: dict[str, Any]) -> None:
+    def __init__(self, recorder: Recorder, session_id: Any, agent: Any, details: dict[str, Any]) -> None:
         super().__init__()
         self._recorder = recorder
-        self._wanted = session_id
-        self._agent = agent or "agent"
+        self._wanted = None if session_id is None else text_of(session_id)
+        self._agent = "agent" if agent is None else text_of(agent) or "agent"
         self._details = details
         self._root: Step | None = None
         self._response: Any = None
@@ -209,28 +217,33 @@ class SessionBlock(Block):
         """The session's id."""
         return self._root.session_id if self._root else self._wanted or ""
 
-    def record(self, event_type: str, details: Mapping[str, Any] = EMPTY, *, level: str = "INFO") -> None:
+    def record(self, event_type: str, details: Any = EMPTY, *, level: str = "INFO") -> None:
         """Journal an event of your own.
 
         Args:
             event_type: upper snake case, such as TRAINING_JOB_STARTED.
-            details: any data.
-            level: DEBUG, INFO, WARNING or ERROR.
+            details: any data: fields with their values, or a value.
+            level: DEBUG, INFO, WARNING or ERROR; another is taken for INFO.
 
         Raises:
             ValueError: the type is not upper snake case.
         """
-        checked_type(event_type)
-        self._recorder.record(self.session_id, event_type, details, level=level, step=current_step() or self._root)
+        event_type, level = checked_type(event_type), text_of(level).upper()
+        level = level if level in LEVELS else "INFO"
+        if type(details) is not dict:
+            details = fitted(EMPTY if details is None else details)
+        said = cast("dict[str, Any]", details)
+        self._recorder.record(self.session_id, event_type, said, level=level, step=current_step() or self._root)
 
-    def stage(self, stage: str, *, progress: float | None = None) -> None:
+    def stage(self, stage: Any, *, progress: Any = None) -> None:
         """Journal which stage the work has reached. `progress`: percent, 0 to 100; by default the stage's own."""
-        self._recorder.stage(self.session_id, stage, progress=progress, step=current_step() or self._root)
+        step = current_step() or self._root
+        self._recorder.stage(self.session_id, text_of(stage), progress=number_in(progress), step=step)
 
     def step(
         self,
         kind: str,
-        name: str,
+        name: Any,
         *,
         input: Any = None,  # noqa: A002 - the field's name in the journal
         attributes: Mapping[str, Any] | None = None,
@@ -282,11 +295,12 @@ class SessionBlock(Block):
         self.__exit__(kind, error, traceback)
 
 
-def session(session_id: str | None = None, *, agent: str | None = None, input: Any = None) -> SessionBlock:  # noqa: A002
+def session(session_id: Any = None, *, agent: Any = None, input: Any = None) -> SessionBlock:  # noqa: A002
     """Return a block for one invocation of a hand-written agent.
 
     Args:
-        session_id: the session; without one that of the code around it, `--session`, or a fresh one.
+        session_id: the session, a text, number or UUID; without one that of the code around it, `--session`, or a
+            fresh one.
         agent: the agent's name.
         input: what the agent was asked.
     """
@@ -296,7 +310,7 @@ def session(session_id: str | None = None, *, agent: str | None = None, input: A
 
 def step(
     kind: str,
-    name: str,
+    name: Any,
     *,
     input: Any = None,  # noqa: A002 - the field's name in the journal
     attributes: Mapping[str, Any] | None = None,
@@ -340,7 +354,7 @@ def process_recorder() -> Recorder:
 def step_block(
     recorder: Recorder,
     kind: str,
-    name: str,
+    name: Any,
     *,
     input: Any = None,  # noqa: A002 - the field's name in the journal
     attributes: Mapping[str, Any] | None = None,
@@ -349,7 +363,7 @@ def step_block(
     """Return a block for one step: a child of the step that this code runs in, else of `fallback`, else a root."""
     enclosing = current_step()
     parent = enclosing if enclosing is not None and not enclosing.ended else fallback
-    options: dict[str, Any] = {"attributes": dict(attributes)} if attributes else {}
+    options: dict[str, Any] = {} if attributes is None else {"attributes": attributes_of(attributes)}
     return StepBlock(recorder, kind, name, parent, {} if input is None else {"input": input}, options)
 
 
@@ -362,6 +376,23 @@ def _end(step: Step, error: BaseException | None) -> None:
         step.end("error", error=error)
 
 
-def _said(message: str) -> ErrorInfo:
+def _said(message: Any) -> ErrorInfo:
+    return ErrorInfo(type="Error", message=text_of(message)[:MAX_MESSAGE_CHARACTERS])
 
-    return ErrorInfo(type="Error", message=message)
+
+def attributes_of(given: Any) -> dict[str, Any] | None:
+    """Return attributes of the user's as a span takes them: texts, numbers, and lists of one kind of these."""
+    if given is None:
+        return None
+    attributes = fitted(given)
+    return {key: _attribute(value) for key, value in attributes.items() if key and value is not None} or None
+
+
+def _attribute(value: Any) -> Any:
+    if type(value) is dict:
+        return text_of(value)
+    if type(value) is not list:
+        return value if type(value) is not int or -(2**63) <= value < 2**63 else str(value)
+    items = cast("list[Any]", value)
+    kinds = set(map(type, items))
+    return items if len(kinds) <= 1 and kinds <= _ATTRIBUTE_KINDS else [text_of(item) for item in items]

@@ -17,10 +17,12 @@ from otel_agent_journal.event import (
     AGENT_ENTRYPOINT_FAILED,
     AGENT_ENTRYPOINT_STARTED,
 )
+from otel_agent_journal.foreign import is_a
 from otel_agent_journal.frameworks.agentcore.boundary import kept_from_app, name_of
 from otel_agent_journal.pipeline.failure import is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import Step
+from otel_agent_journal.plain import text_of
 
 REQUEST_ID: Final = "aws.request_id"  # the semantic conventions' name
 STREAM_CHARACTERS: Final = 1_000_000  # of a streamed answer; what is beyond is counted, and is in the CHUNK events
@@ -87,9 +89,10 @@ class Request:
         """Note a part of a streamed answer: texts are journaled, everything is counted."""
         with kept_from_app("a part of a stream"):
             self._items += 1
-            if isinstance(item, bytes) and self.is_text:
+            if type(item) is bytes and self.is_text:
                 item = item.decode("utf-8", "replace")
-            if isinstance(item, str) and self._recorder.content:
+            if is_a(item, str) and self._recorder.content:
+                item = text_of(item)
                 self.step.chunk(item)
                 if self._characters < STREAM_CHARACTERS:
                     self._text.append(item[: STREAM_CHARACTERS - self._characters])
@@ -178,7 +181,7 @@ def _body(output: Any) -> Any:
 def is_response(result: Any) -> bool:
     """Tell whether a handler made the response itself, as one of Starlette's."""
     responses: Any = sys.modules.get("starlette.responses")
-    return responses is not None and isinstance(result, responses.Response)
+    return responses is not None and is_a(result, responses.Response)
 
 
 def is_text(response: Any) -> bool:

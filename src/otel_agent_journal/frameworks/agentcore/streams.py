@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import inspect
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from opentelemetry import context as context_api
 
+from otel_agent_journal.foreign import is_a
 from otel_agent_journal.frameworks.agentcore.boundary import restore
 from otel_agent_journal.frameworks.agentcore.requests import Request, is_response, is_text
 from otel_agent_journal.pipeline.flushing import Flusher
@@ -24,9 +25,9 @@ from otel_agent_journal.pipeline.flushing import Flusher
 def streamed(result: Any, request: Request, flusher: Flusher) -> Any | None:
     """Return what takes the place of a handler's streaming result, or None where it does not stream."""
     stream: Any
-    if inspect.isgenerator(result):
+    if is_a(result, GeneratorType):
         replacement = stream = sync_stream(result, request, flusher)
-    elif inspect.isasyncgen(result):
+    elif is_a(result, AsyncGeneratorType):
         replacement = stream = async_stream(result, request, flusher)
     elif is_response(result) and hasattr(result, "body_iterator"):  # a streaming response of the handler's own
         replacement = result

@@ -11,10 +11,9 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from otel_agent_journal.pipeline.history import Known, KnownBySession, Shown
+from otel_agent_journal.pipeline.history import Known, KnownBySession, Shown, fingerprint_of
 
 _decode: Final = msgspec.json.Decoder().decode
-_encode: Final = msgspec.json.Encoder(enc_hook=repr).encode
 
 
 class Prompts:
@@ -51,5 +50,5 @@ def messages_of(prompt: str) -> list[dict[str, Any]] | None:
 
 
 def _read(message: dict[str, Any]) -> tuple[str, int, dict[str, Any]]:
-    said = hash(_encode(message))
+    said = fingerprint_of(message)
     return f"text:{said:x}", said, message

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 from otel_agent_journal.event import EMPTY, ErrorInfo, Usage
+from otel_agent_journal.mapping import usage
 from otel_agent_journal.mapping.genai import (
     PROVIDER_NAME,
     REQUEST_MAX_TOKENS,
@@ -19,7 +20,6 @@ from otel_agent_journal.mapping.genai import (
     REQUEST_TOP_K,
     REQUEST_TOP_P,
 )
-from otel_agent_journal.mapping.numbers import count_of
 
 PROVIDER: Final = "aws.bedrock"
 REQUEST_ID: Final = "aws.request_id"
@@ -140,11 +140,7 @@ def model_name(identifier: str) -> str:
 
 def usage_of(output: Mapping[str, Any]) -> Usage | None:
     """Return the tokens that an invocation's metadata counts."""
-    usage = mapping(mapping(output.get("metadata")).get("usage"))
-    if not usage:
-        return None
-    given, out = count_of(usage.get("inputTokens")), count_of(usage.get("outputTokens"))
-    return Usage(input_tokens=given or 0, output_tokens=out or 0)
+    return usage.usage_of(mapping(output.get("metadata")).get("usage"))
 
 
 def service_times(output: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from otel_agent_journal.event import derived_id
+from otel_agent_journal.foreign import own
 from otel_agent_journal.frameworks.langgraph.messages import Conversation
 from otel_agent_journal.frameworks.langgraph.runs import Callers, Memory, Runs, begun_by_graph, session_id_of
 from otel_agent_journal.mapping.genai import INVOKE_WORKFLOW, OPERATION_NAME
-from otel_agent_journal.pipeline.content import to_plain
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step, current_step
@@ -158,8 +158,7 @@ class ChainSteps(Runs):
         memory.checkpoint = event.checkpoint_id
         content = recorder_of(step).content
         memory.interrupts = [
-            {"id": getattr(item, "id", None), **({"value": to_plain(item.value)} if content else {})}
-            for item in event.interrupts
+            {"id": own(item, "id"), **({"value": own(item, "value")} if content else {})} for item in event.interrupts
         ]
         if not event.checkpoint_ns:
             known = self._interrupted

@@ -10,27 +10,49 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-import msgspec
-
-from otel_agent_journal.pipeline.history import Known, KnownBySession, Shown
+from otel_agent_journal.foreign import Classes, is_a, own
+from otel_agent_journal.pipeline.history import Known, KnownBySession, Shown, fingerprint_of
+from otel_agent_journal.readers import Listed, Mapped, opened
 
 _ROLES: Final = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "HumanMessageChunk": "user"}
 _REFERENCES: Final = 3  # longer runs of known messages are journaled as their count alone
 _GIVEN_LATER: Final = ("id", "name")
-_encode: Final = msgspec.json.Encoder(enc_hook=repr).encode
 _DEPTH: Final = 4  # how deep a node's update is searched for messages
+_MOST: Final = 10_000  # values of a node's update that are searched
+
+_MESSAGE, _DOCUMENT, _COMMAND, _SEND = "message", "document", "command", "send"
+_CLASSES: Final = Classes(
+    {
+        "langchain_core.messages.base.BaseMessage": _MESSAGE,
+        "langchain_core.documents.base.Document": _DOCUMENT,
+        "langgraph.types.Command": _COMMAND,
+        "langgraph.types.Send": _SEND,
+    }
+)
 
 
 def is_message(value: Any) -> bool:
-    """Tell whether a value is a LangChain message, without importing LangChain."""
-    return hasattr(value, "content") and hasattr(value, "type") and hasattr(value, "additional_kwargs")
+    """Tell whether a value is a LangChain message, by its class: an object of another may look like one."""
+    return _CLASSES.of(value) == _MESSAGE
+
+
+def plain_documents(found: Any) -> Any:
+    """Return content, metadata and id of each document that was found; what is none is left to the encoder."""
+    inside = opened(found)
+    return [_plain_document(one) for one in inside.items] if isinstance(inside, Listed) else found
+
+
+def _plain_document(value: Any) -> Any:
+    if _CLASSES.of(value) != _DOCUMENT:
+        return value
+    return {"content": own(value, "page_content"), "metadata": own(value, "metadata"), "id": own(value, "id")}
 
 
 def plain_message(message: Any) -> dict[str, Any]:
     """Return role, content, tool calls and ids of a message."""
     fields: Mapping[str, Any] = message.__dict__  # asking a pydantic model for a field it has not costs 3.4 us a time
-    kind = message.type
-    plain: dict[str, Any] = {"role": fields.get("role") or _ROLES.get(kind, kind), "content": message.content}
+    kind: Any = fields.get("type")
+    plain: dict[str, Any] = {"role": fields.get("role") or _ROLES.get(kind, kind), "content": fields.get("content")}
     key = fields.get("id")
     if key is not None:
         plain["id"] = key
@@ -55,14 +77,11 @@ def message_key(message: Any, plain: dict[str, Any]) -> tuple[str, int]:
     sign an answer with their name afterwards, which makes no other message of it.
     """
     said = {name: value for name, value in plain.items() if name not in _GIVEN_LATER}
-    try:
-        fingerprint = hash(_encode(said))
-    except Exception:  # noqa: BLE001 - content of the user's
-        fingerprint = id(message)
+    fingerprint = fingerprint_of(said)
     call_id = plain.get("tool_call_id")
     if call_id:
         return f"tool:{call_id}", fingerprint
-    return message.id or f"text:{fingerprint:x}", fingerprint
+    return plain.get("id") or f"text:{fingerprint:x}", fingerprint
 
 
 class History(Known):
@@ -104,30 +123,51 @@ def _read(message: Any) -> tuple[str, int, dict[str, Any]]:
     return key, fingerprint, plain
 
 
-def plain_update(value: Any, history: History, depth: int = 0) -> Any:
+def plain_update(value: Any, history: History) -> Any:
     """Return what a node or tool returned, messages plain or by reference; other objects are left to the encoder."""
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if depth > _DEPTH:
-        return value
-    if isinstance(value, Mapping):
-        mapping = cast("Mapping[Any, Any]", value)
-        return {key: plain_update(item, history, depth + 1) for key, item in mapping.items()}
-    if isinstance(value, list | tuple):
-        items = cast("list[Any]", value)
-        known = _leading(items, history) if len(items) > _REFERENCES else 0
+    return _Update(history).of(value, 0)
+
+
+class _Update:
+    """Searches one update for messages, as far as is sensible."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._left = _MOST
+
+    def of(self, value: Any, depth: int) -> Any:
+        if value is None or type(value) is str or depth > _DEPTH:
+            return value
+        if type(value) is list or type(value) is tuple:
+            return self._list(cast("Sequence[Any]", value), depth)
+        if type(value) is not dict:
+            found = _CLASSES.of(value)
+            if found == _MESSAGE:
+                return self._history.journaled(value)
+            if found == _COMMAND:
+                parts = {name: own(value, name) for name in ("update", "goto", "resume", "graph")}
+                return {name: self.of(part, depth + 1) for name, part in parts.items() if not _is_nothing(part)}
+            if found == _SEND:
+                return {"send": own(value, "node"), "arg": self.of(own(value, "arg"), depth + 1)}
+        return self._mapping(value, depth)
+
+    def _mapping(self, value: Any, depth: int) -> Any:
+        inside = opened(value)
+        if not isinstance(inside, Mapped):
+            return value
+        self._left -= inside.length
+        return value if self._left < 0 else {key: self.of(item, depth + 1) for key, item in inside.pairs}
+
+    def _list(self, given: Sequence[Any], depth: int) -> Any:
+        known = _leading(given, self._history) if len(given) > _REFERENCES else 0
         if known > _REFERENCES:
-            return [{"$messages": known}, *(plain_update(item, history, depth + 1) for item in items[known:])]
-        return [plain_update(item, history, depth + 1) for item in items]
-    if is_message(value):
-        return history.journaled(value)
-    kind = type(value).__name__
-    if kind == "Command":
-        parts = {name: getattr(value, name, None) for name in ("update", "goto", "resume", "graph")}
-        return {name: plain_update(part, history, depth + 1) for name, part in parts.items() if part}
-    if kind == "Send":
-        return {"send": value.node, "arg": plain_update(value.arg, history, depth + 1)}
-    return value
+            return [{"$messages": known}, *(self.of(item, depth + 1) for item in given[known:])]
+        self._left -= len(given)
+        return given if self._left < 0 else [self.of(item, depth + 1) for item in given]
+
+
+def _is_nothing(part: Any) -> bool:
+    return part is None or (is_a(part, str, tuple, list, dict) and not part)
 
 
 def _leading(items: Sequence[Any], history: History) -> int:

@@ -9,7 +9,7 @@ from uuid import UUID
 from otel_agent_journal.event import ErrorInfo
 from otel_agent_journal.frameworks.langgraph.messages import Conversation, is_message
 from otel_agent_journal.frameworks.langgraph.outcomes import outcome_of, response_attributes, usage_of
-from otel_agent_journal.frameworks.langgraph.runs import Runs, as_json, session_id_of
+from otel_agent_journal.frameworks.langgraph.runs import Runs, session_id_of
 from otel_agent_journal.mapping.genai import (
     CHAT,
     INPUT_MESSAGES,
@@ -21,6 +21,7 @@ from otel_agent_journal.mapping.genai import (
     REQUEST_TEMPERATURE,
     RESPONSE_TIME_TO_FIRST_CHUNK,
 )
+from otel_agent_journal.pipeline.content import as_json
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step

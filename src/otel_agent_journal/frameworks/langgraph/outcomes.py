@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from otel_agent_journal.event import Usage
+from otel_agent_journal.foreign import own
+from otel_agent_journal.mapping import usage
 from otel_agent_journal.mapping.genai import (
     RESPONSE_FINISH_REASONS,
     RESPONSE_ID,
     RESPONSE_MODEL,
 )
-from otel_agent_journal.pipeline.content import to_plain
 from otel_agent_journal.pipeline.failure import is_cancel
 
 # Exceptions by which LangGraph steers itself, by name since langgraph need not be installed.
@@ -39,32 +40,13 @@ def interrupts_of(error: BaseException) -> list[dict[str, Any]]:
     found: Any = error.args[0] if error.args else ()
     if not isinstance(found, list | tuple):
         return []
-    return [
-        {"id": getattr(item, "id", None), "value": to_plain(getattr(item, "value", None))}
-        for item in cast("list[Any]", found)
-    ]
+    return [{"id": own(item, "id"), "value": own(item, "value")} for item in cast("list[Any]", found)]
 
 
 def usage_of(message: Any, llm_output: Any) -> Usage | None:
     """Return the tokens of a model's answer, or None where it names none."""
-    found = getattr(message, "usage_metadata", None)
-    if found:
-        into: Mapping[str, Any] = found.get("input_token_details") or {}
-        out: Mapping[str, Any] = found.get("output_token_details") or {}
-        return Usage(
-            input_tokens=_count(found.get("input_tokens")),
-            output_tokens=_count(found.get("output_tokens")),
-            cache_read_tokens=_count(into.get("cache_read")),
-            cache_write_tokens=_count(into.get("cache_creation") or into.get("cache_write")),
-            reasoning_tokens=_count(out.get("reasoning")),
-        )
-    if isinstance(llm_output, Mapping):
-        older: Any = cast("Mapping[str, Any]", llm_output).get("token_usage") or {}
-        if older:
-            return Usage(
-                input_tokens=_count(older.get("prompt_tokens")), output_tokens=_count(older.get("completion_tokens"))
-            )
-    return None
+    found = usage.usage_of(own(message, "usage_metadata"))
+    return usage.usage_of(llm_output) if found is None else found
 
 
 def response_attributes(message: Any, generation_info: Any) -> dict[str, Any]:
@@ -84,7 +66,3 @@ def response_attributes(message: Any, generation_info: Any) -> dict[str, Any]:
     if isinstance(response_id, str):
         attributes[RESPONSE_ID] = response_id
     return attributes
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0

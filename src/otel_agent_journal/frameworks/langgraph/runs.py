@@ -6,7 +6,6 @@ end LangChain never tells is forgotten once its step has ended.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Callable
 from types import CodeType, FrameType
@@ -17,9 +16,9 @@ import msgspec
 
 from otel_agent_journal.frameworks.langgraph.messages import Conversation, Histories, History, plain_update
 from otel_agent_journal.frameworks.langgraph.outcomes import interrupts_of, outcome_of
-from otel_agent_journal.pipeline.content import to_plain
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step
+from otel_agent_journal.plain import text_of
 
 _MAX_RUNS: Final = 100_000  # runs whose end never came are forgotten, the oldest first
 _PURGE_RUNS: Final = 1_000  # from how many on they are looked through
@@ -134,7 +133,7 @@ class Runs:
             return {}
         try:
             if step is None:
-                return {field: to_plain(plain_update(value, History()))}
+                return {field: plain_update(value, History())}
             return {field: plain_update(value, self._history(recorder, step.session_id))}
         except Exception:  # noqa: BLE001 - content of the user's: it may cost itself, not its step
             return {field: "[could not be read]"}
@@ -143,14 +142,4 @@ class Runs:
 def session_id_of(metadata: Any, parent: Step | None = None) -> str | None:
     """Return the framework's own session id for a root: its thread."""
     thread = metadata.get("thread_id")
-    return None if parent is not None or thread is None else str(thread)
-
-
-def as_json(value: Any) -> str:
-    """Return JSON text of anything, for an attribute of a span."""
-    try:
-        return msgspec.json.encode(value).decode()  # the rule; making it plain first takes ten times as long
-    except Exception:  # noqa: BLE001 - content of the user's
-        with contextlib.suppress(Exception):
-            return msgspec.json.encode(to_plain(value)).decode()
-        return "[not encodable]"
+    return None if parent is not None or thread is None else text_of(thread)

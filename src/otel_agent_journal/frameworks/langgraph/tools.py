@@ -7,17 +7,20 @@ from typing import Any
 from uuid import UUID
 
 from otel_agent_journal.event import ErrorInfo, derived_id
-from otel_agent_journal.frameworks.langgraph.messages import is_message
-from otel_agent_journal.frameworks.langgraph.runs import Runs, as_json, session_id_of
+from otel_agent_journal.foreign import own
+from otel_agent_journal.frameworks.langgraph.messages import is_message, plain_documents
+from otel_agent_journal.frameworks.langgraph.runs import Runs, session_id_of
 from otel_agent_journal.mapping.genai import (
     TOOL_CALL_ARGUMENTS,
     TOOL_CALL_ID,
     TOOL_CALL_RESULT,
     TOOL_DESCRIPTION,
 )
+from otel_agent_journal.pipeline.content import as_json
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS
 from otel_agent_journal.pipeline.recorder import recorder_of
+from otel_agent_journal.plain import text_of
 
 
 class ToolSteps(Runs):
@@ -77,12 +80,10 @@ class ToolSteps(Runs):
                 details = self._content(recorder, "output", output, step)
             on_span: dict[str, Any] | None = None
             if recorder.shows_content(step):
-                content = recorder.encoder.redacted("output", output.content if is_message(output) else output)
-                on_span = {TOOL_CALL_RESULT: content if isinstance(content, str) else as_json(content)}
-            if getattr(output, "status", None) == "error":
-                said = ErrorInfo(
-                    type="ToolException", message=str(getattr(output, "content", ""))[:MAX_MESSAGE_CHARACTERS]
-                )
+                content = recorder.encoder.redacted("output", own(output, "content") if is_message(output) else output)
+                on_span = {TOOL_CALL_RESULT: content if type(content) is str else as_json(content)}
+            if is_message(output) and own(output, "status") == "error":
+                said = ErrorInfo(type="ToolException", message=text_of(own(output, "content"))[:MAX_MESSAGE_CHARACTERS])
                 step.end("error", error=said, details=details, on_span=on_span)
             else:
                 step.end("ok", details=details, on_span=on_span)
@@ -127,15 +128,8 @@ class ToolSteps(Runs):
         step = self._ending(run_id)
         if step is None:
             return
-        found = [
-            {
-                "content": getattr(document, "page_content", None),
-                "metadata": getattr(document, "metadata", None),
-                "id": getattr(document, "id", None),
-            }
-            for document in (documents or ())
-        ]
-        step.end("ok", details={"output": found} if recorder_of(step).content else {})
+        details = {"output": plain_documents(documents)} if recorder_of(step).content else {}
+        step.end("ok", details=details)
 
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """End a retrieval step as failed or cancelled."""

@@ -18,6 +18,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext
 
 from otel_agent_journal.event import WARNING, ErrorInfo
+from otel_agent_journal.foreign import is_a
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.contexts import Call, call_of
 from otel_agent_journal.frameworks.strands.messages import Said, plain_messages, read_message
@@ -309,7 +310,7 @@ def context_of(step: Step, current: Context, claimed: str, *, outlives: bool = F
 
 def _asked(call: Call | None) -> Any:
     """Return what a call that Strands' hooks say nothing of is asked."""
-    if call is None or not call.span or not isinstance(call.prompt, str):
+    if call is None or not call.span or not is_a(call.prompt, str):
         return None
     return [{"role": "user", "content": [{"text": call.prompt}]}]
 

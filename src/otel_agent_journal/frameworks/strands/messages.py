@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-import msgspec
-
 from otel_agent_journal.event import Usage
-from otel_agent_journal.pipeline.history import Known
+from otel_agent_journal.foreign import is_a
+from otel_agent_journal.mapping import usage
+from otel_agent_journal.pipeline.history import Known, fingerprint_of
 
-_encode: Final = msgspec.json.Encoder(enc_hook=repr).encode
 _RESULTS: Final = "results:"
 _BETWEEN: Final = "\x1f"
 _MAX_RECENT: Final = 32  # as many tools as are called at once, and more
@@ -28,8 +27,8 @@ def plain_messages(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     blocks: Any = message.get("content") or ()
-    for block in cast("Sequence[Any]", blocks if isinstance(blocks, list | tuple) else [blocks]):
-        if type(block) is not dict and not isinstance(block, Mapping):
+    for block in cast("Sequence[Any]", blocks if is_a(blocks, list, tuple) else [blocks]):
+        if not is_a(block, dict):
             said.append(block)
             continue
         named = cast("Mapping[str, Any]", block)
@@ -44,7 +43,7 @@ def plain_messages(message: Mapping[str, Any]) -> list[dict[str, Any]]:
             said.append(_other(named))
     if not said and not calls:
         return results
-    content: Any = "".join(said) if all(isinstance(one, str) for one in said) else said
+    content: Any = "".join(said) if all(type(one) is str for one in said) else said
     plain: dict[str, Any] = {"role": role, "content": content}
     if calls:
         plain["tool_calls"] = calls
@@ -67,22 +66,22 @@ def result_content(result: Mapping[str, Any]) -> Any:
     """Return what a tool gave back: its text, its data, or its blocks where there are several."""
     given: Any = result.get("content") or ()
     blocks: list[Any] = []
-    for block in cast("Sequence[Any]", given if isinstance(given, list | tuple) else [given]):
-        if type(block) is not dict and not isinstance(block, Mapping):
+    for block in cast("Sequence[Any]", given if is_a(given, list, tuple) else [given]):
+        if not is_a(block, dict):
             blocks.append(block)
             continue
         named = cast("Mapping[str, Any]", block)
         blocks.append(named["text"] if "text" in named else named["json"] if "json" in named else _other(named))
     if len(blocks) == 1:
         return blocks[0]
-    return "".join(blocks) if all(isinstance(block, str) for block in blocks) else blocks
+    return "".join(blocks) if all(type(block) is str for block in blocks) else blocks
 
 
 def reasoning_of(message: Mapping[str, Any]) -> str:
     """Return what a model thought before it answered."""
     texts: list[str] = []
     for block in cast("Sequence[Any]", message.get("content") or ()):
-        if isinstance(block, Mapping) and "reasoningContent" in block:
+        if is_a(block, dict) and "reasoningContent" in block:
             thought: Any = cast("Mapping[str, Any]", block).get("reasoningContent") or {}
             text: Any = thought.get("reasoningText") or {}
             texts.append(str(text.get("text") or ""))
@@ -106,12 +105,12 @@ class Said(Known):
         content: Any = message.get("content")
         found = self._recent.pop(id(content), None)
         if found is not None:
-            return found[2] if found[1] == _fingerprint(content) else None
+            return found[2] if found[1] == fingerprint_of(content) else None
         results = [_result_in(block) for block in cast("list[Any]", content if type(content) is list else ())]
         keys: list[str] = []
         for result in results:
             found = self._recent.get(id(result))
-            if found is None or found[1] != _fingerprint(result):
+            if found is None or found[1] != fingerprint_of(result):
                 return None
             keys.append(found[2])
         for result in results:
@@ -121,7 +120,7 @@ class Said(Known):
     def _remember(self, value: Any, key: str) -> None:
         if len(self._recent) > _MAX_RECENT:
             self._recent.clear()
-        self._recent[id(value)] = (value, _fingerprint(value), key)  # kept, so that its id is nobody else's
+        self._recent[id(value)] = (value, fingerprint_of(value), key)  # kept, so that its id is nobody else's
 
     def holds(self, key: str, fingerprint: int) -> bool:
         """Tell whether a message is in the journal, with this very content."""
@@ -141,20 +140,13 @@ class Said(Known):
     def result(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """Return a tool's result as plain data, and remember it."""
         plain = plain_result(result)
-        self.add(f"tool:{plain['tool_call_id']}", _fingerprint(plain))
+        self.add(f"tool:{plain['tool_call_id']}", fingerprint_of(plain))
         self._remember(result, str(plain["tool_call_id"]))
         return plain
 
 
 def _result_in(block: Any) -> Any:
     return cast("dict[str, Any]", block).get("toolResult") if type(block) is dict else None
-
-
-def _fingerprint(plain: Any) -> int:
-    try:
-        return hash(_encode(plain))
-    except Exception:  # noqa: BLE001 - content of the user's
-        return id(plain)
 
 
 def read_message(message: Mapping[str, Any]) -> tuple[str, int, dict[str, Any]]:
@@ -165,8 +157,8 @@ def read_message(message: Mapping[str, Any]) -> tuple[str, int, dict[str, Any]]:
     plain = plain_messages(message)
     if plain and all(one["role"] == "tool" for one in plain):
         key = _RESULTS + _BETWEEN.join(str(one["tool_call_id"]) for one in plain)
-        return key, hash(tuple(map(_fingerprint, plain))), {"messages": plain}
-    fingerprint = _fingerprint(plain)
+        return key, hash(tuple(map(fingerprint_of, plain))), {"messages": plain}
+    fingerprint = fingerprint_of(plain)
     own: Any = None if message.get("role") == "assistant" else message.get("tracking_id")
     return str(own or f"text:{fingerprint:x}"), fingerprint, {"messages": plain}
 
@@ -177,29 +169,17 @@ def flattened(details: dict[str, Any]) -> dict[str, Any]:
     return details
 
 
-def usage_of(usage: Any) -> Usage | None:
-    """Return the tokens of one model call. Providers count cached tokens in `inputTokens` or beside it: totals tell."""
-    if not isinstance(usage, Mapping):
-        return None
-    counts = cast("Mapping[str, Any]", usage)
-    given, out = _count(counts.get("inputTokens")), _count(counts.get("outputTokens"))
-    read, written = _count(counts.get("cacheReadInputTokens")), _count(counts.get("cacheWriteInputTokens"))
-    if given + out != _count(counts.get("totalTokens")):
-        given += read + written
-    if not (given or out or read or written):
-        return None
-    return Usage(input_tokens=given, output_tokens=out, cache_read_tokens=read, cache_write_tokens=written)
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+def usage_of(counted: Any) -> Usage | None:
+    """Return the tokens of one model call; Strands counts nothing as noughts."""
+    found = usage.usage_of(counted)
+    return found if found != Usage() else None
 
 
 def _other(block: Mapping[str, Any]) -> dict[str, Any]:
     """Return a block that is no text: of media its kind and format, for its bytes are no message."""
     for kind in _MEDIA:
         media: Any = block.get(kind)
-        if isinstance(media, Mapping):
+        if is_a(media, dict):
             described = cast("Mapping[str, Any]", media)
             return {kind: {key: value for key, value in described.items() if key in ("format", "name")}}
     return dict(block)

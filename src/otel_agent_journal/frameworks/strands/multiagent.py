@@ -14,6 +14,7 @@ from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
 from otel_agent_journal.event import ErrorInfo
+from otel_agent_journal.foreign import is_a
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.contexts import call_of
 from otel_agent_journal.frameworks.strands.invocations import Invocations, context_of, session_id_of
@@ -155,7 +156,7 @@ class MultiAgentSteps(Invocations):
             result: Any = event.source.state.results.get(event.node_id)
             outcome = outcomes.outcome_of_status(getattr(result, "status", None))
             inner: Any = getattr(result, "result", None)
-            failure = outcomes.error_of(inner) if outcome == "error" and isinstance(inner, BaseException) else None
+            failure = outcomes.error_of(inner) if outcome == "error" and is_a(inner, BaseException) else None
             self.left_below(step, outcome, failure)
             step.end(outcome, error=failure)
         except Exception:  # noqa: BLE001 - the one boundary
@@ -171,7 +172,7 @@ class MultiAgentSteps(Invocations):
 def _task(recorder: Recorder, task: Any) -> dict[str, Any]:
     if not recorder.content or task is None:
         return {}
-    if isinstance(task, list):
+    if is_a(task, list):
         said = plain_messages({"role": "user", "content": task})
         return {"input": said[-1]["content"] if said else task}
     return {"input": task}
@@ -181,7 +182,7 @@ def _failure_of(state: Any) -> ErrorInfo:
     """Return why a graph or swarm failed: its first failed node's reason, where one says it."""
     for name, result in list(getattr(state, "results", {}).items()):
         inner: Any = getattr(result, "result", None)
-        if isinstance(inner, BaseException):
+        if is_a(inner, BaseException):
             failure = outcomes.error_of(inner)
             return ErrorInfo(type=failure.type, message=f"node {name}: {failure.message}", code=failure.code)
     return ErrorInfo(type="MultiAgentFailed", message="the graph or swarm ended as failed")

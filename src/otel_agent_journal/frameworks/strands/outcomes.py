@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
 from otel_agent_journal.event import ErrorInfo
-from otel_agent_journal.pipeline.content import to_plain
+from otel_agent_journal.foreign import is_a, own
 from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS, error_info, is_cancel
+from otel_agent_journal.plain import text_of
 
 _WRAPPERS: Final = ("EventLoopException",)  # of Strands: the exception that it carries is the one that happened
 _STATUS: Final = {"completed": "ok", "failed": "error", "interrupted": "interrupted", "executing": "cancelled"}
@@ -23,8 +24,8 @@ def outcome_of_exception(error: BaseException) -> str:
 
 def error_of(error: BaseException) -> ErrorInfo:
     """Return what an exception says; one that wraps another says what that one does."""
-    inner: Any = getattr(error, "original_exception", None)
-    if type(error).__name__ in _WRAPPERS and isinstance(inner, BaseException):
+    inner: Any = own(error, "original_exception")
+    if type(error).__name__ in _WRAPPERS and is_a(inner, BaseException):
         return error_info(inner)
     return error_info(error)
 
@@ -41,10 +42,10 @@ def outcome_of_status(status: Any) -> str:
 
 def tool_error(result: Mapping[str, Any], exception: Any, content: Any) -> ErrorInfo | None:
     """Return why a tool failed, or None where it did not: Strands raises nothing, the result tells."""
-    if isinstance(exception, BaseException):
+    if is_a(exception, BaseException):
         return error_of(exception)
     if result.get("status") == "error":
-        return ErrorInfo(type="ToolError", message=str(content)[:MAX_MESSAGE_CHARACTERS])
+        return ErrorInfo(type="ToolError", message=text_of(content)[:MAX_MESSAGE_CHARACTERS])
     return None
 
 
@@ -52,9 +53,9 @@ def asked(interrupts: Iterable[Any], *, content: bool) -> list[dict[str, Any]]:
     """Return the questions that an agent waits for an answer to."""
     return [
         {
-            "id": getattr(one, "id", None),
-            "name": getattr(one, "name", None),
-            **({"value": to_plain(getattr(one, "reason", None))} if content else {}),
+            "id": own(one, "id"),
+            "name": own(one, "name"),
+            **({"value": own(one, "reason")} if content else {}),
         }
         for one in interrupts
     ]
@@ -72,8 +73,8 @@ def answered(state: Any) -> str | None:
         return None
     given: Any = getattr(state, "context", {}).get("responses") or ()
     ids: list[str] = []
-    for response in cast("Iterable[Any]", given if isinstance(given, list | tuple) else ()):
-        if isinstance(response, Mapping) and "interruptResponse" in response:
+    for response in cast("Iterable[Any]", given if is_a(given, list, tuple) else ()):
+        if is_a(response, dict) and "interruptResponse" in response:
             one: Any = cast("Mapping[str, Any]", response)["interruptResponse"]
             ids.append(str(one.get("interruptId")))
     known: Any = getattr(state, "interrupts", {})

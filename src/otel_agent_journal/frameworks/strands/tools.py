@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry import context as context_api
 
 from otel_agent_journal.event import PROGRESS, derived_id
+from otel_agent_journal.foreign import is_a
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of, session_id_of
 from otel_agent_journal.mapping.genai import TOOL_CALL_ID, TOOL_DESCRIPTION
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import recorder_of
 from otel_agent_journal.pipeline.step import Step, current_step
+from otel_agent_journal.plain import text_of
 
 
 class ToolCall:
@@ -35,10 +37,10 @@ class ToolCall:
                 self.interrupts = list(event.interrupts)
             elif type(event).__name__ == "ToolStreamEvent" and recorder_of(self.step).content:
                 data: Any = event["tool_stream_event"].get("data")
-                if isinstance(data, str):
-                    self.step.chunk(data)
-                elif isinstance(data, dict | list):
-                    self.step.note(PROGRESS, {"output": cast("Any", data)})
+                if is_a(data, str):
+                    self.step.chunk(text_of(data))
+                elif is_a(data, dict, list):
+                    self.step.note(PROGRESS, {"output": data})
         except Exception:  # noqa: BLE001 - an event of another shape
             return
 

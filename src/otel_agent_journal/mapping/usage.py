@@ -1,0 +1,111 @@
+"""The tokens of a model call, in whatever shape a provider, its SDK or a framework gives them. Pure.
+
+| shape | input, output | read from a cache, written to it, of reasoning |
+|---|---|---|
+| ours | `input_tokens`, `output_tokens` | `cache_read_tokens`, `cache_write_tokens`, `reasoning_tokens` |
+| OpenAI | `prompt_tokens`, `completion_tokens`; `input_tokens`, `output_tokens` | `*_tokens_details` |
+| Anthropic | `input_tokens`, `output_tokens` | `cache_read_input_tokens`, `cache_creation_input_tokens` |
+| Bedrock | `inputTokens`, `outputTokens` | `cacheReadInputTokens`, `cacheWriteInputTokens` |
+| Gemini | `prompt_token_count`, `candidates_token_count` | `cached_content_token_count`, `thoughts_token_count` |
+| LangChain | `input_tokens`, `output_tokens` | `input_token_details`, `output_token_details` |
+
+What is None, negative or no number is not known; keys that nobody knows are passed over. Nothing here raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from otel_agent_journal.event import Usage
+from otel_agent_journal.mapping.numbers import count_of, number_of
+from otel_agent_journal.readers import Listed, Mapped, Octets, Text, fields_of, opened
+
+# Names without case and underscores.
+_INPUT: Final = ("inputtokens", "prompttokens", "prompttokencount", "inputtokencount", "promptevalcount")
+_TOOL_INPUT: Final = ("tooluseprompttokencount",)  # Gemini counts it beside the prompt
+_OUTPUT: Final = ("outputtokens", "completiontokens", "candidatestokencount", "outputtokencount", "evalcount")
+_THOUGHTS: Final = ("thoughtstokencount",)  # Gemini counts them beside the answer
+_TOTAL: Final = ("totaltokens", "totaltokencount")
+_READ_BESIDE: Final = ("cachereadinputtokens", "cachereadinputtokencount")
+_WRITTEN_BESIDE: Final = ("cachecreationinputtokens", "cachewriteinputtokens", "cachewriteinputtokencount")
+_READ: Final = ("cachereadtokens", "cachedtokens", "cacheread", "cachedcontenttokencount", "promptcachehittokens")
+_WRITTEN: Final = ("cachewritetokens", "cachecreation", "cachewrite")
+_BY_TIME_TO_LIVE: Final = "ephemeral"  # how the parts of what Anthropic wrote begin
+_REASONING: Final = ("reasoningtokens", "reasoning", *_THOUGHTS)
+_DETAILS: Final = (
+    *("prompttokensdetails", "completiontokensdetails", "inputtokensdetails", "outputtokensdetails"),
+    *("inputtokendetails", "outputtokendetails", "cachecreation"),
+)
+_MAX_DIGITS: Final = 400  # of a text that is a number
+_WRAPPERS: Final = ("usage", "usagemetadata", "tokenusage")  # of a whole answer
+
+
+def usage_of(given: Any) -> Usage | None:
+    """Return the tokens that a mapping or an object counts; None where it counts none.
+
+    A cache that is counted beside the input is added to it, unless the total tells that it is in it already.
+    """
+    counts = _read(given)
+    if not counts.keys() & _COUNTED:
+        return None
+    entered, answered = _first(counts, _INPUT), _first(counts, _OUTPUT)
+    parts = sum(count for name, count in counts.items() if name.startswith(_BY_TIME_TO_LIVE))
+    beside = _first(counts, _READ_BESIDE) + max(_first(counts, _WRITTEN_BESIDE), parts)
+    written = max(_first(counts, (*_WRITTEN_BESIDE, *_WRITTEN)), parts)
+    counted_beside = any(name in counts for name in (*_READ_BESIDE, *_WRITTEN_BESIDE))
+    if counted_beside and "inputtokens" in counts and entered + answered != _first(counts, _TOTAL):
+        entered += beside
+    return Usage(
+        input_tokens=entered + _first(counts, _TOOL_INPUT),
+        output_tokens=answered + _first(counts, _THOUGHTS),
+        cache_read_tokens=_first(counts, (*_READ_BESIDE, *_READ)),
+        cache_write_tokens=written,
+        reasoning_tokens=_first(counts, _REASONING),
+    )
+
+
+_COUNTED: Final = frozenset(
+    (*_INPUT, *_OUTPUT, *_READ_BESIDE, *_WRITTEN_BESIDE, *_READ, *_WRITTEN, *_REASONING, *_TOOL_INPUT)
+)
+
+
+def _read(given: Any, *, wrapped: bool = True) -> dict[str, int]:
+    """Return what is counted by name, that of its details too."""
+    fields = {name.replace("_", "").lower(): value for name, value in fields_of(given).items()}
+    within = next((name for name in _WRAPPERS if name in fields), None)
+    if wrapped and within is not None and not fields.keys() & _COUNTED:
+        return _read(fields[within], wrapped=False)
+    counts: dict[str, int] = {}
+    for name, value in fields.items():
+        count = _count(value)
+        if count is not None:
+            counts[name] = count
+        elif name in _DETAILS:
+            counts.update({key: one for key, one in _read_in(value).items() if key not in fields})
+    return counts
+
+
+def _read_in(given: Any) -> dict[str, int]:
+    fields = {name.replace("_", "").lower(): _count(value) for name, value in fields_of(given).items()}
+    return {name: count for name, count in fields.items() if count is not None}
+
+
+def number_in(value: Any) -> int | float | None:
+    """Return the finite number that a value of any class is or says; None where there is none."""
+    return number_of(_scalar(value))
+
+
+def _count(value: Any) -> int | None:
+    return count_of(_scalar(value))
+
+
+def _scalar(value: Any) -> Any:
+    inside = opened(value)
+    if isinstance(inside, Mapped | Listed | Octets):
+        return None
+    return inside.head(_MAX_DIGITS) if isinstance(inside, Text) else inside
+
+
+def _first(counts: dict[str, int], names: Iterable[str]) -> int:
+    return next((counts[name] for name in names if name in counts), 0)
