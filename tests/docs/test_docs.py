@@ -257,6 +257,7 @@ def constant(where: str) -> Any:
         ("README.md", "a value over 64 KiB", "config.DEFAULT_FIELD_LIMIT_BYTES", 64 * 1024),
         ("README.md", "a value over 64 MiB", "pipeline.content.MAX_BLOB_BYTES", 64 * 2**20),
         ("docs/configuration.md", "A value over 64 MiB", "pipeline.content.MAX_BLOB_BYTES", 64 * 2**20),
+        ("docs/configuration.md", "kept whole up to 1 MiB", "plain.WHOLE", 2**20),
         ("docs/events.md", "its first 256 characters", "pipeline.content.PREVIEW_CHARACTERS", 256),
         ("docs/events.md", "`schema_version` | int | 1.", "event.SCHEMA_VERSION", 1),
         ("docs/vocabulary.md", "at most four events a second", "pipeline.step.CHUNK_INTERVAL_S", 0.25),
