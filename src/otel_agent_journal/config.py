@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from otel_agent_journal.errors import ConfigError
-from otel_agent_journal.event import EMPTY
+from otel_agent_journal.event import EFFECTS, EMPTY
 from otel_agent_journal.masking import masked, no_url
 from otel_agent_journal.store.identity import identity_of
 
@@ -34,6 +34,7 @@ FIELD_LIMIT: Final = "AGENT_JOURNAL_FIELD_LIMIT"
 REDACTOR: Final = "AGENT_JOURNAL_REDACTOR"
 SPANS: Final = "AGENT_JOURNAL_SPANS"
 STAGES: Final = "AGENT_JOURNAL_STAGES"
+TOOL_EFFECTS: Final = "AGENT_JOURNAL_TOOL_EFFECTS"
 STRANDS_SPANS: Final = "AGENT_JOURNAL_STRANDS_SPANS"  # read by the instrumentor, checked here
 FSYNC: Final = "AGENT_JOURNAL_FSYNC"
 DURABILITY: Final = "AGENT_JOURNAL_DURABILITY"
@@ -59,6 +60,8 @@ VARIABLES: Final[Mapping[str, str]] = {
     FIELD_LIMIT: "bytes over which one field of an event is kept as a blob; default 65536",
     REDACTOR: "`module:function`, called as function(field, value) before anything is written",
     STAGES: 'JSON of a stage\'s name to percent done, as in `{"search": 30}`: the progress of stages that name none',
+    TOOL_EFFECTS: "JSON of a tool's name, or a pattern of names, to `read`, `write` or `irreversible`, as in"
+    ' `{"delete_*": "irreversible"}`',
     STRANDS_SPANS: "`adopt` (default) or `replace`: whether the spans that Strands opens itself are kept",
     SPANS: "`genai` (default) or `all`: which spans of others are journaled",
     FSYNC: "`always`: an event survives power loss too; default `never`",
@@ -84,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redactor: str | None = None
     all_spans: bool = False
     stages: Mapping[str, float] = EMPTY
+    tool_effects: Mapping[str, str] = EMPTY
     fsync: bool = False
     store_durable: bool = False
     store_timeout_s: float = DEFAULT_STORE_TIMEOUT_S
@@ -117,6 +121,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         all_spans=_choice(found, SPANS, ("genai", "all")) == "all",
         adopts_strands_spans=_choice(found, STRANDS_SPANS, ("adopt", "replace")) == "adopt",
         stages=_percents(found, STAGES),
+        tool_effects=_effects(found, TOOL_EFFECTS),
         fsync=_choice(found, FSYNC, ("never", "always")) == "always",
         store_durable=_choice(found, DURABILITY, ("spool", "store")) == "store",
         store_timeout_s=_seconds(found, STORE_TIMEOUT, DEFAULT_STORE_TIMEOUT_S),
@@ -223,6 +228,21 @@ def _percents(found: Mapping[str, str], variable: str) -> Mapping[str, float]:
     if not all(0 <= percent <= 100 for percent in percents.values()):
         raise ConfigError(f"{variable} is '{text}'; JSON of names to percent is expected, as in {{\"search\": 30}}")
     return percents
+
+
+def _effects(found: Mapping[str, str], variable: str) -> Mapping[str, str]:
+    text = found.get(variable)
+    if not text:
+        return EMPTY
+    try:
+        effects = msgspec.json.decode(text, type=dict[str, str])
+    except msgspec.DecodeError:
+        effects = {"": ""}
+    if not all(one in EFFECTS for one in effects.values()):
+        raise ConfigError(
+            f'{variable} is \'{text}\'; JSON of tools to {", ".join(EFFECTS)} is expected, as in {{"search": "read"}}'
+        )
+    return effects
 
 
 def _reference(found: Mapping[str, str], variable: str) -> str | None:

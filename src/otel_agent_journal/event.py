@@ -17,8 +17,10 @@ SCHEMA_VERSION: Final = 1
 
 STEP_KINDS: Final = ("AGENT", "NODE", "MODEL", "TOOL", "RETRIEVAL", "STEP")
 OUTCOMES: Final = ("ok", "error", "cancelled", "interrupted")
+EFFECTS: Final = ("read", "write", "irreversible")  # of tools
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
+WRITER_STARTED: Final = "WRITER_STARTED"
 SESSION_INITIATED: Final = "SESSION_INITIATED"
 SESSION_COMPLETED: Final = "SESSION_COMPLETED"
 SESSION_FAILED: Final = "SESSION_FAILED"

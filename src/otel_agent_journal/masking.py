@@ -10,6 +10,7 @@ knows where it ends. Where credentials belong is each store's own.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 HIDDEN: Final = "***"
@@ -37,6 +38,11 @@ _NO_PORT: Final = re.compile(r":(?!\d{1,5}(?:,|$))")
 _OPTION: Final = re.compile(r"([?&;#])([^=&;?#@/]*)=([^&;?#]*)")
 _BEGIN_OF_OPTIONS: Final = re.compile(r"\?|[&;#][^=&;?#@/]*=")
 _SECRET_NAME: Final = re.compile(r"passw|pwd|secret|token|access_?key|api_?key|credential", re.IGNORECASE)
+# As people name arguments, metadata and attributes.
+_SECRET_WORD: Final = re.compile(
+    r"passw|pwd|secret|token|(access|api|private|signing)[-_. ]?key|credential|authorization|bearer|cookie",
+    re.IGNORECASE,
+)
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _AFTER_URL: Final = ")].,;:'\"»"  # what stands after a URL in a sentence
 
@@ -69,6 +75,27 @@ def has_credentials(url: str) -> bool:
         return True
     options = _OPTION.findall(rest)
     return any(_SECRET_NAME.search(name) or ("://" in value and "@" in value) for _, name, value in options)
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether what stands under a name seems to be a secret."""
+    return _SECRET_WORD.search(name) is not None
+
+
+def masked_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return a command line's arguments as they may be kept: values of secret options hidden, URLs masked."""
+    shown: list[str] = []
+    hides = False
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        if hides and not argument.startswith("-"):
+            shown.append(HIDDEN)
+        elif equals and is_secret_name(name) and "://" not in name:
+            shown.append(f"{name}={HIDDEN}")
+        else:
+            shown.append(masked_within(argument))
+        hides = argument.startswith("-") and not equals and is_secret_name(argument)
+    return shown
 
 
 def is_option(name: str, value: str) -> bool:

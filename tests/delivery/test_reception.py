@@ -135,7 +135,9 @@ def test_bytes_that_are_no_request(receiver: Receiver) -> None:
 class Failing:
     """Content rules that fail on one span."""
 
-    def journaled(self, session_id: str, details: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[BlobKept]]:
+    def journaled(
+        self, session_id: str, details: Mapping[str, Any], event_type: str = ""
+    ) -> tuple[Mapping[str, Any], Sequence[BlobKept]]:
         if "strange" in details.get("attributes", ()):
             raise RecursionError("too strange")
         return details, ()

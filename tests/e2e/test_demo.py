@@ -22,7 +22,7 @@ def test_demo_shows_and_suggests_what_works(workdir: Workdir) -> None:
     assert "tool search ×2" in after
     assert "attempt 1 failed: ConnectionError" in after
     (session,) = workdir.sessions()
-    assert (session["status"], session["agent"], session["errors"]) == ("COMPLETED", "research_agent", 2)
+    assert (session["status"], session["agent"], session["errors"]) == ("COMPLETED", "research_agent", 1)
     suggested = [line.split("  ")[1] for line in after.partition("what to try next:")[2].splitlines() if line]
     assert len(suggested) == 7
     for command in suggested[:3]:
@@ -63,5 +63,5 @@ def test_demo_as_data(workdir: Workdir) -> None:
     done = workdir.journal("demo", "-o", "jsonl", "--session", "mine", env=FAST)
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert {event["session_id"] for event in events} == {"mine"}
-    assert events[0]["event_type"] == "AGENT_START"
+    assert [event["event_type"] for event in events[:2]] == ["WRITER_STARTED", "AGENT_START"]
     assert any(event["event_type"] == "CHUNK" for event in events)

@@ -7,14 +7,17 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_agent_journal import forks
+from otel_agent_journal.bootstrap.introduction import Introduction
 from otel_agent_journal.bootstrap.openers import late_redactor, open_drain, open_forwarder, open_store
 from otel_agent_journal.bootstrap.providers import Providers, resource_of_program
 from otel_agent_journal.config import Settings
 from otel_agent_journal.delivered import ALL, Delivered
 from otel_agent_journal.delivery.adoption import wait_delivered
+from otel_agent_journal.event import EMPTY
 from otel_agent_journal.mapping.facts import FlushAsked, encode_fact
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.current import STATE, Flush
@@ -63,6 +66,7 @@ class AgentProcess:
 
             self._appender = DurableAppend(self.writer, self._opened_store, timeout_s=settings.store_timeout_s)
         self.providers = Providers(self._processor_for, settings.otlp)
+        self._introduction = Introduction(self.providers.resource)
         self.recorder = Recorder(
             self._appender,
             encoder=ContentEncoder(
@@ -72,8 +76,14 @@ class AgentProcess:
             span_content=settings.span_content,
             exported=self.providers.exported,
             forwarded=settings.otlp is not None,
+            introduce=self._introduce,
             stages=settings.stages,
+            tool_effects=settings.tool_effects,
         )
+
+    def _introduce(self) -> Mapping[str, Any]:
+        """Say which process this is; an exporter that comes after the process's recorder has nothing to add."""
+        return EMPTY if STATE.agent is not None and STATE.agent is not self else self._introduction()
 
     def start(self) -> None:
         """Begin to record, to beat, and to drain where no parent does."""

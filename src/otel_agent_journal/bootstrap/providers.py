@@ -161,6 +161,14 @@ class Providers:
         self._exports = (provider, len(processors), answer)
         return answer
 
+    def resource(self) -> Mapping[str, Any]:
+        """Return the resource of the program's spans: of its provider, else as the environment gives it."""
+        present: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - as above
+        sdk = sys.modules.get(_SDK)
+        if sdk is not None and isinstance(present, sdk.TracerProvider) and present is not self.fallback:
+            return present.resource.attributes
+        return resource_of_program()
+
     def stand_in(self, endpoint: str, environ: Mapping[str, str]) -> None:
         """Carry the spans of other libraries to the endpoint, as long as the program has no provider of its own."""
         if trace_api._TRACER_PROVIDER is not None:  # noqa: SLF001 - as above

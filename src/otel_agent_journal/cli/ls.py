@@ -56,16 +56,23 @@ def _since(_ctx: click.Context, _parameter: click.Parameter, value: str | None) 
     "--status", "statuses", multiple=True, type=click.Choice(STATUSES, case_sensitive=False), help="Only these."
 )
 @click.option("--agent", metavar="NAME", help="Only sessions of this agent.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG|NAME=VALUE", help="Only sessions that were given this.")
 @click.option("--since", "since_ns", callback=_since, metavar="WHEN", help="Updated since: 30m, 2h, 7d, or RFC 3339.")
 @click.option("-n", "limit", type=click.IntRange(min=1), metavar="N", help="At most N sessions.")
 @common_options
 @pass_invocation
 def command(
-    invocation: Invocation, statuses: tuple[str, ...], agent: str | None, since_ns: int | None, limit: int | None
+    invocation: Invocation,
+    statuses: tuple[str, ...],
+    agent: str | None,
+    tags: tuple[str, ...],
+    since_ns: int | None,
+    limit: int | None,
 ) -> None:
     """List sessions, the latest first.
 
-    A table shows the latest 50 unless -n says otherwise; data formats give all.
+    --tag takes a tag, a name of the metadata that a run was given, or a name with its value, as tenant=acme; given
+    several times, all must be there. A table shows the latest 50 unless -n says otherwise; data formats give all.
     """
     from otel_agent_journal.store.protocol import SessionFilter
 
@@ -73,7 +80,7 @@ def command(
     journal = invocation.journal()
     if output.for_people and limit is None:
         limit = ON_A_TERMINAL
-    heads = journal.heads(SessionFilter(statuses=statuses, agent=agent, since_ns=since_ns, limit=limit))
+    heads = journal.heads(SessionFilter(statuses=statuses, agent=agent, since_ns=since_ns, limit=limit), tags)
     if output.for_people:
         _table(output, journal, list(heads), limit)
     else:

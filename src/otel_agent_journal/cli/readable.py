@@ -14,6 +14,7 @@ from otel_agent_journal.terminal import neutral
 
 if TYPE_CHECKING:
     from otel_agent_journal.event import ErrorInfo
+    from otel_agent_journal.projections.about import About, Process
 
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
@@ -138,3 +139,16 @@ def failure(error: ErrorInfo) -> str:
     """Return why something failed: the exception's type, the service's code where that says more, and the message."""
     code = f" ({error.code})" if error.code and not error.type.endswith(error.code) else ""
     return f"{error.type}{code}" + (f": {error.message}" if error.message else "")
+
+
+def process(one: Process) -> str:
+    """Return what a process is known by: its service and version, its host, its pid."""
+    service = " ".join(part for part in (one.service, one.version) if part)
+    where = f"on {one.host}" if one.host else ""
+    pid = f"pid {one.pid}" if one.pid is not None else ""
+    return one_line("  ".join(part for part in (service, where, pid) if part) or one.writer, 200)
+
+
+def said_of(about: About) -> str:
+    """Return the tags and labels of a session."""
+    return one_line("  ".join([*about.tags, *(f"{name}={value}" for name, value in about.labels.items())]), 300)

@@ -63,6 +63,9 @@ def record(journal: Journal, stored: SessionHead) -> dict[str, Any]:
         "cache_write_tokens": head.cache_write_tokens,
         "reasoning_tokens": head.reasoning_tokens,
         "events": head.events,
+        "tags": list(head.about.tags),
+        "labels": dict(head.about.labels),
+        "processes": msgspec.to_builtins(head.about.processes),
         "writers": {writer: format_timestamp(seen) for writer, seen in head.writers.items()},
     }
 
@@ -107,6 +110,10 @@ def _print(output: Output, journal: Journal, head: SessionHead, found: dict[str,
     if (error := journal.error_of(head)) is not None:
         say("error", output.paint(readable.failure(error), "red"))
     say("agent", head.agent or "-")
+    if said := readable.said_of(head.about):
+        say("tags", said)
+    for process in head.about.processes:
+        say("process", readable.process(process))
     if head.stage:
         done = "" if head.progress is None else f"  {head.progress:g} %"
         say("stage", head.stage + done)

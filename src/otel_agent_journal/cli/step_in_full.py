@@ -10,6 +10,7 @@ import msgspec
 
 from otel_agent_journal.cli import readable, steps
 from otel_agent_journal.codec import encode_value, format_timestamp, to_neutral
+from otel_agent_journal.event import ErrorInfo
 from otel_agent_journal.reading.references import EARLIER, Referred, keys_in, replaced
 from otel_agent_journal.reading.values import rebuilt
 from otel_agent_journal.terminal import neutral
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.reading.journal import Journal
 
 # What of the details people want to see, in this order; the rest follows under its own names.
+_OF_ERROR: Final = frozenset(steps.TOLD_OF_ERRORS)
 _FIRST: Final = ("input", "messages", "output", "sources")
 
 
@@ -84,12 +86,12 @@ def _attempt(journal: Journal, session_id: str, attempt: Attempt, details: dict[
         "started_at": format_timestamp(attempt.start_ns),
         "ended_at": None if attempt.end_ns is None else format_timestamp(attempt.end_ns),
         "duration_ms": None if attempt.duration_ns is None else attempt.duration_ns // readable.NS_PER_MS,
-        "error": None if attempt.error is None else msgspec.to_builtins(attempt.error),
+        "error": steps.error_of(attempt),
         "usage": None if attempt.usage is None else msgspec.to_builtins(attempt.usage),
         "writer": attempt.writer,
         "trace_id": attempt.trace_id,
         "span_id": attempt.span_id,
-        "details": details,
+        "details": {key: value for key, value in details.items() if attempt.error is None or key not in _OF_ERROR},
         "events": [journal.resolved(session_id, to_neutral(note)) for note in attempt.notes],
     }
 
@@ -103,7 +105,7 @@ def _attempt_lines(output: Output, attempt: Mapping[str, Any], duration_ns: int 
     if attempt["trace_id"]:
         yield output.paint(f"  trace {attempt['trace_id']}  span {attempt['span_id'] or '-'}", "dim")
     if attempt["error"]:
-        yield from _section(output, "error", attempt["error"])
+        yield from _error_lines(output, attempt["error"])
     details = attempt["details"]
     for key in [*(key for key in _FIRST if key in details), *(key for key in details if key not in _FIRST)]:
         yield from _section(output, key, details[key])
@@ -111,6 +113,19 @@ def _attempt_lines(output: Output, attempt: Mapping[str, Any], duration_ns: int 
         yield from _section(output, "usage", attempt["usage"])
     for event in attempt["events"]:
         yield from _section(output, event["event_type"], event.get("details"))
+
+
+def _error_lines(output: Output, error: Mapping[str, Any]) -> Iterator[str]:
+    """Yield an error: what it says, where it was raised, its stack, and what is known of its causes beside that."""
+    passed = "  passed through, from a step below" if error.get("passed_through") else ""
+    said = readable.failure(ErrorInfo(type=error["type"], message=error.get("message", ""), code=error.get("code")))
+    yield from _section(output, "error", said + passed)
+    if "raised_at" in error:
+        yield from _section(output, "raised at", error["raised_at"])
+    if "stack" in error:
+        yield from _section(output, "stack", error["stack"])
+    elif "causes" in error:
+        yield from _section(output, "causes", error["causes"])
 
 
 def _section(output: Output, title: str, value: Any) -> Iterator[str]:

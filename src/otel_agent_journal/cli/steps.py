@@ -39,6 +39,7 @@ ROW_KEYS: Final = (
     "trace_id",
     "span_id",
 )
+TOLD_OF_ERRORS: Final = ("raised_at", "passed_through", "causes", "stack")
 MARKS: Final = {
     "ok": ("✓", "green"),
     "error": ("✗", "red"),
@@ -73,18 +74,26 @@ def row(session_id: str, step: Step, last_seen: Mapping[str, int]) -> dict[str, 
         "status": step.status,
         "reason": last.reason,
         "attempts": len(step.attempts),
-        "errors": sum(attempt.outcome == "error" for attempt in step.attempts),
+        "errors": sum(attempt.began_error for attempt in step.attempts),
         "started_at": format_timestamp(step.start_ns),
         "ended_at": None if step.end_ns is None else format_timestamp(step.end_ns),
         "last_seen_at": _time(seen_ns(last, last_seen)) if left_open else None,
         "duration_ms": None if step.end_ns is None else max(0, step.end_ns - step.start_ns) // readable.NS_PER_MS,
         "input_tokens": usage.input_tokens if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
-        "error": msgspec.to_builtins(last.error) if last.error else None,
+        "error": error_of(last),
         "writer": last.writer,
         "trace_id": last.trace_id,
         "span_id": last.span_id,
     }
+
+
+def error_of(attempt: Attempt) -> dict[str, Any] | None:
+    """Return the error of an attempt as data, with where it was raised and whether it came from a step below."""
+    if attempt.error is None:
+        return None
+    told = {key: attempt.details_end[key] for key in TOLD_OF_ERRORS if key in attempt.details_end}
+    return {**msgspec.to_builtins(attempt.error), **told}
 
 
 def usage_of(step: Step) -> Usage | None:
@@ -128,6 +137,12 @@ def headline(output: Output, head: SessionHead, now_ns: int) -> Iterator[str]:
         last_ns = last_ns or head.updated_ns
         where.append(f"last seen {readable.clock(last_ns)} ({readable.ago(last_ns, now_ns)})")
     yield output.paint("  ".join(where), "dim")
+    if said := readable.said_of(head.about):
+        yield output.paint(f"tags {said}", "dim")
+    if head.about.processes:
+        before = len(head.about.processes) - 1
+        others = f"  the latest of {before + 1} processes" if before else ""
+        yield output.paint(f"process {readable.process(head.about.processes[-1])}{others}", "dim")
 
 
 def waterfall(
@@ -198,6 +213,9 @@ def remark_of(step: Step, last_seen: Mapping[str, int], now_ns: int) -> str:
     if not failed or failed[-1].error is None:
         return ""
     text = readable.failure(failed[-1].error)
+    raised_at = failed[-1].details_end.get("raised_at")
+    if isinstance(raised_at, str) and failed[-1].began_error:
+        text += f" ({raised_at.rpartition('/')[2]})"
     return text if last.outcome == "error" else f"attempt {failed[-1].ordinal} failed: {text}"
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from otel_agent_journal.errors import JournalError
-from otel_agent_journal.event import EMPTY, SESSION_INTERRUPTED, JournalEvent
+from otel_agent_journal.event import EMPTY, SESSION_INTERRUPTED, WRITER_STARTED, JournalEvent
 from otel_agent_journal.forwarding.outbox import BACKOFF_BASE_S, BATCH_SPANS
 from otel_agent_journal.forwarding.sender import SpanSender, sender_to
 from otel_agent_journal.forwarding.spans import GetBlob, with_blobs
 from otel_agent_journal.mapping.genai import CAPTURE_CONTENT_VARIABLE, captures_content_on_spans
 from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
-from otel_agent_journal.mapping.span_record import SpanRecord
+from otel_agent_journal.mapping.span_record import SpanRecord, plain_attributes
 from otel_agent_journal.mapping.to_span import last_seen_ns
 from otel_agent_journal.otlp.answers import BatchRefused, SendFailed
 from otel_agent_journal.otlp.target import default_resource
@@ -27,6 +27,27 @@ class BackendUnreachable(JournalError):
     """An OTLP backend does not take spans: not there, or it refuses us."""
 
     exit_code = 4
+
+
+class Resources:
+    """The resource of each process that wrote to a session, as its WRITER_STARTED has it.
+
+    Args:
+        default: of those that said nothing.
+        events: the session's.
+    """
+
+    def __init__(self, default: Mapping[str, Any], events: Iterable[JournalEvent]) -> None:
+        self._default = default
+        self._known: dict[str | None, Mapping[str, Any]] = {}
+        for event in events:
+            resource: Any = event.details.get("resource") if event.type == WRITER_STARTED else None
+            if isinstance(resource, Mapping):
+                self._known.setdefault(event.writer, plain_attributes(cast("Mapping[Any, Any]", resource)))
+
+    def of(self, writer: str | None) -> Mapping[str, Any]:
+        """Return the resource of a writer."""
+        return self._known.get(writer, self._default)
 
 
 def spans_of_session(
@@ -94,7 +115,8 @@ def export_session(
     Args:
         events: the session's, from the store.
         otlp_url: the backend, or None for where the OTLP variables say.
-        resource: of all spans, or of a writer's; by default what the OTEL variables say.
+        resource: of all spans, or of a writer's; by default that of the process which wrote them, as it said itself,
+            and of one that said nothing what the OTEL variables say.
         environ: the OTEL_* variables.
         progress: called with the number of spans sent so far.
         get_blob: reads an oversize value from the store.
@@ -106,10 +128,11 @@ def export_session(
     """
     outlet = sender or sender_to(otlp_url, environ)
     content = captures_content_on_spans(environ.get(CAPTURE_CONTENT_VARIABLE))
+    known = list(events)
     spans = list(
         spans_of_session(
-            events,
-            resources=default_resource(environ) if resource is None else resource,
+            known,
+            resources=Resources(default_resource(environ), known).of if resource is None else resource,
             capture_content=content,
             get_blob=get_blob,
         )

@@ -30,6 +30,9 @@ _DETAIL_OF_ATTRIBUTE: Final[Mapping[str, str]] = {
     genai.STEP_INPUT: "input",
     genai.STEP_OUTPUT: "output",
     genai.STEP_METADATA: "metadata",
+    genai.STEP_TAGS: "tags",
+    genai.STEP_TENANT: "tenant",
+    genai.USER_ID: "user",
 }
 CONTENT_ATTRIBUTES: Final = frozenset(_DETAIL_OF_ATTRIBUTE)
 
@@ -94,7 +97,7 @@ def content_attributes(kind: str, details: Mapping[str, Any]) -> dict[str, str]:
                 (genai.OUTPUT_MESSAGES, _messages(details.get("output"), "assistant")),
                 (genai.SYSTEM_INSTRUCTIONS, details.get("system_instructions")),
                 (genai.TOOL_DEFINITIONS, details.get("tool_definitions")),
-            )
+            ) | said_attributes(details)
         case "TOOL":
             return _present(
                 (genai.TOOL_CALL_ARGUMENTS, details.get("input")), (genai.TOOL_CALL_RESULT, details.get("output"))
@@ -104,6 +107,16 @@ def content_attributes(kind: str, details: Mapping[str, Any]) -> dict[str, str]:
             return _present((genai.RETRIEVAL_QUERY, details.get("input")), (genai.RETRIEVAL_DOCUMENTS, documents))
         case _:
             return {}
+
+
+def said_attributes(details: Mapping[str, Any]) -> dict[str, str]:
+    """Return the attributes that say whose a run is, from the details of its START."""
+    return _present(
+        (genai.USER_ID, details.get("user")),
+        (genai.STEP_TENANT, details.get("tenant")),
+        (genai.STEP_TAGS, details.get("tags")),
+        (genai.STEP_METADATA, details.get("metadata")),
+    )
 
 
 def _present(*pairs: tuple[str, Any]) -> dict[str, str]:

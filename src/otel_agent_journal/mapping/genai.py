@@ -98,6 +98,9 @@ RETRIEVAL_DOCUMENTS: Final = "gen_ai.retrieval.documents"
 STEP_INPUT: Final = "agent_journal.step.input"
 STEP_OUTPUT: Final = "agent_journal.step.output"
 STEP_METADATA: Final = "agent_journal.step.metadata"
+STEP_TAGS: Final = "agent_journal.step.tags"
+STEP_TENANT: Final = "agent_journal.step.tenant"
+USER_ID: Final = "user.id"
 
 CAPTURE_CONTENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
@@ -148,8 +151,10 @@ STEP_PARENT_ID: Final = "agent_journal.step.parent_id"
 STEP_KIND: Final = "agent_journal.step.kind"
 STEP_NAME: Final = "agent_journal.step.name"
 ATTEMPT: Final = "agent_journal.attempt"
+PASSED_THROUGH: Final = "agent_journal.error.passed_through"  # true where the error began in a step below
 OUTCOME: Final = "agent_journal.outcome"
 NODE_NAME: Final = "agent_journal.node.name"
+TOOL_EFFECTS: Final = "agent_journal.tool.effects"  # read, write, irreversible
 # Of a step that did not end, though its span was made: why its writer is held for gone, and which writer that is.
 LEFT_OPEN: Final = "agent_journal.left_open"
 NOT_KNOWN: Final = "unknown"  # in place of a reason: the writer may live

@@ -32,6 +32,7 @@ _ATTEMPTS_OF_A_STEP: Final = 16
 # What a START must keep of its details until its span is made; its content only where that goes on spans.
 _SPAN_DETAILS: Final = (
     "attributes",
+    "effects",
     "exported",
     "links",
     "parent_span_id",

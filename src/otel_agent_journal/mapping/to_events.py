@@ -12,12 +12,13 @@ gone, there is no ending: nobody knows how the step would have ended.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from otel_agent_journal.event import ErrorInfo, Usage, derived_id
+from otel_agent_journal.event import EFFECTS, EMPTY, ErrorInfo, Usage, derived_id
 from otel_agent_journal.mapping import genai
 from otel_agent_journal.mapping.content import details_of_content, without_content
 from otel_agent_journal.mapping.facts import StepEnded, StepOpen, StepStarted
@@ -36,6 +37,9 @@ _OUTCOME_OF_EXCEPTION: Final[Mapping[str, str]] = {
     "NodeInterrupt": "interrupted",
 }
 
+_PLACE: Final = re.compile(r'^ *File "(.+)", line (\d+), in (\S+)', re.MULTILINE)  # in a stack as Python prints it
+_MAX_STACK: Final = 12_000  # characters; the end of it is where the exception was raised
+
 _USAGE_KEYS: Final = frozenset(key for keys in genai.USAGE_READINGS.values() for key in keys)
 # What a step itself says again, and its details therefore need not.
 _DERIVABLE: Final = _USAGE_KEYS | {
@@ -47,6 +51,8 @@ _DERIVABLE: Final = _USAGE_KEYS | {
     genai.STEP_NAME,
     genai.NODE_NAME,
     genai.ATTEMPT,
+    genai.TOOL_EFFECTS,
+    genai.PASSED_THROUGH,
     genai.OUTCOME,
     genai.LEFT_OPEN,
     genai.WRITER,
@@ -243,6 +249,8 @@ def _start_details(record: SpanRecord, kind: str, session_id: str) -> dict[str, 
     if record.end_ns is None:
         details = _said(record)
         operation = record.attributes.get(genai.OPERATION_NAME)
+    if kind == "TOOL" and record.attributes.get(genai.TOOL_EFFECTS) in EFFECTS:
+        details["effects"] = record.attributes[genai.TOOL_EFFECTS]
     plain_name = genai.span_name(kind, name_of_span(record, kind), None if operation is None else str(operation))
     if record.name != plain_name:
         details["span_name"] = record.name
@@ -269,6 +277,9 @@ def _link(trace_id: str, span_id: str, attributes: Mapping[str, Any]) -> dict[st
 
 def _end_details(record: SpanRecord, status: tuple[int, str | None]) -> dict[str, Any]:
     details = _said(record)
+    if record.attributes.get(genai.PASSED_THROUGH) is True:
+        details["passed_through"] = True
+    details.update(_raised(record))
     if record.events:
         details["events"] = [
             {"name": event.name, "timestamp_ns": event.timestamp_ns, "attributes": dict(event.attributes)}
@@ -277,6 +288,23 @@ def _end_details(record: SpanRecord, status: tuple[int, str | None]) -> dict[str
     if (record.status_code, record.status_description) != status:
         details["status"] = {"code": record.status_code, "description": record.status_description}
     return details
+
+
+def _raised(record: SpanRecord) -> dict[str, Any]:
+    """Return the stack of the exception that a span tells of last, as the recorder would have it of its own."""
+    if record.status_code != genai.STATUS_ERROR:
+        return {}
+    recorded = _exception_of(record)
+    stack = EMPTY if recorded is None else recorded.attributes.get("exception.stacktrace")
+    if not isinstance(stack, str) or not stack.strip():
+        return {}
+    places = _PLACE.findall(stack[-_MAX_STACK:])
+    site = {"raised_at": f"{places[-1][0]}:{places[-1][1]} in {places[-1][2]}"} if places else {}
+    return {**site, "stack": stack if len(stack) <= _MAX_STACK else f"...\n{stack[-_MAX_STACK:]}"}
+
+
+def _exception_of(record: SpanRecord) -> SpanEvent | None:
+    return next((event for event in reversed(record.events) if event.name == "exception"), None)
 
 
 def usage_of(attributes: Mapping[str, Any]) -> Usage | None:
@@ -298,8 +326,7 @@ def outcome_of(record: SpanRecord) -> tuple[str, ErrorInfo | None]:
     said = record.attributes.get(genai.OUTCOME)
     if record.status_code != genai.STATUS_ERROR and (said or not record.attributes.get(genai.ERROR_TYPE)):
         return (str(said) if said else "ok"), None
-    exception = next((event for event in reversed(record.events) if event.name == "exception"), None)
-    error = _error_of(record, exception)
+    error = _error_of(record, _exception_of(record))
     return str(said or _OUTCOME_OF_EXCEPTION.get(error.type.rpartition(".")[2], "error")), error
 
 

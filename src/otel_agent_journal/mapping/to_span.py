@@ -73,6 +73,8 @@ def span_of_attempt(
     attributes = genai.start_attributes(
         kind, name, first.session_id, first.step_id or "", first.parent_step_id, first.attempt or 1, extra
     )
+    if kind == "TOOL" and isinstance(opening.get("effects"), str):
+        attributes[genai.TOOL_EFFECTS] = opening["effects"]
     attributes.update(_end_attributes(end, outcome, error) if end is not None else _cut_attributes(first, reason))
     if capture_content:
         attributes.update(content_attributes(kind, opening))
@@ -101,7 +103,10 @@ def span_of_attempt(
 
 
 def _end_attributes(end: JournalEvent, outcome: str, error: ErrorInfo | None) -> dict[str, Any]:
-    return genai.end_attributes(outcome, end.usage, error, _mapping(end.details.get("attributes")))
+    attributes = genai.end_attributes(outcome, end.usage, error, _mapping(end.details.get("attributes")))
+    if end.details.get("passed_through") is True:
+        attributes[genai.PASSED_THROUGH] = True
+    return attributes
 
 
 def _cut_attributes(start: JournalEvent, reason: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from otel_agent_journal.mapping.genai import (
     STEP_ID,
     STEP_KIND,
     STEP_PARENT_ID,
+    TOOL_EFFECTS,
     end_attributes,
     span_status,
 )
@@ -33,7 +34,7 @@ from otel_agent_journal.pipeline.step import STEP_KEY, Step
 
 CLAIM_KEY: Final = context_api.create_key("agent-journal-claim")
 
-_ADDED: Final = (AGENT_ID, PROVIDER_NAME)  # that frameworks leave out though the conventions ask for them
+_ADDED: Final = (AGENT_ID, PROVIDER_NAME, TOOL_EFFECTS)  # that frameworks leave out though the conventions ask for them
 _MAX_BESIDE: Final = 100  # open spans beside a step that are remembered
 
 

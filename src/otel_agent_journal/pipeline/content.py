@@ -14,8 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from otel_agent_journal.codec import DIGEST_BYTES, encode_value
-from otel_agent_journal.event import EMPTY
+from otel_agent_journal.event import EMPTY, WRITER_STARTED
 from otel_agent_journal.mapping.facts import BlobKept, Fact, encode_fact
+from otel_agent_journal.mapping.processes import harmless_resource
 from otel_agent_journal.mapping.references import MESSAGE_FIELDS, with_messages
 from otel_agent_journal.plain import MESSAGES, Budget, light
 
@@ -26,12 +27,14 @@ MAX_BLOB_BYTES: Final = 64 * 1024 * 1024  # a value over this is not kept; its r
 PREVIEW_CHARACTERS: Final = 256
 CUT: Final = "$cut"  # of details: the fields of which a part is journaled
 
+_FIELDS: Final[Mapping[str, str]] = {"stack": "error.stack"}  # what a redactor knows a detail as, where by another name
+
 Redactor = Callable[[str, Any], Any]
 """Called as `redactor(field, value)` for every content field of an event before it is written anywhere.
 
-`field` is `input`, `output`, `messages`, `sources`, `metadata`, `text`, `error.message`, ...; `value` is plain data
-(dicts, lists, texts, numbers). What it returns is journaled. It runs in the agent's thread, so it should be quick; if
-it raises, the field is left out and the failure counted.
+`field` is `input`, `output`, `messages`, `sources`, `metadata`, `text`, `error.message`, `error.stack`, ...; `value` is
+plain data (dicts, lists, texts, numbers). What it returns is journaled. It runs in the agent's thread, so it should be
+quick; if it raises, the field is left out and the failure counted.
 """
 
 
@@ -54,6 +57,7 @@ class ContentEncoder:
             "attributes",
             "backoff_s",
             "checkpoint_id",
+            "effects",
             "code",
             "exported",
             "framework_session_id",
@@ -64,8 +68,10 @@ class ContentEncoder:
             "messages_digest",
             "operation",
             "parent_span_id",
+            "passed_through",
             "phase",
             "progress",
+            "raised_at",
             "reason",
             "request_id",
             "resumes",
@@ -80,6 +86,20 @@ class ContentEncoder:
         )
     )
     _NOT_REDACTED: Final = METADATA - {"attributes"}
+    # Beside it, of what a process says of itself: all but its arguments.
+    _OF_WRITERS: Final = frozenset(
+        (
+            "commit",
+            "entry_point",
+            "host",
+            "packages",
+            "pid",
+            "python",
+            "resource",
+            "service",
+            "service_version",
+        )
+    )
 
     def __init__(
         self, *, content: bool = True, redactor: Redactor | None = None, field_limit_bytes: int = FIELD_LIMIT_BYTES
@@ -113,32 +133,38 @@ class ContentEncoder:
         kept, blobs = self._cut_out(fact.session_id, fitting)  # type: ignore[union-attr]
         return encode_fact(msgspec.structs.replace(fact, details=kept)), tuple(map(encode_fact, blobs))
 
-    def details(self, details: Mapping[str, Any]) -> Mapping[str, Any]:
+    def details(self, details: Mapping[str, Any], event_type: str = "") -> Mapping[str, Any]:
         """Return the details as they may be journaled: without content where it is off, redacted where asked."""
-        return self._allowed(details if self.redactor is None else fitted(details))
+        return self._allowed(details if self.redactor is None else fitted(details), event_type)
 
     def redacted(self, field: str, value: Any) -> Any:
         """Return what the redactor makes of a field; a field that it fails on is left out."""
         return value if self.redactor is None else self._redacted(field, fitted({field: value})[field])
 
-    def journaled(self, session_id: str, details: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[BlobKept, ...]]:
+    def journaled(
+        self, session_id: str, details: Mapping[str, Any], event_type: str = ""
+    ) -> tuple[Mapping[str, Any], tuple[BlobKept, ...]]:
         """Return the details that somebody else's process sent as they may be journaled, and their blobs.
 
         `details` themselves, where nothing is to be changed. They are plain.
         """
-        details = self._allowed(details)
+        details = self._allowed(details, event_type)
         if len(encode_value(details)) <= self.field_limit_bytes:
             return details, ()
         kept, blobs = self._cut_out(session_id, details)
         return kept, tuple(blobs)
 
-    def _allowed(self, details: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _allowed(self, details: Mapping[str, Any], event_type: str) -> Mapping[str, Any]:
+        known = self._OF_WRITERS if event_type == WRITER_STARTED else frozenset[str]()
         if not self.content:
-            details = {key: value for key, value in details.items() if key in self.METADATA}
+            details = {key: value for key, value in details.items() if key in self.METADATA or key in known}
+            if "resource" in known and "resource" in details:
+                details["resource"] = harmless_resource(details["resource"])
         if self.redactor is None:
             return details
         return {
-            key: value if key in self._NOT_REDACTED else self._redacted(key, value) for key, value in details.items()
+            key: value if key in self._NOT_REDACTED or key in known else self._redacted(_FIELDS.get(key, key), value)
+            for key, value in details.items()
         }
 
     def _redacted(self, field: str, value: Any) -> Any:

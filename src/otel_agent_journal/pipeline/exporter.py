@@ -38,7 +38,7 @@ class JournalSpanExporter(SpanExporter):
         self, recorder: Recorder, *, spans: str = "genai", stand_down: Callable[[], bool] = lambda: False
     ) -> None:
         self._recorder = recorder
-        self._spans = ReceivedSpans(all_spans=spans == "all")
+        self._spans = ReceivedSpans(all_spans=spans == "all", introduces=False)  # the recorder does
         self._stand_down = stand_down
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:

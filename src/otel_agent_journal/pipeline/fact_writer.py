@@ -9,12 +9,16 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
-from otel_agent_journal.event import ErrorInfo
+from otel_agent_journal.event import EMPTY, ErrorInfo
 from otel_agent_journal.mapping.facts import Fact
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.failure import error_info
+from otel_agent_journal.pipeline.introductions import Introductions
+from otel_agent_journal.pipeline.origin import told_of
+from otel_agent_journal.pipeline.step import Step
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +52,7 @@ class FactWriter:
         self.dropped = 0
         self._append = appender.append
         self._encode = encoder.encode
+        self._introductions: Introductions | None = None
         self._complained_at = 0.0
 
     def write(self, fact: Fact) -> None:
@@ -55,6 +60,11 @@ class FactWriter:
         if sys.is_finalizing():  # a thread that is gone may hold the spool's lock
             return
         try:
+            introductions = self._introductions
+            if introductions is not None:
+                session_id = getattr(fact, "session_id", None)
+                if session_id is not None and session_id not in introductions.recent:
+                    self._introduce(introductions, session_id, fact)
             data, blobs = self._encode(fact)
             for blob in blobs:
                 self._append(blob)
@@ -62,6 +72,16 @@ class FactWriter:
                 self.dropped += 1
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
             self.failed("an event could not be journaled")
+
+    def _introduce(self, introductions: Introductions, session_id: str, fact: Fact) -> None:
+        try:
+            introduction = introductions.before(session_id, fact)
+            if introduction is not None:
+                data, blobs = self._encode(introduction)
+                for record in (*blobs, data):
+                    self._append(record)
+        except Exception:  # noqa: BLE001 - what it tells of, and the event that follows, must not suffer
+            self.failed("this process could not be introduced")
 
     def failed(self, what: str) -> None:
         """Count what could not be journaled, and say so once a minute. Call it where the exception is handled."""
@@ -81,3 +101,10 @@ class FactWriter:
             return ErrorInfo(type=info.type, message=str(message), code=info.code)
         except Exception:  # noqa: BLE001 - an exception whose own `str` raises
             return ErrorInfo(type=type(error).__qualname__)
+
+    def told_of(self, error: BaseException | ErrorInfo, step: Step | None) -> Mapping[str, Any]:
+        """Return what the journal tells of an error beside that: see `origin.told_of`."""
+        try:
+            return told_of(error, step, self.encoder)
+        except Exception:  # noqa: BLE001 - what a class of exceptions is made of is not ours to know
+            return EMPTY

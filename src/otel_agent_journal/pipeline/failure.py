@@ -34,14 +34,19 @@ def error_info(error: BaseException) -> ErrorInfo:
     them. Its errors for want of credentials have their name for a code. All others have type and message.
     """
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     code, message = _said_by_service(error)
     if code is None and kind.__name__ in _NO_CREDENTIALS and kind.__module__.startswith("botocore."):
         code = kind.__name__
-    return ErrorInfo(type=name, message=(message or _text_of(error))[:MAX_MESSAGE_CHARACTERS], code=code)
+    return ErrorInfo(type=type_name(error), message=(message or message_of(error))[:MAX_MESSAGE_CHARACTERS], code=code)
 
 
-def _text_of(error: BaseException) -> str:
+def type_name(error: BaseException) -> str:
+    """Return the name of an exception's class, with its module where that is not Python's own."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def message_of(error: BaseException) -> str:
     """Return what an exception says, as a traceback would: by its class's own words, where it has some.
 
     Else it is what it was made with: a text or number as it is, another object by its class as everywhere.

@@ -7,6 +7,7 @@ files, stores or frameworks. Nothing here raises into the agent, and a failure t
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from _thread import get_ident
@@ -21,6 +22,7 @@ from opentelemetry.trace import Link, SpanContext
 from otel_agent_journal import forks
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.event import EMPTY, RUN_RESUMED, STAGE_CHANGED, ErrorInfo, Usage, time_ordered_id
+from otel_agent_journal.mapping.content import said_attributes
 from otel_agent_journal.mapping.facts import (
     FailureNoted,
     Heartbeat,
@@ -29,15 +31,19 @@ from otel_agent_journal.mapping.facts import (
     StepNoted,
     StepStarted,
 )
+from otel_agent_journal.mapping.genai import PASSED_THROUGH, TOOL_EFFECTS
 from otel_agent_journal.pipeline.adoption import AdoptedSpan, end_beside, marked
 from otel_agent_journal.pipeline.attempts import Attempts
 from otel_agent_journal.pipeline.clock import Clock, RandomIds
 from otel_agent_journal.pipeline.content import ContentEncoder
+from otel_agent_journal.pipeline.effects import Effects
 from otel_agent_journal.pipeline.fact_writer import Appender, FactWriter
+from otel_agent_journal.pipeline.introductions import Introductions
 from otel_agent_journal.pipeline.light_span import LightSpan
 from otel_agent_journal.pipeline.metrics import Metrics
 from otel_agent_journal.pipeline.spans import Spans, kept_by, name_by, of_framework, set_by_user
 from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_context
+from otel_agent_journal.pipeline.who import SAID
 from otel_agent_journal.plain import text_of
 from otel_agent_journal.threads import Turns, is_collecting, start_thread, watch_collections
 
@@ -75,7 +81,9 @@ class Recorder(FactWriter):
         span_content: put message content on spans too.
         exported: tells whether the spans of the program's own provider reach a backend by its own exporters.
         forwarded: the drain forwards the steps that are not: what user code sets on their spans is kept for it.
+        introduce: returns what this process says of itself in each session that it writes to; None: nothing.
         stages: percent of the work that is done when a stage of that name is reached.
+        tool_effects: what tools do to the world, by their names or patterns of these: see `Effects`.
         clock, ids: for tests.
     """
 
@@ -88,7 +96,9 @@ class Recorder(FactWriter):
         span_content: bool = False,
         exported: Callable[[], bool] = lambda: False,
         forwarded: bool = False,
+        introduce: Callable[[], Mapping[str, Any]] | None = None,
         stages: Mapping[str, float] = EMPTY,
+        tool_effects: Mapping[str, str] = EMPTY,
         clock: Clock | None = None,
         ids: RandomIds | None = None,
     ) -> None:
@@ -99,6 +109,8 @@ class Recorder(FactWriter):
         self.ids = ids or RandomIds()
         self._exported = exported
         self._forwarded = forwarded
+        self._introduce_by = introduce
+        self._effects = Effects(tool_effects)
         self._stages = stages
         self._attempts = Attempts()
         self._now = self.clock.now_ns
@@ -111,6 +123,8 @@ class Recorder(FactWriter):
     def after_fork(self) -> None:
         """Begin, here and in a forked child: the parent's roots end there, and its threads are not here."""
         self.metrics = Metrics()
+        if self._introduce_by is not None:
+            self._introductions = Introductions(self._introduce_by, self.encoder, self.ids)
         self._roots: dict[int, Root] = {}
         self._ending: set[int] = set()  # the threads that end a span of the program's provider
         self._aside = Turns(start_thread)
@@ -170,6 +184,12 @@ class Recorder(FactWriter):
             details = {}
         if attributes:
             details["attributes"] = attributes
+        if kind == "TOOL" and (effects := self._effects.of(name) or details.get("effects")):
+            details["effects"] = effects
+            on_span = {**(on_span or {}), TOOL_EFFECTS: effects}
+        elif self.span_content and not SAID.isdisjoint(details):
+            said = {name: self.encoder.redacted(name, details[name]) for name in SAID & details.keys()}
+            on_span = {**(on_span or {}), **said_attributes(said)}
         if on_span:
             attributes = {**(attributes or {}), **on_span}
         if parent is None:
@@ -330,9 +350,13 @@ class Recorder(FactWriter):
         on_span: dict[str, Any] | None,
     ) -> None:
         info = self.error_info(error) if error is not None else None
+        told = self.told_of(error, step) if error is not None and outcome == "error" else EMPTY
         span = step.span
         end_span: Callable[[], None] | None = None
         details = {} if details is None else details
+        if told.get("passed_through") and type(span) is not LightSpan:
+            with contextlib.suppress(Exception):  # a limit of the program's
+                span.set_attribute(PASSED_THROUGH, True)  # noqa: FBT003 - the name of an attribute and its value
         if step.beside is not None:
             end_beside(step, outcome, info, end_ns)
         if type(span) is LightSpan:
@@ -350,6 +374,8 @@ class Recorder(FactWriter):
         if attributes:
             details["attributes"] = attributes
         said = self.encoder.details(details) if self._details_change and details else details
+        if told:
+            said = {**said, **told}
         self.write(
             StepEnded(
                 step.session_id,
@@ -421,10 +447,16 @@ class Recorder(FactWriter):
         step: Step | None = None,
         event_id: str | None = None,
         error: BaseException | ErrorInfo | None = None,
+        failed: Step | None = None,
     ) -> None:
-        """Journal an event of a session, beside or within a step. `error`: why, where it tells of a failure."""
+        """Journal an event of a session, beside or within a step.
+
+        `error`: why, where it tells of a failure; `failed`: the step, if another, that the error has ended already.
+        """
         if self._details_change:
             details = self.encoder.details(details)
+        if error is not None and level == "ERROR":
+            details = {**details, **self.told_of(error, failed or step)}
         now_ns = self._now()
         said = (
             session_id,

@@ -41,9 +41,11 @@ from otel_agent_journal.mapping.genai import CONVERSATION_ID
 from otel_agent_journal.mapping.usage import number_in, usage_of
 from otel_agent_journal.pipeline.content import fitted
 from otel_agent_journal.pipeline.current import STATE, get_recorder
+from otel_agent_journal.pipeline.effects import known_effects
 from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS, is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import Step, current_step
+from otel_agent_journal.pipeline.who import said_of_run
 from otel_agent_journal.plain import text_of
 from otel_agent_journal.readers import Listed, opened
 
@@ -247,9 +249,20 @@ class SessionBlock(Block):
         *,
         input: Any = None,  # noqa: A002 - the field's name in the journal
         attributes: Mapping[str, Any] | None = None,
+        effects: str | None = None,
     ) -> StepBlock:
-        """Return a block for one step. `kind`: agent, node, model, tool, retrieval or step."""
-        return step_block(self._recorder, kind, name, input=input, attributes=attributes, fallback=self._root)
+        """Return a block for one step.
+
+        Args:
+            kind: agent, node, model, tool, retrieval or step.
+            name: of the step.
+            input: what it is given.
+            attributes: of its span.
+            effects: of a tool: read, write or irreversible.
+        """
+        return step_block(
+            self._recorder, kind, name, input=input, attributes=attributes, effects=effects, fallback=self._root
+        )
 
     def respond(self, response: Any) -> None:
         """Journal the agent's final response."""
@@ -282,7 +295,9 @@ class SessionBlock(Block):
         if error is None:
             self._recorder.record(root.session_id, SESSION_COMPLETED, name=self._agent)
         elif not is_cancel(error):
-            self._recorder.record(root.session_id, SESSION_FAILED, level="ERROR", name=self._agent, error=error)
+            self._recorder.record(
+                root.session_id, SESSION_FAILED, level="ERROR", name=self._agent, error=error, failed=root
+            )
 
     async def __aenter__(self) -> Self:
         """Begin the session's root step."""
@@ -295,7 +310,13 @@ class SessionBlock(Block):
         self.__exit__(kind, error, traceback)
 
 
-def session(session_id: Any = None, *, agent: Any = None, input: Any = None) -> SessionBlock:  # noqa: A002
+def session(
+    session_id: Any = None,
+    *,
+    agent: Any = None,
+    input: Any = None,  # noqa: A002 - the field's name in the journal
+    attributes: Mapping[str, Any] | None = None,
+) -> SessionBlock:
     """Return a block for one invocation of a hand-written agent.
 
     Args:
@@ -303,8 +324,12 @@ def session(session_id: Any = None, *, agent: Any = None, input: Any = None) -> 
             fresh one.
         agent: the agent's name.
         input: what the agent was asked.
+        attributes: whose the run is, as `{"user": ..., "tenant": ..., "tags": [...]}` and whatever else it is to be
+            found by: `agent-journal ls --tag tenant=acme`.
     """
     details: dict[str, Any] = {} if input is None else {"input": input}
+    if attributes is not None:
+        details |= _who(attributes)
     return SessionBlock(process_recorder(), session_id, agent, details)
 
 
@@ -314,9 +339,10 @@ def step(
     *,
     input: Any = None,  # noqa: A002 - the field's name in the journal
     attributes: Mapping[str, Any] | None = None,
+    effects: str | None = None,
 ) -> StepBlock:
     """Return a block for one step of whatever encloses this code, as `SessionBlock.step`."""
-    return step_block(process_recorder(), kind, name, input=input, attributes=attributes)
+    return step_block(process_recorder(), kind, name, input=input, attributes=attributes, effects=effects)
 
 
 def current_session() -> str | None:
@@ -358,13 +384,17 @@ def step_block(
     *,
     input: Any = None,  # noqa: A002 - the field's name in the journal
     attributes: Mapping[str, Any] | None = None,
+    effects: str | None = None,
     fallback: Step | None = None,
 ) -> StepBlock:
     """Return a block for one step: a child of the step that this code runs in, else of `fallback`, else a root."""
     enclosing = current_step()
     parent = enclosing if enclosing is not None and not enclosing.ended else fallback
     options: dict[str, Any] = {} if attributes is None else {"attributes": attributes_of(attributes)}
-    return StepBlock(recorder, kind, name, parent, {} if input is None else {"input": input}, options)
+    details: dict[str, Any] = {} if input is None else {"input": input}
+    if known_effects(effects):
+        details["effects"] = effects
+    return StepBlock(recorder, kind, name, parent, details, options)
 
 
 def _end(step: Step, error: BaseException | None) -> None:
@@ -374,6 +404,12 @@ def _end(step: Step, error: BaseException | None) -> None:
         step.end("cancelled", error=error)
     else:
         step.end("error", error=error)
+
+
+def _who(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    said = fitted(attributes)
+    tags: Any = said.pop("tags", ())
+    return said_of_run(said, cast("list[Any]", tags) if isinstance(tags, list) else (tags,))
 
 
 def _said(message: Any) -> ErrorInfo:

@@ -19,6 +19,7 @@ from otel_agent_journal.mapping.genai import (
     CONVERSATION_ID,
     OPERATION_NAME,
     OUTCOME,
+    PASSED_THROUGH,
     SCOPE_NAME,
     STEP_ID,
     STEP_KIND,
@@ -34,7 +35,7 @@ from otel_agent_journal.pipeline.step import SPAN_KEY, Step
 from otel_agent_journal.threads import is_collecting
 
 _OURS: Final = ("gen_ai.", "agent_journal.", "error.")
-_IDENTITY: Final = frozenset((CONVERSATION_ID, STEP_ID, STEP_KIND, STEP_PARENT_ID, ATTEMPT, OUTCOME))
+_IDENTITY: Final = frozenset((CONVERSATION_ID, STEP_ID, STEP_KIND, STEP_PARENT_ID, ATTEMPT, OUTCOME, PASSED_THROUGH))
 _KINDS: Final = {"MODEL": SpanKind.CLIENT}
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _FREE_S: Final = 0.1  # who holds a provider's lock in another thread makes one object there

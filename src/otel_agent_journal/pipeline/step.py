@@ -66,6 +66,7 @@ class Step:
         "adopted",
         "attempt",
         "beside",
+        "failures",
         "keeper",
         "kind",
         "memory",
@@ -94,6 +95,7 @@ class Step:
         self.opening: Any = None  # what its START will say, while it waits for its framework to open its span
         self.adopted: Any = None  # the framework's span, where that is the step's
         self.beside: list[Any] | None = None  # spans that its framework opened beside its steps
+        self.failures: tuple[Any, ...] = ()  # what has failed in it and right below it: `origin.Failure`s
         # Made here: what is made when it is needed is made twice where the making is interrupted.
         self._ordinals: dict[str, itertools.count[int]] = {}
         self._index = itertools.count()

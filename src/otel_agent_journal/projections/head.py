@@ -13,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from otel_agent_journal.projections.about import NOTHING, About
+
 PENDING: Final = "PENDING"
 PROCESSING: Final = "PROCESSING"
 COMPLETED: Final = "COMPLETED"
@@ -39,7 +41,8 @@ class SessionHead(msgspec.Struct, frozen=True, kw_only=True):
     open, which `open_writers` are (of more than `MAX_OPEN_WRITERS` those seen first and last).
     `part_of` is the session that a linked trace belongs to, `parts` are the traces that belong to this one, the first
     `links.MAX_LISTED` of them: their events are counted here. `forked_from` is the session that this one was forked
-    from, `forks` are the first `links.MAX_LISTED` that were forked from it. `version` is the store's: a head is written
+    from, `forks` are the first `links.MAX_LISTED` that were forked from it. `about` is whose it is, and which processes
+    wrote it. `version` is the store's: a head is written
     only over the version it was read at (0: there was none). `cursor` is that of `JournalStore.follow` for this session
     after the last event that was folded, `snapshot` what `projections.snapshot` makes of the fold; of a session with
     parts, or where it would be too large, there is none.
@@ -68,6 +71,7 @@ class SessionHead(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[str, ...] = ()
     forked_from: str | None = None
     forks: tuple[str, ...] = ()
+    about: About = NOTHING
     version: int = 0
     cursor: str | None = None
     snapshot: bytes = b""

@@ -6,13 +6,13 @@ and gave is never in memory together.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from otel_agent_journal.event import EMPTY, JournalEvent
 
-_READ: Final = frozenset(("base", "checkpoint_id", "fork", "reason", "session", "trace", "writer"))
+_READ: Final = frozenset(("base", "checkpoint_id", "fork", "raised_at", "reason", "session", "trace", "writer"))
 _LONGEST: Final = 1000  # characters; no id and no reason of ours has as many
 
 
@@ -21,7 +21,11 @@ def outline(event: JournalEvent) -> JournalEvent:
     details = event.details
     if not details:
         return event
-    if _READ.isdisjoint(details):
+    if _READ.isdisjoint(details) and "passed_through" not in details:
         return msgspec.structs.replace(event, details=EMPTY)
-    kept = {name: text for name in _READ if isinstance(text := details.get(name), str) and len(text) <= _LONGEST}
+    kept: dict[str, Any] = {
+        name: text for name in _READ if isinstance(text := details.get(name), str) and len(text) <= _LONGEST
+    }
+    if details.get("passed_through") is True:
+        kept["passed_through"] = True
     return msgspec.structs.replace(event, details=kept or EMPTY)

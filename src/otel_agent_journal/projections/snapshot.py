@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from otel_agent_journal.projections.about import AboutState
 from otel_agent_journal.projections.head import MAX_WRITERS
 from otel_agent_journal.projections.id_set import IdSet
 from otel_agent_journal.projections.lifecycle import Said
@@ -20,7 +21,7 @@ from otel_agent_journal.projections.status import REMEMBERED, Interruption, Open
 from otel_agent_journal.projections.verdict import writers_of
 
 MAX_BYTES: Final = 96 * 1024  # of a DynamoDB item's 400 KB; a session with so much open is folded from its beginning
-_FORM: Final = 1
+_FORM: Final = 2
 
 
 class _Ids(msgspec.Struct, array_like=True, frozen=True):
@@ -50,6 +51,7 @@ class _Snapshot(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     forks: list[tuple[str, str, int]]
     lifecycle: Said | None
     invoked_ns: int | None
+    about: AboutState
     agent: tuple[int, str, str] | None
     named: tuple[int, str, str] | None
     inner: tuple[int, str, str] | None
@@ -63,7 +65,7 @@ class _Snapshot(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 
 _SAME: Final = (
     *("open", "loose", "instant", "root", "unpaired_root", "last_ended", "lifecycle", "invoked_ns"),
-    *("agent", "named", "inner", "stage", "started_ns", "updated_ns", "errors", "usage", "usage_of_roots"),
+    *("about", "agent", "named", "inner", "stage", "started_ns", "updated_ns", "errors", "usage", "usage_of_roots"),
 )
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(_Snapshot).decode

@@ -9,7 +9,7 @@ events seen: `snapshot.py` writes a state down without these.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
@@ -17,6 +17,7 @@ import msgspec
 
 from otel_agent_journal import event as ev
 from otel_agent_journal.event import JournalEvent, Usage, step_event_id
+from otel_agent_journal.projections.about import AboutState
 from otel_agent_journal.projections.head import LOST
 from otel_agent_journal.projections.id_set import MASK, IdSet
 from otel_agent_journal.projections.lifecycle import INVOCATION_TYPES, Said, said_by
@@ -67,6 +68,7 @@ class StatusState:
     """What the fold has seen of one session. Mutable and opaque: `apply` moves it, `head_of` reads it."""
 
     __slots__ = (
+        "about",
         "agent",
         "ended",
         "ended_from_ns",
@@ -123,6 +125,7 @@ class StatusState:
         self.forks: dict[tuple[str, str], int] = {}
         self.lifecycle: Said | None = None
         self.invoked_ns: int | None = None
+        self.about = AboutState()
         self.agent: tuple[int, str, str] | None = None
         self.named: tuple[int, str, str] | None = None
         self.inner: tuple[int, str, str] | None = None  # the first agent below a root that is none
@@ -149,6 +152,10 @@ def apply(state: StatusState, event: JournalEvent) -> None:
         return
     state.started_ns = min(state.started_ns, at) if len(state.seen) > 1 else at
     state.updated_ns = max(state.updated_ns, at)
+    if event.details:
+        state.about.take(event)
+    if kind == ev.WRITER_STARTED:  # it tells of a process, and nothing of the session
+        return
     if not apply_to_writers(state, event):
         if (link := link_of(event)) is not None:
             state.links[link] = min(at, state.links.get(link, at))
@@ -219,7 +226,7 @@ def _start(state: StatusState, event: JournalEvent) -> None:
 def _end(state: StatusState, event: JournalEvent) -> None:
     at, event_id, outcome = event.timestamp_ns, event.event_id, outcome_of(event)
     root = event.parent_step_id is None
-    state.errors += outcome == "error"
+    state.errors += outcome == "error" and not passed_through(event.details)
     # An agent's own usage is the sum of its calls': it is shown only where the calls themselves are not journaled.
     if not event.type.startswith("AGENT"):
         _count(state.usage, event.usage)
@@ -370,6 +377,11 @@ def outcome_of(event: JournalEvent) -> str:
     if event.outcome in _OUTCOMES:
         return event.outcome
     return "error" if event.type.endswith("_ERROR") else "ok"
+
+
+def passed_through(details: Mapping[str, Any]) -> bool:
+    """Tell whether the error of an ending began in a step below: it is counted there."""
+    return details.get("passed_through") is True
 
 
 def _hash(*parts: object) -> int:

@@ -30,7 +30,7 @@ from otel_agent_journal.event import (
     step_of_span,
 )
 from otel_agent_journal.projections.head import LOST
-from otel_agent_journal.projections.status import StatusState, apply_to_writers, outcome_of
+from otel_agent_journal.projections.status import StatusState, apply_to_writers, outcome_of, passed_through
 from otel_agent_journal.projections.verdict import mark_upon
 
 RUNNING: Final = "running"
@@ -69,6 +69,11 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         """How long it took; None while it runs."""
         return None if self.end_ns is None else max(0, self.end_ns - self.start_ns)
 
+    @property
+    def began_error(self) -> bool:
+        """Whether it failed by an error that began in it, and did not pass through from a step below."""
+        return self.outcome == "error" and not passed_through(self.details_end)
+
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One unit of work at one place of the tree, with the attempts made there, oldest first: at least one.
@@ -106,7 +111,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """What a step and everything beneath it amount to. `steps` are distinct, `errors` are attempts."""
+    """What a step and everything beneath it amount to. `steps` are distinct, `errors` where they began."""
 
     steps: int = 0
     errors: int = 0
@@ -177,7 +182,7 @@ class StepTree:
         while pending:
             one = pending.pop()
             steps.add(one.step_id)
-            errors += one.outcome == "error"
+            errors += one.began_error
             pending += self._beneath.get(one.key, ())
         return Totals(steps=len(steps), errors=errors, usage=_summed(usage))
 

@@ -82,6 +82,7 @@ def head_of(state: StatusState, session_id: str, *, version: int = 0) -> Session
         parts=parts_of(state.links, session_id)[:MAX_LISTED],
         forked_from=forked_from(state.forks, session_id),
         forks=forks_of(state.forks, session_id)[:MAX_LISTED],
+        about=state.about.about(),
         version=version,
     )
 

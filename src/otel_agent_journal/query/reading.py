@@ -14,7 +14,6 @@ import msgspec
 
 from otel_agent_journal.event import (
     CONTEXT_TYPES,
-    EMPTY,
     END_TYPES,
     IN_STEP_TYPES,
     START_TYPES,
@@ -22,6 +21,7 @@ from otel_agent_journal.event import (
     kind_of,
 )
 from otel_agent_journal.projections.head import INTERRUPTED, PROCESSING, SessionHead
+from otel_agent_journal.projections.outline import outline
 from otel_agent_journal.projections.steps import fold_steps
 from otel_agent_journal.projections.verdict import judged, silent_writers
 from otel_agent_journal.query.bounds import Bounds
@@ -214,4 +214,4 @@ def _needed(events: Iterator[JournalEvent], kind: str | None, *, in_detail: bool
             keeps = in_detail and kind in (None, kind_of(event.type))
         else:
             keeps = event.type not in IN_STEP_TYPES and event.type not in CONTEXT_TYPES
-        yield event if keeps else msgspec.structs.replace(event, details=EMPTY)
+        yield event if keeps else outline(event)

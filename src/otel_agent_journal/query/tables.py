@@ -135,6 +135,16 @@ def _took(head: SessionHead) -> int | None:
     return max(0, head.ended_ns - head.started_ns)
 
 
+def _of_processes(name: str) -> Callable[[SessionHead], list[str]]:
+    """Return what takes of a session's processes what they have under a name, each once."""
+
+    def values(head: SessionHead) -> list[str]:
+        found = (getattr(process, name) for process in head.about.processes)
+        return list(dict.fromkeys(value for value in found if value is not None))
+
+    return values
+
+
 SESSIONS: Final = Table(
     "sessions",
     (
@@ -150,6 +160,11 @@ SESSIONS: Final = Table(
         Column("duration_ns", INT, _took),
         Column("duration_ms", REAL, lambda head: _ms(_took(head))),
         Column("writers", TEXTS, lambda head: list(head.writers)),
+        Column("hosts", TEXTS, _of_processes("host")),
+        Column("services", TEXTS, _of_processes("service")),
+        Column("versions", TEXTS, _of_processes("version")),
+        Column("tags", TEXTS, lambda head: list(head.about.tags)),
+        Column("labels", JSON, lambda head: _json(head.about.labels)),
     ),
     times=frozenset(("started_at", "started_ns", "updated_at", "updated_ns")),
     updated=frozenset(("updated_at", "updated_ns")),
@@ -225,7 +240,7 @@ STEPS: Final = Table(
         *(Column(name, TEXT, _of_step(name)) for name in ("kind", "name", "status")),
         Column("reason", TEXT, _of_last("reason")),
         Column("attempts", INT, lambda row: len(row.step.attempts)),
-        Column("errors", INT, lambda row: sum(one.outcome == "error" for one in row.step.attempts)),
+        Column("errors", INT, lambda row: sum(one.began_error for one in row.step.attempts)),
         Column("started_at", TIME, _of_step("start_ns")),
         Column("ended_at", TIME, _of_step("end_ns")),
         Column("started_ns", INT, _of_step("start_ns")),

@@ -7,7 +7,7 @@ stored head still says.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -74,17 +74,21 @@ class Journal:
         if has_dead(self.spool):
             self._take_in()
 
-    def heads(self, wanted: SessionFilter) -> Iterator[SessionHead]:
-        """Yield the judged heads of sessions, the latest updated first; filters apply to the status as judged."""
+    def heads(self, wanted: SessionFilter, tags: Collection[str] = ()) -> Iterator[SessionHead]:
+        """Yield the judged heads of sessions, the latest updated first; filters apply to the status as judged.
+
+        `tags`: what each must have: see `About.has`.
+        """
         statuses = wanted.statuses
         asked = statuses
         if INTERRUPTED in statuses and PROCESSING not in statuses:
             asked = (*statuses, PROCESSING)
-        exact = PROCESSING not in asked
-        stored = msgspec.structs.replace(wanted, statuses=asked, limit=wanted.limit if exact or not asked else None)
+        exact = (PROCESSING not in asked or not asked) and not tags
+        stored = msgspec.structs.replace(wanted, statuses=asked, limit=wanted.limit if exact else None)
         now_ns, waiting = self.clock(), self.waiting()
         found = (judged(head, now_ns, waiting_writers=waiting) for head in current_sessions(self.store, stored))
-        yield from islice((head for head in found if not statuses or head.status in statuses), wanted.limit)
+        chosen = (head for head in found if not statuses or head.status in statuses)
+        yield from islice((head for head in chosen if all(map(head.about.has, tags))), wanted.limit)
 
     def each(self, work: Callable[[_Given], _Result], given: Iterable[_Given]) -> Iterator[_Result]:
         """Yield what `work` returns for each of several, in their order: side by side where the store is read so.

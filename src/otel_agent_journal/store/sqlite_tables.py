@@ -17,11 +17,12 @@ from typing import Any, Final, cast
 from otel_agent_journal.codec import decode_value, encode_value, from_neutral, to_neutral, valid_text
 from otel_agent_journal.errors import NewerSchema
 from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, ErrorInfo, JournalEvent, Usage
+from otel_agent_journal.projections.about import decode_about, encode_about
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.protocol import Document
 
 APPLICATION_ID: Final = 0x4F414A31  # "OAJ1", what `file journal.db` and we know the file by
-TABLES_VERSION: Final = 4  # PRAGMA user_version
+TABLES_VERSION: Final = 5  # PRAGMA user_version
 
 Row = tuple[Any, ...]
 
@@ -63,7 +64,7 @@ CREATE: Final = (
         cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
         started_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL, ended_ns INTEGER,
         writers TEXT NOT NULL, open_writers TEXT NOT NULL,
-        part_of TEXT, parts TEXT NOT NULL, forked_from TEXT, forks TEXT NOT NULL,
+        part_of TEXT, parts TEXT NOT NULL, forked_from TEXT, forks TEXT NOT NULL, about TEXT NOT NULL,
         version INTEGER NOT NULL, cursor TEXT, snapshot BLOB NOT NULL
     )
     """,
@@ -249,6 +250,7 @@ def head_row(head: SessionHead) -> Row:
     values = {field: getattr(head, field) for field in _HEAD_FIELDS}
     values["writers"] = encode_value(head.writers).decode()
     values |= {field: encode_value(values[field]).decode() for field in _HEAD_LISTS}
+    values["about"] = encode_about(head.about)
     return tuple(values.values())
 
 
@@ -257,4 +259,5 @@ def head_of(row: Row) -> SessionHead:
     values: dict[str, Any] = dict(zip(_HEAD_FIELDS, row, strict=True))
     values["writers"] = decode_value(values["writers"])
     values |= {field: tuple(decode_value(values[field])) for field in _HEAD_LISTS}
+    values["about"] = decode_about(values["about"])
     return SessionHead(**values)

@@ -237,7 +237,7 @@ def test_content_off(tmp_path: Any, serve: Any) -> None:
     assert kept == {
         "AGENT_ENTRYPOINT_STARTED": {"request_id"},
         "AGENT_ENTRYPOINT_COMPLETED": {"request_id"},
-        "AGENT_ENTRYPOINT_FAILED": {"request_id"},
+        "AGENT_ENTRYPOINT_FAILED": {"request_id", "raised_at", "passed_through"},
         "AGENT_BACKGROUND_TASK_STARTED": {"task_id"},
         "AGENT_BACKGROUND_TASK_COMPLETED": {"task_id"},
     }

@@ -34,6 +34,7 @@ from otel_agent_journal.store.memory import MemoryStore
 _RANDOM = re.compile(
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b[0-9a-f]{32}\b|\b[0-9a-f]{16}\b"
 )
+_LINE = re.compile(r".*/([^/]+):\d+ ")
 _TIMES = re.compile(r"('gen_ai\.response\.time_to_first_chunk': |time_to_first_chunk=)[0-9.e-]+")
 
 
@@ -248,7 +249,18 @@ def _span_line(span: ReadableSpan, *, attributes: bool) -> str:
 
 
 def _plain(value: Any) -> str:
-    return _TIMES.sub(r"\1<s>", _RANDOM.sub("<id>", str(value)))
+    return _TIMES.sub(r"\1<s>", _RANDOM.sub("<id>", str(_without_lines(value))))
+
+
+def _without_lines(value: Any) -> Any:
+    """Stacks and raise sites without what changes with every edit, and with where the libraries are installed."""
+    match value:
+        case {"stack": str()} | {"raised_at": str()} | {"causes": list()}:
+            changed = {"stack": "<stack>", "raised_at": _LINE.sub(r"\1 ", value.get("raised_at", ""))}
+            changed["causes"] = [_without_lines(one) for one in value.get("causes", ())]
+            return {key: changed.get(key, one) for key, one in value.items()}
+        case _:
+            return value
 
 
 def _indented(text: str) -> str:

@@ -115,13 +115,13 @@ def test_a_tool_whose_error_the_agent_handles(recording: Recording) -> None:
 
 
 def test_the_head_counts_errors(recording: Recording) -> None:
-    """A head counts each attempt that ended in error."""
+    """A head counts an error once, where it began, and not again in the graph that it passes through."""
     with pytest.raises(Fault):
         failing(Fault("x")).invoke({"notes": []}, graphs.on_thread())
     recording.drain()
     head = recording.store.head("t1")
     assert head is not None
-    assert (head.errors, head.steps) == (2, 2)
+    assert (head.errors, head.steps) == (1, 2)
 
 
 def test_an_exception_whose_text_fails(recording: Recording) -> None:

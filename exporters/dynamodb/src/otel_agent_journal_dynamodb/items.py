@@ -24,6 +24,7 @@ from otel_agent_journal.codec import (
 )
 from otel_agent_journal.errors import CodecError, NewerSchema
 from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, ErrorInfo, JournalEvent, Usage
+from otel_agent_journal.projections.about import NOTHING, decode_about, encode_about
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal_dynamodb.connection import Item, binary
 from otel_agent_journal_dynamodb.keys import (
@@ -285,6 +286,8 @@ def head_item(head: SessionHead) -> Item:
         item["Progress"] = {"N": repr(head.progress)}
     item["Writers"] = {"S": encode_value(head.writers).decode()}
     item["OpenWriters"] = {"S": encode_value(head.open_writers).decode()}
+    if head.about != NOTHING:
+        item["About"] = {"S": encode_about(head.about)}
     if head.snapshot:
         item["Snapshot"] = {"B": head.snapshot}
     for attribute, named in (("Parts", head.parts), ("Forks", head.forks)):
@@ -295,7 +298,7 @@ def head_item(head: SessionHead) -> Item:
 
 # What a listing has of them: all but the snapshot.
 HEAD_ATTRIBUTES: Final = (
-    *("PK", "Progress", "Writers", "OpenWriters", "Parts", "Forks"),
+    *("PK", "Progress", "Writers", "OpenWriters", "Parts", "Forks", "About"),
     *(name for name, _ in (*_HEAD_TEXTS, *_HEAD_NUMBERS)),
 )
 
@@ -313,6 +316,8 @@ def head_of(item: Item) -> SessionHead:
         fields["progress"] = float(item["Progress"]["N"])
     fields["writers"] = decode_value(item["Writers"]["S"])
     fields["open_writers"] = tuple(decode_value(item["OpenWriters"]["S"]))
+    if "About" in item:
+        fields["about"] = decode_about(item["About"]["S"])
     if "Snapshot" in item:
         fields["snapshot"] = binary(item["Snapshot"]["B"])
     for attribute, field in (("Parts", "parts"), ("Forks", "forks")):

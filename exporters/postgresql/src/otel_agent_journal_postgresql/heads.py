@@ -17,7 +17,7 @@ from otel_agent_journal_postgresql.cursor import Place, place_of
 from otel_agent_journal_postgresql.rows import for_people, head_of, head_row, key_of
 from otel_agent_journal_postgresql.tables import HEAD_FIELDS, sessions
 
-_JSON: Final = ("writers", "open_writers", "parts", "forks", "exact")  # read as text
+_JSON: Final = ("writers", "open_writers", "parts", "forks", "about", "exact")  # read as text
 _COLUMNS: Final = [
     cast(sessions.c[name], Text).label(name) if name in _JSON else sessions.c[name] for name in (*HEAD_FIELDS, "exact")
 ]

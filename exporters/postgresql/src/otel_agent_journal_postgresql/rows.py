@@ -23,6 +23,7 @@ from otel_agent_journal.codec import (
     valid_text,
 )
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.projections.about import decode_about, encode_about
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.sqlite_tables import event_of as event_of_columns
 from otel_agent_journal_postgresql.tables import HEAD_FIELDS, MAX_KEY_BYTES
@@ -161,6 +162,7 @@ def head_row(head: SessionHead) -> dict[str, Any]:
     differ = any(values[field] != _optional_valid(getattr(head, field)) for field in texts)
     values["writers"] = encode_value(head.writers).decode()
     values |= {field: encode_value(values[field]).decode() for field in _HEAD_LISTS}
+    values["about"] = encode_about(head.about)
     exact = {field: getattr(head, field) for field in HEAD_FIELDS if field != "snapshot"}
     values["exact"] = encode_value(exact).decode() if differ else None
     return values
@@ -172,9 +174,11 @@ def head_of(row: Row) -> SessionHead:
     snapshot, exact = bytes(values["snapshot"]), row[-1]
     if exact is not None:
         values = decode_value(exact)
+        values["about"] = encode_value(values.get("about", {}))
     else:
         values["writers"] = decode_value(values["writers"])
         values |= {field: decode_value(values[field]) for field in _HEAD_LISTS}
     values |= {field: tuple(values[field]) for field in _HEAD_LISTS if field in values}
+    values["about"] = decode_about(values["about"])
     values["snapshot"] = snapshot
     return SessionHead(**values)

@@ -36,7 +36,7 @@ from sqlalchemy.types import UserDefinedType
 
 from otel_agent_journal.projections.head import SessionHead
 
-TABLES_VERSION: Final = 5  # of the latest migration
+TABLES_VERSION: Final = 6  # of the latest migration
 VERSION_TABLE: Final = "agent_journal_version"
 MAX_KEY_BYTES: Final = 512  # of an id in a key; three of them fit into an index's row of 2,704 bytes
 
@@ -195,6 +195,7 @@ sessions: Final = Table(
     Column("cursor", Text),
     Column("forked_from", Text),
     Column("forks", JsonText, nullable=False, server_default=text("'[]'::json")),
+    Column("about", JsonText, nullable=False, server_default=text("'{}'::json")),
     Column("snapshot", LargeBinary, nullable=False, server_default=text("''::bytea")),
     CheckConstraint("version > 0", name="sessions_version"),
     CheckConstraint(f"octet_length(session_id) <= {MAX_KEY_BYTES}", name="sessions_key_fits"),

@@ -7,11 +7,12 @@ task, a run that a graph itself began is a graph, all other chain runs are plumb
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Final, cast
 from uuid import UUID
 
-from otel_agent_journal.event import derived_id
+from otel_agent_journal.event import EMPTY, derived_id
 from otel_agent_journal.foreign import own
 from otel_agent_journal.frameworks.langgraph.messages import Conversation
 from otel_agent_journal.frameworks.langgraph.runs import Callers, Memory, Runs, begun_by_graph, session_id_of
@@ -19,12 +20,50 @@ from otel_agent_journal.mapping.genai import INVOKE_WORKFLOW, OPERATION_NAME
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step, current_step
+from otel_agent_journal.pipeline.who import said_of_run
 
 _MAX_INTERRUPTED: Final = 1_000  # interrupted runs that a resumed one in this process can be linked to
 _WORKFLOW: Final[Mapping[str, Any]] = {OPERATION_NAME: INVOKE_WORKFLOW}
 _FRAMEWORK_METADATA: Final = frozenset(
-    ("thread_id", "ls_integration", "lc_agent_name", "lc_versions", "checkpoint_ns", "checkpoint_id", "run_id")
+    (
+        "thread_id",
+        "ls_integration",
+        "lc_agent_name",
+        "lc_versions",
+        "checkpoint_ns",
+        "checkpoint_id",
+        "run_id",
+        "graph_id",
+        "assistant_id",
+    )
 )
+
+
+_FRAMEWORK_TAGS: Final = ("graph:step:", "langsmith:", "map:key:", "seq:step:")
+_CONFIGURABLE: ContextVar[Mapping[Any, Any]] = ContextVar("agent-journal-configurable")
+
+
+def _is_users(name: Any) -> bool:
+    """Tell whether a name of metadata or settings is the program's own, and not LangGraph's or LangChain's."""
+    return (
+        isinstance(name, str)
+        and name not in _FRAMEWORK_METADATA
+        and not name.startswith(("__", "langgraph_", "ls_", "checkpoint_"))
+    )
+
+
+def graph_is_called(config: Any) -> None:
+    """Remember what a graph is called with, which its callbacks are not told: the START that follows says it."""
+    found: Any = cast("Mapping[str, Any]", config).get("configurable") if type(config) is dict else None
+    _CONFIGURABLE.set(cast("Mapping[Any, Any]", found) if type(found) is dict else EMPTY)
+
+
+def _take_settings() -> Mapping[Any, Any]:
+    """Return what the graph that begins here was called with; once."""
+    found = _CONFIGURABLE.get(EMPTY)
+    if found:
+        _CONFIGURABLE.set(EMPTY)
+    return found
 
 
 class ChainSteps(Runs):
@@ -41,6 +80,7 @@ class ChainSteps(Runs):
         *,
         run_id: UUID,
         parent_run_id: UUID | None = None,
+        tags: Sequence[Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         name: str | None = None,
         **_: Any,
@@ -53,7 +93,7 @@ class ChainSteps(Runs):
             parent = self._parent(parent_run_id)
             metadata = metadata or {}
             if parent is None:
-                self._start_root(recorder, run_id, parent_run_id, name, inputs, metadata)
+                self._start_root(recorder, run_id, parent_run_id, name, inputs, metadata, tags or ())
                 return
             memory = parent.memory
             ns = metadata.get("langgraph_checkpoint_ns", "")
@@ -67,7 +107,7 @@ class ChainSteps(Runs):
                 step.memory = Memory(run_id, ns, memory.agent if memory is not None else None)
                 self.runs[run_id] = step
             elif begun_by_graph(self._callers()):
-                self._start_graph(recorder, run_id, name, inputs, metadata, parent)
+                self._start_graph(recorder, run_id, name, inputs, metadata, (), parent)
             else:
                 self.runs[run_id] = parent
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
@@ -81,11 +121,12 @@ class ChainSteps(Runs):
         name: str | None,
         inputs: Any,
         metadata: Mapping[str, Any],
+        tags: Sequence[Any],
     ) -> None:
         if len(self.runs) > self._purge_at:
             self._purge()
         if begun_by_graph(self._callers()):
-            self._start_graph(recorder, run_id, name, inputs, metadata, None)
+            self._start_graph(recorder, run_id, name, inputs, metadata, tags, None)
             return
         if parent_run_id is not None or current_step() is not None:
             return  # plumbing within a run that began before us, or within a step of other code
@@ -105,16 +146,16 @@ class ChainSteps(Runs):
         name: str | None,
         inputs: Any,
         metadata: Mapping[str, Any],
+        tags: Sequence[Any],
         parent: Step | None,
     ) -> None:
         details = self._content(recorder, "input", inputs, None) if parent is None else {}
-        of_user = {
-            key: value
-            for key, value in metadata.items()
-            if key not in _FRAMEWORK_METADATA and not key.startswith(("langgraph_", "ls_"))
-        }
-        if of_user and parent is None:
-            details["metadata"] = of_user
+        if parent is None and recorder.content:
+            details |= said_of_run(
+                {name: value for name, value in metadata.items() if _is_users(name)},
+                [tag for tag in tags if isinstance(tag, str) and not tag.startswith(_FRAMEWORK_TAGS)],
+                {name: value for name, value in _take_settings().items() if _is_users(name)},
+            )
         step = recorder.start_step(
             "AGENT",
             name or "LangGraph",

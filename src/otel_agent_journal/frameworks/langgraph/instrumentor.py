@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 
 from opentelemetry import context as context_api
 
+from otel_agent_journal.frameworks.langgraph.chains import graph_is_called
 from otel_agent_journal.frameworks.langgraph.handler import GraphSteps
 from otel_agent_journal.frameworks.langgraph.runs import Callers
 from otel_agent_journal.pipeline.patching import Instrumentor, Patch
@@ -45,6 +46,7 @@ class LangGraphInstrumentor(Instrumentor):
             "langchain_core.callbacks.base": self._patch_managers,
             "langchain_core.runnables.config": self._patch_context,
             "langgraph._internal._runnable": self._patch_context,
+            "langgraph.pregel.main": self._patch_graphs,
         }
 
     def instrument(self, **_: Any) -> None:
@@ -98,6 +100,22 @@ class LangGraphInstrumentor(Instrumentor):
             return result
 
         self.replace(module, "_set_config_context", original, with_our_span)
+
+    def _patch_graphs(self, module: Any) -> None:
+        """Hear what a graph is called with, as its callbacks are made of that."""
+        for name in ("get_callback_manager_for_config", "get_async_callback_manager_for_config"):
+            original = getattr(module, name, None)
+            if original is not None:
+                self.replace(module, name, original, self._heard(original))
+
+    def _heard(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def with_our_ear(config: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.enabled:
+                graph_is_called(config)
+            return original(config, *args, **kwargs)
+
+        return with_our_ear
 
     def _enter(self, config: Any) -> None:
         try:

@@ -18,6 +18,7 @@ from otel_agent_journal.mapping.genai import (
 )
 from otel_agent_journal.pipeline.content import as_json
 from otel_agent_journal.pipeline.current import get_recorder
+from otel_agent_journal.pipeline.effects import effects_hinted
 from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS
 from otel_agent_journal.pipeline.recorder import recorder_of
 from otel_agent_journal.plain import text_of
@@ -60,7 +61,10 @@ class ToolSteps(Runs):
                 parent=parent,
                 step_id=derived_id(f"{parent.step_id}:tool:{call_id}") if call_id and parent is not None else None,
                 attributes={TOOL_CALL_ID: call_id} if call_id else None,
-                details={"input": input_str if given is None else given} if recorder.content else {},
+                details={
+                    **_effects(metadata),
+                    **({"input": input_str if given is None else given} if recorder.content else {}),
+                },
                 on_span=on_span,
             )
             self._opened(step, run_id, metadata.get("langgraph_checkpoint_ns", ""), parent)
@@ -134,3 +138,9 @@ class ToolSteps(Runs):
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """End a retrieval step as failed or cancelled."""
         self._failed_with(error, run_id)
+
+
+def _effects(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a tool's metadata say of its effects: those of an MCP tool are its annotations."""
+    effects = effects_hinted(metadata)
+    return {} if effects is None else {"effects": effects}

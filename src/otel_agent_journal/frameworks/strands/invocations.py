@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from opentelemetry import context as context_api
@@ -18,7 +18,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext
 
 from otel_agent_journal.event import WARNING, ErrorInfo
-from otel_agent_journal.foreign import is_a
+from otel_agent_journal.foreign import is_a, own
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.contexts import Call, call_of
 from otel_agent_journal.frameworks.strands.messages import Said, plain_messages, read_message
@@ -34,9 +34,11 @@ from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.history import KnownBySession, Shown
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_step
+from otel_agent_journal.pipeline.who import said_of_run
 
 SCOPE: Final = "strands.telemetry.tracer"
 PROVIDER: Final = "strands-agents"
+_NOT_SAID: Final = frozenset((CONVERSATION_ID, "session.id"))  # of trace attributes: the session is told elsewhere
 
 
 class Invocation:
@@ -104,7 +106,7 @@ class Invocations:
             agent.name,
             session_id=session_id_of(agent),
             attributes={PROVIDER_NAME: PROVIDER, AGENT_ID: agent.agent_id},
-            details=_input(recorder, messages or _asked(call)),
+            details={**said_of(recorder, agent), **_input(recorder, messages or _asked(call))},
             on_span=None if self.adopting else dict(getattr(agent, "trace_attributes", None) or {}),
             links=self.links(agent) if resumes is not None else (),
             waits=native is not None or bool(follows),
@@ -292,6 +294,16 @@ def session_id_of(owner: Any) -> str | None:
             return str(said[key])
     own = getattr(owner, "session_id", None)
     return str(own) if own else None
+
+
+def said_of(recorder: Recorder, owner: Any) -> dict[str, Any]:
+    """Return whose a run is, as the `trace_attributes` of an agent, graph or swarm say."""
+    said: Any = own(owner, "trace_attributes")
+    if not recorder.content or type(said) is not dict or not said:
+        return {}
+    others = {name: value for name, value in cast("dict[str, Any]", said).items() if name not in _NOT_SAID}
+    tags: Any = others.get("tags")
+    return said_of_run(others, cast("list[Any]", tags) if isinstance(tags, list | tuple) else ())
 
 
 def context_of(step: Step, current: Context, claimed: str, *, outlives: bool = False) -> Context:

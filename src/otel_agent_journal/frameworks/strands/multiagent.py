@@ -17,7 +17,7 @@ from otel_agent_journal.event import ErrorInfo
 from otel_agent_journal.foreign import is_a
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.contexts import call_of
-from otel_agent_journal.frameworks.strands.invocations import Invocations, context_of, session_id_of
+from otel_agent_journal.frameworks.strands.invocations import Invocations, context_of, said_of, session_id_of
 from otel_agent_journal.frameworks.strands.messages import plain_messages
 from otel_agent_journal.mapping.genai import INVOKE_WORKFLOW, OPERATION_NAME
 from otel_agent_journal.pipeline.current import get_recorder
@@ -62,7 +62,7 @@ class MultiAgentSteps(Invocations):
                 str(getattr(source, "id", None) or kind),
                 session_id=session_id_of(source) or (before.session_id if before is not None else None),
                 attributes={OPERATION_NAME: INVOKE_WORKFLOW},
-                details=_task(recorder, call.prompt if call is not None else None),
+                details={**said_of(recorder, source), **_task(recorder, call.prompt if call is not None else None)},
                 links=self.links(source) if resumes else (),
                 waits=self.adopting and recorder.spans_are_real(),
             )
@@ -178,11 +178,10 @@ def _task(recorder: Recorder, task: Any) -> dict[str, Any]:
     return {"input": task}
 
 
-def _failure_of(state: Any) -> ErrorInfo:
+def _failure_of(state: Any) -> BaseException | ErrorInfo:
     """Return why a graph or swarm failed: its first failed node's reason, where one says it."""
-    for name, result in list(getattr(state, "results", {}).items()):
+    for result in list(getattr(state, "results", {}).values()):
         inner: Any = getattr(result, "result", None)
         if is_a(inner, BaseException):
-            failure = outcomes.error_of(inner)
-            return ErrorInfo(type=failure.type, message=f"node {name}: {failure.message}", code=failure.code)
+            return outcomes.error_of(inner)
     return ErrorInfo(type="MultiAgentFailed", message="the graph or swarm ended as failed")

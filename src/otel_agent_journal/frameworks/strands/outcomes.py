@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from otel_agent_journal.event import ErrorInfo
 from otel_agent_journal.foreign import is_a, own
-from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS, error_info, is_cancel
+from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS, is_cancel
 from otel_agent_journal.plain import text_of
 
 _WRAPPERS: Final = ("EventLoopException",)  # of Strands: the exception that it carries is the one that happened
@@ -22,12 +22,10 @@ def outcome_of_exception(error: BaseException) -> str:
     return "interrupted" if type(error).__name__ == "InterruptException" else "error"
 
 
-def error_of(error: BaseException) -> ErrorInfo:
-    """Return what an exception says; one that wraps another says what that one does."""
-    inner: Any = own(error, "original_exception")
-    if type(error).__name__ in _WRAPPERS and is_a(inner, BaseException):
-        return error_info(inner)
-    return error_info(error)
+def error_of(error: BaseException) -> BaseException:
+    """Return the exception that happened: the one that Strands wraps, where it wraps one."""
+    inner: Any = own(error, "original_exception") if type(error).__name__ in _WRAPPERS else None
+    return inner if is_a(inner, BaseException) else error
 
 
 def outcome_of_stop(stop_reason: Any) -> str:
@@ -40,7 +38,7 @@ def outcome_of_status(status: Any) -> str:
     return _STATUS.get(str(getattr(status, "value", status)).lower(), "ok")
 
 
-def tool_error(result: Mapping[str, Any], exception: Any, content: Any) -> ErrorInfo | None:
+def tool_error(result: Mapping[str, Any], exception: Any, content: Any) -> BaseException | ErrorInfo | None:
     """Return why a tool failed, or None where it did not: Strands raises nothing, the result tells."""
     if is_a(exception, BaseException):
         return error_of(exception)

@@ -8,11 +8,12 @@ from typing import Any
 from opentelemetry import context as context_api
 
 from otel_agent_journal.event import PROGRESS, derived_id
-from otel_agent_journal.foreign import is_a
+from otel_agent_journal.foreign import is_a, own
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of, session_id_of
 from otel_agent_journal.mapping.genai import TOOL_CALL_ID, TOOL_DESCRIPTION
 from otel_agent_journal.pipeline.current import get_recorder
+from otel_agent_journal.pipeline.effects import effects_hinted
 from otel_agent_journal.pipeline.recorder import recorder_of
 from otel_agent_journal.pipeline.step import Step, current_step
 from otel_agent_journal.plain import text_of
@@ -96,7 +97,7 @@ class ToolSteps(Invocations):
                 parent=around if invocation is None or (not in_loop and around is not None) else invocation.step,
                 step_id=_step_id(invocation, agent, call_id) if in_loop and call_id else None,
                 attributes=attributes,
-                details={"input": use.get("input")} if recorder.content else {},
+                details={**_effects(context.tool), **({"input": use.get("input")} if recorder.content else {})},
                 waits=in_loop and self.native_span() is not None,
             )
             return ToolCall(step)
@@ -141,6 +142,15 @@ class ToolSteps(Invocations):
                 step.end(outcome, error=error)
         except Exception:  # noqa: BLE001 - the one boundary
             self.lost(step, "error", error)
+
+
+def _effects(tool: Any) -> dict[str, Any]:
+    """Return what an MCP tool's annotations say of its effects."""
+    if type(tool).__name__ != "MCPAgentTool":
+        return {}
+    annotations: Any = own(own(tool, "mcp_tool"), "annotations")
+    effects = effects_hinted({name: own(annotations, name) for name in ("readOnlyHint", "destructiveHint")})
+    return {} if effects is None else {"effects": effects}
 
 
 def _step_id(invocation: Invocation | None, agent: Any, call_id: Any) -> str | None:

@@ -1,0 +1,77 @@
+"""What is said of a process that writes to a journal, from the resource that its spans have. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any, Final, cast
+
+from otel_agent_journal.codec import encode_value
+from otel_agent_journal.event import WRITER_STARTED, derived_id
+from otel_agent_journal.mapping.facts import SessionNoted
+from otel_agent_journal.masking import HIDDEN, is_secret_name, masked_within
+
+MAX_ATTRIBUTES: Final = 64
+MAX_TEXT: Final = 256
+
+# Of a resource what is no content: names of the conventions. What a user adds may be anything.
+_HARMLESS: Final = ("cloud.", "container.", "deployment.", "faas.", "host.", "k8s.", "os.", "service.", "telemetry.")
+_IDENTITY: Final = ("service.name", "service.instance.id", "host.name", "host.id", "process.pid")
+_ARGUMENTS: Final = frozenset(("process.command", "process.command_args", "process.command_line"))
+
+
+def kept_resource(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a resource as it is kept: scalars, secrets masked, so many of them and none too long."""
+    kept: dict[str, Any] = {}
+    for name, value in resource.items():
+        if len(kept) >= MAX_ATTRIBUTES:
+            break
+        if name in _ARGUMENTS or not isinstance(value, str | int | float | bool):
+            continue
+        kept[name[:MAX_TEXT]] = _shown(name, value)
+    return kept
+
+
+def _shown(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return HIDDEN if is_secret_name(name) else masked_within(value[:MAX_TEXT])
+
+
+def harmless_resource(resource: Any) -> dict[str, Any]:
+    """Return of a resource what is no content."""
+    said = cast("Mapping[str, Any]", resource if isinstance(resource, Mapping) else {})
+    return {
+        name: value
+        for name, value in said.items()
+        if name.startswith(_HARMLESS) or name in ("process.pid", "process.runtime.name", "process.runtime.version")
+    }
+
+
+def told_by_resource(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a resource says of its process, in the words of WRITER_STARTED; nothing where it names none."""
+    if not any(resource.get(name) not in (None, "") for name in _IDENTITY):
+        return {}
+    told: dict[str, Any] = {
+        "host": resource.get("host.name"),
+        "pid": resource.get("process.pid"),
+        "service": resource.get("service.name"),
+        "service_version": resource.get("service.version"),
+        "python": resource.get("process.runtime.version"),
+        "resource": kept_resource(resource),
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def introduction_of(session_id: str, resource: Mapping[str, Any], at_ns: int) -> SessionNoted | None:
+    """Return the fact that a process of which spans were received wrote to a session: the same for each of its spans.
+
+    None where the resource names no process.
+    """
+    told = told_by_resource(resource)
+    if not told:
+        return None
+    digest = blake2b(encode_value(sorted(told.items())), digest_size=16).hexdigest()
+    return SessionNoted(
+        session_id, derived_id(f"writer:{session_id}:{digest}"), WRITER_STARTED, "INFO", at_ns, details=told
+    )

@@ -1,0 +1,154 @@
+"""Whose a session is and which processes wrote it: folded from STARTs and WRITER_STARTED, and kept in its head. Pure.
+
+What a program says of a run (tags, metadata, user, tenant) stands on the START of its outermost step; what the spans of
+others say stands on their endings, too. The fold is the same in any order: of too many names the first in their order
+stay, of processes those that began last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, cast
+
+import msgspec
+
+from otel_agent_journal.codec import valid_text
+from otel_agent_journal.event import START_TYPES, WRITER_STARTED, JournalEvent
+
+# What a head names of them; it is read with others in a listing.
+MAX_TAGS: Final = 24
+MAX_LABELS: Final = 24
+MAX_PROCESSES: Final = 6
+MAX_NAME: Final = 64  # characters
+MAX_TEXT: Final = 128
+
+_SAID: Final = frozenset(("metadata", "tags", "tenant", "user"))
+
+
+class Process(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A process that wrote to a session, or the resource of spans that were received."""
+
+    writer: str
+    host: str | None = None
+    pid: int | None = None
+    service: str | None = None
+    version: str | None = None
+
+
+class About(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a head says of a session beside its state. `labels`: of metadata what is one text or number."""
+
+    tags: tuple[str, ...] = ()
+    labels: Mapping[str, str] = {}
+    processes: tuple[Process, ...] = ()
+
+    def has(self, tag: str) -> bool:
+        """Tell whether a session has a tag, or a label of that name, or with `NAME=VALUE` of that name and value."""
+        name, equals, value = tag.partition("=")
+        return tag in self.tags or (self.labels.get(name) == value if equals else tag in self.labels)
+
+
+NOTHING: Final = About()
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(About).decode
+
+
+def encode_about(about: About) -> str:
+    """Return it as JSON text, for a store's column."""
+    return _encode(about).decode()
+
+
+def decode_about(text: str | bytes | None) -> About:
+    """Return what a store's column holds; nothing, where that is something else."""
+    try:
+        return _decode(text) if text else NOTHING
+    except (msgspec.MsgspecError, UnicodeError):
+        return NOTHING
+
+
+class AboutState(msgspec.Struct):
+    """The fold's own part of what is known: when each was said, so that the latest word counts."""
+
+    tags: list[str] = []
+    labels: dict[str, tuple[int, str, str]] = {}
+    processes: dict[str, tuple[int, str, Process]] = {}
+
+    def about(self) -> About:
+        """Return what is known."""
+        if not (self.tags or self.labels or self.processes):
+            return NOTHING
+        began = sorted(self.processes.values(), key=lambda one: one[:2])
+        return About(
+            tags=tuple(self.tags),
+            labels={name: self.labels[name][2] for name in sorted(self.labels)},
+            processes=tuple(process for _, _, process in began),
+        )
+
+    def take(self, event: JournalEvent) -> None:
+        """Take in an event."""
+        if event.type == WRITER_STARTED:
+            self._take_process(event)
+        elif not _SAID.isdisjoint(event.details) and (event.type in START_TYPES or event.parent_step_id is None):
+            self._take_said(event)
+
+    def _take_process(self, event: JournalEvent) -> None:
+        writer = event.writer or ""
+        found = (event.timestamp_ns, event.event_id, process_of(event))
+        if found[:2] > self.processes.get(writer, (-1, ""))[:2]:
+            self.processes[writer] = found
+        if len(self.processes) > MAX_PROCESSES:
+            self.processes.pop(min(self.processes, key=lambda one: self.processes[one][:2]))
+
+    def _take_said(self, event: JournalEvent) -> None:
+        for tag in _texts(event.details.get("tags")):
+            if tag not in self.tags:
+                self.tags.append(tag)
+        self.tags = sorted(self.tags)[:MAX_TAGS]
+        for name, value in labels_of(event.details):
+            found = (event.timestamp_ns, event.event_id, value)
+            self.labels[name] = max(found, self.labels.get(name, found))
+        for name in sorted(self.labels)[MAX_LABELS:]:
+            del self.labels[name]
+
+
+def process_of(event: JournalEvent) -> Process:
+    """Return what a WRITER_STARTED says of its process, as a head has it."""
+    details = event.details
+    pid = details.get("pid")
+    return Process(
+        writer=event.writer or "",
+        host=_text(details.get("host")),
+        pid=pid if type(pid) is int and abs(pid) < 2**63 else None,
+        service=_text(details.get("service")),
+        version=_text(details.get("service_version")),
+    )
+
+
+def labels_of(details: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield of what was said of a run the names with one text, number or truth value each."""
+    metadata: Any = details.get("metadata")
+    said = cast("Mapping[Any, Any]", metadata if isinstance(metadata, Mapping) else {})
+    for source in (said, {name: details[name] for name in ("user", "tenant") if name in details}):
+        for name, value in source.items():
+            text = _text(value)
+            if text is not None and isinstance(name, str) and 0 < len(name) <= MAX_NAME:
+                yield valid_text(name), text
+
+
+def _texts(value: Any) -> list[str]:
+    ones = cast("list[Any]", value) if isinstance(value, list | tuple) else []
+    return [text for one in ones if isinstance(one, str) and (text := _text(one))]
+
+
+def _text(value: Any) -> str | None:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return valid_text(value[:MAX_TEXT])
+        case int() if value.bit_length() > 256:
+            return None
+        case int() | float():
+            return str(value)
+        case _:
+            return None
