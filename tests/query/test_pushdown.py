@@ -139,10 +139,10 @@ def test_the_first_time_there_is(counted: Counted) -> None:
         ),
         ("SELECT * FROM sessions WHERE status != 'ERROR'", SessionFilter(), SESSIONS),
         ("SELECT * FROM sessions WHERE agent = 'nobody'", SessionFilter(agent="nobody"), 0),
-        ("SELECT count(*) FROM sessions WHERE agent IN ('nobody', 'researcher')", SessionFilter(), SESSIONS),
+        ("SELECT count(*) FROM sessions WHERE agent IN ('nobody', 'researcher')", SessionFilter(brief=True), SESSIONS),
         (
             "SELECT agent, count(*) FROM sessions WHERE agent = 'researcher' AND status = 'ERROR' GROUP BY agent",
-            SessionFilter(statuses=("ERROR",), agent="researcher"),
+            SessionFilter(statuses=("ERROR",), agent="researcher", brief=True),
             2,
         ),
         (
@@ -162,6 +162,29 @@ def test_listings_are_narrowed(counted: Counted, sql: str, wanted: SessionFilter
     rows_of(counted, sql)
     assert counted.listings == [wanted]
     assert (counted.heads_read, counted.events_read) == (heads, 0)
+
+
+@pytest.mark.parametrize(
+    ("sql", "brief"),
+    [
+        ("SELECT agent, count(*) FROM sessions GROUP BY agent", True),
+        ("SELECT count(*) FROM sessions", True),
+        ("SELECT count(*) FROM sessions WHERE status = 'ERROR' AND lower(agent) = 'researcher'", True),
+        ("SELECT session_id FROM sessions WHERE updated_at > '2026-01-01 02:00:00' ORDER BY updated_at DESC", True),
+        ("SELECT status, max(updated_ns) FROM sessions WHERE session_id LIKE 's%' GROUP BY status", True),
+        ("SELECT count(*) FROM sessions WHERE steps > 1", False),
+        ("SELECT agent FROM sessions ORDER BY started_at", False),
+        ("SELECT count(*) FROM sessions WHERE started_at < '2026-01-01 02:00:00'", False),
+        ("SELECT count(*) FROM sessions WHERE ended_at > '2026-01-01 02:00:00'", False),
+        ("SELECT agent, sum(errors) FROM sessions GROUP BY agent", False),
+        ("SELECT count(*) FROM events JOIN sessions USING (session_id)", True),
+        ("SELECT count(*) FROM events", False),
+    ],
+)
+def test_a_brief_listing_will_do(counted: Counted, sql: str, brief: bool) -> None:
+    """A store is told where a query needs no more of sessions than a listing shows, filters included."""
+    rows_of(counted, sql)
+    assert any(wanted is not None and wanted.brief for wanted in counted.listings) == brief
 
 
 def test_what_can_match_no_session_reads_none(counted: Counted) -> None:

@@ -16,7 +16,7 @@ SLACK_BYTES = 512  # numbers that have a digit more
 PAGE_BYTES = 400_000  # of a listing, which a store with few sessions does not fill
 OF_ONE = ("status", "show", "tail", "wait_for")
 FILTERED = {"query: the latest 5 that failed": 8}  # where a filter leaves a page empty, the next of each share is read
-MOST = {"dynamodb": 16, "s3": 22, "postgresql": 10}  # requests that a pruned session costs
+MOST = {"dynamodb": 8, "s3": 8, "postgresql": 10}  # requests that a pruned session costs
 
 
 def counts(backend: Backend, url: str, spool: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:

@@ -52,8 +52,9 @@ def test_what_it_costs(store: S3Store, wire: Wire) -> None:
     assert written is not None
     wire.requests.clear()
     store.write_head(msgspec.structs.replace(head, version=1))
-    # The place before; the markers; the segments that the journal takes, and that there is none yet.
-    assert wire.requests == {"PUT": 4, "POST": 2, "LIST": 2, "GET": 5}
+    # The place, the head, and that the place is sure; the place before; the markers and their mark; the journal, the
+    # segments that it takes, and that there is none yet.
+    assert wire.requests == {"PUT": 5, "POST": 2, "LIST": 2, "GET": 5}
     assert list(store.unsettled()) == []
     wire.requests.clear()
     store.append(told(step="c", at_ns=100))

@@ -36,11 +36,11 @@ class JournalDataset(_Dataset):
 
     Args:
         table: which one.
-        rows: called for each scan with whether large columns are wanted; yields the sources of rows.
+        rows: called for each scan with the columns that are looked at; yields the sources of rows.
     """
 
     # Made without pyarrow's own constructor, which wants a dataset of C++: DuckDB asks for schema and scanner alone.
-    def __init__(self, table: Table, rows: Callable[[bool], Iterator[Any]]) -> None:
+    def __init__(self, table: Table, rows: Callable[[Sequence[Column]], Iterator[Any]]) -> None:
         self._table = table
         self._rows = rows
         self._schema = pa.schema([(f"{table.name}.{column.name}", _TYPES[column.kind]) for column in table.columns])
@@ -60,7 +60,7 @@ class JournalDataset(_Dataset):
         places = {name: place for place, name in enumerate(self._schema.names)}
         columns = [self._table.columns[places[name]] for name in read]
         schema = pa.schema([self._schema.field(name) for name in read])
-        for lists in _chunks(columns, self._rows(any(column.kind == JSON for column in columns))):
+        for lists in _chunks(columns, self._rows(columns)):
             arrays = [_array(column.kind, values) for column, values in zip(columns, lists, strict=True)]
             batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
             if condition is not None:
@@ -81,16 +81,21 @@ class _Scan:
 
 def _with_those_of(condition: Any, names: list[str], schema: Any) -> list[str]:
     """Return the columns to read: those wanted, and those that the filter looks at, which may be others."""
-    if condition is None:
+    if condition is None or _can_judge(condition, [schema.field(name) for name in names]):
         return names
-    small = [field.name for field in schema if field.name in names or field.type != _TYPES[JSON]]
-    for read in (names, small):
-        try:
-            pa.schema([schema.field(name) for name in read]).empty_table().filter(condition)
-        except pa.ArrowInvalid:  # it names a column that is not among these
-            continue
-        return read
-    return list(schema.names)
+    others = (field for field in schema if field.name not in names)
+    return names + [
+        one.name for one in others if not _can_judge(condition, [field for field in schema if field != one])
+    ]
+
+
+def _can_judge(condition: Any, fields: list[Any]) -> bool:
+    """Tell whether a filter looks at none but these columns."""
+    try:
+        pa.schema(fields).empty_table().filter(condition)
+    except pa.ArrowInvalid:  # it names a column that is not among these
+        return False
+    return True
 
 
 def _chunks(columns: Sequence[Column], rows: Iterator[Any]) -> Iterator[list[list[Any]]]:

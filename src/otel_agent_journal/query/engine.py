@@ -7,7 +7,7 @@ query's plan beforehand (`bounds.py`), in the transaction in which the query the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
@@ -22,7 +22,7 @@ from otel_agent_journal.query.conditions import Tree
 from otel_agent_journal.query.latest import latest_of
 from otel_agent_journal.query.limits import TimeLimit
 from otel_agent_journal.query.reading import Reader, TableRead
-from otel_agent_journal.query.tables import SESSIONS, TABLES
+from otel_agent_journal.query.tables import SESSIONS, TABLES, Column
 from otel_agent_journal.query.values import plain_columns
 from otel_agent_journal.store.protocol import JournalStore
 
@@ -163,10 +163,10 @@ class Query:
 
     # --- while it runs ------------------------------------------------------------------------------------------
 
-    def _rows_of(self, table: str) -> Callable[[bool], Iterator[Any]]:
-        def rows(in_detail: bool) -> Iterator[Any]:
+    def _rows_of(self, table: str) -> Callable[[Sequence[Column]], Iterator[Any]]:
+        def rows(columns: Sequence[Column]) -> Iterator[Any]:
             try:
-                yield from self._reader.rows(table, in_detail=in_detail)
+                yield from self._reader.rows(table, columns)
             except Exception as error:
                 self._failure = error  # DuckDB makes an error of its own of it
                 raise

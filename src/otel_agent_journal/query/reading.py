@@ -7,7 +7,7 @@ part has no rows of its own. Knows nothing of SQL.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -26,7 +26,7 @@ from otel_agent_journal.projections.steps import fold_steps
 from otel_agent_journal.projections.verdict import judged, silent_writers
 from otel_agent_journal.query.bounds import Bounds
 from otel_agent_journal.query.latest import Latest
-from otel_agent_journal.query.tables import AttemptRow, StepRow
+from otel_agent_journal.query.tables import JSON, SESSIONS, SESSIONS_BRIEF, AttemptRow, Column, StepRow
 from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter
 from otel_agent_journal.store.rules import current, current_sessions, whole_of
@@ -41,11 +41,15 @@ _KINDS: Final = {"tools": "TOOL", "models": "MODEL"}
 
 
 class TableRead(msgspec.Struct, kw_only=True):
-    """What was read of the store for one table: how often it was scanned, and how much that took."""
+    """What was read of the store for one table: how often it was scanned, and how much that took.
+
+    `brief`: what listings show of sessions is enough, as the query is run.
+    """
 
     table: str
     bounds: Bounds
     latest: Latest | None = None
+    brief: bool = False
     scans: int = 0
     sessions: int = 0
     events: int = 0
@@ -81,16 +85,17 @@ class Reader:
         self._waiting = waiting_writers
         self._moved = moved
 
-    def rows(self, table: str, *, in_detail: bool = True) -> Iterator[Any]:
-        """Yield the sources of a table's rows. `in_detail`: whether what steps took and gave is asked for."""
+    def rows(self, table: str, columns: Sequence[Column]) -> Iterator[Any]:
+        """Yield the sources of a table's rows, of which these columns are looked at."""
         read = self.tables.setdefault(table, TableRead(table=table, bounds=Bounds()))
         read.scans += 1
-        if table == "sessions":
+        if table == SESSIONS.name:
+            read.brief = read.bounds.until_ns is None and all(column.name in SESSIONS_BRIEF for column in columns)
             yield from self._sessions(read)
         elif table == "events":
             yield from self._events(read)
         else:
-            yield from self._steps(read, in_detail=in_detail)
+            yield from self._steps(read, in_detail=any(column.kind == JSON for column in columns))
 
     def _sessions(self, read: TableRead) -> Iterator[SessionHead]:
         latest, found, last_ns = read.latest, 0, None
@@ -127,6 +132,7 @@ class Reader:
             since_ns=bounds.since_ns,
             until_ns=bounds.updated_until_ns,
             id_prefix=bounds.id_prefix,
+            brief=read.brief,
         )
         if ended_ns is None or ended_ns <= (_FIRST_NS if bounds.since_ns is None else bounds.since_ns):
             yield from self._found(wanted, read.latest)

@@ -172,6 +172,8 @@ SESSIONS: Final = Table(
     named=MappingProxyType({"session_id": "session_ids", "status": "statuses", "agent": "agents"}),
 )
 
+SESSIONS_BRIEF: Final = frozenset(("session_id", "status", "agent", "updated_at", "updated_ns"))  # of a brief listing
+
 # --- events -------------------------------------------------------------------------------------------------------
 
 

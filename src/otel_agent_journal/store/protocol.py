@@ -84,11 +84,16 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 0
 
 
+BRIEF: Final = ("session_id", "status", "agent", "updated_ns", "part_of", "parts", "forks", "version", "cursor")
+
+
 class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which sessions a listing wants, newest `updated_ns` first.
 
     `since_ns` and `until_ns` bound `updated_ns`, both inclusive. `id_prefix` is matched literally. Sessions that are
     part of another one, which counts their events, are left out but with `parts`.
+
+    `brief`: of a session that has ended, what `BRIEF` names is enough; what else its head has may be left out.
     """
 
     statuses: tuple[str, ...] = ()
@@ -98,6 +103,7 @@ class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
     id_prefix: str | None = None
     parts: bool = False
     limit: int | None = None
+    brief: bool = False
 
 
 class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -383,4 +389,8 @@ class PutByOthers(Protocol):
 
     def put_by_others(self, session_id: str, since_ns: int | None = None) -> Iterator[JournalEvent]:
         """Yield what others put into a session, in order of `(timestamp_ns, event_id)`, from a time on."""
+        ...
+
+    def delete_before(self, session_id: str, cursor: str | None, version: int, before_ns: int) -> bool:
+        """Delete as `StoreAdmin.delete_session` does, unless others have put an event of that time or a later one."""
         ...

@@ -271,7 +271,7 @@ def prune(
     """
     if not store.capabilities.prune:
         raise UnsupportedByStore(store.url, "prune")
-    wanted = SessionFilter(until_ns=older_than_ns - 1, parts=True)
+    wanted = SessionFilter(until_ns=older_than_ns - 1, parts=True, brief=True)
     listed = [head for head in current_sessions(store, wanted) if is_prunable(head, older_than_ns)]
 
     def goes(head: SessionHead) -> bool:
@@ -294,15 +294,19 @@ def _goes(store: JournalStore, listed: SessionHead, older_than_ns: int, *, dry_r
             return False
         if _is_referred_to(store, head):
             return False
-        if isinstance(store, PutByOthers) and any(store.put_by_others(head.session_id, older_than_ns)):
-            return False
-        if dry_run or _delete(store, head):
+        if _would_go(store, head, older_than_ns) if dry_run else _delete(store, head, older_than_ns):
             return True
         head = current(store, listed.session_id)  # something has happened since, or it is gone
     return False
 
 
-def _delete(store: JournalStore, head: SessionHead) -> bool:
+def _would_go(store: JournalStore, head: SessionHead, older_than_ns: int) -> bool:
+    return not isinstance(store, PutByOthers) or not any(store.put_by_others(head.session_id, older_than_ns))
+
+
+def _delete(store: JournalStore, head: SessionHead, older_than_ns: int) -> bool:
+    if isinstance(store, PutByOthers):
+        return store.delete_before(head.session_id, head.cursor, head.version, older_than_ns)
     assert isinstance(store, StoreAdmin)
     return store.delete_session(head.session_id, head.cursor, head.version)
 

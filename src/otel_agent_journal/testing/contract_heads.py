@@ -11,7 +11,7 @@ import pytest
 from otel_agent_journal.delivery.heads import HeadKeeper
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.linked import read_whole
-from otel_agent_journal.store.protocol import JournalStore, SessionFilter, StoreAdmin
+from otel_agent_journal.store.protocol import BRIEF, JournalStore, SessionFilter, StoreAdmin
 from otel_agent_journal.store.rules import fold_from_beginning, same_head
 from otel_agent_journal.testing.builders import a_head, an_event, events
 from otel_agent_journal.testing.contract_setup import THREADS, ContractSetup
@@ -26,6 +26,23 @@ LISTED = {
     "é": {"status": "COMPLETED", "agent": "reviewer é", "updated_ns": 5},
     "b😀": {"status": "ERROR", "agent": "writer", "updated_ns": 4},
 }
+
+BRIEF_FILTERS: list[dict[str, Any]] = [
+    {},
+    {"parts": True},
+    {"statuses": ("ERROR",)},
+    {"statuses": ("ERROR", "PROCESSING"), "parts": True},
+    {"agent": "researcher"},
+    {"since_ns": 20, "until_ns": 45},
+    {"until_ns": 44, "statuses": ("COMPLETED", "ERROR")},
+    {"id_prefix": "a"},
+    {"limit": 5},
+]
+
+
+def said_of(head: SessionHead) -> tuple[Any, ...]:
+    """Return what a brief head says."""
+    return tuple(getattr(head, name) for name in BRIEF)
 
 
 def _call(call: Callable[[], object]) -> None:
@@ -251,6 +268,45 @@ class HeadContract(ContractSetup):
         store.write_head(msgspec.structs.replace(head, updated_ns=10, status="COMPLETED"))
         assert [head.session_id for head in store.sessions()] == ["s0", "s2", "s1"]
         assert [head.session_id for head in store.sessions(SessionFilter(statuses=("PROCESSING",)))] == ["s2", "s1"]
+
+    @pytest.mark.parametrize("wanted", BRIEF_FILTERS)
+    def test_list_briefly(self, store: JournalStore, wanted: dict[str, Any]) -> None:
+        """A brief listing says the same of the same sessions as far as it says anything."""
+        fields = {**LISTED, "p": {"part_of": "w"}, "w": {"parts": ("p",)}, "f": {"forks": ("g",)}, "g" * 300: {}}
+        fields |= {"old": {"agent": "x" * 300, "updated_ns": 70}, "none": {"agent": "", "updated_ns": 80}}
+        for session_id, more in fields.items():
+            store.write_head(a_head(session_id, **{"status": "ERROR", "updated_ns": 45, **more}))
+        full, brief = (list(store.sessions(SessionFilter(brief=said, **wanted))) for said in (False, True))
+        assert [said_of(head) for head in brief] == [said_of(head) for head in full]
+        assert len(full) == len({head.session_id for head in full}) > 1
+        assert [head for head in brief if head.status == "PROCESSING"] == [
+            head for head in full if head.status == "PROCESSING"
+        ]
+
+    def test_list_briefly_what_is_written(self, store: JournalStore) -> None:
+        """Whatever is written meanwhile, a brief listing says of a session what a head of it said."""
+        written: set[tuple[Any, ...]] = set()
+        ended: list[int] = []
+
+        def work(client: JournalStore, number: int) -> None:
+            if number == 0:
+                while len(ended) < THREADS - 1:
+                    listed = list(client.sessions(SessionFilter(brief=True)))
+                    assert len({head.session_id for head in listed}) == len(listed)
+                    assert {said_of(head) for head in listed} <= written
+                return
+            for turn in range(6):
+                head = client.head(f"s{number % 2}") or a_head(f"s{number % 2}")
+                status = ("COMPLETED", "PROCESSING", "ERROR")[(turn + number) % 3]
+                new = msgspec.structs.replace(head, status=status, updated_ns=(turn * 7 + number) % 5 * 10**10)
+                written.add(said_of(msgspec.structs.replace(new, version=head.version + 1)))
+                client.write_head(new)
+            ended.append(number)
+
+        self.in_threads(store, work)
+        full, brief = (list(store.sessions(SessionFilter(brief=said))) for said in (False, True))
+        assert [said_of(head) for head in brief] == [said_of(head) for head in full]
+        assert sorted(head.session_id for head in brief) == ["s0", "s1"]
 
     def test_list_many(self, store: JournalStore) -> None:
         """A listing longer than any page is whole and in order, equal times included.

@@ -138,14 +138,15 @@ class Service(Generic[Where]):
         place = self.place
         if self.name == "s3" and self.endpoint_url:  # names like those of MinIO's hosts have no subdomain for a bucket
             options["s3"] = {"addressing_style": "path"}
+        session = Session(profile=place.profile)
         config = Config(
             connect_timeout=min(CONNECT_S, place.timeout_s),
             read_timeout=place.timeout_s,
             retries={"total_max_attempts": 1},
             max_pool_connections=POOL,
+            user_agent=session.user_agent(),  # made once: botocore puts it together twice for each request
             **options,
         )
-        session = Session(profile=place.profile)
         session.register_component("data_loader", loader())
         region = place.region or os.environ.get("AWS_REGION") or None  # botocore itself knows AWS_DEFAULT_REGION alone
         make = cast("Callable[..., Any]", session.create_client)

@@ -19,7 +19,7 @@ from otel_agent_journal.codec import valid_text
 from otel_agent_journal.errors import ConflictError, WrongExpectedSequence
 from otel_agent_journal_aws import Refusal
 from otel_agent_journal_aws.failures import DENIED
-from otel_agent_journal_dynamodb.batches import delete, projection, put, query, write_all
+from otel_agent_journal_dynamodb.batches import Request, delete, projection, put, query, write_all
 from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.keys import LISTS, mark_key, marks_of
 
@@ -105,17 +105,22 @@ class Marks:
 
         Returns whether there is none of ours any more. Whoever writes from now on marks the session anew.
         """
+        requests = self.let_go(partition, number)
+        write_all(self._connection, requests or ())
+        return requests is not None
+
+    def let_go(self, partition: str, number: int) -> list[Request] | None:
+        """Forget our own mark as `settle` does, and return what takes it away; None where it stays."""
         with self._own():
             hold = self._holds.get(partition)
             if hold is None:
-                return True
+                return []
             if hold.writers or not hold.is_covered(number):
-                return False
+                return None
             del self._holds[partition]
         if hold.owed:  # what failed was not repeated for so long: its mark is judged as those of others are
-            return True
-        write_all(self._connection, [delete((marks_of(partition), mark_key(partition, hold.holder)))])
-        return True
+            return []
+        return [delete((marks_of(partition), mark_key(partition, hold.holder)))]
 
     def forget(self) -> None:
         """Put all marks anew before they are relied on: the table is gone, and may come back as another."""

@@ -16,7 +16,7 @@ from otel_agent_journal.projections.head import PROCESSING, SessionHead
 from otel_agent_journal_aws import Refusal
 from otel_agent_journal_aws.failures import DENIED
 from otel_agent_journal_dynamodb.arrivals import BEGINNING, Arrivals, Place, place_of
-from otel_agent_journal_dynamodb.batches import delete, projection, put, query, scan, write_all
+from otel_agent_journal_dynamodb.batches import Request, delete, projection, put, query, scan, write_all
 from otel_agent_journal_dynamodb.blobs import Blobs
 from otel_agent_journal_dynamodb.connection import Connection, Item
 from otel_agent_journal_dynamodb.context import refusal_reasons
@@ -30,7 +30,7 @@ from otel_agent_journal_dynamodb.keys import (
     session_of_key,
     used_id,
 )
-from otel_agent_journal_dynamodb.logs import Record, record_of
+from otel_agent_journal_dynamodb.logs import NONE, Record, record_of
 from otel_agent_journal_dynamodb.marks import Mark, Marks
 
 _LISTED: Final = ("PK", "SK", "Arrival", "At", "From", "Keys", "Deleted", "Version", "LastSeq", "Bucket", "Object")
@@ -40,7 +40,8 @@ _log = logging.getLogger("otel_agent_journal.store")
 class _Listed:
     """What is in a session's partition: the keys of events, those in no record with their `Arrival`, and the rest.
 
-    `last` is the number of its last record; `is_ahead` says that an event is behind the cursor that was asked for.
+    `last` is its last record; `is_ahead` says that an event is behind the cursor that was asked for, `has_others` that
+    there is one which nobody logs.
     """
 
     def __init__(self) -> None:
@@ -50,8 +51,9 @@ class _Listed:
         self.instances: list[Item] = []
         self.values: list[Item] = []
         self.version = 0
-        self.last = 0
+        self.last = NONE
         self.is_ahead = False
+        self.has_others = False
 
     def is_empty(self) -> bool:
         return not (self.events or self.records or self.instances or self.values or self.version)
@@ -109,21 +111,25 @@ class Settling:
                 raise
             self._leaves_old = True
 
-    def delete(self, session_id: str, cursor: str | None, version: int) -> bool:
+    def delete(
+        self, session_id: str, cursor: str | None, version: int, kept: Callable[[], bool] = lambda: False
+    ) -> bool:
         """Delete a session in which nothing has happened; see `StoreAdmin.delete_session`.
 
-        It is marked meanwhile, and the head goes first: what is left where this is broken off is found again.
+        It is marked meanwhile, and the head goes first: what is left where this is broken off is found again. `kept` is
+        asked of a session with events that nobody logs whether they keep it.
         """
         partition = session_key(session_id)
         listed = self._listed(partition, place_of(cursor))
-        if listed.is_empty():
+        if listed.is_empty() or (listed.has_others and kept()):
             return False
         with self._marks.writing({partition: session_id}, {}, self._expiry()):
             vanished = self._may_go(partition, session_id, listed, version)
             deleted = vanished is not None and self._delete(partition, listed)
             if deleted:
                 self._remove(partition, vanished or ())
-        self._marks.settle(partition, listed.last)
+        last = self._emptied(partition, listed) if deleted else []
+        write_all(self._connection, [*last, *(self._marks.let_go(partition, listed.last.number) or ())])
         return deleted
 
     def session_ids(self) -> Iterator[str]:
@@ -142,14 +148,15 @@ class Settling:
     def _may_go(self, partition: str, session_id: str, listed: _Listed, version: int) -> list[Mark] | None:
         """Return the marks of the vanished if a session is as it was judged, else None.
 
-        What stands against it is looked for after it was listed.
+        What stands against it is looked for after it was listed. Who has written since, and has no mark any more, has
+        written the head, which is deleted by its version; where there is none it is asked for another record.
         """
         if (
             listed.is_ahead
             or listed.version != version
             or self._log_unlogged(partition, session_id, listed)
-            or self._arrivals.logs.last(partition).number > listed.last
-            or not self._marks.is_alone(partition, listed.last)
+            or (not version and self._arrivals.logs.last(partition).number > listed.last.number)
+            or not self._marks.is_alone(partition, listed.last.number)
         ):
             return None
         others = self._marks.others(partition)
@@ -181,12 +188,13 @@ class Settling:
                 named.update(record.keys)
                 if record.number > judged.number:
                     ahead.update(record.keys[judged.keys if record.number == judged.number + 1 else 0 :])
-                found.last = record.number
+                found.last = record
                 if "Deleted" not in item:
                     found.records.append(record.number)
             elif key.startswith(EVENT):
                 found.events.append(key)
                 found.is_ahead = found.is_ahead or key in ahead
+                found.has_others = found.has_others or "Arrival" not in item
                 if "Arrival" in item and key not in named:
                     found.unlogged[key] = int(item["Arrival"]["N"])
             elif key == HEAD:
@@ -196,21 +204,25 @@ class Settling:
         return found
 
     def _delete(self, partition: str, listed: _Listed) -> bool:
-        """Delete what was listed: what refers to a value goes before it, and an empty record keeps the last number."""
+        """Delete what was listed, but for its last record: what refers to a value goes before it."""
         if listed.version and not self._delete_head(partition, listed.version):
             return False
         for item in listed.instances:
             self._delete_instance(item)
-        self._delete_all(partition, reversed(listed.events))
+        records = (record_key(number) for number in listed.records if number < listed.last.number)
+        self._delete_all(partition, [*reversed(listed.events), *records])
         for item in listed.values:
             self._blobs.delete_object(item)
         self._delete_all(partition, (item["SK"]["S"] for item in listed.values))
-        if listed.records:
-            logs = self._arrivals.logs
-            empty = Record(listed.last, logs.time_after(logs.last(partition)), listed.last, is_deleted=True)
-            write_all(self._connection, [put(logs.item(partition, empty))])
-            self._delete_all(partition, map(record_key, listed.records[:-1]))
         return True
+
+    def _emptied(self, partition: str, listed: _Listed) -> list[Request]:
+        """Return what empties a session's last record, which keeps the last number."""
+        logs, last = self._arrivals.logs, listed.last
+        if not listed.records:
+            return []
+        empty = Record(last.number, logs.time_after(last), last.number, is_deleted=True)
+        return [put(logs.item(partition, empty))]
 
     def _delete_head(self, partition: str, version: int) -> bool:
         request = {

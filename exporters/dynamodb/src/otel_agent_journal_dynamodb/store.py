@@ -352,6 +352,14 @@ class DynamoDBStore:
         with self._errors():
             return self._settling.delete(session_id, cursor, version)
 
+    def delete_before(self, session_id: str, cursor: str | None, version: int, before_ns: int) -> bool:
+        """Delete a session in which nothing has happened, nor been put by others since; see `PutByOthers`."""
+        self._require("prune")
+        with self._errors():
+            return self._settling.delete(
+                session_id, cursor, version, lambda: any(self.put_by_others(session_id, before_ns))
+            )
+
     def close(self) -> None:
         """Close the connections; every later call is refused."""
         self._connection.close()

@@ -13,8 +13,8 @@ from otel_agent_journal.store.protocol import StoreInfo
 from otel_agent_journal_aws import Refusal
 from otel_agent_journal_aws.policies import KEY_OF_OBJECTS, Note, Policy, key_of_bucket
 from otel_agent_journal_s3.failures import error_of
-from otel_agent_journal_s3.heads import DELETED_BYTES
 from otel_agent_journal_s3.layout import LAYOUT_VERSION, Layout
+from otel_agent_journal_s3.listing import keys_of
 from otel_agent_journal_s3.objects import Bucket
 
 KEPT_DAYS: Final = 30  # how long versions that were replaced or deleted can be had back
@@ -83,18 +83,19 @@ class Administration:
 
     def info(self) -> StoreInfo:
         """Return what the bucket holds below the prefix; no counts where it is more than 50,000 objects."""
-        after, heads, parts, size_bytes = "", 0, set[str](), 0
+        after, size_bytes = "", 0
+        heads, listed = set[str](), set[str]()  # a place may be left over, and so may a head that says that it is gone
         for _ in range(_PAGES):
             items, more, _ = self._bucket.page(self._layout.root, after)
             size_bytes += sum(item.size_bytes for item in items)
-            heads += sum(item.name.endswith("/head.json") and item.size_bytes > DELETED_BYTES for item in items)
-            parts.update(self._layout.parts(item.name for item in items))
+            heads.update(item.name for item in items if item.name.endswith("/head.json"))
+            listed.update(keys_of((item.name for item in items), self._layout.listing))
             if not more:
                 break
             after = items[-1].name
         else:
             return self._info(None, None)
-        return self._info(heads - len(parts), size_bytes)
+        return self._info(sum(self._layout.head(key) in heads for key in listed), size_bytes)
 
     def policy(self, role: str, note: Note | None) -> dict[str, Any]:
         """Return what a role needs, as an AWS policy document."""

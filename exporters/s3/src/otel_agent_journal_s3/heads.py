@@ -1,9 +1,8 @@
 """Heads, replaced by compare-and-set, and their listing, newest first without reading events.
 
-A head's place in the listing is an empty object whose name says time, status and session. It is written before the
-head, which names it, and the one before is deleted after: what a crash leaves over is named by no head and passed over.
-The snapshot stands on a line of its own behind the head, so that listings need not fetch it. A head that was deleted
-leaves an empty one, since S3 deletes under no condition.
+A head names its place in the listing (`listing`). The snapshot stands on a line of its own behind the head, so that
+listings need not fetch it. A head that was deleted leaves one that says so, since S3 deletes under no condition: what a
+listing needs of it stays in it, so that a deletion which is broken off is found at its place, and repeated.
 """
 
 from __future__ import annotations
@@ -13,32 +12,39 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import count, groupby
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.projections.head import SessionHead
-from otel_agent_journal.store.keys import session_of
 from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.store.rules import is_wanted, merged_writers
-from otel_agent_journal_s3.layout import PART, Layout, Listed, key_of, slot_of
-from otel_agent_journal_s3.objects import Bucket, Stored
+from otel_agent_journal_s3.layout import Layout, key_of
+from otel_agent_journal_s3.listing import Listing, Place, name_of, slot_of, stays
+from otel_agent_journal_s3.objects import AT_ONCE, Bucket, Stored
 from otel_agent_journal_s3.segments import place_of_cursor
 from otel_agent_journal_s3.settling import Settling
 
 _CACHED: Final = 1000
 _MORE: Final = 20  # places looked at beyond those that are wanted: a slot is read to its end
+_MOST_AT_ONCE: Final = 64  # heads that are fetched before the first of them is given
 _TEXTS: Final = ("session_id", "status", "reason", "agent", "stage", "part_of", "forked_from")
+_KEPT: Final = ("session_id", "status", "updated_ns", "part_of", "version", "cursor")  # of one that is deleted
 _LISTED_BYTES: Final = 16 * 1024  # of an object, in which the head is but for one with hundreds of writers
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands in `head.json`; `by` tells the attempts of one writer from those of others."""
+    """What stands in `head.json`.
+
+    `listed`: the name of its place. `by` tells the attempts of one writer from those of others. `deleted`: what is kept
+    of a head that there is no more.
+    """
 
     head: SessionHead | None = None
     listed: str = ""
     by: str = ""
+    deleted: SessionHead | None = None
 
 
 class Found(NamedTuple):
@@ -60,6 +66,7 @@ class Heads:
         self._bucket = bucket
         self._layout = layout
         self._settling = settling
+        self._listing = Listing(bucket, layout)
         self._last: OrderedDict[str, Found] = OrderedDict()  # those written here, without snapshots
 
     def head(self, session_id: str) -> SessionHead | None:
@@ -86,31 +93,58 @@ class Heads:
         written = _with_valid_text(msgspec.structs.replace(head, writers=writers, version=head.version + 1))
         if stored is not None and _may_know_less(written, stored):
             self._settling.mark(key, head.session_id)
-        in_place = found is not None and stored is not None and _same_place(stored, written)
-        listed = found.stored.listed if found and in_place else self._list(key, written)
-        if not self._put(key, _Stored(head=written, listed=listed, by=uuid.uuid4().hex), found):
-            return None
-        if found is not None and found.stored.listed not in ("", listed):
-            self._bucket.delete([self._name(found.stored.listed)])
-        return written
+        made = _Stored(head=written, by=uuid.uuid4().hex)
+        return written if self._move(key, made, found) else None
 
-    def delete(self, key: str, found: Found) -> None:
-        """Delete the head of a session whose events are gone, and its place in the listing.
+    def _move(self, key: str, made: _Stored, found: Found | None) -> bool:
+        """Put a head over the one that was found, and see to its place in the listing."""
+        assert made.head is not None
+        before = found.stored.listed if found is not None else ""
+        if before and stays(before, key, made.head):
+            return self._put(key, msgspec.structs.replace(made, listed=before), found)
+        made = msgspec.structs.replace(made, listed=name_of(key, made.head, made.by))
+        etag = self._listing.put(made.listed)
+        doubted = bool(before) and self._listing.doubt(before)
+        if self._put(key, made, found):
+            self._listing.make_sure(made.listed, etag)
+            self._listing.delete([before] if before else ())
+            return True
+        there = self.find(key)
+        if there is not None and there.stored.head is None and found is None:  # the session begins anew
+            self._listing.delete([there.stored.listed] if there.stored.listed else ())
+            if self._put(key, made, there):
+                self._listing.make_sure(made.listed, etag)
+                return True
+            there = self.find(key)
+        left = {made.listed, *([before] if doubted else ())}
+        self._listing.delete(sorted(left - {there.stored.listed if there is not None else ""}))
+        return False
+
+    def is_as_judged(self, found: Found | None, version: int) -> bool:
+        """Tell whether a head has the version that it was judged by, or its deletion was broken off."""
+        if found is None or found.version == version:
+            return found is not None or not version
+        deleted = found.stored.deleted
+        return deleted is not None and deleted.version == version and self._listing.has(found.stored.listed)
+
+    def delete(self, key: str, found: Found) -> str:
+        """Delete the head of a session whose events are gone; return the object of its place, which is to go last.
 
         One that was written over it meanwhile goes too, since it may count what is gone: what it knew besides is found
         without it.
         """
         self._last.pop(key, None)
-        deleted = _Stored(by=uuid.uuid4().hex)
-        there = found
+        by, there = uuid.uuid4().hex, found
         while there.stored.head is not None:
+            kept = SessionHead(**{name: getattr(there.stored.head, name) for name in _KEPT})
+            deleted = _Stored(listed=there.stored.listed, by=by, deleted=kept)
             put = self._bucket.put_over(self._layout.head(key), _body_of(deleted), there.etag)
             now = self.find(key) if put is None else None
-            if now is None or now.stored.by == deleted.by:
-                self._bucket.delete([self._name(there.stored.listed)])
-                return
+            if now is None or now.stored.by == by:
+                break
             self._settling.mark(key, there.stored.head.session_id)
             there = now
+        return self._listing.path(there.stored.listed)
 
     def sessions(self, wanted: SessionFilter) -> Iterator[SessionHead]:
         """Yield the heads that are wanted, the latest updated first.
@@ -126,10 +160,10 @@ class Heads:
         # last place; from then on they go over the newest alone, for what moved again, until there is none.
         for number in count(1):
             now, newest = slot_of(time.time_ns()), None
-            for slot in self._slots(wanted, oldest, listed):
-                newest = min(slot[0][1].slot, now) if newest is None else newest  # a head may be dated in the future
-                listed.update(name for name, _ in slot)
-                for head in self._heads_of(slot, moved):
+            for places in self._places(wanted, oldest, listed):
+                newest = min(places[0].slot, now) if newest is None else newest  # a head may be dated in the future
+                listed.update(place.name for place in places)
+                for head in self._heads_of(places, moved, brief=wanted.brief):
                     if left and head.session_id not in seen and is_wanted(head, wanted):
                         seen.add(head.session_id)
                         left -= 1
@@ -144,41 +178,34 @@ class Heads:
                 left -= 1
                 yield head
 
-    def _slots(self, wanted: SessionFilter, oldest: int | None, listed: set[str]) -> Iterator[list[tuple[str, Listed]]]:
-        """Yield the places that may be wanted, a slot of time at a time, down to the oldest, but for those listed."""
-        after = self._layout.listed_from(wanted.until_ns) if wanted.until_ns is not None else ""
-        statuses = {key_of(status) for status in wanted.statuses}
+    def _places(self, wanted: SessionFilter, oldest: int | None, passed: set[str]) -> Iterator[list[Place]]:
+        """Yield the places that may be wanted, several whole slots of time at once: a few at first, then more."""
+        most = AT_ONCE if wanted.limit is None else max(1, min(AT_ONCE, wanted.limit))
+        few = None if wanted.limit is None else wanted.limit + _MORE
+        places: list[Place] = []
+        for _, slot in groupby(self._listing.places(wanted, oldest, passed, few), key=lambda place: place.slot):
+            places += slot
+            if len(places) >= most:
+                yield places
+                places, most = [], min(2 * most, _MOST_AT_ONCE)
+        if places:
+            yield places
 
-        def places() -> Iterator[tuple[str, Listed]]:
-            few = {} if wanted.limit is None else {"few": wanted.limit + _MORE}
-            for item in self._bucket.list(self._layout.listing, after, **few):
-                place = self._layout.place(item.name)
-                if place is None or item.name in listed:
-                    continue
-                if oldest is not None and place.slot < oldest:
-                    return
-                if wanted.since_ns is not None and place.slot < slot_of(wanted.since_ns):
-                    return
-                chosen = wanted.parts if place.status == PART else not statuses or place.status in statuses
-                if chosen and _may_start_with(place.key, wanted.id_prefix):
-                    yield item.name, place
-
-        for _, slot in groupby(places(), key=lambda one: one[1].slot):
-            yield list(slot)
-
-    def _heads_of(self, slot: list[tuple[str, Listed]], moved: dict[str, SessionHead]) -> list[SessionHead]:
+    def _heads_of(self, places: list[Place], moved: dict[str, SessionHead], *, brief: bool) -> list[SessionHead]:
         """Return the heads that name these places, the latest updated first.
 
         The others go to `moved`: to a place that may have been passed already, or this one was left over.
         """
-        heads: list[SessionHead] = []
-        for name, stored in self._bucket.each(lambda one: (one[0], self._listed(one[1].key)), slot):
-            if stored is None or stored.head is None:
+        heads = [place.head for place in places if place.head is not None and place.is_sure] if brief else []
+        others = [place for place in places if not (brief and place.is_sure)]
+        for place, stored in self._bucket.each(lambda one: (one, self._listed(one.key)), others):
+            head = None if stored is None else stored.head or stored.deleted
+            if stored is None or head is None:
                 continue
-            if self._name(stored.listed) == name:
-                heads.append(stored.head)
-            else:
-                moved[stored.head.session_id] = stored.head
+            if stored.listed == place.name:
+                heads.append(head)
+            elif stored.head is not None:
+                moved[head.session_id] = head
         return sorted(heads, key=_newest_first)
 
     def _listed(self, key: str) -> _Stored | None:
@@ -187,14 +214,6 @@ class Heads:
         if read is not None and b"\n" not in read.data:
             read = self._bucket.get(self._layout.head(key))
         return None if read is None else _decode_head(read.data.partition(b"\n")[0])
-
-    def _list(self, key: str, head: SessionHead) -> str:
-        name = self._layout.listed(key, _listed_as(head), head.updated_ns, head.version)
-        self._bucket.put(name)
-        return name.removeprefix(self._layout.listing)
-
-    def _name(self, listed: str) -> str:
-        return self._layout.listing + listed
 
     def _put(self, key: str, made: _Stored, over: Found | None) -> bool:
         name, data = self._layout.head(key), _body_of(made)
@@ -206,11 +225,7 @@ class Heads:
         if found is not None and found.stored.by == made.by:
             self._keep(key, made, found.etag)  # an attempt of ours, whose answer was lost
             return True
-        if found is not None and over is None and found.stored.head is None:
-            return self._put(key, made, found)
         self._last.pop(key, None)
-        if found is None or found.stored.listed != made.listed:
-            self._bucket.delete([self._name(made.listed)])
         return False
 
     def _keep(self, key: str, made: _Stored, etag: str) -> None:
@@ -229,11 +244,11 @@ _decode_snapshot: Final = msgspec.json.Decoder(bytes).decode
 def _body_of(stored: _Stored) -> bytes:
     snapshot = stored.head.snapshot if stored.head else b""
     head = msgspec.structs.replace(stored.head, snapshot=b"") if stored.head else None
-    first = msgspec.json.encode(msgspec.structs.replace(stored, head=head))
+    said: dict[str, Any] = msgspec.structs.asdict(msgspec.structs.replace(stored, head=head))
+    if stored.deleted is not None:
+        said["deleted"] = {name: getattr(stored.deleted, name) for name in _KEPT}
+    first = msgspec.json.encode(said)
     return first + b"\n" + msgspec.json.encode(snapshot) + b"\n"
-
-
-DELETED_BYTES: Final = len(_body_of(_Stored(by=uuid.uuid4().hex)))  # of what is left of a head that was deleted
 
 
 def _found(stored: Stored | None) -> Found | None:
@@ -256,19 +271,6 @@ def _may_know_less(head: SessionHead, stored: SessionHead) -> bool:
 
 def _newest_first(head: SessionHead) -> tuple[int, str]:
     return -head.updated_ns, head.session_id
-
-
-def _listed_as(head: SessionHead) -> str:
-    return head.status if head.part_of is None else PART
-
-
-def _same_place(stored: SessionHead, head: SessionHead) -> bool:
-    return _listed_as(stored) == _listed_as(head) and slot_of(stored.updated_ns) == slot_of(head.updated_ns)
-
-
-def _may_start_with(key: str, prefix: str | None) -> bool:
-    session_id = session_of(key)
-    return not prefix or session_id is None or session_id.startswith(valid_text(prefix))
 
 
 def _with_valid_text(head: SessionHead) -> SessionHead:

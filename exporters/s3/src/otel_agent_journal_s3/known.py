@@ -193,7 +193,7 @@ class KnownSessions:
     def load(self, key: str, lease: Lease) -> Known:
         """Read what has to be known of a session: one LIST where it is new."""
         known, began = Known(key), now_s()
-        items = list(self._bucket.list(self._layout.session(key)))
+        items = list(self._bucket.list(self._layout.session(key), self._layout.behind_values(key)))
         segments = segments_of(items)
         if any(item.name == self._layout.journal(key) for item in items):
             journal = self._bucket.get(self._layout.journal(key))

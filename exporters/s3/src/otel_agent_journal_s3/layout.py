@@ -7,21 +7,20 @@ Below the store's prefix, `{key}` being `key_of` of a session's or an instance's
     journals/{key}/journal.jsonl             the same events in order, as of its last rewriting
     journals/{key}/head.json                 the session's head, and on a second line the snapshot of its fold
     journals/{key}/documents/{name}.json     a document that goes with the session
+    journals/{key}/blobs/{digest}            values over the field limit
     documents/{scope}/{name}.json            another document
     unsettled/{key}/{marker}                 the id of a session that may have events which its head does not know
     log/{999999999999 - g:012d}.json         which sessions began to be written, in order; the newest is listed first
-    listing/{...}/{status}/{key}/{version}   empty; sessions by time and status (PART: of another), the newest first
+    listing/{...}                            which sessions there are, the newest first: see `listing`
     instances/{key}.json                     the session of an agent instance
-    blobs/{key}/{digest}                     values over the field limit
     layout.json                              the version of all this
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final
 
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.store import keys
@@ -30,29 +29,17 @@ from otel_agent_journal.store.protocol import session_of_scope
 LAYOUT_VERSION: Final = 1
 MAX_KEY_BYTES: Final = 240  # S3 on a file system takes 255 bytes between two slashes
 _HASH_BYTES: Final = 24
-PART: Final = "PART"  # in the listing, in place of the status of a session that is part of another
 _DIGITS: Final = 12
 _LAST: Final = 10**_DIGITS - 1
-_SLOT_NS: Final = 10 * 10**9  # heads are listed by time in slots of ten seconds, and by their own time within one
-_LAST_SLOT: Final = 10**11 - 1
 
 
 @lru_cache(maxsize=4096)
-def key_of(text: str) -> str:
+def key_of(text: str, most: int = MAX_KEY_BYTES) -> str:
     """Return `store.keys.key_of` of an id, and its hashed form already where it is longer than a file's name."""
     key = keys.key_of(text)
-    if len(key) <= MAX_KEY_BYTES:
+    if len(key) <= most:
         return key
     return "~" + blake2b(valid_text(text).encode(), digest_size=_HASH_BYTES).hexdigest()
-
-
-class Listed(NamedTuple):
-    """A place in the listing of sessions, newest first."""
-
-    slot: int
-    status: str
-    key: str
-    version: int
 
 
 class Layout:
@@ -69,6 +56,14 @@ class Layout:
     def session(self, key: str) -> str:
         """Return the folder of a session, by its key."""
         return f"{self.journals}{key}/"
+
+    def values(self, key: str) -> tuple[str, str]:
+        """Return the folders of a session's blobs and of the documents that go with it."""
+        return self.blobs(key), self.of_session(key)
+
+    def behind_values(self, key: str) -> str:
+        """Return a name in a session's folder behind its values, and before all else."""
+        return f"{self.journals}{key}/head"
 
     def segments(self, key: str) -> str:
         """Return the folder of a session's segments."""
@@ -110,11 +105,11 @@ class Layout:
 
     def blobs(self, key: str) -> str:
         """Return the folder of a session's blobs."""
-        return f"{self.root}blobs/{key}/"
+        return f"{self.journals}{key}/blobs/"
 
     def blob(self, key: str, digest: str) -> str:
         """Return the name of a blob."""
-        return f"{self.root}blobs/{key}/{key_of(digest)}"
+        return f"{self.journals}{key}/blobs/{key_of(digest)}"
 
     def documents(self, scope: str) -> str:
         """Return the folder of the documents of a scope: in that of the session that they go with, if they do."""
@@ -128,34 +123,6 @@ class Layout:
     def document(self, scope: str, name: str) -> str:
         """Return the name of a document's object."""
         return f"{self.documents(scope)}{key_of(name)}.json"
-
-    def listed(self, key: str, status: str, updated_ns: int, version: int) -> str:
-        """Return a session's place in the listing."""
-        return f"{self.listing}{_LAST_SLOT - slot_of(updated_ns):012d}/{key_of(status)}/{key}/{version}"
-
-    def listed_from(self, updated_ns: int) -> str:
-        """Return the name before which only sessions updated after the slot of this time are listed."""
-        return f"{self.listing}{_LAST_SLOT - slot_of(updated_ns):012d}/"
-
-    def place(self, name: str) -> Listed | None:
-        """Return what a name in the listing says; None for what somebody else put there."""
-        parts = name.removeprefix(self.listing).split("/")
-        if len(parts) != 4 or not (parts[0].isdecimal() and parts[3].isdecimal()):
-            return None
-        slot, status, key, version = parts
-        return Listed(_LAST_SLOT - int(slot), status, key, int(version))
-
-    def parts(self, names: Iterable[str]) -> Iterator[str]:
-        """Yield the keys of the sessions that some of these names list as part of another."""
-        for name in names:
-            place = self.place(name) if name.startswith(self.listing) else None
-            if place is not None and place.status == PART:
-                yield place.key
-
-
-def slot_of(updated_ns: int) -> int:
-    """Return the slot of a time."""
-    return max(0, min(updated_ns // _SLOT_NS, _LAST_SLOT))
 
 
 def number_of_segment(name: str) -> int | None:

@@ -14,10 +14,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from otel_agent_journal.codec import JSON
 from otel_agent_journal_aws import Refusal, Service
+from otel_agent_journal_s3.answers import Item, page_of, read_ourselves
 from otel_agent_journal_s3.failures import EMPTY, LOST, MISSING, error_of
 from otel_agent_journal_s3.place import Place
 
-_PAGE: Final = 1000  # keys in a page of a listing, and in a call that deletes
+PAGE: Final = 1000  # keys in a page of a listing, and in a call that deletes
 
 BY: Final = "by"  # metadata of an object that is written once: which attempt wrote it
 AT_ONCE: Final = 8  # requests of one call; each costs most of its time waiting
@@ -44,19 +45,17 @@ class Written(NamedTuple):
     at_s: float
 
 
-class Item(NamedTuple):
-    """An object as a listing shows it."""
-
-    name: str
-    size_bytes: int
-    modified_s: float
-
-
 class Bucket(Service[Place]):
     """A bucket. Thread-safe; a forked child has connections of its own."""
 
     def __init__(self, place: Place) -> None:
         super().__init__(place, "s3", place.endpoint_url)
+
+    def made(self, **options: Any) -> Any:
+        """Return a new client."""
+        client = super().made(parameter_validation=False, **options)
+        read_ourselves(client)
+        return client
 
     def look(self, name: str, **more: str) -> tuple[Stored | None, float]:
         """Return an object, or None where it is not there, and when that was by the server's clock."""
@@ -142,25 +141,25 @@ class Bucket(Service[Place]):
             return None
         return stored.modified_s  # it is ours, and its answer was lost
 
-    def put(self, name: str, data: bytes = b"", metadata: Mapping[str, str] | None = None) -> None:
+    def put(self, name: str, data: bytes = b"", metadata: Mapping[str, str] | None = None) -> Written:
         """Write an object, whatever is there."""
-        self._put(name, data, metadata)
+        written = self._put(name, data, metadata)
+        assert written is not None  # there is no condition
+        return written
 
-    def page(self, prefix: str, after: str = "", limit: int = _PAGE) -> tuple[list[Item], bool, float]:
+    def page(self, prefix: str, after: str = "", limit: int = PAGE) -> tuple[list[Item], bool, float]:
         """Return objects in order of their names, whether there are more, and when that was by the server's clock."""
 
         def listed(client: Any) -> tuple[list[Item], bool, float]:
             answer = client.list_objects_v2(
-                Bucket=self.place.bucket, Prefix=prefix, StartAfter=after, MaxKeys=min(limit, _PAGE)
+                Bucket=self.place.bucket, Prefix=prefix, StartAfter=after, MaxKeys=min(limit, PAGE)
             )
-            items = [
-                Item(one["Key"], one["Size"], one["LastModified"].timestamp()) for one in answer.get("Contents", ())
-            ]
-            return items, bool(answer["IsTruncated"]), _date(answer)
+            items, more = page_of(answer)
+            return items, more, _date(answer)
 
         return self.call(f"LIST {prefix}", listed)
 
-    def list(self, prefix: str, after: str = "", few: int = _PAGE) -> Iterator[Item]:
+    def list(self, prefix: str, after: str = "", few: int = PAGE) -> Iterator[Item]:
         """Yield the objects below a prefix in order of their names, those behind `after` alone.
 
         Of whom a `few` may be enough they are asked for first, and then ever more at a time.
@@ -183,8 +182,8 @@ class Bucket(Service[Place]):
 
     def delete(self, names: Sequence[str]) -> None:
         """Delete objects; those that are not there are no error."""
-        for start in range(0, len(names), _PAGE):
-            part = names[start : start + _PAGE]
+        for start in range(0, len(names), PAGE):
+            part = names[start : start + PAGE]
             self.call(
                 f"DELETE of {len(part)} objects, the first {part[0]}",
                 lambda client, part=part: self._delete(client, part),

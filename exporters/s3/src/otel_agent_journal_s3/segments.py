@@ -35,6 +35,11 @@ class Segment(NamedTuple):
         """Whether what was before it is gone; it may have been emptied itself."""
         return self.size_bytes == len(PRUNED)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether a head has all that was before it."""
+        return self.size_bytes == len(SETTLED)
+
 
 def segments_of(items: Iterable[Item]) -> list[Segment]:
     """Return the segments of a session, in their order, out of a listing of its folder."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -19,7 +19,7 @@ from otel_agent_journal.errors import StoreError
 from otel_agent_journal.store.keys import session_of
 from otel_agent_journal_s3.layout import Layout
 from otel_agent_journal_s3.objects import Bucket
-from otel_agent_journal_s3.segments import SETTLED
+from otel_agent_journal_s3.segments import SETTLED, Segment
 
 _TRIES: Final = 100  # marks behind one another, of which each but the last had its markers left
 
@@ -32,6 +32,7 @@ class Settling:
     def __init__(self, bucket: Bucket, layout: Layout) -> None:
         self._bucket = bucket
         self._layout = layout
+        self._marked: set[str] | None = None  # the sessions that had a marker when these were last listed
 
     def mark(self, key: str, session_id: str) -> None:
         """Say that a session may be unsettled, by a name that was never used, so that a late deletion hits no other."""
@@ -42,17 +43,28 @@ class Settling:
         """Return the names of a session's markers."""
         return [item.name for item in self._bucket.list(self._layout.markers(key))]
 
+    def markers_before(self, key: str, segments: Sequence[Segment]) -> list[str]:
+        """Return the markers that stand before a session's segments.
+
+        None are, and nobody is asked, where the last of these is a settling's mark, unless some were found behind it.
+        """
+        is_settled = bool(segments) and segments[-1].is_settled and self._marked is not None
+        return [] if is_settled and key not in (self._marked or ()) else self.markers(key)
+
     def unsettled(self) -> Iterator[str]:
         """Yield the sessions that have a marker."""
+        marked = set[str]()
         names = (item.name for item in self._bucket.list(self._layout.unsettled))
         for key, found in groupby(names, key=self._layout.marked):
             if key is None:
                 continue
+            marked.add(key)
             session_id = session_of(key)
             if session_id is None:
                 session_id = next((said.data.decode() for said in map(self._bucket.get, found) if said), None)
             if session_id is not None:
                 yield session_id
+        self._marked = marked
 
     def settle(self, key: str, end: int) -> int | None:
         """Take the markers off a session whose stored head has all before a number; return the number of the mark.

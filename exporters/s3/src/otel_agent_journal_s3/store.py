@@ -15,7 +15,7 @@ from otel_agent_journal import forks
 from otel_agent_journal.codec import JSON, decode_line
 from otel_agent_journal.errors import EventTooLarge
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.projections.head import COMPLETED, ERROR, INTERRUPTED, SessionHead
+from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.documents import successor
 from otel_agent_journal.store.protocol import (
     Arrived,
@@ -39,6 +39,7 @@ from otel_agent_journal_s3.instances import Instances
 from otel_agent_journal_s3.layout import Layout, key_of
 from otel_agent_journal_s3.lease import Lease
 from otel_agent_journal_s3.lines import Line, line_of
+from otel_agent_journal_s3.listing import ENDED
 from otel_agent_journal_s3.objects import AT_ONCE, Bucket
 from otel_agent_journal_s3.place import Place, place_of
 from otel_agent_journal_s3.reading import instances_in, read, read_instance, session_ids
@@ -48,7 +49,6 @@ from otel_agent_journal_s3.writing import Segments
 
 MAX_EVENT_BYTES: Final = 64 * 1024 * 1024  # what a reader has to hold in memory at once; S3 itself takes 5 GB
 _LEASE: Final = Lease()
-_ENDED: Final = (COMPLETED, ERROR, INTERRUPTED)
 
 
 def open_store(url: str, *, create: bool = True) -> S3Store:
@@ -85,7 +85,7 @@ class S3Store:
         )
         self._follower = Follower(self._bucket, self._layout, self._announcements)
         self._heads = Heads(self._bucket, self._layout, self._settling)
-        self._deletion = Deletion(self._bucket, self._layout, self._heads)
+        self._deletion = Deletion(self._bucket, self._layout, self._heads, self._settling)
         self._administration = Administration(self._bucket, self._layout)
         self._writing = RLock()
         self._checked = False
@@ -184,7 +184,7 @@ class S3Store:
         """Replace a session's head over the version it was read at; see `JournalStore.write_head`."""
         with self._ready():
             written = self._heads.write(head)
-            if written is not None and written.status in _ENDED and not written.open_writers:
+            if written is not None and written.status in ENDED and not written.open_writers:
                 place = place_of_cursor(written.cursor or "")
                 self._segments.ended(key_of(written.session_id), place[0] if place and place[1] == 0 else None)
             return written
