@@ -187,8 +187,12 @@ def _message(message: Any, role: str) -> dict[str, Any]:
     if "content" not in said and "tool_calls" not in said:
         return {"role": role, "content": dict(said)}
     found["content"] = _text(said.get("content"))
+    if not found["content"] and said.get("refusal"):
+        found["content"] = said["refusal"]
     if said.get("tool_calls"):
         found["tool_calls"] = [_asked(call) for call in cast("list[Any]", said["tool_calls"])]
+    for call in said.get("invalid_tool_calls") or ():  # as the model wrote them, though none was made
+        found.setdefault("tool_calls", []).append(_asked(call))
     if said.get("tool_call_id"):
         found["tool_call_id"] = said["tool_call_id"]
     return found

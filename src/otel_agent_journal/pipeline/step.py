@@ -15,7 +15,8 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, Tracer
 
-from otel_agent_journal.event import CHUNK, EMPTY, ErrorInfo, Usage, derived_id
+from otel_agent_journal.event import CHUNK, EMPTY, REASONING, ErrorInfo, Usage, derived_id
+from otel_agent_journal.pipeline.place import Place
 from otel_agent_journal.threads import is_collecting
 
 STEP_KEY: Final = context_api.create_key("agent-journal-step")
@@ -74,6 +75,7 @@ class Step:
         "opening",
         "parent",
         "parent_step_id",
+        "place",
         "session_id",
         "span",
         "span_id",
@@ -96,10 +98,11 @@ class Step:
         self.adopted: Any = None  # the framework's span, where that is the step's
         self.beside: list[Any] | None = None  # spans that its framework opened beside its steps
         self.failures: tuple[Any, ...] = ()  # what has failed in it and right below it: `origin.Failure`s
+        self.place: Place | None = None  # where its code runs, of one whose end its framework may never tell
         # Made here: what is made when it is needed is made twice where the making is interrupted.
         self._ordinals: dict[str, itertools.count[int]] = {}
         self._index = itertools.count()
-        self._chunks: list[str] = []
+        self._chunks: list[tuple[str, str]] = []
         self._chunk_due = 0.0
         self._ended = False
         self._open: dict[int, Step] = {}  # children that have not ended
@@ -127,6 +130,11 @@ class Step:
             counter = self._ordinals.setdefault(key, itertools.count())
         return derived_id(f"{self.step_id}:{key}:{next(counter)}")
 
+    @property
+    def has_open(self) -> bool:
+        """Tell whether a child has not ended."""
+        return bool(self._open)
+
     def child_began(self, child: Step) -> None:
         """Remember a child until it ends."""
         self._open[id(child)] = child
@@ -148,11 +156,11 @@ class Step:
         """Journal an event within the step."""
         self.keeper.note(self, event_type, details, level)
 
-    def chunk(self, text: str) -> None:
-        """Journal streamed text, gathered to at most four CHUNK events a second."""
+    def chunk(self, text: str, event_type: str = CHUNK) -> None:
+        """Journal streamed text, gathered to at most four CHUNK and four REASONING events a second."""
         if not text or self._ended or not self.keeper.content:
             return
-        self._chunks.append(text)
+        self._chunks.append((event_type, text))
         now = time.monotonic()
         if now >= self._chunk_due:
             self._chunk_due = now + CHUNK_INTERVAL_S
@@ -161,11 +169,12 @@ class Step:
     def flush_chunks(self) -> None:
         """Journal the streamed text that is still gathered."""
         if self._chunks:
-            fresh: list[str] = []
+            fresh: list[tuple[str, str]] = []
             chunks, self._chunks = self._chunks, fresh
-            text = "".join(chunks)
-            for at in range(0, len(text), CHUNK_MAX_CHARACTERS):
-                self.keeper.note(self, CHUNK, {"text": text[at : at + CHUNK_MAX_CHARACTERS]}, "DEBUG")
+            for event_type in (REASONING, CHUNK):
+                text = "".join(text for kind, text in chunks if kind is event_type)
+                for at in range(0, len(text), CHUNK_MAX_CHARACTERS):
+                    self.keeper.note(self, event_type, {"text": text[at : at + CHUNK_MAX_CHARACTERS]}, "DEBUG")
 
     def end(
         self,
@@ -177,7 +186,9 @@ class Step:
         details: dict[str, Any] | None = None,
         on_span: dict[str, Any] | None = None,
     ) -> None:
-        """End the step; every call but the first does nothing. With a cancelled step end all that it has open.
+        """End the step; every call but the first does nothing.
+
+        With a cancelled step end all that it has open, with another those whose code is over though nobody told it.
 
         Args:
             outcome: one of `event.OUTCOMES`.
@@ -190,9 +201,10 @@ class Step:
         ended, self._ended = self._ended, True  # no call between the two: one alone is the first
         if ended:
             return
-        if outcome == "cancelled" and self._open:
+        if self._open:
             for child in list(self._open.values()):
-                child.end("cancelled")
+                if outcome == "cancelled" or (child.place is not None and child.place.is_left()):
+                    child.end("cancelled")
         if self.opening is not None:
             self.keeper.open(self)
         if self.parent is not None:

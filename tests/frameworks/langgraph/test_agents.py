@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -250,3 +252,48 @@ def test_structured_messages(recording: Recording) -> None:
     attempt = recording.attempt("scripted-1")
     assert attempt.details_start["messages"][0]["content"] == parts
     assert attempt.details_end["output"]["content"] == [{"type": "text", "text": "a"}]
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+async def test_calls_of_one_id(recording: Recording, how: str) -> None:
+    """Calls that are made with one id, side by side or after one that went well, are steps of their own."""
+
+    @tool
+    def look(query: str) -> str:
+        """Look something up."""
+        return query
+
+    def act(state: graphs.Notes) -> graphs.Notes:
+        calls = [{"name": "look", "args": {"query": query}, "id": "c1", "type": "tool_call"} for query in "aab"]
+        answers = RunnableLambda(look.invoke).batch(calls)
+        return {"notes": [answer.content for answer in answers]}
+
+    graph = graphs.nested(act)
+    await graph.ainvoke({"notes": []}) if how == "ainvoke" else graph.invoke({"notes": []})
+    tools = [step for step in recording.steps.walk() if step.kind == "TOOL"]
+    assert sorted(step.last.details_end["output"]["content"] for step in tools) == ["a", "a", "b"]
+    assert [len(step.attempts) for step in tools] == [1, 1, 1]
+
+
+def test_a_call_that_is_tried_again(recording: Recording) -> None:
+    """A call that failed and is made again with the same id and input is another attempt at the same step."""
+    left = [1]
+
+    @tool
+    def look(query: str) -> str:
+        """Look something up."""
+        if left[0]:
+            left[0] -= 1
+            raise ConnectionError
+        return query
+
+    def act(state: graphs.Notes) -> graphs.Notes:
+        call = {"name": "look", "args": {"query": "a"}, "id": "c1", "type": "tool_call"}
+        with contextlib.suppress(ConnectionError):
+            look.invoke(call)
+        look.invoke(call)
+        return {"notes": []}
+
+    graphs.nested(act).invoke({"notes": []})
+    (found,) = (step for step in recording.steps.walk() if step.kind == "TOOL")
+    assert [one.outcome for one in found.attempts] == ["error", "ok"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -218,3 +219,80 @@ def test_a_graph_that_is_not_resumed_is_not_joined(recording: Recording) -> None
     graph.invoke({"notes": ["something else"]}, graphs.on_thread())
     assert recording.steps.resumes == {}
     assert recording.status == ("INTERRUPTED", "awaiting_input")
+
+
+async def leave(graph: Any, how: str, mode: str, subgraphs: bool = False) -> None:
+    """Stream a graph until it asks, then leave."""
+    options: Any = {"stream_mode": mode, "subgraphs": subgraphs}
+    if how == "stream":
+        for part in graph.stream({"notes": []}, graphs.on_thread(), **options):
+            if "__interrupt__" in str(part):
+                break
+        return
+    parts = graph.astream({"notes": []}, graphs.on_thread(), **options)
+    async for part in parts:
+        if "__interrupt__" in str(part):
+            break
+    await parts.aclose()
+
+
+@pytest.mark.parametrize("mode", ["updates", "values"])
+@pytest.mark.parametrize("how", ["stream", "astream"])
+@pytest.mark.parametrize("asks", ["node", "subgraph", "within", "before"])
+async def test_a_stream_left_at_the_question(recording: Recording, how: str, mode: str, asks: str) -> None:
+    """Whoever leaves a stream at the question has cancelled nothing: the session awaits the answer, and goes on."""
+    if asks == "before":
+        graph = graphs.two_nodes(checkpointer=InMemorySaver(), interrupt_before=["write"])
+    elif asks == "node":
+        graph = graphs.asking(InMemorySaver())
+    else:
+        graph = graphs.nested_asking(InMemorySaver())
+    await leave(graph, how, mode, asks == "within")
+    assert recording.status == ("INTERRUPTED", "awaiting_input")
+    assert "cancelled" not in recording.tree(details=False)
+    await run(graph, None if asks == "before" else Command(resume="yes"), "ainvoke" if how == "astream" else "invoke")
+    assert recording.status == ("COMPLETED", None)
+    joined(recording)
+
+
+async def test_events_left_at_the_question(recording: Recording) -> None:
+    """The same where the graph is run in a task of `astream_events`, which is cancelled."""
+    graph = graphs.asking(InMemorySaver())
+    events = graph.astream_events({"notes": []}, graphs.on_thread(), version="v2")
+    async for event in events:
+        if "__interrupt__" in str(event["data"].get("chunk")):
+            break
+    await events.aclose()
+    await asyncio.sleep(0.05)
+    assert recording.status == ("INTERRUPTED", "awaiting_input")
+    assert "cancelled" not in recording.tree(details=False)
+
+
+async def test_a_cancel_while_another_asks(recording: Recording) -> None:
+    """A run that is cancelled while one node has asked and another works is cancelled."""
+    began = asyncio.Event()
+
+    async def ask(state: graphs.Notes) -> graphs.Notes:
+        return {"notes": [interrupt("go on?")]}
+
+    async def work(state: graphs.Notes) -> graphs.Notes:
+        began.set()
+        await asyncio.sleep(60)
+        return {"notes": []}
+
+    builder = StateGraph(graphs.Notes)
+    for node in (ask, work):
+        builder.add_node(node.__name__, node)
+        builder.add_edge(START, node.__name__)
+    graph = builder.compile(name="both", checkpointer=InMemorySaver())
+    running = asyncio.create_task(graph.ainvoke({"notes": []}, graphs.on_thread()))
+    await began.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert recording.status == ("INTERRUPTED", "cancelled")
+    assert sorted((step.name, step.status) for step in recording.steps.walk()) == [
+        ("ask", "interrupted"),
+        ("both", "cancelled"),
+        ("work", "cancelled"),
+    ]

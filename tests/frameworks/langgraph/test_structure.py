@@ -8,6 +8,7 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
@@ -248,3 +249,47 @@ def test_a_failing_retriever(recording: Recording) -> None:
         "  NODE sub error LookupError('page')\n"
         "    RETRIEVAL Shelf error LookupError('page')"
     )
+
+
+def test_the_place_of_a_node(recording: Recording) -> None:
+    """A node's START says where in its graph it is, and what was sent to it where that is no state."""
+    graphs.fan_out(count=2).invoke({"notes": []}, graphs.on_thread())
+    steps = [step for step in recording.steps.walk() if step.kind == "NODE"]
+    places = [(step.name, step.last.details_start["place"]["step"]) for step in steps]
+    assert sorted(places) == [("gather", 3), ("split", 1), ("work", 2), ("work", 2)]
+    sent = {
+        step.last.details_start["place"]["path"][1]: step.last.details_start.get("input")
+        for step in steps
+        if step.name == "work"
+    }
+    assert sent == {0: {"number": 0}, 1: {"number": 1}}
+    assert "input" not in steps[0].last.details_start
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_the_checkpoints_of_a_root(recording: Recording, how: str, durability: Any) -> None:
+    """A root's ending says at which checkpoint it ended and from which it began, also where it failed."""
+    saver = InMemorySaver()
+    graph = graphs.two_nodes(checkpointer=saver)
+    found = []
+    for _ in range(2):
+        if how == "invoke":
+            graph.invoke({"notes": []}, graphs.on_thread(), durability=durability)
+        else:
+            await graph.ainvoke({"notes": []}, graphs.on_thread(), durability=durability)
+        found.append(graph.get_state(graphs.on_thread()).config["configurable"]["checkpoint_id"])
+    failing = graphs.flaky(9)
+    failing.checkpointer = saver
+    with pytest.raises(ConnectionError):
+        failing.invoke({"notes": []}, graphs.on_thread())
+    first, second, failed = (step.last.details_end for step in recording.steps.roots)
+    assert (first["checkpoint_id"], first.get("from_checkpoint_id")) == (found[0], None)
+    assert (second["checkpoint_id"], second["from_checkpoint_id"]) == (found[1], found[0])
+    assert failed["from_checkpoint_id"] == found[1]
+
+
+def test_without_a_checkpointer(recording: Recording) -> None:
+    """Without a checkpointer there is no checkpoint to name."""
+    graphs.two_nodes().invoke({"notes": []}, graphs.on_thread())
+    assert "checkpoint_id" not in recording.steps.roots[0].last.details_end

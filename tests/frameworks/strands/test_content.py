@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from strands import tool
+from strands import Agent, tool
 
 from otel_agent_journal.codec import encode_line
 from otel_agent_journal.event import Usage
@@ -213,6 +214,45 @@ def test_reasoning(scenario: StrandsRecording, snapshot: Any) -> None:
     """What a model thought is a REASONING event, and no part of its answer."""
     agents.agent([say("It is 3.", thought="One and two is three.")])("1 + 2?")
     scenario.matches(snapshot)
+
+
+class Thinking(ScriptedModel):
+    """A model that streams thoughts, signs them, and keeps some to itself."""
+
+    async def stream(self, messages: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        """Stream thoughts, then an answer."""
+        thoughts = ({"text": "hm, "}, {"text": "three"}, {"signature": "sig"}), ({"redactedContent": b"0x"},)
+        yield {"messageStart": {"role": "assistant"}}
+        for block in thoughts:
+            yield {"contentBlockStart": {"start": {}}}
+            for delta in block:
+                yield {"contentBlockDelta": {"delta": {"reasoningContent": delta}}}
+            yield {"contentBlockStop": {}}
+        async for event in super().stream(messages, *args, **kwargs):
+            if "messageStart" not in event:
+                yield event
+
+
+def test_thoughts_with_their_signature(recording: StrandsRecording) -> None:
+    """Thoughts are journaled as they are streamed, once; the answer's raw form has them with their signature."""
+    Agent(model=Thinking([say("It is 3.")]), callback_handler=None)("1 + 2?")
+    (one,) = models_of(recording)
+    assert "".join(note.details["text"] for note in one.notes if note.type == "REASONING") == "hm, three"
+    assert one.details_end["output"] == {"role": "assistant", "content": "It is 3."}
+    first, hidden, answer = one.details_end["raw"]["content"]
+    assert first == {"reasoningContent": {"reasoningText": {"text": "hm, three", "signature": "sig"}}}
+    assert "redactedContent" in hidden["reasoningContent"]
+    assert answer == {"text": "It is 3."}
+
+
+@pytest.mark.parametrize("reason", ["guardrail_intervened", "content_filtered"])
+def test_answers_kept_back(recording: StrandsRecording, reason: str) -> None:
+    """An answer that a guardrail or a filter kept back is a warning."""
+    agents.agent([say("no", stop=reason)])("go")
+    (one,) = models_of(recording)
+    assert [note.details["message"] for note in one.notes if note.type == "WARNING"] == [
+        f"the model's answer was stopped: {reason}"
+    ]
 
 
 def test_streamed_text(recording: StrandsRecording) -> None:

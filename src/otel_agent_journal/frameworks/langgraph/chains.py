@@ -6,23 +6,22 @@ task, a run that a graph itself began is a graph, all other chain runs are plumb
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, cast
 from uuid import UUID
 
 from otel_agent_journal.event import EMPTY, derived_id
 from otel_agent_journal.foreign import own
+from otel_agent_journal.frameworks.langgraph.endings import Endings
 from otel_agent_journal.frameworks.langgraph.messages import Conversation
-from otel_agent_journal.frameworks.langgraph.runs import Callers, Memory, Runs, begun_by_graph, session_id_of
+from otel_agent_journal.frameworks.langgraph.runs import Memory, begun_by_graph, session_id_of
 from otel_agent_journal.mapping.genai import INVOKE_WORKFLOW, OPERATION_NAME
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step, current_step
 from otel_agent_journal.pipeline.who import said_of_run
 
-_MAX_INTERRUPTED: Final = 1_000  # interrupted runs that a resumed one in this process can be linked to
 _WORKFLOW: Final[Mapping[str, Any]] = {OPERATION_NAME: INVOKE_WORKFLOW}
 _FRAMEWORK_METADATA: Final = frozenset(
     (
@@ -66,12 +65,8 @@ def _take_settings() -> Mapping[Any, Any]:
     return found
 
 
-class ChainSteps(Runs):
+class ChainSteps(Endings):
     """Callbacks for graphs, nodes and tasks, and for their interrupts."""
-
-    def __init__(self, callers: Callable[[], Callers]) -> None:
-        super().__init__(callers)
-        self._interrupted: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
     def on_chain_start(
         self,
@@ -93,19 +88,25 @@ class ChainSteps(Runs):
             parent = self._parent(parent_run_id)
             metadata = metadata or {}
             if parent is None:
-                self._start_root(recorder, run_id, parent_run_id, name, inputs, metadata, tags or ())
+                self._start_root(recorder, run_id, name, inputs, metadata, tags or ())
                 return
             memory = parent.memory
             ns = metadata.get("langgraph_checkpoint_ns", "")
             if ns and (memory is None or ns != memory.ns):
+                if memory is not None and memory.held:
+                    self._release(memory, None)  # the graph goes on
+                place = _place(metadata)
                 step = recorder.start_step(
                     "NODE",
                     name or metadata.get("langgraph_node") or "node",
                     parent=parent,
                     step_id=derived_id(f"{parent.session_id}:{ns}"),
+                    details={
+                        "place": place,
+                        **(self._content(recorder, "input", inputs, parent) if _is_sent(place, inputs) else {}),
+                    },
                 )
-                step.memory = Memory(run_id, ns, memory.agent if memory is not None else None)
-                self.runs[run_id] = step
+                self._opened(step, run_id, ns, parent)
             elif begun_by_graph(self._callers()):
                 self._start_graph(recorder, run_id, name, inputs, metadata, (), parent)
             else:
@@ -117,7 +118,6 @@ class ChainSteps(Runs):
         self,
         recorder: Recorder,
         run_id: UUID,
-        parent_run_id: UUID | None,
         name: str | None,
         inputs: Any,
         metadata: Mapping[str, Any],
@@ -128,8 +128,8 @@ class ChainSteps(Runs):
         if begun_by_graph(self._callers()):
             self._start_graph(recorder, run_id, name, inputs, metadata, tags, None)
             return
-        if parent_run_id is not None or current_step() is not None:
-            return  # plumbing within a run that began before us, or within a step of other code
+        if metadata.get("langgraph_checkpoint_ns") or current_step() is not None:
+            return  # plumbing within a graph that began before us, or within a step of other code
         step = recorder.start_step(
             "STEP",
             name or "chain",
@@ -177,11 +177,15 @@ class ChainSteps(Runs):
         recorder = recorder_of(step)
         try:
             memory = step.memory
-            if memory.interrupts is not None:
-                at = {} if memory.checkpoint is None else {"checkpoint_id": memory.checkpoint}
-                step.end("interrupted", details={**at, "interrupts": memory.interrupts})
+            if memory.held:
+                self._release(memory, None)
+            if memory.interrupts is not None and step.kind == "AGENT":
+                self._end(step, "interrupted", details={**self._stands(step), "interrupts": memory.interrupts})
                 return
-            step.end("ok", details=self._content(recorder, "output", outputs, step))
+            details = self._content(recorder, "output", outputs, step)
+            if memory.loop is not None:
+                details.update(self._stands(step))
+            self._end(step, "ok", details=details)
         except Exception:  # noqa: BLE001 - the one boundary
             recorder.failed("a run could not be journaled")
             step.end("ok")
@@ -196,16 +200,12 @@ class ChainSteps(Runs):
         if step is None or step.memory is None:
             return
         memory = step.memory
-        memory.checkpoint = event.checkpoint_id
         content = recorder_of(step).content
         memory.interrupts = [
             {"id": own(item, "id"), **({"value": own(item, "value")} if content else {})} for item in event.interrupts
         ]
         if not event.checkpoint_ns:
-            known = self._interrupted
-            known[(step.session_id, event.checkpoint_id)] = step.span.get_span_context()
-            if len(known) > _MAX_INTERRUPTED:
-                known.popitem(last=False)
+            self._pauses(step, event.checkpoint_id)
 
     def on_resume(self, event: Any) -> None:
         """Journal that a root goes on from an interrupted one, and link their spans where this process knows both."""
@@ -219,3 +219,21 @@ class ChainSteps(Runs):
                 step.span.add_link(before)
         except Exception:  # noqa: BLE001 - the one boundary
             recorder_of(step).failed("a run could not be journaled")
+
+
+def _place(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where in its graph a node or task is: LangGraph's step, the path of the task, and what triggered it."""
+    return {
+        "step": metadata.get("langgraph_step"),
+        "path": metadata.get("langgraph_path"),
+        "triggers": metadata.get("langgraph_triggers"),
+    }
+
+
+def _is_sent(place: Mapping[str, Any], inputs: Any) -> bool:
+    """Tell whether a node's input is its own, by `Send` or as the arguments of a task, and not the graph's state.
+
+    An agent sends its tools' node a call with the state beside it: the tool's step has that call.
+    """
+    path = place["path"]
+    return bool(path) and path[0] == "__pregel_push" and not (type(inputs) is dict and "__type" in inputs)

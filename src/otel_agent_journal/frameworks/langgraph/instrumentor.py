@@ -1,4 +1,4 @@
-"""Hooks LangGraph: two functions of langchain-core and one of LangGraph, patched when they are imported.
+"""Hooks LangGraph: two functions of langchain-core and five of LangGraph, patched when they are imported.
 
 `BaseCallbackManager.__init__` gets our handler, as in every other instrumentation; `register_configure_hook`, the
 documented way, never sees an interrupt. `_set_config_context`, which both libraries call in the copied context that a
@@ -16,8 +16,10 @@ from typing import Any, ClassVar, cast
 
 from opentelemetry import context as context_api
 
+from otel_agent_journal.foreign import is_a
 from otel_agent_journal.frameworks.langgraph.chains import graph_is_called
 from otel_agent_journal.frameworks.langgraph.handler import GraphSteps
+from otel_agent_journal.frameworks.langgraph.remote import patched_astream, patched_stream
 from otel_agent_journal.frameworks.langgraph.runs import Callers
 from otel_agent_journal.pipeline.patching import Instrumentor, Patch
 from otel_agent_journal.pipeline.step import STEP_KEY
@@ -47,6 +49,9 @@ class LangGraphInstrumentor(Instrumentor):
             "langchain_core.runnables.config": self._patch_context,
             "langgraph._internal._runnable": self._patch_context,
             "langgraph.pregel.main": self._patch_graphs,
+            "langgraph.errors": self._patch_timeout,
+            "langgraph.pregel._loop": self._patch_loop,
+            "langgraph.pregel.remote": self._patch_remote,
         }
 
     def instrument(self, **_: Any) -> None:
@@ -70,11 +75,15 @@ class LangGraphInstrumentor(Instrumentor):
         @functools.wraps(original)
         def with_our_handler(manager_self: Any, *args: Any, **kwargs: Any) -> None:
             original(manager_self, *args, **kwargs)
-            # A run's own managers inherit our handler from that of the root, which alone has no parent run.
-            if self.enabled and manager_self.parent_run_id is None:
+            # The managers of a run that we know inherit our handler. Others are a root's, or below a run that another
+            # tracer opened, as LangSmith's does.
+            if self.enabled and not self._knows(manager_self.parent_run_id):
                 self._add_handler(manager_self)
 
         self.replace(manager, "__init__", original, with_our_handler)
+
+    def _knows(self, run_id: Any) -> bool:
+        return run_id is not None and self._handler is not None and run_id in self._handler.runs
 
     def _add_handler(self, manager: Any) -> None:
         try:
@@ -84,6 +93,9 @@ class LangGraphInstrumentor(Instrumentor):
             for present in manager.inheritable_handlers:
                 if present is handler:
                     return
+                if is_a(present, GraphSteps):  # of a manager made before LangGraph was imported
+                    manager.remove_handler(present)
+                    break
             manager.add_handler(handler, True)  # noqa: FBT003 - LangChain's own signature
         except Exception:  # noqa: BLE001 - the one boundary
             _log.debug("a callback manager could not be given our handler", exc_info=True)
@@ -116,6 +128,41 @@ class LangGraphInstrumentor(Instrumentor):
             return original(config, *args, **kwargs)
 
         return with_our_ear
+
+    def _patch_timeout(self, module: Any) -> None:
+        """Learn of a node's timeout as its error is made: next LangGraph cancels the node, and raises elsewhere."""
+        error = getattr(module, "NodeTimeoutError", None)
+        if error is None:
+            return
+        original = error.__init__
+
+        @functools.wraps(original)
+        def with_its_node(error_self: Any, *args: Any, **kwargs: Any) -> None:
+            original(error_self, *args, **kwargs)
+            task = sys._getframe(1).f_locals.get("bg")  # noqa: SLF001 - LangGraph's own name of the node's task
+            if self.enabled and self._handler is not None and task is not None:
+                self._handler.ran_out_of_time(task, error_self)
+
+        self.replace(error, "__init__", original, with_its_node)
+
+    def _patch_loop(self, module: Any) -> None:
+        """Know the loop of each run of a graph: it alone has the checkpoint that the run stands at."""
+        loop = module.PregelLoop
+        original = loop.__init__
+
+        @functools.wraps(original)
+        def with_its_run(loop_self: Any, *args: Any, **kwargs: Any) -> None:
+            original(loop_self, *args, **kwargs)
+            if self.enabled and self._handler is not None:
+                self._handler.runs_in_loop(getattr(loop_self.manager, "run_id", None), loop_self)
+
+        self.replace(loop, "__init__", original, with_its_run)
+
+    def _patch_remote(self, module: Any) -> None:
+        remote = module.RemoteGraph
+        for name, patched in (("stream", patched_stream), ("astream", patched_astream)):
+            original = getattr(remote, name)
+            self.replace(remote, name, original, patched(original, lambda: self.enabled))
 
     def _enter(self, config: Any) -> None:
         try:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID
 
-from otel_agent_journal.event import ErrorInfo
+from otel_agent_journal.event import REASONING, ErrorInfo, Usage
+from otel_agent_journal.foreign import own
+from otel_agent_journal.frameworks.langgraph.answers import answer, event_piece, is_cached, pieces, reasoning_of
+from otel_agent_journal.frameworks.langgraph.endings import Endings
 from otel_agent_journal.frameworks.langgraph.messages import Conversation, is_message
 from otel_agent_journal.frameworks.langgraph.outcomes import outcome_of, response_attributes, usage_of
-from otel_agent_journal.frameworks.langgraph.runs import Runs, session_id_of
+from otel_agent_journal.frameworks.langgraph.runs import session_id_of
 from otel_agent_journal.mapping.genai import (
     CHAT,
     INPUT_MESSAGES,
@@ -19,15 +22,17 @@ from otel_agent_journal.mapping.genai import (
     REQUEST_MAX_TOKENS,
     REQUEST_MODEL,
     REQUEST_TEMPERATURE,
+    RESPONSE_FINISH_REASONS,
     RESPONSE_TIME_TO_FIRST_CHUNK,
 )
+from otel_agent_journal.pipeline.answers import say_if_stopped
 from otel_agent_journal.pipeline.content import as_json
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step
 
 
-class ModelSteps(Runs):
+class ModelSteps(Endings):
     """Callbacks for chat models and text models."""
 
     def on_chat_model_start(
@@ -107,15 +112,40 @@ class ModelSteps(Runs):
             return {"messages": "[could not be read]"}
 
     def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **_: Any) -> None:
-        """Journal streamed text, gathered."""
+        """Journal streamed text and thoughts, gathered."""
+        step = self._streaming(run_id)
+        if step is None:
+            return
+        try:
+            self._say(step, pieces(token, chunk))
+        except Exception:  # noqa: BLE001 - a part of another shape
+            recorder_of(step).failed("a part of a stream could not be journaled")
+
+    def on_stream_event(self, event: Any, *, run_id: UUID, **_: Any) -> None:
+        """Journal streamed text and thoughts that come as LangChain's events of content blocks."""
+        step = self._streaming(run_id)
+        if step is None:
+            return
+        try:
+            self._say(step, [event_piece(event)])
+        except Exception:  # noqa: BLE001 - an event of another shape
+            recorder_of(step).failed("a part of a stream could not be journaled")
+
+    def _streaming(self, run_id: UUID) -> Step | None:
+        """Return the step of a model that streams, where its text is wanted."""
         step = self.runs.get(run_id)
         if step is None or step.memory is None or step.memory.run_id != run_id:
-            return
+            return None
         memory = step.memory
         if memory.first_chunk_s is None:
             memory.first_chunk_s = (recorder_of(step).clock.now_ns() - step.start_ns) / 1e9
-        if isinstance(token, str):
-            step.chunk(token)
+        return step if step.keeper.content else None
+
+    def _say(self, step: Step, said: Iterable[tuple[str, Any]]) -> None:
+        for event_type, text in said:
+            if isinstance(text, str) and text:
+                step.memory.thought = step.memory.thought or event_type is REASONING
+                step.chunk(text, event_type)
 
     def on_llm_end(self, response: Any, *, run_id: UUID, **_: Any) -> None:
         """End a model step with its answer and its tokens."""
@@ -124,43 +154,63 @@ class ModelSteps(Runs):
             return
         recorder = recorder_of(step)
         try:
-            first = response.generations[0][0] if response.generations and response.generations[0] else None
-            message = getattr(first, "message", None)
-            usage = usage_of(message, response.llm_output)
-            attributes = response_attributes(message, getattr(first, "generation_info", None))
-            if step.memory.first_chunk_s is not None:
-                attributes[RESPONSE_TIME_TO_FIRST_CHUNK] = step.memory.first_chunk_s
-            details: dict[str, Any] = {}
-            on_span: dict[str, Any] | None = None
-            if recorder.content or recorder.span_content:
-                history = self._history(recorder, step.session_id)
-                output = history.origin(message) if message is not None else getattr(first, "text", None)
-                details["output"] = output
-                if recorder.shows_content(step):
-                    on_span = {OUTPUT_MESSAGES: as_json([recorder.encoder.redacted("output", output)])}
+            usage, ending = self._answered(recorder, step, response)
             if recorder.metrics.ready():
                 recorder.metrics.operation(
-                    {OPERATION_NAME: CHAT, **(step.memory.request or {}), **attributes},
+                    {OPERATION_NAME: CHAT, **(step.memory.request or {}), **ending["attributes"]},
                     recorder.clock.now_ns() - step.start_ns,
                     usage,
                     None,
                 )
-            step.end("ok", usage=usage, attributes=attributes, details=details, on_span=on_span)
+            step.end("ok", usage=usage, **ending)
         except Exception:  # noqa: BLE001 - the one boundary
             recorder.failed("a run could not be journaled")
             step.end("ok")
 
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
-        """End a model step as failed or cancelled."""
+    def _answered(self, recorder: Recorder, step: Step, response: Any) -> tuple[Usage | None, dict[str, Any]]:
+        """Return the tokens of an answer that were paid for, and what the ending says of the answer."""
+        candidates = [one for of_prompt in response.generations or () for one in of_prompt]
+        first = candidates[0] if candidates else None
+        message = own(first, "message")
+        attributes = response_attributes(message, own(first, "generation_info"))
+        for reason in attributes.get(RESPONSE_FINISH_REASONS, ()):
+            say_if_stopped(step, reason)
+        if step.memory.first_chunk_s is not None:
+            attributes[RESPONSE_TIME_TO_FIRST_CHUNK] = step.memory.first_chunk_s
+        details: dict[str, Any] = {}
+        on_span: dict[str, Any] | None = None
+        if recorder.content or recorder.span_content:
+            details, plain = answer(candidates, response.llm_output, self._history(recorder, step.session_id).origin)
+            if recorder.shows_content(step):
+                on_span = {OUTPUT_MESSAGES: as_json([recorder.encoder.redacted("output", one) for one in plain])}
+            thoughts = reasoning_of(message) if recorder.content and message is not None else ""
+            if thoughts and not step.memory.thought:
+                step.note(REASONING, {"text": thoughts})
+        cached = is_cached(message)
+        if cached:
+            details["cached"] = True
+        usage = None if cached else usage_of(message, response.llm_output)
+        return usage, {"attributes": attributes, "details": details, "on_span": on_span}
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
+        """End a model step as failed or cancelled, with what was answered until then."""
         step = self._ending(run_id)
         if step is None:
             return
+        recorder = recorder_of(step)
         outcome = outcome_of(error)
-        step.end(outcome, error=error)
+        usage, ending = None, {}
+        try:
+            response = more.get("response")
+            if response is not None and response.generations and response.generations[0]:
+                usage, ending = self._answered(recorder, step, response)
+        except Exception:  # noqa: BLE001 - an answer of another shape
+            recorder.failed("a part of an answer could not be journaled")
+        step.end(outcome, error=error, usage=usage, **ending)
         if outcome == "error":
-            recorder_of(step).metrics.operation(
+            recorder.metrics.operation(
                 {OPERATION_NAME: CHAT, **(step.memory.request or {})},
-                recorder_of(step).clock.now_ns() - step.start_ns,
+                recorder.clock.now_ns() - step.start_ns,
                 None,
                 ErrorInfo(type=type(error).__qualname__),
             )

@@ -19,6 +19,7 @@ from otel_agent_journal.pipeline.failure import is_cancel
 _INTERRUPTS: Final = frozenset(("GraphInterrupt", "NodeInterrupt"))
 _STEERING: Final = frozenset(("ParentCommand",))
 _DRAINED: Final = frozenset(("GraphDrained", "GraphBubbleUp"))
+_OF_A_NODE: Final = frozenset(("NodeCancelledError", "NodeTimeoutError"))
 
 
 def outcome_of(error: BaseException) -> str:
@@ -33,6 +34,30 @@ def outcome_of(error: BaseException) -> str:
     if names & _DRAINED:
         return "interrupted"
     return "error"
+
+
+def is_task_cancel(error: BaseException) -> bool:
+    """Tell whether asyncio cancelled the code, not the user or the process."""
+    return is_cancel(error) and not isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
+
+
+def left_at_interrupt(error: BaseException, cut: bool) -> bool:
+    """Tell of a run in which something was asked whether it ended for that.
+
+    Its stream was closed, or its task was cancelled and nothing was `cut` off below it.
+    """
+    return isinstance(error, GeneratorExit) or (is_task_cancel(error) and not cut)
+
+
+def explains(error: BaseException, node: str, of_a_node: bool) -> bool:
+    """Tell whether what ended a graph says of a node whose task was cancelled that the node itself had failed.
+
+    A timeout that is not `of_a_node` is LangGraph's own: nodes were over the graph's `step_timeout`.
+    """
+    kind = type(error)
+    if kind.__name__ in _OF_A_NODE:
+        return getattr(error, "node", None) == node
+    return kind is TimeoutError and not of_a_node
 
 
 def interrupts_of(error: BaseException) -> list[dict[str, Any]]:

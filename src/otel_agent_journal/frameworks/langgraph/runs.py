@@ -11,13 +11,14 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, Final
 from uuid import UUID
+from weakref import ref
 
 import msgspec
 
 from otel_agent_journal.frameworks.langgraph.messages import Conversation, Histories, History, plain_update
-from otel_agent_journal.frameworks.langgraph.outcomes import interrupts_of, outcome_of
-from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
-from otel_agent_journal.pipeline.step import Step
+from otel_agent_journal.pipeline.place import Place
+from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.step import Step, current_step
 from otel_agent_journal.plain import text_of
 
 _MAX_RUNS: Final = 100_000  # runs whose end never came are forgotten, the oldest first
@@ -27,17 +28,48 @@ _PURGE_RUNS: Final = 1_000  # from how many on they are looked through
 class Memory:
     """What is kept with a step: its run, its namespace, and the graph it runs in."""
 
-    __slots__ = ("agent", "checkpoint", "conversation", "first_chunk_s", "interrupts", "ns", "request", "run_id")
+    __slots__ = (
+        "agent",
+        "call_id",
+        "calls",
+        "conversation",
+        "cut",
+        "failure",
+        "first_chunk_s",
+        "held",
+        "interrupts",
+        "loop",
+        "ns",
+        "request",
+        "run_id",
+        "thought",
+        "timed_out",
+    )
 
     def __init__(self, run_id: UUID, ns: str, agent: Step | None) -> None:
         self.run_id = run_id
         self.ns = ns
         self.agent = agent
-        self.checkpoint: str | None = None
+        self.loop: ref[Any] | None = None  # of a root graph: LangGraph's own loop, which has its checkpoints
         self.conversation: Conversation | None = None  # of a graph: what it last showed its model
-        self.interrupts: list[dict[str, Any]] | None = None
+        self.interrupts: list[dict[str, Any]] | None = None  # what was asked in it, or below it
+        self.cut = False  # something below it was cancelled
+        self.failure: int | None = None  # the id of the error that something below it failed with last
+        self.held: list[tuple[Step, BaseException]] = []  # of a graph: nodes whose cancel its end explains
+        self.timed_out: BaseException | None = None  # of a node: it is cancelled for this
+        self.call_id: str | None = None  # of a tool
+        self.calls: dict[str, Call] = {}  # of the tools below, by the call's id
         self.request: dict[str, Any] | None = None  # of a model: what was asked of it
         self.first_chunk_s: float | None = None
+        self.thought = False  # a model has streamed what it thinks
+
+
+class Call(msgspec.Struct):
+    """The tool calls of one id in one step: how many steps they are, and what may still be tried again."""
+
+    asked: tuple[str, str]  # the tool and its input, of the last of them
+    steps: int = 1
+    failed: bool = False
 
 
 class Callers(msgspec.Struct, frozen=True):
@@ -75,12 +107,21 @@ class Runs:
         self._purge_at = _PURGE_RUNS
 
     def _parent(self, parent_run_id: UUID | None) -> Step | None:
-        return self.runs.get(parent_run_id) if parent_run_id is not None else None
+        """Return the step of the parent run; of a run that another tracer opened, the step of ours around it."""
+        if parent_run_id is None:
+            return None
+        known = self.runs.get(parent_run_id)
+        if known is None:
+            around = current_step()
+            if around is not None and isinstance(around.memory, Memory) and not around.ended:
+                return around
+        return known
 
     def _opened(self, step: Step, run_id: UUID, ns: str, parent: Step | None) -> Memory:
-        """Keep a model's, tool's or retriever's step until its run ends."""
+        """Keep a node's, model's, tool's or retriever's step until its run ends."""
         agent = parent.memory.agent if parent is not None and parent.memory is not None else None
         memory = step.memory = Memory(run_id, ns, agent)
+        step.place = Place.here()
         self.runs[run_id] = step
         return memory
 
@@ -107,26 +148,6 @@ class Runs:
         if step is None or step.memory is None or step.memory.run_id != run_id:
             return None
         return step
-
-    def _failed_with(self, error: BaseException, run_id: UUID) -> None:
-        """End a run's step by the exception that ended the run."""
-        step = self._ending(run_id)
-        if step is None:
-            return
-        outcome = outcome_of(error)
-        details: dict[str, Any] = {}
-        if outcome == "interrupted":
-            asked = interrupts_of(error)
-            if recorder_of(step).content:
-                details["interrupts"] = asked
-            if step.kind == "NODE" and step.memory.agent is not None:
-                # The graph pauses with its node. LangGraph says so too, with the checkpoint, in versions that have
-                # `langgraph.callbacks`; in older ones this is all there is to know it by.
-                graph: Memory = step.memory.agent.memory
-                graph.interrupts = graph.interrupts or (asked if recorder_of(step).content else [])
-        step.end(outcome, error=error if outcome in ("error", "cancelled") else None, details=details)
-        if outcome == "cancelled":
-            self._purge()
 
     def _content(self, recorder: Recorder, field: str, value: Any, step: Step | None) -> dict[str, Any]:
         if not recorder.content or value is None:

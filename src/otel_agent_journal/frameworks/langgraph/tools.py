@@ -8,8 +8,10 @@ from uuid import UUID
 
 from otel_agent_journal.event import ErrorInfo, derived_id
 from otel_agent_journal.foreign import own
+from otel_agent_journal.frameworks.langgraph.answers import raw_of
+from otel_agent_journal.frameworks.langgraph.endings import Endings
 from otel_agent_journal.frameworks.langgraph.messages import is_message, plain_documents
-from otel_agent_journal.frameworks.langgraph.runs import Runs, session_id_of
+from otel_agent_journal.frameworks.langgraph.runs import Call, Memory, session_id_of
 from otel_agent_journal.mapping.genai import (
     TOOL_CALL_ARGUMENTS,
     TOOL_CALL_ID,
@@ -21,10 +23,11 @@ from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.effects import effects_hinted
 from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS
 from otel_agent_journal.pipeline.recorder import recorder_of
+from otel_agent_journal.pipeline.step import Step
 from otel_agent_journal.plain import text_of
 
 
-class ToolSteps(Runs):
+class ToolSteps(Endings):
     """Callbacks for tools and retrievers."""
 
     def on_tool_start(
@@ -37,7 +40,7 @@ class ToolSteps(Runs):
         metadata: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> None:
-        """Open a tool step; its id follows from the tool call, so that a repeated call is another attempt at it."""
+        """Open a tool step; its id follows from the tool call, so that one tried again is another attempt at it."""
         recorder = get_recorder()
         if recorder is None or not self.enabled:
             return
@@ -54,12 +57,13 @@ class ToolSteps(Runs):
                 if serialized and serialized.get("description"):
                     on_span[TOOL_DESCRIPTION] = serialized["description"]
             given = more.get("inputs")
+            called = _called(parent, call_id, (name, input_str)) if call_id and parent is not None else None
             step = recorder.start_step(
                 "TOOL",
                 name,
                 session_id=session_id_of(metadata, parent),
                 parent=parent,
-                step_id=derived_id(f"{parent.step_id}:tool:{call_id}") if call_id and parent is not None else None,
+                step_id=called,
                 attributes={TOOL_CALL_ID: call_id} if call_id else None,
                 details={
                     **_effects(metadata),
@@ -67,7 +71,7 @@ class ToolSteps(Runs):
                 },
                 on_span=on_span,
             )
-            self._opened(step, run_id, metadata.get("langgraph_checkpoint_ns", ""), parent)
+            self._opened(step, run_id, metadata.get("langgraph_checkpoint_ns", ""), parent).call_id = call_id
         except Exception:  # noqa: BLE001 - the one boundary
             recorder.failed("a run could not be journaled")
 
@@ -80,6 +84,9 @@ class ToolSteps(Runs):
         try:
             if recorder.content and is_message(output):
                 details = {"output": self._history(recorder, step.session_id).origin(output)}
+                more = raw_of(output)
+                if more:
+                    details["raw"] = more
             else:
                 details = self._content(recorder, "output", output, step)
             on_span: dict[str, Any] | None = None
@@ -87,16 +94,20 @@ class ToolSteps(Runs):
                 content = recorder.encoder.redacted("output", own(output, "content") if is_message(output) else output)
                 on_span = {TOOL_CALL_RESULT: content if type(content) is str else as_json(content)}
             if is_message(output) and own(output, "status") == "error":
+                _may_be_tried_again(step)
                 said = ErrorInfo(type="ToolException", message=text_of(own(output, "content"))[:MAX_MESSAGE_CHARACTERS])
-                step.end("error", error=said, details=details, on_span=on_span)
+                self._end(step, "error", error=said, details=details, on_span=on_span)
             else:
-                step.end("ok", details=details, on_span=on_span)
+                self._end(step, "ok", details=details, on_span=on_span)
         except Exception:  # noqa: BLE001 - the one boundary
             recorder.failed("a run could not be journaled")
             step.end("ok")
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **more: Any) -> None:
         """End a tool step as failed, cancelled or interrupted."""
+        step = self.runs.get(run_id)
+        if step is not None:
+            _may_be_tried_again(step)
         self._failed_with(error, run_id)
 
     def on_retriever_start(
@@ -144,3 +155,26 @@ def _effects(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a tool's metadata say of its effects: those of an MCP tool are its annotations."""
     effects = effects_hinted(metadata)
     return {} if effects is None else {"effects": effects}
+
+
+def _called(parent: Step, call_id: str, asked: tuple[str, str]) -> str:
+    """Return the id of the step of a call. One that failed is tried again; others of one id are calls of their own."""
+    calls: dict[str, Call] = parent.memory.calls
+    call = calls.get(call_id)
+    if call is None:
+        call = calls[call_id] = Call(asked)
+    elif not call.failed or call.asked != asked:
+        call.steps += 1
+        call.asked = asked
+    call.failed = False
+    more = f":{call.steps}" if call.steps > 1 else ""
+    return derived_id(f"{parent.step_id}:tool:{call_id}{more}")
+
+
+def _may_be_tried_again(step: Step) -> None:
+    """Remember that a call failed: the next one of its id may be another attempt at it."""
+    call_id = step.memory.call_id
+    if call_id is not None and step.parent is not None and isinstance(step.parent.memory, Memory):
+        call = step.parent.memory.calls.get(call_id)
+        if call is not None:
+            call.failed = True

@@ -88,6 +88,19 @@ def reasoning_of(message: Mapping[str, Any]) -> str:
     return "\n".join(filter(None, texts))
 
 
+def raw_of(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an answer's blocks as they are, where they hold thoughts with their signature, which the plain form lacks.
+
+    The bytes of media are none of it.
+    """
+    blocks = [
+        cast("Mapping[str, Any]", block)
+        for block in cast("Sequence[Any]", message.get("content") or ())
+        if isinstance(block, Mapping)
+    ]
+    return {"content": list(map(_other, blocks))} if any("reasoningContent" in block for block in blocks) else {}
+
+
 class Said(Known):
     """The messages of one session that are in the journal.
 

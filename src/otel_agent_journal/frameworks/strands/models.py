@@ -14,7 +14,7 @@ from opentelemetry import context as context_api
 from otel_agent_journal.event import REASONING, WARNING, ErrorInfo, derived_id
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of
-from otel_agent_journal.frameworks.strands.messages import flattened, reasoning_of, usage_of
+from otel_agent_journal.frameworks.strands.messages import flattened, raw_of, reasoning_of, usage_of
 from otel_agent_journal.mapping.genai import (
     CHAT,
     OPERATION_NAME,
@@ -26,6 +26,7 @@ from otel_agent_journal.mapping.genai import (
     RESPONSE_FINISH_REASONS,
     RESPONSE_TIME_TO_FIRST_CHUNK,
 )
+from otel_agent_journal.pipeline.answers import say_if_stopped
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step
@@ -42,21 +43,26 @@ _PROVIDERS: Final = {
 class ModelCall:
     """One model call while it runs."""
 
-    __slots__ = ("first_s", "request", "step", "stop")
+    __slots__ = ("first_s", "request", "step", "stop", "thought")
 
     def __init__(self, step: Step, request: dict[str, Any]) -> None:
         self.step = step
         self.request = request
         self.first_s: float | None = None
         self.stop: Any = None
+        self.thought = False  # it has streamed what it thinks
 
     def take(self, event: Any) -> None:
         """Journal what the model streams, and keep its answer."""
-        text = event.get("data")
-        if isinstance(text, str):
+        text, thought = event.get("data"), event.get("reasoningText")
+        if isinstance(text, str) or isinstance(thought, str):
             if self.first_s is None:
                 self.first_s = (recorder_of(self.step).clock.now_ns() - self.step.start_ns) / 1e9
-            self.step.chunk(text)
+            if isinstance(thought, str):
+                self.thought = True
+                self.step.chunk(thought, REASONING)
+            else:
+                self.step.chunk(text)
         elif "stop" in event:
             self.stop = event["stop"]
 
@@ -84,7 +90,7 @@ class ModelSteps(Invocations):
             try:
                 async for event in events:
                     try:
-                        if "data" in event or "stop" in event:
+                        if "data" in event or "stop" in event or "reasoningText" in event:
                             model.take(event)
                     except Exception:  # noqa: BLE001 - an event of another shape
                         pass
@@ -162,14 +168,16 @@ class ModelSteps(Invocations):
             attributes: dict[str, Any] = {RESPONSE_FINISH_REASONS: [str(reason)]}
             if model.first_s is not None:
                 attributes[RESPONSE_TIME_TO_FIRST_CHUNK] = model.first_s
-            if str(reason) in ("guardrail_intervened", "content_filtered"):
-                step.note(WARNING, {"message": f"the model's answer was stopped: {reason}"}, level="WARNING")
+            say_if_stopped(step, str(reason))
             details: dict[str, Any] = {}
             if recorder.content:
                 thoughts = reasoning_of(message)
-                if thoughts:
+                if thoughts and not model.thought:
                     step.note(REASONING, {"text": thoughts})
                 details["output"] = self.known(recorder, step.session_id).answer(message)
+                raw = raw_of(message)
+                if raw:
+                    details["raw"] = raw
             if recorder.metrics.ready():
                 took_ns = recorder.clock.now_ns() - step.start_ns
                 recorder.metrics.operation({OPERATION_NAME: CHAT, **model.request}, took_ns, usage, None)
