@@ -37,6 +37,8 @@ _NO_PORT: Final = re.compile(r":(?!\d{1,5}(?:,|$))")
 _OPTION: Final = re.compile(r"([?&;#])([^=&;?#@/]*)=([^&;?#]*)")
 _BEGIN_OF_OPTIONS: Final = re.compile(r"\?|[&;#][^=&;?#@/]*=")
 _SECRET_NAME: Final = re.compile(r"passw|pwd|secret|token|access_?key|api_?key|credential", re.IGNORECASE)
+_SECRET_PARAMETER: Final = re.compile(rf"{_SECRET_NAME.pattern}|authorization|headers$", re.IGNORECASE)
+_COUNT_NAME: Final = re.compile(r"tokens|max_token", re.IGNORECASE)  # such as max_tokens
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _AFTER_URL: Final = ")].,;:'\"»"  # what stands after a URL in a sentence
 
@@ -54,6 +56,11 @@ def masked(url: str) -> str:
     if mark and _is_no_host(kind, rest):
         return f"{shown}://{_options(name)}:{HIDDEN}{_options(_query(rest))}"  # a path may be the rest of a password
     return f"{shown}://{_options(rest)}"
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether what is under a name is a secret, as its name says: a password, a key, a token."""
+    return _SECRET_PARAMETER.search(name) is not None and not _COUNT_NAME.search(name)
 
 
 def masked_within(text: str) -> str:

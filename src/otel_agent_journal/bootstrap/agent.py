@@ -21,6 +21,7 @@ from otel_agent_journal.pipeline.current import STATE, Flush
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.spool import set_aside
 from otel_agent_journal.spool.home import answer_in
+from otel_agent_journal.spool.keeping import KeptFiles
 from otel_agent_journal.spool.writer import SpoolWriter
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class AgentProcess:
             exported=self.providers.exported,
             forwarded=settings.otlp is not None,
             stages=settings.stages,
+            keeping=KeptFiles(self.writer.root, settings.store),
         )
 
     def start(self) -> None:

@@ -34,6 +34,7 @@ from otel_agent_journal.pipeline.attempts import Attempts
 from otel_agent_journal.pipeline.clock import Clock, RandomIds
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.fact_writer import Appender, FactWriter
+from otel_agent_journal.pipeline.history import Histories, Keeping
 from otel_agent_journal.pipeline.light_span import LightSpan
 from otel_agent_journal.pipeline.metrics import Metrics
 from otel_agent_journal.pipeline.spans import Spans, kept_by, name_by, of_framework, set_by_user
@@ -76,6 +77,7 @@ class Recorder(FactWriter):
         exported: tells whether the spans of the program's own provider reach a backend by its own exporters.
         forwarded: the drain forwards the steps that are not: what user code sets on their spans is kept for it.
         stages: percent of the work that is done when a stage of that name is reached.
+        keeping: tells what processes before this one have journaled.
         clock, ids: for tests.
     """
 
@@ -89,6 +91,7 @@ class Recorder(FactWriter):
         exported: Callable[[], bool] = lambda: False,
         forwarded: bool = False,
         stages: Mapping[str, float] = EMPTY,
+        keeping: Keeping | None = None,
         clock: Clock | None = None,
         ids: RandomIds | None = None,
     ) -> None:
@@ -100,6 +103,8 @@ class Recorder(FactWriter):
         self._exported = exported
         self._forwarded = forwarded
         self._stages = stages
+        as_said = self.encoder.content and self.encoder.redactor is None
+        self.histories = Histories(as_said=as_said, keeping=keeping)
         self._attempts = Attempts()
         self._now = self.clock.now_ns
         self._details_change = not self.encoder.content or self.encoder.redactor is not None

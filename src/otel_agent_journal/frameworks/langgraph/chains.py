@@ -13,7 +13,7 @@ from uuid import UUID
 
 from otel_agent_journal.event import derived_id
 from otel_agent_journal.foreign import own
-from otel_agent_journal.frameworks.langgraph.messages import Conversation
+from otel_agent_journal.frameworks.langgraph.messages import conversation
 from otel_agent_journal.frameworks.langgraph.runs import Callers, Memory, Runs, begun_by_graph, session_id_of
 from otel_agent_journal.mapping.genai import INVOKE_WORKFLOW, OPERATION_NAME
 from otel_agent_journal.pipeline.current import get_recorder
@@ -93,7 +93,7 @@ class ChainSteps(Runs):
             "STEP",
             name or "chain",
             session_id=session_id_of(metadata),
-            details=self._content(recorder, "input", inputs, None),
+            details=self._input(recorder, inputs, session_id_of(metadata)),
         )
         step.memory = Memory(run_id, "", step)
         self.runs[run_id] = step
@@ -107,7 +107,7 @@ class ChainSteps(Runs):
         metadata: Mapping[str, Any],
         parent: Step | None,
     ) -> None:
-        details = self._content(recorder, "input", inputs, None) if parent is None else {}
+        details = self._input(recorder, inputs, session_id_of(metadata)) if parent is None else {}
         of_user = {
             key: value
             for key, value in metadata.items()
@@ -125,7 +125,7 @@ class ChainSteps(Runs):
         )
         ns = metadata.get("langgraph_checkpoint_ns", "") if parent is not None else ""
         step.memory = memory = Memory(run_id, ns, step)
-        memory.conversation = Conversation()
+        memory.conversation = conversation()
         self.runs[run_id] = step
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **_: Any) -> None:
@@ -140,7 +140,7 @@ class ChainSteps(Runs):
                 at = {} if memory.checkpoint is None else {"checkpoint_id": memory.checkpoint}
                 step.end("interrupted", details={**at, "interrupts": memory.interrupts})
                 return
-            step.end("ok", details=self._content(recorder, "output", outputs, step))
+            step.end("ok", details=self._content(recorder, outputs, step))
         except Exception:  # noqa: BLE001 - the one boundary
             recorder.failed("a run could not be journaled")
             step.end("ok")
