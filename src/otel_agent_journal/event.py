@@ -34,6 +34,7 @@ AGENT_INVOCATION_FAILED: Final = "AGENT_INVOCATION_FAILED"
 PROGRESS: Final = "PROGRESS"
 CHUNK: Final = "CHUNK"
 REASONING: Final = "REASONING"
+REQUEST: Final = "REQUEST"
 WARNING: Final = "WARNING"
 FINAL_RESPONSE: Final = "FINAL_RESPONSE"
 STAGE_CHANGED: Final = "STAGE_CHANGED"
@@ -49,7 +50,7 @@ CONTEXT_FORKED: Final = "CONTEXT_FORKED"
 START_TYPES: Final = frozenset(f"{kind}_START" for kind in STEP_KINDS)
 END_TYPES: Final = frozenset(f"{kind}_{phase}" for kind in STEP_KINDS for phase in ("END", "ERROR"))
 _KIND_OF_TYPE: Final = {one: one.rpartition("_")[0] for one in (*START_TYPES, *END_TYPES)}
-IN_STEP_TYPES: Final = frozenset((PROGRESS, CHUNK, REASONING, WARNING, FINAL_RESPONSE))
+IN_STEP_TYPES: Final = frozenset((PROGRESS, CHUNK, REASONING, REQUEST, WARNING, FINAL_RESPONSE))
 CONTEXT_TYPES: Final = frozenset(
     (
         "SYSTEM_MESSAGE",

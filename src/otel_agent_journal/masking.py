@@ -40,9 +40,10 @@ _BEGIN_OF_OPTIONS: Final = re.compile(r"\?|[&;#][^=&;?#@/]*=")
 _SECRET_NAME: Final = re.compile(r"passw|pwd|secret|token|access_?key|api_?key|credential", re.IGNORECASE)
 # As people name arguments, metadata and attributes.
 _SECRET_WORD: Final = re.compile(
-    r"passw|pwd|secret|token|(access|api|private|signing)[-_. ]?key|credential|authorization|bearer|cookie",
+    r"passw|pwd|secret|token|(access|api|private|signing)[-_. ]?key|credential|authorization|bearer|cookie|headers$",
     re.IGNORECASE,
 )
+_COUNT_NAME: Final = re.compile(r"tokens|max_token", re.IGNORECASE)  # such as max_tokens
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _AFTER_URL: Final = ")].,;:'\"»"  # what stands after a URL in a sentence
 
@@ -62,6 +63,11 @@ def masked(url: str) -> str:
     return f"{shown}://{_options(rest)}"
 
 
+def is_secret_name(name: str) -> bool:
+    """Tell whether what is under a name is a secret, as its name says: a password, a key, a token."""
+    return _SECRET_WORD.search(name) is not None and not _COUNT_NAME.search(name)
+
+
 def masked_within(text: str) -> str:
     """Return a text with every URL in it masked."""
     return _URL.sub(_masked_match, text) if "://" in text else text
@@ -75,11 +81,6 @@ def has_credentials(url: str) -> bool:
         return True
     options = _OPTION.findall(rest)
     return any(_SECRET_NAME.search(name) or ("://" in value and "@" in value) for _, name, value in options)
-
-
-def is_secret_name(name: str) -> bool:
-    """Tell whether what stands under a name seems to be a secret."""
-    return _SECRET_WORD.search(name) is not None
 
 
 def masked_arguments(arguments: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The two contracts that scripts rely on: the keys of `ls -o jsonl`, and the lines of `show --events -o jsonl`."""
+"""The contracts that scripts rely on: `ls -o jsonl`, `show --events -o jsonl`, and `show --prompt -o json`."""
 
 from __future__ import annotations
 
@@ -119,3 +119,49 @@ def test_content_of_any_kind_comes_through_whole(journal: Seeded) -> None:
     journal.keep(builder)
     (line,) = program("show", "odd", "--events").stdout.split("\n")[:-1]
     assert json.loads(line)["details"]["text"] == odd
+
+
+def test_show_prompt_is_a_request_whole(journal: Seeded) -> None:
+    """`--prompt -o json` has the keys of the contract, roles of four, and says whether all of it is there."""
+    from otel_agent_journal.testing.builders import JournalBuilder
+
+    builder = JournalBuilder("asked")
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": "Rome"}'}}
+    given = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "How is Rome?"}, {"type": "image_url"}], "name": "ann"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "warm", "tool_call_id": "c1"},
+    ]
+    model = builder.start(
+        "MODEL", "m", details={"input": given, "tools": [{"type": "function", "function": {"name": "look"}}]}
+    )
+    builder.end(model, details={"output": {"role": "assistant", "content": "Warm."}})
+    journal.keep(builder)
+    told = json.loads(cli("show", f"asked/{model.step_id}", "--prompt", "-o", "json").stdout)
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": given[1]["content"], "name": "ann"},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "name": "look", "args": {"at": "Rome"}}]},
+        {"role": "tool", "content": "warm", "tool_call_id": "c1"},
+    ]
+    assert told == {
+        "session_id": "asked",
+        "step_id": model.step_id,
+        "model": "m",
+        "messages": messages,
+        "tools": [{"name": "look", "description": None, "parameters": None}],
+        "params": {},
+        "complete": True,
+    }
+    assert json.loads(cli("show", f"asked/{model.step_id}", "-o", "json").stdout)["prompt"] == told
+    said = rows(cli("show", f"asked/{model.step_id}", "--messages", "-o", "jsonl"))
+    assert [row["content"] for row in said] == [*(one["content"] for one in messages), "Warm."]
+    assert "Warm." not in cli("show", "asked/m", "--prompt", "-o", "table").stdout
+
+
+def test_show_prompt_of_what_is_no_model_call(journal: Seeded) -> None:
+    """`--prompt` of a session, or of another step than a model call, is a mistake and says so."""
+    journal.completed()
+    assert cli("show", "done", "--prompt").exit_code == 2
+    assert "tool" in cli("show", "done/search", "--prompt").stderr

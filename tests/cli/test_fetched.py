@@ -28,7 +28,9 @@ class Seen:
         for attempt in (1, 2):
             node = builder.start("NODE", "tools", parent=root, step_id="node", attempt=attempt)
             for number in range(CALLS):
-                said = {"role": "tool", "content": f"page {attempt}.{number}", "tool_call_id": f"c{attempt}.{number}"}
+                call = f"c{attempt}.{number}"
+                said = {"role": "tool", "content": f"page {attempt}.{number}", "tool_call_id": call}
+                said["digest"] = f"tool:{call}"
                 kept = with_messages(self.store.kept_apart(said), said)
                 builder.end(builder.start("TOOL", "fetch", parent=node), details={"output": kept})
             last = {"$message": f"tool:c{attempt}.{CALLS - 1}"}

@@ -21,18 +21,18 @@ def with_tools(journal: Seeded) -> None:
     builder = JournalBuilder("tools")
     root = builder.start("AGENT", "helper")
     model = builder.start("NODE", "model", parent=root)
-    asked = {"messages": [{"role": "user", "content": "what is new?", "id": "m1"}]}
+    asked = {"messages": [{"role": "user", "content": "what is new?", "digest": "m1"}]}
     call = builder.start("MODEL", "scripted", parent=model, details=asked)
-    builder.end(call, details={"output": {"role": "assistant", "content": "let me look", "id": "m2"}})
+    builder.end(call, details={"output": {"role": "assistant", "content": "let me look", "digest": "m2"}})
     builder.end(model, details={"output": {"messages": [{"$message": "m2"}]}})
-    result = {"role": "tool", "content": "three pages", "tool_call_id": "c1"}
+    result = {"role": "tool", "content": "three pages", "tool_call_id": "c1", "digest": "tool:c1"}
     missing = {"role": "tool", "content": "nope is not a tool", "tool_call_id": "c2", "status": "error"}
     tools = builder.start("NODE", "tools", parent=root)
     builder.end(builder.start("TOOL", "search", parent=tools), details={"output": {"update": {"messages": [result]}}})
     builder.end(tools, details={"output": {"messages": [{"$message": "tool:c1"}, missing]}})
     given = {"messages": [{"$message": "m2"}, result, missing, {**result, "content": "cut"}]}
     again = builder.start("MODEL", "scripted", parent=root, details=given)
-    builder.end(again, details={"output": {"role": "assistant", "content": "much", "id": "m2"}})
+    builder.end(again, details={"output": {"role": "assistant", "content": "much", "digest": "m3"}})
     builder.end(builder.start("TOOL", "search", parent=root), details={"output": result})
     builder.end(root, details={"output": {"messages": [{"$messages": 4}, {"$message": "text:abc"}]}})
     journal.keep(builder)
@@ -189,7 +189,9 @@ def test_a_message_that_is_a_blob_is_found_by_its_reference(journal: Seeded) -> 
     builder.end(root, details={"output": [{"update": {"messages": [{"$message": "tool:c1"}]}}]})
     journal.keep(builder)
     assert isinstance(journal.store, BlobStore)
-    journal.store.put_blob("large", "d" * 32, b'{"role": "tool", "content": "all of it", "tool_call_id": "c1"}')
+    journal.store.put_blob(
+        "large", "d" * 32, b'{"role": "tool", "content": "all of it", "tool_call_id": "c1", "digest": "tool:c1"}'
+    )
     assert rows(cli("show", "large/tools"))[0]["output"][0]["update"]["messages"][0]["content"] == "all of it"
     assert [row["content"] for row in rows(cli("show", "large", "--messages"))] == ["all of it"]
 

@@ -261,7 +261,7 @@ def constant(where: str) -> Any:
         ("docs/events.md", "its first 256 characters", "pipeline.content.PREVIEW_CHARACTERS", 256),
         ("docs/events.md", "`schema_version` | int | 1.", "event.SCHEMA_VERSION", 1),
         ("docs/vocabulary.md", "at most four events a second", "pipeline.step.CHUNK_INTERVAL_S", 0.25),
-        ("docs/langgraph.md", "After 20,000 messages", "pipeline.history._MAX_SEEN", 20_000),
+        ("docs/langgraph.md", "After 20,000 messages", "pipeline.history._MAX_HELD", 20_000),
         ("docs/langgraph.md", "1,000 sessions", "pipeline.history._MAX_SESSIONS", 1_000),
         ("docs/agentcore.md", "first million characters", "frameworks.agentcore.requests.STREAM_CHARACTERS", 1_000_000),
         ("docs/agentcore.md", "After 10,000 tasks", "frameworks.agentcore.tasks.MAX_OPEN", 10_000),

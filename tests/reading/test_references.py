@@ -16,7 +16,7 @@ CALLS = 20
 
 
 def message(number: int) -> dict[str, Any]:
-    return {"role": "tool", "content": f"page {number}", "tool_call_id": f"c{number}"}
+    return {"role": "tool", "content": f"page {number}", "tool_call_id": f"c{number}", "digest": f"tool:c{number}"}
 
 
 def calls(kept: Callable[[dict[str, Any]], Any]) -> list[JournalEvent]:
@@ -68,21 +68,13 @@ def test_the_last_message_of_a_key_by_then_is_meant() -> None:
     """Of several messages with one key the last up to the time of the reference counts, kept apart or not."""
     store = CountingStore()
     journal = JournalBuilder()
-    said = [{"role": "assistant", "content": str(number), "id": "m1"} for number in range(4)]
+    said = [{"role": "assistant", "content": str(number), "digest": "m1"} for number in range(4)]
     for number, one in enumerate(said):
         output = with_messages(store.kept_apart(one), one) if number % 2 else one
         journal.end(journal.start("MODEL", "m"), details={"output": output})
     times = [event.timestamp_ns for event in journal.events if event.type == "MODEL_END"]
     referred = Referred(journal.events, ["m1"], Blobs(store).resolved)
     assert [referred.by(["m1"], at_ns)["m1"] for at_ns in times] == said
-
-
-def test_messages_of_their_process_alone_are_not_looked_for() -> None:
-    """A key that only its process knew has nothing fetched for it."""
-    store = CountingStore()
-    events = calls(store.kept_apart)
-    assert Referred(events, ["text:abc"], Blobs(store).resolved).by(["text:abc"], None) == {}
-    assert not store.fetched
 
 
 def test_references_are_found_and_replaced_wherever_they_stand() -> None:

@@ -24,6 +24,7 @@ from otel_agent_journal.pipeline.current import STATE, Flush
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.spool import set_aside
 from otel_agent_journal.spool.home import answer_in
+from otel_agent_journal.spool.keeping import KeptFiles
 from otel_agent_journal.spool.writer import SpoolWriter
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class AgentProcess:
             introduce=self._introduce,
             stages=settings.stages,
             tool_effects=settings.tool_effects,
+            keeping=KeptFiles(self.writer.root, settings.store),
         )
 
     def _introduce(self) -> Mapping[str, Any]:

@@ -21,12 +21,14 @@ from otel_agent_journal.cli.lines import preview
 from otel_agent_journal.codec import UNENCODABLE, encode_value, format_timestamp
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.references import TOOL, messages_of
+from otel_agent_journal.projections.prompt import messages_in
 from otel_agent_journal.reading.blobs import refers_to_blob
 from otel_agent_journal.reading.references import is_reference, whole
 from otel_agent_journal.terminal import neutral
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
+    from otel_agent_journal.projections.steps import Step
 
 KEYS: Final = ("timestamp", "session_id", "step_id", "name", "role", "content", "tool_calls", "tool_call_id")
 BRANCHES: Final = 16  # how many conversations at once are known again
@@ -118,6 +120,39 @@ class _Histories:
         return longest
 
 
+def of_call(step: Step, prompt: Mapping[str, Any], resolved: Callable[[str, Any], Any]) -> Iterator[dict[str, Any]]:
+    """Yield what a model call was given, as `--prompt` has it, and what its last attempt answered."""
+    last, session_id = step.last, prompt["session_id"]
+    answered = messages_in(resolved(session_id, last.details_end.get("output")), "assistant")
+    for at_ns, messages in ((last.start_ns, prompt["messages"]), (last.end_ns or last.start_ns, answered)):
+        for message in messages:
+            yield {
+                "timestamp": format_timestamp(at_ns),
+                "session_id": session_id,
+                "step_id": step.step_id,
+                "name": step.name,
+                **_message(message, message["role"]),
+            }
+
+
+def prompt_lines(output: Output, prompt: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of a model call's request for people."""
+    yield output.paint(f"model {readable.one_line(str(prompt['model']))}", "bold")
+    if not prompt["complete"]:
+        yield output.paint(f"not complete: {readable.one_line(prompt['why'])}", "yellow")
+    yield ""
+    if prompt["messages"]:
+        yield from transcript(output, (_message(message, message["role"]) for message in prompt["messages"]))
+    for tool in prompt["tools"]:
+        described = readable.one_line(str(tool["description"] or ""), 80)
+        yield (
+            output.paint(f"tool {readable.one_line(str(tool['name']))}", "magenta", "bold") + f"  {described}".rstrip()
+        )
+        yield f"  {readable.one_line(preview(tool['parameters']), 400)}"
+    for name, value in prompt["params"].items():
+        yield f"{output.paint(readable.one_line(str(name)), 'bold')}  {readable.one_line(preview(value), 400)}"
+
+
 def transcript(output: Output, messages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the lines of a conversation for people."""
     said_any = False
@@ -151,7 +186,7 @@ def _said(event: JournalEvent, resolved: Callable[[str, Any], Any]) -> Iterator[
                 yield "tool", found
         return
     details = event.details
-    if event.type == "MODEL_START":
+    if event.type in ("MODEL_START", "REQUEST"):
         told = [("user", details.get("messages", details.get("input")))]
     elif event.type not in ("MODEL_END", "MODEL_ERROR"):
         return

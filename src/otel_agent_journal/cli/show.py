@@ -50,6 +50,7 @@ EVENT_COLUMNS = (
 @click.option("--tree", "view", flag_value="tree", help="The steps, as a waterfall. This is the default.")
 @click.option("--events", "view", flag_value="events", help="The events, in the order of the session.")
 @click.option("--messages", "view", flag_value="messages", help="The conversation with the models.")
+@click.option("--prompt", "view", flag_value="prompt", help="What a model call was given: messages, tools, parameters.")
 @click.option("--errors", is_flag=True, help="Only what went wrong: failed steps, or events of level ERROR.")
 @common_options
 @pass_invocation
@@ -60,7 +61,7 @@ def command(invocation: Invocation, session: str | None, view: str | None, error
     """
     from otel_agent_journal.cli.choosing import find_step, need_session
 
-    if errors and view == "messages":
+    if errors and view in ("messages", "prompt"):
         raise click.UsageError("--errors goes with --tree and --events; a conversation has no errors")
     output = invocation.output()
     journal = invocation.journal()
@@ -68,18 +69,23 @@ def command(invocation: Invocation, session: str | None, view: str | None, error
         raise need_session(journal, "show")
     head, step = journal.session_and_step(session)
     if step is None:
+        if view == "prompt":
+            raise click.UsageError("--prompt goes with SESSION/STEP: it is one model call's")
         _session(output, journal, head, view or "tree", errors)
         return
-    tree = journal.tree(head, in_full=None if view else step)
+    of_step = view in (None, "messages", "prompt")
+    tree = journal.tree(head, in_full=step if of_step else None)
     found = find_step(tree, step)
+    if of_step and found.step_id != step:
+        found = journal.tree(head, in_full=found.step_id).step(found.step_id) or found
     if view == "tree":
         _waterfall(output, journal, head, tree, list(_beneath(tree, found.step_id)), errors)
+    elif view == "prompt" or (view == "messages" and found.kind == "MODEL"):
+        _model_call(output, journal, head, found, view)
     elif view in ("events", "messages"):
         events = (event for event in journal.events(head.session_id) if event.step_id == found.step_id)
         _flat(output, journal, events, view, errors)
     else:
-        if found.step_id != step:
-            found = journal.tree(head, in_full=found.step_id).step(found.step_id) or found
         _step(output, journal, head, found)
 
 
@@ -181,6 +187,28 @@ def _with_ancestors(walked: list[Step], wanted: list[Step]) -> list[Step]:
             if step.depth:
                 above.append(step.depth)
     return kept[::-1]
+
+
+def _model_call(output: Output, journal: Journal, head: SessionHead, step: Step, view: str) -> None:
+    """Print what a model call was given, and with --messages what it answered."""
+    from otel_agent_journal.cli import messages, step_in_full
+
+    prompt = step_in_full.prompt(journal, head, step)
+    if prompt is None:
+        kind = step.kind.lower()
+        raise click.UsageError(f"--prompt goes with a model call, and {step.name} is of kind {kind}")
+    if view == "messages":
+        said = messages.of_call(step, prompt, journal.resolved)
+        if output.for_people:
+            for text in messages.transcript(output, said):
+                output.text(text)
+        else:
+            output.records(said, messages.KEYS)
+    elif output.for_people:
+        for text in messages.prompt_lines(output, prompt):
+            output.text(text)
+    else:
+        output.record(prompt)
 
 
 def _step(output: Output, journal: Journal, head: SessionHead, step: Step) -> None:

@@ -11,6 +11,8 @@ import msgspec
 from otel_agent_journal.cli import readable, steps
 from otel_agent_journal.codec import encode_value, format_timestamp, to_neutral
 from otel_agent_journal.event import ErrorInfo
+from otel_agent_journal.mapping.references import DIGEST, is_message
+from otel_agent_journal.reading.prompts import prompt_of
 from otel_agent_journal.reading.references import EARLIER, Referred, keys_in, replaced
 from otel_agent_journal.reading.values import rebuilt
 from otel_agent_journal.terminal import neutral
@@ -38,7 +40,8 @@ def record(journal: Journal, head: SessionHead, step: Step) -> dict[str, Any]:
             for one, keys, attempt in zip(details, wanted, step.attempts, strict=True)
         ]
     attempts = [
-        _attempt(journal, session_id, attempt, one) for attempt, one in zip(step.attempts, details, strict=True)
+        _attempt(journal, session_id, attempt, rebuilt(one, _as_said))
+        for attempt, one in zip(step.attempts, details, strict=True)
     ]
     row = steps.row(head.session_id, step, head.writers)
     last = attempts[-1]["details"]
@@ -46,8 +49,15 @@ def record(journal: Journal, head: SessionHead, step: Step) -> dict[str, Any]:
         **row,
         "input": last.get("input", last.get("messages")),
         "output": last.get("output"),
+        "prompt": prompt(journal, head, step),
         "attempts": attempts,
     }
+
+
+def prompt(journal: Journal, head: SessionHead, step: Step) -> dict[str, Any] | None:
+    """Return what a model call was given; None for a step of another kind."""
+    session_id = head.session_id
+    return prompt_of(lambda: journal.events(session_id), session_id, step, journal.resolved)
 
 
 def lines(output: Output, journal: Journal, head: SessionHead, step: Step, record: Mapping[str, Any]) -> Iterator[str]:
@@ -138,6 +148,13 @@ def _section(output: Output, title: str, value: Any) -> Iterator[str]:
     yield f"  {output.paint(readable.one_line(title), 'bold')}"
     for line in found:
         yield f"    {line}"
+
+
+def _as_said(mapping: Mapping[str, Any]) -> Any:
+    """Return a message without what it is known by."""
+    if DIGEST not in mapping or not is_message(mapping):
+        return mapping
+    return {name: value for name, value in mapping.items() if name != DIGEST}
 
 
 def _in_words(mapping: Mapping[str, Any]) -> Any:

@@ -40,11 +40,13 @@ def command(invocation: Invocation, url: str | None, age_ns: int, dry_run: bool,
     A session in progress stays, however old its last event, while its process is heard of.
     """
     from otel_agent_journal.codec import format_timestamp
+    from otel_agent_journal.spool.keeping import KeptFiles
     from otel_agent_journal.store.rules import prune
 
     output = invocation.output()
     invocation.store = url or invocation.store
-    store = invocation.journal().store  # what dead processes left in its spool taken in, so that times are right
+    journal = invocation.journal()
+    store = journal.store  # what dead processes left in its spool taken in, so that times are right
     administered(store)
     limit_ns = time.time_ns() - age_ns
     before = readable.clock(limit_ns, date=True)
@@ -55,6 +57,7 @@ def command(invocation: Invocation, url: str | None, age_ns: int, dry_run: bool,
         agree(f"to prune {store.url}", plan, yes=yes)
         with progress(0, f"deleting {readable.plural(count, 'session')}") as bar:
             count = prune(store, limit_ns, progress=bar.to)
+        KeptFiles(journal.spool).forget()  # a history that goes on is journaled once more
     if not output.for_people:
         output.record(
             {"store": store.url, "before": format_timestamp(limit_ns), "sessions": count, "deleted": not dry_run}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,11 +24,14 @@ from otel_agent_journal.delivery.patience import Patience
 from otel_agent_journal.delivery.reception import Reception, new_reception
 from otel_agent_journal.delivery.rounds import READ_BYTES, Death, Forward, Round, Rounds
 from otel_agent_journal.errors import StoreUnreachable
+from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import KILLED
+from otel_agent_journal.projections.request import kept_of
 from otel_agent_journal.spool import set_aside
+from otel_agent_journal.spool.keeping import KeptFiles
 from otel_agent_journal.spool.set_aside import SetAside
 from otel_agent_journal.spool.survey import pending_bytes, pending_records, writer_folders
-from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.store.protocol import Arrived, JournalStore
 from otel_agent_journal.threads import Changes, RLock, Thread, start_thread
 from otel_agent_journal.uninstrumented import uninstrumented
 
@@ -110,7 +113,14 @@ class Drain:
         self._adoption = Adoption(self.root, only_writer=only_writer, adopt_dead=adopt_dead)
         self._delivery = Delivery(store, SetAside(self.root), self._patience, clock, reception=reception)
         heads = HeadKeeper(store, self._delivery.insist)
-        self._delivery.appended = heads.note
+        kept = KeptFiles(self.root, store.url)
+
+        def appended(events: Sequence[JournalEvent], arrived: Mapping[str, Arrived]) -> None:
+            heads.note(events, arrived)
+            for session_id, one in kept_of(events).items():
+                kept.add(session_id, one)
+
+        self._delivery.appended = appended
         self._rounds = Rounds(
             store, self._adoption, self._delivery, heads, forward, read_bytes=read_bytes, spans_pending=spans_pending
         )

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 MESSAGE_FIELDS: Final = ("messages", "output")  # of details, in which messages are held whole
-TOOL: Final = "tool:"
+DIGEST: Final = "digest"  # of a message: what it is known by
+TOOL: Final = "tool:"  # a tool's result's begins so
 _KEYS: Final = "messages"
 _LOOKED_AT: Final = 2_000  # values within one, looked at for messages
 _PLAIN: Final = frozenset((str, int, float, bool, type(None)))
@@ -22,11 +23,9 @@ def is_message(value: Mapping[str, Any]) -> bool:
 
 
 def key_of(message: Mapping[str, Any]) -> str | None:
-    """Return what refers to a message: the call that it answers, else its id; None where it has neither."""
-    call_id, message_id = message.get("tool_call_id"), message.get("id")
-    if isinstance(call_id, str | int) and call_id:
-        return f"{TOOL}{call_id}"
-    return message_id if isinstance(message_id, str) else None
+    """Return what refers to a message: its digest; None where it has none, as what others journaled."""
+    digest = message.get(DIGEST)
+    return digest if isinstance(digest, str) else None
 
 
 def keys_of_messages(value: Any) -> list[str] | None:

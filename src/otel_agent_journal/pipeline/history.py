@@ -1,131 +1,152 @@
-"""Which messages of a session are in the journal already, so that a chat history is journaled once.
+"""What of a session is in the journal already: messages, definitions of tools, parameters, and lists that models saw.
 
-A history is handed to the model whole at every call. What the journal needs of it are the messages it does not hold
-yet, with the count and a digest of the others. What a message is, and what it is known by, its framework says.
+The journal has each message once, known by a digest of what it says, and later events refer to it. One history a
+session serves all frameworks of a process; what earlier processes have journaled, a `Keeping` tells.
 """
 
 from __future__ import annotations
 
-import operator
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from hashlib import blake2b
-from typing import Any, Final, Generic, TypeVar, cast
+import os
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
 
-import msgspec
+from otel_agent_journal.mapping.references import DIGEST
+from otel_agent_journal.pipeline.digests import Digests
+from otel_agent_journal.projections.request import Kept, digest_and_name, key_of, keys_of_parts, list_told
 
-from otel_agent_journal.codec import DIGEST_BYTES, encode_value, plain
-from otel_agent_journal.plain import MESSAGES, light
-
-_encode: Final = msgspec.json.Encoder().encode
-_MAX_SEEN: Final = 20_000  # messages of one session that are remembered; the oldest are journaled again if they recur
+_MAX_HELD: Final = 20_000  # digests of one session that are remembered; what the oldest are of is journaled again
 _MAX_SESSIONS: Final = 1_000
+_MAX_LISTS: Final = 16  # of one session: as many conversations go on side by side, and more
 
 
-def fingerprint_of(said: Any) -> int:
-    """Return a number that tells what a message says: another where it says something else."""
-    try:
-        return hash(_encode(said if _is_text(said) or light([said], MESSAGES) else plain(said)))
-    except Exception:  # noqa: BLE001 - half of a surrogate pair, or nested too deep
-        return hash(encode_value(plain(said)))
+class Keeping(Protocol):
+    """Where it is told what processes before this one have journaled of a session. Nothing of it raises."""
 
+    def key(self) -> bytes:
+        """Return the installation's own secret."""
+        ...
 
-def _is_text(said: Any) -> bool:
-    """Tell whether a message is of texts alone, as most are: that is sooner known than `light`."""
-    if type(said) is not dict:
-        return False
-    for one in cast("dict[str, Any]", said).values():  # noqa: SIM110 - a generator costs as much as `light`
-        if type(one) is not str:
-            return False
-    return True
-
-
-class Known:
-    """The messages of one session that are in the journal, by what each is known by and a fingerprint of its text."""
-
-    def __init__(self) -> None:
-        self._seen: OrderedDict[str, int] = OrderedDict()
-
-    def holds(self, key: str, fingerprint: int) -> bool:
-        """Tell whether a message is in the journal, with this very content."""
-        return self._seen.get(key) == fingerprint
-
-    def add(self, key: str, fingerprint: int) -> None:
-        """Remember a message."""
-        self._seen[key] = fingerprint
-        if len(self._seen) > _MAX_SEEN:
-            self._seen.popitem(last=False)
-
-
-_Known = TypeVar("_Known", bound=Known)
-
-
-class KnownBySession(Generic[_Known]):
-    """What is known of the sessions that were active last."""
-
-    def __init__(self, make: Callable[[], _Known]) -> None:
-        self._make = make
-        self._by_session: OrderedDict[str, _Known] = OrderedDict()
-
-    def of(self, session_id: str) -> _Known:
-        """Return what is known of a session."""
-        sessions = self._by_session
-        known = sessions.get(session_id)
-        if known is None:
-            known = sessions.setdefault(session_id, self._make())
-            if len(sessions) > _MAX_SESSIONS:
-                sessions.popitem(last=False)
-        return known
+    def read(self, session_id: str) -> Iterable[Kept]:
+        """Return what is known to be in the journal, in the order in which it came there."""
+        ...
 
 
 class Shown:
-    """What one agent last showed its model. Successive calls repeat it, so only what follows is looked at.
+    """A list of messages that a model saw last in one conversation, by its digest and the keys of its messages."""
 
-    The messages themselves are kept, as the agent's own state keeps them, and compared by identity: a history of two
-    hundred costs a few microseconds. After a reload every message is another object, and is looked at once more.
+    __slots__ = ("state",)
+
+    def __init__(self) -> None:
+        self.state: tuple[str, list[str], int] = ("", [], 0)  # the list of keys grows: so many of them are meant
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys, a list of their own."""
+        _, keys, count = self.state
+        return keys[:count]
+
+
+class History:
+    """What of one session is in the journal. Made by `Histories`."""
+
+    def __init__(self, digests: Digests, kept: Iterable[Kept] = ()) -> None:
+        self.digests = digests
+        self.shown: deque[Shown] = deque(maxlen=_MAX_LISTS)
+        self._held: OrderedDict[str, None] = OrderedDict()
+        self._recall(kept)
+
+    def holds(self, digest: str) -> bool:
+        """Tell whether something is in the journal."""
+        return digest in self._held
+
+    def add(self, digest: str) -> None:
+        """Remember that something is in the journal."""
+        self._held[digest] = None
+        if len(self._held) > _MAX_HELD:
+            self._held.popitem(last=False)
+
+    def named(self, message: dict[str, Any]) -> str:
+        """Give a message its digest, and return its key."""
+        digest = message[DIGEST] = self.digests.of_message(message)
+        return digest if self.digests.keyed else key_of(digest, message.get("name"))
+
+    def origin(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return a message whole, with its digest, where it is made: a model's answer, a tool's result."""
+        self.named(message)
+        self.add(message[DIGEST])
+        return message
+
+    def journaled(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return a message for the journal: whole the first time, then a reference."""
+        self.named(message)
+        if self.holds(message[DIGEST]):
+            return {"$message": message[DIGEST]}
+        self.add(message[DIGEST])
+        return message
+
+    def known(self, message: dict[str, Any]) -> bool:
+        """Tell whether a message is in the journal."""
+        return self.holds(self.digests.of_message(message))
+
+    def defined(self, value: Any) -> tuple[str, bool]:
+        """Return the digest of tools or parameters, and whether the journal is to be told them."""
+        digest = self.digests.of_value(value)
+        new = digest not in self._held
+        if new:
+            self.add(digest)
+        return digest, new
+
+    def _recall(self, kept: Iterable[Kept]) -> None:
+        lists: OrderedDict[str, list[str]] = OrderedDict()
+        for one in kept:
+            self._held.update(dict.fromkeys(one.held))
+            for messages in one.lists:
+                told = list_told(messages)
+                if told is None:
+                    continue
+                self._held.update((digest_and_name(part)[0], None) for part in told.parts if isinstance(part, str))
+                before = [] if told.after is None else lists.get(told.after)
+                keys = None if before is None else keys_of_parts(told.parts, list(before))
+                if keys is not None:
+                    lists[told.digest] = keys
+                    lists.move_to_end(told.digest)
+                    while len(lists) > _MAX_LISTS:
+                        lists.popitem(last=False)
+        while len(self._held) > _MAX_HELD:
+            self._held.popitem(last=False)
+        for digest, keys in lists.items():
+            shown = Shown()
+            shown.state = (digest, keys, len(keys))
+            self.shown.append(shown)
+
+
+class Histories:
+    """The histories of the sessions that were active last. One a recorder.
 
     Args:
-        read: returns what a message is known by, its fingerprint, and the message as plain data.
+        as_said: content is in the journal as it is said; else digests have a key.
+        keeping: tells what processes before this one have journaled.
     """
 
-    def __init__(self, read: Callable[[Any], tuple[str, int, dict[str, Any]]]) -> None:
-        self._read = read
-        self._shown: list[Any] = []
-        self._digest = blake2b(digest_size=DIGEST_BYTES)
+    def __init__(self, *, as_said: bool = True, keeping: Keeping | None = None) -> None:
+        self._keeping = keeping
+        self._digests = Digests() if as_said else None
+        self._by_session: OrderedDict[str, History] = OrderedDict()
 
-    def split(
-        self, messages: Sequence[Any], history: Known, recent: Callable[[Any], str | None] = lambda _message: None
-    ) -> dict[str, Any]:
-        """Return the details of a model's START: the messages that are new, count and digest of the others.
+    def of(self, session_id: str | None) -> History:
+        """Return the history of a session; a new one of a session that is not known yet."""
+        if not session_id:
+            return History(self._made_digests())
+        history = self._by_session.get(session_id)
+        if history is None:
+            kept = self._keeping.read(session_id) if self._keeping is not None else ()
+            history = self._by_session.setdefault(session_id, History(self._made_digests(), kept))
+            if len(self._by_session) > _MAX_SESSIONS:
+                self._by_session.popitem(last=False)
+        return history
 
-        Args:
-            messages: the whole history, in order.
-            history: of the session.
-            recent: returns what a message is known by that needs no reading, since it was journaled a moment ago.
-        """
-        known = len(self._shown)
-        if known > len(messages) or not all(map(operator.is_, self._shown, messages)):
-            known = 0
-            self._digest = blake2b(digest_size=DIGEST_BYTES)
-        rest = self._digest.copy()
-        new: list[dict[str, Any]] = []
-        for message in messages[known:]:
-            said = recent(message)
-            if said is not None:
-                rest.update(said.encode("utf-8", "replace"))
-                self._digest.update(said.encode("utf-8", "replace"))
-                continue
-            key, fingerprint, plain = self._read(message)
-            name = key.encode("utf-8", "replace")
-            if history.holds(key, fingerprint):
-                rest.update(name)
-            else:
-                history.add(key, fingerprint)
-                new.append(plain)
-            self._digest.update(name)
-        self._shown = list(messages)
-        details: dict[str, Any] = {"messages": new}
-        if len(new) < len(messages):
-            details["messages_before"] = len(messages) - len(new)
-            details["messages_digest"] = rest.hexdigest()
-        return details
+    def _made_digests(self) -> Digests:
+        if self._digests is None:  # a key costs a file: those that need none do not ask for it
+            self._digests = Digests(self._keeping.key() if self._keeping is not None else os.urandom(32))
+        return self._digests

@@ -35,9 +35,10 @@ from otel_agent_journal.mapping.genai import PASSED_THROUGH, TOOL_EFFECTS
 from otel_agent_journal.pipeline.adoption import AdoptedSpan, end_beside, marked
 from otel_agent_journal.pipeline.attempts import Attempts
 from otel_agent_journal.pipeline.clock import Clock, RandomIds
-from otel_agent_journal.pipeline.content import ContentEncoder
+from otel_agent_journal.pipeline.content import ContentEncoder, as_json
 from otel_agent_journal.pipeline.effects import Effects
 from otel_agent_journal.pipeline.fact_writer import Appender, FactWriter
+from otel_agent_journal.pipeline.history import Histories, Keeping
 from otel_agent_journal.pipeline.introductions import Introductions
 from otel_agent_journal.pipeline.light_span import LightSpan
 from otel_agent_journal.pipeline.metrics import Metrics
@@ -84,6 +85,7 @@ class Recorder(FactWriter):
         introduce: returns what this process says of itself in each session that it writes to; None: nothing.
         stages: percent of the work that is done when a stage of that name is reached.
         tool_effects: what tools do to the world, by their names or patterns of these: see `Effects`.
+        keeping: tells what processes before this one have journaled.
         clock, ids: for tests.
     """
 
@@ -99,6 +101,7 @@ class Recorder(FactWriter):
         introduce: Callable[[], Mapping[str, Any]] | None = None,
         stages: Mapping[str, float] = EMPTY,
         tool_effects: Mapping[str, str] = EMPTY,
+        keeping: Keeping | None = None,
         clock: Clock | None = None,
         ids: RandomIds | None = None,
     ) -> None:
@@ -112,6 +115,8 @@ class Recorder(FactWriter):
         self._introduce_by = introduce
         self._effects = Effects(tool_effects)
         self._stages = stages
+        as_said = self.encoder.content and self.encoder.redactor is None
+        self.histories = Histories(as_said=as_said, keeping=keeping)
         self._attempts = Attempts()
         self._now = self.clock.now_ns
         self._details_change = not self.encoder.content or self.encoder.redactor is not None
@@ -188,7 +193,7 @@ class Recorder(FactWriter):
             details["effects"] = effects
             on_span = {**(on_span or {}), TOOL_EFFECTS: effects}
         elif self.span_content and not SAID.isdisjoint(details):
-            said = {name: self.encoder.redacted(name, details[name]) for name in SAID & details.keys()}
+            said = {name: _shown(self.encoder.redacted(name, details[name])) for name in SAID & details.keys()}
             on_span = {**(on_span or {}), **said_attributes(said)}
         if on_span:
             attributes = {**(attributes or {}), **on_span}
@@ -526,6 +531,10 @@ class Recorder(FactWriter):
 def recorder_of(step: Step) -> Recorder:
     """Return the recorder that made a step."""
     return cast("Recorder", step.keeper)
+
+
+def _shown(value: Any) -> str:
+    return value if type(value) is str else as_json(value)
 
 
 def _link(link: Link) -> dict[str, str]:

@@ -1,8 +1,7 @@
 """Messages that stand by reference, and where the session's events hold them whole.
 
-The journal has each message once: `{"$message": key}` stands for one that a model or tool step already journaled, its
-key the message's id or `tool:` and the id of the call it answers; `{"$messages": n}` stands for n at the head of a
-list. A message without either id has a key that only its process knew, and stays a reference.
+The journal has each message once: `{"$message": digest}` stands for one that a model or tool step already journaled,
+`{"$messages": n}` for n at the head of a list.
 """
 
 from __future__ import annotations
@@ -22,12 +21,14 @@ EARLIER: Final = "$messages"
 _ONE: Final = "$message"
 HOLDERS: Final = {
     "MODEL_START": "messages",
+    "REQUEST": "messages",
     "MODEL_END": "output",
     "TOOL_END": "output",
     "TOOL_ERROR": "output",
     "NODE_END": "output",
+    "AGENT_END": "output",
+    "STEP_END": "output",
 }
-_OF_ITS_PROCESS: Final = "text:"
 
 Message = Mapping[str, Any]
 
@@ -78,7 +79,7 @@ class Referred:
     def __init__(
         self, events: Iterable[JournalEvent], wanted: Collection[str], resolved: Callable[[str, Any], Any]
     ) -> None:
-        self._wanted = frozenset(key for key in wanted if not key.startswith(_OF_ITS_PROCESS))
+        self._wanted = frozenset(wanted)
         self._resolved = resolved
         self._times: list[int] = []  # of the events that may have messages
         self._found: dict[str, list[_Found]] = defaultdict(list)  # by key

@@ -12,6 +12,7 @@ from otel_agent_journal.testing.bedrock.agent_parts import chunk, final_response
 from tests.frameworks.bedrock_agents import asking
 from tests.frameworks.bedrock_agents.asking import ask, notes, outcomes, read, told
 from tests.frameworks.langgraph.recording import Recording
+from tests.frameworks.requests_told import prompts_of
 
 
 def test_agent_with_everything(recording: Recording, server: BedrockServer, client: Any, snapshot: Any) -> None:
@@ -183,8 +184,12 @@ def test_prompt_is_journaled_once(recording: Recording, server: BedrockServer, c
     read(ask(client))
     shown = [event.details for event in recording.events if event.type == "MODEL_START"]
     assert [len(details["messages"]) for details in shown] == [2, 2, 0]
-    assert [details.get("messages_before") for details in shown] == [None, 2, 4]
-    assert shown[0]["messages"][0] == {"role": "system", "content": "You book trips."}
+    assert [details["request"]["messages"]["count"] for details in shown] == [2, 4, 4]
+    told = prompts_of(recording.store, recording.events[0].session_id)
+    assert told[0]["messages"][0] == {"role": "system", "content": "You book trips."}
+    assert told[0]["params"] == {"temperature": 0.0, "topP": 1.0, "topK": 250, "maximumLength": 2048}
+    assert told[1] == {**told[2], "step_id": told[1]["step_id"]}
+    assert [one["complete"] for one in told] == [True] * 3
 
 
 @pytest.mark.parametrize("text", ["é", "日本", "🙂"])

@@ -23,7 +23,6 @@ from opentelemetry.util._once import Once
 from otel_agent_journal.delivery.drain import Drain
 from otel_agent_journal.event import END_TYPES, START_TYPES, JournalEvent, Usage
 from otel_agent_journal.frameworks.langgraph import LangGraphInstrumentor
-from otel_agent_journal.frameworks.langgraph.messages import Histories
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.current import set_recorder
 from otel_agent_journal.pipeline.recorder import Recorder
@@ -214,14 +213,24 @@ def _step_lines(step: Step, *, details: bool) -> list[str]:
         if one.usage is not None:
             line += f" {_usage(one.usage)}"
         if details:
-            if one.details_start:
-                line += f" in={_plain(one.details_start)}"
-            if one.details_end:
-                line += f" out={_plain(one.details_end)}"
+            if given := without_requests(one.details_start):
+                line += f" in={_plain(given)}"
+            if made := without_requests(one.details_end):
+                line += f" out={_plain(made)}"
         lines.append(line)
         counts = Counter(note.type for note in one.notes)
         lines += [f"  · {kind}" for kind in sorted(counts)] if not details else _notes(one.notes)
     return lines
+
+
+def without_requests(value: Any) -> Any:
+    """Return details without what requests are told by, and the digests of messages: `test_requests` is about these."""
+    if isinstance(value, list):
+        return [without_requests(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    hidden = ("request", "tools", "params") if "request" in value else ("digest",) if "role" in value else ()
+    return {name: without_requests(item) for name, item in value.items() if name not in hidden}
 
 
 def _notes(notes: Sequence[JournalEvent]) -> list[str]:
@@ -293,7 +302,6 @@ def recording_at(
         handler = getattr(recording.instrumentor, "_handler", None)
         if handler is not None:  # one a process; the next test's sessions have the same names
             handler.runs.clear()
-            handler._histories = Histories()
             handler._interrupted.clear()
         set_recorder(None)
         recording.writer.close()

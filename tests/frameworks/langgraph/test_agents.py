@@ -181,13 +181,14 @@ def test_streamed_text_is_chunks(recording: Recording) -> None:
 
 
 def test_each_message_is_journaled_once(recording: Recording) -> None:
-    """A model's START holds only messages that are not in the journal yet, with count and digest of the others."""
+    """A model's START holds only messages that are not in the journal yet, with count and digest of them all."""
     script = [reply("", calls=[("search", {"query": str(number)})], call_ids=[f"c{number}"]) for number in range(20)]
     graphs.agent([*script, "done"]).invoke(graphs.question("the only question"), graphs.on_thread(recursion_limit=100))
     models = [step.last for step in recording.steps.walk() if step.kind == "MODEL"]
     assert [len(one.details_start["messages"]) for one in models] == [1] + [0] * 20
-    assert [one.details_start.get("messages_before", 0) for one in models] == [0, *range(3, 42, 2)]
-    assert len({one.details_start.get("messages_digest") for one in models}) == 21
+    told = [one.details_start["request"]["messages"] for one in models]
+    assert [one["count"] for one in told] == list(range(1, 42, 2))
+    assert len({one["digest"] for one in told}) == 21
     found = "found 7"
     holding = [event for event in recording.events if found in str(event.details)]
     assert [event.type for event in holding] == ["TOOL_END"]
@@ -212,7 +213,7 @@ def test_a_second_turn_holds_its_new_message_only(recording: Recording) -> None:
     agent.invoke({"messages": [HumanMessage("two", id="h2")]}, graphs.on_thread())
     second = [step.last for step in recording.steps.walk() if step.kind == "MODEL"][1]
     assert [message["content"] for message in second.details_start["messages"]] == ["two"]
-    assert second.details_start["messages_before"] == 2
+    assert second.details_start["request"]["messages"]["count"] == 3
 
 
 def test_a_model_called_alone(recording: Recording) -> None:

@@ -24,6 +24,11 @@ def journaled(recording: StrandsRecording) -> str:
     return "\n".join(encode_line(event).decode() for events in recording.sessions.values() for event in events)
 
 
+def said_in(details: Any) -> list[tuple[str, Any]]:
+    """Roles and contents of the messages that a START holds."""
+    return [(message["role"], message["content"]) for message in details["messages"]]
+
+
 def models_of(recording: StrandsRecording) -> list[Any]:
     """The attempts at model calls."""
     return [one for step in recording.steps.walk() if step.kind == "MODEL" for one in step.attempts]
@@ -115,14 +120,15 @@ def test_messages_are_journaled_once(recording: StrandsRecording) -> None:
     agent("count to fifty")
     starts = [one.details_start for one in models_of(recording)]
     assert len(starts) == 51
-    assert starts[0]["messages"] == [{"role": "user", "content": "count to fifty"}]
+    assert said_in(starts[0]) == [("user", "count to fifty")]
     assert [start["messages"] for start in starts[1:]] == [[]] * 50
-    assert [start["messages_before"] for start in starts[1:]] == [2 * loop + 1 for loop in range(1, 51)]
-    assert len({start["messages_digest"] for start in starts[1:]}) == 50
+    told = [start["request"]["messages"] for start in starts]
+    assert [one["count"] for one in told] == [2 * loop + 1 for loop in range(51)]
+    assert len({one["digest"] for one in told}) == 51
     sizes = [len(encode_line(event)) for event in recording.events if event.type == "MODEL_START"]
     assert sizes[-1] < sizes[5] + 100
     agent("and now?")
-    assert models_of(recording)[-1].details_start["messages"] == [{"role": "user", "content": "and now?"}]
+    assert said_in(models_of(recording)[-1].details_start) == [("user", "and now?")]
 
 
 @pytest.mark.parametrize("how", ["replaced", "changed in place"])
@@ -172,9 +178,7 @@ def test_messages_that_are_dropped(recording: StrandsRecording) -> None:
     for number in range(6):
         agent(f"question {number}")
     starts = [one.details_start for one in models_of(recording)]
-    assert [start["messages"] for start in starts] == [
-        [{"role": "user", "content": f"question {number}"}] for number in range(6)
-    ]
+    assert [said_in(start) for start in starts] == [[("user", f"question {number}")] for number in range(6)]
     assert len(agent.messages) <= 2
 
 
@@ -194,24 +198,23 @@ def test_the_same_text_twice(recording: StrandsRecording) -> None:
     agent = agents.agent([say("yes"), say("yes")])
     agent("sure?")
     agent("sure?")
-    assert [one.details_start["messages"] for one in models_of(recording)] == [
-        [{"role": "user", "content": "sure?"}]
-    ] * 2
+    assert [said_in(one.details_start) for one in models_of(recording)] == [[("user", "sure?")]] * 2
+    assert [one.details_start["request"]["messages"]["count"] for one in models_of(recording)] == [1, 3]
 
 
 def test_system_instructions_are_journaled_once(recording: StrandsRecording) -> None:
-    """An agent's instructions are journaled with its first model call, and again when they change."""
+    """An agent's instructions are the first message of its first model call, and told again when they change."""
     agent = agents.agent([say("a"), say("b"), say("c")], system_prompt="Be brief.")
     agent("1")
     agent("2")
     agent.system_prompt = "Be long."
     agent("3")
-    told = [one.details_start.get("system_instructions") for one in models_of(recording)]
-    assert told == [[{"text": "Be brief."}], None, [{"text": "Be long."}]]
+    told = [said_in(one.details_start) for one in models_of(recording)]
+    assert told == [[("system", "Be brief."), ("user", "1")], [("user", "2")], [("system", "Be long."), ("user", "3")]]
 
 
 def test_reasoning(scenario: StrandsRecording, snapshot: Any) -> None:
-    """What a model thought is a REASONING event, and no part of its answer."""
+    """What a model thought is a REASONING event, and a block of its answer, which it is shown again."""
     agents.agent([say("It is 3.", thought="One and two is three.")])("1 + 2?")
     scenario.matches(snapshot)
 
@@ -234,12 +237,12 @@ class Thinking(ScriptedModel):
 
 
 def test_thoughts_with_their_signature(recording: StrandsRecording) -> None:
-    """Thoughts are journaled as they are streamed, once; the answer's raw form has them with their signature."""
+    """Thoughts are journaled as they are streamed, once; the answer's content has them with their signature."""
     Agent(model=Thinking([say("It is 3.")]), callback_handler=None)("1 + 2?")
     (one,) = models_of(recording)
     assert "".join(note.details["text"] for note in one.notes if note.type == "REASONING") == "hm, three"
-    assert one.details_end["output"] == {"role": "assistant", "content": "It is 3."}
-    first, hidden, answer = one.details_end["raw"]["content"]
+    assert one.details_end["output"]["role"] == "assistant"
+    first, hidden, answer = one.details_end["output"]["content"]
     assert first == {"reasoningContent": {"reasoningText": {"text": "hm, three", "signature": "sig"}}}
     assert "redactedContent" in hidden["reasoningContent"]
     assert answer == {"text": "It is 3."}
@@ -296,19 +299,19 @@ def test_usage(recording: StrandsRecording, given: dict[str, int], counted: Usag
 
 
 def test_media(recording: StrandsRecording) -> None:
-    """Of an image or document its kind, format and name are journaled, its bytes are not."""
+    """An image or a document that the model is shown is in the journal once, with its format and name."""
     data = b"\x89PNG" * 1000
     image: Any = {"image": {"format": "png", "source": {"bytes": data}}}
     document: Any = {"document": {"format": "pdf", "name": "report", "source": {"bytes": data}}}
-    agents.agent([say("nice")])([{"text": "look"}, image, document])
-    (one,) = models_of(recording)
-    (message,) = one.details_start["messages"]
-    assert message["content"] == [
-        "look",
-        {"image": {"format": "png"}},
-        {"document": {"format": "pdf", "name": "report"}},
-    ]
-    assert len(journaled(recording)) < 5000
+    agent = agents.agent([say("nice"), say("and?")])
+    agent([{"text": "look"}, image, document])
+    agent("go on")
+    first, second = models_of(recording)
+    (message,) = first.details_start["messages"]
+    text, shown, read = message["content"]
+    assert text == {"text": "look"}
+    assert (shown["image"]["format"], read["document"]["name"]) == ("png", "report")
+    assert said_in(second.details_start) == [("user", "go on")]
 
 
 def test_content_that_cannot_be_read(recording: StrandsRecording) -> None:

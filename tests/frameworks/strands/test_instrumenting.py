@@ -309,10 +309,10 @@ def size_of(recording: StrandsRecording) -> list[int]:
         len(steps._open),
         len(steps._running),
         len(steps.paused),
-        len(steps._shown),
+        len(steps._conversations),
         len(recording.instrumentor._hooked),
         len(recording.recorder.open_roots()),
-        len(steps._known._by_session),
+        len(recording.recorder.histories._by_session),
     ]
 
 

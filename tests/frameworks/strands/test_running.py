@@ -232,7 +232,7 @@ def test_prompts(recording: StrandsRecording, prompt: str) -> None:
         said
         == {
             "text": "hi",
-            "blocks": ["hi", {"image": {"format": "png"}}],
+            "blocks": [{"text": "hi"}, {"image": {"format": "png", "source": {"bytes": "MTIz"}}}],
             "messages": [
                 {"role": "user", "content": "a"},
                 {"role": "assistant", "content": "b"},

@@ -94,8 +94,8 @@ def test_a_restored_agent_goes_on_in_its_session(recording: StrandsRecording, tm
     restored("second question")
     assert set(recording.sessions) == {"managed"}
     model = [step for step in recording.steps.walk() if step.kind == "MODEL"][-1]
-    assert model.last.details_start["messages"] == [{"role": "user", "content": "second question"}]
-    assert model.last.details_start["messages_before"] == 2
+    assert [one["content"] for one in model.last.details_start["messages"]] == ["second question"]
+    assert model.last.details_start["request"]["messages"]["count"] == 3
 
 
 @tool

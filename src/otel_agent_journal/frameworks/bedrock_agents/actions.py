@@ -14,7 +14,10 @@ ROOT: Final = 0
 
 
 class Begin(NamedTuple):
-    """A step begins below another. `identity`: what it is known by in a later invocation too. `prompt`: of a model."""
+    """A step begins below another. `identity`: what it is known by in a later invocation too.
+
+    `prompt` and `params`: what a model is asked, the latter None for all other steps.
+    """
 
     key: int
     parent: int
@@ -24,6 +27,7 @@ class Begin(NamedTuple):
     attributes: dict[str, Any]
     identity: str | None = None
     prompt: str | None = None
+    params: dict[str, Any] | None = None
 
 
 class End(NamedTuple):

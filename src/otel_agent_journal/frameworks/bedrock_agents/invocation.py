@@ -163,8 +163,16 @@ class Invocation:
         root, parent = self.root, self._steps.get(action.parent, self.root)
         recorder = recorder_of(root)
         details = action.details
-        if action.prompt is not None and recorder.content:
-            details = {**details, **self._memory.prompts.details(action.prompt, root.session_id)}
+        if action.params is not None:
+            request = self._memory.prompts.details(
+                action.prompt,
+                action.params,
+                model=action.name,
+                session_id=root.session_id,
+                histories=recorder.histories,
+                content=recorder.content,
+            )
+            details = {**details, **request}
         if action.kind == "MODEL":
             self._requests[action.key] = action.attributes
         self._steps[action.key] = recorder.start_step(

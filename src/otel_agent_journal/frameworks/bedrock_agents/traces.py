@@ -123,6 +123,7 @@ class AgentTraces:
             {"phase": said["type"]} if text(said.get("type")) else {},
             shapes.model_attributes(said),
             prompt=text(said.get("text")) or None,
+            params=dict(mapping(said.get("inferenceConfiguration"))),
         )
 
     def _model_ends(self, agent: Agent, said: Mapping[str, Any]) -> Iterator[Action]:

@@ -14,7 +14,7 @@ from uuid import UUID
 from otel_agent_journal.event import EMPTY, derived_id
 from otel_agent_journal.foreign import own
 from otel_agent_journal.frameworks.langgraph.endings import Endings
-from otel_agent_journal.frameworks.langgraph.messages import Conversation
+from otel_agent_journal.frameworks.langgraph.messages import conversation
 from otel_agent_journal.frameworks.langgraph.runs import Memory, begun_by_graph, session_id_of
 from otel_agent_journal.mapping.genai import INVOKE_WORKFLOW, OPERATION_NAME
 from otel_agent_journal.pipeline.current import get_recorder
@@ -103,7 +103,7 @@ class ChainSteps(Endings):
                     step_id=derived_id(f"{parent.session_id}:{ns}"),
                     details={
                         "place": place,
-                        **(self._content(recorder, "input", inputs, parent) if _is_sent(place, inputs) else {}),
+                        **(self._input(recorder, inputs, parent.session_id) if _is_sent(place, inputs) else {}),
                     },
                 )
                 self._opened(step, run_id, ns, parent)
@@ -134,7 +134,7 @@ class ChainSteps(Endings):
             "STEP",
             name or "chain",
             session_id=session_id_of(metadata),
-            details=self._content(recorder, "input", inputs, None),
+            details=self._input(recorder, inputs, session_id_of(metadata)),
         )
         step.memory = Memory(run_id, "", step)
         self.runs[run_id] = step
@@ -149,7 +149,7 @@ class ChainSteps(Endings):
         tags: Sequence[Any],
         parent: Step | None,
     ) -> None:
-        details = self._content(recorder, "input", inputs, None) if parent is None else {}
+        details = self._input(recorder, inputs, session_id_of(metadata)) if parent is None else {}
         if parent is None and recorder.content:
             details |= said_of_run(
                 {name: value for name, value in metadata.items() if _is_users(name)},
@@ -166,7 +166,7 @@ class ChainSteps(Endings):
         )
         ns = metadata.get("langgraph_checkpoint_ns", "") if parent is not None else ""
         step.memory = memory = Memory(run_id, ns, step)
-        memory.conversation = Conversation()
+        memory.conversation = conversation()
         self.runs[run_id] = step
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **_: Any) -> None:
@@ -182,7 +182,7 @@ class ChainSteps(Endings):
             if memory.interrupts is not None and step.kind == "AGENT":
                 self._end(step, "interrupted", details={**self._stands(step), "interrupts": memory.interrupts})
                 return
-            details = self._content(recorder, "output", outputs, step)
+            details = self._content(recorder, outputs, step)
             if memory.loop is not None:
                 details.update(self._stands(step))
             self._end(step, "ok", details=details)

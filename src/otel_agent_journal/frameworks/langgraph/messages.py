@@ -1,8 +1,6 @@
 """Messages and updates of LangChain as plain data, each message journaled once a session.
 
-A chat history is handed to the model whole at every call. What the journal needs of it are the messages it does not
-hold yet, with the count and a digest of the others; a message that a model or tool step already journaled stands in
-a node's update as `{"$message": id}`.
+A message that a model or tool step already journaled stands in a node's update as `{"$message": digest}`.
 """
 
 from __future__ import annotations
@@ -11,12 +9,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from otel_agent_journal.foreign import Classes, is_a, own
-from otel_agent_journal.pipeline.history import Known, KnownBySession, Shown, fingerprint_of
+from otel_agent_journal.pipeline.conversation import Conversation
+from otel_agent_journal.pipeline.history import History
 from otel_agent_journal.readers import Listed, Mapped, opened
 
-_ROLES: Final = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "HumanMessageChunk": "user"}
+_ROLES: Final = {
+    "human": "user",
+    "HumanMessageChunk": "user",
+    "ai": "assistant",
+    "AIMessageChunk": "assistant",
+    "SystemMessageChunk": "system",
+    "ToolMessageChunk": "tool",
+    "function": "tool",
+    "FunctionMessageChunk": "tool",
+}
 _REFERENCES: Final = 3  # longer runs of known messages are journaled as their count alone
-_GIVEN_LATER: Final = ("id", "name")
+_CALLS_AS_SENT: Final = ("tool_calls", "function_call")  # by the provider: the message has them in LangChain's form
 _DEPTH: Final = 4  # how deep a node's update is searched for messages
 _MOST: Final = 10_000  # values of a node's update that are searched
 
@@ -67,72 +75,42 @@ def plain_message(message: Any) -> dict[str, Any]:
         plain["tool_call_id"] = call_id
         if fields.get("status") == "error":
             plain["status"] = "error"
+    invalid = fields.get("invalid_tool_calls")
+    if invalid:
+        plain["invalid_tool_calls"] = [dict(call) for call in invalid]
+    more = fields.get("additional_kwargs")
+    if more:  # what a provider's own adapter reads of a message that it is shown again
+        kept = {
+            key: value for key, value in more.items() if value is not None and not (calls and key in _CALLS_AS_SENT)
+        }
+        if kept:
+            plain["additional_kwargs"] = kept
     return plain
 
 
-def message_key(message: Any, plain: dict[str, Any]) -> tuple[str, int]:
-    """Return what a message is known by, and a fingerprint of what it says: the same id may come with another text.
+def conversation() -> Conversation:
+    """Return a conversation of LangChain's messages."""
+    return Conversation(lambda message: (plain_message(message),), content_of=_content_of)
 
-    A tool's result is known by its call, since its id is given later; a message without an id by what it says. Agents
-    sign an answer with their name afterwards, which makes no other message of it.
+
+def _content_of(message: Any) -> Any:
+    return message.__dict__.get("content")
+
+
+def plain_update(value: Any, history: History, *, given: bool = False) -> Any:
+    """Return what a node or tool returned, messages plain or by reference; other objects are left to the encoder.
+
+    `given`: it is what a graph is given, from which the journal does not take messages: the model's request tells them.
     """
-    said = {name: value for name, value in plain.items() if name not in _GIVEN_LATER}
-    fingerprint = fingerprint_of(said)
-    call_id = plain.get("tool_call_id")
-    if call_id:
-        return f"tool:{call_id}", fingerprint
-    return plain.get("id") or f"text:{fingerprint:x}", fingerprint
-
-
-class History(Known):
-    """The messages of one session that are in the journal."""
-
-    def origin(self, message: Any) -> dict[str, Any]:
-        """Return a message whole, where it is made: the answer of a model, the result of a tool."""
-        plain = plain_message(message)
-        self.add(*message_key(message, plain))
-        return plain
-
-    def journaled(self, message: Any) -> dict[str, Any]:
-        """Return a message for the journal: whole the first time, then a reference."""
-        plain = plain_message(message)
-        key, fingerprint = message_key(message, plain)
-        if self.holds(key, fingerprint):
-            return {"$message": key}
-        self.add(key, fingerprint)
-        return plain
-
-
-class Histories(KnownBySession[History]):
-    """The histories of the sessions that were active last."""
-
-    def __init__(self) -> None:
-        super().__init__(History)
-
-
-class Conversation(Shown):
-    """What one agent last showed its model."""
-
-    def __init__(self) -> None:
-        super().__init__(_read)
-
-
-def _read(message: Any) -> tuple[str, int, dict[str, Any]]:
-    plain = plain_message(message)
-    key, fingerprint = message_key(message, plain)
-    return key, fingerprint, plain
-
-
-def plain_update(value: Any, history: History) -> Any:
-    """Return what a node or tool returned, messages plain or by reference; other objects are left to the encoder."""
-    return _Update(history).of(value, 0)
+    return _Update(history, given).of(value, 0)
 
 
 class _Update:
     """Searches one update for messages, as far as is sensible."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, given: bool) -> None:
         self._history = history
+        self._given = given
         self._left = _MOST
 
     def of(self, value: Any, depth: int) -> Any:
@@ -143,13 +121,16 @@ class _Update:
         if type(value) is not dict:
             found = _CLASSES.of(value)
             if found == _MESSAGE:
-                return self._history.journaled(value)
+                return self._message(plain_message(value))
             if found == _COMMAND:
                 parts = {name: own(value, name) for name in ("update", "goto", "resume", "graph")}
                 return {name: self.of(part, depth + 1) for name, part in parts.items() if not _is_nothing(part)}
             if found == _SEND:
                 return {"send": own(value, "node"), "arg": self.of(own(value, "arg"), depth + 1)}
         return self._mapping(value, depth)
+
+    def _message(self, plain: dict[str, Any]) -> dict[str, Any]:
+        return plain if self._given and not self._history.known(plain) else self._history.journaled(plain)
 
     def _mapping(self, value: Any, depth: int) -> Any:
         inside = opened(value)
@@ -174,7 +155,7 @@ def _leading(items: Sequence[Any], history: History) -> int:
     """Return how many messages at the head of a list the journal holds already: a state's history, not an update."""
     count = 0
     for item in items:
-        if not is_message(item) or not history.holds(*message_key(item, plain_message(item))):
+        if not is_message(item) or not history.known(plain_message(item)):
             break
         count += 1
     return count

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from otel_agent_journal.event import REASONING, ErrorInfo, Usage
 from otel_agent_journal.foreign import own
 from otel_agent_journal.frameworks.langgraph.answers import answer, event_piece, is_cached, pieces, reasoning_of
 from otel_agent_journal.frameworks.langgraph.endings import Endings
-from otel_agent_journal.frameworks.langgraph.messages import Conversation, is_message
+from otel_agent_journal.frameworks.langgraph.messages import conversation, is_message, plain_message
 from otel_agent_journal.frameworks.langgraph.outcomes import outcome_of, response_attributes, usage_of
+from otel_agent_journal.frameworks.langgraph.requests import attributes_of, tools_and_params
 from otel_agent_journal.frameworks.langgraph.runs import session_id_of
 from otel_agent_journal.mapping.genai import (
     CHAT,
     INPUT_MESSAGES,
     OPERATION_NAME,
     OUTPUT_MESSAGES,
-    PROVIDER_NAME,
-    REQUEST_MAX_TOKENS,
-    REQUEST_MODEL,
-    REQUEST_TEMPERATURE,
     RESPONSE_FINISH_REASONS,
     RESPONSE_TIME_TO_FIRST_CHUNK,
 )
 from otel_agent_journal.pipeline.answers import say_if_stopped
 from otel_agent_journal.pipeline.content import as_json
+from otel_agent_journal.pipeline.conversation import request_details, without_digests
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
-from otel_agent_journal.pipeline.step import Step
+from otel_agent_journal.pipeline.step import Step, current_context
 
 
 class ModelSteps(Endings):
@@ -76,15 +74,11 @@ class ModelSteps(Endings):
         try:
             parent = self._parent(parent_run_id)
             metadata = metadata or {}
-            attributes, name = _request(metadata, more, serialized)
+            attributes, name = attributes_of(metadata, more, serialized)
             session_id = parent.session_id if parent is not None else session_id_of(metadata)
-            agent = parent.memory.agent if parent is not None and parent.memory is not None else None
-            details = self._prompt(recorder, messages, session_id, agent)
-            on_span = (
-                {INPUT_MESSAGES: as_json(recorder.encoder.redacted("messages", details["messages"]))}
-                if details.get("messages") and recorder.shows_content(parent)
-                else None
-            )
+            details = self._request(recorder, messages, session_id, parent, name, more)
+            shown = without_digests(details.get("messages", ())) if recorder.shows_content(parent) else None
+            on_span = {INPUT_MESSAGES: as_json(recorder.encoder.redacted("messages", shown))} if shown else None
             step = recorder.start_step(
                 "MODEL",
                 name,
@@ -98,18 +92,38 @@ class ModelSteps(Endings):
         except Exception:  # noqa: BLE001 - the one boundary
             recorder.failed("a run could not be journaled")
 
-    def _prompt(
-        self, recorder: Recorder, messages: Sequence[Any], session_id: str | None, agent: Step | None
+    def _request(
+        self,
+        recorder: Recorder,
+        messages: Sequence[Any],
+        session_id: str | None,
+        parent: Step | None,
+        model: str,
+        more: Mapping[str, Any],
     ) -> dict[str, Any]:
-        if not recorder.content and not recorder.span_content:
-            return {}
-        if messages and not is_message(messages[0]):
-            return {"input": list(messages)}
-        conversation = agent.memory.conversation if agent is not None else None
+        """Return the details of a model's START: its request."""
+        content = recorder.content or recorder.shows_content(parent)
         try:
-            return (conversation or Conversation()).split(messages, self._history(recorder, session_id or ""))
+            if parent is None:
+                session_id = recorder.session_of(current_context()) or session_id
+            history = recorder.histories.of(session_id)
+            tools, params = tools_and_params(more)
+            of_chat = not messages or is_message(messages[0])
+            agent = parent.memory.agent if parent is not None and parent.memory is not None else None
+            shown = (agent.memory.conversation if agent is not None else None) or conversation()
+            details = request_details(
+                history,
+                model=model,
+                content=content,
+                messages=shown.request(messages, history, content=content) if of_chat else None,
+                tools=tools,
+                params=params,
+            )
+            if not of_chat:
+                details["input"] = list(messages)
         except Exception:  # noqa: BLE001 - content of the user's: it may cost itself, not its step
             return {"messages": "[could not be read]"}
+        return details
 
     def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **_: Any) -> None:
         """Journal streamed text and thoughts, gathered."""
@@ -180,9 +194,11 @@ class ModelSteps(Endings):
         details: dict[str, Any] = {}
         on_span: dict[str, Any] | None = None
         if recorder.content or recorder.span_content:
-            details, plain = answer(candidates, response.llm_output, self._history(recorder, step.session_id).origin)
+            history = recorder.histories.of(step.session_id)
+            details, plain = answer(candidates, response.llm_output, lambda one: history.origin(plain_message(one)))
             if recorder.shows_content(step):
-                on_span = {OUTPUT_MESSAGES: as_json([recorder.encoder.redacted("output", one) for one in plain])}
+                shown = [recorder.encoder.redacted("output", one) for one in without_digests(plain)]
+                on_span = {OUTPUT_MESSAGES: as_json(shown)}
             thoughts = reasoning_of(message) if recorder.content and message is not None else ""
             if thoughts and not step.memory.thought:
                 step.note(REASONING, {"text": thoughts})
@@ -214,27 +230,3 @@ class ModelSteps(Endings):
                 None,
                 ErrorInfo(type=type(error).__qualname__),
             )
-
-
-def _request(metadata: Mapping[str, Any], more: Mapping[str, Any], serialized: Any) -> tuple[dict[str, Any], str]:
-    """Return the attributes of a request, and the model's name: its class's where it does not say."""
-    parameters: Mapping[str, Any] = more.get("invocation_params") or {}
-    model = metadata.get("ls_model_name") or next(
-        (parameters[key] for key in ("model", "model_name", "model_id") if parameters.get(key)), None
-    )
-    attributes: dict[str, Any] = {}
-    if isinstance(model, str) and model:
-        attributes[REQUEST_MODEL] = model
-    provider = metadata.get("ls_provider")
-    if provider:
-        attributes[PROVIDER_NAME] = provider
-    for key, attribute in (("ls_temperature", REQUEST_TEMPERATURE), ("ls_max_tokens", REQUEST_MAX_TOKENS)):
-        value = metadata.get(key)
-        if isinstance(value, int | float):
-            attributes[attribute] = value
-    name = attributes.get(REQUEST_MODEL)
-    if name is None:
-        described = cast("Mapping[str, Any]", serialized or {})
-        path: Sequence[str] = described.get("id") or ()
-        name = more.get("name") or described.get("name") or (path[-1] if path else None) or "model"
-    return attributes, str(name)

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from opentelemetry import context as context_api
 
 from otel_agent_journal.foreign import class_name, own, type_of
-from otel_agent_journal.frameworks.langgraph.messages import History, plain_update
+from otel_agent_journal.frameworks.langgraph.messages import plain_update
 from otel_agent_journal.frameworks.langgraph.outcomes import outcome_of
 from otel_agent_journal.mapping.genai import SERVER_ADDRESS, SERVER_PORT
 from otel_agent_journal.pipeline.current import get_recorder
@@ -58,7 +58,7 @@ class RemoteCall:
                 asked: Any = self.interrupts if error is None or not error.args else error.args[0]
                 details["interrupts"] = [_question(one) for one in asked or ()]
             elif self.last is not None:
-                details["output"] = plain_update(self.last, History())
+                details["output"] = plain_update(self.last, recorder_of(self.step).histories.of(self.step.session_id))
         self.step.end(outcome, error=error if outcome in ("error", "cancelled") else None, details=details)
 
 
@@ -160,7 +160,7 @@ def _told(call: RemoteCall, tell: Callable[..., None], *said: Any) -> None:
 def _input(recorder: Recorder, given: Any) -> dict[str, Any]:
     if not recorder.content or given is None:
         return {}
-    return {"input": plain_update(given, History())}
+    return {"input": plain_update(given, recorder.histories.of(None))}
 
 
 def _thread(config: Any) -> Any:

@@ -15,10 +15,11 @@ from weakref import ref
 
 import msgspec
 
-from otel_agent_journal.frameworks.langgraph.messages import Conversation, Histories, History, plain_update
+from otel_agent_journal.frameworks.langgraph.messages import plain_update
+from otel_agent_journal.pipeline.conversation import Conversation
 from otel_agent_journal.pipeline.place import Place
 from otel_agent_journal.pipeline.recorder import Recorder
-from otel_agent_journal.pipeline.step import Step, current_step
+from otel_agent_journal.pipeline.step import Step, current_context, current_step
 from otel_agent_journal.plain import text_of
 
 _MAX_RUNS: Final = 100_000  # runs whose end never came are forgotten, the oldest first
@@ -102,8 +103,6 @@ class Runs:
         self.enabled = True
         self.runs: dict[UUID, Step] = {}
         self._callers = callers
-        self._recorder: Recorder | None = None
-        self._histories = Histories()
         self._purge_at = _PURGE_RUNS
 
     def _parent(self, parent_run_id: UUID | None) -> Step | None:
@@ -125,13 +124,6 @@ class Runs:
         self.runs[run_id] = step
         return memory
 
-    def _history(self, recorder: Recorder, session_id: str) -> History:
-        """Return what of a session is in the recorder's journal; another recorder's is another journal."""
-        if recorder is not self._recorder:
-            self._recorder = recorder
-            self._histories = Histories()
-        return self._histories.of(session_id)
-
     def _purge(self) -> None:
         """Forget runs whose end LangChain did not tell: of cancelled tools, of generators that were dropped."""
         for run_id in list(self.runs):  # not the items: a collection may run, and end runs, as their tuples are made
@@ -149,15 +141,24 @@ class Runs:
             return None
         return step
 
-    def _content(self, recorder: Recorder, field: str, value: Any, step: Step | None) -> dict[str, Any]:
+    def _content(self, recorder: Recorder, value: Any, step: Step) -> dict[str, Any]:
+        """Return the details of an ending: what was returned."""
         if not recorder.content or value is None:
             return {}
         try:
-            if step is None:
-                return {field: plain_update(value, History())}
-            return {field: plain_update(value, self._history(recorder, step.session_id))}
+            return {"output": plain_update(value, recorder.histories.of(step.session_id))}
         except Exception:  # noqa: BLE001 - content of the user's: it may cost itself, not its step
-            return {field: "[could not be read]"}
+            return {"output": "[could not be read]"}
+
+    def _input(self, recorder: Recorder, value: Any, session_id: str | None) -> dict[str, Any]:
+        """Return the details of a root's START: what was given, messages that the journal has by reference."""
+        if not recorder.content or value is None:
+            return {}
+        try:
+            history = recorder.histories.of(recorder.session_of(current_context()) or session_id)
+            return {"input": plain_update(value, history, given=True)}
+        except Exception:  # noqa: BLE001 - as above
+            return {"input": "[could not be read]"}
 
 
 def session_id_of(metadata: Any, parent: Step | None = None) -> str | None:

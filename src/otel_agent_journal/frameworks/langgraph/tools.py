@@ -10,7 +10,7 @@ from otel_agent_journal.event import ErrorInfo, derived_id
 from otel_agent_journal.foreign import own
 from otel_agent_journal.frameworks.langgraph.answers import raw_of
 from otel_agent_journal.frameworks.langgraph.endings import Endings
-from otel_agent_journal.frameworks.langgraph.messages import is_message, plain_documents
+from otel_agent_journal.frameworks.langgraph.messages import is_message, plain_documents, plain_message
 from otel_agent_journal.frameworks.langgraph.runs import Call, Memory, session_id_of
 from otel_agent_journal.mapping.genai import (
     TOOL_CALL_ARGUMENTS,
@@ -83,12 +83,12 @@ class ToolSteps(Endings):
         recorder = recorder_of(step)
         try:
             if recorder.content and is_message(output):
-                details = {"output": self._history(recorder, step.session_id).origin(output)}
+                details = {"output": recorder.histories.of(step.session_id).origin(plain_message(output))}
                 more = raw_of(output)
                 if more:
                     details["raw"] = more
             else:
-                details = self._content(recorder, "output", output, step)
+                details = self._content(recorder, output, step)
             on_span: dict[str, Any] | None = None
             if recorder.shows_content(step):
                 content = recorder.encoder.redacted("output", own(output, "content") if is_message(output) else output)

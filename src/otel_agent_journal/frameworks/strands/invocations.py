@@ -21,7 +21,7 @@ from otel_agent_journal.event import WARNING, ErrorInfo
 from otel_agent_journal.foreign import is_a, own
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.contexts import Call, call_of
-from otel_agent_journal.frameworks.strands.messages import Said, plain_messages, read_message
+from otel_agent_journal.frameworks.strands.messages import conversation, plain_messages, said_in
 from otel_agent_journal.mapping.genai import (
     AGENT_ID,
     CONVERSATION_ID,
@@ -30,8 +30,8 @@ from otel_agent_journal.mapping.genai import (
     STEP_ID,
 )
 from otel_agent_journal.pipeline.adoption import CLAIM_KEY, Claim
+from otel_agent_journal.pipeline.conversation import Conversation
 from otel_agent_journal.pipeline.current import get_recorder
-from otel_agent_journal.pipeline.history import KnownBySession, Shown
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_step
 from otel_agent_journal.pipeline.who import said_of_run
@@ -76,10 +76,8 @@ class Invocations:
         self.enabled = True
         self.adopting = True
         self._open: dict[int, list[Invocation]] = {}
-        self._shown: WeakKeyDictionary[Any, Shown] = WeakKeyDictionary()
+        self._conversations: WeakKeyDictionary[Any, Conversation] = WeakKeyDictionary()
         self.paused: WeakKeyDictionary[Any, Paused] = WeakKeyDictionary()
-        self._recorder: Recorder | None = None
-        self._known: KnownBySession[Said] = KnownBySession(Said)
 
     # --- hooks ---
 
@@ -230,18 +228,11 @@ class Invocations:
         scope = getattr(span, "instrumentation_scope", None)
         return span if scope is not None and scope.name == SCOPE else None
 
-    def known(self, recorder: Recorder, session_id: str) -> Said:
-        """Return what of a session is in the recorder's journal; another recorder's is another journal."""
-        if recorder is not self._recorder:
-            self._recorder = recorder
-            self._known = KnownBySession(Said)
-        return self._known.of(session_id)
-
-    def shown(self, agent: Any) -> Shown:
+    def conversation(self, agent: Any) -> Conversation:
         """Return what an agent last showed its model."""
-        shown = self._shown.get(agent)
+        shown = self._conversations.get(agent)
         if shown is None:
-            shown = self._shown[agent] = Shown(read_message)
+            shown = self._conversations[agent] = conversation()
         return shown
 
     def pause(self, step: Step, owner: Any, interrupts: list[Any], nodes: Mapping[str, str]) -> dict[str, Any]:
@@ -335,8 +326,7 @@ def _output(step: Step, result: Any) -> dict[str, Any]:
     message: Any = getattr(result, "message", None)
     if given is not None or message is None:
         return {"output": result if given is None else given}
-    said = plain_messages(message)
-    return {"output": said[-1]["content"] if said else ""}
+    return {"output": said_in(message)}
 
 
 def _input(recorder: Recorder, messages: Any) -> dict[str, Any]:

@@ -5,39 +5,29 @@ A middleware sees every way out: the answer, an exception, a cancelled task, a s
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Final, cast
-from weakref import WeakKeyDictionary
+from typing import Any, cast
+from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry import context as context_api
 
-from otel_agent_journal.event import REASONING, WARNING, ErrorInfo, derived_id
+from otel_agent_journal.event import REASONING, REQUEST, WARNING, ErrorInfo, derived_id
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of
-from otel_agent_journal.frameworks.strands.messages import flattened, raw_of, reasoning_of, usage_of
+from otel_agent_journal.frameworks.strands.messages import answer, reasoning_of, system_message, usage_of
+from otel_agent_journal.frameworks.strands.requests import Asked, asked_of, offered
 from otel_agent_journal.mapping.genai import (
     CHAT,
     OPERATION_NAME,
-    PROVIDER_NAME,
-    REQUEST_MAX_TOKENS,
-    REQUEST_MODEL,
-    REQUEST_TEMPERATURE,
-    REQUEST_TOP_P,
     RESPONSE_FINISH_REASONS,
     RESPONSE_TIME_TO_FIRST_CHUNK,
 )
 from otel_agent_journal.pipeline.answers import say_if_stopped
+from otel_agent_journal.pipeline.conversation import request_details
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
-from otel_agent_journal.pipeline.step import Step
-
-_SETTINGS: Final = {"temperature": REQUEST_TEMPERATURE, "max_tokens": REQUEST_MAX_TOKENS, "top_p": REQUEST_TOP_P}
-_PROVIDERS: Final = {
-    "bedrock": "aws.bedrock",
-    "gemini": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "sagemaker": "aws.sagemaker",
-}
+from otel_agent_journal.pipeline.step import Step, current_step
 
 
 class ModelCall:
@@ -72,7 +62,36 @@ class ModelSteps(Invocations):
 
     def __init__(self) -> None:
         super().__init__()
-        self._requests: WeakKeyDictionary[Any, tuple[Any, tuple[str, dict[str, Any]]]] = WeakKeyDictionary()
+        self._requests: WeakKeyDictionary[Any, tuple[Any, Asked]] = WeakKeyDictionary()
+        self._told_within: WeakSet[Any] = WeakSet()  # agents whose requests are told behind all middleware
+
+    def before_invocation(self, event: Any) -> None:
+        """Open an agent's step, as `Invocations` does; see to it that we see what the model will see."""
+        if self.enabled:
+            with contextlib.suppress(Exception):  # a registry of another shape: the request is told as it comes to us
+                if _look_behind(event.agent._middleware_registry._handlers, self):  # noqa: SLF001
+                    self._told_within.add(event.agent)
+        super().before_invocation(event)
+
+    async def within_model(self, context: Any, call: Any) -> AsyncGenerator[Any, None]:
+        """Tell the request as middleware of the program's has left it."""
+        recorder, step = get_recorder(), current_step()
+        try:
+            if recorder is not None and self.enabled and step is not None and step.kind == "MODEL":
+                details = self._request(recorder, context, step.session_id, self._asked(context.model))
+                if step.opening is not None:
+                    step.opening.details.update(details)
+                else:
+                    step.note(REQUEST, details)
+        except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
+            if recorder is not None:
+                recorder.failed("a request could not be journaled")
+        events = call(context)
+        try:
+            async for event in events:
+                yield event
+        finally:
+            await events.aclose()
 
     async def around_model(self, context: Any, call: Any) -> AsyncGenerator[Any, None]:
         """Run a model call as a step."""
@@ -103,14 +122,14 @@ class ModelSteps(Invocations):
             raise
         self._model_ended(model, context.agent)
 
-    def _request(self, model: Any) -> tuple[str, dict[str, Any]]:
-        """Return a model's name and the attributes of a request to it, looked at anew where its configuration is."""
+    def _asked(self, model: Any) -> Asked:
+        """Return what a model is asked for beside messages, looked at anew where its configuration is."""
         configured: Any = getattr(model, "config", None)
         if type(configured) is not dict:
-            return _request(model)
+            return asked_of(model)
         known = self._requests.get(model)
         if known is None or known[0] != configured:
-            self._requests[model] = known = (dict(cast("dict[str, Any]", configured)), _request(model))
+            self._requests[model] = known = (dict(cast("dict[str, Any]", configured)), asked_of(model))
         return known[1]
 
     def _start_model(self, context: Any) -> ModelCall | None:
@@ -121,40 +140,43 @@ class ModelSteps(Invocations):
             invocation = self.of(context.agent, context.invocation_state)
             if invocation is None:
                 return None
-            name, request = self._request(context.model)
+            if invocation.step.opening is not None:
+                recorder.open(invocation.step)
+            asked = self._asked(context.model)
             step = recorder.start_step(
                 "MODEL",
-                name,
+                asked.name,
                 parent=invocation.step,
                 step_id=_step_id(invocation, context.invocation_state),
-                attributes=request,
-                details=self._prompt(recorder, context, invocation.step.session_id),
+                attributes=asked.attributes,
+                details={}
+                if context.agent in self._told_within
+                else self._request(recorder, context, invocation.step.session_id, asked),
                 waits=self.native_span() is not None,
             )
-            return ModelCall(step, request)
+            return ModelCall(step, asked.attributes)
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
             recorder.failed("a step could not be journaled")
             return None
 
-    def _prompt(self, recorder: Recorder, context: Any, session_id: str) -> dict[str, Any]:
-        if not recorder.content:
-            return {}
+    def _request(self, recorder: Recorder, context: Any, session_id: str, asked: Asked) -> dict[str, Any]:
+        """Return the details of a model's START: its request."""
         try:
-            agent = context.agent
-            # The context has copies, new ones at each call; the agent's own messages tell which are new.
-            given = agent.messages if len(agent.messages) == len(context.messages) else context.messages
-            known = self.known(recorder, session_id)
-            shown = self.shown(agent)
-            details = flattened(shown.split(given, known, known.recent))
+            history = recorder.histories.of(session_id)
             prompt: Any = context.system_prompt
-            if prompt:
-                fingerprint = hash(str(prompt))
-                if not known.holds(f"system:{agent.agent_id}:{agent.name}", fingerprint):
-                    known.add(f"system:{agent.agent_id}:{agent.name}", fingerprint)
-                    details["system_instructions"] = prompt
+            messages = [system_message(prompt), *context.messages] if prompt else context.messages
+            shown = self.conversation(context.agent).request(messages, history, content=recorder.content)
+            tools, choice = offered(context), context.tool_choice
+            return request_details(
+                history,
+                model=asked.name,
+                content=recorder.content,
+                messages=shown,
+                tools=tools,
+                params=asked.params if choice is None else {**asked.params, "tool_choice": choice},
+            )
         except Exception:  # noqa: BLE001 - content of the user's: it may cost itself, not its step
             return {"messages": "[could not be read]"}
-        return details
 
     def _model_ended(self, model: ModelCall, agent: Any) -> None:
         step = model.step
@@ -174,10 +196,7 @@ class ModelSteps(Invocations):
                 thoughts = reasoning_of(message)
                 if thoughts and not model.thought:
                     step.note(REASONING, {"text": thoughts})
-                details["output"] = self.known(recorder, step.session_id).answer(message)
-                raw = raw_of(message)
-                if raw:
-                    details["raw"] = raw
+                details["output"] = answer(message, recorder.histories.of(step.session_id))
             if recorder.metrics.ready():
                 took_ns = recorder.clock.now_ns() - step.start_ns
                 recorder.metrics.operation({OPERATION_NAME: CHAT, **model.request}, took_ns, usage, None)
@@ -203,6 +222,21 @@ class ModelSteps(Invocations):
             self.lost(step, "error", error)
 
 
+def _look_behind(handlers: Mapping[Any, list[Any]], steps: ModelSteps) -> bool:
+    """Have our second middleware be the innermost where others were added after our first; tell whether it is there."""
+    for tagged in handlers.values():
+        first = next((one for one in tagged if one.handler == steps.around_model), None)
+        if first is None or tagged[-1] is first:
+            continue
+        second = next((one for one in tagged if one.handler == steps.within_model), None)
+        if second is None:
+            second = type(first)(phase=first.phase, handler=steps.within_model)
+        if tagged[-1] is not second:
+            tagged[:] = [*(one for one in tagged if one is not second), second]
+        return True
+    return False
+
+
 def _step_id(invocation: Invocation, state: Mapping[str, Any]) -> str:
     """Return the call's step id: in the same cycle of the loop it is the same call, tried again."""
     cycle = state.get("event_loop_cycle_id")
@@ -210,28 +244,6 @@ def _step_id(invocation: Invocation, state: Mapping[str, Any]) -> str:
         invocation.cycle = cycle
         invocation.calls += 1
     return derived_id(f"{invocation.step.step_id}:{invocation.resumes or ''}:model:{invocation.calls}")
-
-
-def _request(model: Any) -> tuple[str, dict[str, Any]]:
-    """Return a model's name and the attributes of a request to it."""
-    kind = cast("type[Any]", type(model))
-    configured: Any = getattr(model, "config", None)
-    config = cast("Mapping[str, Any]", configured if isinstance(configured, Mapping) else model.get_config() or {})
-    attributes: dict[str, Any] = {}
-    home = kind.__module__.rpartition(".")[2]
-    if kind.__module__.startswith("strands.models."):
-        attributes[PROVIDER_NAME] = _PROVIDERS.get(home, home)
-    name: Any = config.get("model_id")
-    if name:
-        attributes[REQUEST_MODEL] = name = str(name)
-    params: Any = config.get("params")
-    asked = cast("Mapping[str, Any]", params if isinstance(params, Mapping) else {})
-    for source in (config, asked):
-        for key, attribute in _SETTINGS.items():
-            value: Any = source.get(key)
-            if isinstance(value, int | float):
-                attributes[attribute] = value
-    return name or kind.__name__, attributes
 
 
 def _say_retry(step: Step, error: BaseException, strategy: Any) -> None:

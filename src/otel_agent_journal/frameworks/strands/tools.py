@@ -11,6 +11,7 @@ from otel_agent_journal.event import PROGRESS, derived_id
 from otel_agent_journal.foreign import is_a, own
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of, session_id_of
+from otel_agent_journal.frameworks.strands.messages import plain_result, said_in
 from otel_agent_journal.mapping.genai import TOOL_CALL_ID, TOOL_DESCRIPTION
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.effects import effects_hinted
@@ -118,8 +119,9 @@ class ToolSteps(Invocations):
                     step.end("interrupted", details={"interrupts": asked})
                 return
             result = event.tool_result
-            details = {"output": self.known(recorder_of(step), step.session_id).result(result)} if content else {}
-            said = details["output"]["content"] if content else "the tool answered with an error"
+            history = recorder_of(step).histories.of(step.session_id)
+            details = {"output": history.origin(plain_result(result))} if content else {}
+            said = said_in(result) if content else "the tool answered with an error"
             error = outcomes.tool_error(result, getattr(event, "exception", None), said)
             outcome = "ok" if error is None else "error"
             self.left_below(step, outcome, error)
