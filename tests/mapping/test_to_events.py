@@ -96,16 +96,14 @@ def test_a_step_is_named_by_its_target(kind: str, span_name: str, attributes: di
 def test_a_span_of_ours_says_its_own_session() -> None:
     """The recorder has decided already."""
     ours = record({genai.STEP_ID: "x", genai.CONVERSATION_ID: "mine"})
-    assert to_events.session_of(ours, enclosing="e", baggage={"session.id": "b"}, default="d") == "mine"
+    assert to_events.session_of(ours, enclosing="e", default="d") == "mine"
 
 
 def test_the_session_is_the_first_that_applies() -> None:
-    """Enclosing step or block, baggage, `--session`, the span's own ids, the trace."""
+    """Enclosing step or block, `--session`, the span's own ids, the trace."""
     span = record({"session.id": "own"})
-    baggage = {"gen_ai.conversation.id": "b"}
-    assert to_events.session_of(span, enclosing="e", baggage=baggage, default="d") == "e"
-    assert to_events.session_of(span, baggage=baggage, default="d") == "b"
-    assert to_events.session_of(span, baggage={}, default="d") == "d"
+    assert to_events.session_of(span, enclosing="e", default="d") == "e"
+    assert to_events.session_of(span, default="d") == "d"
     assert to_events.session_of(span) == "own"
     assert to_events.session_of(record({"session.id": ""})) == TRACE
     assert to_events.session_of(record({genai.STEP_ID: "x"}), enclosing="e") == "e"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.baggage import set_baggage
+from opentelemetry.context import set_value
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Status, StatusCode, set_span_in_context
 
@@ -20,6 +21,7 @@ from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.exporter import JournalSpanExporter
 from otel_agent_journal.pipeline.processor import SHADOWED_SCOPES, JournalSpanProcessor
 from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.step import SESSION_KEY
 from otel_agent_journal.projections.steps import fold_steps
 from tests.mapping.recordings import DIALECTS, SESSION, Ended, played, recording, request
 from tests.pipeline.conftest import Written
@@ -235,15 +237,30 @@ def test_a_chain_of_ended_spans_is_not_kept(recorder: Recorder, written: Written
 
 
 def test_the_session_around_a_span_goes_before_its_own(recorder: Recorder, written: Written) -> None:
-    """Baggage, and with it all that is opened below, decides; what the span names itself is kept beside."""
+    """The block around a span, and with it all that is opened below, decides; what it names itself is kept beside."""
     provider = TracerProvider()
     provider.add_span_processor(JournalSpanProcessor(recorder))
     tracer = provider.get_tracer("somebody.else")
     chat = {"gen_ai.operation.name": "chat", "gen_ai.conversation.id": "own"}
-    around = set_baggage("session.id", "around")
+    around = set_value(SESSION_KEY, "around")
     tracer.start_span("chat", context=around, attributes=chat).end()
     assert [event.session_id for event in written.events] == ["around", "around"]
     assert written.events[0].details["framework_session_id"] == "own"
+
+
+@pytest.mark.parametrize(("trusted", "found"), [(False, None), (True, "carried")])
+def test_the_session_that_baggage_names(written: Written, trusted: bool, found: str | None) -> None:
+    """Where baggage is trusted it names the session of a span that names none."""
+    provider = TracerProvider()
+    provider.add_span_processor(JournalSpanProcessor(Recorder(written, trusts_baggage=trusted)))
+    tracer = provider.get_tracer("somebody.else")
+    chat = {"gen_ai.operation.name": "chat"}
+    carried = set_baggage("session.id", "carried")
+    span = tracer.start_span("chat", context=carried, attributes=chat)
+    span.end()
+    tracer.start_span("chat", context=carried, attributes={**chat, "session.id": "own"}).end()
+    assert {event.session_id for event in written.events[:2]} == {found or f"{span.get_span_context().trace_id:032x}"}
+    assert {event.session_id for event in written.events[2:]} == {"own"}
 
 
 def test_whose_spans_show_again_what_ours_journal() -> None:

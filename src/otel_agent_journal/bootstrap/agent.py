@@ -69,6 +69,7 @@ class AgentProcess:
                 content=settings.content, redactor=redactor, field_limit_bytes=settings.field_limit_bytes
             ),
             session_id=settings.session,
+            trusts_baggage=settings.trusts_baggage,
             span_content=settings.span_content,
             exported=self.providers.exported,
             forwarded=settings.otlp is not None,

@@ -109,18 +109,17 @@ def session_of(
     record: SpanRecord,
     *,
     enclosing: str | None = None,
-    baggage: Mapping[str, Any] | None = None,
     default: str | None = None,
 ) -> str:
     """Return the session a span belongs to.
 
     A span of ours says so itself. Otherwise the first that is there: `enclosing` (a journaled step or a `session()`
-    block), baggage, `default` (`--session`), the span's own conversation or session id, its trace id.
+    block), `default` (`--session`), the span's own conversation or session id, its trace id.
     """
     own = session_named_in(record.attributes)
     if is_ours(record) and own:
         return own
-    return enclosing or session_named_in(baggage or {}) or default or own or record.trace_id
+    return enclosing or default or own or record.trace_id
 
 
 def session_named_by(record: SpanRecord) -> str | None:
@@ -129,7 +128,7 @@ def session_named_by(record: SpanRecord) -> str | None:
 
 
 def session_named_in(carrier: Mapping[str, Any]) -> str | None:
-    """Return the session that attributes or baggage name, under the first of the names in use; None where none."""
+    """Return the session that attributes name, under the first of the names in use; None where none."""
     for key in genai.SESSION_KEYS:
         value = carrier.get(key)
         if value not in (None, ""):

@@ -56,14 +56,23 @@ SHADOWED_SCOPES: Final = frozenset(
 class _Opened:
     """A span that is open, or was when those below it began."""
 
-    __slots__ = ("above", "begun", "enclosing", "fixed", "parent_step_id", "scope", "span", "step_id")
+    __slots__ = ("above", "begun", "carried", "enclosing", "fixed", "parent_step_id", "scope", "span", "step_id")
 
-    def __init__(self, span: Span, scope: str, above: _Opened | None, enclosing: str | None, fixed: str | None) -> None:
+    def __init__(
+        self,
+        span: Span,
+        scope: str,
+        above: _Opened | None,
+        enclosing: str | None,
+        fixed: str | None,
+        carried: str | None,
+    ) -> None:
         self.span: Span | None = span  # None once it has ended
         self.scope = scope
         self.above = above  # the span around it
         self.enclosing = enclosing  # the step of ours around it
         self.fixed = fixed  # the session that all around it is in, whatever it says itself
+        self.carried = carried  # the session that baggage names, where nothing else does
         self.step_id: str | None = None  # once it is known to be a step
         self.begun = False  # its START was written
         self.parent_step_id: str | None = None  # as its START had it
@@ -122,7 +131,8 @@ class JournalSpanProcessor(SpanProcessor):
                 scope,
                 self._open.get(span.parent.span_id) if span.parent is not None else None,
                 step.step_id if isinstance(step, Step) else None,
-                self._recorder.session_of(parent_context),
+                self._recorder.session_fixed(parent_context),
+                self._recorder.session_carried(parent_context),
             )
             self._name(opened, record, record.start_ns)
             if is_journaled(record, spans=self._spans) and self._tells(record):
@@ -185,6 +195,8 @@ class JournalSpanProcessor(SpanProcessor):
         around = None if opened is None or opened.above is None else opened.above.span
         if named is None and around is not None:
             named = session_named_in(around.attributes or {})
+        if named is None and opened is not None:
+            named = opened.carried
         if named is not None and named != record.trace_id:
             self._sessions.name(record.trace_id, named, now_ns)
 

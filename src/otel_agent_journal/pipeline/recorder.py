@@ -37,7 +37,7 @@ from otel_agent_journal.pipeline.fact_writer import Appender, FactWriter
 from otel_agent_journal.pipeline.light_span import LightSpan
 from otel_agent_journal.pipeline.metrics import Metrics
 from otel_agent_journal.pipeline.spans import Spans, kept_by, name_by, of_framework, set_by_user
-from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_context
+from otel_agent_journal.pipeline.step import SESSION_KEY, STEP_KEY, Step, current_context
 from otel_agent_journal.plain import text_of
 from otel_agent_journal.threads import Turns, is_collecting, start_thread, watch_collections
 
@@ -71,7 +71,8 @@ class Recorder(FactWriter):
     Args:
         appender: where facts go.
         encoder: what content becomes.
-        session_id: the session of everything that names none (`--session`).
+        session_id: the session of everything that nothing around it names (`--session`).
+        trusts_baggage: baggage, which anybody may have sent, names the session of what names none.
         span_content: put message content on spans too.
         exported: tells whether the spans of the program's own provider reach a backend by its own exporters.
         forwarded: the drain forwards the steps that are not: what user code sets on their spans is kept for it.
@@ -85,6 +86,7 @@ class Recorder(FactWriter):
         *,
         encoder: ContentEncoder | None = None,
         session_id: str | None = None,
+        trusts_baggage: bool = False,
         span_content: bool = False,
         exported: Callable[[], bool] = lambda: False,
         forwarded: bool = False,
@@ -94,6 +96,7 @@ class Recorder(FactWriter):
     ) -> None:
         super().__init__(appender, encoder or ContentEncoder())
         self.session_id = session_id
+        self.trusts_baggage = trusts_baggage
         self.span_content = span_content
         self.clock = clock or Clock()
         self.ids = ids or RandomIds()
@@ -276,7 +279,7 @@ class Recorder(FactWriter):
         details: dict[str, Any],
         detached: bool,
     ) -> Step:
-        found = session_id if detached and session_id else self.session_of(context) or session_id or ""
+        found = session_id if detached and session_id else self.session_of(context, session_id) or ""
         if session_id and found != session_id:
             details["framework_session_id"] = session_id
         if not found.isascii():
@@ -399,16 +402,24 @@ class Recorder(FactWriter):
 
     # --- sessions ---
 
-    def session_of(self, context: Context) -> str | None:
-        """Return the session that a root in this context belongs to: the enclosing step's, baggage's, `--session`."""
-        step = context.get(STEP_KEY)
-        if isinstance(step, Step):
-            return step.session_id
-        for key in _SESSION_BAGGAGE:
+    def session_of(self, context: Context, own: str | None = None) -> str | None:
+        """Return the session that a root in this context belongs to; None: its trace's.
+
+        The first that is there: what it is within, `--session`, its framework's `own`, baggage where that is trusted.
+        """
+        return session_within(context) or self.session_id or own or self.session_carried(context)
+
+    def session_fixed(self, context: Context) -> str | None:
+        """Return the session of all in this context, whatever it says itself."""
+        return session_within(context) or self.session_id
+
+    def session_carried(self, context: Context) -> str | None:
+        """Return the session that baggage names, where it is trusted."""
+        for key in _SESSION_BAGGAGE if self.trusts_baggage else ():
             value = get_baggage(key, context)
             if isinstance(value, str) and value:
                 return value
-        return self.session_id
+        return None
 
     def record(
         self,
@@ -489,6 +500,15 @@ class Recorder(FactWriter):
     def _end_roots(self) -> None:
         for root in self.open_roots():
             root.end("cancelled")
+
+
+def session_within(context: Context) -> str | None:
+    """Return the session of the step or block that this context is within."""
+    step = context.get(STEP_KEY)
+    if isinstance(step, Step):
+        return step.session_id
+    session_id = context.get(SESSION_KEY)
+    return session_id if isinstance(session_id, str) else None
 
 
 def recorder_of(step: Step) -> Recorder:

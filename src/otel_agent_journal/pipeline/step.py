@@ -19,6 +19,7 @@ from otel_agent_journal.event import CHUNK, EMPTY, ErrorInfo, Usage, derived_id
 from otel_agent_journal.threads import is_collecting
 
 STEP_KEY: Final = context_api.create_key("agent-journal-step")
+SESSION_KEY: Final = context_api.create_key("agent-journal-session")  # of an `invocation()` block
 SPAN_KEY: Final = str(next(iter(trace_api.set_span_in_context(trace_api.INVALID_SPAN, Context()))))
 
 CHUNK_INTERVAL_S: Final = 0.25  # at most four CHUNK events a second a step
