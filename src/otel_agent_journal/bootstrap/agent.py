@@ -76,7 +76,7 @@ class AgentProcess:
             stages=settings.stages,
         )
 
-    def start(self) -> None:
+    def start(self, *, at_exit: bool = True) -> None:
         """Begin to record, to beat, and to drain where no parent does."""
         from otel_agent_journal.pipeline.heartbeat import Heartbeat
 
@@ -84,7 +84,7 @@ class AgentProcess:
         self.providers.join()
         if self.settings.otlp is not None:
             self.providers.stand_in(self.settings.otlp, os.environ)
-        self.start_draining()
+        self.start_draining(at_exit=at_exit)
         self._heartbeat = Heartbeat(
             self.recorder,
             look_after=self.writer.look_after,
@@ -92,10 +92,11 @@ class AgentProcess:
             drain_here=self._start_drain,
         )
 
-    def start_draining(self) -> None:
+    def start_draining(self, *, at_exit: bool = True) -> None:
         """Drain where no parent does, here and in forked children; alone, it is for an exporter without a recorder."""
         forks.join(self, forks.Place.THREADS)
-        atexit.register(self.stop)
+        if at_exit:
+            atexit.register(self.stop)
         if not self.settings.drained_by_parent:
             self._start_drain()
 

@@ -234,6 +234,7 @@ class StandIn(trace_api.ProxyTracerProvider):
 
     def __init__(self, sdk: Any) -> None:
         self.sdk = sdk
+        self.sampler = sdk.sampler  # as the environment says: it decides of our traces too
         self.lost = 0  # spans that did not arrive
 
     def get_tracer(self, *args: Any, **kwargs: Any) -> trace_api.Tracer:

@@ -12,7 +12,7 @@ gone, there is no ending: nobody knows how the step would have ended.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +26,7 @@ from otel_agent_journal.mapping.span_record import SpanEvent, SpanRecord
 
 _BESIDE_STEPS: Final = frozenset(("execute_event_loop_cycle",))  # operations of what frameworks open around steps
 _JOURNALED_PREFIXES: Final = ("gen_ai.", "agent_journal.")
+_SESSION_KEYS: Final = frozenset(genai.SESSION_KEYS)
 
 # Exceptions that end a step without being its error, by the last part of their name.
 _OUTCOME_OF_EXCEPTION: Final[Mapping[str, str]] = {
@@ -125,6 +126,11 @@ def session_of(
 def session_named_by(record: SpanRecord) -> str | None:
     """Return the session that a span names, or the resource that it is of; None where neither does."""
     return session_named_in(record.attributes) or session_named_in(record.resource)
+
+
+def is_nameless(names: Collection[str]) -> bool:
+    """Tell whether none of these names is one that a session goes under."""
+    return _SESSION_KEYS.isdisjoint(names)
 
 
 def session_named_in(carrier: Mapping[str, Any]) -> str | None:

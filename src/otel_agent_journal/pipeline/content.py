@@ -69,6 +69,7 @@ class ContentEncoder:
             "reason",
             "request_id",
             "resumes",
+            "sampled",
             "scope",
             "service",
             "span_kind",

@@ -103,10 +103,9 @@ class Recorder(FactWriter):
         self._exported = exported
         self._forwarded = forwarded
         self._stages = stages
-        self._attempts = Attempts()
         self._now = self.clock.now_ns
         self._details_change = not self.encoder.content or self.encoder.redactor is not None
-        self._spans = Spans(self.ids, self.failed)
+        self._spans = Spans(self.ids, self.failed, forwarded=forwarded)
         self.after_fork()
         watch_collections()
         forks.join(self, forks.Place.RECORDING)
@@ -115,6 +114,7 @@ class Recorder(FactWriter):
         """Begin, here and in a forked child: the parent's roots end there, and its threads are not here."""
         self.metrics = Metrics()
         self._roots: dict[int, Root] = {}
+        self._attempts = Attempts()
         self._ending: set[int] = set()  # the threads that end a span of the program's provider
         self._aside = Turns(start_thread)
 
@@ -249,7 +249,9 @@ class Recorder(FactWriter):
             details["parent_span_id"] = f"{foreign.span_id:016x}"
         if links:
             details["links"] = [_link(link) for link in links]
-        if step.tracer is not None and type(step.span) is not LightSpan and self._exported():
+        if not step.sampled:
+            details["sampled"] = False
+        elif step.tracer is not None and type(step.span) is not LightSpan and self._exported():
             details["exported"] = True
         if self._details_change and details:
             details = self.encoder.details(details)
@@ -342,16 +344,18 @@ class Recorder(FactWriter):
             attributes = kept_by(span, attributes, details)
             span.end()
         elif step.adopted is not None:
-            if self._forwarded and not self._exported():
+            if self._forwards(step):
                 attributes = of_framework(span, attributes)
             step.adopted.step_ends(outcome, info, end_ns)
         else:
             shown = {**(attributes or {}), **on_span} if on_span else attributes
             end_span = functools.partial(self._spans.end, span, outcome, usage, info, shown, end_ns)
-            if self._forwarded and not self._exported():
+            if self._forwards(step):
                 attributes = set_by_user(span, attributes, details)
         if attributes:
             details["attributes"] = attributes
+        if not step.sampled:
+            details["sampled"] = False
         said = self.encoder.details(details) if self._details_change and details else details
         self.write(
             StepEnded(
@@ -375,6 +379,10 @@ class Recorder(FactWriter):
             self._roots.pop(id(step), None)
         if end_span is not None:  # the journal has it by now, should a lock of the program's exporter be held for long
             end_span()
+
+    def _forwards(self, step: Step) -> bool:
+        """Tell whether the drain sends a step's span, though it is the SDK's."""
+        return self._forwarded and step.sampled and not self._exported()
 
     def note(self, step: Step, event_type: str, details: Mapping[str, Any], level: str = "INFO") -> None:
         """Journal an event within a step."""
@@ -504,11 +512,10 @@ class Recorder(FactWriter):
 
 def session_within(context: Context) -> str | None:
     """Return the session of the step or block that this context is within."""
-    step = context.get(STEP_KEY)
-    if isinstance(step, Step):
-        return step.session_id
-    session_id = context.get(SESSION_KEY)
-    return session_id if isinstance(session_id, str) else None
+    step: Any = context.get(STEP_KEY)
+    if step is not None:
+        return cast("Step", step).session_id
+    return cast("str | None", context.get(SESSION_KEY))
 
 
 def recorder_of(step: Step) -> Recorder:

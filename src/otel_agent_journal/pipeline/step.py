@@ -15,6 +15,7 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, Tracer
 
+from otel_agent_journal import forks
 from otel_agent_journal.event import CHUNK, EMPTY, ErrorInfo, Usage, derived_id
 from otel_agent_journal.threads import is_collecting
 
@@ -62,6 +63,8 @@ class Step:
         "_chunks",
         "_ended",
         "_index",
+        "_inherited",
+        "_lineage",
         "_open",
         "_ordinals",
         "adopted",
@@ -74,6 +77,7 @@ class Step:
         "opening",
         "parent",
         "parent_step_id",
+        "sampled",
         "session_id",
         "span",
         "span_id",
@@ -101,16 +105,20 @@ class Step:
         self._chunks: list[str] = []
         self._chunk_due = 0.0
         self._ended = False
+        self._lineage = forks.lineage()
+        self._inherited = ""
         self._open: dict[int, Step] = {}  # children that have not ended
         self.step_id: str
         self.attempt: int
+        self.sampled: bool  # its span may leave
         self.start_ns: int
         self.span: Span
         self.trace_id: str
         self.span_id: str
 
     def next_index(self) -> int:
-        """Return the number of the next event within the step, from 0."""
+        """Return the number of the next event within the step: from 0, in a forked child from anywhere."""
+        self._after_fork()
         return next(self._index)
 
     @property
@@ -119,15 +127,29 @@ class Step:
         return self._ended
 
     def child_id(self, kind: str, name: str) -> str:
-        """Return the id of the next child of that kind and name: the same again in the next attempt."""
-        key = f"{kind}:{name}"
+        """Return the id of the next child of that kind and name: the same again in the next attempt.
+
+        But in a forked child, which counts the children that it begins itself: there it is one of its own.
+        """
+        self._after_fork()
+        key = f"{self._inherited}{kind}:{name}"
         counter = self._ordinals.get(key)
         if counter is None:
             counter = self._ordinals.setdefault(key, itertools.count())
         return derived_id(f"{self.step_id}:{key}:{next(counter)}")
 
+    def _after_fork(self) -> None:
+        """Start over what a forked child has inherited: it goes on in the process that the step began in."""
+        lineage = forks.lineage()
+        if self._lineage != lineage:
+            self._lineage = lineage
+            self._inherited = f"{lineage}:"
+            self._ordinals, self._open, self._chunks = {}, {}, []
+            self._index = itertools.count(int(lineage[:8], 16) << 24)
+
     def child_began(self, child: Step) -> None:
         """Remember a child until it ends."""
+        self._after_fork()
         self._open[id(child)] = child
 
     def child_ended(self, child: Step) -> None:
@@ -151,6 +173,7 @@ class Step:
         """Journal streamed text, gathered to at most four CHUNK events a second."""
         if not text or self._ended or not self.keeper.content:
             return
+        self._after_fork()
         self._chunks.append(text)
         now = time.monotonic()
         if now >= self._chunk_due:
@@ -159,6 +182,7 @@ class Step:
 
     def flush_chunks(self) -> None:
         """Journal the streamed text that is still gathered."""
+        self._after_fork()
         if self._chunks:
             fresh: list[str] = []
             chunks, self._chunks = self._chunks, fresh
