@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_agent_journal import forks
 from otel_agent_journal.bootstrap.openers import late_redactor, open_drain, open_forwarder, open_store
-from otel_agent_journal.bootstrap.providers import Providers, resource_of_program
+from otel_agent_journal.bootstrap.providers import Providers, resource_of, resource_of_program
 from otel_agent_journal.config import Settings
 from otel_agent_journal.delivered import ALL, Delivered
 from otel_agent_journal.delivery.adoption import wait_delivered
@@ -73,6 +73,7 @@ class AgentProcess:
             span_content=settings.span_content,
             exported=self.providers.exported,
             forwarded=settings.otlp is not None,
+            provided=self._describe,
             stages=settings.stages,
         )
 
@@ -133,6 +134,11 @@ class AgentProcess:
             shadowed=SHADOWED_SCOPES.__contains__,
             exported=(lambda: True) if is_ours else self.providers.exported,
         )
+
+    def _describe(self, provider: Any) -> None:
+        """Have the spans of this process's steps sent as those of the program's provider are: of its resource."""
+        with contextlib.suppress(Exception):  # a provider that is none of the SDK's
+            self.writer.describe(resource_of(provider))
 
     def flush(self, timeout_s: float = FLUSH_S) -> Delivered:
         """Deliver what was recorded, its spans too where they are forwarded; return what is known of it, in time."""

@@ -285,11 +285,14 @@ def _exporter(endpoint: str, environ: Mapping[str, str], provider: StandIn) -> A
 
     from otel_agent_journal.forwarding.sender import open_sender
     from otel_agent_journal.mapping.from_sdk import span_record
+    from otel_agent_journal.mapping.genai import CAPTURE_CONTENT_VARIABLE, captures_content_on_spans
+    from otel_agent_journal.mapping.harmless import harmless_span
     from otel_agent_journal.mapping.to_events import is_ours
     from otel_agent_journal.otlp.answers import SendFailed
     from otel_agent_journal.otlp.target import otlp_target
 
     sender = open_sender(otlp_target(endpoint, environ))
+    with_content = captures_content_on_spans(environ.get(CAPTURE_CONTENT_VARIABLE))
 
     class OthersExporter(SpanExporter):
         """Sends the spans of other libraries to where the drain sends steps."""
@@ -298,6 +301,8 @@ def _exporter(endpoint: str, environ: Mapping[str, str], provider: StandIn) -> A
 
         def export(self, spans: Any) -> SpanExportResult:
             others = [record for record in map(span_record, spans) if not is_ours(record)]  # steps the drain forwards
+            if not with_content:
+                others = [harmless_span(record) for record in others]
             try:
                 if others:
                     provider.lost += sender.send(others)
@@ -311,6 +316,13 @@ def _exporter(endpoint: str, environ: Mapping[str, str], provider: StandIn) -> A
             sender.close()
 
     return OthersExporter()
+
+
+def resource_of(provider: Any) -> dict[str, Any]:
+    """Return the resource of a provider of the SDK's."""
+    from otel_agent_journal.mapping.span_record import plain_attributes
+
+    return plain_attributes(provider.resource.attributes)
 
 
 def resource_of_program(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -251,7 +251,7 @@ def _start_details(record: SpanRecord, kind: str, session_id: str) -> dict[str, 
     plain_name = genai.span_name(kind, name_of_span(record, kind), None if operation is None else str(operation))
     if record.name != plain_name:
         details["span_name"] = record.name
-    if record.kind != genai.span_kind(kind):
+    if record.kind != genai.span_kind(kind, record.attributes if record.end_ns is None else {}):
         details["span_kind"] = record.kind
     if record.scope_name and record.scope_name != genai.SCOPE_NAME:
         details["scope"] = {"name": record.scope_name, "version": record.scope_version}

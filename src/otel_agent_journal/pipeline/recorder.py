@@ -29,6 +29,7 @@ from otel_agent_journal.mapping.facts import (
     StepNoted,
     StepStarted,
 )
+from otel_agent_journal.mapping.genai import CHAT, OPERATION_NAME
 from otel_agent_journal.pipeline.adoption import AdoptedSpan, end_beside, marked
 from otel_agent_journal.pipeline.attempts import Attempts
 from otel_agent_journal.pipeline.clock import Clock, RandomIds
@@ -42,6 +43,7 @@ from otel_agent_journal.plain import text_of
 from otel_agent_journal.threads import Turns, is_collecting, start_thread, watch_collections
 
 _SESSION_BAGGAGE: Final = ("gen_ai.conversation.id", "session.id")
+_MEASURED: Final = ("ok", "error")  # what was cut off says nothing of the model
 _CLOSE_S: Final = 5.0  # how long the end of the process waits for the processors of the program's spans
 
 
@@ -76,6 +78,7 @@ class Recorder(FactWriter):
         span_content: put message content on spans too.
         exported: tells whether the spans of the program's own provider reach a backend by its own exporters.
         forwarded: the drain forwards the steps that are not: what user code sets on their spans is kept for it.
+        provided: told the program's provider as it is first used, and each that takes its place.
         stages: percent of the work that is done when a stage of that name is reached.
         clock, ids: for tests.
     """
@@ -90,6 +93,7 @@ class Recorder(FactWriter):
         span_content: bool = False,
         exported: Callable[[], bool] = lambda: False,
         forwarded: bool = False,
+        provided: Callable[[Any], None] = lambda _: None,
         stages: Mapping[str, float] = EMPTY,
         clock: Clock | None = None,
         ids: RandomIds | None = None,
@@ -105,7 +109,7 @@ class Recorder(FactWriter):
         self._stages = stages
         self._now = self.clock.now_ns
         self._details_change = not self.encoder.content or self.encoder.redactor is not None
-        self._spans = Spans(self.ids, self.failed, forwarded=forwarded)
+        self._spans = Spans(self.ids, self.failed, forwarded=forwarded, provided=provided)
         self.after_fork()
         watch_collections()
         forks.join(self, forks.Place.RECORDING)
@@ -173,6 +177,7 @@ class Recorder(FactWriter):
             details = {}
         if attributes:
             details["attributes"] = attributes
+        request = attributes
         if on_span:
             attributes = {**(attributes or {}), **on_span}
         if parent is None:
@@ -188,6 +193,8 @@ class Recorder(FactWriter):
             step.step_id = step_id = step_id or parent.child_id(kind, name)
             step.attempt = self._attempts.next(step_id)
             parent.child_began(step)
+        if kind == "MODEL":
+            step.request = request
         opening = Opening(context, enclosing, attributes, links, details)
         if waits:
             step.opening = opening
@@ -338,6 +345,9 @@ class Recorder(FactWriter):
         span = step.span
         end_span: Callable[[], None] | None = None
         details = {} if details is None else details
+        if step.kind == "MODEL" and outcome in _MEASURED and self.metrics.ready():
+            labels = {OPERATION_NAME: CHAT, **(step.request or EMPTY), **(attributes or EMPTY)}
+            self.metrics.operation(labels, end_ns - step.start_ns, usage, info if outcome == "error" else None)
         if step.beside is not None:
             end_beside(step, outcome, info, end_ns)
         if type(span) is LightSpan:

@@ -13,21 +13,24 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 
 from otel_agent_journal.event import EMPTY, ErrorInfo, Usage
-from otel_agent_journal.mapping.content import CONTENT_ATTRIBUTES
 from otel_agent_journal.mapping.genai import (
     ATTEMPT,
     CONVERSATION_ID,
+    KIND_CLIENT,
     OPERATION_NAME,
     OUTCOME,
+    SCHEMA_URL,
     SCOPE_NAME,
     STEP_ID,
     STEP_KIND,
     STEP_PARENT_ID,
     end_attributes,
+    span_kind,
     span_name,
     span_status,
     start_attributes,
 )
+from otel_agent_journal.mapping.harmless import harmless_attributes
 from otel_agent_journal.pipeline.clock import RandomIds
 from otel_agent_journal.pipeline.light_span import LightSpan
 from otel_agent_journal.pipeline.sampling import is_sampled
@@ -36,7 +39,6 @@ from otel_agent_journal.threads import is_collecting
 
 _OURS: Final = ("gen_ai.", "agent_journal.", "error.")
 _IDENTITY: Final = frozenset((CONVERSATION_ID, STEP_ID, STEP_KIND, STEP_PARENT_ID, ATTEMPT, OUTCOME))
-_KINDS: Final = {"MODEL": SpanKind.CLIENT}
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _FREE_S: Final = 0.1  # who holds a provider's lock in another thread makes one object there
 _NOT_SAMPLED: Final = TraceFlags(TraceFlags.DEFAULT)
@@ -51,12 +53,21 @@ class Spans:
         ids: of light spans.
         failed: told when a processor or sampler of the program's raises.
         forwarded: the drain sends the spans that no exporter of the program's does.
+        provided: told the program's provider, before the first span of it.
     """
 
-    def __init__(self, ids: RandomIds, failed: Callable[[str], None], *, forwarded: bool = False) -> None:
+    def __init__(
+        self,
+        ids: RandomIds,
+        failed: Callable[[str], None],
+        *,
+        forwarded: bool = False,
+        provided: Callable[[Any], None] = lambda _: None,
+    ) -> None:
         self._ids = ids
         self._failed = failed
         self._forwarded = forwarded
+        self._provided = provided
         self._known: tuple[Any, Tracer | None] = (None, None)
 
     def open_root(
@@ -170,7 +181,7 @@ class Spans:
             span = tracer.start_span(
                 span_name(step.kind, step.name, attributes.get(OPERATION_NAME) if attributes else None),
                 context,
-                _KINDS.get(step.kind, SpanKind.INTERNAL),
+                SpanKind.CLIENT if span_kind(step.kind, attributes or EMPTY) == KIND_CLIENT else SpanKind.INTERNAL,
                 start_attributes(
                     step.kind, step.name, step.session_id, step.step_id, step.parent_step_id, step.attempt, attributes
                 ),
@@ -203,10 +214,12 @@ class Spans:
         if provider is not known:
             if is_collecting() or not _is_free(provider):
                 return None
-            tracer = None if provider is None else provider.get_tracer(SCOPE_NAME)
+            tracer = None if provider is None else provider.get_tracer(SCOPE_NAME, None, SCHEMA_URL)
             if isinstance(tracer, trace_api.NoOpTracer):
                 tracer = None
             self._known = (provider, tracer)
+            if provider is not None:
+                self._provided(provider)
         return tracer
 
 
@@ -244,9 +257,9 @@ def kept_by(span: LightSpan, attributes: Attributes, details: dict[str, Any]) ->
 
 
 def of_framework(span: Any, attributes: Attributes) -> dict[str, Any]:
-    """Return the attributes with those that a framework set on the span it opened, but for content."""
+    """Return the attributes with those that a framework set on the span it opened, as far as they are harmless."""
     found: Mapping[str, Any] = getattr(span, "attributes", None) or EMPTY
-    theirs = {key: value for key, value in found.items() if key not in CONTENT_ATTRIBUTES and key not in _IDENTITY}
+    theirs = {key: value for key, value in harmless_attributes(found).items() if key not in _IDENTITY}
     return {**theirs, **(attributes or {})}
 
 

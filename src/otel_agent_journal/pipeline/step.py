@@ -77,6 +77,7 @@ class Step:
         "opening",
         "parent",
         "parent_step_id",
+        "request",
         "sampled",
         "session_id",
         "span",
@@ -95,6 +96,7 @@ class Step:
         self.parent = parent
         self.parent_step_id = parent.step_id if parent is not None else None
         self.tracer: Tracer | None = None
+        self.request: dict[str, Any] | None = None  # of a model call: the attributes that it began with
         self.memory: Any = None  # what an instrumentor keeps with the step
         self.opening: Any = None  # what its START will say, while it waits for its framework to open its span
         self.adopted: Any = None  # the framework's span, where that is the step's

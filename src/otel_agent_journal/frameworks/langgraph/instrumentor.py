@@ -16,10 +16,11 @@ from typing import Any, ClassVar, cast
 
 from opentelemetry import context as context_api
 
+from otel_agent_journal.frameworks.langgraph.calls import Calls
 from otel_agent_journal.frameworks.langgraph.handler import GraphSteps
 from otel_agent_journal.frameworks.langgraph.runs import Callers
 from otel_agent_journal.pipeline.patching import Instrumentor, Patch
-from otel_agent_journal.pipeline.step import STEP_KEY
+from otel_agent_journal.pipeline.step import STEP_KEY, Step
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class LangGraphInstrumentor(Instrumentor):
             "langchain_core.callbacks.base": self._patch_managers,
             "langchain_core.runnables.config": self._patch_context,
             "langgraph._internal._runnable": self._patch_context,
+            **Calls(self.replace, self._step_of).patches(),
         }
 
     def instrument(self, **_: Any) -> None:
@@ -112,6 +114,12 @@ class LangGraphInstrumentor(Instrumentor):
                     context_api.attach(step.context(current))
         except Exception:  # noqa: BLE001 - the one boundary
             _log.debug("a step's span could not be made current", exc_info=True)
+
+    def _step_of(self, manager: Any) -> Step | None:
+        """Return the step of the run that a manager is of."""
+        if self._handler is None:
+            return None
+        return cast("Step | None", self._handler.runs.get(manager.run_id))
 
     # --- the handler ---
 

@@ -6,20 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID
 
-from otel_agent_journal.event import ErrorInfo
 from otel_agent_journal.frameworks.langgraph.messages import Conversation, is_message
 from otel_agent_journal.frameworks.langgraph.outcomes import outcome_of, response_attributes, usage_of
 from otel_agent_journal.frameworks.langgraph.runs import Runs, session_id_of
 from otel_agent_journal.mapping.genai import (
-    CHAT,
     INPUT_MESSAGES,
-    OPERATION_NAME,
     OUTPUT_MESSAGES,
     PROVIDER_NAME,
     REQUEST_MAX_TOKENS,
     REQUEST_MODEL,
     REQUEST_TEMPERATURE,
     RESPONSE_TIME_TO_FIRST_CHUNK,
+    provider_name,
 )
 from otel_agent_journal.pipeline.content import as_json
 from otel_agent_journal.pipeline.current import get_recorder
@@ -89,7 +87,7 @@ class ModelSteps(Runs):
                 details=details,
                 on_span=on_span,
             )
-            self._opened(step, run_id, metadata.get("langgraph_checkpoint_ns", ""), parent).request = attributes
+            self._opened(step, run_id, metadata.get("langgraph_checkpoint_ns", ""), parent)
         except Exception:  # noqa: BLE001 - the one boundary
             recorder.failed("a run could not be journaled")
 
@@ -138,13 +136,6 @@ class ModelSteps(Runs):
                 details["output"] = output
                 if recorder.shows_content(step):
                     on_span = {OUTPUT_MESSAGES: as_json([recorder.encoder.redacted("output", output)])}
-            if recorder.metrics.ready():
-                recorder.metrics.operation(
-                    {OPERATION_NAME: CHAT, **(step.memory.request or {}), **attributes},
-                    recorder.clock.now_ns() - step.start_ns,
-                    usage,
-                    None,
-                )
             step.end("ok", usage=usage, attributes=attributes, details=details, on_span=on_span)
         except Exception:  # noqa: BLE001 - the one boundary
             recorder.failed("a run could not be journaled")
@@ -155,15 +146,7 @@ class ModelSteps(Runs):
         step = self._ending(run_id)
         if step is None:
             return
-        outcome = outcome_of(error)
-        step.end(outcome, error=error)
-        if outcome == "error":
-            recorder_of(step).metrics.operation(
-                {OPERATION_NAME: CHAT, **(step.memory.request or {})},
-                recorder_of(step).clock.now_ns() - step.start_ns,
-                None,
-                ErrorInfo(type=type(error).__qualname__),
-            )
+        step.end(outcome_of(error), error=error)
 
 
 def _request(metadata: Mapping[str, Any], more: Mapping[str, Any], serialized: Any) -> tuple[dict[str, Any], str]:
@@ -177,7 +160,7 @@ def _request(metadata: Mapping[str, Any], more: Mapping[str, Any], serialized: A
         attributes[REQUEST_MODEL] = model
     provider = metadata.get("ls_provider")
     if provider:
-        attributes[PROVIDER_NAME] = provider
+        attributes[PROVIDER_NAME] = provider_name(str(provider))
     for key, attribute in (("ls_temperature", REQUEST_TEMPERATURE), ("ls_max_tokens", REQUEST_MAX_TOKENS)):
         value = metadata.get(key)
         if isinstance(value, int | float):

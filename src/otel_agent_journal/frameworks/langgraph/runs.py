@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 
+from otel_agent_journal.frameworks.langgraph.calls import bind
 from otel_agent_journal.frameworks.langgraph.messages import Conversation, Histories, History, plain_update
 from otel_agent_journal.frameworks.langgraph.outcomes import interrupts_of, outcome_of
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
@@ -27,7 +28,7 @@ _PURGE_RUNS: Final = 1_000  # from how many on they are looked through
 class Memory:
     """What is kept with a step: its run, its namespace, and the graph it runs in."""
 
-    __slots__ = ("agent", "checkpoint", "conversation", "first_chunk_s", "interrupts", "ns", "request", "run_id")
+    __slots__ = ("agent", "checkpoint", "conversation", "first_chunk_s", "interrupts", "ns", "run_id")
 
     def __init__(self, run_id: UUID, ns: str, agent: Step | None) -> None:
         self.run_id = run_id
@@ -36,7 +37,6 @@ class Memory:
         self.checkpoint: str | None = None
         self.conversation: Conversation | None = None  # of a graph: what it last showed its model
         self.interrupts: list[dict[str, Any]] | None = None
-        self.request: dict[str, Any] | None = None  # of a model: what was asked of it
         self.first_chunk_s: float | None = None
 
 
@@ -82,6 +82,8 @@ class Runs:
         agent = parent.memory.agent if parent is not None and parent.memory is not None else None
         memory = step.memory = Memory(run_id, ns, agent)
         self.runs[run_id] = step
+        if step.kind != "TOOL":
+            bind(step)
         return memory
 
     def _history(self, recorder: Recorder, session_id: str) -> History:

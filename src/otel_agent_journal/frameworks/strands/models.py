@@ -11,13 +11,11 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry import context as context_api
 
-from otel_agent_journal.event import REASONING, WARNING, ErrorInfo, derived_id
+from otel_agent_journal.event import REASONING, WARNING, derived_id
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of
 from otel_agent_journal.frameworks.strands.messages import flattened, reasoning_of, usage_of
 from otel_agent_journal.mapping.genai import (
-    CHAT,
-    OPERATION_NAME,
     PROVIDER_NAME,
     REQUEST_MAX_TOKENS,
     REQUEST_MODEL,
@@ -25,28 +23,22 @@ from otel_agent_journal.mapping.genai import (
     REQUEST_TOP_P,
     RESPONSE_FINISH_REASONS,
     RESPONSE_TIME_TO_FIRST_CHUNK,
+    provider_name,
 )
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step
 
 _SETTINGS: Final = {"temperature": REQUEST_TEMPERATURE, "max_tokens": REQUEST_MAX_TOKENS, "top_p": REQUEST_TOP_P}
-_PROVIDERS: Final = {
-    "bedrock": "aws.bedrock",
-    "gemini": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "sagemaker": "aws.sagemaker",
-}
 
 
 class ModelCall:
     """One model call while it runs."""
 
-    __slots__ = ("first_s", "request", "step", "stop")
+    __slots__ = ("first_s", "step", "stop")
 
-    def __init__(self, step: Step, request: dict[str, Any]) -> None:
+    def __init__(self, step: Step) -> None:
         self.step = step
-        self.request = request
         self.first_s: float | None = None
         self.stop: Any = None
 
@@ -125,7 +117,7 @@ class ModelSteps(Invocations):
                 details=self._prompt(recorder, context, invocation.step.session_id),
                 waits=self.native_span() is not None,
             )
-            return ModelCall(step, request)
+            return ModelCall(step)
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
             recorder.failed("a step could not be journaled")
             return None
@@ -170,9 +162,6 @@ class ModelSteps(Invocations):
                 if thoughts:
                     step.note(REASONING, {"text": thoughts})
                 details["output"] = self.known(recorder, step.session_id).answer(message)
-            if recorder.metrics.ready():
-                took_ns = recorder.clock.now_ns() - step.start_ns
-                recorder.metrics.operation({OPERATION_NAME: CHAT, **model.request}, took_ns, usage, None)
             step.end(outcomes.outcome_of_stop(reason), usage=usage, attributes=attributes, details=details)
         except Exception:  # noqa: BLE001 - the one boundary
             self.lost(step, "ok")
@@ -186,10 +175,6 @@ class ModelSteps(Invocations):
             outcome = outcomes.outcome_of_exception(error)
             if outcome == "error":
                 _say_retry(step, error, getattr(agent, "_retry_strategy", None))
-                if recorder_of(step).metrics.ready():
-                    took_ns = recorder_of(step).clock.now_ns() - step.start_ns
-                    labels = {OPERATION_NAME: CHAT, **model.request}
-                    recorder_of(step).metrics.operation(labels, took_ns, None, ErrorInfo(type=type(error).__qualname__))
             step.end(outcome, error=error)
         except Exception:  # noqa: BLE001 - the one boundary
             self.lost(step, "error", error)
@@ -212,7 +197,7 @@ def _request(model: Any) -> tuple[str, dict[str, Any]]:
     attributes: dict[str, Any] = {}
     home = kind.__module__.rpartition(".")[2]
     if kind.__module__.startswith("strands.models."):
-        attributes[PROVIDER_NAME] = _PROVIDERS.get(home, home)
+        attributes[PROVIDER_NAME] = provider_name(home)
     name: Any = config.get("model_id")
     if name:
         attributes[REQUEST_MODEL] = name = str(name)
