@@ -113,6 +113,7 @@ class Providers:
             self._joined = [(one, its) for one, its in self._joined if one() is not None]
             self._joined.append((weakref.ref(provider), processor))
             provider.add_span_processor(processor)
+            _put_first(provider, processor)
         except Exception:  # noqa: BLE001 - the program's provider must come up
             _log.warning("a TracerProvider could not be joined", exc_info=True)
 
@@ -188,6 +189,14 @@ class Providers:
             if trace_api._TRACER_PROVIDER is self.fallback:  # noqa: SLF001 - as above
                 trace_api._TRACER_PROVIDER = None  # noqa: SLF001
             self.fallback.sdk.shutdown()
+
+
+def _put_first(provider: Any, processor: Any) -> None:
+    """Have a processor told before all others: as the provider shuts down it ends what is open, for them to export."""
+    active: Any = getattr(provider, "_active_span_processor", None)
+    with contextlib.suppress(AttributeError), active._lock:  # noqa: SLF001 - there is no public way
+        others = [one for one in active._span_processors if one is not processor]  # noqa: SLF001 - as above
+        active._span_processors = (processor, *others)  # noqa: SLF001 - as above
 
 
 def _leave(provider: Any, processor: Any) -> None:

@@ -8,6 +8,7 @@ end. Spans of our own steps are left alone: the recorder journals those.
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
@@ -270,7 +271,13 @@ class JournalSpanProcessor(SpanProcessor):
             self._recorder.write(fact)
 
     def shutdown(self) -> None:
-        """Journal nothing from here on. The recorder stays open: whoever made it closes it."""
+        """Journal nothing from here on.
+
+        As the interpreter ends, what is open ends first, so that its spans are exported by the processors behind this
+        one. At any other time the program goes on, and so do its steps; whoever made the recorder closes it.
+        """
+        if not self._closed and not threading.main_thread().is_alive():
+            self._recorder.close()
         self._closed = True
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
