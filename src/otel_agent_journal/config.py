@@ -28,6 +28,7 @@ STORE: Final = "AGENT_JOURNAL_STORE"
 SPOOL: Final = "AGENT_JOURNAL_SPOOL"
 SPOOL_CAP: Final = "AGENT_JOURNAL_SPOOL_CAP"
 SESSION: Final = "AGENT_JOURNAL_SESSION"
+BAGGAGE: Final = "AGENT_JOURNAL_BAGGAGE"
 OTLP: Final = "AGENT_JOURNAL_OTLP"
 CONTENT: Final = "AGENT_JOURNAL_CONTENT"
 FIELD_LIMIT: Final = "AGENT_JOURNAL_FIELD_LIMIT"
@@ -55,6 +56,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     SPOOL: "the folder of the spool; default: beside an SQLite journal, else in .agent-journal",
     SPOOL_CAP: "what the spool may take of the disk, in MiB; default 1024",
     SESSION: "the session of everything that names none, as `run --session`",
+    BAGGAGE: "`ignore` (default) or `trust`: whether baggage, which any client may send, names a session",
     OTLP: "the OTLP endpoint that spans are forwarded to, as `run --otlp`",
     CONTENT: "`full` (default) or `metadata`: whether messages, inputs and outputs are journaled",
     FIELD_LIMIT: "bytes over which one field of an event is kept as a blob; default 65536",
@@ -81,6 +83,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spool: Path = Path(HOME) / "spool"
     spool_cap_bytes: int = DEFAULT_SPOOL_CAP_BYTES
     session: str | None = None
+    trusts_baggage: bool = False
     otlp: str | None = None
     content: bool = True
     field_limit_bytes: int = DEFAULT_FIELD_LIMIT_BYTES
@@ -114,6 +117,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         spool=_absolute(Path(spool) if spool else spool_of(store, found)),
         spool_cap_bytes=_whole(found, SPOOL_CAP, DEFAULT_SPOOL_CAP_BYTES // MIB, least=16) * MIB,
         session=found.get(SESSION) or None,
+        trusts_baggage=_choice(found, BAGGAGE, ("ignore", "trust")) == "trust",
         otlp=found.get(OTLP) or _standard_otlp(found),
         content=_choice(found, CONTENT, ("full", "metadata")) == "full",
         field_limit_bytes=_whole(found, FIELD_LIMIT, DEFAULT_FIELD_LIMIT_BYTES, least=256),

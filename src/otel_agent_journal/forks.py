@@ -38,6 +38,7 @@ class _Registry:
         self._owners: dict[int, tuple[Place, int, weakref.ref[Any]]] = {}
         self._numbers = itertools.count()
         self._hooked = False
+        self.lineage = ""
 
     def add(self, owner: Any, place: Place) -> None:
         if not self._hooked and hasattr(os, "register_at_fork"):
@@ -45,11 +46,15 @@ class _Registry:
             os.register_at_fork(
                 before=lambda: self._tell("before_fork", backwards=True),
                 after_in_parent=lambda: self._tell("after_fork_in_parent"),
-                after_in_child=lambda: self._tell("after_fork"),
+                after_in_child=self._begin_child,
             )
         key = id(owner)
         gone: Callable[[Any], object] = lambda _: self._owners.pop(key, None)  # noqa: E731
         self._owners[key] = (place, next(self._numbers), weakref.ref(owner, gone))
+
+    def _begin_child(self) -> None:
+        self.lineage = os.urandom(8).hex()
+        self._tell("after_fork")
 
     def remove(self, owner: Any) -> None:
         self._owners.pop(id(owner), None)
@@ -86,6 +91,14 @@ def join(owner: Any, place: Place) -> None:
 def leave(owner: Any) -> None:
     """Tell `owner` of no more forks: it is closed. May be called twice."""
     _registry.remove(owner)
+
+
+def lineage() -> str:
+    """Return what tells a forked child from its parent, and from all the others: random, and empty where none forked.
+
+    What was counted before a fork goes on in both, so a number that a child inherits is only with this an identity.
+    """
+    return _registry.lineage
 
 
 def is_main_interpreter() -> bool:

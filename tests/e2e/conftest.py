@@ -96,15 +96,16 @@ def build(*nodes):
 # The same without a framework, told by hand: it is there in a tenth of the time, for what is not about frameworks.
 WALKER = """
 import os, sys, time
-from opentelemetry import baggage, context
+from opentelemetry import context
 from otel_agent_journal import step
+from otel_agent_journal.pipeline.step import SESSION_KEY
 
 class Walker:
     def __init__(self, nodes):
         self.nodes = nodes
 
     def invoke(self, state, config):
-        context.attach(baggage.set_baggage("gen_ai.conversation.id", config["configurable"]["thread_id"]))
+        context.attach(context.set_value(SESSION_KEY, config["configurable"]["thread_id"]))
         with step("agent", "walker"):
             for name, function in self.nodes:
                 with step("node", name) as block:

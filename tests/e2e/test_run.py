@@ -219,10 +219,11 @@ open("done", "w").close()
 
 def test_other_interpreter_is_told_to_install(workdir: Workdir) -> None:
     """A Python without our package runs as ever, and stderr says how to install it there."""
+    workdir.write("langgraph/__init__.py", "")
     bare = workdir.path / "bare"
     done = workdir.command(sys.executable, "-m", "venv", "--without-pip", bare)
     assert done.returncode == 0, done.stderr
-    done = workdir.journal("run", "--", bare / "bin" / "python", "-c", "print('ran')")
+    done = workdir.journal("run", "--", bare / "bin" / "python", "-c", "import langgraph; print('ran')")
     assert done.stdout == "ran\n"
     assert "cannot import otel_agent_journal" in done.stderr
     assert "-m pip install otel-agent-journal" in done.stderr

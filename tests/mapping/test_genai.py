@@ -146,3 +146,21 @@ def test_only_an_error_has_status_error(
 def test_content_goes_onto_spans_only_by_the_settings_that_say_span(setting: str | None, *, captured: bool) -> None:
     """`true` is no value of the variable, as in the official instrumentations."""
     assert genai.captures_content_on_spans(setting) is captured
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("amazon_bedrock", "aws.bedrock"),
+        ("Bedrock", "aws.bedrock"),
+        ("google-vertexai", "gcp.vertex_ai"),
+        ("mistralai", "mistral_ai"),
+        ("xai", "x_ai"),
+        ("az.ai.openai", "azure.ai.openai"),
+        ("openai", "openai"),
+        ("Mine", "Mine"),
+    ],
+)
+def test_provider_names(said: str, name: str) -> None:
+    """A provider has the name of the conventions, whatever a framework calls it; one they do not know keeps its own."""
+    assert genai.provider_name(said) == name

@@ -204,3 +204,28 @@ def test_which_events_begin_and_end_attempts() -> None:
     assert is_ending(event("NODE_ERROR", "a", 1))
     assert not is_start(event("PROGRESS", "a", 1))
     assert not is_ending(event("PROGRESS", "a", 1))
+
+
+def test_what_is_not_sampled_stays() -> None:
+    """No span of it leaves: not live, not by `export`, not as its writer dies, nor from its ending alone."""
+    for joiner in (SpanJoiner(), SpanJoiner(include_exported=True)):
+        out = {"sampled": False}
+        joiner.begin(event("TOOL_START", "a", 1, details=out))
+        assert joiner.end(event("TOOL_END", "a", 2, details=out)) is None
+        assert joiner.end(event("TOOL_END", "b", 2, details=out)) is None
+        joiner.begin(event("TOOL_START", "c", 3, details=out))
+        assert joiner.abandon({"w" * 32: 9}) == []
+        assert joiner.open_steps == 0
+
+
+def test_below_what_is_not_sampled() -> None:
+    """A sampler that keeps a step and leaves out the one above it: its span hangs below the next that is there."""
+    joiner = SpanJoiner()
+    joiner.begin(event("AGENT_START", "a", 1))
+    joiner.begin(event("NODE_START", "n", 2, parent_step_id="a", details={"sampled": False}))
+    joiner.begin(event("TOOL_START", "t", 3, parent_step_id="n"))
+    tool = joiner.end(event("TOOL_END", "t", 4, parent_step_id="n"))
+    agent = joiner.end(event("AGENT_END", "a", 5))
+    assert tool is not None
+    assert agent is not None
+    assert tool.parent_span_id == agent.span_id

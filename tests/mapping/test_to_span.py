@@ -112,9 +112,9 @@ def test_a_status_set_by_user_code_is_as_the_sdk_would_have_it(
 
 
 def test_events_within_the_step_and_those_of_user_code_are_span_events() -> None:
-    """In order of time; streamed text and reasoning are content and stay away."""
+    """In order of time; streamed text and reasoning are content and stay away, and so is what progress says."""
     notes = [
-        event("PROGRESS", 5, details={"message": "half"}),
+        event("PROGRESS", 5, details={"message": "half", "progress": 50}),
         event("CHUNK", 4, details={"text": "secret"}),
         event("STAGE_CHANGED", 3, details={"stage": "x"}),
         event("MY_OWN", 3),
@@ -125,7 +125,7 @@ def test_events_within_the_step_and_those_of_user_code_are_span_events() -> None
     assert span.events == (
         SpanEvent("stage_changed", 3, {"stage": "x"}),
         SpanEvent("hi", 4, {"a": (1,)}),
-        SpanEvent("progress", 5, {"message": "half"}),
+        SpanEvent("progress", 5, {"progress": 50}),
         SpanEvent("late", 9, {}),
         SpanEvent("", 9, {}),
     )

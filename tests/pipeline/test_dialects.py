@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.baggage import set_baggage
+from opentelemetry.context import Context, set_value
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import Status, StatusCode, set_span_in_context
+from opentelemetry.trace import Status, StatusCode, Tracer, set_span_in_context
 
 from otel_agent_journal.codec import sealed
 from otel_agent_journal.event import END_TYPES, SESSION_LINKED, START_TYPES, JournalEvent
@@ -20,6 +21,7 @@ from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.exporter import JournalSpanExporter
 from otel_agent_journal.pipeline.processor import SHADOWED_SCOPES, JournalSpanProcessor
 from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.step import SESSION_KEY
 from otel_agent_journal.projections.steps import fold_steps
 from tests.mapping.recordings import DIALECTS, SESSION, Ended, played, recording, request
 from tests.pipeline.conftest import Written
@@ -235,18 +237,86 @@ def test_a_chain_of_ended_spans_is_not_kept(recorder: Recorder, written: Written
 
 
 def test_the_session_around_a_span_goes_before_its_own(recorder: Recorder, written: Written) -> None:
-    """Baggage, and with it all that is opened below, decides; what the span names itself is kept beside."""
+    """The block around a span, and with it all that is opened below, decides; what it names itself is kept beside."""
     provider = TracerProvider()
     provider.add_span_processor(JournalSpanProcessor(recorder))
     tracer = provider.get_tracer("somebody.else")
     chat = {"gen_ai.operation.name": "chat", "gen_ai.conversation.id": "own"}
-    around = set_baggage("session.id", "around")
+    around = set_value(SESSION_KEY, "around")
     tracer.start_span("chat", context=around, attributes=chat).end()
     assert [event.session_id for event in written.events] == ["around", "around"]
     assert written.events[0].details["framework_session_id"] == "own"
+
+
+@pytest.mark.parametrize(("trusted", "found"), [(False, None), (True, "carried")])
+def test_the_session_that_baggage_names(written: Written, trusted: bool, found: str | None) -> None:
+    """Where baggage is trusted it names the session of a span that names none."""
+    provider = TracerProvider()
+    provider.add_span_processor(JournalSpanProcessor(Recorder(written, trusts_baggage=trusted)))
+    tracer = provider.get_tracer("somebody.else")
+    chat = {"gen_ai.operation.name": "chat"}
+    carried = set_baggage("session.id", "carried")
+    span = tracer.start_span("chat", context=carried, attributes=chat)
+    span.end()
+    tracer.start_span("chat", context=carried, attributes={**chat, "session.id": "own"}).end()
+    assert {event.session_id for event in written.events[:2]} == {found or f"{span.get_span_context().trace_id:032x}"}
+    assert {event.session_id for event in written.events[2:]} == {"own"}
 
 
 def test_whose_spans_show_again_what_ours_journal() -> None:
     """The scopes are those that the instrumentations of LangChain record under."""
     scopes = {span["scope"]["name"] for dialect in LANGCHAIN for span in recording(dialect)["spans"]}
     assert scopes <= SHADOWED_SCOPES
+
+
+def test_a_late_name_reaches_through_silent_spans(recorder: Recorder, written: Written) -> None:
+    """A session that a span is given after its creation counts for what is below spans in between that say nothing."""
+    tracer = provided(recorder)
+    with tracer.start_as_current_span("GET") as request:
+        request.set_attribute("session.id", "s9")
+        with tracer.start_as_current_span("handle"):
+            tracer.start_span("chat m", attributes={"gen_ai.operation.name": "chat"}).end()
+    assert [event.session_id for event in written.events] == ["s9", "s9"]
+
+
+def test_a_silent_span_in_a_block_names_its_trace(recorder: Recorder, written: Written) -> None:
+    """A span that is none of an agent's still says which session its trace is of."""
+    tracer = provided(recorder)
+    around = set_value(SESSION_KEY, "block")
+    for _ in range(2):  # the second trace is not taken for the first
+        request = tracer.start_span("GET", context=around)
+        outside = set_span_in_context(request, Context())
+        tracer.start_span("chat m", context=outside, attributes={"gen_ai.operation.name": "chat"}).end()
+    assert {event.session_id for event in written.events} == {"block"}
+
+
+def test_a_span_that_speaks_late(recorder: Recorder, written: Written) -> None:
+    """A span that says only later what it is, by an attribute or an event, is a step, with what is below it."""
+    tracer = provided(recorder)
+    with tracer.start_as_current_span("by attribute") as late:
+        late.set_attribute("gen_ai.operation.name", "invoke_agent")
+        with tracer.start_as_current_span("silent"), tracer.start_as_current_span("by event") as told:
+            told.add_event("gen_ai.user.message", {"content": "hello"})
+    assert [(step.depth, step.name) for step in fold_steps(written.events).walk()] == [
+        (0, "by attribute"),
+        (1, "by event"),
+    ]
+
+
+def test_silent_spans_are_not_read(recorder: Recorder, written: Written) -> None:
+    """Of spans that say nothing nothing is written, whatever they are named; one of the same names may speak later."""
+    tracer = provided(recorder)
+    for _ in range(3):
+        with tracer.start_as_current_span("SELECT", attributes={"db.system": "x"}) as span:
+            span.set_attribute("rows", 3)
+    assert not written.payloads
+    with tracer.start_as_current_span("SELECT", attributes={"db.system": "x"}) as span:
+        span.set_attribute("gen_ai.request.model", "m")
+    assert [event.type for event in written.events] == ["STEP_START", "STEP_END"]
+
+
+def provided(recorder: Recorder) -> Tracer:
+    """Return a tracer of a provider that the journal is attached to."""
+    provider = TracerProvider()
+    provider.add_span_processor(JournalSpanProcessor(recorder))
+    return provider.get_tracer("somebody.else")

@@ -8,11 +8,19 @@ import time
 from typing import Any
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
+from opentelemetry.trace import SpanKind
 
+from otel_agent_journal.event import Usage
 from otel_agent_journal.mapping.facts import Heartbeat
+from otel_agent_journal.mapping.genai import SCHEMA_URL
+from otel_agent_journal.mapping.to_span import span_of_attempt
 from otel_agent_journal.pipeline.attempts import Attempts
 from otel_agent_journal.pipeline.clock import Clock, RandomIds
 from otel_agent_journal.pipeline.heartbeat import Heartbeat as HeartbeatThread
@@ -188,3 +196,51 @@ def test_light_span_is_bounded_and_ends() -> None:
     span.set_attribute("key 1", "late")
     assert span.attributes["key 1"] == 1
     assert not span.is_recording()
+
+
+def test_metrics_of_model_calls(monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> None:
+    """A model call that ends is measured once, whoever made the step, with the error's type that its span has."""
+    reader, exporter, provider = InMemoryMetricReader(), InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    meters = MeterProvider([reader])
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: meters)
+    for outcome, error in (("ok", None), ("error", LookupError("x")), ("cancelled", None)):
+        step = recorder.start_step("MODEL", "m", attributes={"gen_ai.request.model": "m", "gen_ai.provider.name": "p"})
+        step.end(outcome, error=error, usage=Usage(input_tokens=3, output_tokens=2))
+    recorder.start_step("TOOL", "t").end()
+    points = [
+        (metric.name, dict(point.attributes))
+        for resource in reader.get_metrics_data().resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in metric.data.data_points
+    ]
+    durations = [labels for name, labels in points if name == "gen_ai.client.operation.duration"]
+    plain = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.provider.name": "p"}
+    failed = next(span for span in exporter.get_finished_spans() if span.attributes and "error.type" in span.attributes)
+    assert failed.attributes is not None
+    assert durations == [plain, {**plain, "error.type": failed.attributes["error.type"]}]
+    assert {span.instrumentation_scope.schema_url for span in exporter.get_finished_spans()} == {SCHEMA_URL}
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "expected"),
+    [
+        ("AGENT", {"server.address": "bedrock"}, SpanKind.CLIENT),
+        ("AGENT", {"server.address": "bedrock", "gen_ai.operation.name": "invoke_workflow"}, SpanKind.INTERNAL),
+        ("AGENT", None, SpanKind.INTERNAL),
+        ("TOOL", {"server.address": "mcp"}, SpanKind.INTERNAL),
+        ("MODEL", None, SpanKind.CLIENT),
+    ],
+)
+def test_kinds_of_spans(
+    monkeypatch: pytest.MonkeyPatch, written: Written, kind: str, attributes: dict[str, Any] | None, expected: SpanKind
+) -> None:
+    """A model call and the call of a remote agent are a client's, live and rebuilt from the journal."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", TracerProvider())
+    step = Recorder(written).start_step(kind, "x", attributes=attributes)
+    step.end()
+    assert step.span.kind is expected  # type: ignore[attr-defined]
+    start, end = written.events
+    assert span_of_attempt(start, end).kind == expected.name

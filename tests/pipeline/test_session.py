@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from opentelemetry import baggage, context, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 
 from otel_agent_journal import Usage, current_session, session, step
 from otel_agent_journal.pipeline.recorder import Recorder
@@ -157,8 +158,8 @@ def test_steps_are_the_current_span(recorder: Recorder, written: Written) -> Non
 
 
 def test_which_session(written: Written) -> None:
-    """The enclosing step comes first, then baggage, then --session; a session() block names its own."""
-    recorder = Recorder(written, session_id="given")
+    """The enclosing step comes first, then --session, whatever baggage says; a session() block names its own."""
+    recorder = Recorder(written, session_id="given", trusts_baggage=True)
     from otel_agent_journal.pipeline.current import set_recorder
 
     set_recorder(recorder)
@@ -180,11 +181,44 @@ def test_which_session(written: Written) -> None:
     sessions = {event.name: event.session_id for event in written.events if event.type.endswith("_START")}
     assert sessions == {
         "alone": "given",
-        "with baggage": "carried",
+        "with baggage": "given",
         "a": "named",
         "inside": "named",
         "unnamed": "given",
     }
+
+
+@pytest.mark.parametrize(
+    ("trusted", "own", "found"),
+    [(False, "thread", "thread"), (False, None, ""), (True, "thread", "thread"), (True, None, "bob")],
+)
+@pytest.mark.parametrize("key", ["session.id", "gen_ai.conversation.id"])
+def test_baggage(written: Written, key: str, trusted: bool, own: str | None, found: str) -> None:
+    """Baggage that any client may have sent names a session where it is trusted, and nothing else names one."""
+    recorder = Recorder(written, trusts_baggage=trusted)
+    token = context.attach(W3CBaggagePropagator().extract({"baggage": f"{key}=bob"}))
+    try:
+        root = recorder.start_step("AGENT", "a", session_id=own)
+        root.end()
+    finally:
+        context.detach(token)
+    assert root.session_id == (found or root.trace_id)
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_current_session_by_baggage(written: Written, trusted: bool) -> None:
+    """Code that runs under trusted baggage alone is in that session, and a block without an id takes it."""
+    from otel_agent_journal.pipeline.current import set_recorder
+
+    set_recorder(Recorder(written, trusts_baggage=trusted))
+    token = context.attach(baggage.set_baggage("session.id", "carried"))
+    try:
+        assert current_session() == ("carried" if trusted else None)
+        with session(agent="a") as block:
+            assert (block.session_id == "carried") is trusted
+    finally:
+        context.detach(token)
+        set_recorder(None)
 
 
 def test_nested_session_is_a_session_of_its_own(recorder: Recorder, written: Written) -> None:

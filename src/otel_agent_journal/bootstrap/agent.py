@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_agent_journal import forks
 from otel_agent_journal.bootstrap.introduction import Introduction
 from otel_agent_journal.bootstrap.openers import late_redactor, open_drain, open_forwarder, open_store
-from otel_agent_journal.bootstrap.providers import Providers, resource_of_program
+from otel_agent_journal.bootstrap.providers import Providers, resource_of, resource_of_program
 from otel_agent_journal.config import Settings
 from otel_agent_journal.delivered import ALL, Delivered
 from otel_agent_journal.delivery.adoption import wait_delivered
@@ -74,10 +74,12 @@ class AgentProcess:
                 content=settings.content, redactor=redactor, field_limit_bytes=settings.field_limit_bytes
             ),
             session_id=settings.session,
+            trusts_baggage=settings.trusts_baggage,
             span_content=settings.span_content,
             exported=self.providers.exported,
             forwarded=settings.otlp is not None,
             introduce=self._introduce,
+            provided=self._describe,
             stages=settings.stages,
             tool_effects=settings.tool_effects,
             keeping=KeptFiles(self.writer.root, settings.store),
@@ -87,7 +89,7 @@ class AgentProcess:
         """Say which process this is; an exporter that comes after the process's recorder has nothing to add."""
         return EMPTY if STATE.agent is not None and STATE.agent is not self else self._introduction()
 
-    def start(self) -> None:
+    def start(self, *, at_exit: bool = True) -> None:
         """Begin to record, to beat, and to drain where no parent does."""
         from otel_agent_journal.pipeline.heartbeat import Heartbeat
 
@@ -95,7 +97,7 @@ class AgentProcess:
         self.providers.join()
         if self.settings.otlp is not None:
             self.providers.stand_in(self.settings.otlp, os.environ)
-        self.start_draining()
+        self.start_draining(at_exit=at_exit)
         self._heartbeat = Heartbeat(
             self.recorder,
             look_after=self.writer.look_after,
@@ -103,10 +105,11 @@ class AgentProcess:
             drain_here=self._start_drain,
         )
 
-    def start_draining(self) -> None:
+    def start_draining(self, *, at_exit: bool = True) -> None:
         """Drain where no parent does, here and in forked children; alone, it is for an exporter without a recorder."""
         forks.join(self, forks.Place.THREADS)
-        atexit.register(self.stop)
+        if at_exit:
+            atexit.register(self.stop)
         if not self.settings.drained_by_parent:
             self._start_drain()
 
@@ -143,6 +146,11 @@ class AgentProcess:
             shadowed=SHADOWED_SCOPES.__contains__,
             exported=(lambda: True) if is_ours else self.providers.exported,
         )
+
+    def _describe(self, provider: Any) -> None:
+        """Have the spans of this process's steps sent as those of the program's provider are: of its resource."""
+        with contextlib.suppress(Exception):  # a provider that is none of the SDK's
+            self.writer.describe(resource_of(provider))
 
     def flush(self, timeout_s: float = FLUSH_S) -> Delivered:
         """Deliver what was recorded, its spans too where they are forwarded; return what is known of it, in time."""

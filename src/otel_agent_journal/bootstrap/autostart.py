@@ -13,7 +13,7 @@ from otel_agent_journal.terminal import say
 
 def start(is_first: Callable[[str], bool]) -> None:
     """Journal this process; never raises. Only the first process of a run says what was instrumented."""
-    attach()
+    attach(at_exit=False)
     said: list[str] = []
 
     def report(name: str, distribution: str, reason: str | None) -> None:

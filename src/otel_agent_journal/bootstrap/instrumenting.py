@@ -39,6 +39,18 @@ def instrument_frameworks(report: Callable[[str, str, str | None], None] | None 
     return enabled
 
 
+def modules_of_others() -> list[str]:
+    """Return the packages that instrumentors of other distributions patch: a Python under `run` watches for them."""
+    found: set[str] = set()
+    for entry_point in entry_points(group=INSTRUMENTORS):
+        if entry_point.name.startswith(OURS) and not entry_point.value.startswith("otel_agent_journal."):
+            try:
+                found |= {name.partition(".")[0] for name in entry_point.load()().patches()}
+            except Exception:  # noqa: BLE001 - one framework must not keep the others out
+                _log.debug("name=<%s> | could not be asked", entry_point.name, exc_info=True)
+    return sorted(found)
+
+
 def _instrument(entry_point: EntryPoint, enabled: list[Any]) -> tuple[str, str | None]:
     distribution = ""
     try:

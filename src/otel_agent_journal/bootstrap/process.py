@@ -102,27 +102,33 @@ def _settings_with(
     return msgspec.structs.replace(settings, **changes)
 
 
-def attach() -> None:
+def attach(*, at_exit: bool = True) -> None:
     """Journal this process as the environment says; never raises. Entry point of `opentelemetry-instrument`.
 
     Does nothing where a recorder is there already, so `agent-journal run -- opentelemetry-instrument ...` attaches
-    once.
+    once. Without `at_exit` somebody else calls `leave` at the end.
     """
     if STATE.agent is not None or not is_main_interpreter():
         return
     try:
-        _start(settings_from_env(), None)
+        _start(settings_from_env(), None, at_exit=at_exit)
     except JournalError as error:
         say(f"agent-journal: not journaling: {error}")
     except Exception:  # noqa: BLE001 - the one boundary: the program must start
         _log.warning("not journaling", exc_info=True)
 
 
-def _start(settings: Settings, redactor: Redactor | None) -> None:
+def _start(settings: Settings, redactor: Redactor | None, *, at_exit: bool = True) -> None:
     from otel_agent_journal.bootstrap.agent import AgentProcess
 
     STATE.agent = AgentProcess(settings, redactor)
-    STATE.agent.start()
+    STATE.agent.start(at_exit=at_exit)
+
+
+def leave() -> None:
+    """End what is open as cancelled, as the process ends."""
+    if STATE.agent is not None:
+        STATE.agent.stop()
 
 
 def flush(timeout_s: float = FLUSH_S) -> Literal[True] | Delivered:

@@ -1,8 +1,8 @@
 """The program's TracerProviders: joined as they are created, before or after us.
 
 Where the program has none and spans are forwarded, a provider of ours carries the spans of other libraries; steps
-are left out of it, since the drain forwards them. It stands in the place of the API's proxy without taking it: the
-program can still set its own.
+are left out of it, since the drain forwards them. It stands in the place of the API's proxy and is as late as that one:
+the program can still set its own, and the tracers that it has taken by then are of that one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from opentelemetry import trace as trace_api
+from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
 from wrapt import register_post_import_hook
 
 from otel_agent_journal import forks
@@ -25,12 +26,12 @@ from otel_agent_journal.delivered import ALL, Delivered
 from otel_agent_journal.pipeline.flushing import Lane
 from otel_agent_journal.threads import Bell
 
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider
-
 _log = logging.getLogger(__name__)
 
 _SDK: Final = "opentelemetry.sdk.trace"
+_OTLP_GRPC: Final = 4317
+_OTLP_HTTP: Final = 4318
+_PORTS: Final = {"http": 80, "https": 443}
 _LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "::1", "0.0.0.0"))  # noqa: S104 - a name to compare
 
 
@@ -94,11 +95,11 @@ class Providers:
 
     def __init__(self, make_processor: Callable[[Any], Any], endpoint: str | None) -> None:
         self._make_processor = make_processor
-        self._host = host_of(endpoint) if endpoint else None
+        self._backend = backend_of(endpoint) if endpoint else None
         self._joined: list[tuple[weakref.ref[Any], Any]] = []
         self._exports: tuple[Any, int, bool] = (None, -1, False)
         self._lane = Lane(self._flush)
-        self.fallback: TracerProvider | None = None
+        self.fallback: StandIn | None = None
 
     def join(self) -> None:
         """Join the providers that are there and, from now on, those that will be."""
@@ -112,6 +113,7 @@ class Providers:
             self._joined = [(one, its) for one, its in self._joined if one() is not None]
             self._joined.append((weakref.ref(provider), processor))
             provider.add_span_processor(processor)
+            _put_first(provider, processor)
         except Exception:  # noqa: BLE001 - the program's provider must come up
             _log.warning("a TracerProvider could not be joined", exc_info=True)
 
@@ -129,13 +131,14 @@ class Providers:
 
     def _flush(self, timeout_s: float) -> Delivered:
         sent = [processor.force_flush(int(timeout_s * 1000)) is not False for processor in self._waiting()]
-        lost = getattr(self.fallback, "agent_journal_lost", 0)
+        lost = 0 if self.fallback is None else self.fallback.lost
         return Delivered(spans_pending=lost if all(sent) else None)
 
     def _waiting(self) -> list[Any]:
         """Return the processors that may hold spans for the journal, or for where the drain sends steps."""
         present: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - as above
-        providers = {id(one): one for one in (present, self.fallback, *(one() for one, _ in self._joined))}
+        ours = None if self.fallback is None else self.fallback.sdk
+        providers = {id(one): one for one in (present, ours, *(one() for one, _ in self._joined))}
         found = [processor for provider in providers.values() for processor in processors_of(provider)]
         return [
             processor
@@ -146,11 +149,11 @@ class Providers:
     def _sends_there(self, processor: Any) -> bool:
         exporter = _exporter_of(processor)
         endpoint = getattr(exporter, "_endpoint", None)
-        return self._host is not None and isinstance(endpoint, str) and host_of(endpoint) == self._host
+        return self._backend is not None and isinstance(endpoint, str) and backend_of(endpoint) == self._backend
 
     def exported(self) -> bool:
         """Tell whether the program's own exporters send its spans to where the drain would send them."""
-        if self._host is None:
+        if self._backend is None:
             return False
         provider: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - as above
         processors = processors_of(provider)
@@ -171,11 +174,11 @@ class Providers:
 
     def stand_in(self, endpoint: str, environ: Mapping[str, str]) -> None:
         """Carry the spans of other libraries to the endpoint, as long as the program has no provider of its own."""
-        if trace_api._TRACER_PROVIDER is not None:  # noqa: SLF001 - as above
+        if trace_api._TRACER_PROVIDER is not None or environ.get(OTEL_PYTHON_TRACER_PROVIDER):  # noqa: SLF001 - as above
             return
         try:
-            self.fallback = _fallback_provider(endpoint, environ)
-            self.fallback.add_span_processor(self._make_processor(self.fallback))
+            self.fallback = _stand_in(endpoint, environ)
+            self.fallback.sdk.add_span_processor(self._make_processor(self.fallback.sdk))
         except Exception as error:  # noqa: BLE001 - the journal goes on without
             _log.warning("reason=<%s> | spans of other libraries are not forwarded", error)
             return
@@ -193,7 +196,15 @@ class Providers:
         if self.fallback is not None:
             if trace_api._TRACER_PROVIDER is self.fallback:  # noqa: SLF001 - as above
                 trace_api._TRACER_PROVIDER = None  # noqa: SLF001
-            self.fallback.shutdown()
+            self.fallback.sdk.shutdown()
+
+
+def _put_first(provider: Any, processor: Any) -> None:
+    """Have a processor told before all others: as the provider shuts down it ends what is open, for them to export."""
+    active: Any = getattr(provider, "_active_span_processor", None)
+    with contextlib.suppress(AttributeError), active._lock:  # noqa: SLF001 - there is no public way
+        others = [one for one in active._span_processors if one is not processor]  # noqa: SLF001 - as above
+        active._span_processors = (processor, *others)  # noqa: SLF001 - as above
 
 
 def _leave(provider: Any, processor: Any) -> None:
@@ -216,45 +227,89 @@ def _exporter_of(processor: Any) -> Any:
     )
 
 
-def host_of(endpoint: str) -> str:
-    """Return the host of an OTLP endpoint, by whatever port or scheme; all names of this machine are one."""
-    host = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").hostname or ""
-    return "localhost" if host in _LOOPBACK else host
+def backend_of(endpoint: str) -> tuple[str, int]:
+    """Return host and port of an OTLP endpoint; the two ports of OTLP are one, and all names of this machine."""
+    parts = urlsplit(endpoint if "://" in endpoint else f"grpc://{endpoint}")
+    host = parts.hostname or ""
+    try:
+        port = parts.port
+    except ValueError:  # an exporter's own, which it cannot use either
+        port = 0
+    if port is None:
+        port = _PORTS.get(parts.scheme, _OTLP_GRPC)
+    return "localhost" if host in _LOOPBACK else host, _OTLP_GRPC if port == _OTLP_HTTP else port
 
 
-def _fallback_provider(endpoint: str, environ: Mapping[str, str]) -> TracerProvider:
+class StandIn(trace_api.ProxyTracerProvider):
+    """Our provider in the place of none, to the program the API's proxy that it is without us.
+
+    Args:
+        sdk: has the spans until the program sets a provider of its own.
+    """
+
+    agent_journal_fallback = True
+
+    def __init__(self, sdk: Any) -> None:
+        self.sdk = sdk
+        self.sampler = sdk.sampler  # as the environment says: it decides of our traces too
+        self.lost = 0  # spans that did not arrive
+
+    def get_tracer(self, *args: Any, **kwargs: Any) -> trace_api.Tracer:
+        """Return a tracer of whichever provider there is when it is used."""
+        return LateTracer(self, args, kwargs)
+
+
+class LateTracer(trace_api.ProxyTracer):
+    """A tracer of the stand-in, and of the program's provider from the moment that there is one."""
+
+    def __init__(self, stand_in: StandIn, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__(*args, **kwargs)
+        self._stand_in = stand_in
+        self._scope = (args, kwargs)
+        self._known: tuple[Any, Any] = (None, None)
+
+    @property
+    def _tracer(self) -> trace_api.Tracer:
+        provider: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - as above
+        known, tracer = self._known
+        if provider is not known or tracer is None:
+            args, kwargs = self._scope
+            source: Any = self._stand_in.sdk if provider is self._stand_in else trace_api.get_tracer_provider()
+            tracer = source.get_tracer(*args, **kwargs)
+            self._known = (provider, tracer)
+        return tracer
+
+
+def _stand_in(endpoint: str, environ: Mapping[str, str]) -> StandIn:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     from otel_agent_journal.otlp.target import default_resource
 
-    class StandIn(TracerProvider):
-        """Our provider in the place of none. A program that adds processors of its own to it has made it its own."""
+    class OfStandIn(TracerProvider):
+        """Known for ours as it is created."""
 
         agent_journal_fallback = True
-        agent_journal_lost = 0  # spans that did not arrive
 
-        def add_span_processor(self, span_processor: Any) -> None:
-            if processors_of(self)[1:]:  # ours are two: the exporter's and the journal's
-                self.agent_journal_fallback = False
-            super().add_span_processor(span_processor)
-
-    provider = StandIn(resource=Resource.create(default_resource(environ)))
-    provider.add_span_processor(BatchSpanProcessor(_exporter(endpoint, environ, provider)))
+    provider = StandIn(OfStandIn(resource=Resource.create(default_resource(environ))))
+    provider.sdk.add_span_processor(BatchSpanProcessor(_exporter(endpoint, environ, provider)))
     return provider
 
 
-def _exporter(endpoint: str, environ: Mapping[str, str], provider: Any) -> Any:
+def _exporter(endpoint: str, environ: Mapping[str, str], provider: StandIn) -> Any:
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
     from otel_agent_journal.forwarding.sender import open_sender
     from otel_agent_journal.mapping.from_sdk import span_record
+    from otel_agent_journal.mapping.genai import CAPTURE_CONTENT_VARIABLE, captures_content_on_spans
+    from otel_agent_journal.mapping.harmless import harmless_span
     from otel_agent_journal.mapping.to_events import is_ours
     from otel_agent_journal.otlp.answers import SendFailed
     from otel_agent_journal.otlp.target import otlp_target
 
     sender = open_sender(otlp_target(endpoint, environ))
+    with_content = captures_content_on_spans(environ.get(CAPTURE_CONTENT_VARIABLE))
 
     class OthersExporter(SpanExporter):
         """Sends the spans of other libraries to where the drain sends steps."""
@@ -263,11 +318,13 @@ def _exporter(endpoint: str, environ: Mapping[str, str], provider: Any) -> Any:
 
         def export(self, spans: Any) -> SpanExportResult:
             others = [record for record in map(span_record, spans) if not is_ours(record)]  # steps the drain forwards
+            if not with_content:
+                others = [harmless_span(record) for record in others]
             try:
                 if others:
-                    provider.agent_journal_lost += sender.send(others)
+                    provider.lost += sender.send(others)
             except SendFailed as failure:
-                provider.agent_journal_lost += len(others)
+                provider.lost += len(others)
                 _log.warning("spans=<%d>, reason=<%s> | spans of other libraries were not sent", len(spans), failure)
                 return SpanExportResult.FAILURE
             return SpanExportResult.SUCCESS
@@ -276,6 +333,13 @@ def _exporter(endpoint: str, environ: Mapping[str, str], provider: Any) -> Any:
             sender.close()
 
     return OthersExporter()
+
+
+def resource_of(provider: Any) -> dict[str, Any]:
+    """Return the resource of a provider of the SDK's."""
+    from otel_agent_journal.mapping.span_record import plain_attributes
+
+    return plain_attributes(provider.resource.attributes)
 
 
 def resource_of_program(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from otel_agent_journal import terminal
+from otel_agent_journal.bootstrap.instrumenting import modules_of_others
 from otel_agent_journal.bootstrap.openers import open_drain, open_forwarder, open_store
 from otel_agent_journal.bootstrap.process import ANNOUNCE, ELSEWHERE
 from otel_agent_journal.bootstrap.signals import held_signals, wait_for_child
@@ -41,6 +42,7 @@ _SIGNAL: Final = 128
 _DELIVER_S: Final = 30.0  # once the program has ended, while the store takes what is left; one that does not, less
 _FORWARD_S: Final = 10.0
 _MAX_SESSIONS: Final = 10_000
+WATCH: Final = "AGENT_JOURNAL_WATCH"  # names to `autoload` what starts the journal, beside the frameworks it knows
 REACHED: Final = "reached"  # what `autoload` makes in the folder that ANNOUNCE names
 _NOT_REACHED: Final = (
     "no Python of the program could be reached (python -I, -E and -S ignore us, and so do programs that are not Python)"
@@ -262,6 +264,8 @@ def environment_for_child(settings: Settings, environ: Mapping[str, str]) -> dic
         child[SESSION] = settings.session
     if settings.otlp is not None:
         child[OTLP] = settings.otlp
+    if others := modules_of_others():
+        child[WATCH] = ",".join(others)
     return child
 
 

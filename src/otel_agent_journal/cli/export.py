@@ -22,8 +22,8 @@ KEYS: Final = ("session_id", "spans", "otlp")
 def command(invocation: Invocation, session: str | None, otlp: str | None) -> None:
     """Send a session's spans to an OTLP endpoint such as Jaeger.
 
-    Works for any session, however old. Span ids are those of the run, so that sending it twice shows it once. Without
-    --otlp the OTLP variables of OpenTelemetry say where to.
+    Works for any session, however old. Span ids are those of the run, so that sending it twice shows it once. Steps
+    that the program's sampler left out are left out here. Without --otlp the OTLP variables say where to.
     """
     from otel_agent_journal.cli.choosing import need_session
     from otel_agent_journal.forwarding.export import export_session
@@ -42,6 +42,7 @@ def command(invocation: Invocation, session: str | None, otlp: str | None) -> No
             journal.events(head.session_id), target, environ=os.environ, progress=bar.to, get_blob=journal.blob
         )
     if output.for_people:
-        output.text(f"{readable.plural(spans, 'span')} of session {head.session_id} sent to {masked(target)}")
+        why = "; its traces were not sampled" if head.steps and not spans else ""
+        output.text(f"{readable.plural(spans, 'span')} of session {head.session_id} sent to {masked(target)}{why}")
     else:
         output.record({"session_id": head.session_id, "spans": spans, "otlp": masked(target)})

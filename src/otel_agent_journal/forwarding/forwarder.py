@@ -34,7 +34,7 @@ class WriterOf(Protocol):
     """What the forwarder knows of the process that wrote events."""
 
     @property
-    def resource(self) -> Mapping[str, str]:
+    def resource(self) -> Mapping[str, Any]:
         """The OpenTelemetry resource of that process."""
         ...
 
@@ -73,7 +73,7 @@ class Forwarder:
         self._outbox = Outbox(
             sender, capacity=capacity, batch_spans=batch_spans, linger_s=linger_s, warn=warn or _log.warning
         )
-        self._resources: dict[int, tuple[Mapping[str, str], Mapping[str, Any]]] = {}
+        self._resources: dict[int, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
         self._remembered: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def __call__(self, events: Sequence[JournalEvent], writer: WriterOf) -> None:

@@ -10,6 +10,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from otel_agent_journal.codec import valid_text
+from otel_agent_journal.mapping.genai import SCHEMA_URL, SCOPE_NAME
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanLink, SpanRecord, plain_attributes
 
 if TYPE_CHECKING:
@@ -77,8 +78,14 @@ def readable_span(record: SpanRecord, resource: Resource | None = None) -> Reada
         status=_status(record.status_code, record.status_description),
         start_time=record.start_ns,
         end_time=record.end_ns,
-        instrumentation_scope=InstrumentationScope(record.scope_name, record.scope_version),
+        instrumentation_scope=InstrumentationScope(
+            record.scope_name, record.scope_version, _schema_of(record.scope_name)
+        ),
     )
+
+
+def _schema_of(scope_name: str) -> str | None:
+    return SCHEMA_URL if scope_name == SCOPE_NAME else None
 
 
 def _context(trace_id: str, span_id: str, flags: int = 1, state: str = "") -> SpanContext:

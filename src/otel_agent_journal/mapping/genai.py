@@ -4,7 +4,8 @@ The published constants are marked as moved and lag behind, so the names live he
 attributes a step's span has: the recorder calls them for a live span, `to_span.py` for one rebuilt from its events,
 so that both are equal. Pure; `start_attributes` and `end_attributes` run inside the agent for every step.
 
-Source: open-telemetry/semantic-conventions-genai, `docs/gen-ai/` (all of it at stability Development).
+Source: open-telemetry/semantic-conventions-genai, `docs/gen-ai/` (all of it at stability Development), which has no
+release of its own yet; `SCHEMA_URL` names the last of the conventions that it was taken from.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from otel_agent_journal.event import ErrorInfo, Usage
+from otel_agent_journal.event import EMPTY, ErrorInfo, Usage
 
 SCOPE_NAME: Final = "otel_agent_journal"
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.41.0"
 
 # --- operations ---------------------------------------------------------------------------------------------------
 
@@ -58,6 +60,35 @@ SESSION_KEYS: Final = (
     "traceloop.association.properties.conversation_id",
     "traceloop.association.properties.thread_id",
 )
+
+# Providers, as the conventions name them, by what frameworks call them.
+_PROVIDERS: Final[Mapping[str, str]] = {
+    "amazon": "aws.bedrock",
+    "amazon_bedrock": "aws.bedrock",
+    "aws": "aws.bedrock",
+    "aws_bedrock": "aws.bedrock",
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "azure_ai_inference": "azure.ai.inference",
+    "azure_openai": "azure.ai.openai",
+    "az.ai.inference": "azure.ai.inference",
+    "az.ai.openai": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "bedrock_converse": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "google": "gcp.gen_ai",
+    "google_anthropic_vertex": "gcp.vertex_ai",
+    "google_genai": "gcp.gemini",
+    "google_vertexai": "gcp.vertex_ai",
+    "ibm": "ibm.watsonx.ai",
+    "mistral": "mistral_ai",
+    "mistralai": "mistral_ai",
+    "sagemaker": "aws.sagemaker",
+    "vertex_ai": "gcp.vertex_ai",
+    "vertexai": "gcp.vertex_ai",
+    "watsonx": "ibm.watsonx.ai",
+    "xai": "x_ai",
+}
 
 # --- request and response -----------------------------------------------------------------------------------------
 
@@ -212,9 +243,20 @@ def span_name(kind: str, name: str, operation: str | None = None) -> str:
     return f"{verb} {name}" if name else verb
 
 
-def span_kind(kind: str) -> str:
-    """Return CLIENT for a model call, INTERNAL for everything else."""
-    return KIND_CLIENT if kind == "MODEL" else KIND_INTERNAL
+def provider_name(said: str) -> str:
+    """Return a provider as the conventions name it; one that they do not know as it was said."""
+    return _PROVIDERS.get(said.strip().lower().replace("-", "_"), said)
+
+
+def span_kind(kind: str, attributes: Mapping[str, Any] = EMPTY) -> str:
+    """Return CLIENT for a model call and for the call of a remote agent, INTERNAL for everything else.
+
+    An agent is remote where it has an address; a workflow is INTERNAL even then, as the conventions have it.
+    """
+    if kind == "MODEL":
+        return KIND_CLIENT
+    remote = kind == "AGENT" and SERVER_ADDRESS in attributes
+    return KIND_CLIENT if remote and attributes.get(OPERATION_NAME) != INVOKE_WORKFLOW else KIND_INTERNAL
 
 
 def start_attributes(

@@ -28,6 +28,7 @@ from otel_agent_journal.mapping.to_span import (
 MAX_OPEN_STEPS: Final = 20_000
 MAX_KNOWN_STEPS: Final = 50_000
 _ATTEMPTS_OF_A_STEP: Final = 16
+_MAX_DEPTH: Final = 100  # steps above a step, should they be above each other
 
 # What a START must keep of its details until its span is made; its content only where that goes on spans.
 _SPAN_DETAILS: Final = (
@@ -36,6 +37,7 @@ _SPAN_DETAILS: Final = (
     "exported",
     "links",
     "parent_span_id",
+    "sampled",
     "scope",
     "span_kind",
     "span_name",
@@ -64,10 +66,12 @@ class _Attempt(msgspec.Struct, frozen=True):
     writer: str | None
     trace_id: str
     span_id: str
+    parent_step_id: str | None = None
+    sampled: bool = True
 
 
 class SpanJoiner:
-    """Makes the spans of steps of their events. Not thread-safe.
+    """Makes the spans of steps of their events, but for those of traces that are not sampled. Not thread-safe.
 
     `include_exported` also makes those of steps whose span the program's own exporter carries, else such a span is
     made only when it was left open. `scope_version` is this package's version.
@@ -120,7 +124,14 @@ class SpanJoiner:
     def recollect(self, start: JournalEvent) -> None:
         """Learn of an attempt as a parent of others, without waiting for its ending."""
         step_id = start.step_id or ""
-        attempt = _Attempt(start.timestamp_ns, start.writer, trace_id_of(start), span_id_of(start))
+        attempt = _Attempt(
+            start.timestamp_ns,
+            start.writer,
+            trace_id_of(start),
+            span_id_of(start),
+            start.parent_step_id,
+            _is_sampled(start),
+        )
         known = self._attempts.pop(step_id, ())
         self._attempts[step_id] = (*known, attempt)[-_ATTEMPTS_OF_A_STEP:]
         if len(self._attempts) > self._max_known:
@@ -136,16 +147,17 @@ class SpanJoiner:
             waiting.notes.pop(0)
 
     def end(self, end: JournalEvent, resource: Mapping[str, Any] = EMPTY) -> SpanRecord | None:
-        """Return the span that an ending completes, or None where the program's own exporter carries it."""
+        """Return the span that an ending completes; None where it stays here, or the program's exporter carries it."""
         waiting = self._open.pop(_key(end), None)
         if waiting is None:
-            return None if self._is_exported(end) else self._span(None, end, resource=resource)
-        if self._is_exported(waiting.start):
+            return self._span(None, end, resource=resource) if self._leaves(end) else None
+        if not self._leaves(waiting.start):
             return None
         return self._span(waiting.start, end, notes=waiting.notes, resource=waiting.resource)
 
-    def _is_exported(self, event: JournalEvent) -> bool:
-        return not self._include_exported and event.details.get("exported") is True
+    def _leaves(self, event: JournalEvent) -> bool:
+        exported = event.details.get("exported") is True and not self._include_exported
+        return _is_sampled(event) and not exported
 
     def interrupt(self, interruption: JournalEvent) -> list[SpanRecord]:
         """Return the spans that a SESSION_INTERRUPTED ends: the writer's open steps of the session, exported too."""
@@ -182,6 +194,7 @@ class SpanJoiner:
                 resource=waiting.resource,
             )
             for waiting in cut
+            if _is_sampled(waiting.start)
         ]
 
     def _span(
@@ -214,12 +227,24 @@ class SpanJoiner:
         return record if link in record.links else msgspec.structs.replace(record, links=(*record.links, link))
 
     def _parent(self, event: JournalEvent, start_ns: int) -> _Attempt | None:
-        """Return the attempt of the parent step that ran as a step began, of the same writer where there is one."""
-        known = self._attempts.get(event.parent_step_id or "", ())
-        begun = [attempt for attempt in known if attempt.start_ns <= start_ns]
-        if not begun:
-            return None
-        return max(begun, key=lambda attempt: (attempt.writer == event.writer, attempt.start_ns))
+        """Return the attempt of the parent step that ran as a step began, of the same writer where there is one.
+
+        Past those that are not sampled: a sampler may leave out a step and keep what is below it.
+        """
+        above = event.parent_step_id
+        for _ in range(_MAX_DEPTH):
+            begun = [attempt for attempt in self._attempts.get(above or "", ()) if attempt.start_ns <= start_ns]
+            if not begun:
+                return None
+            found = max(begun, key=lambda attempt: (attempt.writer == event.writer, attempt.start_ns))
+            if found.sampled:
+                return found
+            above = found.parent_step_id
+        return None
+
+
+def _is_sampled(event: JournalEvent) -> bool:
+    return event.details.get("sampled") is not False
 
 
 def _key(event: JournalEvent) -> AttemptKey:

@@ -13,7 +13,7 @@ gone, there is no ending: nobody knows how the step would have ended.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,7 @@ from otel_agent_journal.mapping.span_record import SpanEvent, SpanRecord
 
 _BESIDE_STEPS: Final = frozenset(("execute_event_loop_cycle",))  # operations of what frameworks open around steps
 _JOURNALED_PREFIXES: Final = ("gen_ai.", "agent_journal.")
+_SESSION_KEYS: Final = frozenset(genai.SESSION_KEYS)
 
 # Exceptions that end a step without being its error, by the last part of their name.
 _OUTCOME_OF_EXCEPTION: Final[Mapping[str, str]] = {
@@ -115,18 +116,17 @@ def session_of(
     record: SpanRecord,
     *,
     enclosing: str | None = None,
-    baggage: Mapping[str, Any] | None = None,
     default: str | None = None,
 ) -> str:
     """Return the session a span belongs to.
 
     A span of ours says so itself. Otherwise the first that is there: `enclosing` (a journaled step or a `session()`
-    block), baggage, `default` (`--session`), the span's own conversation or session id, its trace id.
+    block), `default` (`--session`), the span's own conversation or session id, its trace id.
     """
     own = session_named_in(record.attributes)
     if is_ours(record) and own:
         return own
-    return enclosing or session_named_in(baggage or {}) or default or own or record.trace_id
+    return enclosing or default or own or record.trace_id
 
 
 def session_named_by(record: SpanRecord) -> str | None:
@@ -134,8 +134,13 @@ def session_named_by(record: SpanRecord) -> str | None:
     return session_named_in(record.attributes) or session_named_in(record.resource)
 
 
+def is_nameless(names: Collection[str]) -> bool:
+    """Tell whether none of these names is one that a session goes under."""
+    return _SESSION_KEYS.isdisjoint(names)
+
+
 def session_named_in(carrier: Mapping[str, Any]) -> str | None:
-    """Return the session that attributes or baggage name, under the first of the names in use; None where none."""
+    """Return the session that attributes name, under the first of the names in use; None where none."""
     for key in genai.SESSION_KEYS:
         value = carrier.get(key)
         if value not in (None, ""):
@@ -254,7 +259,7 @@ def _start_details(record: SpanRecord, kind: str, session_id: str) -> dict[str, 
     plain_name = genai.span_name(kind, name_of_span(record, kind), None if operation is None else str(operation))
     if record.name != plain_name:
         details["span_name"] = record.name
-    if record.kind != genai.span_kind(kind):
+    if record.kind != genai.span_kind(kind, record.attributes if record.end_ns is None else {}):
         details["span_kind"] = record.kind
     if record.scope_name and record.scope_name != genai.SCOPE_NAME:
         details["scope"] = {"name": record.scope_name, "version": record.scope_version}

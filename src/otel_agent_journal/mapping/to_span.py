@@ -27,6 +27,7 @@ from otel_agent_journal.event import (
 )
 from otel_agent_journal.mapping import genai
 from otel_agent_journal.mapping.content import content_attributes
+from otel_agent_journal.mapping.harmless import harmless_attributes, harmless_events, harmless_note
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanLink, SpanRecord, plain_attributes
 
 INTERRUPTED_WITHOUT_END: Final = "interrupted: the process ended before the step did"
@@ -66,8 +67,11 @@ def span_of_attempt(
     start_ns = first.timestamp_ns - (first.duration_ns or 0)
     name = first.name or ""
     extra = _mapping(opening.get("attributes"))
-    if end is not None and (start is None or "scope" in opening):
+    foreign = "scope" in opening
+    if end is not None and (start is None or foreign):
         extra = {**extra, **_mapping(end.details.get("attributes"))}  # of a foreign span the ending says everything
+    if foreign and not capture_content:
+        extra = harmless_attributes(extra)
     operation = (extra if start is None else _mapping(opening.get("attributes"))).get(genai.OPERATION_NAME)
     outcome, error = ("interrupted", None) if end is None else (end.outcome or "ok", end.error)
     attributes = genai.start_attributes(
@@ -75,7 +79,8 @@ def span_of_attempt(
     )
     if kind == "TOOL" and isinstance(opening.get("effects"), str):
         attributes[genai.TOOL_EFFECTS] = opening["effects"]
-    attributes.update(_end_attributes(end, outcome, error) if end is not None else _cut_attributes(first, reason))
+    closing = _cut_attributes(first, reason) if end is None else _end_attributes(end, outcome, error)
+    attributes.update(harmless_attributes(closing) if foreign and not capture_content else closing)
     if capture_content:
         attributes.update(content_attributes(kind, opening))
         attributes.update(content_attributes(kind, EMPTY if end is None else end.details))
@@ -87,11 +92,11 @@ def span_of_attempt(
         span_id=span_id_of(first, end),
         parent_span_id=opening.get("parent_span_id") or parent_span_id,
         name=str(span_name),
-        kind=str(opening.get("span_kind") or genai.span_kind(kind)),
+        kind=str(opening.get("span_kind") or genai.span_kind(kind, _mapping(opening.get("attributes")))),
         start_ns=start_ns,
         end_ns=max(start_ns, end.timestamp_ns if end is not None else interrupted_ns or start_ns),
         attributes=plain_attributes(attributes),
-        events=_events(end, notes, capture_content),
+        events=_events(end, notes, capture_content, foreign=foreign),
         links=links_of(opening) + links_of(EMPTY if end is None else end.details),
         status_code=code,
         status_description=description,
@@ -173,21 +178,24 @@ def is_note(event: JournalEvent, *, capture_content: bool = False) -> bool:
     return event.type in _NOTED_TYPES or (capture_content and event.type in _CONTENT_TYPES)
 
 
-def span_event_of(event: JournalEvent) -> SpanEvent:
+def span_event_of(event: JournalEvent, *, capture_content: bool = False) -> SpanEvent:
     """Return the span event that an event within a step stands for, named by its type in lower case."""
-    return SpanEvent(event.type.lower(), event.timestamp_ns, plain_attributes(event.details))
+    details = event.details if capture_content else harmless_note(event.details)
+    return SpanEvent(event.type.lower(), event.timestamp_ns, plain_attributes(details))
 
 
-def _events(end: JournalEvent | None, notes: Iterable[JournalEvent], capture_content: bool) -> tuple[SpanEvent, ...]:
-    events = [span_event_of(note) for note in notes if is_note(note, capture_content=capture_content)]
+def _events(
+    end: JournalEvent | None, notes: Iterable[JournalEvent], capture_content: bool, *, foreign: bool
+) -> tuple[SpanEvent, ...]:
+    said = [note for note in notes if is_note(note, capture_content=capture_content)]
+    events = [span_event_of(note, capture_content=capture_content) for note in said]
     recorded: Any = None if end is None else end.details.get("events")
     if end is not None and isinstance(recorded, list | tuple):
         for entry in map(_mapping, cast("list[Any]", recorded)):
             when = entry.get("timestamp_ns")
             when = when if isinstance(when, int) else end.timestamp_ns
-            events.append(
-                SpanEvent(str(entry.get("name", "")), when, plain_attributes(_mapping(entry.get("attributes"))))
-            )
+            event = SpanEvent(str(entry.get("name", "")), when, plain_attributes(_mapping(entry.get("attributes"))))
+            events += (event,) if capture_content else harmless_events((event,), all_of_them=foreign)
     return tuple(sorted(events, key=lambda event: event.timestamp_ns)[-MAX_SPAN_EVENTS:])
 
 

@@ -77,6 +77,7 @@ class ContentEncoder:
             "request",
             "request_id",
             "resumes",
+            "sampled",
             "scope",
             "service",
             "span_kind",

@@ -32,7 +32,7 @@ from otel_agent_journal.pipeline.agent_ids import is_placeholder
 from otel_agent_journal.pipeline.failure import is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.session import Block, checked_session, checked_type, process_recorder
-from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_step
+from otel_agent_journal.pipeline.step import SESSION_KEY, STEP_KEY, Step, current_step
 from otel_agent_journal.projections.head import CANCELLED
 
 CONFIGURATION_ERROR: Final = "CONFIGURATION_ERROR"
@@ -202,11 +202,11 @@ def _problem_with(agent_id: Any) -> str | None:
 
 
 def _within(context: Context, session_id: str) -> Context:
-    """Return a context whose session is this one: for roots here, and by baggage for agents that are called."""
+    """Return a context whose session is this one: for roots here, and by baggage for agents that trust it."""
     enclosing = context.get(STEP_KEY)
     if isinstance(enclosing, Step) and enclosing.session_id != session_id:
         context = Context({key: value for key, value in context.items() if key != STEP_KEY})
-    return set_baggage(CONVERSATION_ID, session_id, context)
+    return set_baggage(CONVERSATION_ID, session_id, Context({**context, SESSION_KEY: session_id}))
 
 
 def _say(

@@ -10,8 +10,10 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext, Status, StatusCode
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import Attributes, AttributeValue
+
+from otel_agent_journal.pipeline.sampling import is_sampled, provider_of_program
 
 MAX_ATTRIBUTES: Final = 128  # the SDK's own default
 MAX_EVENTS: Final = 128  # the SDK's own default
@@ -20,13 +22,19 @@ MAX_EVENTS: Final = 128  # the SDK's own default
 class LightSpan(Span):
     """A span that lives in memory until its step ends. What is past the SDK's default limits is dropped."""
 
-    __slots__ = ("_around", "_context", "_ended", "_span_id", "attributes", "events", "links", "status")
+    __slots__ = ("_around", "_context", "_ended", "_span_id", "_undecided", "attributes", "events", "links", "status")
 
-    def __init__(self, context: SpanContext | None, around: Span | None = None, span_id: int = 0) -> None:
-        """Make a span of these ids; or of `span_id` in the trace of the span around it, worked out when asked for."""
+    def __init__(
+        self, context: SpanContext | None, around: Span | None = None, span_id: int = 0, *, undecided: bool = False
+    ) -> None:
+        """Make a span of these ids; or of `span_id` in the trace of the span around it, worked out when asked for.
+
+        `undecided`: nobody exports the trace, so it is not sampled, unless the program sets a provider that does.
+        """
         self._context = context
         self._around = around
         self._span_id = span_id
+        self._undecided = undecided
         self._ended = False
         self.attributes: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
@@ -45,7 +53,12 @@ class LightSpan(Span):
                 trace_flags=above.trace_flags,
                 trace_state=above.trace_state,
             )
+            self._undecided = type(self._around) is LightSpan and self._around._undecided  # noqa: SLF001 - its own kind
             self._around = None
+        if self._undecided and (provider := provider_of_program()) is not None:
+            self._undecided = False
+            if is_sampled(provider, context.trace_id, ""):
+                context = self._context = _sampled(context)
         return context
 
     def is_recording(self) -> bool:
@@ -101,3 +114,10 @@ class LightSpan(Span):
         """Keep an exception event for the ending."""
         facts: dict[str, Any] = {"exception.type": type(exception).__qualname__, "exception.message": str(exception)}
         self.add_event("exception", {**facts, **(attributes or {})}, timestamp)
+
+
+def _sampled(context: SpanContext) -> SpanContext:
+    flags = TraceFlags(context.trace_flags | TraceFlags.SAMPLED)
+    return SpanContext(
+        context.trace_id, context.span_id, is_remote=False, trace_flags=flags, trace_state=context.trace_state
+    )

@@ -17,6 +17,7 @@ from otel_agent_journal.mapping.genai import (
     PROVIDER_NAME,
     REQUEST_MODEL,
     RESPONSE_MODEL,
+    SCHEMA_URL,
     SCOPE_NAME,
 )
 from otel_agent_journal.threads import Turns
@@ -27,7 +28,10 @@ _TOKEN_TYPE: Final = "gen_ai.token.type"
 
 
 class Metrics:
-    """`gen_ai.client.operation.duration` in seconds and `gen_ai.client.token.usage`, buckets as the conventions say."""
+    """`gen_ai.client.operation.duration` in seconds and `gen_ai.client.token.usage`, buckets as the conventions say.
+
+    The recorder calls it for every model step that ends, whichever framework's.
+    """
 
     def __init__(self) -> None:
         self._provider: Any = None
@@ -38,9 +42,14 @@ class Metrics:
     def operation(
         self, attributes: dict[str, Any], duration_ns: int, usage: Usage | None, error: ErrorInfo | None
     ) -> None:
-        """Record one model call. `attributes`: operation name, provider, request and response model."""
-        if not self.ready():
-            return
+        """Record one model call.
+
+        Args:
+            attributes: of its span: operation name, provider, request and response model among others.
+            duration_ns: how long it took.
+            usage: its tokens, where they are known.
+            error: why it failed, as its span says.
+        """
         labels = {
             key: attributes[key]
             for key in (OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL)
@@ -60,7 +69,7 @@ class Metrics:
         self, provider: Any, labels: dict[str, Any], duration_ns: int, usage: Usage | None, error: ErrorInfo | None
     ) -> None:
         if self._instruments is None or self._instruments[0] is not provider:
-            self._instruments = (provider, *_instruments(provider.get_meter(SCOPE_NAME)))
+            self._instruments = (provider, *_instruments(provider.get_meter(SCOPE_NAME, None, SCHEMA_URL)))
         _, duration, tokens = self._instruments
         failed = {ERROR_TYPE: error.type} if error is not None else {}
         duration.record(duration_ns / 1e9, {**labels, **failed})

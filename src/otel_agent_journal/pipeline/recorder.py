@@ -31,7 +31,7 @@ from otel_agent_journal.mapping.facts import (
     StepNoted,
     StepStarted,
 )
-from otel_agent_journal.mapping.genai import PASSED_THROUGH, TOOL_EFFECTS
+from otel_agent_journal.mapping.genai import CHAT, OPERATION_NAME, PASSED_THROUGH, TOOL_EFFECTS
 from otel_agent_journal.pipeline.adoption import AdoptedSpan, end_beside, marked
 from otel_agent_journal.pipeline.attempts import Attempts
 from otel_agent_journal.pipeline.clock import Clock, RandomIds
@@ -43,12 +43,13 @@ from otel_agent_journal.pipeline.introductions import Introductions
 from otel_agent_journal.pipeline.light_span import LightSpan
 from otel_agent_journal.pipeline.metrics import Metrics
 from otel_agent_journal.pipeline.spans import Spans, kept_by, name_by, of_framework, set_by_user
-from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_context
+from otel_agent_journal.pipeline.step import SESSION_KEY, STEP_KEY, Step, current_context
 from otel_agent_journal.pipeline.who import SAID
 from otel_agent_journal.plain import text_of
 from otel_agent_journal.threads import Turns, is_collecting, start_thread, watch_collections
 
 _SESSION_BAGGAGE: Final = ("gen_ai.conversation.id", "session.id")
+_MEASURED: Final = ("ok", "error")  # what was cut off says nothing of the model
 _CLOSE_S: Final = 5.0  # how long the end of the process waits for the processors of the program's spans
 
 
@@ -78,11 +79,13 @@ class Recorder(FactWriter):
     Args:
         appender: where facts go.
         encoder: what content becomes.
-        session_id: the session of everything that names none (`--session`).
+        session_id: the session of everything that nothing around it names (`--session`).
+        trusts_baggage: baggage, which anybody may have sent, names the session of what names none.
         span_content: put message content on spans too.
         exported: tells whether the spans of the program's own provider reach a backend by its own exporters.
         forwarded: the drain forwards the steps that are not: what user code sets on their spans is kept for it.
         introduce: returns what this process says of itself in each session that it writes to; None: nothing.
+        provided: told the program's provider as it is first used, and each that takes its place.
         stages: percent of the work that is done when a stage of that name is reached.
         tool_effects: what tools do to the world, by their names or patterns of these: see `Effects`.
         keeping: tells what processes before this one have journaled.
@@ -95,10 +98,12 @@ class Recorder(FactWriter):
         *,
         encoder: ContentEncoder | None = None,
         session_id: str | None = None,
+        trusts_baggage: bool = False,
         span_content: bool = False,
         exported: Callable[[], bool] = lambda: False,
         forwarded: bool = False,
         introduce: Callable[[], Mapping[str, Any]] | None = None,
+        provided: Callable[[Any], None] = lambda _: None,
         stages: Mapping[str, float] = EMPTY,
         tool_effects: Mapping[str, str] = EMPTY,
         keeping: Keeping | None = None,
@@ -107,6 +112,7 @@ class Recorder(FactWriter):
     ) -> None:
         super().__init__(appender, encoder or ContentEncoder())
         self.session_id = session_id
+        self.trusts_baggage = trusts_baggage
         self.span_content = span_content
         self.clock = clock or Clock()
         self.ids = ids or RandomIds()
@@ -117,10 +123,9 @@ class Recorder(FactWriter):
         self._stages = stages
         as_said = self.encoder.content and self.encoder.redactor is None
         self.histories = Histories(as_said=as_said, keeping=keeping)
-        self._attempts = Attempts()
         self._now = self.clock.now_ns
         self._details_change = not self.encoder.content or self.encoder.redactor is not None
-        self._spans = Spans(self.ids, self.failed)
+        self._spans = Spans(self.ids, self.failed, forwarded=forwarded, provided=provided)
         self.after_fork()
         watch_collections()
         forks.join(self, forks.Place.RECORDING)
@@ -131,6 +136,7 @@ class Recorder(FactWriter):
         if self._introduce_by is not None:
             self._introductions = Introductions(self._introduce_by, self.encoder, self.ids)
         self._roots: dict[int, Root] = {}
+        self._attempts = Attempts()
         self._ending: set[int] = set()  # the threads that end a span of the program's provider
         self._aside = Turns(start_thread)
 
@@ -189,6 +195,7 @@ class Recorder(FactWriter):
             details = {}
         if attributes:
             details["attributes"] = attributes
+        request = attributes
         if kind == "TOOL" and (effects := self._effects.of(name) or details.get("effects")):
             details["effects"] = effects
             on_span = {**(on_span or {}), TOOL_EFFECTS: effects}
@@ -210,6 +217,8 @@ class Recorder(FactWriter):
             step.step_id = step_id = step_id or parent.child_id(kind, name)
             step.attempt = self._attempts.next(step_id)
             parent.child_began(step)
+        if kind == "MODEL":
+            step.request = request
         opening = Opening(context, enclosing, attributes, links, details)
         if waits:
             step.opening = opening
@@ -271,7 +280,9 @@ class Recorder(FactWriter):
             details["parent_span_id"] = f"{foreign.span_id:016x}"
         if links:
             details["links"] = [_link(link) for link in links]
-        if step.tracer is not None and type(step.span) is not LightSpan and self._exported():
+        if not step.sampled:
+            details["sampled"] = False
+        elif step.tracer is not None and type(step.span) is not LightSpan and self._exported():
             details["exported"] = True
         if self._details_change and details:
             details = self.encoder.details(details)
@@ -301,7 +312,7 @@ class Recorder(FactWriter):
         details: dict[str, Any],
         detached: bool,
     ) -> Step:
-        found = session_id if detached and session_id else self.session_of(context) or session_id or ""
+        found = session_id if detached and session_id else self.session_of(context, session_id) or ""
         if session_id and found != session_id:
             details["framework_session_id"] = session_id
         if not found.isascii():
@@ -362,22 +373,27 @@ class Recorder(FactWriter):
         if told.get("passed_through") and type(span) is not LightSpan:
             with contextlib.suppress(Exception):  # a limit of the program's
                 span.set_attribute(PASSED_THROUGH, True)  # noqa: FBT003 - the name of an attribute and its value
+        if step.kind == "MODEL" and outcome in _MEASURED and self.metrics.ready():
+            labels = {OPERATION_NAME: CHAT, **(step.request or EMPTY), **(attributes or EMPTY)}
+            self.metrics.operation(labels, end_ns - step.start_ns, usage, info if outcome == "error" else None)
         if step.beside is not None:
             end_beside(step, outcome, info, end_ns)
         if type(span) is LightSpan:
             attributes = kept_by(span, attributes, details)
             span.end()
         elif step.adopted is not None:
-            if self._forwarded and not self._exported():
+            if self._forwards(step):
                 attributes = of_framework(span, attributes)
             step.adopted.step_ends(outcome, info, end_ns)
         else:
             shown = {**(attributes or {}), **on_span} if on_span else attributes
             end_span = functools.partial(self._spans.end, span, outcome, usage, info, shown, end_ns)
-            if self._forwarded and not self._exported():
+            if self._forwards(step):
                 attributes = set_by_user(span, attributes, details)
         if attributes:
             details["attributes"] = attributes
+        if not step.sampled:
+            details["sampled"] = False
         said = self.encoder.details(details) if self._details_change and details else details
         if told:
             said = {**said, **told}
@@ -403,6 +419,10 @@ class Recorder(FactWriter):
             self._roots.pop(id(step), None)
         if end_span is not None:  # the journal has it by now, should a lock of the program's exporter be held for long
             end_span()
+
+    def _forwards(self, step: Step) -> bool:
+        """Tell whether the drain sends a step's span, though it is the SDK's."""
+        return self._forwarded and step.sampled and not self._exported()
 
     def note(self, step: Step, event_type: str, details: Mapping[str, Any], level: str = "INFO") -> None:
         """Journal an event within a step."""
@@ -430,16 +450,24 @@ class Recorder(FactWriter):
 
     # --- sessions ---
 
-    def session_of(self, context: Context) -> str | None:
-        """Return the session that a root in this context belongs to: the enclosing step's, baggage's, `--session`."""
-        step = context.get(STEP_KEY)
-        if isinstance(step, Step):
-            return step.session_id
-        for key in _SESSION_BAGGAGE:
+    def session_of(self, context: Context, own: str | None = None) -> str | None:
+        """Return the session that a root in this context belongs to; None: its trace's.
+
+        The first that is there: what it is within, `--session`, its framework's `own`, baggage where that is trusted.
+        """
+        return session_within(context) or self.session_id or own or self.session_carried(context)
+
+    def session_fixed(self, context: Context) -> str | None:
+        """Return the session of all in this context, whatever it says itself."""
+        return session_within(context) or self.session_id
+
+    def session_carried(self, context: Context) -> str | None:
+        """Return the session that baggage names, where it is trusted."""
+        for key in _SESSION_BAGGAGE if self.trusts_baggage else ():
             value = get_baggage(key, context)
             if isinstance(value, str) and value:
                 return value
-        return self.session_id
+        return None
 
     def record(
         self,
@@ -526,6 +554,14 @@ class Recorder(FactWriter):
     def _end_roots(self) -> None:
         for root in self.open_roots():
             root.end("cancelled")
+
+
+def session_within(context: Context) -> str | None:
+    """Return the session of the step or block that this context is within."""
+    step: Any = context.get(STEP_KEY)
+    if step is not None:
+        return cast("Step", step).session_id
+    return cast("str | None", context.get(SESSION_KEY))
 
 
 def recorder_of(step: Step) -> Recorder:

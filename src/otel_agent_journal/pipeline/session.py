@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import Any, Final, Self, cast
 
 from opentelemetry import context as context_api
-from opentelemetry.baggage import get_baggage
 from opentelemetry.context import Context
 
 from otel_agent_journal.event import (
@@ -37,14 +36,13 @@ from otel_agent_journal.event import (
     ErrorInfo,
 )
 from otel_agent_journal.foreign import is_a
-from otel_agent_journal.mapping.genai import CONVERSATION_ID
 from otel_agent_journal.mapping.usage import number_in, usage_of
 from otel_agent_journal.pipeline.content import fitted
 from otel_agent_journal.pipeline.current import STATE, get_recorder
 from otel_agent_journal.pipeline.effects import known_effects
 from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS, is_cancel
-from otel_agent_journal.pipeline.recorder import Recorder
-from otel_agent_journal.pipeline.step import Step, current_step
+from otel_agent_journal.pipeline.recorder import Recorder, session_within
+from otel_agent_journal.pipeline.step import Step, current_context, current_step
 from otel_agent_journal.pipeline.who import said_of_run
 from otel_agent_journal.plain import text_of
 from otel_agent_journal.readers import Listed, opened
@@ -347,11 +345,8 @@ def step(
 
 def current_session() -> str | None:
     """Return the session that this code runs in, or None outside of any."""
-    found = current_step()
-    if found is not None:
-        return found.session_id
-    named = get_baggage(CONVERSATION_ID)
-    return named if isinstance(named, str) and named else None
+    context, recorder = current_context(), get_recorder()
+    return session_within(context) or (None if recorder is None else recorder.session_carried(context))
 
 
 class _Unconfigured:

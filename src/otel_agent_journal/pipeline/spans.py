@@ -13,32 +13,36 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 
 from otel_agent_journal.event import EMPTY, ErrorInfo, Usage
-from otel_agent_journal.mapping.content import CONTENT_ATTRIBUTES
 from otel_agent_journal.mapping.genai import (
     ATTEMPT,
     CONVERSATION_ID,
+    KIND_CLIENT,
     OPERATION_NAME,
     OUTCOME,
     PASSED_THROUGH,
+    SCHEMA_URL,
     SCOPE_NAME,
     STEP_ID,
     STEP_KIND,
     STEP_PARENT_ID,
     end_attributes,
+    span_kind,
     span_name,
     span_status,
     start_attributes,
 )
+from otel_agent_journal.mapping.harmless import harmless_attributes
 from otel_agent_journal.pipeline.clock import RandomIds
 from otel_agent_journal.pipeline.light_span import LightSpan
+from otel_agent_journal.pipeline.sampling import is_sampled
 from otel_agent_journal.pipeline.step import SPAN_KEY, Step
 from otel_agent_journal.threads import is_collecting
 
 _OURS: Final = ("gen_ai.", "agent_journal.", "error.")
 _IDENTITY: Final = frozenset((CONVERSATION_ID, STEP_ID, STEP_KIND, STEP_PARENT_ID, ATTEMPT, OUTCOME, PASSED_THROUGH))
-_KINDS: Final = {"MODEL": SpanKind.CLIENT}
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _FREE_S: Final = 0.1  # who holds a provider's lock in another thread makes one object there
+_NOT_SAMPLED: Final = TraceFlags(TraceFlags.DEFAULT)
 
 Attributes = dict[str, Any] | None
 
@@ -49,11 +53,22 @@ class Spans:
     Args:
         ids: of light spans.
         failed: told when a processor or sampler of the program's raises.
+        forwarded: the drain sends the spans that no exporter of the program's does.
+        provided: told the program's provider, before the first span of it.
     """
 
-    def __init__(self, ids: RandomIds, failed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        ids: RandomIds,
+        failed: Callable[[str], None],
+        *,
+        forwarded: bool = False,
+        provided: Callable[[Any], None] = lambda _: None,
+    ) -> None:
         self._ids = ids
         self._failed = failed
+        self._forwarded = forwarded
+        self._provided = provided
         self._known: tuple[Any, Tracer | None] = (None, None)
 
     def open_root(
@@ -64,19 +79,32 @@ class Spans:
         around = trace_api.get_current_span(context).get_span_context()
         foreign = around if around.is_valid else None
         span = self._of_provider(step, context, foreign, attributes, links) if step.tracer is not None else None
-        if span is None:
-            trace_id = foreign.trace_id if foreign is not None else self._ids.trace_id()
-            flags = foreign.trace_flags if foreign is not None else _SAMPLED
-            state = foreign.trace_state if foreign is not None else None
-            span = LightSpan(
-                SpanContext(trace_id, self._ids.span_id(), is_remote=False, trace_flags=flags, trace_state=state)
-            )
-        name_by(step, span)
+        if span is not None:
+            name_by(step, span)
+        elif foreign is not None:
+            flags, state = foreign.trace_flags, foreign.trace_state
+            ids = SpanContext(foreign.trace_id, self._ids.span_id(), False, flags, state)  # noqa: FBT003 - not remote
+            name_by(step, LightSpan(ids))
+        else:
+            self._begin_trace(step)
         if not step.session_id:
             step.session_id = step.trace_id
-            if type(span) is not LightSpan:
-                span.set_attribute(CONVERSATION_ID, step.session_id)
+            if type(step.span) is not LightSpan:
+                step.span.set_attribute(CONVERSATION_ID, step.session_id)
         return foreign
+
+    def _begin_trace(self, step: Step) -> None:
+        """Give a root the first span of a trace: sampled where spans are forwarded, and no sampler is against it.
+
+        Where nobody exports it, whoever is called from within is not told to record it. That is no sampler's word.
+        """
+        trace_id = self._ids.trace_id()
+        stand_in: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - as in `tracer`
+        sampled = self._forwarded and is_sampled(stand_in, trace_id, span_name(step.kind, step.name))
+        flags = _SAMPLED if sampled else _NOT_SAMPLED
+        ids = SpanContext(trace_id, self._ids.span_id(), False, flags)  # noqa: FBT003 - not remote
+        name_by(step, LightSpan(ids, undecided=not self._forwarded))
+        step.sampled = sampled or not self._forwarded
 
     def open_child(
         self,
@@ -95,7 +123,7 @@ class Spans:
             if current is not above and isinstance(current, Span):
                 ids = current.get_span_context()
                 # A framework whose spans are not recorded makes copies of ours current.
-                if ids.is_valid and ids != above.get_span_context():
+                if ids.is_valid and ids.span_id != above.get_span_context().span_id:
                     above, foreign = current, ids
         tracer = step.tracer = parent.tracer
         if tracer is not None:
@@ -107,7 +135,10 @@ class Spans:
                 return foreign
         step.span_id = span_id = self._ids.span_id_hex()
         step.span = LightSpan(None, above, int(span_id, 16))
-        step.trace_id = parent.trace_id if foreign is None else f"{foreign.trace_id:032x}"
+        if foreign is None:
+            step.trace_id, step.sampled = parent.trace_id, parent.sampled
+        else:
+            step.trace_id, step.sampled = f"{foreign.trace_id:032x}", foreign.trace_flags.sampled
         return foreign
 
     def end(
@@ -151,7 +182,7 @@ class Spans:
             span = tracer.start_span(
                 span_name(step.kind, step.name, attributes.get(OPERATION_NAME) if attributes else None),
                 context,
-                _KINDS.get(step.kind, SpanKind.INTERNAL),
+                SpanKind.CLIENT if span_kind(step.kind, attributes or EMPTY) == KIND_CLIENT else SpanKind.INTERNAL,
                 start_attributes(
                     step.kind, step.name, step.session_id, step.step_id, step.parent_step_id, step.attempt, attributes
                 ),
@@ -184,10 +215,12 @@ class Spans:
         if provider is not known:
             if is_collecting() or not _is_free(provider):
                 return None
-            tracer = None if provider is None else provider.get_tracer(SCOPE_NAME)
+            tracer = None if provider is None else provider.get_tracer(SCOPE_NAME, None, SCHEMA_URL)
             if isinstance(tracer, trace_api.NoOpTracer):
                 tracer = None
             self._known = (provider, tracer)
+            if provider is not None:
+                self._provided(provider)
         return tracer
 
 
@@ -208,6 +241,7 @@ def name_by(step: Step, span: Span) -> None:
     step.span = span
     step.trace_id = f"{ids.trace_id:032x}"
     step.span_id = f"{ids.span_id:016x}"
+    step.sampled = ids.trace_flags.sampled
 
 
 def kept_by(span: LightSpan, attributes: Attributes, details: dict[str, Any]) -> Attributes:
@@ -224,9 +258,9 @@ def kept_by(span: LightSpan, attributes: Attributes, details: dict[str, Any]) ->
 
 
 def of_framework(span: Any, attributes: Attributes) -> dict[str, Any]:
-    """Return the attributes with those that a framework set on the span it opened, but for content."""
+    """Return the attributes with those that a framework set on the span it opened, as far as they are harmless."""
     found: Mapping[str, Any] = getattr(span, "attributes", None) or EMPTY
-    theirs = {key: value for key, value in found.items() if key not in CONTENT_ATTRIBUTES and key not in _IDENTITY}
+    theirs = {key: value for key, value in harmless_attributes(found).items() if key not in _IDENTITY}
     return {**theirs, **(attributes or {})}
 
 

@@ -15,11 +15,13 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, Tracer
 
+from otel_agent_journal import forks
 from otel_agent_journal.event import CHUNK, EMPTY, REASONING, ErrorInfo, Usage, derived_id
 from otel_agent_journal.pipeline.place import Place
 from otel_agent_journal.threads import is_collecting
 
 STEP_KEY: Final = context_api.create_key("agent-journal-step")
+SESSION_KEY: Final = context_api.create_key("agent-journal-session")  # of an `invocation()` block
 SPAN_KEY: Final = str(next(iter(trace_api.set_span_in_context(trace_api.INVALID_SPAN, Context()))))
 
 CHUNK_INTERVAL_S: Final = 0.25  # at most four CHUNK events a second a step
@@ -62,6 +64,8 @@ class Step:
         "_chunks",
         "_ended",
         "_index",
+        "_inherited",
+        "_lineage",
         "_open",
         "_ordinals",
         "adopted",
@@ -76,6 +80,8 @@ class Step:
         "parent",
         "parent_step_id",
         "place",
+        "request",
+        "sampled",
         "session_id",
         "span",
         "span_id",
@@ -93,6 +99,7 @@ class Step:
         self.parent = parent
         self.parent_step_id = parent.step_id if parent is not None else None
         self.tracer: Tracer | None = None
+        self.request: dict[str, Any] | None = None  # of a model call: the attributes that it began with
         self.memory: Any = None  # what an instrumentor keeps with the step
         self.opening: Any = None  # what its START will say, while it waits for its framework to open its span
         self.adopted: Any = None  # the framework's span, where that is the step's
@@ -105,16 +112,20 @@ class Step:
         self._chunks: list[tuple[str, str]] = []
         self._chunk_due = 0.0
         self._ended = False
+        self._lineage = forks.lineage()
+        self._inherited = ""
         self._open: dict[int, Step] = {}  # children that have not ended
         self.step_id: str
         self.attempt: int
+        self.sampled: bool  # its span may leave
         self.start_ns: int
         self.span: Span
         self.trace_id: str
         self.span_id: str
 
     def next_index(self) -> int:
-        """Return the number of the next event within the step, from 0."""
+        """Return the number of the next event within the step: from 0, in a forked child from anywhere."""
+        self._after_fork()
         return next(self._index)
 
     @property
@@ -123,8 +134,12 @@ class Step:
         return self._ended
 
     def child_id(self, kind: str, name: str) -> str:
-        """Return the id of the next child of that kind and name: the same again in the next attempt."""
-        key = f"{kind}:{name}"
+        """Return the id of the next child of that kind and name: the same again in the next attempt.
+
+        But in a forked child, which counts the children that it begins itself: there it is one of its own.
+        """
+        self._after_fork()
+        key = f"{self._inherited}{kind}:{name}"
         counter = self._ordinals.get(key)
         if counter is None:
             counter = self._ordinals.setdefault(key, itertools.count())
@@ -135,8 +150,18 @@ class Step:
         """Tell whether a child has not ended."""
         return bool(self._open)
 
+    def _after_fork(self) -> None:
+        """Start over what a forked child has inherited: it goes on in the process that the step began in."""
+        lineage = forks.lineage()
+        if self._lineage != lineage:
+            self._lineage = lineage
+            self._inherited = f"{lineage}:"
+            self._ordinals, self._open, self._chunks = {}, {}, []
+            self._index = itertools.count(int(lineage[:8], 16) << 24)
+
     def child_began(self, child: Step) -> None:
         """Remember a child until it ends."""
+        self._after_fork()
         self._open[id(child)] = child
 
     def child_ended(self, child: Step) -> None:
@@ -160,6 +185,7 @@ class Step:
         """Journal streamed text, gathered to at most four CHUNK and four REASONING events a second."""
         if not text or self._ended or not self.keeper.content:
             return
+        self._after_fork()
         self._chunks.append((event_type, text))
         now = time.monotonic()
         if now >= self._chunk_due:
@@ -168,6 +194,7 @@ class Step:
 
     def flush_chunks(self) -> None:
         """Journal the streamed text that is still gathered."""
+        self._after_fork()
         if self._chunks:
             fresh: list[tuple[str, str]] = []
             chunks, self._chunks = self._chunks, fresh

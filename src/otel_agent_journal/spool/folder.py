@@ -18,6 +18,7 @@ from otel_agent_journal.spool.home import (
     FlushAnswer,
     WriterInfo,
     info_of,
+    info_written,
     leave_answer,
     remove_home,
     segment_name,
@@ -64,14 +65,15 @@ class SpoolFolder:
         self._looked_at = float("-inf")
         self._later = False
         self._dead = False
-        self._info: WriterInfo | None = None
+        self._info: tuple[tuple[int, int] | None, WriterInfo] = (None, WriterInfo(writer=path.name))
 
     @property
     def info(self) -> WriterInfo:
-        """What `writer.json` says of the writer; its id alone where that is damaged."""
-        if self._info is None:
-            self._info = info_of(self.path)
-        return self._info
+        """What `writer.json` says of the writer, now; its id alone where that is damaged."""
+        written = info_written(self.path)
+        if written != self._info[0]:
+            self._info = (written, info_of(self.path))
+        return self._info[1]
 
     @property
     def from_newer(self) -> bool:

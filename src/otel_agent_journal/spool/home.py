@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
@@ -32,7 +32,7 @@ ANSWER: Final = "flushed.json"
 SEGMENT_SUFFIX: Final = ".seg"
 SET_ASIDE: Final = "set-aside"
 HIDDEN: Final = "."  # folders still being made start with it
-_OURS: Final = frozenset((WRITER_LOCK, DRAIN_LOCK, CLOSED, INFO, ANSWER, f"{HIDDEN}{ANSWER}"))
+_OURS: Final = frozenset((WRITER_LOCK, DRAIN_LOCK, CLOSED, INFO, f"{HIDDEN}{INFO}", ANSWER, f"{HIDDEN}{ANSWER}"))
 _HIDDEN_HOME: Final = re.compile(r"\.[0-9a-f]{32}\.[0-9a-f]{32}")
 _ABANDONED_AFTER_S: Final = 3600.0
 _WRITER: Final = re.compile(r"[0-9a-f]{32}")
@@ -48,7 +48,7 @@ class WriterInfo(msgspec.Struct, frozen=True, kw_only=True):
     started_ns: int = 0
     version: int = 1
     argv0: str = ""
-    resource: Mapping[str, str] = {}
+    resource: Mapping[str, Any] = {}
 
 
 class FlushAnswer(msgspec.Struct, frozen=True):
@@ -193,7 +193,28 @@ def info_of(folder: Path) -> WriterInfo:
     return WriterInfo(writer=folder.name)
 
 
-def info_here(writer: str, resource: Mapping[str, str]) -> WriterInfo:
+def info_written(folder: Path) -> tuple[int, int] | None:
+    """Return what tells one version of `writer.json` from another; None where there is none."""
+    with contextlib.suppress(OSError):
+        found = (folder / INFO).stat()
+        return found.st_ino, found.st_mtime_ns
+    return None
+
+
+def describe(folder: Path, resource: Mapping[str, Any]) -> None:
+    """Say of a writer's folder what its resource is, whole or not at all; nothing where there is none yet.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if not (folder / INFO).exists():
+        return
+    info = msgspec.structs.replace(info_of(folder), resource=dict(resource))
+    _write(folder / f"{HIDDEN}{INFO}", msgspec.json.encode(info))
+    os.replace(folder / f"{HIDDEN}{INFO}", folder / INFO)
+
+
+def info_here(writer: str, resource: Mapping[str, Any]) -> WriterInfo:
     """Return what this process says of itself."""
     argv0 = sys.argv[0] if getattr(sys, "argv", None) else ""
     return WriterInfo(

@@ -12,7 +12,7 @@ import errno
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from weakref import WeakSet
 
 from otel_agent_journal.spool.frames import HEADER_BYTES, WriterState
@@ -47,12 +47,12 @@ class SegmentSequence:
     """Hand out segment after segment for one writer at a time."""
 
     def __init__(
-        self, root: Path, segment_bytes: int, cap_bytes: int, resource: Mapping[str, str], *, fsync: bool
+        self, root: Path, segment_bytes: int, cap_bytes: int, resource: Mapping[str, Any], *, fsync: bool
     ) -> None:
         self._root = root
         self._segment_bytes = segment_bytes
         self._cap_bytes = cap_bytes
-        self._resource = resource
+        self.resource = resource
         self._fsync = fsync
         self.vanished = 0
 
@@ -195,7 +195,7 @@ class SegmentSequence:
         if self._spare is not None:
             self._spare.discard()
             self._spare = None
-        hidden, lock = prepare_home(self._root, info_here(self.writer, self._resource))
+        hidden, lock = prepare_home(self._root, info_here(self.writer, self.resource))
         self._lock = lock  # before it is published: a signal handler that appends then finds it, or makes its own
         try:
             self._lock = publish_home(hidden, self.folder, lock)

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 from zlib import crc32
 
@@ -21,7 +21,7 @@ from otel_agent_journal import forks
 from otel_agent_journal.descriptors import put_back_all
 from otel_agent_journal.spool.frames import CRC_CHUNK_BYTES, FRAME, FRAME_MAGIC, checksum, salt_of
 from otel_agent_journal.spool.group_commit import GroupCommit
-from otel_agent_journal.spool.home import DRAIN_LOCK
+from otel_agent_journal.spool.home import DRAIN_LOCK, describe
 from otel_agent_journal.spool.locks import is_held, is_held_here
 from otel_agent_journal.spool.segments import LEAST_SEGMENT_BYTES, Refused, SegmentSequence, TooDeep
 from otel_agent_journal.threads import RLock, Thread
@@ -62,7 +62,7 @@ class SpoolWriter:
         segment_bytes: int = DEFAULT_SEGMENT_BYTES,
         cap_bytes: int = DEFAULT_CAP_BYTES,
         fsync: bool = False,
-        resource: Mapping[str, str] | None = None,
+        resource: Mapping[str, Any] | None = None,
         retry_s: float = RETRY_EVERY_S,
     ) -> None:
         self.root = Path(root)
@@ -114,6 +114,14 @@ class SpoolWriter:
             return True if self._commit is None else self._synced()
         except Exception as error:  # noqa: BLE001 - nothing here is ever raised into the agent
             return self._refuse(f"{type(error).__name__}: {error}")
+
+    def describe(self, resource: Mapping[str, Any]) -> None:
+        """Say from here on what this process's OTel resource is. Never raises."""
+        self._segments.resource = resource
+        try:
+            describe(self.folder, resource)
+        except Exception:  # noqa: BLE001 - nothing here is ever raised into the agent
+            _log.debug("folder=<%s> | its resource could not be said", self.folder, exc_info=True)
 
     def drained_by_other(self) -> bool:
         """Tell whether another process drains this writer's folder now."""

@@ -102,8 +102,8 @@ def test_stages(tmp_path: Path, server: BedrockServer, client: Any) -> None:
     [
         (None, None, "s1"),
         ("run-1", None, "run-1"),
-        ("run-1", "baggage-1", "baggage-1"),
-        (None, "baggage-1", "baggage-1"),
+        ("run-1", "baggage-1", "run-1"),
+        (None, "baggage-1", "s1"),
     ],
 )
 def test_session(
@@ -111,7 +111,8 @@ def test_session(
 ) -> None:
     """The request's session is the session where neither the program around it nor `--session` names another."""
     server.script(stream(asking.LAST))
-    with recording_at(tmp_path, session_id=given, instrumentor=BedrockAgentsInstrumentor()) as recording:
+    instrumentor = BedrockAgentsInstrumentor()
+    with recording_at(tmp_path, session_id=given, trusts_baggage=True, instrumentor=instrumentor) as recording:
         named = baggage.set_baggage("gen_ai.conversation.id", around) if around else context.get_current()
         token = context.attach(named)
         read(ask(client))

@@ -175,7 +175,7 @@ def test_strands(recording_without_sdk: Recording, server: BedrockServer, stream
 
 @pytest.mark.parametrize("how", ["invoke", "stream", "ainvoke", "astream"])
 async def test_langchain(recording: Recording, server: BedrockServer, how: str) -> None:
-    """ChatBedrockConverse in a graph: the warning is in the node that calls the model, sync and async."""
+    """ChatBedrockConverse in a graph: the warning is in the model call, sync and async."""
     from langchain_aws import ChatBedrockConverse
     from langgraph.graph import START, MessagesState, StateGraph
 
@@ -205,4 +205,4 @@ async def test_langchain(recording: Recording, server: BedrockServer, how: str) 
         langgraph.uninstrument()
     (warning,) = warnings_of(recording)
     (step,) = (step for step in fold_steps(recording.events).steps if step.step_id == warning.step_id)
-    assert step.kind == "NODE"
+    assert step.kind == "MODEL"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -203,6 +203,11 @@ class Recording:
                         assert f"{span.parent.span_id:016x}" in parents
 
 
+def _but_for_sampling(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return details but for what says that the step was not sampled: all else is the same then."""
+    return {key: value for key, value in details.items() if key != "sampled"}
+
+
 def _step_lines(step: Step, *, details: bool) -> list[str]:
     lines: list[str] = []
     for one in step.attempts:
@@ -213,10 +218,13 @@ def _step_lines(step: Step, *, details: bool) -> list[str]:
         if one.usage is not None:
             line += f" {_usage(one.usage)}"
         if details:
-            if given := without_requests(one.details_start):
-                line += f" in={_plain(given)}"
-            if made := without_requests(one.details_end):
-                line += f" out={_plain(made)}"
+            began, ended = (
+                without_requests(_but_for_sampling(details)) for details in (one.details_start, one.details_end)
+            )
+            if began:
+                line += f" in={_plain(began)}"
+            if ended:
+                line += f" out={_plain(ended)}"
         lines.append(line)
         counts = Counter(note.type for note in one.notes)
         lines += [f"  · {kind}" for kind in sorted(counts)] if not details else _notes(one.notes)

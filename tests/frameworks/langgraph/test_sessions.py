@@ -1,4 +1,4 @@
-"""Which session: that of the enclosing step or baggage; then `--session`; then LangGraph's thread; then the trace."""
+"""Which session: that of the enclosing step; `--session`; LangGraph's thread; baggage that is trusted; the trace."""
 
 from __future__ import annotations
 
@@ -73,13 +73,14 @@ def test_a_hand_written_step_in_a_node(recording: Recording) -> None:
 
 
 @pytest.mark.parametrize("key", ["gen_ai.conversation.id", "session.id"])
-def test_baggage(recording: Recording, key: str) -> None:
-    """Baggage that came with the request names the session."""
-    token = context_api.attach(baggage.set_baggage(key, "from-baggage"))
-    run()
-    context_api.detach(token)
-    assert set(recording.sessions) == {"from-baggage"}
-    assert recording.attempt("two").details_start["framework_session_id"] == "t1"
+def test_baggage(tmp_path: Path, key: str) -> None:
+    """Baggage that came with a request names no thread's session, and without a thread only where it is trusted."""
+    with recording_at(tmp_path, trusts_baggage=True) as recording:
+        token = context_api.attach(baggage.set_baggage(key, "from-baggage"))
+        run()
+        run(None)
+        context_api.detach(token)
+        assert set(recording.sessions) == {"t1", "from-baggage"}
 
 
 def test_the_session_of_the_process(tmp_path: Path) -> None:

@@ -46,15 +46,16 @@ def test_precedence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["session.id", "gen_ai.conversation.id"])
 def test_baggage(tmp_path: Path, key: str) -> None:
-    """A session that baggage names comes before `--session` and the framework's own."""
-    with strands_recording_at(tmp_path / "a", session_id="told") as recording:
+    """A session that baggage names comes after the framework's own, trusted or not."""
+    with strands_recording_at(tmp_path / "a", trusts_baggage=True) as recording:
         token = context.attach(baggage.set_baggage(key, "carried"))
+        agent = agents.adding(session=None)
         try:
-            agents.adding()("go")
+            agent("go")
         finally:
             context.detach(token)
         recording.check()
-        assert set(recording.sessions) == {"carried"}
+        assert set(recording.sessions) == {agent.session_id}
 
 
 @pytest.mark.parametrize("key", ["session.id", "gen_ai.conversation.id"])

@@ -198,4 +198,4 @@ def runtime_id(getter: str) -> str | None:
 
 def session_here(recorder: Recorder, sessions: Sessions) -> str | None:
     """Return the session that this code belongs to: by its context, else as the only one there is."""
-    return recorder.session_of(context_api.get_current()) or runtime_id("get_session_id") or sessions.only
+    return recorder.session_of(context_api.get_current(), runtime_id("get_session_id")) or sessions.only

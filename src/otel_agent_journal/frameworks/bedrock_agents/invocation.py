@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from opentelemetry.trace import Link, SpanContext
 
-from otel_agent_journal.event import FINAL_RESPONSE, ErrorInfo, derived_id
+from otel_agent_journal.event import FINAL_RESPONSE, derived_id
 from otel_agent_journal.frameworks.bedrock_agents.actions import ROOT, Action, Begin, End, Ending, Note, Stage, Text
 from otel_agent_journal.frameworks.bedrock_agents.answers import AnswerFold
 from otel_agent_journal.frameworks.bedrock_agents.flows import FlowFold
@@ -20,7 +20,6 @@ from otel_agent_journal.frameworks.bedrock_agents.prompts import Prompts
 from otel_agent_journal.frameworks.bedrock_agents.requests import Request
 from otel_agent_journal.frameworks.bedrock_agents.shapes import REQUEST_ID, mapping, text
 from otel_agent_journal.mapping.content import content_attributes
-from otel_agent_journal.mapping.genai import CHAT, OPERATION_NAME
 from otel_agent_journal.pipeline.failure import error_info, is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step
@@ -56,7 +55,6 @@ class Invocation:
         self._fold = fold
         self._memory = memory
         self._steps: dict[int, Step] = {ROOT: root}
-        self._requests: dict[int, dict[str, Any]] = {}
         self._response: dict[str, Any] = {}
 
     # --- what happens to it ---
@@ -173,8 +171,6 @@ class Invocation:
                 content=recorder.content,
             )
             details = {**details, **request}
-        if action.kind == "MODEL":
-            self._requests[action.key] = action.attributes
         self._steps[action.key] = recorder.start_step(
             action.kind,
             action.name,
@@ -190,9 +186,6 @@ class Invocation:
         if step is None:
             return
         details = action.details or {}
-        request = self._requests.pop(action.key, None)
-        if request is not None:
-            self._measure(step, request, action)
         step.end(
             action.outcome,
             error=action.error,
@@ -201,14 +194,6 @@ class Invocation:
             details=dict(details),
             on_span=_on_span(recorder_of(step), step, step.kind, details),
         )
-
-    def _measure(self, step: Step, request: dict[str, Any], action: End) -> None:
-        recorder = recorder_of(step)
-        if recorder.metrics.ready() and action.outcome in ("ok", "error"):
-            took_ns = recorder.clock.now_ns() - step.start_ns
-            error = action.error or ErrorInfo(type="error")
-            labels = {OPERATION_NAME: CHAT, **request}
-            recorder.metrics.operation(labels, took_ns, action.usage, error if action.outcome == "error" else None)
 
     def _failed(self) -> None:
         recorder_of(self.root).failed(NOT_JOURNALED)

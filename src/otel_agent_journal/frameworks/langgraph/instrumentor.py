@@ -17,12 +17,13 @@ from typing import Any, ClassVar, cast
 from opentelemetry import context as context_api
 
 from otel_agent_journal.foreign import is_a
+from otel_agent_journal.frameworks.langgraph.calls import Calls
 from otel_agent_journal.frameworks.langgraph.chains import graph_is_called
 from otel_agent_journal.frameworks.langgraph.handler import GraphSteps
 from otel_agent_journal.frameworks.langgraph.remote import patched_astream, patched_stream
 from otel_agent_journal.frameworks.langgraph.runs import Callers
 from otel_agent_journal.pipeline.patching import Instrumentor, Patch
-from otel_agent_journal.pipeline.step import STEP_KEY
+from otel_agent_journal.pipeline.step import STEP_KEY, Step
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class LangGraphInstrumentor(Instrumentor):
             "langgraph.errors": self._patch_timeout,
             "langgraph.pregel._loop": self._patch_loop,
             "langgraph.pregel.remote": self._patch_remote,
+            **Calls(self.replace, self._step_of).patches(),
         }
 
     def instrument(self, **_: Any) -> None:
@@ -177,6 +179,12 @@ class LangGraphInstrumentor(Instrumentor):
                     context_api.attach(step.context(current))
         except Exception:  # noqa: BLE001 - the one boundary
             _log.debug("a step's span could not be made current", exc_info=True)
+
+    def _step_of(self, manager: Any) -> Step | None:
+        """Return the step of the run that a manager is of."""
+        if self._handler is None:
+            return None
+        return cast("Step | None", self._handler.runs.get(manager.run_id))
 
     # --- the handler ---
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from otel_agent_journal.event import REASONING, ErrorInfo, Usage
+from otel_agent_journal.event import REASONING, Usage
 from otel_agent_journal.foreign import own
 from otel_agent_journal.frameworks.langgraph.answers import answer, event_piece, is_cached, pieces, reasoning_of
 from otel_agent_journal.frameworks.langgraph.endings import Endings
@@ -15,9 +15,7 @@ from otel_agent_journal.frameworks.langgraph.outcomes import outcome_of, respons
 from otel_agent_journal.frameworks.langgraph.requests import attributes_of, tools_and_params
 from otel_agent_journal.frameworks.langgraph.runs import session_id_of
 from otel_agent_journal.mapping.genai import (
-    CHAT,
     INPUT_MESSAGES,
-    OPERATION_NAME,
     OUTPUT_MESSAGES,
     RESPONSE_FINISH_REASONS,
     RESPONSE_TIME_TO_FIRST_CHUNK,
@@ -88,7 +86,7 @@ class ModelSteps(Endings):
                 details=details,
                 on_span=on_span,
             )
-            self._opened(step, run_id, metadata.get("langgraph_checkpoint_ns", ""), parent).request = attributes
+            self._opened(step, run_id, metadata.get("langgraph_checkpoint_ns", ""), parent)
         except Exception:  # noqa: BLE001 - the one boundary
             recorder.failed("a run could not be journaled")
 
@@ -169,13 +167,6 @@ class ModelSteps(Endings):
         recorder = recorder_of(step)
         try:
             usage, ending = self._answered(recorder, step, response)
-            if recorder.metrics.ready():
-                recorder.metrics.operation(
-                    {OPERATION_NAME: CHAT, **(step.memory.request or {}), **ending["attributes"]},
-                    recorder.clock.now_ns() - step.start_ns,
-                    usage,
-                    None,
-                )
             step.end("ok", usage=usage, **ending)
         except Exception:  # noqa: BLE001 - the one boundary
             recorder.failed("a run could not be journaled")
@@ -214,7 +205,6 @@ class ModelSteps(Endings):
         if step is None:
             return
         recorder = recorder_of(step)
-        outcome = outcome_of(error)
         usage, ending = None, {}
         try:
             response = more.get("response")
@@ -222,11 +212,4 @@ class ModelSteps(Endings):
                 usage, ending = self._answered(recorder, step, response)
         except Exception:  # noqa: BLE001 - an answer of another shape
             recorder.failed("a part of an answer could not be journaled")
-        step.end(outcome, error=error, usage=usage, **ending)
-        if outcome == "error":
-            recorder.metrics.operation(
-                {OPERATION_NAME: CHAT, **(step.memory.request or {})},
-                recorder.clock.now_ns() - step.start_ns,
-                None,
-                ErrorInfo(type=type(error).__qualname__),
-            )
+        step.end(outcome_of(error), error=error, usage=usage, **ending)

@@ -8,7 +8,13 @@ from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from otel_agent_journal.foreign import bases_of, class_name, is_a, type_of
-from otel_agent_journal.mapping.genai import PROVIDER_NAME, REQUEST_MAX_TOKENS, REQUEST_MODEL, REQUEST_TEMPERATURE
+from otel_agent_journal.mapping.genai import (
+    PROVIDER_NAME,
+    REQUEST_MAX_TOKENS,
+    REQUEST_MODEL,
+    REQUEST_TEMPERATURE,
+    provider_name,
+)
 from otel_agent_journal.masking import is_secret_name
 
 _NAMES: Final = ("model", "model_name", "model_id")
@@ -27,7 +33,7 @@ def attributes_of(metadata: Mapping[str, Any], more: Mapping[str, Any], serializ
         attributes[REQUEST_MODEL] = model
     provider = metadata.get("ls_provider")
     if provider:
-        attributes[PROVIDER_NAME] = provider
+        attributes[PROVIDER_NAME] = provider_name(str(provider))
     for key, attribute in (("ls_temperature", REQUEST_TEMPERATURE), ("ls_max_tokens", REQUEST_MAX_TOKENS)):
         value = metadata.get(key)
         if isinstance(value, int | float):

@@ -15,6 +15,7 @@ from weakref import ref
 
 import msgspec
 
+from otel_agent_journal.frameworks.langgraph.calls import bind
 from otel_agent_journal.frameworks.langgraph.messages import plain_update
 from otel_agent_journal.pipeline.conversation import Conversation
 from otel_agent_journal.pipeline.place import Place
@@ -41,7 +42,6 @@ class Memory:
         "interrupts",
         "loop",
         "ns",
-        "request",
         "run_id",
         "thought",
         "timed_out",
@@ -60,7 +60,6 @@ class Memory:
         self.timed_out: BaseException | None = None  # of a node: it is cancelled for this
         self.call_id: str | None = None  # of a tool
         self.calls: dict[str, Call] = {}  # of the tools below, by the call's id
-        self.request: dict[str, Any] | None = None  # of a model: what was asked of it
         self.first_chunk_s: float | None = None
         self.thought = False  # a model has streamed what it thinks
 
@@ -122,6 +121,8 @@ class Runs:
         memory = step.memory = Memory(run_id, ns, agent)
         step.place = Place.here()
         self.runs[run_id] = step
+        if step.kind != "TOOL":
+            bind(step)
         return memory
 
     def _purge(self) -> None:

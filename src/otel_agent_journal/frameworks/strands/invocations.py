@@ -274,15 +274,16 @@ class Invocations:
 
 
 def session_id_of(owner: Any) -> str | None:
-    """Return the framework's own session id: the session manager's, that of `trace_attributes`, or the agent's."""
+    """Return the framework's own session id: the session manager's, that of the agent's attributes, or the agent's."""
     manager = getattr(owner, "_session_manager", None) or getattr(owner, "session_manager", None)
     known = getattr(manager, "session_id", None)
     if known:
         return str(known)
-    said: Any = getattr(owner, "trace_attributes", None) or {}
-    for key in (CONVERSATION_ID, "session.id"):
-        if said.get(key):
-            return str(said[key])
+    for given in ("trace_attributes", "baggage_attributes"):
+        said: Any = getattr(owner, given, None) or {}
+        for key in (CONVERSATION_ID, "session.id"):
+            if said.get(key):
+                return str(said[key])
     own = getattr(owner, "session_id", None)
     return str(own) if own else None
 

@@ -12,14 +12,12 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry import context as context_api
 
-from otel_agent_journal.event import REASONING, REQUEST, WARNING, ErrorInfo, derived_id
+from otel_agent_journal.event import REASONING, REQUEST, WARNING, derived_id
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of
 from otel_agent_journal.frameworks.strands.messages import answer, reasoning_of, system_message, usage_of
 from otel_agent_journal.frameworks.strands.requests import Asked, asked_of, offered
 from otel_agent_journal.mapping.genai import (
-    CHAT,
-    OPERATION_NAME,
     RESPONSE_FINISH_REASONS,
     RESPONSE_TIME_TO_FIRST_CHUNK,
 )
@@ -33,11 +31,10 @@ from otel_agent_journal.pipeline.step import Step, current_step
 class ModelCall:
     """One model call while it runs."""
 
-    __slots__ = ("first_s", "request", "step", "stop", "thought")
+    __slots__ = ("first_s", "step", "stop", "thought")
 
-    def __init__(self, step: Step, request: dict[str, Any]) -> None:
+    def __init__(self, step: Step) -> None:
         self.step = step
-        self.request = request
         self.first_s: float | None = None
         self.stop: Any = None
         self.thought = False  # it has streamed what it thinks
@@ -154,7 +151,7 @@ class ModelSteps(Invocations):
                 else self._request(recorder, context, invocation.step.session_id, asked),
                 waits=self.native_span() is not None,
             )
-            return ModelCall(step, asked.attributes)
+            return ModelCall(step)
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
             recorder.failed("a step could not be journaled")
             return None
@@ -197,9 +194,6 @@ class ModelSteps(Invocations):
                 if thoughts and not model.thought:
                     step.note(REASONING, {"text": thoughts})
                 details["output"] = answer(message, recorder.histories.of(step.session_id))
-            if recorder.metrics.ready():
-                took_ns = recorder.clock.now_ns() - step.start_ns
-                recorder.metrics.operation({OPERATION_NAME: CHAT, **model.request}, took_ns, usage, None)
             step.end(outcomes.outcome_of_stop(reason), usage=usage, attributes=attributes, details=details)
         except Exception:  # noqa: BLE001 - the one boundary
             self.lost(step, "ok")
@@ -213,10 +207,6 @@ class ModelSteps(Invocations):
             outcome = outcomes.outcome_of_exception(error)
             if outcome == "error":
                 _say_retry(step, error, getattr(agent, "_retry_strategy", None))
-                if recorder_of(step).metrics.ready():
-                    took_ns = recorder_of(step).clock.now_ns() - step.start_ns
-                    labels = {OPERATION_NAME: CHAT, **model.request}
-                    recorder_of(step).metrics.operation(labels, took_ns, None, ErrorInfo(type=type(error).__qualname__))
             step.end(outcome, error=error)
         except Exception:  # noqa: BLE001 - the one boundary
             self.lost(step, "error", error)

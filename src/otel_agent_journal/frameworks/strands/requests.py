@@ -11,16 +11,11 @@ from otel_agent_journal.mapping.genai import (
     REQUEST_MODEL,
     REQUEST_TEMPERATURE,
     REQUEST_TOP_P,
+    provider_name,
 )
 from otel_agent_journal.masking import is_secret_name
 
 _SETTINGS: Final = {"temperature": REQUEST_TEMPERATURE, "max_tokens": REQUEST_MAX_TOKENS, "top_p": REQUEST_TOP_P}
-_PROVIDERS: Final = {
-    "bedrock": "aws.bedrock",
-    "gemini": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "sagemaker": "aws.sagemaker",
-}
 _ASIDE: Final = frozenset(("model_id", "params"))
 
 
@@ -40,7 +35,7 @@ def asked_of(model: Any) -> Asked:
     attributes: dict[str, Any] = {}
     home = kind.__module__.rpartition(".")[2]
     if kind.__module__.startswith("strands.models."):
-        attributes[PROVIDER_NAME] = _PROVIDERS.get(home, home)
+        attributes[PROVIDER_NAME] = provider_name(home)
     name: Any = config.get("model_id")
     if name:
         attributes[REQUEST_MODEL] = name = str(name)

@@ -7,12 +7,14 @@ left among the attributes. A span that speaks no dialect is returned as it came.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from otel_agent_journal.mapping.dialects import events, openinference, traceloop
 from otel_agent_journal.mapping.span_record import SpanRecord
 
 _MARKS: Final = openinference.MARKS | traceloop.MARKS | events.MARKS
+_SPOKEN: Final = ("gen_ai.", "agent_journal.")
 
 LATE_SCOPES: Final = ("openinference.", "opentelemetry.instrumentation.langchain", "strands.", "traceloop.")
 """Scopes, by how their names begin, whose spans say what they are only after they were created."""
@@ -34,6 +36,11 @@ def in_genai_terms(record: SpanRecord) -> SpanRecord:
     if not traceloop.MARKS.isdisjoint(attributes):
         return traceloop.translated(events.translated(record))
     return events.translated(record)
+
+
+def is_silent(names: Collection[str]) -> bool:
+    """Tell whether attributes or events of these names say nothing of an agent, in any dialect."""
+    return not any(name in _MARKS or name.startswith(_SPOKEN) for name in names)
 
 
 def speaks_late(scope_name: str) -> bool:
