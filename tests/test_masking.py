@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_agent_journal.errors import ConfigError, JournalError, StoreUnreachable, UnknownScheme
-from otel_agent_journal.masking import has_credentials, masked, masked_within, no_url
+from otel_agent_journal.masking import has_credentials, is_secret_parameter, masked, masked_within, no_url
 from otel_agent_journal.store.registry import open_store
 from tests.secret_urls import SCHEMES, Secret, secret_urls
 
@@ -141,3 +141,15 @@ def test_every_scheme_is_tried() -> None:
     from otel_agent_journal.store.registry import BUILT_IN, EXPORTERS
 
     assert set(SCHEMES) >= BUILT_IN.keys() | EXPORTERS.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        *((name, True) for name in ("api_key", "openai_api_key", "access_token", "authorization", "default_headers")),
+        *((name, False) for name in ("max_tokens", "max_completion_tokens", "temperature", "stop", "tool_choice")),
+    ],
+)
+def test_parameters_of_a_model(name: str, secret: bool) -> None:
+    """A parameter that seems to be a secret is known by its name; one that counts tokens is none."""
+    assert is_secret_parameter(name) is secret

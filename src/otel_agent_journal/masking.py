@@ -40,10 +40,10 @@ _BEGIN_OF_OPTIONS: Final = re.compile(r"\?|[&;#][^=&;?#@/]*=")
 _SECRET_NAME: Final = re.compile(r"passw|pwd|secret|token|access_?key|api_?key|credential", re.IGNORECASE)
 # As people name arguments, metadata and attributes.
 _SECRET_WORD: Final = re.compile(
-    r"passw|pwd|secret|token|(access|api|private|signing)[-_. ]?key|credential|authorization|bearer|cookie|headers$",
+    r"passw|pwd|secret|token|(access|api|private|signing)[-_. ]?key|credential|authorization|bearer|cookie",
     re.IGNORECASE,
 )
-_COUNT_NAME: Final = re.compile(r"tokens|max_token", re.IGNORECASE)  # such as max_tokens
+_COUNT_WORD: Final = re.compile(r"tokens|max_token", re.IGNORECASE)  # of a model's parameters
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 _AFTER_URL: Final = ")].,;:'\"»"  # what stands after a URL in a sentence
 
@@ -64,8 +64,13 @@ def masked(url: str) -> str:
 
 
 def is_secret_name(name: str) -> bool:
-    """Tell whether what is under a name is a secret, as its name says: a password, a key, a token."""
-    return _SECRET_WORD.search(name) is not None and not _COUNT_NAME.search(name)
+    """Tell whether what stands under a name seems to be a secret."""
+    return _SECRET_WORD.search(name) is not None
+
+
+def is_secret_parameter(name: str) -> bool:
+    """Tell whether a model's parameter seems to be a secret, or to have one; `max_tokens` and its like do not."""
+    return name.endswith("headers") or (is_secret_name(name) and _COUNT_WORD.search(name) is None)
 
 
 def masked_within(text: str) -> str:

@@ -15,7 +15,7 @@ from otel_agent_journal.mapping.genai import (
     REQUEST_TEMPERATURE,
     provider_name,
 )
-from otel_agent_journal.masking import is_secret_name
+from otel_agent_journal.masking import is_secret_parameter
 
 _NAMES: Final = ("model", "model_name", "model_id")
 _TOOLS: Final = ("tools", "functions")
@@ -57,7 +57,7 @@ def tools_and_params(more: Mapping[str, Any]) -> tuple[list[Any] | None, dict[st
     params = {
         name: _definition(value) if is_a(value, type) else value
         for name, value in given.items()
-        if value is not None and name not in _ASIDE and not is_secret_name(name)
+        if value is not None and name not in _ASIDE and not is_secret_parameter(name)
     }
     return tools, params
 

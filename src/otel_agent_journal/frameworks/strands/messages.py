@@ -10,12 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from otel_agent_journal.event import Usage
-from otel_agent_journal.foreign import is_a
+from otel_agent_journal.foreign import is_a, type_of
 from otel_agent_journal.mapping import usage
-from otel_agent_journal.pipeline.content import MAX_BLOB_BYTES
 from otel_agent_journal.pipeline.conversation import Conversation
 from otel_agent_journal.pipeline.history import History
-from otel_agent_journal.plain import light
 
 
 def plain_messages(message: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -105,14 +103,31 @@ def reasoning_of(message: Mapping[str, Any]) -> str:
 
 def conversation() -> Conversation:
     """Return a conversation of Strands' messages: it is handed copies, which are equal where nothing was changed."""
-    return Conversation(plain_messages, same=_is_same)
+    return Conversation(plain_messages, same=_same)
 
 
-def _is_same(shown: Any, message: Any) -> bool:
-    """Tell whether two messages say the same. Of a program's own objects in them nothing is asked: they may not."""
-    if shown is message:
+def _same(shown: Any, message: Any) -> bool:
+    return _equal(shown.get("content"), message.get("content")) and _equal(shown.get("role"), message.get("role"))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Tell whether two values are the same and of JSON's own classes: an object of another is not asked."""
+    if one is other:  # as texts are in copies
         return True
-    return light(shown, MAX_BLOB_BYTES) and light(message, MAX_BLOB_BYTES) and shown == message
+    kind: type = type_of(one)
+    if kind is not type_of(other):
+        return False
+    if kind is dict:
+        if len(one) != len(other):
+            return False
+        for key, value in one.items():
+            if type(key) is not str or key not in other or not _equal(value, other[key]):
+                return False
+        return True
+    if kind is list:
+        return len(one) == len(other) and all(map(_equal, one, other))
+    is_scalar = kind is str or kind is int or kind is float or kind is bool or kind is bytes  # a class is not hashed
+    return is_scalar and bool(one == other)
 
 
 def answer(message: Mapping[str, Any], history: History) -> Any:

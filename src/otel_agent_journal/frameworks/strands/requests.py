@@ -13,7 +13,7 @@ from otel_agent_journal.mapping.genai import (
     REQUEST_TOP_P,
     provider_name,
 )
-from otel_agent_journal.masking import is_secret_name
+from otel_agent_journal.masking import is_secret_parameter
 
 _SETTINGS: Final = {"temperature": REQUEST_TEMPERATURE, "max_tokens": REQUEST_MAX_TOKENS, "top_p": REQUEST_TOP_P}
 _ASIDE: Final = frozenset(("model_id", "params"))
@@ -48,7 +48,7 @@ def asked_of(model: Any) -> Asked:
     params = {
         key: value
         for key, value in settings.items()
-        if value is not None and key not in _ASIDE and not is_secret_name(str(key))
+        if value is not None and key not in _ASIDE and not is_secret_parameter(str(key))
     }
     return Asked(name or kind.__name__, attributes, params)
 
