@@ -20,7 +20,7 @@ OUTCOMES: Final = ("ok", "error", "cancelled", "interrupted")
 EFFECTS: Final = ("read", "write", "irreversible")  # of tools
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
-WRITER_STARTED: Final = "WRITER_STARTED"
+WRITER_STARTED: Final = "WRITER_STARTED"  # of received spans: which process they are of
 SESSION_INITIATED: Final = "SESSION_INITIATED"
 SESSION_COMPLETED: Final = "SESSION_COMPLETED"
 SESSION_FAILED: Final = "SESSION_FAILED"
@@ -44,6 +44,8 @@ AGENT_ENTRYPOINT_FAILED: Final = "AGENT_ENTRYPOINT_FAILED"
 AGENT_BACKGROUND_TASK_STARTED: Final = "AGENT_BACKGROUND_TASK_STARTED"
 AGENT_BACKGROUND_TASK_COMPLETED: Final = "AGENT_BACKGROUND_TASK_COMPLETED"
 AGENT_BACKGROUND_TASK_FAILED: Final = "AGENT_BACKGROUND_TASK_FAILED"
+
+PROCESS: Final = "process"  # in the details of the first event that a process writes to a session: which it is
 
 CONTEXT_FORKED: Final = "CONTEXT_FORKED"
 

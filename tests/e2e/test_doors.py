@@ -41,14 +41,18 @@ def names():
 
 
 def shape(events: list[dict[str, Any]]) -> list[tuple[str, str | None, str | None]]:
-    """Return what of events must be equal whatever way they came; before them the process introduces itself."""
-    introduced = [event["writer"] for event in events if event["event_type"] == "WRITER_STARTED"]
+    """Return what of events must be equal whatever way they came; each process introduces itself once."""
+    introduced = [
+        event["writer"]
+        for event in events
+        if event["event_type"] == "WRITER_STARTED" or "process" in event.get("details", {})
+    ]
     assert sorted(introduced) == sorted({event["writer"] for event in events})
     return [(event["event_type"], event.get("name"), event.get("outcome")) for event in of_steps(events)]
 
 
 def of_steps(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the events but for those by which processes introduce themselves."""
+    """Return the events but for those by which received spans tell of their process."""
     return [event for event in events if event["event_type"] != "WRITER_STARTED"]
 
 

@@ -62,7 +62,7 @@ def test_labels_are_the_scalars_of_metadata() -> None:
 def test_bounded_and_the_same_in_any_order() -> None:
     """However many there are, a head names so many, and it does not matter in which order they came."""
     events = [event(number, metadata={f"m{number:03}": number}, tags=[f"t{number:03}"]) for number in range(60)]
-    events += [event(100 + number, "WRITER_STARTED", host=f"h{number}", pid=number) for number in range(30)]
+    events += [event(100 + number, "NOTE", process={"host": f"h{number}", "pid": number}) for number in range(30)]
     expected = about(events)
     assert (len(expected.tags), len(expected.labels), len(expected.processes)) == (MAX_TAGS, MAX_LABELS, MAX_PROCESSES)
     assert expected.processes[-1].host == "h29"
@@ -73,7 +73,7 @@ def test_bounded_and_the_same_in_any_order() -> None:
 
 def test_written_down_and_taken_up_again() -> None:
     """A snapshot of the fold and a store's text have it whole."""
-    events = [event(1, metadata={"a": 1}, tags=["x"]), event(2, "WRITER_STARTED", host="h", service="s")]
+    events = [event(1, metadata={"a": 1}, tags=["x"]), event(2, "NOTE", process={"host": "h", "service": "s"})]
     state = restored(snapshot_of(fold(events[:1]), "s1"))
     assert state is not None
     found = head_of(fold(events[1:], state), "s1").about

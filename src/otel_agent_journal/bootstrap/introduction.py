@@ -1,4 +1,4 @@
-"""What this process says of itself in WRITER_STARTED: gathered once, as far as it cannot change, and by reading alone.
+"""What this process says of itself: gathered once, as far as it cannot change, and by reading alone.
 
 Nothing is run for it and nothing of the program's is called: versions come from the metadata of packages that are
 imported already, the commit from the files of `.git`, the resource from the program's provider as it is now.
@@ -54,7 +54,7 @@ class Introduction:
         self._packages: dict[str, str] = {}
 
     def __call__(self) -> dict[str, Any]:
-        """Return the details of WRITER_STARTED."""
+        """Return what the journal is told of this process."""
         if self._pid != os.getpid():
             self._fixed, self._pid = _fixed(), os.getpid()
         resource = self._resource()

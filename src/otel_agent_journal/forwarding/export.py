@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, cast
 
 from otel_agent_journal.errors import JournalError
-from otel_agent_journal.event import EMPTY, SESSION_INTERRUPTED, WRITER_STARTED, JournalEvent
+from otel_agent_journal.event import EMPTY, SESSION_INTERRUPTED, JournalEvent
 from otel_agent_journal.forwarding.outbox import BACKOFF_BASE_S, BATCH_SPANS
 from otel_agent_journal.forwarding.sender import SpanSender, sender_to
 from otel_agent_journal.forwarding.spans import GetBlob, with_blobs
@@ -18,6 +18,7 @@ from otel_agent_journal.mapping.span_record import SpanRecord, plain_attributes
 from otel_agent_journal.mapping.to_span import last_seen_ns
 from otel_agent_journal.otlp.answers import BatchRefused, SendFailed
 from otel_agent_journal.otlp.target import default_resource
+from otel_agent_journal.projections.about import told_of_process
 
 _ATTEMPTS: Final = 5
 _UNBOUNDED: Final = 1_000_000_000
@@ -30,7 +31,7 @@ class BackendUnreachable(JournalError):
 
 
 class Resources:
-    """The resource of each process that wrote to a session, as its WRITER_STARTED has it.
+    """The resource of each process that wrote to a session, as it said itself.
 
     Args:
         default: of those that said nothing.
@@ -41,7 +42,7 @@ class Resources:
         self._default = default
         self._known: dict[str | None, Mapping[str, Any]] = {}
         for event in events:
-            resource: Any = event.details.get("resource") if event.type == WRITER_STARTED else None
+            resource: Any = (told_of_process(event) or EMPTY).get("resource")
             if isinstance(resource, Mapping):
                 self._known.setdefault(event.writer, plain_attributes(cast("Mapping[Any, Any]", resource)))
 

@@ -1,4 +1,4 @@
-"""What is said of a process that writes to a journal, from the resource that its spans have. Pure."""
+"""What is said of a process that writes to a journal, also from the resource that its spans have. Pure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def harmless_resource(resource: Any) -> dict[str, Any]:
 
 
 def told_by_resource(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a resource says of its process, in the words of WRITER_STARTED; nothing where it names none."""
+    """Return what a resource says of its process, in the words of `details.process`; nothing where it names none."""
     if not any(resource.get(name) not in (None, "") for name in _IDENTITY):
         return {}
     told: dict[str, Any] = {

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
 from otel_agent_journal.codec import DIGEST_BYTES, encode_value
-from otel_agent_journal.event import EMPTY, WRITER_STARTED
+from otel_agent_journal.event import EMPTY, PROCESS, WRITER_STARTED
 from otel_agent_journal.mapping.facts import BlobKept, Fact, encode_fact
 from otel_agent_journal.mapping.processes import harmless_resource
 from otel_agent_journal.mapping.references import MESSAGE_FIELDS, with_messages
@@ -89,8 +89,8 @@ class ContentEncoder:
         )
     )
     _NOT_REDACTED: Final = METADATA - {"attributes"}
-    # Beside it, of what a process says of itself: all but its arguments.
-    _OF_WRITERS: Final = frozenset(
+    # Of what a process says of itself: all but its arguments.
+    _OF_PROCESS: Final = frozenset(
         (
             "commit",
             "entry_point",
@@ -157,16 +157,30 @@ class ContentEncoder:
         kept, blobs = self._cut_out(session_id, details)
         return kept, tuple(blobs)
 
+    def process(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a process says of itself as it may be journaled: without its arguments where content is off."""
+        kept = {key: value for key, value in told.items() if self.content or key in self._OF_PROCESS}
+        if not self.content and "resource" in kept:
+            kept["resource"] = harmless_resource(kept["resource"])
+        if self.redactor is None:
+            return kept
+        return {
+            key: value if key in self._OF_PROCESS else self._redacted(key, fitted({key: value})[key])
+            for key, value in kept.items()
+        }
+
     def _allowed(self, details: Mapping[str, Any], event_type: str) -> Mapping[str, Any]:
-        known = self._OF_WRITERS if event_type == WRITER_STARTED else frozenset[str]()
+        if event_type == WRITER_STARTED:
+            return self.process(details)
         if not self.content:
-            details = {key: value for key, value in details.items() if key in self.METADATA or key in known}
-            if "resource" in known and "resource" in details:
-                details["resource"] = harmless_resource(details["resource"])
+            details = {key: value for key, value in details.items() if key in self.METADATA or key == PROCESS}
+        if PROCESS in details:
+            told: Any = details[PROCESS]
+            details = {**details, PROCESS: self.process(cast("Mapping[str, Any]", told if type(told) is dict else {}))}
         if self.redactor is None:
             return details
         return {
-            key: value if key in self._NOT_REDACTED or key in known else self._redacted(_FIELDS.get(key, key), value)
+            key: value if key in self._NOT_REDACTED or key == PROCESS else self._redacted(_FIELDS.get(key, key), value)
             for key, value in details.items()
         }
 

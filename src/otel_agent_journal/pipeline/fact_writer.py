@@ -64,7 +64,7 @@ class FactWriter:
             if introductions is not None:
                 session_id = getattr(fact, "session_id", None)
                 if session_id is not None and session_id not in introductions.recent:
-                    self._introduce(introductions, session_id, fact)
+                    fact = self._introduced(introductions, session_id, fact)
             data, blobs = self._encode(fact)
             for blob in blobs:
                 self._append(blob)
@@ -73,15 +73,12 @@ class FactWriter:
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
             self.failed("an event could not be journaled")
 
-    def _introduce(self, introductions: Introductions, session_id: str, fact: Fact) -> None:
+    def _introduced(self, introductions: Introductions, session_id: str, fact: Fact) -> Fact:
         try:
-            introduction = introductions.before(session_id, fact)
-            if introduction is not None:
-                data, blobs = self._encode(introduction)
-                for record in (*blobs, data):
-                    self._append(record)
-        except Exception:  # noqa: BLE001 - what it tells of, and the event that follows, must not suffer
+            return introductions.with_fact(session_id, fact)
+        except Exception:  # noqa: BLE001 - the event must not suffer
             self.failed("this process could not be introduced")
+            return fact
 
     def failed(self, what: str) -> None:
         """Count what could not be journaled, and say so once a minute. Call it where the exception is handled."""

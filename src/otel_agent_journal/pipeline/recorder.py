@@ -134,7 +134,7 @@ class Recorder(FactWriter):
         """Begin, here and in a forked child: the parent's roots end there, and its threads are not here."""
         self.metrics = Metrics()
         if self._introduce_by is not None:
-            self._introductions = Introductions(self._introduce_by, self.encoder, self.ids)
+            self._introductions = Introductions(self._introduce_by, self.encoder)
         self._roots: dict[int, Root] = {}
         self._attempts = Attempts()
         self._ending: set[int] = set()  # the threads that end a span of the program's provider

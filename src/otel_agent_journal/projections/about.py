@@ -1,4 +1,4 @@
-"""Whose a session is and which processes wrote it: folded from STARTs and WRITER_STARTED, and kept in its head. Pure.
+"""Whose a session is and which processes wrote it: folded from events, and kept in its head. Pure.
 
 What a program says of a run (tags, metadata, user, tenant) stands on the START of its outermost step; what the spans of
 others say stands on their endings, too. The fold is the same in any order: of too many names the first in their order
@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from otel_agent_journal.codec import valid_text
-from otel_agent_journal.event import START_TYPES, WRITER_STARTED, JournalEvent
+from otel_agent_journal.event import PROCESS, START_TYPES, WRITER_STARTED, JournalEvent
 
 # What a head names of them; it is read with others in a listing.
 MAX_TAGS: Final = 24
@@ -86,14 +86,15 @@ class AboutState(msgspec.Struct):
 
     def take(self, event: JournalEvent) -> None:
         """Take in an event."""
-        if event.type == WRITER_STARTED:
-            self._take_process(event)
-        elif not _SAID.isdisjoint(event.details) and (event.type in START_TYPES or event.parent_step_id is None):
+        told = told_of_process(event)
+        if told is not None:
+            self._take_process(event, told)
+        if not _SAID.isdisjoint(event.details) and (event.type in START_TYPES or event.parent_step_id is None):
             self._take_said(event)
 
-    def _take_process(self, event: JournalEvent) -> None:
+    def _take_process(self, event: JournalEvent, told: Mapping[str, Any]) -> None:
         writer = event.writer or ""
-        found = (event.timestamp_ns, event.event_id, process_of(event))
+        found = (event.timestamp_ns, event.event_id, process_of(writer, told))
         if found[:2] > self.processes.get(writer, (-1, ""))[:2]:
             self.processes[writer] = found
         if len(self.processes) > MAX_PROCESSES:
@@ -111,16 +112,21 @@ class AboutState(msgspec.Struct):
             del self.labels[name]
 
 
-def process_of(event: JournalEvent) -> Process:
-    """Return what a WRITER_STARTED says of its process, as a head has it."""
-    details = event.details
-    pid = details.get("pid")
+def told_of_process(event: JournalEvent) -> Mapping[str, Any] | None:
+    """Return what an event says of the process that wrote it; None where it says nothing of it."""
+    told: Any = event.details if event.type == WRITER_STARTED else event.details.get(PROCESS)
+    return cast("Mapping[str, Any]", told) if isinstance(told, Mapping) else None
+
+
+def process_of(writer: str, told: Mapping[str, Any]) -> Process:
+    """Return what a process says of itself as a head has it."""
+    pid = told.get("pid")
     return Process(
-        writer=event.writer or "",
-        host=_text(details.get("host")),
+        writer=writer,
+        host=_text(told.get("host")),
         pid=pid if type(pid) is int and abs(pid) < 2**63 else None,
-        service=_text(details.get("service")),
-        version=_text(details.get("service_version")),
+        service=_text(told.get("service")),
+        version=_text(told.get("service_version")),
     )
 
 
