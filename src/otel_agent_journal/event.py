@@ -20,7 +20,6 @@ OUTCOMES: Final = ("ok", "error", "cancelled", "interrupted")
 EFFECTS: Final = ("read", "write", "irreversible")  # of tools
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
-WRITER_STARTED: Final = "WRITER_STARTED"  # of received spans: which process they are of
 SESSION_INITIATED: Final = "SESSION_INITIATED"
 SESSION_COMPLETED: Final = "SESSION_COMPLETED"
 SESSION_FAILED: Final = "SESSION_FAILED"

@@ -42,18 +42,9 @@ def names():
 
 def shape(events: list[dict[str, Any]]) -> list[tuple[str, str | None, str | None]]:
     """Return what of events must be equal whatever way they came; each process introduces itself once."""
-    introduced = [
-        event["writer"]
-        for event in events
-        if event["event_type"] == "WRITER_STARTED" or "process" in event.get("details", {})
-    ]
+    introduced = [event["writer"] for event in events if "process" in event.get("details", {})]
     assert sorted(introduced) == sorted({event["writer"] for event in events})
-    return [(event["event_type"], event.get("name"), event.get("outcome")) for event in of_steps(events)]
-
-
-def of_steps(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the events but for those by which received spans tell of their process."""
-    return [event for event in events if event["event_type"] != "WRITER_STARTED"]
+    return [(event["event_type"], event.get("name"), event.get("outcome")) for event in events]
 
 
 WANTED = [
@@ -78,7 +69,7 @@ def test_opentelemetry_instrument_gives_the_same_journal(workdir: Workdir) -> No
     assert '"name": "invoke_workflow walker"' in done.stdout
     events = workdir.events("s1")
     assert shape(events) == WANTED
-    assert of_steps(events)[0]["trace_id"] in done.stdout
+    assert events[0]["trace_id"] in done.stdout
 
 
 def test_run_over_opentelemetry_instrument_attaches_once(workdir: Workdir) -> None:
@@ -147,7 +138,7 @@ Configurator().configure()
     assert done.returncode == 0, done.stderr
     events = workdir.events("foreign")
     assert shape(events) == [("MODEL_START", "m1", None), ("MODEL_END", "m1", "ok")]
-    assert of_steps(events)[1]["usage"] == {"input_tokens": 11}
+    assert events[1]["usage"] == {"input_tokens": 11}
 
 
 def test_spans_of_others_are_journaled_as_they_begin(workdir: Workdir) -> None:
@@ -246,13 +237,13 @@ else:
         inside, spans = done.stdout.strip().split(" ", 1)
         events = workdir.events(how)
         assert shape(events) == WANTED, how
-        assert of_steps(events)[1]["span_id"] == inside, "the step's span is the current one in the node"
+        assert events[1]["span_id"] == inside, "the step's span is the current one in the node"
         recorded = ["invoke_node a", "invoke_workflow walker"] if how == "sampled" else []
         assert json.loads(spans.replace("'", '"')) == recorded
         if how == "parent":
-            assert {event["trace_id"] for event in of_steps(events)} == {"1234567890abcdef1234567890abcdef"}
+            assert {event["trace_id"] for event in events} == {"1234567890abcdef1234567890abcdef"}
         if how != "sampled":
-            assert of_steps(events)[2]["details"]["attributes"]["mine"] == 1
+            assert events[2]["details"]["attributes"]["mine"] == 1
 
 
 def test_configure_again_replaces_everything(workdir: Workdir) -> None:

@@ -96,7 +96,7 @@ for graph in (bad, agent, agent):
 """
     assert workdir.python(workdir.write("program.py", PROGRAM + call)).returncode == 0
     (head,) = workdir.sessions()
-    assert (head["status"], head["errors"]) == ("COMPLETED", 2)
+    assert (head["status"], head["errors"]) == ("COMPLETED", 1)
     assert types(workdir, "s1").count("AGENT_START") == 3
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from otel_agent_journal.event import ErrorInfo
-from otel_agent_journal.mapping.facts import SessionNoted, StepEnded
-from otel_agent_journal.mapping.processes import harmless_resource, introduction_of, kept_resource
+from otel_agent_journal.mapping.facts import StepEnded
+from otel_agent_journal.mapping.processes import harmless_resource, kept_resource
 from otel_agent_journal.mapping.received import ReceivedSpans
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanRecord
 
@@ -26,25 +26,26 @@ def span(number: int, resource: dict[str, Any], session: str = "s1", **more: Any
     )
 
 
-def introductions(spans: ReceivedSpans, *records: SpanRecord) -> list[SessionNoted]:
-    return [fact for fact in spans.facts_of(records, 1) if isinstance(fact, SessionNoted)]
+def introductions(spans: ReceivedSpans, *records: SpanRecord) -> list[Any]:
+    """Return what is told of processes with the steps of these spans."""
+    details = [getattr(fact, "details", {}) for fact in spans.facts_of(records, 1)]
+    return [said["process"] for said in details if "process" in said]
 
 
-def test_one_a_resource_and_session() -> None:
-    """Each resource is told once in each session, whatever order and however many requests its spans come in."""
+def test_with_agents_and_spans_without_a_parent() -> None:
+    """The START of an agent and of a span that has no parent says whose it is, whenever it comes; others do not."""
     spans, other = ReceivedSpans(), {**RESOURCE, "process.pid": 8}
-    first = introductions(spans, span(1, RESOURCE), span(2, RESOURCE), span(3, other))
-    assert [(fact.timestamp_ns, fact.details["pid"]) for fact in first] == [(1, 7), (3, 8)]
-    assert introductions(spans, span(4, RESOURCE), span(5, dict(other))) == []
-    details = first[0].details
-    assert (details["host"], details["service"], details["service_version"]) == ("h1", "reader", "9")
-    assert details["resource"]["team"] == "blue"
+    first = introductions(spans, span(1, RESOURCE), span(2, RESOURCE, parent_span_id="a" * 16), span(3, other))
+    assert [told["pid"] for told in first] == [7, 8]
+    assert introductions(spans, span(1, dict(RESOURCE))) == first[:1]
+    assert (first[0]["host"], first[0]["service"], first[0]["service_version"]) == ("h1", "reader", "9")
+    assert first[0]["resource"]["team"] == "blue"
 
 
 def test_a_resource_that_names_no_process() -> None:
     """A resource without service, host or pid says nothing."""
     assert introductions(ReceivedSpans(), span(1, {}), span(2, {"telemetry.sdk.name": "x"})) == []
-    assert introduction_of("s1", {"service.name": ""}, 1) is None
+    assert introductions(ReceivedSpans(), span(1, {"service.name": ""})) == []
 
 
 def test_what_is_kept_of_a_resource() -> None:

@@ -87,7 +87,7 @@ def test_strange_details() -> None:
         [
             event(1, metadata=[1], tags="x", user={"a": 1}),
             event(2, metadata={"a": "\ud800", "b": 10**400, "c": None, "": 1}, tags=[1, "\ud800", None]),
-            event(3, "WRITER_STARTED", host=3, pid="x", service=["s"]),
+            event(3, "NOTE", process={"host": 3, "pid": "x", "service": ["s"]}),
         ]
     )
     assert found.labels == {"a": "\\ud800"}

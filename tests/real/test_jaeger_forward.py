@@ -219,7 +219,7 @@ def test_every_span_arrives_once_with_parent_attributes_link_and_status(jaeger: 
     assert failed.tags["otel.status_description"] == "no answer from api.example.org"
     assert failed.tags["error.type"] == "TimeoutError"
     assert failed.events[0]["event"] == "progress"
-    assert failed.events[0]["message"] == "3 of 10 pages"
+    assert "3 of 10 pages" not in str(failed.events)  # that is content
     assert "error" not in retried.tags
     assert spans["cleanup/1"].tags["agent_journal.outcome"] == "cancelled"
     assert "error" not in spans["cleanup/1"].tags

@@ -15,6 +15,7 @@ from otel_agent_journal.event import (
     CHUNK,
     END_TYPES,
     FINAL_RESPONSE,
+    PROCESS,
     PROGRESS,
     REASONING,
     SESSION_INTERRUPTED,
@@ -133,6 +134,12 @@ def _mark(event: JournalEvent) -> tuple[str, str]:
     return _MARKS_OF_INVOCATIONS.get(event.type) or ("·", _LEVEL_COLORS.get(event.level, "dim"))
 
 
+# What stands elsewhere on the line, joins an event to another, or is for who looks at the event alone.
+_ASIDE: Final = frozenset(
+    ("agent", "agent_id", "causes", "invocation", "passed_through", PROCESS, "raised_at", "stack")
+)
+
+
 def _remark(event: JournalEvent) -> str:
     details = event.details
     if event.type in START_TYPES:
@@ -150,13 +157,16 @@ def _remark(event: JournalEvent) -> str:
         for key in _TEXT_KEYS:
             if details.get(key):
                 return preview(details[key])
-    if event.type in _MARKS_OF_INVOCATIONS:  # the agent stands before it, and what joins the two is for programs
-        details = {key: value for key, value in details.items() if key not in ("agent", "agent_id", "invocation")}
+    if event.type in _MARKS_OF_INVOCATIONS:
+        details = {
+            key: value for key, value in details.items() if key not in ("agent", "agent_id", "invocation", PROCESS)
+        }
         said = [
             f"{key} {preview(value)}" if key not in _TEXT_KEYS else preview(value) for key, value in details.items()
         ]
     else:
-        said = [preview(dict(details))] if details else []
+        details = {key: value for key, value in details.items() if key != PROCESS}  # `show` and `status` say it
+        said = [preview(details)] if details else []
     return "  ".join(part for part in (_error(event), *said) if part)
 
 

@@ -40,9 +40,7 @@ _REMEMBERED_WRITERS: Final = 100_000
 class ContentRules(Protocol):
     """What may be journaled of content, and where values over the limit go."""
 
-    def journaled(
-        self, session_id: str, details: Mapping[str, Any], event_type: str = ""
-    ) -> tuple[Mapping[str, Any], Sequence[BlobKept]]:
+    def journaled(self, session_id: str, details: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[BlobKept]]:
         """Return details as they may be journaled, and the values that they refer to from now on."""
         ...
 
@@ -201,7 +199,7 @@ class Reception:
         if event.trace_id and event.trace_id != event.session_id:
             self._spans.told(event.trace_id, event.session_id, received_ns)
         if self._content is not None and event.details:
-            details, blobs = self._content.journaled(event.session_id, event.details, event.type)
+            details, blobs = self._content.journaled(event.session_id, event.details)
             taken.blobs += blobs
             if details is not event.details:
                 event = sealed(msgspec.structs.replace(event, details=details))
@@ -211,7 +209,7 @@ class Reception:
     def _reduced(self, fact: Any, taken: Taken) -> Any:
         if self._content is None or not fact.details:
             return fact
-        details, blobs = self._content.journaled(fact.session_id, fact.details, getattr(fact, "type", ""))
+        details, blobs = self._content.journaled(fact.session_id, fact.details)
         taken.blobs += blobs
         return fact if details is fact.details else msgspec.structs.replace(fact, details=details)
 

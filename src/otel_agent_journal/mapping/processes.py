@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any, Final, cast
 
-from otel_agent_journal.codec import encode_value
-from otel_agent_journal.event import WRITER_STARTED, derived_id
-from otel_agent_journal.mapping.facts import SessionNoted
 from otel_agent_journal.masking import HIDDEN, is_secret_name, masked_within
 
 MAX_ATTRIBUTES: Final = 64
@@ -61,17 +57,3 @@ def told_by_resource(resource: Mapping[str, Any]) -> dict[str, Any]:
         "resource": kept_resource(resource),
     }
     return {name: value for name, value in told.items() if value is not None}
-
-
-def introduction_of(session_id: str, resource: Mapping[str, Any], at_ns: int) -> SessionNoted | None:
-    """Return the fact that a process of which spans were received wrote to a session: the same for each of its spans.
-
-    None where the resource names no process.
-    """
-    told = told_by_resource(resource)
-    if not told:
-        return None
-    digest = blake2b(encode_value(sorted(told.items())), digest_size=16).hexdigest()
-    return SessionNoted(
-        session_id, derived_id(f"writer:{session_id}:{digest}"), WRITER_STARTED, "INFO", at_ns, details=told
-    )

@@ -6,15 +6,16 @@ remembered of traces (`trace_sessions.py`).
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any
 
-from otel_agent_journal.event import step_of_span
+import msgspec
+
+from otel_agent_journal.event import PROCESS, step_of_span
 from otel_agent_journal.mapping.dialects import in_genai_terms
 from otel_agent_journal.mapping.facts import Fact, SpansReceived
 from otel_agent_journal.mapping.from_otlp import span_records
-from otel_agent_journal.mapping.processes import introduction_of
+from otel_agent_journal.mapping.processes import told_by_resource
 from otel_agent_journal.mapping.span_record import SpanRecord
 from otel_agent_journal.mapping.to_events import (
     ended,
@@ -27,9 +28,6 @@ from otel_agent_journal.mapping.to_events import (
 )
 from otel_agent_journal.mapping.trace_sessions import Traces, TraceSessions
 
-_MAX_INTRODUCED: Final = 10_000  # sessions of which the resources are remembered
-_MAX_RESOURCES: Final = 32  # that a session is told of
-
 
 class ReceivedSpans:
     """Makes facts of requests. Used by one thread at a time.
@@ -37,14 +35,13 @@ class ReceivedSpans:
     Args:
         all_spans: journal spans of every kind, not those of agents alone.
         traces: what remembers them.
-        introduces: tell of the processes that the spans are of, by their resources.
+        introduces: tell, with agents and spans that have no parent, of their process, by the resource.
     """
 
     def __init__(self, *, all_spans: bool = False, traces: Traces | None = None, introduces: bool = True) -> None:
         self._introduces = introduces
         self._spans = "all" if all_spans else "genai"
         self._sessions = TraceSessions(traces)
-        self._introduced: OrderedDict[str, tuple[Mapping[str, object], ...]] = OrderedDict()
 
     def told(self, trace_id: str, session_id: str, now_ns: int) -> None:
         """Remember which session a trace belongs to, as an event of that session says."""
@@ -82,27 +79,23 @@ class ReceivedSpans:
         for record in records:
             self._sessions.name(record.trace_id, session_named_by(record), now_ns)
         facts: list[Fact] = []
+        processes: dict[int, dict[str, Any]] = {}  # by the resources of this request
         for record in records:
             if (record.trace_id, record.span_id) not in steps:
                 continue
             session_id = self._sessions.session(record, now_ns)
-            facts += self._introduction(session_id, record)
             parent = _parent(record, spans, steps)
             said = (left_open,) if is_open(record) else (started, ended)
-            facts += [fact_of(record, session_id=session_id, parent_step_id=parent) for fact_of in said]
+            made = [fact_of(record, session_id=session_id, parent_step_id=parent) for fact_of in said]
+            if self._introduces and (record.parent_span_id is None or made[0].kind == "AGENT"):
+                told = processes.get(id(record.resource))
+                if told is None:
+                    told = processes[id(record.resource)] = told_by_resource(record.resource)
+                if told:
+                    made[0] = msgspec.structs.replace(made[0], details={**made[0].details, PROCESS: told})
+            facts += made
         facts.extend(self._sessions.links(record.trace_id for record in records))
         return facts
-
-    def _introduction(self, session_id: str, record: SpanRecord) -> Iterable[Fact]:
-        """Return what a resource says of the process of its spans, once a session."""
-        known = self._introduced.get(session_id, ())
-        if not self._introduces or len(known) >= _MAX_RESOURCES or record.resource in known:
-            return ()
-        self._introduced[session_id] = (*known, record.resource)
-        if len(self._introduced) > _MAX_INTRODUCED:
-            self._introduced.popitem(last=False)
-        introduction = introduction_of(session_id, record.resource, record.start_ns)
-        return () if introduction is None else (introduction,)
 
 
 def _parent(

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from otel_agent_journal.codec import DIGEST_BYTES, encode_value
-from otel_agent_journal.event import EMPTY, PROCESS, WRITER_STARTED
+from otel_agent_journal.event import EMPTY, PROCESS
 from otel_agent_journal.mapping.facts import BlobKept, Fact, encode_fact
 from otel_agent_journal.mapping.processes import harmless_resource
 from otel_agent_journal.mapping.references import MESSAGE_FIELDS, with_messages
@@ -136,22 +136,20 @@ class ContentEncoder:
         kept, blobs = self._cut_out(fact.session_id, fitting)  # type: ignore[union-attr]
         return encode_fact(msgspec.structs.replace(fact, details=kept)), tuple(map(encode_fact, blobs))
 
-    def details(self, details: Mapping[str, Any], event_type: str = "") -> Mapping[str, Any]:
+    def details(self, details: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the details as they may be journaled: without content where it is off, redacted where asked."""
-        return self._allowed(details if self.redactor is None else fitted(details), event_type)
+        return self._allowed(details if self.redactor is None else fitted(details))
 
     def redacted(self, field: str, value: Any) -> Any:
         """Return what the redactor makes of a field; a field that it fails on is left out."""
         return value if self.redactor is None else self._redacted(field, fitted({field: value})[field])
 
-    def journaled(
-        self, session_id: str, details: Mapping[str, Any], event_type: str = ""
-    ) -> tuple[Mapping[str, Any], tuple[BlobKept, ...]]:
+    def journaled(self, session_id: str, details: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[BlobKept, ...]]:
         """Return the details that somebody else's process sent as they may be journaled, and their blobs.
 
         `details` themselves, where nothing is to be changed. They are plain.
         """
-        details = self._allowed(details, event_type)
+        details = self._allowed(details)
         if len(encode_value(details)) <= self.field_limit_bytes:
             return details, ()
         kept, blobs = self._cut_out(session_id, details)
@@ -169,9 +167,7 @@ class ContentEncoder:
             for key, value in kept.items()
         }
 
-    def _allowed(self, details: Mapping[str, Any], event_type: str) -> Mapping[str, Any]:
-        if event_type == WRITER_STARTED:
-            return self.process(details)
+    def _allowed(self, details: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self.content:
             details = {key: value for key, value in details.items() if key in self.METADATA or key == PROCESS}
         if PROCESS in details:

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from otel_agent_journal.codec import valid_text
-from otel_agent_journal.event import PROCESS, START_TYPES, WRITER_STARTED, JournalEvent
+from otel_agent_journal.event import PROCESS, START_TYPES, JournalEvent
 
 # What a head names of them; it is read with others in a listing.
 MAX_TAGS: Final = 24
@@ -114,7 +114,7 @@ class AboutState(msgspec.Struct):
 
 def told_of_process(event: JournalEvent) -> Mapping[str, Any] | None:
     """Return what an event says of the process that wrote it; None where it says nothing of it."""
-    told: Any = event.details if event.type == WRITER_STARTED else event.details.get(PROCESS)
+    told: Any = event.details.get(PROCESS)
     return cast("Mapping[str, Any]", told) if isinstance(told, Mapping) else None
 
 

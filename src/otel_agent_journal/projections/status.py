@@ -154,8 +154,6 @@ def apply(state: StatusState, event: JournalEvent) -> None:
     state.updated_ns = max(state.updated_ns, at)
     if event.details:
         state.about.take(event)
-    if kind == ev.WRITER_STARTED:  # it tells of a process, and nothing of the session
-        return
     if not apply_to_writers(state, event):
         if (link := link_of(event)) is not None:
             state.links[link] = min(at, state.links.get(link, at))

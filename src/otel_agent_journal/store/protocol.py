@@ -391,6 +391,11 @@ class PutByOthers(Protocol):
         """Yield what others put into a session, in order of `(timestamp_ns, event_id)`, from a time on."""
         ...
 
+
+@runtime_checkable
+class DeletesBesideOthers(PutByOthers, Protocol):
+    """Such a store that looks for what others have put as it deletes."""
+
     def delete_before(self, session_id: str, cursor: str | None, version: int, before_ns: int) -> bool:
         """Delete as `StoreAdmin.delete_session` does, unless others have put an event of that time or a later one."""
         ...

@@ -22,7 +22,7 @@ from otel_agent_journal.projections.links import MAX_LISTED, parts_of
 from otel_agent_journal.projections.snapshot import restored, snapshot_of
 from otel_agent_journal.projections.status import StatusState, apply, fold
 from otel_agent_journal.projections.verdict import head_of
-from otel_agent_journal.store.protocol import JournalStore, PutByOthers, SessionFilter, StoreAdmin
+from otel_agent_journal.store.protocol import DeletesBesideOthers, JournalStore, PutByOthers, SessionFilter, StoreAdmin
 from otel_agent_journal.threads import side_by_side
 
 # A writer that was heard of so short a time before the limit may still be alive: heartbeats come every 15 s, and
@@ -294,19 +294,18 @@ def _goes(store: JournalStore, listed: SessionHead, older_than_ns: int, *, dry_r
             return False
         if _is_referred_to(store, head):
             return False
-        if _would_go(store, head, older_than_ns) if dry_run else _delete(store, head, older_than_ns):
+        if dry_run or not isinstance(store, DeletesBesideOthers):
+            if isinstance(store, PutByOthers) and any(store.put_by_others(head.session_id, older_than_ns)):
+                return False
+            if dry_run or _delete(store, head):
+                return True
+        elif store.delete_before(head.session_id, head.cursor, head.version, older_than_ns):
             return True
         head = current(store, listed.session_id)  # something has happened since, or it is gone
     return False
 
 
-def _would_go(store: JournalStore, head: SessionHead, older_than_ns: int) -> bool:
-    return not isinstance(store, PutByOthers) or not any(store.put_by_others(head.session_id, older_than_ns))
-
-
-def _delete(store: JournalStore, head: SessionHead, older_than_ns: int) -> bool:
-    if isinstance(store, PutByOthers):
-        return store.delete_before(head.session_id, head.cursor, head.version, older_than_ns)
+def _delete(store: JournalStore, head: SessionHead) -> bool:
     assert isinstance(store, StoreAdmin)
     return store.delete_session(head.session_id, head.cursor, head.version)
 
