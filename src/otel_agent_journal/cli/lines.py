@@ -158,9 +158,7 @@ def _remark(event: JournalEvent) -> str:
             if details.get(key):
                 return preview(details[key])
     if event.type in _MARKS_OF_INVOCATIONS:
-        details = {
-            key: value for key, value in details.items() if key not in ("agent", "agent_id", "invocation", PROCESS)
-        }
+        details = {key: value for key, value in details.items() if key not in _ASIDE}
         said = [
             f"{key} {preview(value)}" if key not in _TEXT_KEYS else preview(value) for key, value in details.items()
         ]
