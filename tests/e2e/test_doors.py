@@ -271,4 +271,4 @@ for store in ("sqlite:///one/journal.db", "sqlite:///two/journal.db"):
         assert "refuse" not in done.stderr
     for place in ("one", "two"):
         events = workdir.events("s1", env={"AGENT_JOURNAL_STORE": f"sqlite:///{place}/journal.db"})
-        assert len(events) == 2 * (len(WANTED) + 2 + 1)
+        assert len(events) == 2 * (len(WANTED) + 2)

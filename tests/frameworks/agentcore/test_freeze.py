@@ -161,7 +161,7 @@ def test_frozen_under_run(tmp_path: Path, sink: Sink) -> None:
         app.call({})
         freeze(agent)
         assert sorted(sink.names) == sorted(SPANS)
-        wait_until(lambda: len(journaled(tmp_path)) == 45)
+        wait_until(lambda: len(journaled(tmp_path)) == 44)
         assert_whole(journaled(tmp_path), "sync", "AGENT_ENTRYPOINT_COMPLETED")
 
 

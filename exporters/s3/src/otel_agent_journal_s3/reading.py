@@ -9,11 +9,12 @@ from typing import Final, NamedTuple
 from otel_agent_journal.codec import decode_line
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.keys import session_of
+from otel_agent_journal_s3.answers import Item
 from otel_agent_journal_s3.contents import UNKNOWN, Contents, offset_of, told_by
 from otel_agent_journal_s3.known import COVERS
 from otel_agent_journal_s3.layout import Layout
 from otel_agent_journal_s3.lines import Line, Read, key_at, read_body
-from otel_agent_journal_s3.objects import Bucket, Item
+from otel_agent_journal_s3.objects import Bucket
 from otel_agent_journal_s3.segments import Segment, last_pruned, segments_of
 
 _LAST_BYTES: Final = 64 * 1024  # of a journal, that are fetched with what it says of itself

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from otel_agent_journal_s3.answers import Item
 from otel_agent_journal_s3.layout import number_of_segment
-from otel_agent_journal_s3.objects import Item
 
 RESTS: Final = "rests"  # metadata of a segment: its session is announced anew before the next one is written
 ANNOUNCED: Final = "announced"  # metadata of a segment: when its writer announced the session, by the server's clock
