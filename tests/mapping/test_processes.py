@@ -38,6 +38,7 @@ def test_with_agents_and_spans_without_a_parent() -> None:
     first = introductions(spans, span(1, RESOURCE), span(2, RESOURCE, parent_span_id="a" * 16), span(3, other))
     assert [told["pid"] for told in first] == [7, 8]
     assert introductions(spans, span(1, dict(RESOURCE))) == first[:1]
+    assert introductions(spans, span(1, RESOURCE), span(2, RESOURCE)) == [first[0]] * 2
     assert (first[0]["host"], first[0]["service"], first[0]["service_version"]) == ("h1", "reader", "9")
     assert first[0]["resource"]["team"] == "blue"
 

@@ -229,3 +229,14 @@ def test_below_what_is_not_sampled() -> None:
     assert tool is not None
     assert agent is not None
     assert tool.parent_span_id == agent.span_id
+
+
+def test_steps_that_are_above_each_other() -> None:
+    """Where no step above is sampled, however many there are said to be, a span has no parent of ours."""
+    joiner = SpanJoiner()
+    for one, other in (("a", "b"), ("b", "a")):
+        joiner.begin(event("NODE_START", one, 1, parent_step_id=other, details={"sampled": False}))
+    joiner.begin(event("TOOL_START", "t", 3, parent_step_id="a"))
+    tool = joiner.end(event("TOOL_END", "t", 4, parent_step_id="a"))
+    assert tool is not None
+    assert tool.parent_span_id is None

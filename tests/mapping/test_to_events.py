@@ -357,3 +357,21 @@ def test_a_span_comes_back_from_its_events(
     assert (alone.start_ns, alone.events, alone.status_code) == (over.start_ns, over.events, over.status_code)
     opened = span_of_attempt(start, None)
     assert (opened.name, opened.kind, opened.parent_span_id) == (over.name, over.kind, over.parent_span_id)
+
+
+def test_effects_and_errors_that_passed_through() -> None:
+    """What a tool does, and that an error began elsewhere, go through a span and come back."""
+    attributes = genai.start_attributes("TOOL", "send", "s", "x", None, 1) | {genai.TOOL_EFFECTS: "write"}
+    open_ = to_events.started(record(attributes, name="execute_tool send", end_ns=None))
+    over = record({**attributes, genai.PASSED_THROUGH: True}, name="execute_tool send", status_code=2)
+    ending = to_events.ended(over)
+    assert (open_.details["effects"], ending.details["passed_through"]) == ("write", True)
+    (start,), (end,) = events_of(open_, "w"), events_of(ending, "w")
+    span = span_of_attempt(start, end)
+    assert (span.attributes[genai.TOOL_EFFECTS], span.attributes[genai.PASSED_THROUGH]) == ("write", True)
+
+
+def test_names_that_name_a_session() -> None:
+    """A span without such an attribute says nothing of its session."""
+    assert to_events.is_nameless(["http.method"])
+    assert not to_events.is_nameless(["http.method", genai.CONVERSATION_ID])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
+
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.about import (
     MAX_LABELS,
@@ -93,3 +95,9 @@ def test_strange_details() -> None:
     assert found.labels == {"a": "\\ud800"}
     assert found.tags == ("\\ud800",)
     assert found.processes == (Process(writer="w3", host="3"),)
+
+
+def test_a_process_that_says_it_again() -> None:
+    """Its last word counts, whichever comes first."""
+    said = [msgspec.structs.replace(event(n, "NOTE", process={"host": f"h{n}"}), writer="w") for n in (1, 2)]
+    assert about(said).processes == about(said[::-1]).processes == (Process(writer="w", host="h2"),)

@@ -85,4 +85,18 @@ def test_what_later_events_can_refer_to() -> None:
     call = builder.start("MODEL", "m", details=details)
     builder.end(call, details={"output": {"digest": "b"}})
     builder.end(builder.start("MODEL", "m", details={"request": {}}), details={"output": "text"})
+    builder.start("MODEL", "m", details={"request": {"tools": "t"}})
     assert {name: (one.held, one.lists) for name, one in kept_of(builder.events).items()} == {"s": (["t", "b"], [told])}
+
+
+def test_what_is_defined_once() -> None:
+    """Tools and parameters are those of the session's event that has them in full, under the digest of the call."""
+    builder = JournalBuilder("s")
+    builder.start("TOOL", "t", details={"request": {"tools": "t"}, "tools": ["not this"]})
+    builder.start("MODEL", "m", details={"request": {"tools": "other"}, "tools": ["nor this"]})
+    builder.start("MODEL", "m", details={"request": {"tools": "t"}, "tools": ["these"]})
+    fold = RequestFold({"request": {"tools": "t", "messages": {"digest": "x", "parts": [[0, 1]]}}})
+    for event in builder.events:
+        fold.apply(event)
+    assert fold.defined == {"tools": ("s", ["these"])}
+    assert fold.keys() is None  # a range of a list that is nowhere

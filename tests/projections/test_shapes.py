@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from otel_agent_journal.event import EMPTY, JournalEvent
 from otel_agent_journal.projections.outline import outline
-from otel_agent_journal.projections.status import _ENDED_KEPT, StatusState, apply, fold
+from otel_agent_journal.projections.status import _ENDED_KEPT, StatusState, _close, apply, fold
 from otel_agent_journal.projections.steps import fold_steps
 from otel_agent_journal.projections.verdict import head_of
 from tests.projections import shapes, told
@@ -40,6 +41,8 @@ def test_the_outline_of_an_event_has_none_of_its_content() -> None:
     content = {"input": "x" * 5000, "checkpoint_id": "c", "reason": "x" * 5000, "writer": 1}
     event = told.start("root", 1, details=content)
     assert outline(event).details == {"checkpoint_id": "c"}
+    passed = msgspec.structs.replace(event, details={"passed_through": True, "output": "x"})
+    assert outline(passed).details == {"passed_through": True}
     assert outline(told.start("root", 1, details={"reason": "x" * 5000})).details == EMPTY
     assert outline(told.start("root", 1, details={"output": "x"})).details == EMPTY
     bare = told.start("root", 1)
@@ -69,3 +72,11 @@ def test_what_was_indexed_is_forgotten() -> None:
         last([told.start(f"t{number}", at, under="r"), told.end(f"t{number}", at, at + 1, under="r")])
     assert len(state.open) == 1
     assert state.open_by_ending is None or state.open_by_ending.size <= _ENDED_KEPT + 2
+
+
+def test_an_attempt_that_ended_is_remembered_once() -> None:
+    """However often it is closed: by its ending, by that of another process, by a mark."""
+    state = StatusState()
+    for _ in range(2):
+        _close(state, 7, 1)
+    assert list(state.ended_from_ns) == [1]
