@@ -10,55 +10,38 @@ from pathlib import Path
 from typing import Any
 
 from otel_agent_journal.bootstrap.introduction import Introduction, commit_of
-from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.mapping.facts import decode_fact, events_of
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.projections.status import fold
 from otel_agent_journal.projections.verdict import head_of
+from tests.pipeline.conftest import Written
 
 TOLD = {"host": "h1", "pid": 7, "service": "s", "service_version": "1", "argv": ["--x"], "resource": {"a": "b"}}
 
 
-class Kept:
-    """An appender that keeps what it gets."""
-
-    writer = "w" * 32
-
-    def __init__(self) -> None:
-        self.records: list[bytes] = []
-
-    def append(self, payload: bytes) -> bool:
-        self.records.append(payload)
-        return True
-
-    def events(self) -> list[JournalEvent]:
-        return [event for record in self.records for event in events_of(decode_fact(record), self.writer)]
-
-
-def recorder(kept: Kept, **encoder: Any) -> Recorder:
+def recorder(kept: Written, **encoder: Any) -> Recorder:
     return Recorder(kept, encoder=ContentEncoder(**encoder), introduce=lambda: dict(TOLD))
 
 
-def introduced(kept: Kept) -> list[tuple[str, str]]:
+def introduced(kept: Written) -> list[tuple[str, str]]:
     """Return the events that say which process wrote them."""
-    return [(event.session_id, event.type) for event in kept.events() if "process" in event.details]
+    return [(event.session_id, event.type) for event in kept.events if "process" in event.details]
 
 
 def test_once_a_session_with_its_first_event() -> None:
     """The first event of a session says who writes it, beside what it says itself; there is no event more."""
-    kept = Kept()
+    kept = Written()
     made = recorder(kept)
     for session_id in ("s1", "s2", "s1"):
         made.start_step("AGENT", "a", session_id=session_id).end()
     assert introduced(kept) == [("s1", "AGENT_START"), ("s2", "AGENT_START")]
-    assert len(kept.events()) == 6
-    assert kept.events()[0].details["process"] == TOLD
+    assert len(kept.events) == 6
+    assert kept.events[0].details["process"] == TOLD
 
 
 def test_threads_introduce_it_once() -> None:
     """Of threads that come to a session at once one introduces the process."""
-    kept = Kept()
+    kept = Written()
     made = recorder(kept)
     together = threading.Barrier(8)
 
@@ -76,7 +59,7 @@ def test_threads_introduce_it_once() -> None:
 
 def test_a_forked_child_introduces_itself() -> None:
     """What was told by the parent is not the child's: it begins anew."""
-    kept = Kept()
+    kept = Written()
     made = recorder(kept)
     made.record("s1", "NOTE")
     made.after_fork()
@@ -86,9 +69,9 @@ def test_a_forked_child_introduces_itself() -> None:
 
 def test_content_off() -> None:
     """With content off arguments stay out, and of the resource what is not of the conventions."""
-    kept = Kept()
+    kept = Written()
     recorder(kept, content=False).record("s1", "NOTE")
-    details = kept.events()[0].details["process"]
+    details = kept.events[0].details["process"]
     assert "argv" not in details
     assert (details["host"], details["resource"]) == ("h1", {})
 
@@ -99,16 +82,16 @@ def test_what_fails_costs_nothing() -> None:
     def fail() -> dict[str, Any]:
         raise OSError
 
-    kept = Kept()
+    kept = Written()
     Recorder(kept, introduce=fail).record("s1", "NOTE")
-    assert [event.type for event in kept.events()] == ["NOTE"]
+    assert [event.type for event in kept.events] == ["NOTE"]
 
 
 def test_it_is_no_sign_of_the_session() -> None:
     """An introduction moves no status; the head names the process."""
-    kept = Kept()
+    kept = Written()
     recorder(kept).start_step("AGENT", "a", session_id="s1")
-    head = head_of(fold(kept.events()), "s1")
+    head = head_of(fold(kept.events), "s1")
     assert (head.status, head.steps, head.events) == ("PROCESSING", 1, 1)
     (process,) = head.about.processes
     assert (process.writer, process.host, process.pid, process.service, process.version) == (

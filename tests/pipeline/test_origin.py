@@ -8,34 +8,22 @@ from typing import Any
 import pytest
 
 from otel_agent_journal.event import ErrorInfo, JournalEvent
-from otel_agent_journal.mapping.facts import decode_fact, events_of
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.session import SessionBlock
 from otel_agent_journal.projections.status import fold
 from otel_agent_journal.projections.verdict import head_of
+from tests.pipeline.conftest import Written
 
 
-class Kept:
-    """An appender that keeps what it gets."""
-
-    writer = "w" * 32
-
-    def __init__(self) -> None:
-        self.records: list[bytes] = []
-
-    def append(self, payload: bytes) -> bool:
-        self.records.append(payload)
-        return True
-
-    def events(self) -> list[JournalEvent]:
-        return [event for record in self.records for event in events_of(decode_fact(record), self.writer)]
+class Kept(Written):
+    """What was written, by how it ended."""
 
     def endings(self) -> dict[str, JournalEvent]:
-        return {event.name or "": event for event in self.events() if event.outcome is not None}
+        return {event.name or "": event for event in self.events if event.outcome is not None}
 
     def errors(self) -> int:
-        return head_of(fold(self.events()), "s1").errors
+        return head_of(fold(self.events), "s1").errors
 
 
 def recorded(encoder: ContentEncoder | None = None) -> tuple[Kept, SessionBlock]:
@@ -66,7 +54,7 @@ def test_an_error_passes_through() -> None:
     assert [name for name, end in ends.items() if "stack" in end.details] == ["fetch"]
     assert all(str(end.details["raised_at"]).endswith("in deep_inside") for end in ends.values())
     assert kept.errors() == 1
-    (failed,) = (event for event in kept.events() if event.type == "SESSION_FAILED")
+    (failed,) = (event for event in kept.events if event.type == "SESSION_FAILED")
     assert failed.details["passed_through"] is True
     assert "stack" not in failed.details
 

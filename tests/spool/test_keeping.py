@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,19 @@ def test_a_file_that_is_damaged_or_too_long(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(keeping, "MAX_FILE_BYTES", 10)
     assert held(files) == []
     assert not path.exists()
+
+
+def test_what_rested_for_long_is_not_believed(tmp_path: Path) -> None:
+    """A session that nobody wrote to for a day may have been pruned: its history is journaled once more."""
+    files = KeptFiles(tmp_path)
+    files.add("s", Kept(held=["a"]))
+    (path,) = (tmp_path / KEPT).iterdir()
+    hour_s = 3600
+    for age_s, found in ((23 * hour_s, ["a"]), (25 * hour_s, []), (-hour_s, [])):
+        if not path.exists():
+            files.add("s", Kept(held=["a"]))
+        os.utime(path, (time.time() - age_s,) * 2)
+        assert held(files) == found
 
 
 def test_there_are_not_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

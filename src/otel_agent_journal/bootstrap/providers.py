@@ -168,7 +168,7 @@ class Providers:
         """Return the resource of the program's spans: of its provider, else as the environment gives it."""
         present: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - as above
         sdk = sys.modules.get(_SDK)
-        if sdk is not None and isinstance(present, sdk.TracerProvider) and present is not self.fallback:
+        if sdk is not None and isinstance(present, sdk.TracerProvider):
             return present.resource.attributes
         return resource_of_program()
 

@@ -196,14 +196,7 @@ class Recorder(FactWriter):
         if attributes:
             details["attributes"] = attributes
         request = attributes
-        if kind == "TOOL" and (effects := self._effects.of(name) or details.get("effects")):
-            details["effects"] = effects
-            on_span = {**(on_span or {}), TOOL_EFFECTS: effects}
-        elif self.span_content and not SAID.isdisjoint(details):
-            said = {name: _shown(self.encoder.redacted(name, details[name])) for name in SAID & details.keys()}
-            on_span = {**(on_span or {}), **said_attributes(said)}
-        if on_span:
-            attributes = {**(attributes or {}), **on_span}
+        attributes = self._shown(kind, name, attributes, on_span, details)
         if parent is None:
             step = self._root(kind, name, start_ns, context, session_id, step_id, details, detached)
             self._roots[id(step)] = step
@@ -226,6 +219,23 @@ class Recorder(FactWriter):
         else:
             self._open(step, opening)
         return step
+
+    def _shown(
+        self,
+        kind: str,
+        name: str,
+        attributes: dict[str, Any] | None,
+        on_span: dict[str, Any] | None,
+        details: dict[str, Any],
+    ) -> dict[str, Any] | None:
+        """Return the attributes of a step's span, those that follow from its details too; a tool's effects are told."""
+        more: dict[str, Any] = {}
+        if kind == "TOOL" and (effects := self._effects.of(name) or details.get("effects")):
+            details["effects"] = more[TOOL_EFFECTS] = effects
+        if self.span_content and not SAID.isdisjoint(details):
+            said = {name: self.encoder.redacted(name, details[name]) for name in SAID & details.keys()}
+            more |= said_attributes({name: one if type(one) is str else as_json(one) for name, one in said.items()})
+        return {**(attributes or {}), **(on_span or {}), **more} if on_span or more else attributes
 
     def spans_are_real(self) -> bool:
         """Tell whether a span that a framework opens here is one of the SDK's, and so can be adopted."""
@@ -567,10 +577,6 @@ def session_within(context: Context) -> str | None:
 def recorder_of(step: Step) -> Recorder:
     """Return the recorder that made a step."""
     return cast("Recorder", step.keeper)
-
-
-def _shown(value: Any) -> str:
-    return value if type(value) is str else as_json(value)
 
 
 def _link(link: Link) -> dict[str, str]:

@@ -1,14 +1,15 @@
 """What was delivered of each session from this machine, so that its next process does not journal it again.
 
 A file a session beside the writers' folders, a line for each time that something was delivered; and a secret of the
-installation. It is a cache: whatever is missing, unreadable or too long costs that a history is journaled once more,
-and nothing here raises or waits. The drain writes it, agents read it.
+installation. It is a cache: whatever is missing, unreadable, too long or a day old costs that a history is journaled
+once more, and nothing here raises or waits. The drain writes it, agents read it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +23,7 @@ from otel_agent_journal.projections.request import Kept
 KEPT: Final = ".kept"  # hidden, so that it is nobody's folder
 MAX_FILE_BYTES: Final = 1024 * 1024  # of one session: some ten thousand messages
 MAX_FILES: Final = 2_000
+BELIEVED_S: Final = 24 * 3600.0  # what rested for longer may have been pruned, by whom we do not hear of
 _KEY: Final = "key"
 _KEY_BYTES: Final = 32
 _LOOK_EACH: Final = 256  # files made: then it is looked whether there are too many
@@ -54,7 +56,8 @@ class KeptFiles:
         """Yield what was delivered of a session, if the store that it went to is there still."""
         with contextlib.suppress(OSError, ValueError):
             path = self._path(session_id)
-            if os.stat(path).st_size > MAX_FILE_BYTES:
+            about = os.stat(path)
+            if about.st_size > MAX_FILE_BYTES or not 0 <= time.time() - about.st_mtime + 1 <= BELIEVED_S:
                 os.unlink(path)
                 return
             with open(path, "rb") as file:

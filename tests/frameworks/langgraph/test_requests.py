@@ -24,6 +24,8 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from opentelemetry import baggage
+from opentelemetry import context as context_api
 from pydantic import BaseModel, PrivateAttr
 
 from otel_agent_journal.codec import encode_line
@@ -266,6 +268,19 @@ def test_models_outside_of_any_graph(recording: Recording) -> None:
         (told,) = prompts_of(recording.store, session)
         assert told["messages"] == [{"role": "user", "content": "hi"}]
         assert told["complete"]
+
+
+def test_models_of_threads_beside_baggage(tmp_path: Path) -> None:
+    """A call outside of any graph is of its thread's session, whatever baggage says, and told in that one whole."""
+    with recording_at(tmp_path, trusts_baggage=True) as recording:
+        token = context_api.attach(baggage.set_baggage("session.id", "from-baggage"))
+        for thread in ("t1", "t2"):
+            Witness(answer=lambda _: "yes").invoke("is it?", {"metadata": {"thread_id": thread}})
+        context_api.detach(token)
+        assert set(recording.sessions) == {"t1", "t2"}
+        for events in recording.sessions.values():
+            (start,) = (event for event in events if event.type == "MODEL_START")
+            assert [message["content"] for message in start.details["messages"]] == ["is it?"]
 
 
 def test_parameters_of_a_call(recording: Recording) -> None:

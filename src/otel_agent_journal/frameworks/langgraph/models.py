@@ -103,7 +103,7 @@ class ModelSteps(Endings):
         content = recorder.content or recorder.shows_content(parent)
         try:
             if parent is None:
-                session_id = recorder.session_of(current_context()) or session_id
+                session_id = recorder.session_of(current_context(), session_id)
             history = recorder.histories.of(session_id)
             tools, params = tools_and_params(more)
             of_chat = not messages or is_message(messages[0])

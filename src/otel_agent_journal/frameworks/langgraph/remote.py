@@ -7,7 +7,8 @@ LangGraph tells its handlers nothing of them. Every way to run one but that of i
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, cast
 
 from opentelemetry import context as context_api
@@ -22,6 +23,7 @@ from otel_agent_journal.pipeline.step import Step
 from otel_agent_journal.plain import text_of
 
 _INTERRUPT: Final = "__interrupt__"
+_OVER: Final = object()  # in the place of a part, where there is no more
 _URLS: Final = ("httpx.URL", "httpx._urls.URL")
 
 
@@ -74,19 +76,17 @@ def patched_stream(original: Any, enabled: Callable[[], bool]) -> Any:
             return
         try:
             while True:
-                around = context_api.get_current()
-                context_api.attach(call.step.context(around))
-                try:
-                    part = next(parts)
-                except StopIteration:
+                with _within(call):
+                    part = next(parts, _OVER)
+                if part is _OVER:
                     break
-                finally:
-                    context_api.attach(around)
                 _told(call, call.take, part)
                 yield part
         except BaseException as error:
-            parts.close()
-            _told(call, call.end, error)
+            try:
+                parts.close()
+            finally:
+                _told(call, call.end, error)
             raise
         _told(call, call.end)
 
@@ -106,14 +106,10 @@ def patched_astream(original: Any, enabled: Callable[[], bool]) -> Any:
             return
         try:
             while True:
-                around = context_api.get_current()
-                context_api.attach(call.step.context(around))
-                try:
-                    part = await anext(parts)
-                except StopAsyncIteration:
+                with _within(call):
+                    part = await anext(parts, _OVER)
+                if part is _OVER:
                     break
-                finally:
-                    context_api.attach(around)
                 _told(call, call.take, part)
                 yield part
         except BaseException as error:
@@ -125,6 +121,17 @@ def patched_astream(original: Any, enabled: Callable[[], bool]) -> Any:
         _told(call, call.end)
 
     return astream
+
+
+@contextmanager
+def _within(call: RemoteCall) -> Generator[None]:
+    """Have the step current, for what is sent to the other server on the way; not while the consumer has a part."""
+    around = context_api.get_current()
+    context_api.attach(call.step.context(around))
+    try:
+        yield
+    finally:
+        context_api.attach(around)
 
 
 def _begun(graph: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> RemoteCall | None:

@@ -156,7 +156,7 @@ class Runs:
         if not recorder.content or value is None:
             return {}
         try:
-            history = recorder.histories.of(recorder.session_of(current_context()) or session_id)
+            history = recorder.histories.of(recorder.session_of(current_context(), session_id))
             return {"input": plain_update(value, history, given=True)}
         except Exception:  # noqa: BLE001 - as above
             return {"input": "[could not be read]"}
