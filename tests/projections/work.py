@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -18,10 +19,14 @@ def operations(call: Callable[[], object]) -> int:
         count += event == "opcode"
         return traced
 
-    before = sys.gettrace()
+    # A collection in the midst of it runs the finalizers of what other tests left, and hypothesis's own callback.
+    collecting, before = gc.isenabled(), sys.gettrace()
+    gc.disable()
     sys.settrace(traced)
     try:
         call()
     finally:
         sys.settrace(before)
+        if collecting:
+            gc.enable()
     return count
