@@ -1,4 +1,4 @@
-"""How much work a call is, counted and not timed: the byte codes that Python runs for it."""
+"""How much work a call is, counted and not timed: the lines that Python runs for it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 
 
 def operations(call: Callable[[], object]) -> int:
-    """Return how many byte codes a call runs, all that it calls in Python included."""
+    """Return how many lines a call runs, each round of a loop and all that it calls in Python included."""
     count = 0
 
     def traced(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal count
-        frame.f_trace_lines, frame.f_trace_opcodes = False, True
-        count += event == "opcode"
+        count += event == "line"
         return traced
 
     # A collection in the midst of it runs the finalizers of what other tests left, and hypothesis's own callback.
