@@ -164,6 +164,13 @@ def test_a_bar_is_out_of_the_way_of_what_is_printed() -> None:
     assert [text.split("]")[1].split()[0] for text in drawn if "]" in text] == ["25%", "50%", "50%"]
 
 
+def test_work_whose_end_nobody_knows_is_counted() -> None:
+    """Then there is no share to draw."""
+    drawn: list[str] = []
+    Bar(None, "looked at", drawn.append).to(1_200)
+    assert drawn == ["\r\x1b[Klooked at  1,200"]
+
+
 def test_nothing_is_drawn_where_nobody_looks() -> None:
     """Off a terminal a bar counts in silence."""
     bar = Bar(0, "working", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from hashlib import blake2b
 
 import msgspec
@@ -12,7 +12,7 @@ from otel_agent_journal.codec import DIGEST_BYTES, encode_value
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.memory import MemoryStore
-from otel_agent_journal.store.protocol import Capabilities, SessionFilter
+from otel_agent_journal.store.protocol import Blob, Capabilities, SessionFilter
 
 
 class CountingStore(MemoryStore):
@@ -25,6 +25,7 @@ class CountingStore(MemoryStore):
         self.looked_up: list[str] = []
         self.listings = 0
         self.fetched: Counter[str] = Counter()
+        self.calls_for_values = 0
 
     @property
     def capabilities(self) -> Capabilities:
@@ -42,9 +43,10 @@ class CountingStore(MemoryStore):
         self.listings += 1
         return super().sessions(wanted)
 
-    def get_blob(self, session_id: str, digest: str) -> bytes | None:
-        self.fetched[digest] += 1
-        return super().get_blob(session_id, digest)
+    def get_blobs(self, session_id: str, digests: Collection[str]) -> Mapping[str, Blob]:
+        self.calls_for_values += 1
+        self.fetched.update(digests)
+        return super().get_blobs(session_id, digests)
 
     def kept_apart(self, value: object, session_id: str = "s1", **more: object) -> dict[str, object]:
         """Keep a value apart, and return what refers to it."""

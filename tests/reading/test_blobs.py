@@ -22,6 +22,20 @@ def test_each_value_is_fetched_once() -> None:
     assert set(store.fetched.values()) == {1}
 
 
+def test_the_values_of_an_event_are_fetched_together() -> None:
+    """Twenty values in one event are asked for in two calls, and in a third those that its part has."""
+    store = CountingStore()
+    store.write_head(a_head("s1", parts=("p1",)))
+    own = [store.kept_apart(f"own {number}") for number in range(17)]
+    of_part = [store.kept_apart(f"of the part {number}", "p1") for number in range(3)]
+    blobs = Blobs(store)
+    expected = [f"own {number}" for number in range(17)] + [f"of the part {number}" for number in range(3)]
+    assert blobs.resolved("s1", [*own, *of_part]) == expected
+    assert store.calls_for_values == 3
+    assert blobs.resolved("s1", {"again": [*own, *of_part]}) == {"again": expected}
+    assert store.calls_for_values == 3
+
+
 def test_what_is_kept_in_memory_is_bounded() -> None:
     """Beyond the bound what was used least lately is dropped, and fetched again when it is asked for."""
     store = CountingStore()

@@ -17,7 +17,7 @@ from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.reading.comparing import compare_session
 from otel_agent_journal.reading.copying import PAGE_EVENTS, CopiedPage, StoreCopy, blobs_of
 from otel_agent_journal.store.memory import MemoryStore
-from otel_agent_journal.store.protocol import Capabilities, Page
+from otel_agent_journal.store.protocol import Blob, Capabilities, Page
 from otel_agent_journal.store.rules import current, is_prunable
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 
@@ -245,10 +245,22 @@ def test_values_are_there_before_the_events_that_name_them() -> None:
     nested = {"messages": [{"content": {"$blob": "a" * 32}}, {"$blob": "b" * 32}], "note": {"$blob": 3}}
     assert list(blobs_of(nested)) == ["a" * 32, "b" * 32]
     source.put_blob("s1", "a" * 32, b"1")
-    source.put_blob("s1", "b" * 32, b"2")
+    source.put_blob("s1", "b" * 32, b"2", "image/png")
     source.append([an_event(details=nested)])
-    (page,) = copied(source, Watched())
+    (page,) = copied(source, target := Watched())
     assert page.blobs == 2
+    assert target.get_blobs("s1", ["a" * 32, "b" * 32]) == {"a" * 32: Blob(b"1"), "b" * 32: Blob(b"2", "image/png")}
+    assert not compare_session(source, target, "s1").differences
+
+
+def test_a_value_of_another_type_is_a_difference() -> None:
+    """Not the bytes alone of a value kept apart must be the same."""
+    source, target = MemoryStore(), MemoryStore()
+    for store, media_type in ((source, "image/png"), (target, "image/gif")):
+        store.put_blob("s1", "a" * 32, b"1", media_type)
+        store.append([an_event(details={"output": {"$blob": "a" * 32}})])
+    (difference,) = compare_session(source, target, "s1").differences
+    assert difference.check == "blob"
 
 
 def test_heads_of_sessions_in_progress_are_those_of_the_copied_events() -> None:

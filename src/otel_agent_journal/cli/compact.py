@@ -6,6 +6,7 @@ import click
 
 from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
+from otel_agent_journal.cli.progress import progress
 
 
 @click.command("compact", short_help="Rewrite sessions into their compact form, in stores such as S3.")
@@ -31,7 +32,11 @@ def command(invocation: Invocation, session: str | None, every: bool) -> None:
         raise UnsupportedByStore(store.url, "compact")
     if not session and not every:
         raise need_session(journal, "compact")
-    count = store.compact(journal.session(session).session_id if session else None)
+    if session:
+        count = store.compact(journal.session(session).session_id)
+    else:
+        with progress(None, "sessions looked at") as bar:
+            count = store.compact(progress=bar.to)
     if output.for_people:
         output.text(f"{readable.plural(count, 'session')} compacted")
     else:

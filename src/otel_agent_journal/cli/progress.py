@@ -19,9 +19,9 @@ _ESTIMATED_S: Final = 2.0  # before that nobody knows how long the rest takes
 
 
 class Bar:
-    """What of `total` is done. `write`: takes what is drawn; None draws nothing."""
+    """What of `total` is done; how much is, where the total is not known. `write`: takes what is drawn, if anything."""
 
-    def __init__(self, total: int, label: str, write: Callable[[str], object] | None) -> None:
+    def __init__(self, total: int | None, label: str, write: Callable[[str], object] | None) -> None:
         self._total = total
         self._label = label
         self._write = write
@@ -56,18 +56,23 @@ class Bar:
     def _draw(self) -> None:
         assert self._write is not None
         now_s = time.monotonic()
+        self._write(f"\r\x1b[K{self._label}  {self._how_far(now_s)}")
+        self._drawn, self._next_s = True, now_s + _REDRAW_S
+
+    def _how_far(self, now_s: float) -> str:
+        if self._total is None:
+            return f"{self._done:,}"
         share = min(1.0, self._done / self._total) if self._total else 1.0
         took_s, left = now_s - self._began_s, ""
         if took_s >= _ESTIMATED_S and 0 < share < 1:
             left = f"  {readable.duration(int(took_s * (1 - share) / share) * readable.NS_PER_S)} left"
         drawn = "#" * int(share * _WIDTH)
-        self._write(f"\r\x1b[K{self._label}  [{drawn:-<{_WIDTH}}]  {int(share * 100):3d}%{left}")
-        self._drawn, self._next_s = True, now_s + _REDRAW_S
+        return f"[{drawn:-<{_WIDTH}}]  {int(share * 100):3d}%{left}"
 
 
 @contextmanager
-def progress(total: int, label: str) -> Generator[Bar]:
-    """Give the bar of a piece of work of `total` units. `label`: of our own words and numbers."""
+def progress(total: int | None, label: str) -> Generator[Bar]:
+    """Give the bar of a piece of work of `total` units, None: nobody knows. `label`: of our own words and numbers."""
     bar = Bar(total, label, _to_stderr if sys.stderr.isatty() else None)
     try:
         yield bar

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
 from typing import Any, Final, TypeGuard, cast
 
 from otel_agent_journal.codec import decode_value
 from otel_agent_journal.errors import CodecError
-from otel_agent_journal.reading.values import rebuilt
+from otel_agent_journal.reading.values import mappings_in, rebuilt
 from otel_agent_journal.store.linked import parts_in
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
 from otel_agent_journal.threads import Lock
 
 MAX_KEPT_BYTES: Final = 32 * 1024 * 1024
 _ENTRY_BYTES: Final = 200  # of one that is kept, beside its value
+_TOGETHER: Final = 16  # values in one call: a large one is a megabyte
 _BLOB: Final = "$blob"
 
 
@@ -35,24 +37,18 @@ class Blobs:
         Raises:
             StoreUnreachable: and other errors of the store.
         """
-        if not isinstance(self._store, BlobStore) or not self._store.capabilities.blobs:
-            return None
-        key = (session_id, digest)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        data = self._found(self._store, session_id, digest)
-        with self._lock:
-            self._keep(key, data)
-        return data
+        return self._all(session_id, (digest,)).get(digest)
 
     def resolved(self, session_id: str, value: Any) -> Any:
         """Return a value with the references in it replaced by what they refer to, where that can be had."""
+        references = mappings_in(value, lambda mapping: not refers_to_blob(mapping))
+        wanted = dict.fromkeys(str(one[_BLOB]) for one in references if refers_to_blob(one))
+        if not wanted:
+            return value
+        found = self._all(session_id, wanted)
 
         def replacement(mapping: Mapping[str, Any]) -> Any:
-            digest = mapping.get(_BLOB)
-            data = self.get(session_id, digest) if isinstance(digest, str) else None
+            data = found.get(mapping[_BLOB]) if refers_to_blob(mapping) else None
             if data is None:
                 return mapping
             try:
@@ -62,19 +58,43 @@ class Blobs:
 
         return rebuilt(value, replacement)
 
-    def _found(self, store: BlobStore, session_id: str, digest: str) -> bytes | None:
-        home = self._homes.get(session_id, session_id)
-        data = store.get_blob(home, digest)
-        if data is None and home != session_id:
-            data = store.get_blob(session_id, digest)
-        if data is not None:
-            return data
-        for part in parts_in(self._store, session_id):
-            data = store.get_blob(part, digest) if part != home else None
-            if data is not None:
-                self._homes[session_id] = part
-                return data
-        return None
+    def _all(self, session_id: str, digests: Collection[str]) -> dict[str, bytes | None]:
+        """Return values by their digests, None for what is nowhere: those that are not kept here fetched together."""
+        if not isinstance(self._store, BlobStore) or not self._store.capabilities.blobs:
+            return {}
+        known: dict[str, bytes | None] = {}
+        with self._lock:
+            for digest in digests:
+                key = (session_id, digest)
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+                    known[digest] = self._kept[key]
+        missing = [digest for digest in digests if digest not in known]
+        for start in range(0, len(missing), _TOGETHER):
+            fetched = self._fetched(self._store, session_id, missing[start : start + _TOGETHER])
+            known |= fetched
+            with self._lock:
+                for digest, data in fetched.items():
+                    self._keep((session_id, digest), data)
+        return known
+
+    def _fetched(self, store: BlobStore, session_id: str, digests: Collection[str]) -> dict[str, bytes | None]:
+        """Ask for values where the last was found, then in the session and its parts, until all are had."""
+        found: dict[str, bytes | None] = dict.fromkeys(digests)
+        home, left = self._homes.get(session_id, session_id), list(digests)
+        for place in chain(dict.fromkeys((home, session_id)), self._other_parts(session_id, home)):
+            here = store.get_blobs(place, left)
+            found |= {digest: blob.data for digest, blob in here.items()}
+            if here and place != session_id:
+                self._homes[session_id] = place
+            left = [digest for digest in left if digest not in here]
+            if not left:
+                break
+        return found
+
+    def _other_parts(self, session_id: str, home: str) -> Iterator[str]:
+        """Yield the parts of a session but for one; they are asked for only if it comes to that."""
+        yield from (part for part in parts_in(self._store, session_id) if part != home)
 
     def _keep(self, key: tuple[str, str], data: bytes | None) -> None:
         if key in self._kept:

@@ -26,6 +26,7 @@ CHECKS: Final = {
     "head": "the copy's head is neither the original's nor what its events amount to",
 }
 _NAMED: Final = 10  # differences of one kind in one session; more are counted
+_BLOBS_TOGETHER: Final = 16  # in one call: a large one is a megabyte
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,23 +129,24 @@ def _compare_instance(source: JournalStore, target: JournalStore, instance_id: s
 
 
 def _compare_blobs(source: JournalStore, target: JournalStore, blobs: dict[str, str], found: _Found) -> None:
-    for name, event_id in blobs.items():
-        kept = _blob(source, found, name)
-        if kept is None:
-            continue
-        copied = _blob(target, found, name)
-        if copied is None:
-            found.add("blob", event_id, f"{name} is not in the copy")
-        elif copied != kept:
-            found.add("blob", event_id, f"{name} is another value in the copy")
+    names = list(blobs)
+    for start in range(0, len(names), _BLOBS_TOGETHER):
+        some = names[start : start + _BLOBS_TOGETHER]
+        kept, copied = _kept(source, found.session_id, some), _kept(target, found.session_id, some)
+        for name, one in kept.items():
+            if name not in copied:
+                found.add("blob", blobs[name], f"{name} is not in the copy")
+            elif copied[name] != one:
+                found.add("blob", blobs[name], f"{name} is another value in the copy")
 
 
-def _blob(store: Any, found: _Found, name: str) -> str | None:
-    """Return the digest of a value that a store keeps apart, or None where it does not."""
+def _kept(store: Any, session_id: str, names: list[str]) -> dict[str, tuple[str, str]]:
+    """Return digest and media type of the values that a store keeps apart, by their names."""
     if not isinstance(store, BlobStore):
-        return None
-    data = store.get_blob(found.session_id, name)
-    return None if data is None else blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+        return {}
+    found = store.get_blobs(session_id, names)
+    hashed = {name: blake2b(blob.data, digest_size=DIGEST_BYTES).hexdigest() for name, blob in found.items()}
+    return {name: (hashed[name], blob.media_type) for name, blob in found.items()}
 
 
 def _compare_head(source: JournalStore, target: JournalStore, session_id: str, found: _Found) -> None:

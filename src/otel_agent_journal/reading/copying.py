@@ -26,6 +26,7 @@ CONTEXT_EVENTS: Final = 25  # in one atomic write: DynamoDB takes 100 items in o
 _HEAD_TRIES: Final = 5
 _LAGGING_HEADS: Final = 2000  # sessions whose heads are not written yet
 _KNOWN_BLOBS: Final = 10_000  # that were just copied, and are not asked for again
+_BLOBS_TOGETHER: Final = 16  # in one call: a large one is a megabyte
 
 Result = TypeVar("Result")
 Insist = Callable[[Callable[[], Result]], Result]
@@ -134,24 +135,32 @@ class StoreCopy:
         return False  # somebody else is writing it all the time, and from the same events
 
     def _copy_blobs(self, events: Sequence[JournalEvent]) -> int:
-        named = {(event.session_id, digest): None for event in events for digest in blobs_of(event.details)}
-        copied = [key for key in named if key not in self._known_blobs and self._copy_blob(*key)]
-        if len(self._known_blobs) >= _KNOWN_BLOBS:
-            self._known_blobs.clear()
-        self._known_blobs.update(copied)
-        return len(copied)
-
-    def _copy_blob(self, session_id: str, digest: str) -> bool:
+        """Copy the values that events refer to, with their media types; return how many were there to be copied."""
         source, target = self._source, self._target
         if not isinstance(source, BlobStore) or not source.capabilities.blobs:
-            return False
-        data = self._insist(lambda: source.get_blob(session_id, digest))
-        if data is None:  # lost before, or a key of the user's own that looks so
-            return False
-        if not isinstance(target, BlobStore) or not target.capabilities.blobs:
-            raise UnsupportedByStore(target.url, "blobs")
-        self._insist(lambda: target.put_blob(session_id, digest, data))
-        return True
+            return 0
+        wanted: dict[str, dict[str, None]] = {}
+        for event in events:
+            for digest in blobs_of(event.details):
+                if (event.session_id, digest) not in self._known_blobs:
+                    wanted.setdefault(event.session_id, {})[digest] = None
+        copied = 0
+        for session_id, named in wanted.items():
+            digests = list(named)
+            for start in range(0, len(digests), _BLOBS_TOGETHER):
+                some = digests[start : start + _BLOBS_TOGETHER]
+                # What is not there was lost before, or is a key of the user's own that looks like a reference.
+                found = self._insist(lambda: source.get_blobs(session_id, some))  # noqa: B023 - done before the next
+                if not found:
+                    continue
+                if not isinstance(target, BlobStore) or not target.capabilities.blobs:
+                    raise UnsupportedByStore(target.url, "blobs")
+                self._insist(lambda: target.put_blobs(session_id, found))  # noqa: B023 - done before the next
+                copied += len(found)
+                if len(self._known_blobs) >= _KNOWN_BLOBS:
+                    self._known_blobs.clear()
+                self._known_blobs.update((session_id, digest) for digest in found)
+        return copied
 
     def _append(self, events: Sequence[JournalEvent]) -> tuple[EventTooLarge, ...]:
         """Append session events, without those that the target can never take."""

@@ -353,10 +353,16 @@ class StoreAdmin(Protocol):
 class Compacts(Protocol):
     """A store whose sessions can be rewritten into a form that is cheaper to keep and to read."""
 
-    def compact(self, session_id: str | None = None) -> int:
+    def compact(
+        self, session_id: str | None = None, *, progress: Callable[[int], object] = lambda _looked_at: None
+    ) -> int:
         """Rewrite one session, or each that would gain by it; return how many were rewritten.
 
         Idempotent, and safe at any time: readers and writers go on meanwhile, and no event is lost or doubled.
+
+        Args:
+            session_id: the session; None: all.
+            progress: called with how many sessions were looked at by now.
         """
         ...
 

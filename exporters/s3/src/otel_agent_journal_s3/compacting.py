@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from otel_agent_journal.errors import StoreError
@@ -79,9 +79,10 @@ class Compactor:
             written = self._bucket.put_over(name, body, stored.etag, metadata)
         return None if written is None else Rewritten(covers, len(body), spent)
 
-    def sessions_with_tail(self) -> Iterator[str]:
+    def sessions_with_tail(self, progress: Callable[[int], object]) -> Iterator[str]:
         """Yield the keys of the sessions that have segments which are not in their journals."""
-        for key, items in sessions_of(self._bucket, self._layout):
+        for looked_at, (key, items) in enumerate(sessions_of(self._bucket, self._layout)):
+            progress(looked_at)
             end = end_of(segments_of(items))
             covers = 0
             if end and any(item.name == self._layout.journal(key) for item in items):

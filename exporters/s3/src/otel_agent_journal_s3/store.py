@@ -245,10 +245,12 @@ class S3Store:
         self._ready()
         yield from self._documents.of(scope)
 
-    def compact(self, session_id: str | None = None) -> int:
+    def compact(
+        self, session_id: str | None = None, *, progress: Callable[[int], object] = lambda _looked_at: None
+    ) -> int:
         """Rewrite the journal of one session, or of each that has more than its journal; return how many were."""
         self._ready()
-        keys = self._compactor.sessions_with_tail() if session_id is None else [key_of(session_id)]
+        keys = self._compactor.sessions_with_tail(progress) if session_id is None else [key_of(session_id)]
         return sum(self._compactor.rewrite(key) is not None for key in keys)
 
     def init_plan(self) -> list[str]:
