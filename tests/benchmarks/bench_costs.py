@@ -9,8 +9,8 @@ drains do it: a flush of a session's events, then its head. Events are of 900 by
 - A million sessions: ten events in two flushes, the second of which ends the session.
 - A day of following all: a look a second, while three sessions are at work and nothing is new.
 
-DynamoDB Local counts nothing for an item that is asked for and not there, AWS a unit (half of one where the read need
-not be consistent): these are added. Prices are list prices of us-east-1, which change: `PRICES` below. Nothing is
+DynamoDB Local counts nothing for what is asked for and not there, AWS a unit (half of one where the read need not be
+consistent): these are added. Prices are list prices of us-east-1, which change: `PRICES` below. Nothing is
 judged but that small flushes cost more than large ones; `docs/stores.md` has the figures.
 """
 
@@ -78,8 +78,9 @@ class S3Counter:
 
     def _count(self, request: Any, **_: object) -> None:
         listing = request.method == "GET" and "list-type" in request.url
+        kind = "LIST" if listing else "DELETE" if request.url.endswith("?delete") else request.method
         with self._lock:
-            self.counts["LIST" if listing else request.method] += 1
+            self.counts[kind] += 1
 
 
 class DynamoDBCounter:
@@ -97,24 +98,26 @@ class DynamoDBCounter:
         units = sum(one["CapacityUnits"] for one in (consumed if isinstance(consumed, list) else [consumed]))
         with self._lock:
             if operation in _READS:
-                self.counts["read"] += units + _missing(operation, body, answer)
+                self.counts["read"] += units + _of_nothing(operation, body, answer, units)
             else:
                 self.counts["write"] += units
         return answer
 
 
-def _missing(operation: str, body: Mapping[str, Any], answer: Mapping[str, Any]) -> float:
-    """Return the units of items that were asked for by their keys, and are not there."""
-    if operation == "GetItem":
-        return 0.0 if answer.get("Item") else (1.0 if body.get("ConsistentRead") else 0.5)
+def _of_nothing(operation: str, body: Mapping[str, Any], answer: Mapping[str, Any], counted: float) -> float:
+    """Return the units of what was asked for and is not there: an item by its key, a query that finds nothing."""
     if operation != "BatchGetItem":
-        return 0.0
+        return 0.0 if counted else _least(body)
     units = 0.0
     for table, wanted in body["RequestItems"].items():
         later = len(answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", ()))
         missing = len(wanted["Keys"]) - later - len(answer["Responses"].get(table, ()))
-        units += missing * (1.0 if wanted.get("ConsistentRead") else 0.5)
+        units += missing * _least(wanted)
     return units
+
+
+def _least(asked: Mapping[str, Any]) -> float:
+    return 1.0 if asked.get("ConsistentRead") else 0.5
 
 
 STORES: Final[Mapping[str, tuple[type[Any], type[Any]]]] = {
@@ -171,7 +174,8 @@ def write(store: JournalStore, session_id: str, events: list[JournalEvent], flus
 def counted(url: str, counter: type[Any], sessions: int, size: int, flush: int) -> Cost:
     """Return what a session of a size costs, written in flushes of a size, by a writer that is at work already."""
     with closing(open_store(url)) as store:
-        write(store, "warm", events_of("warm", 2), 2)  # connected
+        first = f"first of {size}-{flush}"
+        write(store, first, events_of(first, 2), 2)  # connected
         counts = counter(store)
         for number in range(sessions):
             session_id = f"{size}-{flush}-{number}"
@@ -184,7 +188,7 @@ def look_of_a_follower(url: str, counter: type[Any], looks: int) -> Cost:
     with closing(open_store(url)) as writer, closing(open_store(url)) as store:
         for number in range(AT_WORK):
             session_id = f"at work {number}"
-            write(writer, session_id, events_of(session_id, SHORT, ends=False), SHORT)
+            write(writer, session_id, events_of(session_id, SHORT, ends=False), 1)
         cursor = store.tip()
         while (page := store.follow(cursor)).events:
             cursor = page.cursor
