@@ -18,6 +18,7 @@ from tests.e2e.conftest import Workdir
 ROOT = Path(__file__).parents[2]
 LONG = bool(os.environ.get("AGENT_JOURNAL_SOAK"))
 LIMIT_S = 1500 if LONG else 110
+SHORT_OF_PIPELINE = "tests/pipeline/test_session.py::test_block_of_the_readme"
 SHORT = (
     "langgraph/test_running.py::test_invoke",
     "langgraph/test_agents.py::test_create_agent",
@@ -29,27 +30,36 @@ SHORT = (
     "agentcore/test_requests.py::test_a_stream_that_is_closed",
     "agentcore/test_tasks.py::test_decorated",
 )
-SCENARIOS = [f"tests/frameworks/{one}" for one in SHORT] + ["tests/pipeline/test_session.py::test_block_of_the_readme"]
 # What counts threads, forks, or sends signals of its own is no scenario.
-LONG_SCENARIOS = [
-    "tests/pipeline/test_session.py",
-    "tests/pipeline/test_lifecycle.py",
-    *(f"tests/frameworks/{name}" for name in ("langgraph", "strands", "bedrock_agents", "agentcore")),
-    "--deselect=tests/frameworks/bedrock_agents/test_instrumenting.py",
-    "--deselect=tests/frameworks/agentcore/test_never_hurts.py",
-    "--deselect=tests/frameworks/agentcore/test_freeze.py",
-]
+LONG_FORM = {
+    "pipeline": ("tests/pipeline/test_session.py", "tests/pipeline/test_lifecycle.py"),
+    "langgraph": ("tests/frameworks/langgraph",),
+    "strands": ("tests/frameworks/strands",),
+    "bedrock_agents": (
+        "tests/frameworks/bedrock_agents",
+        "--deselect=tests/frameworks/bedrock_agents/test_instrumenting.py",
+    ),
+    "agentcore": (
+        "tests/frameworks/agentcore",
+        "--deselect=tests/frameworks/agentcore/test_never_hurts.py",
+        "--deselect=tests/frameworks/agentcore/test_freeze.py",
+    ),
+}
+SCENARIOS = LONG_FORM if LONG else {"some": (SHORT_OF_PIPELINE, *(f"tests/frameworks/{one}" for one in SHORT))}
 
 
 @pytest.mark.long_form
 @pytest.mark.timeout(LIMIT_S + 30)
+@pytest.mark.parametrize("scenarios", SCENARIOS)
 @pytest.mark.parametrize("storm", ["collector", "signals"])
-def test_scenarios_in_a_storm(storm: str) -> None:
+def test_scenarios_in_a_storm(storm: str, scenarios: str) -> None:
     """With finalizers at every allocation, or handlers all the time, that journal, the scenarios hold as ever."""
     env = {name: value for name, value in os.environ.items() if name != "AGENT_JOURNAL_SOAK"}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "tests.storm", "-p", "no:xdist", "-o", "timeout=0"]
-        + (LONG_SCENARIOS if LONG else SCENARIOS),
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "tests.storm", "-p", "no:xdist", "-o", "timeout=0"),
+            *SCENARIOS[scenarios],
+        ],
         cwd=ROOT,
         env=env | {"STORM": storm, "STORM_LIMIT_S": str(LIMIT_S - 10)},
         capture_output=True,
