@@ -436,8 +436,13 @@ class PatientMachine(StoreMachine):
     def deleted(self, client: JournalStore, head: SessionHead) -> bool:
         """Delete a session; who repeats that after a lost answer may be told that it is not there."""
         assert isinstance(client, StoreAdmin)
-        if self.done(lambda: client.delete_session(head.session_id, head.cursor, head.version)):
-            return True
+        for _ in range(MAX_TRIES):
+            if self.done(lambda head=head: client.delete_session(head.session_id, head.cursor, head.version)):
+                return True
+            left = self.done(lambda head=head: current(client, head.session_id))
+            if left is None or head.session_id not in self.heads or left.version:
+                break
+            head = left  # it was broken off behind the head, which goes first: what is left is judged anew
         if self.keeps_what_others_write and self.done(lambda: list(client.read(head.session_id))):
             return False
         assert not self.done(lambda: list(client.read(head.session_id)))
