@@ -12,6 +12,7 @@ import otel_agent_journal
 def test_public_names() -> None:
     """These names are public, sorted, and each can be imported."""
     assert otel_agent_journal.__all__ == [
+        "ContextService",
         "Delivered",
         "Ending",
         "ErrorInfo",

@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from otel_agent_journal.bootstrap.context import ContextService
     from otel_agent_journal.bootstrap.process import configure, flush, shutdown
     from otel_agent_journal.bootstrap.serverless import lambda_handler
     from otel_agent_journal.bootstrap.waiting import Ending, wait_for
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "ContextService": "otel_agent_journal.bootstrap.context",
     "Delivered": "otel_agent_journal.delivered",
     "Ending": "otel_agent_journal.bootstrap.waiting",
     "ErrorInfo": "otel_agent_journal.event",
@@ -53,6 +55,7 @@ _HOME = {
 }
 
 __all__ = [
+    "ContextService",
     "Delivered",
     "Ending",
     "ErrorInfo",

@@ -42,6 +42,7 @@ DURABILITY: Final = "AGENT_JOURNAL_DURABILITY"
 STORE_TIMEOUT: Final = "AGENT_JOURNAL_STORE_TIMEOUT"
 FLUSH_TIMEOUT: Final = "AGENT_JOURNAL_FLUSH_TIMEOUT"
 DRAIN: Final = "AGENT_JOURNAL_DRAIN"
+CONTEXT: Final = "AGENT_JOURNAL_CONTEXT"
 SPAN_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 MIB: Final = 1024 * 1024
@@ -71,6 +72,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     STORE_TIMEOUT: "seconds that `AGENT_JOURNAL_DURABILITY=store` waits for the store; default 2",
     FLUSH_TIMEOUT: "seconds that a response waits for the journal and spans to be flushed; default 2",
     DRAIN: "`self` (default): this process drains its spool; `parent`: another does, set by `agent-journal run`",
+    CONTEXT: "`on` (default) or `off`: whether `ContextService` writes and reads anything",
     SPAN_CONTENT: "SPAN_ONLY or SPAN_AND_EVENT put message content on spans; default NO_CONTENT",
 }
 
@@ -98,6 +100,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     flush_timeout_s: float = DEFAULT_FLUSH_TIMEOUT_S
     drained_by_parent: bool = False
     span_content: bool = False
+    context: bool = True
 
 
 def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
@@ -132,6 +135,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         flush_timeout_s=_seconds(found, FLUSH_TIMEOUT, DEFAULT_FLUSH_TIMEOUT_S),
         drained_by_parent=_choice(found, DRAIN, ("self", "parent")) == "parent",
         span_content=found.get(SPAN_CONTENT, "").upper() in ("SPAN_ONLY", "SPAN_AND_EVENT"),
+        context=_choice(found, CONTEXT, ("on", "off")) == "on",
     )
 
 

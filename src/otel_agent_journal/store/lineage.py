@@ -67,18 +67,29 @@ def read_through(store: JournalStore, instance_id: str) -> Iterator[JournalEvent
     Raises:
         StoreError: what it was forked from is not there, or not all of it.
     """
-    chain: list[tuple[str, int | None]] = [(instance_id, None)]
+    for one, count in bases(store, instance_id):
+        yield from store.read_context(one, limit=count)
+    yield from store.read_context(instance_id)
+
+
+def bases(store: JournalStore, instance_id: str) -> list[tuple[str, int]]:
+    """Return the instances whose events an instance's context begins with, and how many of each, the first one first.
+
+    Raises:
+        StoreError: what it was forked from is not there, or not all of it.
+    """
+    chain: list[tuple[str, int]] = []
+    above: str = instance_id
     while True:
-        first = next(store.read_context(chain[-1][0], limit=1), None)
+        first = next(store.read_context(above, limit=1), None)
         base = None if first is None else base_of(first)
         if base is None:
-            break
+            return chain[::-1]
         _session_of(store, *base)
         chain.append(base)
+        above = base[0]
         if len(chain) > MAX_DEPTH:
             raise StoreError(f"instance {instance_id} is a fork of forks, more than {MAX_DEPTH:,} deep")
-    for one, count in reversed(chain):
-        yield from store.read_context(one, limit=count)
 
 
 def base_of(event: JournalEvent) -> tuple[str, int] | None:

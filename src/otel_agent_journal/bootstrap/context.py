@@ -1,0 +1,82 @@
+"""`ContextService`: the context of an agent instance in the store of this process, or in one that is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+from otel_agent_journal.bootstrap.process import settings_of_process
+from otel_agent_journal.config import Settings
+from otel_agent_journal.context.messages import Draft
+from otel_agent_journal.context.service import Context
+from otel_agent_journal.errors import UnsupportedByStore
+from otel_agent_journal.pipeline.session import current_session
+from otel_agent_journal.store import registry
+from otel_agent_journal.store.memory import MemoryStore
+from otel_agent_journal.store.protocol import JournalStore
+
+
+class ContextService(Context):
+    """The messages and the state of an agent, kept as numbered events; see `Context` for what it does.
+
+    With AGENT_JOURNAL_CONTEXT=off it does nothing: nothing is written, there are no messages, the last sequence is -1.
+
+    Args:
+        store: a URL, an open store, or None: the store that this process records to, else the environment's.
+        instance_id: the agent instance, a UUID or any text; by default a fresh one, which `instance_id` says.
+        session_id: the session of an instance that is not there yet; by default the one that this code runs in, else
+            one of the instance's id.
+        name: what the agent is called.
+        parent_id: the instance that this one works for.
+
+    Raises:
+        ConfigError: the URL, or a variable of the environment, is malformed.
+        UnsupportedByStore: the store keeps no contexts.
+    """
+
+    def __init__(
+        self,
+        store: str | JournalStore | None = None,
+        instance_id: str | UUID | None = None,
+        *,
+        session_id: str | None = None,
+        name: str | None = None,
+        parent_id: str | UUID | None = None,
+    ) -> None:
+        settings, _ = settings_of_process()
+        self._off = not settings.context
+        self._own = None if isinstance(store, JournalStore) else _opened(None if self._off else store, settings)
+        opened = store if isinstance(store, JournalStore) else self._own
+        assert opened is not None
+        if not self._off and not opened.capabilities.context:
+            raise UnsupportedByStore(opened.url, "context")
+        session_id = session_id or current_session()
+        named = uuid4() if instance_id is None else instance_id
+        super().__init__(opened, named, session_id=session_id, name=name, parent_id=parent_id)
+
+    def close(self) -> None:
+        """Close the store, where it was opened here."""
+        if self._own is not None:
+            self._own.close()
+
+    def _refresh(self) -> None:
+        if not self._off:
+            super()._refresh()
+
+    def _write(
+        self,
+        drafts: Callable[[], list[Draft]],
+        size: int = 0,
+        *,
+        expected_sequence: int | None = None,
+        message_id: str | None = None,
+    ) -> int:
+        if self._off:
+            return -1
+        return super()._write(drafts, size, expected_sequence=expected_sequence, message_id=message_id)
+
+
+def _opened(store: str | None, settings: Settings) -> JournalStore:
+    if not settings.context:
+        return MemoryStore()
+    return registry.open_store(store or settings.store)

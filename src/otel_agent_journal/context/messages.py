@@ -1,0 +1,234 @@
+"""Messages as the OpenAI API has them, and the events that they are kept as. Pure.
+
+A message is one event; each tool call of an assistant's message is an event of its own behind it. What is large, bytes,
+or a text that UTF-8 has no form for is kept apart as a blob: the event has a reference in its place, and says in
+`apart` where those are.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from binascii import Error as NotBase64
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple, cast
+
+from otel_agent_journal.codec import DIGEST_BYTES, decode_value, encode_value, valid_text
+from otel_agent_journal.context.history import ASSISTANT, SYSTEM, TOOL_CALL, TOOL_RESULT, USER
+from otel_agent_journal.errors import StoreError
+from otel_agent_journal.store.protocol import Blob
+
+INTERRUPTED: Final = "The tool was interrupted: there is no result."
+LARGE: Final = 16_384  # characters of a text from which on it is kept apart
+_TYPE_OF_ROLE: Final = {
+    "system": SYSTEM,
+    "developer": SYSTEM,
+    "user": USER,
+    "assistant": ASSISTANT,
+    "tool": TOOL_RESULT,
+}
+_DATA_URL: Final = "data:"
+_BASE64: Final = ";base64,"
+_OCTETS: Final = "application/octet-stream"
+_TEXT: Final = "text/plain; charset=utf-8"
+
+Message = dict[str, Any]
+
+
+class Draft(NamedTuple):
+    """An event to be written: all of it that does not depend on when and where it is."""
+
+    type: str
+    details: dict[str, Any]
+    name: str | None = None
+
+
+class BadMessage(ValueError):
+    """A message that no model would take; nothing was written."""
+
+
+def drafts_of(message: Mapping[str, Any]) -> list[Draft]:
+    """Return the events that a message is kept as.
+
+    Raises:
+        BadMessage: it has no role that is known, a tool's without the id of its call, calls that are none.
+    """
+    role = message.get("role")
+    if not isinstance(role, str) or role not in _TYPE_OF_ROLE:
+        raise BadMessage(f"the role of a message is one of {', '.join(_TYPE_OF_ROLE)}, not {role!r}")
+    calls = message.get("tool_calls")
+    if calls and role != "assistant":
+        raise BadMessage(f"a message of the role {role} has no tool calls; those are an assistant's")
+    if role == "tool" and not isinstance(message.get("tool_call_id"), str):
+        raise BadMessage("a tool's message says which call it answers: tool_call_id")
+    said = {key: value for key, value in message.items() if key != "tool_calls"}
+    name = message.get("name")
+    drafts = [Draft(_TYPE_OF_ROLE[role], {"message": said}, name if isinstance(name, str) else None)]
+    if calls is not None:
+        listed: list[Any] = [*calls] if isinstance(calls, list | tuple) else [calls]
+        if not all(isinstance(call, Mapping) for call in listed):
+            raise BadMessage("tool_calls is a list of calls, each a dict with id and function")
+        drafts[0].details["calls"] = len(listed)
+        drafts += [Draft(TOOL_CALL, {"call": dict(call)}, tool_of(call)) for call in listed]
+    return drafts
+
+
+class Placed(NamedTuple):
+    """A message, and the numbers of its events: the first, and the one behind the last."""
+
+    message: Message
+    first: int
+    last: int
+
+
+def placed(said: Iterable[tuple[int, str, Mapping[str, Any]]]) -> Iterator[Placed]:
+    """Yield the messages that events in view amount to, each with its calls.
+
+    Args:
+        said: number, type and details of each event, in the order in which they are in view.
+    """
+    waiting: Placed | None = None
+    for number, kind, details in said:
+        if kind == TOOL_CALL:
+            call = details.get("call")
+            if waiting is not None and waiting.last == number and isinstance(call, Mapping):
+                waiting.message.setdefault("tool_calls", []).append(dict(cast("Mapping[str, Any]", call)))
+                waiting = waiting._replace(last=number + 1)
+            continue
+        if waiting is not None:
+            yield waiting
+        message = details.get("message")
+        waiting = None
+        if isinstance(message, Mapping):
+            waiting = Placed(dict(cast("Mapping[str, Any]", message)), number, number + 1)
+            if details.get("calls") == 0:
+                waiting.message["tool_calls"] = []
+    if waiting is not None:
+        yield waiting
+
+
+def open_calls(messages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the tool calls that have no result yet, in their order."""
+    waiting: dict[str, Mapping[str, Any]] = {}
+    for message in messages:
+        for call in message.get("tool_calls") or ():
+            if isinstance(call.get("id"), str):
+                waiting[call["id"]] = call
+        waiting.pop(str(message.get("tool_call_id")), None)
+    return list(waiting.values())
+
+
+def repairs_of(calls: Iterable[Mapping[str, Any]]) -> list[Draft]:
+    """Return the results that calls without one are given, so that a model takes the context again."""
+    return [
+        Draft(
+            TOOL_RESULT,
+            {"message": {"role": "tool", "tool_call_id": call["id"], "content": INTERRUPTED}, "repair": True},
+            tool_of(call),
+        )
+        for call in calls
+    ]
+
+
+def tool_of(call: Mapping[str, Any]) -> str | None:
+    """Return the name of the tool that a call is for."""
+    function = call.get("function")
+    name = cast("Mapping[str, Any]", function).get("name") if isinstance(function, Mapping) else call.get("name")
+    return name if isinstance(name, str) else None
+
+
+# --- what is kept apart -------------------------------------------------------------------------------------------
+
+
+def taken_apart(details: dict[str, Any], blobs: dict[str, Blob]) -> dict[str, Any]:
+    """Return details with references in the place of what is large or bytes, which goes into `blobs`."""
+    places: list[list[Any]] = []
+
+    def copy(value: Any, place: list[Any]) -> Any:
+        if isinstance(value, Mapping):
+            mapping = cast("Mapping[str, Any]", value)
+            return {key: copy(item, [*place, key]) for key, item in mapping.items()}
+        if isinstance(value, list | tuple):
+            return [copy(item, [*place, index]) for index, item in enumerate(cast("list[Any]", value))]
+        kept = _apart(value)
+        if kept is None:
+            return value
+        blob, reference = kept
+        digest = blake2b(blob.data, digest_size=DIGEST_BYTES).hexdigest()
+        blobs[digest] = blob
+        places.append(place)
+        return {"$blob": digest, "bytes": len(blob.data), "media_type": blob.media_type, **reference}
+
+    copied = {key: copy(value, [key]) for key, value in details.items()}
+    return {**copied, "apart": places} if places else copied
+
+
+def put_together(details: Mapping[str, Any], get: Callable[[list[str]], Mapping[str, Blob]]) -> dict[str, Any]:
+    """Return details with what was kept apart in its place again.
+
+    Raises:
+        StoreError: a value is not there.
+    """
+    places = details.get("apart")
+    if not isinstance(places, list | tuple) or not places:
+        return dict(details)
+    whole = decode_value(encode_value({key: value for key, value in details.items() if key != "apart"}))
+    found: list[tuple[Any, Any, Mapping[str, Any]]] = []
+    for place in cast("list[list[Any]]", places):
+        within = whole
+        for key in place[:-1]:
+            within = within[key]
+        found.append((within, place[-1], within[place[-1]]))
+    blobs = get(list(dict.fromkeys(str(reference["$blob"]) for _, _, reference in found)))
+    for within, key, reference in found:
+        blob = blobs.get(str(reference["$blob"]))
+        if blob is None:
+            raise StoreError(f"a part of the context, {reference['bytes']:,} bytes, is not there: {reference['$blob']}")
+        within[key] = _whole(blob.data, reference)
+    return whole
+
+
+def _apart(value: Any) -> tuple[Blob, dict[str, str]] | None:
+    """Return what a value is kept apart as, and what makes it whole again; None where it stays."""
+    if isinstance(value, bytes | bytearray):
+        return Blob(bytes(value), _OCTETS), {"as": "bytes"}
+    if not isinstance(value, str):
+        return None
+    if value.startswith(_DATA_URL):
+        prefix, found, text = value.partition(_BASE64)
+        data = _decoded(text) if found else None
+        if data is not None:
+            media_type = prefix.removeprefix(_DATA_URL) or _OCTETS
+            return Blob(data, media_type), {"as": "base64", "prefix": prefix + found}
+    if len(value) < LARGE:
+        return None if valid_text(value) == value else (_text(value), {"as": "text"})
+    data = _decoded(value)
+    if data is not None:
+        return Blob(data, _OCTETS), {"as": "base64"}
+    return _text(value), {"as": "text"}
+
+
+def _text(value: str) -> Blob:
+    return Blob(value.encode("utf-8", "surrogatepass"), _TEXT)
+
+
+def _whole(data: bytes, reference: Mapping[str, Any]) -> Any:
+    if reference["as"] == "bytes":
+        return data
+    if reference["as"] == "base64":
+        return str(reference.get("prefix", "")) + b64encode(data).decode("ascii")
+    return data.decode("utf-8", "surrogatepass")
+
+
+def _decoded(text: str) -> bytes | None:
+    """Return the bytes of base64; None of what is none, or would not come back as the same text."""
+    try:
+        data = b64decode(text, validate=True)
+    except (NotBase64, ValueError):
+        return None
+    return data if b64encode(data).decode("ascii") == text else None
+
+
+def key_of(message: Mapping[str, Any]) -> bytes:
+    """Return what two messages have in common that are the same."""
+    return blake2b(encode_value(dict(sorted(message.items()))), digest_size=DIGEST_BYTES).digest()
