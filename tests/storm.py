@@ -203,13 +203,26 @@ def without_the_storm(monkeypatch: pytest.MonkeyPatch) -> None:
         "sessions",
         lambda store, *given: iter([head for head in sessions(store, *given) if head.session_id != SESSION]),
     )
-    monkeypatch.setattr(
-        InMemorySpanExporter,
-        "get_finished_spans",
-        lambda exporter: tuple(
-            span for span in finished(exporter) if span.attributes.get("gen_ai.conversation.id") != SESSION
-        ),
-    )
+
+    def seen_in_peace(exporter: InMemorySpanExporter) -> tuple[Any, ...]:
+        Signals.pause = True  # else a handler waits for the exporter's lock, which the test has that it interrupts
+        try:
+            return tuple(
+                span for span in finished(exporter) if span.attributes.get("gen_ai.conversation.id") != SESSION
+            )
+        finally:
+            Signals.pause = False
+
+    def cleared_in_peace(exporter: InMemorySpanExporter) -> None:
+        Signals.pause = True
+        try:
+            clear(exporter)
+        finally:
+            Signals.pause = False
+
+    clear = InMemorySpanExporter.clear
+    monkeypatch.setattr(InMemorySpanExporter, "get_finished_spans", seen_in_peace)
+    monkeypatch.setattr(InMemorySpanExporter, "clear", cleared_in_peace)
     append = Written.append
     monkeypatch.setattr(
         Written, "append", lambda written, payload: SESSION.encode() in payload or append(written, payload)

@@ -30,7 +30,7 @@ SHORT = (
     "agentcore/test_requests.py::test_a_stream_that_is_closed",
     "agentcore/test_tasks.py::test_decorated",
 )
-# What counts threads, forks, or sends signals of its own is no scenario.
+# What counts threads or flushes, forks, or sends signals of its own is no scenario.
 LONG_FORM = {
     "pipeline": ("tests/pipeline/test_session.py", "tests/pipeline/test_lifecycle.py"),
     "langgraph": ("tests/frameworks/langgraph",),
@@ -43,6 +43,7 @@ LONG_FORM = {
         "tests/frameworks/agentcore",
         "--deselect=tests/frameworks/agentcore/test_never_hurts.py",
         "--deselect=tests/frameworks/agentcore/test_freeze.py",
+        "--deselect=tests/frameworks/agentcore/test_flushing.py::test_the_journal_is_flushed_meanwhile",
     ),
 }
 SCENARIOS = LONG_FORM if LONG else {"some": (SHORT_OF_PIPELINE, *(f"tests/frameworks/{one}" for one in SHORT))}
