@@ -14,6 +14,7 @@ import itertools
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -193,6 +194,16 @@ def pytest_runtest_call() -> Generator[None, Any, Any]:
         assert recorder is None or recorder.settle(10)
 
 
+@contextmanager
+def still() -> Generator[None]:
+    """Have no signals come."""
+    before, Signals.pause = Signals.pause, True
+    try:
+        yield
+    finally:
+        Signals.pause = before
+
+
 @pytest.fixture(autouse=True)
 def without_the_storm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave what the storm has journaled out of what tests look at."""
@@ -205,20 +216,13 @@ def without_the_storm(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
     def seen_in_peace(exporter: InMemorySpanExporter) -> tuple[Any, ...]:
-        Signals.pause = True  # else a handler waits for the exporter's lock, which the test has that it interrupts
-        try:
-            return tuple(
-                span for span in finished(exporter) if span.attributes.get("gen_ai.conversation.id") != SESSION
-            )
-        finally:
-            Signals.pause = False
+        with still():  # else a handler waits for the exporter's lock, which the test has that it interrupts
+            spans = finished(exporter)
+        return tuple(span for span in spans if span.attributes.get("gen_ai.conversation.id") != SESSION)
 
     def cleared_in_peace(exporter: InMemorySpanExporter) -> None:
-        Signals.pause = True
-        try:
+        with still():
             clear(exporter)
-        finally:
-            Signals.pause = False
 
     clear = InMemorySpanExporter.clear
     monkeypatch.setattr(InMemorySpanExporter, "get_finished_spans", seen_in_peace)
@@ -236,10 +240,7 @@ def without_the_storm(monkeypatch: pytest.MonkeyPatch) -> None:
     drain = Recording.drain
 
     def in_peace(recording: Recording) -> None:
-        Signals.pause = True  # else something comes whenever all is delivered
-        try:
+        with still():  # else something comes whenever all is delivered
             drain(recording)
-        finally:
-            Signals.pause = False
 
     monkeypatch.setattr(Recording, "drain", in_peace)
