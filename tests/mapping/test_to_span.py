@@ -115,7 +115,7 @@ def test_a_status_set_by_user_code_is_as_the_sdk_would_have_it(
 
 
 def test_events_within_the_step_and_those_of_user_code_are_span_events() -> None:
-    """In order of time; texts are content and stay away, so do what progress says and what user code calls its events."""
+    """In order of time; texts stay away, and so do what progress says and what user code calls its events."""
     notes = [
         event("PROGRESS", 5, details={"message": "half", "progress": 50}),
         event("CHUNK", 4, details={"text": "secret"}),
