@@ -141,7 +141,7 @@ PARTS: dict[str, tuple[Any, Any]] = {
         [{"type": "E", "raised_at": "a.py:1 in f"}],
     ),
     "links": ([{"trace_id": "1", "span_id": "2", "attributes": {"why": CANARY}}], [{"trace_id": "1", "span_id": "2"}]),
-    "place": ({"step": 1, "path": ["n"], "triggers": [CANARY]}, {"step": 1, "path": ["n"]}),
+    "place": ({"step": 1, "path": ["n"]}, {"step": 1, "path": ["n"]}),
     "request": ({"model": "m", "tools": "5f1c"}, {"model": "m", "tools": "5f1c"}),
     "scope": ({"name": "theirs", "version": "1"}, {"name": "theirs", "version": "1"}),
     "service": ({"duration_ms": 7}, {"duration_ms": 7}),
@@ -168,7 +168,7 @@ def test_a_field_of_another_shape(name: str) -> None:
     """What is in the place of a field and is none of its kind is not journaled."""
     odd: Any = [{"deep": CANARY}] if name not in ("links", "causes") else {"deep": CANARY}
     kept = harmless_details({name: odd})
-    assert kept == ({name: odd} if name in ("request", "service") else {})
+    assert kept == ({name: odd} if name in ("place", "request", "service") else {})
 
 
 def test_what_a_program_says_by_hand() -> None:
@@ -197,7 +197,7 @@ def test_errors() -> None:
 
 def test_facts() -> None:
     """Of a fact its details and its error are as they may be; one that has neither is as it was."""
-    error, saying = ErrorInfo(type="E", message=CANARY), {"input": CANARY, "place": {"step": 1, "why": CANARY}}
+    error, saying = ErrorInfo(type="E", message=CANARY), {"input": CANARY, "place": {"step": 1}}
     step = ("s", "TOOL", "n", "i", None, 1, 1, None, None)
     started, ended = StepStarted(*step, saying), StepEnded(*step, 2, "error", error, None, saying)
     noted = FailureNoted("s", "e", "X", "ERROR", 1, details=saying, error=error)
@@ -205,5 +205,10 @@ def test_facts() -> None:
         told: Any = harmless_fact(fact)
         assert CANARY not in repr(msgspec.structs.astuple(told))
         assert told.details == {"place": {"step": 1}}
-    for fact in (Heartbeat(1, ("s",)), StepStarted(*step)):
+        assert harmless_fact(told) is told
+    for fact in (
+        Heartbeat(1, ("s",)),
+        StepStarted(*step),
+        StepStarted(*step, {"sampled": False, "place": {"step": 1}}),
+    ):
         assert harmless_fact(fact) is fact

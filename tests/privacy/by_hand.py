@@ -259,3 +259,9 @@ def environ(say: Callable[[str], str]) -> dict[str, str]:
 
 
 BY_HAND = Scenario(program, PLACES, environ=environ)
+# Every span is a step then, also those of clients; what a light span drops is still nowhere.
+EVERY_SPAN = Scenario(
+    program,
+    {place: RUN if kind is BESIDE and place != "link attribute" else kind for place, kind in PLACES.items()},
+    environ=lambda say: {**environ(say), "AGENT_JOURNAL_SPANS": "all"},
+)

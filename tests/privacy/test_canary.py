@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.privacy.by_hand import BY_HAND
+from tests.privacy.by_hand import BY_HAND, EVERY_SPAN
 from tests.privacy.finding import forms, found_in, secret
 from tests.privacy.of_aws import AGENTCORE, BEDROCK
 from tests.privacy.of_langgraph import LANGGRAPH
@@ -16,6 +16,7 @@ from tests.privacy.recorded import NONE, OWN, Searched, run
 
 SCENARIOS = {
     "by hand": BY_HAND,
+    "every span": EVERY_SPAN,
     "langgraph": LANGGRAPH,
     "strands": STRANDS,
     "strands adopted": STRANDS_ADOPTED,

@@ -26,6 +26,7 @@ WITHHELD: Final = "message not kept: content is off"  # in the place of an error
 _OTHER_EVENT: Final = "event"  # in the place of a span event's name that nobody knows
 _CANCELLED: Final = "cancelled"
 _NUMBERS: Final = (bool, int, float)
+_SCALARS: Final = (str, *_NUMBERS)
 
 Told = TypeVar("Told")
 
@@ -264,7 +265,7 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _scalar(value: Any) -> Any:
-    return value if _is_scalar(value) else None
+    return value if type(value) in _SCALARS or _is_scalar(value) else None
 
 
 def _as_it_is(value: Any) -> Any:
@@ -351,7 +352,7 @@ _DETAILS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "attributes": _attributes,
     "causes": _each(_within("type", "raised_at")),
     "links": _each(_within("trace_id", "span_id")),
-    "place": _within("step", "path"),
+    "place": _as_it_is,
     "request": _as_it_is,
     "scope": _within("name", "version"),
     "service": _as_it_is,
@@ -361,6 +362,7 @@ _DETAILS: Final[Mapping[str, Callable[[Any], Any]]] = {
     CUT: _names_of_fields,
     PROCESS: _process,
 }
+_USUAL: Final = frozenset(("attributes", "place", "request"))  # of most steps: nothing need be looked at one by one
 METADATA: Final = frozenset((*_DETAILS, SAID))
 # Names and ids that a program gives an event by hand are names and ids.
 _NAMED_BY_HAND: Final = frozenset(
@@ -399,17 +401,22 @@ def by_hand(details: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**details, SAID: theirs} if theirs else details
 
 
-def harmless_details(details: Mapping[str, Any]) -> dict[str, Any]:
-    """Return of an event's details what is journaled with content off."""
+def harmless_details(details: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return of an event's details what is journaled with content off; themselves, where that is all of them."""
+    if _USUAL.issuperset(details):
+        attributes = details.get("attributes")
+        if attributes is None or (type(attributes) is dict and _OF_SPANS.issuperset(cast("Any", attributes))):
+            return details
     said = _said_by_hand(details)
     kept: dict[str, Any] = {}
+    whole = True
     for name, value in details.items():
         rule = _DETAILS.get(name)
-        if rule is not None and name not in said:
-            harmless = rule(value)
-            if harmless is not None:
-                kept[name] = harmless
-    return kept
+        harmless = None if rule is None or name in said else rule(value)
+        if harmless is not None:
+            kept[name] = harmless
+        whole = whole and harmless is value
+    return details if whole else kept
 
 
 def harmless_fact(told: Told) -> Told:
@@ -417,11 +424,12 @@ def harmless_fact(told: Told) -> Told:
     said = cast("Any", told)
     changed: dict[str, Any] = {}
     details: Mapping[str, Any] = getattr(said, "details", EMPTY)
-    if details:
-        changed["details"] = harmless_details(details)
+    kept = harmless_details(details) if details else details
+    if kept is not details:
+        changed["details"] = kept
     error: ErrorInfo | None = getattr(said, "error", None)
-    if error is not None:
-        changed["error"] = harmless_error(error, WITHHELD)
+    if error is not None and error != (unsaid := harmless_error(error, WITHHELD)):
+        changed["error"] = unsaid
     return msgspec.structs.replace(said, **changed) if changed else told
 
 
