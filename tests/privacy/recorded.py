@@ -21,6 +21,7 @@ from opentelemetry.util._once import Once
 from otel_agent_journal.bootstrap.agent import AgentProcess
 from otel_agent_journal.bootstrap.openers import open_drain, open_forwarder, open_store
 from otel_agent_journal.config import SPAN_CONTENT, settings_from_env
+from otel_agent_journal.forwarding.export import spans_of_session
 from otel_agent_journal.pipeline.current import set_recorder
 from tests.otlp.backend import Backend
 from tests.privacy.finding import bytes_below
@@ -47,12 +48,16 @@ def run(
     provider: str,
     instrumentors: Callable[[], list[Any]] = list,
     environ: dict[str, str] | None = None,
+    shipped: bool = False,
 ) -> Searched:
-    """Run a program and return every byte that it left at rest, and that left by OTLP."""
+    """Run a program and return every byte that it left at rest, and that left by OTLP.
+
+    `shipped`: its store is the backend's, too.
+    """
     folder.mkdir()
     backend = Backend()
     given = {
-        "AGENT_JOURNAL_STORE": f"sqlite:///{folder}/journal.db",
+        "AGENT_JOURNAL_STORE": f"otlp+{backend.url}" if shipped else f"sqlite:///{folder}/journal.db",
         "AGENT_JOURNAL_SPOOL": f"{folder}/spool",
         "AGENT_JOURNAL_OTLP": backend.url,
         "AGENT_JOURNAL_CONTENT": "full" if content else "metadata",
@@ -66,10 +71,9 @@ def run(
             with _journaling(process, provider, backend.url, instrumentors()):
                 program()
             spool = bytes_below(folder)
-            _deliver(process)
-            return Searched(
-                spool, bytes_below(folder), [body for _, _, body in backend.received], process.recorder.dropped
-            )
+            exported = _deliver(process)
+            sent = [exported, *(body for _, _, body in backend.received)]
+            return Searched(spool, bytes_below(folder), sent, process.recorder.dropped)
     finally:
         backend.close()
 
@@ -116,8 +120,8 @@ def _journaling(process: AgentProcess, provider: str, url: str, instrumentors: l
         _set_provider(None)
 
 
-def _deliver(process: AgentProcess) -> None:
-    """Deliver what is in the spool, and forward it, as the parent does."""
+def _deliver(process: AgentProcess) -> bytes:
+    """Deliver what is in the spool, and forward it, as the parent does; return what `export` would send again."""
     store = open_store(process.settings, create=True)
     forwarder = open_forwarder(process.settings, store)
     drain = open_drain(process.settings, store, forward=forwarder)
@@ -125,7 +129,18 @@ def _deliver(process: AgentProcess) -> None:
     assert (report.set_aside, report.corrupt, report.refused, report.pending_bytes) == (0, 0, 0, 0)
     assert forwarder.flush(20)
     assert forwarder.close(20).dropped == 0
+    if not store.capabilities.read:
+        store.close()
+        return b""
+    spans = [
+        span
+        for head in store.sessions()
+        for span in spans_of_session(
+            list(store.read(head.session_id)), capture_content=process.settings.span_content, get_blob=store.get_blob
+        )
+    ]
     store.close()
+    return repr(spans).encode()
 
 
 def _set_provider(provider: Any) -> None:

@@ -29,7 +29,16 @@ EACH = [(name, provider) for name, scenario in SCENARIOS.items() for provider in
 class Found:
     """In which places' secrets were found, and where."""
 
-    def __init__(self, scenario: Scenario, folder: Path, *, content: bool, span_content: bool, provider: str) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        folder: Path,
+        *,
+        content: bool,
+        span_content: bool,
+        provider: str,
+        shipped: bool = False,
+    ) -> None:
         self._places, said = scenario.places, Said(scenario.places)
         searched: Searched = run(
             lambda: scenario.program(said),
@@ -39,6 +48,7 @@ class Found:
             provider=provider,
             instrumentors=scenario.instrumentors,
             environ=scenario.environ(said),
+            shipped=shipped,
         )
         assert said.used == set(scenario.places), "a place that nothing was put into"
         assert searched.dropped == 0
@@ -82,6 +92,14 @@ def test_with_content_on_it_is_found(scenario: str, tmp_path: Path) -> None:
     found = Found(SCENARIOS[scenario], tmp_path, content=True, span_content=True, provider=NONE)
     assert found.rest == found.of(CONTENT, NAME, WHO, RUN, DEPLOYED)
     assert len(found.sent & found.of(CONTENT, RUN, BESIDE)) > 2
+
+
+@pytest.mark.parametrize("content", [True, False])
+def test_a_journal_that_is_shipped(content: bool, tmp_path: Path) -> None:
+    """A store that is reached by OTLP is a journal: it has content where the journal has."""
+    found = Found(BY_HAND, tmp_path, content=content, span_content=False, provider=NONE, shipped=True)
+    expected = found.of(NAME, WHO, *([CONTENT, RUN, DEPLOYED] if content else []))
+    assert found.sent - found.of(DEPLOYED) == expected - found.of(DEPLOYED)
 
 
 def test_every_form_of_a_secret_is_found() -> None:
