@@ -161,7 +161,7 @@ def test_a_step_that_the_program_exports_is_left_to_it_unless_it_is_cut(sender: 
 def test_steps_that_an_earlier_drain_delivered_are_read_back(sender: Sender, forwarder_to: Make) -> None:
     """After a restart an ending finds its START, a child its parent, and an interruption what it cuts."""
     (start, end), (child_start, child_end) = (
-        step("a", 10, details={"attributes": {"x": 1}}),
+        step("a", 10, details={"attributes": {"gen_ai.x": 1}}),
         step("b", 12, parent_step_id="a"),
     )
     open_start = event("TOOL_START", "c", 13, parent_step_id="a")
@@ -183,7 +183,7 @@ def test_steps_that_an_earlier_drain_delivered_are_read_back(sender: Sender, for
 
     spans = {span.name.rpartition(" ")[2]: span for span in sender.sent}
     assert set(spans) == {"a", "b", "c", "e", "f"}
-    assert spans["a"].attributes["x"] == 1
+    assert spans["a"].attributes["gen_ai.x"] == 1
     assert spans["b"].parent_span_id == spans["c"].parent_span_id == spans["e"].parent_span_id == spans["a"].span_id
     assert spans["c"].attributes["agent_journal.outcome"] == "interrupted"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from otel_agent_journal.event import Usage
-from otel_agent_journal.mapping.dialects import in_genai_terms, speaks_at_the_end, speaks_late
+from otel_agent_journal.mapping.dialects import in_genai_terms, is_silent, speaks_at_the_end, speaks_late
 from otel_agent_journal.mapping.facts import StepEnded
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanRecord
 from otel_agent_journal.mapping.to_events import ended, is_journaled, session_named_by, session_of
@@ -30,6 +30,14 @@ def told(attributes: dict[str, Any], *events: SpanEvent, **fields: Any) -> StepE
 def text(role: str, content: Any) -> dict[str, Any]:
     """Return a message that says something."""
     return {"role": role, "parts": [{"type": "text", "content": content}]}
+
+
+def test_what_says_nothing_of_an_agent() -> None:
+    """Names of no dialect: what has these alone is not even read."""
+    assert is_silent(("http.request.method", "gen_ai"))
+    assert is_silent(())
+    for name in ("gen_ai.system", "agent_journal.step.id", "input.value", "traceloop.span.kind"):
+        assert not is_silent(("http.request.method", name))
 
 
 def test_a_span_in_no_dialect_is_left_alone() -> None:

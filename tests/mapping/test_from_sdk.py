@@ -180,7 +180,7 @@ def test_a_rebuilt_span_equals_the_live_one(
         "s", kind, name, "id", parent, attempt, 10, trace_id, span_id, 20, outcome, error, usage, {"attributes": at_end}
     )
     (started,), (ended,) = (events_of(decode_fact(encode_fact(fact)), "w") for fact in (start, end))
-    rebuilt = span_of_attempt(started, ended, resource=RESOURCE.attributes)
+    rebuilt = span_of_attempt(started, ended, resource=RESOURCE.attributes, capture_content=True)
 
     assert rebuilt.attributes == expected.attributes
     assert (rebuilt.name, rebuilt.kind, rebuilt.start_ns, rebuilt.end_ns) == (

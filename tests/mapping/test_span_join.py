@@ -38,7 +38,7 @@ def test_an_ending_gives_the_span_of_its_start() -> None:
     """Resource and notes come with it, and nothing stays behind."""
     joiner = SpanJoiner(scope_version="3")
     joiner.begin(
-        event("TOOL_START", "a", 1, details={"attributes": {"x": 1}, "input": "secret"}), {"service.name": "r"}
+        event("TOOL_START", "a", 1, details={"attributes": {"gen_ai.x": 1}, "input": "secret"}), {"service.name": "r"}
     )
     joiner.note(event("PROGRESS", "a", 2))
     joiner.note(event("CHUNK", "a", 2))
@@ -46,7 +46,7 @@ def test_an_ending_gives_the_span_of_its_start() -> None:
     assert joiner.open_steps == 1
     span = joiner.end(event("TOOL_END", "a", 3, duration_ns=2))
     assert span is not None
-    assert (span.start_ns, span.end_ns, span.attributes["x"], span.resource) == (1, 3, 1, {"service.name": "r"})
+    assert (span.start_ns, span.end_ns, span.attributes["gen_ai.x"], span.resource) == (1, 3, 1, {"service.name": "r"})
     assert [noted.name for noted in span.events] == ["progress"]
     assert (span.scope_version, joiner.open_steps) == ("3", 0)
 

@@ -43,7 +43,8 @@ def test_a_span_is_made_of_start_and_ending() -> None:
     """Ids, times, parent, resource and scope are those of the attempt."""
     start = event("TOOL_START", 100, details={"attributes": {"app.x": [1]}})
     end = event("TOOL_END", 250, outcome="ok", duration_ns=150, details={"attributes": {"app.y": True}})
-    span = span_of_attempt(start, end, parent_span_id="3" * 16, resource={"service.name": "r"}, scope_version="7")
+    about = {"resource": {"service.name": "r"}, "scope_version": "7", "capture_content": True}
+    span = span_of_attempt(start, end, parent_span_id="3" * 16, **about)
     assert (span.trace_id, span.span_id, span.parent_span_id) == (TRACE, SPAN, "3" * 16)
     assert (span.name, span.kind, span.start_ns, span.end_ns) == ("execute_tool search", "INTERNAL", 100, 250)
     assert (span.attributes["app.x"], span.attributes["app.y"]) == ((1,), True)
@@ -58,11 +59,11 @@ def test_details_say_what_does_not_follow_from_the_step() -> None:
         "span_kind": "SERVER",
         "parent_span_id": "9" * 16,
         "scope": {"name": "theirs", "version": "2"},
-        "trace_state": "k=v",
+        "trace_state": "k=v,ot=th:8",
     }
     span = span_of_attempt(event("MODEL_START", 1, details=details), event("MODEL_END", 2), parent_span_id="3" * 16)
     assert (span.name, span.kind, span.parent_span_id) == ("Fake.chat", "SERVER", "9" * 16)
-    assert (span.scope_name, span.scope_version, span.trace_state) == ("theirs", "2", "k=v")
+    assert (span.scope_name, span.scope_version, span.trace_state) == ("theirs", "2", "ot=th:8")
     assert span.attributes["agent_journal.outcome"] == "ok"
 
 
@@ -107,12 +108,14 @@ def test_a_status_set_by_user_code_is_as_the_sdk_would_have_it(
 ) -> None:
     """OK is final; an error of the step wins over an earlier one."""
     end = event("TOOL_END", 2, outcome=outcome, error=ErrorInfo(type="E", message="ours"), details={"status": status})
-    span = span_of_attempt(event("TOOL_START", 1), end)
+    span = span_of_attempt(event("TOOL_START", 1), end, capture_content=True)
     assert (span.status_code, span.status_description) == expected
+    span = span_of_attempt(event("TOOL_START", 1), end)
+    assert (span.status_code, span.status_description) == (expected[0], "E" if expected[1] == "ours" else None)
 
 
 def test_events_within_the_step_and_those_of_user_code_are_span_events() -> None:
-    """In order of time; streamed text and reasoning are content and stay away, and so is what progress says."""
+    """In order of time; texts stay away, and so do what progress says and what user code calls its events."""
     notes = [
         event("PROGRESS", 5, details={"message": "half", "progress": 50}),
         event("CHUNK", 4, details={"text": "secret"}),
@@ -124,11 +127,13 @@ def test_events_within_the_step_and_those_of_user_code_are_span_events() -> None
     span = span_of_attempt(event("TOOL_START", 1), end, notes=notes)
     assert span.events == (
         SpanEvent("stage_changed", 3, {"stage": "x"}),
-        SpanEvent("hi", 4, {"a": (1,)}),
+        SpanEvent("event", 4, {}),
         SpanEvent("progress", 5, {"progress": 50}),
-        SpanEvent("late", 9, {}),
-        SpanEvent("", 9, {}),
+        SpanEvent("event", 9, {}),
+        SpanEvent("event", 9, {}),
     )
+    with_content = span_of_attempt(event("TOOL_START", 1), end, capture_content=True)
+    assert with_content.events == (SpanEvent("hi", 4, {"a": (1,)}), SpanEvent("late", 9, {}), SpanEvent("", 9, {}))
     assert span_of_attempt(event("TOOL_START", 1), event("TOOL_END", 2, details={"events": "odd"})).events == ()
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_agent_journal.mapping.facts import BlobKept, StepStarted, decode_fact
+from otel_agent_journal.event import ErrorInfo
+from otel_agent_journal.mapping.facts import BlobKept, StepEnded, StepStarted, decode_fact
+from otel_agent_journal.mapping.harmless import SAID, WITHHELD, by_hand
 from otel_agent_journal.pipeline.content import CUT, MAX_BLOB_BYTES, ContentEncoder, as_json
 from otel_agent_journal.plain import WHOLE
 
@@ -124,6 +126,30 @@ def test_metadata_only() -> None:
     encoder = ContentEncoder(content=False)
     kept = encoder.details({"input": "secret", "attributes": {"gen_ai.request.model": "m"}, "parent_span_id": "b" * 16})
     assert kept == {"attributes": {"gen_ai.request.model": "m"}, "parent_span_id": "b" * 16}
+
+
+def test_what_others_told() -> None:
+    """A fact of another's span or process is as one of our own: less, redacted, and itself where nothing changes."""
+    error = ErrorInfo(type="ValueError", message="secret", code="E1")
+    failed = StepEnded(
+        "s1", "TOOL", "t", "a" * 32, None, 1, 5, None, None, 6, "error", error, None, {"input": "secret"}
+    )
+    assert ContentEncoder().told(failed) is failed
+    off = ContentEncoder(content=False).told(failed)
+    assert (off.error, off.details) == (ErrorInfo(type="ValueError", message=WITHHELD, code="E1"), {})
+    both = ContentEncoder(content=False, redactor=lambda field, value: f"{field}?").told(failed)
+    assert (both.error, both.details) == (off.error, {})
+    redacted = ContentEncoder(redactor=lambda field, value: f"{field}?").told(failed)
+    assert redacted.error == ErrorInfo(type="ValueError", message="error.message?", code="E1")
+    assert redacted.details == {"input": "input?"}
+
+
+def test_a_redactor_sees_what_is_said_under_names_of_ours() -> None:
+    """What a program says by hand is content, whatever the name; what we say under it is not redacted."""
+    encoder = ContentEncoder(redactor=lambda field, value: "***")
+    assert encoder.details({"reason": "killed", "process": {"pid": 7}}) == {"reason": "killed", "process": {"pid": 7}}
+    said = encoder.details(by_hand({"reason": "secret", "process": "secret", "agent": "a"}))
+    assert said == {"reason": "***", "process": "***", "agent": "a", SAID: ["reason", "process"]}
 
 
 def test_redactor_sees_every_content_field() -> None:

@@ -19,6 +19,7 @@ from otel_agent_journal.delivered import ALL, Delivered
 from otel_agent_journal.delivery.adoption import wait_delivered
 from otel_agent_journal.event import EMPTY
 from otel_agent_journal.mapping.facts import FlushAsked, encode_fact
+from otel_agent_journal.mapping.processes import harmless_resource
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.current import STATE, Flush
 from otel_agent_journal.pipeline.recorder import Recorder
@@ -59,7 +60,7 @@ class AgentProcess:
             writer=os.urandom(16).hex(),
             cap_bytes=settings.spool_cap_bytes,
             fsync=settings.fsync,
-            resource=resource_of_program(),
+            resource=self._kept(resource_of_program()),
         )
         self._appender: SpoolWriter | DurableAppend = self.writer
         if settings.store_durable:
@@ -150,7 +151,11 @@ class AgentProcess:
     def _describe(self, provider: Any) -> None:
         """Have the spans of this process's steps sent as those of the program's provider are: of its resource."""
         with contextlib.suppress(Exception):  # a provider that is none of the SDK's
-            self.writer.describe(resource_of(provider))
+            self.writer.describe(self._kept(resource_of(provider)))
+
+    def _kept(self, resource: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a resource as it may lie beside the spool."""
+        return dict(resource) if self.settings.content else harmless_resource(resource)
 
     def flush(self, timeout_s: float = FLUSH_S) -> Delivered:
         """Deliver what was recorded, its spans too where they are forwarded; return what is known of it, in time."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -37,11 +37,23 @@ _REMEMBERED_ITEMS: Final = 500_000  # by their ids, to tell what is received aga
 _REMEMBERED_WRITERS: Final = 100_000
 
 
+Said = TypeVar("Said")
+
+
 class ContentRules(Protocol):
     """What may be journaled of content, and where values over the limit go."""
 
-    def journaled(self, session_id: str, details: Mapping[str, Any]) -> tuple[Mapping[str, Any], Sequence[BlobKept]]:
-        """Return details as they may be journaled, and the values that they refer to from now on."""
+    @property
+    def content(self) -> bool:
+        """Tell whether content is journaled."""
+        ...
+
+    def told(self, said: Said) -> Said:
+        """Return a fact or an event as it may be journaled; itself, where nothing is to be changed."""
+        ...
+
+    def fitting(self, said: Said) -> tuple[Said, Sequence[BlobKept]]:
+        """Return a fact or an event within the limit, and the values that it refers to from now on."""
         ...
 
 
@@ -190,7 +202,8 @@ class Reception:
                     taken.heartbeats.append((found.writer, beat))
                     taken.items.append(f"{found.writer}:{found.timestamp_ns}")
                 case BlobKept():
-                    taken.blobs.append(found)
+                    if self._content is None or self._content.content:
+                        taken.blobs.append(found)
                     taken.items.append(f"{found.session_id}:{found.digest}")
 
     def _take_event(self, event: JournalEvent, received_ns: int, taken: Taken) -> None:
@@ -198,20 +211,16 @@ class Reception:
             self._hear(event.writer)
         if event.trace_id and event.trace_id != event.session_id:
             self._spans.told(event.trace_id, event.session_id, received_ns)
-        if self._content is not None and event.details:
-            details, blobs = self._content.journaled(event.session_id, event.details)
-            taken.blobs += blobs
-            if details is not event.details:
-                event = sealed(msgspec.structs.replace(event, details=details))
-        taken.events.append(event)
+        reduced = self._reduced(event, taken)
+        taken.events.append(event if reduced is event else sealed(reduced))
         taken.items.append(event.event_id)
 
-    def _reduced(self, fact: Any, taken: Taken) -> Any:
-        if self._content is None or not fact.details:
-            return fact
-        details, blobs = self._content.journaled(fact.session_id, fact.details)
+    def _reduced(self, said: Said, taken: Taken) -> Said:
+        if self._content is None:
+            return said
+        said, blobs = self._content.fitting(self._content.told(said))
         taken.blobs += blobs
-        return fact if details is fact.details else msgspec.structs.replace(fact, details=details)
+        return said
 
     def _count_recovered(self, received: Received, items: int, taken: Taken) -> None:
         if received.received_ns < self._began_ns:

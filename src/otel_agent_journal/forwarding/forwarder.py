@@ -20,6 +20,7 @@ from otel_agent_journal.forwarding.outbox import BATCH_SPANS, ForwardStats, Outb
 from otel_agent_journal.forwarding.sender import SpanSender, sender_to
 from otel_agent_journal.forwarding.spans import GetBlob, ReadSession, StepSpans, bounded
 from otel_agent_journal.mapping.genai import CAPTURE_CONTENT_VARIABLE, captures_content_on_spans
+from otel_agent_journal.mapping.processes import without_arguments
 from otel_agent_journal.mapping.span_join import SpanJoiner
 from otel_agent_journal.otlp.target import default_resource
 
@@ -68,6 +69,7 @@ class Forwarder:
         scope_version: str = "",
     ) -> None:
         self._resource = dict(resource)
+        self._capture_content = capture_content
         joiner = SpanJoiner(capture_content=capture_content, scope_version=scope_version)
         self._spans = StepSpans(joiner, read, get_blob)
         self._outbox = Outbox(
@@ -97,7 +99,8 @@ class Forwarder:
         if known is None or known[0] is not theirs:
             if len(self._resources) > 1000:
                 self._resources.clear()
-            known = self._resources[id(theirs)] = (theirs, {**self._resource, **theirs})
+            sent = {**self._resource, **theirs}
+            known = self._resources[id(theirs)] = (theirs, sent if self._capture_content else without_arguments(sent))
         return known[1]
 
     @property

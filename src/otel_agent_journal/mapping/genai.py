@@ -183,6 +183,7 @@ STEP_KIND: Final = "agent_journal.step.kind"
 STEP_NAME: Final = "agent_journal.step.name"
 ATTEMPT: Final = "agent_journal.attempt"
 PASSED_THROUGH: Final = "agent_journal.error.passed_through"  # true where the error began in a step below
+RAISED_AT: Final = "agent_journal.error.raised_at"  # of a step that failed: file:line in function
 OUTCOME: Final = "agent_journal.outcome"
 NODE_NAME: Final = "agent_journal.node.name"
 TOOL_EFFECTS: Final = "agent_journal.tool.effects"  # read, write, irreversible
@@ -317,6 +318,16 @@ def end_attributes(
         attributes[ERROR_TYPE] = error.type
     if extra:
         attributes.update(extra)
+    return attributes
+
+
+def told_attributes(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes that say of an error where it was raised, and whether below the step: from details."""
+    attributes: dict[str, Any] = {}
+    if told.get("passed_through") is True:
+        attributes[PASSED_THROUGH] = True
+    if isinstance(raised_at := told.get("raised_at"), str):
+        attributes[RAISED_AT] = raised_at
     return attributes
 
 

@@ -1,19 +1,36 @@
-"""What may leave on a span where content stays home: by field, from lists of what is known to be harmless. Pure.
+"""What is content and what is not: the one place that says it, for the journal and for spans. Pure.
 
-A field that is not on a list may hold anything, so it stays. What user code puts on the span of its own step, by
-`attributes=` or OpenTelemetry's own calls, it has meant for the span.
+Content is what anybody said or made up: it may be anything, so what is not on a list here is content. Metadata is what
+names, counts, times and places are: see `docs/configuration.md`. With content off a fact is journaled as
+`harmless_fact` returns it, and a span leaves as `harmless_span` does; both go by field, never by the type of an event.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from otel_agent_journal.event import EMPTY, PROCESS, ErrorInfo
+from otel_agent_journal.foreign import is_a
 from otel_agent_journal.mapping import genai
-from otel_agent_journal.mapping.dialects import is_silent
-from otel_agent_journal.mapping.span_record import SpanEvent, SpanRecord
+from otel_agent_journal.mapping.processes import harmless_process, without_arguments
+from otel_agent_journal.mapping.span_record import SpanEvent, SpanLink, SpanRecord
+
+CUT: Final = "$cut"  # of details: the fields of which a part is journaled
+SAID: Final = "$said"  # of details: fields that a program gave an event by hand, under names that are else ours
+WITHHELD: Final = "message not kept: content is off"  # in the place of an error's message
+
+_OTHER_EVENT: Final = "event"  # in the place of a span event's name that nobody knows
+_CANCELLED: Final = "cancelled"
+_NUMBERS: Final = (bool, int, float)
+_SCALARS: Final = (str, *_NUMBERS)
+
+Told = TypeVar("Told")
+
+# --- of spans -----------------------------------------------------------------------------------------------------
 
 # Of an event within a step. Messages, outputs and texts are content, whichever event they stand in.
 _OF_NOTES: Final = frozenset(
@@ -33,48 +50,61 @@ _OF_NOTES: Final = frozenset(
         "task_id",
     )
 )
-# Of a span that another library has opened for an agent, and of its events. Numbers are harmless under any name.
-_OF_SPANS: Final = frozenset(
+# Of spans of agents: the GenAI conventions' names, ours, and those of the dialects.
+_OF_AGENTS: Final = frozenset(
     (
-        genai.OPERATION_NAME,
-        genai.CONVERSATION_ID,
         genai.AGENT_ID,
         genai.AGENT_NAME,
         genai.AGENT_VERSION,
-        genai.WORKFLOW_NAME,
-        genai.PROVIDER_NAME,
-        genai.SYSTEM,
+        genai.ATTEMPT,
+        genai.CONVERSATION_ID,
         genai.DATA_SOURCE_ID,
-        genai.OUTPUT_TYPE,
         genai.ERROR_TYPE,
-        genai.SERVER_ADDRESS,
+        genai.LEFT_OPEN,
+        genai.NODE_NAME,
+        genai.OPERATION_NAME,
+        genai.OUTCOME,
+        genai.OUTPUT_TYPE,
+        genai.PASSED_THROUGH,
+        genai.PROVIDER_NAME,
+        genai.RAISED_AT,
+        genai.REQUEST_MAX_TOKENS,
         genai.REQUEST_MODEL,
+        genai.REQUEST_TEMPERATURE,
+        genai.REQUEST_TOP_P,
+        genai.RESPONSE_FINISH_REASONS,
         genai.RESPONSE_ID,
         genai.RESPONSE_MODEL,
-        genai.RESPONSE_FINISH_REASONS,
-        genai.TOOL_NAME,
-        genai.TOOL_TYPE,
-        genai.TOOL_CALL_ID,
+        genai.RESPONSE_TIME_TO_FIRST_CHUNK,
+        genai.SERVER_ADDRESS,
+        genai.SERVER_PORT,
         genai.STEP_ID,
-        genai.STEP_PARENT_ID,
         genai.STEP_KIND,
         genai.STEP_NAME,
-        genai.OUTCOME,
-        genai.NODE_NAME,
-        genai.LEFT_OPEN,
+        genai.STEP_PARENT_ID,
+        genai.SYSTEM,
+        genai.TOOL_CALL_ID,
+        genai.TOOL_EFFECTS,
+        genai.TOOL_NAME,
+        genai.TOOL_TYPE,
+        genai.USAGE_INPUT_TOKENS,
+        genai.USAGE_OUTPUT_TOKENS,
+        genai.WORKFLOW_NAME,
         genai.WRITER,
+        "aws.bedrock.agent_alias.id",
+        "aws.bedrock.flow.id",
+        "aws.bedrock.flow_alias.id",
+        "aws.request_id",
         "event_loop.cycle_id",
         "event_loop.parent_cycle_id",
-        "exception.escaped",
-        "exception.type",
-        "finish_reason",
         "gen_ai.event.end_time",
         "gen_ai.event.start_time",
+        "gen_ai.prompt.name",
+        "gen_ai.prompt.version",
+        "gen_ai.request.encoding_formats",
         "gen_ai.tool.status",
-        "id",
         "llm.request.type",
         "openinference.span.kind",
-        "role",
         "session.id",
         "strands.cancellation.type",
         "traceloop.entity.name",
@@ -82,37 +112,334 @@ _OF_SPANS: Final = frozenset(
         "traceloop.workflow.name",
     )
 )
+# Of spans of clients and servers: what is asked of whom, and how that went. No URL, no path, no statement, no header.
+_OF_OTHERS: Final = frozenset(
+    (
+        "aws.region",
+        "cloud.region",
+        "code.column.number",
+        "code.file.path",
+        "code.filepath",
+        "code.function",
+        "code.function.name",
+        "code.line.number",
+        "code.lineno",
+        "code.namespace",
+        "db.collection.name",
+        "db.name",
+        "db.namespace",
+        "db.operation",
+        "db.operation.name",
+        "db.response.status_code",
+        "db.sql.table",
+        "db.system",
+        "db.system.name",
+        "exception.escaped",
+        "exception.type",
+        "faas.invocation_id",
+        "faas.trigger",
+        "http.flavor",
+        "http.method",
+        "http.request.method",
+        "http.response.status_code",
+        "http.route",
+        "http.scheme",
+        "http.status_code",
+        "messaging.destination.name",
+        "messaging.operation",
+        "messaging.operation.name",
+        "messaging.operation.type",
+        "messaging.system",
+        "net.host.name",
+        "net.peer.name",
+        "net.transport",
+        "network.protocol.name",
+        "network.protocol.version",
+        "network.transport",
+        "network.type",
+        "peer.service",
+        "rpc.grpc.status_code",
+        "rpc.method",
+        "rpc.service",
+        "rpc.system",
+        "thread.name",
+        "url.scheme",
+    )
+)
+_OF_SPANS: Final = _OF_AGENTS | _OF_OTHERS
+_OF_EVENTS: Final = _OF_SPANS | {"finish_reason", "id", "role"}
+# Numbers are harmless under every name of these namespaces.
+_COUNTED: Final = (
+    "agent_journal.",
+    "aws.",
+    "db.",
+    "embedding.",
+    "event_loop.",
+    "gen_ai.",
+    "http.",
+    "llm.",
+    "messaging.",
+    "net.",
+    "network.",
+    "rpc.",
+    "server.",
+    "thread.",
+)
+_KNOWN_EVENTS: Final = ("agent_journal.", "exception", "gen_ai.", "llm.")
+_WORD: Final = re.compile(r"[\w.:<>\[\]$/#+-]{1,200}")  # what a class or a code of a service is called
+
+
+def harmless_attributes(attributes: Mapping[str, Any], names: frozenset[str] = _OF_SPANS) -> dict[str, Any]:
+    """Return what may leave of a span's attributes; themselves, where that is all of them."""
+    if names.issuperset(attributes):
+        return cast("dict[str, Any]", attributes)
+    return {key: value for key, value in attributes.items() if key in names or _is_count(key, value)}
+
+
+def _is_count(key: str, value: Any) -> bool:
+    return key.startswith(_COUNTED) and is_a(value, int, float)
 
 
 def harmless_note(details: Mapping[str, Any]) -> dict[str, Any]:
     """Return what may leave of the details of an event within a step."""
-    return {key: value for key, value in details.items() if key in _OF_NOTES}
+    said = _said_by_hand(details)
+    return {key: value for key, value in details.items() if key in _OF_NOTES and key not in said and _is_scalar(value)}
 
 
-def harmless_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what may leave of attributes that a framework has set."""
-    return {
-        key: value for key, value in attributes.items() if key in _OF_SPANS or isinstance(value, bool | int | float)
-    }
-
-
-def harmless_events(events: tuple[SpanEvent, ...], *, all_of_them: bool) -> tuple[SpanEvent, ...]:
-    """Return events as they may leave: those that speak of an agent, or `all_of_them`, without content."""
+def harmless_events(events: tuple[SpanEvent, ...]) -> tuple[SpanEvent, ...]:
+    """Return a span's events as they may leave: when they were, and their names where these are known."""
     return tuple(
-        SpanEvent(event.name, event.timestamp_ns, harmless_attributes(event.attributes))
-        if (all_of_them and event.name != "exception") or not is_silent((event.name,))
-        else event
+        SpanEvent(
+            event.name if event.name.startswith(_KNOWN_EVENTS) else _OTHER_EVENT,
+            event.timestamp_ns,
+            harmless_attributes(event.attributes, _OF_EVENTS),
+        )
         for event in events
     )
 
 
+def harmless_links(links: tuple[SpanLink, ...]) -> tuple[SpanLink, ...]:
+    """Return a span's links as they may leave: which spans they lead to."""
+    return tuple(SpanLink(link.trace_id, link.span_id) for link in links)
+
+
+def harmless_trace_state(state: str) -> str:
+    """Return of a trace's state what OpenTelemetry's own samplers say: all else may be anything of anybody's."""
+    return ",".join(member for member in state.split(",") if member.strip().startswith("ot="))
+
+
 def harmless_span(record: SpanRecord) -> SpanRecord:
-    """Return a span of another library as it may leave: as it is, unless it speaks of an agent."""
-    names = [*record.attributes, *(event.name for event in record.events)]
-    if is_silent(names):
-        return record
+    """Return a span of another library as it may leave."""
+    said = record.attributes.get(genai.ERROR_TYPE)
     return msgspec.structs.replace(
         record,
         attributes=harmless_attributes(record.attributes),
-        events=harmless_events(record.events, all_of_them=True),
+        events=harmless_events(record.events),
+        links=harmless_links(record.links),
+        resource=without_arguments(record.resource),
+        status_description=said if record.status_description and isinstance(said, str) and _is_word(said) else None,
+        trace_state=harmless_trace_state(record.trace_state),
     )
+
+
+def harmless_error(error: ErrorInfo | None, message: str = "") -> ErrorInfo | None:
+    """Return of an error its type and its code; `message`: what is said where it had one."""
+    if error is None:
+        return None
+    return ErrorInfo(
+        type=error.type if _is_word(error.type) else "Error",
+        message=message if error.message else "",
+        code=error.code if error.code is not None and _is_word(error.code) else None,
+    )
+
+
+def _is_word(text: str) -> bool:
+    return _WORD.fullmatch(text) is not None
+
+
+# --- of events ----------------------------------------------------------------------------------------------------
+
+
+def _is_scalar(value: Any) -> bool:
+    return is_a(value, str, int, float)
+
+
+def _scalar(value: Any) -> Any:
+    return value if type(value) in _SCALARS or _is_scalar(value) else None
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _process(value: Any) -> Any:
+    return harmless_process(_mapping(value)) or None
+
+
+def _within(*names: str) -> Callable[[Any], Any]:
+    """Return a rule that keeps these fields of a mapping."""
+
+    def rule(value: Any) -> Any:
+        return {name: one for name, one in _mapping(value).items() if name in names} or None
+
+    return rule
+
+
+def _each(rule: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a rule for a list of what a rule is for."""
+
+    def rule_of_list(value: Any) -> Any:
+        return [kept for one in _items(value) if (kept := rule(one)) is not None] or None
+
+    return rule_of_list
+
+
+def _names_of_fields(value: Any) -> Any:
+    return [name for name in _items(value) if type(name) is str and name in _DETAILS] or None
+
+
+def _attributes(value: Any) -> Any:
+    return harmless_attributes(_mapping(value)) or None
+
+
+def _trace_state(value: Any) -> Any:
+    return (type(value) is str and harmless_trace_state(value)) or None
+
+
+# Of an event's details what is journaled with content off, and what of it. What a rule makes None goes, too.
+_DETAILS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    **dict.fromkeys(
+        (
+            "agent",
+            "agent_id",
+            "attempt",
+            "backoff_s",
+            "base",
+            "cached",
+            "checkpoint_id",
+            "code",
+            "effects",
+            "exported",
+            "fork",
+            "framework_session_id",
+            "from_checkpoint_id",
+            "invocation",
+            "last_seen",
+            "max_attempts",
+            "operation",
+            "other",
+            "parent_span_id",
+            "passed_through",
+            "phase",
+            "progress",
+            "raised_at",
+            "reason",
+            "request_id",
+            "resumes",
+            "sampled",
+            "session",
+            "span_kind",
+            "span_name",
+            "stage",
+            "task_id",
+            "tenant",
+            "trace",
+            "user",
+            "writer",
+        ),
+        _scalar,
+    ),
+    "attributes": _attributes,
+    "causes": _each(_within("type", "raised_at")),
+    "links": _each(_within("trace_id", "span_id")),
+    "place": _as_it_is,
+    "request": _as_it_is,
+    "scope": _within("name", "version"),
+    "service": _as_it_is,
+    "status": _within("code"),
+    "tags": _each(_scalar),
+    "trace_state": _trace_state,
+    CUT: _names_of_fields,
+    PROCESS: _process,
+}
+_USUAL: Final = frozenset(("attributes", "place", "request"))  # of most steps: nothing need be looked at one by one
+METADATA: Final = frozenset((*_DETAILS, SAID))
+# Names and ids that a program gives an event by hand are names and ids.
+_NAMED_BY_HAND: Final = frozenset(
+    (
+        "agent",
+        "agent_id",
+        "checkpoint_id",
+        "framework_session_id",
+        "from_checkpoint_id",
+        "invocation",
+        "request_id",
+        "stage",
+        "task_id",
+        "tags",
+        "tenant",
+        "user",
+    )
+)
+
+
+def by_hand(details: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the details that a program gives an event of its own, marked where they go under names of ours.
+
+    What we say under those names is no content; what a program says may be. Numbers, names and ids are none.
+    """
+    if not isinstance(cast("Any", details), Mapping) or METADATA.isdisjoint(details):
+        return details
+    theirs = [
+        name
+        for name, value in details.items()
+        if name in METADATA
+        and name not in _NAMED_BY_HAND
+        and type(value) not in _NUMBERS
+        and not (name == "reason" and type(value) is str and value == _CANCELLED)
+    ]
+    return {**details, SAID: theirs} if theirs else details
+
+
+def harmless_details(details: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return of an event's details what is journaled with content off; themselves, where that is all of them."""
+    if _USUAL.issuperset(details):
+        attributes = details.get("attributes")
+        if attributes is None or (type(attributes) is dict and _OF_SPANS.issuperset(cast("Any", attributes))):
+            return details
+    said = _said_by_hand(details)
+    kept: dict[str, Any] = {}
+    whole = True
+    for name, value in details.items():
+        rule = _DETAILS.get(name)
+        harmless = None if rule is None or name in said else rule(value)
+        if harmless is not None:
+            kept[name] = harmless
+        whole = whole and harmless is value
+    return details if whole else kept
+
+
+def harmless_fact(told: Told) -> Told:
+    """Return a fact or an event as it is journaled with content off."""
+    said = cast("Any", told)
+    changed: dict[str, Any] = {}
+    details: Mapping[str, Any] = getattr(said, "details", EMPTY)
+    kept = harmless_details(details) if details else details
+    if kept is not details:
+        changed["details"] = kept
+    error: ErrorInfo | None = getattr(said, "error", None)
+    if error is not None and error != (unsaid := harmless_error(error, WITHHELD)):
+        changed["error"] = unsaid
+    return msgspec.structs.replace(said, **changed) if changed else told
+
+
+def _said_by_hand(details: Mapping[str, Any]) -> Any:
+    return _items(details.get(SAID))
+
+
+def _items(value: Any) -> Sequence[Any]:
+    return cast("Sequence[Any]", value) if type(value) in (list, tuple) else ()
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if type(value) is dict else EMPTY

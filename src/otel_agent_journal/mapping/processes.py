@@ -12,6 +12,20 @@ MAX_TEXT: Final = 256
 
 # Of a resource what is no content: names of the conventions. What a user adds may be anything.
 _HARMLESS: Final = ("cloud.", "container.", "deployment.", "faas.", "host.", "k8s.", "os.", "service.", "telemetry.")
+# Of what a process says of itself what is no content: all but its arguments.
+OF_PROCESS: Final = frozenset(
+    (
+        "commit",
+        "entry_point",
+        "host",
+        "packages",
+        "pid",
+        "python",
+        "resource",
+        "service",
+        "service_version",
+    )
+)
 _IDENTITY: Final = ("service.name", "service.instance.id", "host.name", "host.id", "process.pid")
 _ARGUMENTS: Final = frozenset(("process.command", "process.command_args", "process.command_line"))
 
@@ -42,6 +56,19 @@ def harmless_resource(resource: Any) -> dict[str, Any]:
         for name, value in said.items()
         if name.startswith(_HARMLESS) or name in ("process.pid", "process.runtime.name", "process.runtime.version")
     }
+
+
+def harmless_process(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of what a process says of itself what is no content: all but its arguments, and of its resource a part."""
+    kept = {name: value for name, value in told.items() if name in OF_PROCESS}
+    return {**kept, "resource": harmless_resource(kept["resource"])} if "resource" in kept else kept
+
+
+def without_arguments(resource: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a resource without the arguments that its process was started with; itself, where it has none."""
+    if _ARGUMENTS.isdisjoint(resource):
+        return resource
+    return {name: value for name, value in resource.items() if name not in _ARGUMENTS}
 
 
 def told_by_resource(resource: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,7 @@ _DERIVABLE: Final = _USAGE_KEYS | {
     genai.ATTEMPT,
     genai.TOOL_EFFECTS,
     genai.PASSED_THROUGH,
+    genai.RAISED_AT,
     genai.OUTCOME,
     genai.LEFT_OPEN,
     genai.WRITER,
@@ -284,6 +285,9 @@ def _end_details(record: SpanRecord, status: tuple[int, str | None]) -> dict[str
     details = _said(record)
     if record.attributes.get(genai.PASSED_THROUGH) is True:
         details["passed_through"] = True
+    raised_at = record.attributes.get(genai.RAISED_AT)
+    if isinstance(raised_at, str):
+        details["raised_at"] = raised_at
     details.update(_raised(record))
     if record.events:
         details["events"] = [
@@ -338,5 +342,7 @@ def outcome_of(record: SpanRecord) -> tuple[str, ErrorInfo | None]:
 def _error_of(record: SpanRecord, exception: SpanEvent | None) -> ErrorInfo:
     recorded: Mapping[str, Any] = {} if exception is None else exception.attributes
     kind = record.attributes.get(genai.ERROR_TYPE) or recorded.get("exception.type") or "Error"
-    message = record.status_description or recorded.get("exception.message") or ""
+    message = record.status_description
+    if message in (None, "", kind):  # the type alone, where content is off
+        message = recorded.get("exception.message") or ""
     return ErrorInfo(type=str(kind), message=str(message))

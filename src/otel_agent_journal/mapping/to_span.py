@@ -27,7 +27,14 @@ from otel_agent_journal.event import (
 )
 from otel_agent_journal.mapping import genai
 from otel_agent_journal.mapping.content import content_attributes
-from otel_agent_journal.mapping.harmless import harmless_attributes, harmless_events, harmless_note
+from otel_agent_journal.mapping.harmless import (
+    harmless_attributes,
+    harmless_error,
+    harmless_events,
+    harmless_links,
+    harmless_note,
+    harmless_trace_state,
+)
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanLink, SpanRecord, plain_attributes
 
 INTERRUPTED_WITHOUT_END: Final = "interrupted: the process ended before the step did"
@@ -67,25 +74,28 @@ def span_of_attempt(
     start_ns = first.timestamp_ns - (first.duration_ns or 0)
     name = first.name or ""
     extra = _mapping(opening.get("attributes"))
-    foreign = "scope" in opening
-    if end is not None and (start is None or foreign):
+    if end is not None and (start is None or "scope" in opening):
         extra = {**extra, **_mapping(end.details.get("attributes"))}  # of a foreign span the ending says everything
-    if foreign and not capture_content:
+    if not capture_content:
         extra = harmless_attributes(extra)
     operation = (extra if start is None else _mapping(opening.get("attributes"))).get(genai.OPERATION_NAME)
     outcome, error = ("interrupted", None) if end is None else (end.outcome or "ok", end.error)
+    if not capture_content:
+        error = harmless_error(error)
     attributes = genai.start_attributes(
         kind, name, first.session_id, first.step_id or "", first.parent_step_id, first.attempt or 1, extra
     )
     if kind == "TOOL" and isinstance(opening.get("effects"), str):
         attributes[genai.TOOL_EFFECTS] = opening["effects"]
     closing = _cut_attributes(first, reason) if end is None else _end_attributes(end, outcome, error)
-    attributes.update(harmless_attributes(closing) if foreign and not capture_content else closing)
+    attributes.update(closing if capture_content else harmless_attributes(closing))
     if capture_content:
         attributes.update(content_attributes(kind, opening))
         attributes.update(content_attributes(kind, EMPTY if end is None else end.details))
-    code, description = _status(end, outcome, error)
+    code, description = _status(end, outcome, error, capture_content)
     scope = _mapping(opening.get("scope"))
+    links = links_of(opening) + links_of(EMPTY if end is None else end.details)
+    trace_state = str(opening.get("trace_state") or "")
     span_name = opening.get("span_name") or genai.span_name(kind, name, None if operation is None else str(operation))
     return SpanRecord(
         trace_id=trace_id_of(first, end),
@@ -96,22 +106,20 @@ def span_of_attempt(
         start_ns=start_ns,
         end_ns=max(start_ns, end.timestamp_ns if end is not None else interrupted_ns or start_ns),
         attributes=plain_attributes(attributes),
-        events=_events(end, notes, capture_content, foreign=foreign),
-        links=links_of(opening) + links_of(EMPTY if end is None else end.details),
+        events=_events(end, notes, capture_content),
+        links=links if capture_content else harmless_links(links),
         status_code=code,
         status_description=description,
         resource=resource,
         scope_name=str(scope.get("name") or genai.SCOPE_NAME),
         scope_version=str(scope.get("version", "") if scope else scope_version),
-        trace_state=str(opening.get("trace_state") or ""),
+        trace_state=trace_state if capture_content else harmless_trace_state(trace_state),
     )
 
 
 def _end_attributes(end: JournalEvent, outcome: str, error: ErrorInfo | None) -> dict[str, Any]:
     attributes = genai.end_attributes(outcome, end.usage, error, _mapping(end.details.get("attributes")))
-    if end.details.get("passed_through") is True:
-        attributes[genai.PASSED_THROUGH] = True
-    return attributes
+    return attributes | genai.told_attributes(end.details)
 
 
 def _cut_attributes(start: JournalEvent, reason: str) -> dict[str, Any]:
@@ -120,7 +128,9 @@ def _cut_attributes(start: JournalEvent, reason: str) -> dict[str, Any]:
     return {**genai.end_attributes("interrupted"), genai.LEFT_OPEN: reason, **writer}
 
 
-def _status(end: JournalEvent | None, outcome: str, error: ErrorInfo | None) -> tuple[int, str | None]:
+def _status(
+    end: JournalEvent | None, outcome: str, error: ErrorInfo | None, capture_content: bool
+) -> tuple[int, str | None]:
     """Return what the SDK would have: OK set by user code is final, an error wins over anything else set."""
     if end is None:
         return genai.STATUS_ERROR, INTERRUPTED_WITHOUT_END
@@ -129,7 +139,7 @@ def _status(end: JournalEvent | None, outcome: str, error: ErrorInfo | None) -> 
     if code == genai.STATUS_OK:
         return genai.STATUS_OK, None
     if code == genai.STATUS_ERROR and outcome != "error":
-        description = recorded.get("description")
+        description = recorded.get("description") if capture_content else None
         return genai.STATUS_ERROR, None if description is None else str(description)
     return genai.span_status(outcome, error)
 
@@ -184,9 +194,7 @@ def span_event_of(event: JournalEvent, *, capture_content: bool = False) -> Span
     return SpanEvent(event.type.lower(), event.timestamp_ns, plain_attributes(details))
 
 
-def _events(
-    end: JournalEvent | None, notes: Iterable[JournalEvent], capture_content: bool, *, foreign: bool
-) -> tuple[SpanEvent, ...]:
+def _events(end: JournalEvent | None, notes: Iterable[JournalEvent], capture_content: bool) -> tuple[SpanEvent, ...]:
     said = [note for note in notes if is_note(note, capture_content=capture_content)]
     events = [span_event_of(note, capture_content=capture_content) for note in said]
     recorded: Any = None if end is None else end.details.get("events")
@@ -195,7 +203,7 @@ def _events(
             when = entry.get("timestamp_ns")
             when = when if isinstance(when, int) else end.timestamp_ns
             event = SpanEvent(str(entry.get("name", "")), when, plain_attributes(_mapping(entry.get("attributes"))))
-            events += (event,) if capture_content else harmless_events((event,), all_of_them=foreign)
+            events += (event,) if capture_content else harmless_events((event,))
     return tuple(sorted(events, key=lambda event: event.timestamp_ns)[-MAX_SPAN_EVENTS:])
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
 from otel_agent_journal.codec import DIGEST_BYTES, encode_value
-from otel_agent_journal.event import EMPTY, PROCESS
+from otel_agent_journal.event import EMPTY, PROCESS, ErrorInfo
 from otel_agent_journal.mapping.facts import BlobKept, Fact, encode_fact
-from otel_agent_journal.mapping.processes import harmless_resource
+from otel_agent_journal.mapping.harmless import CUT, METADATA, SAID, harmless_details, harmless_fact
+from otel_agent_journal.mapping.processes import OF_PROCESS, harmless_process
 from otel_agent_journal.mapping.references import MESSAGE_FIELDS, with_messages
 from otel_agent_journal.plain import MESSAGES, Budget, light
 
@@ -25,9 +26,10 @@ _log = logging.getLogger(__name__)
 FIELD_LIMIT_BYTES: Final = 64 * 1024  # an event with six such fields stays below DynamoDB's 400 KiB
 MAX_BLOB_BYTES: Final = 64 * 1024 * 1024  # a value over this is not kept; its reference says so
 PREVIEW_CHARACTERS: Final = 256
-CUT: Final = "$cut"  # of details: the fields of which a part is journaled
 
 _FIELDS: Final[Mapping[str, str]] = {"stack": "error.stack"}  # what a redactor knows a detail as, where by another name
+
+Said = TypeVar("Said")
 
 Redactor = Callable[[str, Any], Any]
 """Called as `redactor(field, value)` for every content field of an event before it is written anywhere.
@@ -42,67 +44,12 @@ class ContentEncoder:
     """Turns facts into the bytes of the spool.
 
     Args:
-        content: journal content; off, `details` keep only what is not content.
+        content: journal content; off, only what is none is journaled: see `mapping.harmless`.
         redactor: see `Redactor`.
         field_limit_bytes: a field whose JSON is longer becomes a blob.
     """
 
-    # What remains of `details` where content is off.
-    METADATA: Final = frozenset(
-        (
-            CUT,
-            "agent",
-            "agent_id",
-            "attempt",
-            "attributes",
-            "backoff_s",
-            "cached",
-            "checkpoint_id",
-            "effects",
-            "code",
-            "exported",
-            "framework_session_id",
-            "from_checkpoint_id",
-            "invocation",
-            "links",
-            "max_attempts",
-            "operation",
-            "parent_span_id",
-            "passed_through",
-            "phase",
-            "place",
-            "progress",
-            "raised_at",
-            "reason",
-            "request",
-            "request_id",
-            "resumes",
-            "sampled",
-            "scope",
-            "service",
-            "span_kind",
-            "span_name",
-            "stage",
-            "status",
-            "task_id",
-            "trace_state",
-        )
-    )
-    _NOT_REDACTED: Final = METADATA - {"attributes"}
-    # Of what a process says of itself: all but its arguments.
-    _OF_PROCESS: Final = frozenset(
-        (
-            "commit",
-            "entry_point",
-            "host",
-            "packages",
-            "pid",
-            "python",
-            "resource",
-            "service",
-            "service_version",
-        )
-    )
+    _NOT_REDACTED: Final = METADATA - {"attributes", "tags", "tenant", "user"}
 
     def __init__(
         self, *, content: bool = True, redactor: Redactor | None = None, field_limit_bytes: int = FIELD_LIMIT_BYTES
@@ -115,6 +62,8 @@ class ContentEncoder:
 
     def encode(self, fact: Fact) -> tuple[bytes, tuple[bytes, ...]]:
         """Return the fact's bytes, and those of the blobs that must be written before it."""
+        if not self.content:
+            fact = harmless_fact(fact)
         details: Mapping[str, Any] = getattr(fact, "details", EMPTY)
         try:
             if not details or light(details, self.field_limit_bytes):
@@ -144,39 +93,56 @@ class ContentEncoder:
         """Return what the redactor makes of a field; a field that it fails on is left out."""
         return value if self.redactor is None else self._redacted(field, fitted({field: value})[field])
 
-    def journaled(self, session_id: str, details: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[BlobKept, ...]]:
-        """Return the details that somebody else's process sent as they may be journaled, and their blobs.
+    def told(self, said: Said) -> Said:
+        """Return a fact or an event of somebody else's span or process as it may be journaled. Its details are plain.
 
-        `details` themselves, where nothing is to be changed. They are plain.
+        Itself, where nothing is to be changed.
         """
-        details = self._allowed(details)
-        if len(encode_value(details)) <= self.field_limit_bytes:
-            return details, ()
-        kept, blobs = self._cut_out(session_id, details)
-        return kept, tuple(blobs)
+        if not self.content:
+            said = harmless_fact(said)
+        if self.redactor is None:
+            return said
+        changed: dict[str, Any] = {"details": self._allowed(cast("Any", said).details)}
+        error: ErrorInfo | None = getattr(said, "error", None)
+        if error is not None and self.content:
+            changed["error"] = self.error(error)
+        return msgspec.structs.replace(cast("Any", said), **changed)
 
-    def process(self, told: Mapping[str, Any]) -> dict[str, Any]:
+    def fitting(self, said: Said) -> tuple[Said, tuple[BlobKept, ...]]:
+        """Return a fact or an event whose details are plain with what is over the limit cut out of them."""
+        one = cast("Any", said)
+        if not one.details or len(encode_value(one.details)) <= self.field_limit_bytes:
+            return said, ()
+        kept, blobs = self._cut_out(one.session_id, one.details)
+        return msgspec.structs.replace(one, details=kept), tuple(blobs)
+
+    def error(self, error: ErrorInfo) -> ErrorInfo:
+        """Return an error with its message redacted."""
+        return ErrorInfo(type=error.type, message=str(self.redacted("error.message", error.message)), code=error.code)
+
+    def process(self, told: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return what a process says of itself as it may be journaled: without its arguments where content is off."""
-        kept = {key: value for key, value in told.items() if self.content or key in self._OF_PROCESS}
-        if not self.content and "resource" in kept:
-            kept["resource"] = harmless_resource(kept["resource"])
+        kept = told if self.content else harmless_process(told)
         if self.redactor is None:
             return kept
         return {
-            key: value if key in self._OF_PROCESS else self._redacted(key, fitted({key: value})[key])
+            key: value if key in OF_PROCESS else self._redacted(key, fitted({key: value})[key])
             for key, value in kept.items()
         }
 
     def _allowed(self, details: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self.content:
-            details = {key: value for key, value in details.items() if key in self.METADATA or key == PROCESS}
-        if PROCESS in details:
+            details = harmless_details(details)
+        theirs: Any = details.get(SAID, ())
+        if PROCESS in details and PROCESS not in theirs:
             told: Any = details[PROCESS]
             details = {**details, PROCESS: self.process(cast("Mapping[str, Any]", told if type(told) is dict else {}))}
         if self.redactor is None:
             return details
         return {
-            key: value if key in self._NOT_REDACTED or key == PROCESS else self._redacted(_FIELDS.get(key, key), value)
+            key: value
+            if key in self._NOT_REDACTED and key not in theirs
+            else self._redacted(_FIELDS.get(key, key), value)
             for key, value in details.items()
         }
 

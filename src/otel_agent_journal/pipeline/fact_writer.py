@@ -92,10 +92,7 @@ class FactWriter:
         """Return what the journal says of an error."""
         try:
             info = error if isinstance(error, ErrorInfo) else error_info(error)
-            if self.encoder.redactor is None:
-                return info
-            message = self.encoder.redacted("error.message", info.message)
-            return ErrorInfo(type=info.type, message=str(message), code=info.code)
+            return info if self.encoder.redactor is None or not self.encoder.content else self.encoder.error(info)
         except Exception:  # noqa: BLE001 - an exception whose own `str` raises
             return ErrorInfo(type=type(error).__qualname__)
 

@@ -28,6 +28,7 @@ from otel_agent_journal.event import (
     ErrorInfo,
 )
 from otel_agent_journal.mapping.genai import CONVERSATION_ID
+from otel_agent_journal.mapping.harmless import by_hand
 from otel_agent_journal.pipeline.agent_ids import is_placeholder
 from otel_agent_journal.pipeline.failure import is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder
@@ -58,7 +59,7 @@ def record_event(
     Raises:
         ValueError: the session id is empty, or the type is not upper snake case.
     """
-    _say(process_recorder(), checked_session(session_id), checked_type(status), error, details)
+    _say(process_recorder(), checked_session(session_id), checked_type(status), error, by_hand(details))
 
 
 class Invocation(Block):
@@ -90,7 +91,7 @@ class Invocation(Block):
         Raises:
             ValueError: the type is not upper snake case.
         """
-        _say(self._recorder, self.session_id, checked_type(event_type), None, details, level=level)
+        _say(self._recorder, self.session_id, checked_type(event_type), None, by_hand(details), level=level)
 
     def succeed(self, output: Any = None, **details: Any) -> None:
         """Journal AGENT_INVOCATION_SUCCEEDED now. Leaving the block without it says the same, with no output."""
@@ -119,7 +120,7 @@ class Invocation(Block):
         if ended:
             return
         self._recorder.let_go(self)
-        joined = {**self._details, **details, "invocation": self.invocation_id}
+        joined = {**self._details, **by_hand(details), "invocation": self.invocation_id}
         _say(self._recorder, self.session_id, event_type, error, joined)
 
     def __enter__(self) -> Self:

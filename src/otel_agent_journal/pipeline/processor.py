@@ -338,5 +338,5 @@ def write_fact(recorder: Recorder, fact: Any, *, exported: bool = False, sampled
         details["sampled"] = False
     elif exported and isinstance(fact, StepStarted):
         details["exported"] = True
-    written: Fact = msgspec.structs.replace(fact, details=recorder.encoder.details(details))
-    recorder.write(written)
+    written: Fact = msgspec.structs.replace(fact, details=details)
+    recorder.write(recorder.encoder.told(written))

@@ -31,7 +31,8 @@ from otel_agent_journal.mapping.facts import (
     StepNoted,
     StepStarted,
 )
-from otel_agent_journal.mapping.genai import CHAT, OPERATION_NAME, PASSED_THROUGH, TOOL_EFFECTS
+from otel_agent_journal.mapping.genai import CHAT, OPERATION_NAME, TOOL_EFFECTS, told_attributes
+from otel_agent_journal.mapping.harmless import harmless_attributes, harmless_error
 from otel_agent_journal.pipeline.adoption import AdoptedSpan, end_beside, marked
 from otel_agent_journal.pipeline.attempts import Attempts
 from otel_agent_journal.pipeline.clock import Clock, RandomIds
@@ -124,7 +125,7 @@ class Recorder(FactWriter):
         as_said = self.encoder.content and self.encoder.redactor is None
         self.histories = Histories(as_said=as_said, keeping=keeping)
         self._now = self.clock.now_ns
-        self._details_change = not self.encoder.content or self.encoder.redactor is not None
+        self._details_change = self.encoder.redactor is not None
         self._spans = Spans(self.ids, self.failed, forwarded=forwarded, provided=provided)
         self.after_fork()
         watch_collections()
@@ -235,7 +236,9 @@ class Recorder(FactWriter):
         if self.span_content and not SAID.isdisjoint(details):
             said = {name: self.encoder.redacted(name, details[name]) for name in SAID & details.keys()}
             more |= said_attributes({name: one if type(one) is str else as_json(one) for name, one in said.items()})
-        return {**(attributes or {}), **(on_span or {}), **more} if on_span or more else attributes
+        if on_span or more:
+            attributes = {**(attributes or {}), **(on_span or {}), **more}
+        return attributes if self.span_content or not attributes else harmless_attributes(attributes)
 
     def spans_are_real(self) -> bool:
         """Tell whether a span that a framework opens here is one of the SDK's, and so can be adopted."""
@@ -376,28 +379,31 @@ class Recorder(FactWriter):
         on_span: dict[str, Any] | None,
     ) -> None:
         info = self.error_info(error) if error is not None else None
+        shown_error = info if self.span_content else harmless_error(info)
         told = self.told_of(error, step) if error is not None and outcome == "error" else EMPTY
         span = step.span
         end_span: Callable[[], None] | None = None
         details = {} if details is None else details
-        if told.get("passed_through") and type(span) is not LightSpan:
+        if told and type(span) is not LightSpan:
             with contextlib.suppress(Exception):  # a limit of the program's
-                span.set_attribute(PASSED_THROUGH, True)  # noqa: FBT003 - the name of an attribute and its value
+                span.set_attributes(told_attributes(told))
         if step.kind == "MODEL" and outcome in _MEASURED and self.metrics.ready():
             labels = {OPERATION_NAME: CHAT, **(step.request or EMPTY), **(attributes or EMPTY)}
-            self.metrics.operation(labels, end_ns - step.start_ns, usage, info if outcome == "error" else None)
+            self.metrics.operation(labels, end_ns - step.start_ns, usage, shown_error if outcome == "error" else None)
         if step.beside is not None:
-            end_beside(step, outcome, info, end_ns)
+            end_beside(step, outcome, shown_error, end_ns)
         if type(span) is LightSpan:
             attributes = kept_by(span, attributes, details)
             span.end()
         elif step.adopted is not None:
             if self._forwards(step):
                 attributes = of_framework(span, attributes)
-            step.adopted.step_ends(outcome, info, end_ns)
+            step.adopted.step_ends(outcome, shown_error, end_ns)
         else:
             shown = {**(attributes or {}), **on_span} if on_span else attributes
-            end_span = functools.partial(self._spans.end, span, outcome, usage, info, shown, end_ns)
+            if shown and not self.span_content:
+                shown = harmless_attributes(shown)
+            end_span = functools.partial(self._spans.end, span, outcome, usage, shown_error, shown, end_ns)
             if self._forwards(step):
                 attributes = set_by_user(span, attributes, details)
         if attributes:

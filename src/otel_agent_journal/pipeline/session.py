@@ -36,6 +36,7 @@ from otel_agent_journal.event import (
     ErrorInfo,
 )
 from otel_agent_journal.foreign import is_a
+from otel_agent_journal.mapping.harmless import by_hand
 from otel_agent_journal.mapping.usage import number_in, usage_of
 from otel_agent_journal.pipeline.content import fitted
 from otel_agent_journal.pipeline.current import STATE, get_recorder
@@ -120,7 +121,7 @@ class StepBlock(Block):
 
     def progress(self, message: str, **details: Any) -> None:
         """Journal how far the step has come."""
-        self._note(PROGRESS, {"message": message, **details})
+        self._note(PROGRESS, {"message": message, **by_hand(details)})
 
     def reasoning(self, text: str) -> None:
         """Journal what the agent thinks."""
@@ -128,7 +129,7 @@ class StepBlock(Block):
 
     def warning(self, message: str, **details: Any) -> None:
         """Journal that something is off, though the step goes on."""
-        self._note(WARNING, {"message": message, **details}, "WARNING")
+        self._note(WARNING, {"message": message, **by_hand(details)}, "WARNING")
 
     def chunk(self, text: Any) -> None:
         """Journal streamed text; it is gathered to at most four CHUNK events a second."""
@@ -167,7 +168,9 @@ class StepBlock(Block):
     def fail(self, error: Any, **details: Any) -> None:
         """End the step as failed, where no exception leaves the block. `error`: an exception, or what to say."""
         if self._step is not None:
-            self._step.end("error", error=error if is_a(error, BaseException) else _said(error), details=details)
+            self._step.end(
+                "error", error=error if is_a(error, BaseException) else _said(error), details=dict(by_hand(details))
+            )
 
     def _note(self, event_type: str, details: dict[str, Any], level: str = "INFO") -> None:
         if self._step is not None and not self._step.ended:
@@ -232,7 +235,7 @@ class SessionBlock(Block):
         level = level if level in LEVELS else "INFO"
         if type(details) is not dict:
             details = fitted(EMPTY if details is None else details)
-        said = cast("dict[str, Any]", details)
+        said = by_hand(cast("dict[str, Any]", details))
         self._recorder.record(self.session_id, event_type, said, level=level, step=current_step() or self._root)
 
     def stage(self, stage: Any, *, progress: Any = None) -> None:

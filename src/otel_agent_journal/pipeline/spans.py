@@ -20,11 +20,13 @@ from otel_agent_journal.mapping.genai import (
     OPERATION_NAME,
     OUTCOME,
     PASSED_THROUGH,
+    RAISED_AT,
     SCHEMA_URL,
     SCOPE_NAME,
     STEP_ID,
     STEP_KIND,
     STEP_PARENT_ID,
+    TOOL_NAME,
     end_attributes,
     span_kind,
     span_name,
@@ -39,7 +41,9 @@ from otel_agent_journal.pipeline.step import SPAN_KEY, Step
 from otel_agent_journal.threads import is_collecting
 
 _OURS: Final = ("gen_ai.", "agent_journal.", "error.")
-_IDENTITY: Final = frozenset((CONVERSATION_ID, STEP_ID, STEP_KIND, STEP_PARENT_ID, ATTEMPT, OUTCOME, PASSED_THROUGH))
+_IDENTITY: Final = frozenset(
+    (CONVERSATION_ID, STEP_ID, STEP_KIND, STEP_PARENT_ID, ATTEMPT, OUTCOME, PASSED_THROUGH, RAISED_AT, TOOL_NAME)
+)
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _FREE_S: Final = 0.1  # who holds a provider's lock in another thread makes one object there
 _NOT_SAMPLED: Final = TraceFlags(TraceFlags.DEFAULT)

@@ -276,6 +276,8 @@ def _without_lines(value: Any) -> Any:
             changed = {"stack": "<stack>", "raised_at": _LINE.sub(r"\1 ", value.get("raised_at", ""))}
             changed["causes"] = [_without_lines(one) for one in value.get("causes", ())]
             return {key: changed.get(key, one) for key, one in value.items()}
+        case {"agent_journal.error.raised_at": str(raised_at)}:
+            return {**value, "agent_journal.error.raised_at": _LINE.sub(r"\1 ", raised_at)}
         case _:
             return value
 

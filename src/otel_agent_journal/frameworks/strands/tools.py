@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import context as context_api
 
@@ -18,6 +18,8 @@ from otel_agent_journal.pipeline.effects import effects_hinted
 from otel_agent_journal.pipeline.recorder import recorder_of
 from otel_agent_journal.pipeline.step import Step, current_step
 from otel_agent_journal.plain import text_of
+
+UNKNOWN_TOOL: Final = "unknown tool"  # the name of one that the model has made up is what a model said
 
 
 class ToolCall:
@@ -93,12 +95,12 @@ class ToolSteps(Invocations):
             in_loop = "event_loop_cycle_id" in state  # else the program calls the tool itself: Strands opens no span
             step = recorder.start_step(
                 "TOOL",
-                str(use.get("name")),
+                UNKNOWN_TOOL if context.tool is None else str(use.get("name")),
                 session_id=session_id,
                 parent=around if invocation is None or (not in_loop and around is not None) else invocation.step,
                 step_id=_step_id(invocation, agent, call_id) if in_loop and call_id else None,
                 attributes=attributes,
-                details={**_effects(context.tool), **({"input": use.get("input")} if recorder.content else {})},
+                details={**_effects(context.tool), **(_asked(context) if recorder.content else {})},
                 waits=in_loop and self.native_span() is not None,
             )
             return ToolCall(step)
@@ -153,6 +155,12 @@ def _effects(tool: Any) -> dict[str, Any]:
     annotations: Any = own(own(tool, "mcp_tool"), "annotations")
     effects = effects_hinted({name: own(annotations, name) for name in ("readOnlyHint", "destructiveHint")})
     return {} if effects is None else {"effects": effects}
+
+
+def _asked(context: Any) -> dict[str, Any]:
+    """Return what a tool is called with, and by which name, where there is no such tool."""
+    use = context.tool_use
+    return {"input": use.get("input"), **({"tool": use.get("name")} if context.tool is None else {})}
 
 
 def _step_id(invocation: Invocation | None, agent: Any, call_id: Any) -> str | None:
