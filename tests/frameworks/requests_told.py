@@ -23,8 +23,8 @@ def prompts_of(store: Any, session_id: str, events: Sequence[JournalEvent] | Non
 
 
 def answers_of(store: Any, session_id: str, events: Sequence[JournalEvent]) -> list[dict[str, Any]]:
-    """Return the answers of every attempt at a model call of a session that ended well."""
+    """Return the answers of every attempt at a model call of a session that did not fail."""
     calls = [step for step in fold_steps(events).steps if step.kind == "MODEL"]
-    ended = [(step, one) for step in calls for one in step.attempts if one.outcome == "ok"]
+    ended = [(step, one) for step in calls for one in step.attempts if one.outcome not in (None, "error")]
     found = [answer_of(session_id, step, Blobs(store).resolved, one) for step, one in ended]
     return [one for one in found if one is not None]

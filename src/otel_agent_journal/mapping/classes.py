@@ -6,6 +6,7 @@ plain form where it is read. Classes of a program's own are left to who reads; b
 
 from __future__ import annotations
 
+import itertools
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
@@ -16,7 +17,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from otel_agent_journal.foreign import class_name, type_of
-from otel_agent_journal.plain import MESSAGES, light, text_of
+from otel_agent_journal.plain import text_of
 
 CLASSES: Final = "$classes"  # of `details.raw`
 _MOST: Final = 10_000  # values that are looked at
@@ -46,13 +47,13 @@ _MAKE: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 def classes_in(value: Mapping[str, Any]) -> dict[str, str]:
     """Return the classes of the values in a dict that are not JSON's own, by JSON pointer; quick where all are."""
-    if type(value) is dict and light(value, MESSAGES):
+    if _has_json_alone(value):
         return {}
     found: dict[str, str] = {}
     pending: list[tuple[str, Any]] = [("", value)]
-    for _ in range(_MOST):
-        if not pending:
-            return found
+    left = _MOST
+    while pending and left:
+        left -= 1
         at, one = pending.pop()
         kind = type_of(one)
         if kind is dict or kind is list or kind is tuple:
@@ -67,6 +68,25 @@ def classes_in(value: Mapping[str, Any]) -> dict[str, str]:
     if pending:
         found[pending[-1][0]] = _MORE
     return found
+
+
+def _has_json_alone(value: Any) -> bool:
+    """Tell whether all values in it are JSON's own: the common case, without making pointers."""
+    pending: list[Any] = [value]
+    for one in itertools.islice(iter(pending), _MOST):  # which grows as it is walked over
+        kind = type_of(one)
+        if kind is dict:
+            if any(type_of(key) is not str for key in one):
+                return False
+            pending.extend(one.values())
+        elif kind is list:
+            pending.extend(one)
+        elif kind is float:
+            if not isfinite(one):
+                return False
+        elif not (kind is str or kind is int or kind is bool or one is None):
+            return False
+    return len(pending) <= _MOST
 
 
 def _within(at: str, value: Any, found: dict[str, str]) -> list[tuple[str, Any]]:

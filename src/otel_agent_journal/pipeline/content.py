@@ -16,6 +16,7 @@ import msgspec
 from otel_agent_journal.codec import DIGEST_BYTES, encode_value
 from otel_agent_journal.event import EMPTY, PROCESS
 from otel_agent_journal.mapping.facts import BlobKept, Fact, encode_fact
+from otel_agent_journal.mapping.media import WITHIN, Medium, hints_at_media, media_within, without_media
 from otel_agent_journal.mapping.processes import harmless_resource
 from otel_agent_journal.mapping.references import MESSAGE_FIELDS, with_messages
 from otel_agent_journal.plain import MESSAGES, Budget, light
@@ -25,6 +26,8 @@ _log = logging.getLogger(__name__)
 FIELD_LIMIT_BYTES: Final = 64 * 1024  # an event with six such fields stays below DynamoDB's 400 KiB
 MAX_BLOB_BYTES: Final = 64 * 1024 * 1024  # a value over this is not kept; its reference says so
 PREVIEW_CHARACTERS: Final = 256
+_LOOKED_AT: Final = 2_000  # values of details that are searched for media
+_LOOKED_AT_EXACTLY: Final = 1_000_000  # the same of a model call, which is kept whole
 CUT: Final = "$cut"  # of details: the fields of which a part is journaled
 
 _FIELDS: Final[Mapping[str, str]] = {"stack": "error.stack"}  # what a redactor knows a detail as, where by another name
@@ -119,7 +122,7 @@ class ContentEncoder:
         try:
             if not details or light(details, self.field_limit_bytes):
                 data = self._encode(fact)
-                if not details or len(data) <= self.field_limit_bytes:
+                if not details or (len(data) <= self.field_limit_bytes and not hints_at_media(data)):
                     return data, ()
         except Exception:  # noqa: BLE001 - what content holds is not ours to know
             pass
@@ -128,13 +131,17 @@ class ContentEncoder:
     def _with_care(self, fact: Fact, details: Mapping[str, Any]) -> tuple[bytes, tuple[bytes, ...]]:
         if not details:
             return encode_fact(fact), ()
-        fitting = fitted(details, exact=getattr(fact, "kind", None) == "MODEL")
+        exact = getattr(fact, "kind", None) == "MODEL"
+        session_id: str = fact.session_id  # type: ignore[union-attr]
+        details, found = without_media(details, _LOOKED_AT_EXACTLY if exact else _LOOKED_AT)
+        media = _kept(session_id, found)
+        fitting = fitted(details, exact=exact)
         fact = msgspec.structs.replace(fact, details=fitting)
         data = encode_fact(fact)
         if len(data) <= self.field_limit_bytes:
-            return data, ()
-        kept, blobs = self._cut_out(fact.session_id, fitting)  # type: ignore[union-attr]
-        return encode_fact(msgspec.structs.replace(fact, details=kept)), tuple(map(encode_fact, blobs))
+            return data, tuple(map(encode_fact, media))
+        kept, blobs = self._cut_out(session_id, fitting)
+        return encode_fact(msgspec.structs.replace(fact, details=kept)), tuple(map(encode_fact, (*media, *blobs)))
 
     def details(self, details: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the details as they may be journaled: without content where it is off, redacted where asked."""
@@ -150,10 +157,16 @@ class ContentEncoder:
         `details` themselves, where nothing is to be changed. They are plain.
         """
         details = self._allowed(details)
-        if len(encode_value(details)) <= self.field_limit_bytes:
-            return details, ()
+        encoded = encode_value(details)
+        media: list[BlobKept] = []
+        if hints_at_media(encoded):
+            details, found = without_media(details, _LOOKED_AT_EXACTLY)
+            media = _kept(session_id, found)
+            encoded = encode_value(details) if media else encoded
+        if len(encoded) <= self.field_limit_bytes:
+            return details, tuple(media)
         kept, blobs = self._cut_out(session_id, details)
-        return kept, tuple(blobs)
+        return kept, (*media, *blobs)
 
     def process(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a process says of itself as it may be journaled: without its arguments where content is off."""
@@ -200,6 +213,9 @@ class ContentEncoder:
                 continue
             digest = blake2b(text, digest_size=DIGEST_BYTES).hexdigest()
             reference: dict[str, Any] = {"$blob": digest, "bytes": len(text), "preview": _preview(text)}
+            within = list(dict.fromkeys(media_within(value)))
+            if within:
+                reference[WITHIN] = within
             kept[key] = with_messages(reference, value) if key in MESSAGE_FIELDS else reference
             if len(text) > MAX_BLOB_BYTES:
                 kept[key]["lost"] = f"over {MAX_BLOB_BYTES:,} bytes"
@@ -224,6 +240,10 @@ def as_json(value: Any) -> str:
     """Return JSON text of any value, for an attribute of a span, as far as an event would hold it."""
     held = {"": value}
     return encode_value(value if light(held, FIELD_LIMIT_BYTES) else fitted(held)[""]).decode()
+
+
+def _kept(session_id: str, found: Mapping[str, Medium]) -> list[BlobKept]:
+    return [BlobKept(session_id, digest, one.data, one.media_type) for digest, one in found.items()]
 
 
 def _preview(text: bytes) -> str:

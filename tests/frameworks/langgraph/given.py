@@ -93,4 +93,3 @@ def fields_of(generation: Any) -> Any:
     fields = {**message.__dict__, **(message.__pydantic_extra__ or {}), **({} if info is None else {"info": info})}
     found = {name: value for name, value in fields.items() if value not in (None, "", [], {})}
     return {"class": type(message).__name__, "text": generation.text, **{**found, **_LAST}}
-

@@ -35,7 +35,7 @@ class LangGraphInstrumentor(Instrumentor):
     wrappers do nothing; one that another instrumentation has wrapped since is left in place, so that theirs stays.
     """
 
-    minimum: ClassVar = {"langgraph": (1, 0), "langchain-core": (1, 0)}
+    minimum: ClassVar = {"langgraph": (1, 2, 6), "langchain-core": (1, 4)}
 
     def set_up(self) -> None:
         """Know no handler yet: its class is LangChain's."""

@@ -37,7 +37,9 @@ def llm_result(answer: Mapping[str, Any]) -> Any:
     others = cast("Sequence[Any]", raw.get("candidates") or ())
     candidates = [] if answer.get("output") is None else [answer, *others]
     beside, _ = with_classes(dict(raw), _mapping(raw.get(CLASSES)), _made)
-    return LLMResult.model_construct(generations=[list(map(_generation, candidates))], llm_output=beside.get("llm_output"))
+    return LLMResult.model_construct(
+        generations=[list(map(_generation, candidates))], llm_output=beside.get("llm_output")
+    )
 
 
 def message_of(answer: Mapping[str, Any]) -> Any:
