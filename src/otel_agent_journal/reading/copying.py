@@ -16,8 +16,8 @@ import msgspec
 from otel_agent_journal.delivery.heads import HeadKeeper
 from otel_agent_journal.errors import ConflictError, EventTooLarge, UnsupportedByStore, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.mapping.media import WITHIN
+from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, PutByOthers
 from otel_agent_journal.store.rules import current, merged_writers
 from otel_agent_journal.store.sequence import content_of

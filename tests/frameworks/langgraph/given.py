@@ -92,4 +92,4 @@ def fields_of(generation: Any) -> Any:
         return {"text": generation.text, "generation_info": info}
     fields = {**message.__dict__, **(message.__pydantic_extra__ or {}), **({} if info is None else {"info": info})}
     found = {name: value for name, value in fields.items() if value not in (None, "", [], {})}
-    return {"class": type(message).__name__, "text": generation.text, **{**found, **_LAST}}
+    return {"class": type(message).__name__, "text": generation.text, **found, **_LAST}
