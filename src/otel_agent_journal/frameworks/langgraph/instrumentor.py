@@ -36,7 +36,7 @@ class LangGraphInstrumentor(Instrumentor):
     wrappers do nothing; one that another instrumentation has wrapped since is left in place, so that theirs stays.
     """
 
-    minimum: ClassVar = {"langgraph": (1, 2, 6), "langchain-core": (1, 4)}
+    minimum: ClassVar = {"langgraph": (1, 2, 6), "langchain-core": (1, 4, 7)}
 
     def set_up(self) -> None:
         """Know no handler yet: its class is LangChain's."""
