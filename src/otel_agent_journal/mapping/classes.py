@@ -26,7 +26,7 @@ _MORE: Final = "..."  # for the class of values that were not looked at
 
 Made = Callable[[str, Any], Any]
 
-_MAKE: Final[Mapping[str, Callable[[Any], Any]]] = {
+_MAKE: Final[Mapping[str, Any]] = {
     _KEYS: lambda plain: {int(key): value for key, value in plain.items()},
     "builtins.tuple": tuple,
     "builtins.set": set,
@@ -120,7 +120,7 @@ def with_classes(value: Any, classes: Mapping[str, str], made: Made) -> tuple[An
 
 
 def _made(name: str, plain: Any, made: Made) -> Any:
-    make = _MAKE.get(name)
+    make: Callable[[Any], Any] | None = _MAKE.get(name)
     return made(name, plain) if make is None else make(plain)
 
 
@@ -135,10 +135,12 @@ def _copied(value: Any) -> Any:
 
 def _place(top: list[Any], pointer: str) -> tuple[Any, Any]:
     """Return what holds the value at a pointer, and its key there."""
-    holder, key = cast("Any", top), cast("Any", 0)
+    holder: Any = top
+    key: Any = 0
     for part in pointer.split("/")[1:]:
-        holder, text = holder[key], part.replace("~1", "/").replace("~0", "~")
-        key = int(text) if type(holder) is list else text
+        holder = holder[key]
+        text = part.replace("~1", "/").replace("~0", "~")
+        key = int(text) if type_of(holder) is list else text
         holder[key]
     return holder, key
 

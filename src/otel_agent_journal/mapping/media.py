@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast
 
 from otel_agent_journal.codec import DIGEST_BYTES
+from otel_agent_journal.foreign import type_of
 
 BLOB: Final = "$blob"
 MEDIA_TYPE: Final = "media_type"
@@ -88,7 +89,7 @@ class _Search:
 
     def of(self, value: Any, name: str, said: str, depth: int) -> Any:
         """Return a value without media. `name` is what it stands under, `said` the type that was said around it."""
-        kind = type(value)
+        kind = type_of(value)
         self._left -= 1
         if kind is bytes and len(value) >= MIN_BYTES:
             return self._apart(value, said or _UNKNOWN, "")

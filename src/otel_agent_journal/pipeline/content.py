@@ -132,7 +132,7 @@ class ContentEncoder:
         if not details:
             return encode_fact(fact), ()
         exact = getattr(fact, "kind", None) == "MODEL"
-        session_id: str = fact.session_id  # type: ignore[union-attr]
+        session_id = cast("str", fact.session_id)  # type: ignore[union-attr]
         details, found = without_media(details, _LOOKED_AT_EXACTLY if exact else _LOOKED_AT)
         media = _kept(session_id, found)
         fitting = fitted(details, exact=exact)

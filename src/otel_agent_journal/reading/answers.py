@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from otel_agent_journal.mapping.genai import RESPONSE_FINISH_REASONS
 from otel_agent_journal.projections.steps import Attempt, Step
 from otel_agent_journal.reading.blobs import refers_to_blob
 from otel_agent_journal.reading.values import mappings_in
@@ -40,7 +41,9 @@ def answer_of(session_id: str, step: Step, resolved: Resolved, attempt: Attempt 
     if step.kind != "MODEL" or one.outcome is None or (one.outcome != "ok" and "output" not in details):
         return None
     attributes: Any = details.get("attributes")
-    reasons = attributes.get("gen_ai.response.finish_reasons") if isinstance(attributes, Mapping) else None
+    reasons: Any = None
+    if isinstance(attributes, Mapping):
+        reasons = cast("Mapping[str, Any]", attributes).get(RESPONSE_FINISH_REASONS)
     said = {name: resolved(session_id, details[name]) for name in _SAID if name in details}
     why = _missing(said, details)
     return {

@@ -106,7 +106,7 @@ def _as_models_see(message: Any) -> Any:
     try:
         seen = normalizing._normalize_messages([message])[0]  # noqa: SLF001 - what LangChain itself calls
         if seen is not message:
-            for before, block in zip(content, seen.content, strict=True):
+            for before, block in zip(cast("list[Any]", content), seen.content, strict=True):
                 if block is not before and "id" not in before:  # drawn anew at each call
                     block.pop("id", None)
     except Exception:  # noqa: BLE001 - of another version, or blocks that are none
