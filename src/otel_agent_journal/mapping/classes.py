@@ -6,7 +6,6 @@ plain form where it is read. Classes of a program's own are left to who reads; b
 
 from __future__ import annotations
 
-import itertools
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
@@ -26,7 +25,7 @@ _MORE: Final = "..."  # for the class of values that were not looked at
 
 Made = Callable[[str, Any], Any]
 
-_MAKE: Final[Mapping[str, Any]] = {
+_MAKE: Final[Mapping[str, Callable[[Any], Any]]] = {
     _KEYS: lambda plain: {int(key): value for key, value in plain.items()},
     "builtins.tuple": tuple,
     "builtins.set": set,
@@ -73,20 +72,23 @@ def classes_in(value: Mapping[str, Any]) -> dict[str, str]:
 def _has_json_alone(value: Any) -> bool:
     """Tell whether all values in it are JSON's own: the common case, without making pointers."""
     pending: list[Any] = [value]
-    for one in itertools.islice(iter(pending), _MOST):  # which grows as it is walked over
-        kind = type_of(one)
+    for one in pending:  # which grows as it is walked over
+        kind = type(one)  # type: ignore[misc]
+        if kind is str or one is None or kind is int or kind is bool:
+            continue
         if kind is dict:
-            if any(type_of(key) is not str for key in one):
+            try:
+                "".join(one)
+            except TypeError:  # a key that is no text
                 return False
             pending.extend(one.values())
         elif kind is list:
             pending.extend(one)
-        elif kind is float:
-            if not isfinite(one):
-                return False
-        elif not (kind is str or kind is int or kind is bool or one is None):
+        elif kind is not float or not isfinite(one):
             return False
-    return len(pending) <= _MOST
+        if len(pending) > _MOST:
+            return False
+    return True
 
 
 def _within(at: str, value: Any, found: dict[str, str]) -> list[tuple[str, Any]]:
@@ -120,7 +122,7 @@ def with_classes(value: Any, classes: Mapping[str, str], made: Made) -> tuple[An
 
 
 def _made(name: str, plain: Any, made: Made) -> Any:
-    make: Callable[[Any], Any] | None = _MAKE.get(name)
+    make = cast("Callable[[Any], Any] | None", _MAKE.get(name))
     return made(name, plain) if make is None else make(plain)
 
 
