@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
 
@@ -13,7 +14,7 @@ import msgspec
 import pytest
 
 from otel_agent_journal.cli.verify import CHECKS, check_events, findings_of
-from otel_agent_journal.codec import sealed
+from otel_agent_journal.codec import DIGEST_BYTES, sealed
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.reading.journal import Journal
 from otel_agent_journal.store.memory import MemoryStore
@@ -112,6 +113,19 @@ def test_a_missing_or_wrong_blob_is_found(journal: Seeded) -> None:
     journal.store.put_blob("s1", "d" * 32, b"[]")
     (finding,) = rows(cli("verify", "s1"))
     assert finding["detail"].startswith("'input': what is kept is not")
+
+
+def test_media_are_checked_however_deep(journal: Seeded) -> None:
+    """Media in a message, and those named by a value that is itself kept apart, must be there too."""
+    assert isinstance(journal.store, BlobStore)
+    text = b"[1]"
+    outer = blake2b(text, digest_size=DIGEST_BYTES).hexdigest()
+    journal.store.put_blob("s1", outer, text)
+    within = {"messages": [{"content": [{"data": {"$blob": "e" * 32, "bytes": 3, "media_type": "image/png"}}]}]}
+    apart = {"output": {"$blob": outer, "bytes": 3, "preview": "", "media": ["f" * 32]}}
+    journal.store.append([sealed(an_event(1, details=within)), sealed(an_event(2, details=apart))])
+    journal.write_head("s1")
+    assert sorted(row["detail"].split()[3].rstrip(",") for row in rows(cli("verify", "s1"))) == ["e" * 32, "f" * 32]
 
 
 def test_every_check_is_documented_in_the_code() -> None:

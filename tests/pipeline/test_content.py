@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,37 @@ def test_objects_become_plain() -> None:
     found = through(ContentEncoder(), output=[Point(1), Dumps(), ValueError("no"), 2**70])
     name = f"<{__name__}.Dumps>"
     assert found["output"] == [{"x": 1}, name, {"type": "ValueError", "message": "no"}, 2**70]
+
+
+PICTURE = bytes(range(256)) * 100
+URL = f"data:image/png;base64,{b64encode(PICTURE).decode()}"
+
+
+def test_media_are_kept_apart() -> None:
+    """Bytes and data URLs become blobs with their type; a value that is itself kept apart names those within it."""
+    encoder = ContentEncoder(field_limit_bytes=4000)
+    given = {
+        "messages": [{"role": "user", "content": [{"image": {"format": "png", "source": {"bytes": PICTURE}}}, URL]}]
+    }
+    data, blobs = encoder.encode(fact(**given))
+    (kept,) = [decode_fact(blob) for blob in blobs]
+    assert isinstance(kept, BlobKept)
+    assert (kept.session_id, kept.data, kept.media_type) == ("s1", PICTURE, "image/png")
+    assert len(data) < 1000
+    given["messages"][0]["content"].append("x" * 5000)
+    data, blobs = encoder.encode(fact(**given))
+    reference = decode_fact(data).details["messages"]  # type: ignore[union-attr]
+    assert reference["media"] == [kept.digest]
+    assert [decode_fact(blob).media_type for blob in blobs] == ["image/png", "application/json"]  # type: ignore[union-attr]
+
+
+def test_media_of_other_processes_are_kept_apart() -> None:
+    """The same of what others sent, and what they sent without media is left as it is."""
+    details, blobs = ContentEncoder().journaled("s1", {"output": {"image": URL}, "input": "an image" * 200})
+    assert [(blob.data, blob.media_type) for blob in blobs] == [(PICTURE, "image/png")]
+    assert details["output"]["image"]["before"] == "data:image/png;base64,"
+    said = {"output": "an image of nothing" * 100}
+    assert ContentEncoder().journaled("s1", said)[0] is said
 
 
 def test_a_bad_field_costs_itself() -> None:

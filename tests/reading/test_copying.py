@@ -242,7 +242,7 @@ def test_values_are_there_before_the_events_that_name_them() -> None:
             super().append(events)
 
     source = MemoryStore()
-    nested = {"messages": [{"content": {"$blob": "a" * 32}}, {"$blob": "b" * 32}], "note": {"$blob": 3}}
+    nested = {"messages": [{"content": {"$blob": "a" * 32, "media": ["b" * 32]}}], "note": {"$blob": 3}}
     assert list(blobs_of(nested)) == ["a" * 32, "b" * 32]
     source.put_blob("s1", "a" * 32, b"1")
     source.put_blob("s1", "b" * 32, b"2", "image/png")

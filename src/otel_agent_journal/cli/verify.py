@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
 from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.progress import Bar, progress
+from otel_agent_journal.mapping.media import WITHIN
+from otel_agent_journal.reading.blobs import refers_to_blob
+from otel_agent_journal.reading.values import mappings_in
 from otel_agent_journal.terminal import say
 
 if TYPE_CHECKING:
@@ -254,15 +257,21 @@ def _sequence(session_id: str, instance_id: str, found: list[int]) -> Iterator[F
 def _blobs(event: JournalEvent, blob: Any) -> Iterator[Finding]:
     from otel_agent_journal.codec import DIGEST_BYTES
 
-    for field, value in event.details.items():
-        if not isinstance(value, Mapping) or "$blob" not in value or "lost" in value:
-            continue
-        digest = str(cast("Mapping[str, Any]", value)["$blob"])
+    for field, digest in _kept_apart(event):
         data = blob(event.session_id, digest)
         if data is None:
             yield Finding(event.session_id, "blob", event.event_id, f"'{field}' refers to {digest}, which is not kept")
         elif blake2b(data, digest_size=DIGEST_BYTES).hexdigest() != digest:
             yield Finding(event.session_id, "blob", event.event_id, f"'{field}': what is kept is not {digest}")
+
+
+def _kept_apart(event: JournalEvent) -> Iterator[tuple[str, str]]:
+    """Yield what an event refers to: by its field, and the digest."""
+    for field, value in event.details.items():
+        for one in mappings_in(value, lambda mapping: not refers_to_blob(mapping)):
+            if refers_to_blob(one) and "lost" not in one:
+                yield field, one["$blob"]
+                yield from ((field, digest) for digest in one.get(WITHIN, ()))
 
 
 _NOT_SAID: Final = ("version", "writers", "cursor", "snapshot")  # of the session's events

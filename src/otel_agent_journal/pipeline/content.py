@@ -17,6 +17,7 @@ from otel_agent_journal.codec import DIGEST_BYTES, encode_value
 from otel_agent_journal.event import EMPTY, PROCESS, ErrorInfo
 from otel_agent_journal.mapping.facts import BlobKept, Fact, encode_fact
 from otel_agent_journal.mapping.harmless import CUT, METADATA, SAID, harmless_details, harmless_fact
+from otel_agent_journal.mapping.media import WITHIN, Medium, hints_at_media, media_within, without_media
 from otel_agent_journal.mapping.processes import OF_PROCESS, harmless_process
 from otel_agent_journal.mapping.references import MESSAGE_FIELDS, with_messages
 from otel_agent_journal.plain import MESSAGES, Budget, light
@@ -26,6 +27,8 @@ _log = logging.getLogger(__name__)
 FIELD_LIMIT_BYTES: Final = 64 * 1024  # an event with six such fields stays below DynamoDB's 400 KiB
 MAX_BLOB_BYTES: Final = 64 * 1024 * 1024  # a value over this is not kept; its reference says so
 PREVIEW_CHARACTERS: Final = 256
+_LOOKED_AT: Final = 2_000  # values of details that are searched for media
+_LOOKED_AT_EXACTLY: Final = 1_000_000  # the same of a model call, which is kept whole
 
 _FIELDS: Final[Mapping[str, str]] = {"stack": "error.stack"}  # what a redactor knows a detail as, where by another name
 
@@ -68,7 +71,7 @@ class ContentEncoder:
         try:
             if not details or light(details, self.field_limit_bytes):
                 data = self._encode(fact)
-                if not details or len(data) <= self.field_limit_bytes:
+                if not details or (len(data) <= self.field_limit_bytes and not hints_at_media(data)):
                     return data, ()
         except Exception:  # noqa: BLE001 - what content holds is not ours to know
             pass
@@ -77,13 +80,17 @@ class ContentEncoder:
     def _with_care(self, fact: Fact, details: Mapping[str, Any]) -> tuple[bytes, tuple[bytes, ...]]:
         if not details:
             return encode_fact(fact), ()
-        fitting = fitted(details, exact=getattr(fact, "kind", None) == "MODEL")
+        exact = getattr(fact, "kind", None) == "MODEL"
+        session_id = cast("str", fact.session_id)  # type: ignore[union-attr]
+        details, found = without_media(details, _LOOKED_AT_EXACTLY if exact else _LOOKED_AT)
+        media = _kept(session_id, found)
+        fitting = fitted(details, exact=exact)
         fact = msgspec.structs.replace(fact, details=fitting)
         data = encode_fact(fact)
         if len(data) <= self.field_limit_bytes:
-            return data, ()
-        kept, blobs = self._cut_out(fact.session_id, fitting)  # type: ignore[union-attr]
-        return encode_fact(msgspec.structs.replace(fact, details=kept)), tuple(map(encode_fact, blobs))
+            return data, tuple(map(encode_fact, media))
+        kept, blobs = self._cut_out(session_id, fitting)
+        return encode_fact(msgspec.structs.replace(fact, details=kept)), tuple(map(encode_fact, (*media, *blobs)))
 
     def details(self, details: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the details as they may be journaled: without content where it is off, redacted where asked."""
@@ -109,12 +116,21 @@ class ContentEncoder:
         return msgspec.structs.replace(cast("Any", said), **changed)
 
     def fitting(self, said: Said) -> tuple[Said, tuple[BlobKept, ...]]:
-        """Return a fact or an event whose details are plain with what is over the limit cut out of them."""
+        """Return a fact or an event whose details are plain, without the media in them and what is over the limit."""
         one = cast("Any", said)
-        if not one.details or len(encode_value(one.details)) <= self.field_limit_bytes:
+        details: Mapping[str, Any] = one.details
+        if not details:
             return said, ()
-        kept, blobs = self._cut_out(one.session_id, one.details)
-        return msgspec.structs.replace(one, details=kept), tuple(blobs)
+        encoded = encode_value(details)
+        media: list[BlobKept] = []
+        if hints_at_media(encoded):
+            details, found = without_media(details, _LOOKED_AT_EXACTLY)
+            media = _kept(one.session_id, found)
+            encoded = encode_value(details) if media else encoded
+        if len(encoded) <= self.field_limit_bytes:
+            return (msgspec.structs.replace(one, details=details), tuple(media)) if media else (said, ())
+        kept, blobs = self._cut_out(one.session_id, details)
+        return msgspec.structs.replace(one, details=kept), (*media, *blobs)
 
     def error(self, error: ErrorInfo) -> ErrorInfo:
         """Return an error with its message redacted."""
@@ -166,6 +182,9 @@ class ContentEncoder:
                 continue
             digest = blake2b(text, digest_size=DIGEST_BYTES).hexdigest()
             reference: dict[str, Any] = {"$blob": digest, "bytes": len(text), "preview": _preview(text)}
+            within = list(dict.fromkeys(media_within(value)))
+            if within:
+                reference[WITHIN] = within
             kept[key] = with_messages(reference, value) if key in MESSAGE_FIELDS else reference
             if len(text) > MAX_BLOB_BYTES:
                 kept[key]["lost"] = f"over {MAX_BLOB_BYTES:,} bytes"
@@ -190,6 +209,10 @@ def as_json(value: Any) -> str:
     """Return JSON text of any value, for an attribute of a span, as far as an event would hold it."""
     held = {"": value}
     return encode_value(value if light(held, FIELD_LIMIT_BYTES) else fitted(held)[""]).decode()
+
+
+def _kept(session_id: str, found: Mapping[str, Medium]) -> list[BlobKept]:
+    return [BlobKept(session_id, digest, one.data, one.media_type) for digest, one in found.items()]
 
 
 def _preview(text: bytes) -> str:

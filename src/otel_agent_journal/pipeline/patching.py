@@ -76,7 +76,7 @@ class Instrumentor:
                 found = distributions.version(name)
             except distributions.PackageNotFoundError:
                 return f"{name} is not installed"
-            if tuple(int(part) for part in found.split(".")[:2] if part.isdigit()) < version:
+            if tuple(int(part) for part in found.split(".")[: len(version)] if part.isdigit()) < version:
                 return f"{name} {found} is older than {_text(version)}"
         return None
 

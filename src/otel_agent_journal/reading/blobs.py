@@ -9,6 +9,7 @@ from typing import Any, Final, TypeGuard, cast
 
 from otel_agent_journal.codec import decode_value
 from otel_agent_journal.errors import CodecError
+from otel_agent_journal.mapping.media import WITHIN, as_it_stood, is_medium
 from otel_agent_journal.reading.values import mappings_in, rebuilt
 from otel_agent_journal.store.linked import parts_in
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
@@ -32,7 +33,7 @@ class Blobs:
         self._homes: dict[str, str] = {}  # of a session the part where a value was found last
 
     def get(self, session_id: str, digest: str) -> bytes | None:
-        """Return a value as JSON text, or None where neither the session nor a part of it has it.
+        """Return what is kept, JSON text or a medium, or None where neither the session nor a part of it has it.
 
         Raises:
             StoreUnreachable: and other errors of the store.
@@ -51,10 +52,13 @@ class Blobs:
             data = found.get(mapping[_BLOB]) if refers_to_blob(mapping) else None
             if data is None:
                 return mapping
+            if is_medium(mapping):
+                return as_it_stood(mapping, data)
             try:
-                return decode_value(data)
+                kept = decode_value(data)
             except CodecError:
                 return mapping
+            return self.resolved(session_id, kept) if WITHIN in mapping else kept
 
         return rebuilt(value, replacement)
 

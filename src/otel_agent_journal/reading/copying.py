@@ -16,6 +16,7 @@ import msgspec
 from otel_agent_journal.delivery.heads import HeadKeeper
 from otel_agent_journal.errors import ConflictError, EventTooLarge, UnsupportedByStore, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.mapping.media import WITHIN
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, PutByOthers
 from otel_agent_journal.store.rules import current, merged_writers
@@ -211,6 +212,8 @@ def blobs_of(value: Any) -> Iterator[str]:
         digest = mapping.get("$blob")
         if isinstance(digest, str):
             yield digest
+            within: Any = mapping.get(WITHIN)
+            yield from cast("list[str]", within) if isinstance(within, list) else ()
             return
         for item in mapping.values():
             yield from blobs_of(item)

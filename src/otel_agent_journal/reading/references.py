@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.mapping.media import is_medium
 from otel_agent_journal.mapping.references import is_message, key_of, messages_of
 from otel_agent_journal.reading.blobs import refers_to_blob
 from otel_agent_journal.reading.values import mappings_in, rebuilt
@@ -114,11 +115,12 @@ class Referred:
             self._remember(place, value)
             return
         holder = _Holder(place, event.session_id, value)
-        keys = [messages_of(one) for one in blobs]
+        keys = [messages_of(one) for one in blobs if not is_medium(one)]
         if None in keys:
             self._unknown.append(holder)
             return
-        for key in self._wanted.intersection(chain.from_iterable(one or () for one in keys)):
+        beside = (key for message in whole(value) if (key := key_of(message)) is not None)
+        for key in self._wanted.intersection(chain(beside, chain.from_iterable(one or () for one in keys))):
             self._found[key].append((place, holder))
 
     def _look_into_unknown(self, wanted: Collection[str], now: int) -> None:

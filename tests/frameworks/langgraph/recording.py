@@ -23,12 +23,15 @@ from opentelemetry.util._once import Once
 from otel_agent_journal.delivery.drain import Drain
 from otel_agent_journal.event import END_TYPES, START_TYPES, JournalEvent, Usage
 from otel_agent_journal.frameworks.langgraph import LangGraphInstrumentor
+from otel_agent_journal.frameworks.langgraph.rebuilding import llm_result
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.current import set_recorder
 from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.projections.steps import Attempt, Step, StepTree, fold_steps
 from otel_agent_journal.spool.writer import SpoolWriter
 from otel_agent_journal.store.memory import MemoryStore
+from tests.frameworks.langgraph.given import Given, fields_of
+from tests.frameworks.requests_told import answers_of
 
 _RANDOM = re.compile(
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b[0-9a-f]{32}\b|\b[0-9a-f]{16}\b"
@@ -61,6 +64,7 @@ class Recording:
         )
         self.recorder = Recorder(self.writer, encoder=encoder, **options)
         self.instrumentor: Any = instrumentor or LangGraphInstrumentor()
+        self.given: Any = Given()
 
     # --- what was recorded ---
 
@@ -165,8 +169,22 @@ class Recording:
         handler = getattr(self.instrumentor, "_handler", None)
         assert not handler or not handler.runs, "runs that have ended are still remembered"
         assert not self.recorder.open_roots()
+        if self.recorder.content and self.recorder.encoder.redactor is None:
+            self.check_answers(sessions)
         if spans and self.provider is not None:
             self._check_spans(sessions)
+
+    def check_answers(self, sessions: dict[str, list[JournalEvent]]) -> None:
+        """Every answer of a model, made again of the journal, is what the framework gave the program."""
+        told = [one for session_id, events in sessions.items() for one in answers_of(self.store, session_id, events)]
+        assert [one.get("why") for one in told if not one["complete"]] == []
+        rebuilt = [list(map(fields_of, llm_result(one).generations[0])) for one in told]
+        given = [list(map(fields_of, candidates)) for candidates in self.given.answers]
+        for one in list(rebuilt):
+            if one in given:
+                given.remove(one)
+                rebuilt.remove(one)
+        assert (given, rebuilt[: len(given)]) == ([], []), "an answer is not in the journal as it was given"
 
     def _check_spans(self, sessions: dict[str, list[JournalEvent]]) -> None:
         by_id = {f"{span.context.span_id:016x}": span for span in self.spans}
@@ -238,6 +256,8 @@ def without_requests(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     hidden = ("request", "tools", "params") if "request" in value else ("digest",) if "role" in value else ()
+    if list(value.get("raw") or ()) == ["metrics"]:  # of Strands: how long it took
+        hidden = (*hidden, "raw")
     return {name: without_requests(item) for name, item in value.items() if name not in hidden}
 
 
@@ -305,7 +325,8 @@ def recording_at(
     set_recorder(recording.recorder)
     recording.instrumentor.instrument()
     try:
-        yield recording
+        with recording.given.watching():
+            yield recording
         assert context_api.get_current() == before, "a context is left attached"
     finally:
         recording.instrumentor.uninstrument()

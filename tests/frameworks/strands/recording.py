@@ -17,13 +17,16 @@ import strands.telemetry.tracer
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from otel_agent_journal.event import END_TYPES, START_TYPES
+from otel_agent_journal.event import END_TYPES, START_TYPES, JournalEvent
 from otel_agent_journal.frameworks.strands import StrandsInstrumentor
 from otel_agent_journal.frameworks.strands.instrumentor import SPANS_VARIABLE
 from otel_agent_journal.frameworks.strands.invocations import SCOPE
+from otel_agent_journal.frameworks.strands.rebuilding import answered
 from otel_agent_journal.pipeline.processor import JournalSpanProcessor
 from otel_agent_journal.projections.steps import StepTree, fold_steps
 from tests.frameworks.langgraph.recording import Recording, recording_at
+from tests.frameworks.requests_told import answers_of
+from tests.frameworks.strands.given import Given
 
 ADOPTED: Final = "adopted"
 REPLACED: Final = "replaced"
@@ -43,6 +46,21 @@ class StrandsRecording(Recording):
 
     way: str = ADOPTED
     beside: frozenset[str] = frozenset(("execute_event_loop_cycle",))  # spans of Strands that are no step's
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.given = Given()
+
+    def check_answers(self, sessions: dict[str, list[JournalEvent]]) -> None:
+        """Every answer of a model, made again of the journal, is what the model gave Strands, and none is missing."""
+        told = [one for key, events in sessions.items() for one in answers_of(self.store, key, events)]
+        answers = [one for one in told if one["output"] is not None]
+        assert [one.get("why") for one in answers if not one["complete"]] == []
+        given = list(self.given.answers)
+        for one in map(answered, answers):
+            assert one in given, "an answer is not in the journal as it was given"
+            given.remove(one)
+        assert given == [], "an answer is not in the journal"
 
     def steps_of(self, events: Any) -> StepTree:
         """The step tree of these events."""

@@ -275,6 +275,7 @@ def test_middleware_that_calls_twice(recording: StrandsRecording) -> None:
     agent = agents.agent([say("one"), say("two")])
     agent.add_middleware(InvokeModelStage, twice)
     agent("go")
+    del recording.given.answers[0]  # which its middleware threw away
     assert [(step.kind, step.status) for step in recording.steps.walk()] == [("AGENT", "ok"), ("MODEL", "ok")]
     first, second = (span for span in recording.spans if span.name == "chat")
     assert "agent_journal.step.id" in first.attributes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +218,74 @@ def test_over_processes(tmp_path: Path) -> None:
     sizes = [len(encode_line(event)) for event in store.read(agents.SESSION)]
     per_turn = len(sizes) // 6
     assert sum(sizes[-per_turn:]) < sum(sizes[per_turn : 2 * per_turn]) + 100
+
+
+def test_twenty_turns_with_one_picture(recording: StrandsRecording) -> None:
+    """Over twenty turns a picture and a document are stored once each, as bytes with their type, and told whole."""
+    picture, report = random.Random(1).randbytes(200_000), random.Random(2).randbytes(50_000)
+    shown: Any = [
+        {"text": "look"},
+        {"image": {"format": "png", "source": {"bytes": picture}}},
+        {"document": {"format": "pdf", "name": "report", "source": {"bytes": report}}},
+    ]
+    model = Witness([say(f"answer {number}") for number in range(20)])
+    agent = agents.agent([], model=model)
+    for number in range(20):
+        agent(shown if number % 10 == 0 else f"and {number}?")
+    check(recording, model)
+    kept = sorted((len(blob.data), blob.media_type) for blob in recording.store._blobs.values())
+    assert kept == [(len(report), "application/pdf"), (len(picture), "image/png")]
+    assert sum(len(encode_line(event)) for event in recording.events) < 100_000
+
+
+class Whole(ScriptedModel):
+    """A model whose one answer is given as the events of its stream."""
+
+    async def stream(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        """Stream them."""
+        for event in self.turns.pop(0):
+            yield event
+
+
+def blocks(*deltas: Any, starts: Any = None) -> list[Any]:
+    """The events of one content block."""
+    said = [{"contentBlockDelta": {"delta": delta}} for delta in deltas]
+    return [{"contentBlockStart": {"start": starts or {}}}, *said, {"contentBlockStop": {}}]
+
+
+def use(name: str, call_id: str, **more: Any) -> list[Any]:
+    """The events of one call."""
+    starts = {"toolUse": {"name": name, "toolUseId": call_id, **more}}
+    return blocks({"toolUse": {"input": '{"a": 1, "b": 2}'}}, starts=starts)
+
+
+ANSWERS: dict[str, list[Any]] = {
+    "sealed thoughts": [
+        *blocks({"reasoningContent": {"redactedContent": b"\x00\xff" * 2000}}),
+        *blocks({"text": "so"}),
+    ],
+    "signed thoughts": [
+        *blocks({"reasoningContent": {"text": "hm"}}, {"reasoningContent": {"signature": "sig"}}),
+        *blocks({"text": "so"}),
+    ],
+    "a text behind a call": [*use("add", "c1"), *blocks({"text": "I add."}), *use("add", "c2")],
+    "a signed call": use("add", "c1", reasoningSignature="sig"),
+    "two texts": [*blocks({"text": "one"}), *blocks({"text": "two"})],
+}
+
+
+@pytest.mark.parametrize(
+    "usage", [{}, {"inputTokens": 7, "outputTokens": 2, "totalTokens": 12, "cacheReadInputTokens": 3}]
+)
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_answers_of_every_kind(recording: StrandsRecording, kind: str, usage: Any) -> None:
+    """Whatever blocks an answer has, in whatever order, it comes back as it was; see `StrandsRecording.check`."""
+    stop = "tool_use" if "call" in kind else "end_turn"
+    ends = [{"messageStop": {"stopReason": stop}}, {"metadata": {"usage": usage, "metrics": {"latencyMs": 7}}}]
+    begin = {"messageStart": {"role": "assistant"}}
+    turns = [
+        [begin, *ANSWERS[kind], *ends],
+        [begin, *blocks({"text": "done"}), {"messageStop": {"stopReason": "end_turn"}}],
+    ]
+    agents.agent([], model=Whole(turns))("go")
+    assert len(recording.given.answers) == (2 if "call" in kind else 1)

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
-from otel_agent_journal.event import CHUNK, REASONING
-from otel_agent_journal.foreign import own, type_of
+from otel_agent_journal.event import CHUNK, EMPTY, REASONING
+from otel_agent_journal.foreign import class_name, own, type_of
 from otel_agent_journal.frameworks.langgraph.messages import plain_message
+from otel_agent_journal.mapping.classes import CLASSES, classes_in
 
 _THOUGHTS: Final = ("reasoning_content", "reasoning", "reasoning_details", "thinking")  # in `additional_kwargs`
 _PLAIN: Final = frozenset(("content", "id", "name", "role", "tool_call_id", "tool_calls"))  # what `plain_message` has
+_PARTS: Final = 4  # of a tool's call in the plain form, with its type
+_OWN_MESSAGES: Final = "langchain_core.messages."
 _USUAL: Final = (("type", ("ai", "tool")), ("status", ("success", "error")))  # what follows from the plain form
 
 
@@ -74,9 +77,8 @@ def answer(
     first, *others = candidates
     message = own(first, "message")
     output = own(first, "text") if message is None else {**origin(message), **_unsaid(message)}
-    raw = _raw_of_generation(first)
-    if llm_output and "response_metadata" not in raw:
-        raw["llm_output"] = llm_output
+    beside = {} if message is not None and _holds(message, llm_output) else {"llm_output": llm_output}
+    raw = _raw_of_generation(first, beside)
     plain = [output, *map(_plain_candidate, others)]
     if others:
         raw["candidates"] = [
@@ -86,13 +88,24 @@ def answer(
     return {"output": output, **({"raw": raw} if raw else {})}, plain
 
 
-def raw_of(message: Any) -> dict[str, Any]:
-    """Return the fields of a message that its plain form lacks, under LangChain's names."""
-    fields: dict[str, Any] = {**message.__dict__, **(own(message, "__pydantic_extra__") or {})}
+def raw_of(message: Any, beside: Mapping[str, Any] = EMPTY) -> dict[str, Any]:
+    """Return the fields of a message that its plain form lacks, under LangChain's names, and what stands beside them.
+
+    Their `$classes` are those of all its values that are not JSON's own.
+    """
+    fields: dict[str, Any] = {**message.__dict__, **(own(message, "__pydantic_extra__") or {}), **beside}
     raw = {name: value for name, value in fields.items() if name not in _PLAIN and _says(value)}
     for name, usual in _USUAL:
         if type(raw.get(name)) is str and raw[name] in usual:
             del raw[name]
+    if any(len(call) > _PARTS for call in fields.get("tool_calls") or ()):
+        raw["tool_calls"] = fields["tool_calls"]
+    classes = classes_in(fields)
+    kind = class_name(type_of(message))
+    if not kind.startswith(_OWN_MESSAGES):
+        classes[""] = kind
+    if classes:
+        raw[CLASSES] = classes
     return raw
 
 
@@ -101,13 +114,22 @@ def _says(value: Any) -> bool:
     return value is not None and not ((kind is dict or kind is list or kind is str) and not value)
 
 
-def _raw_of_generation(generation: Any) -> dict[str, Any]:
+def _holds(message: Any, llm_output: Any) -> bool:
+    """Tell whether a message says itself what the provider said beside it: LangChain puts it there."""
+    said: Any = own(message, "response_metadata")
+    if type(llm_output) is not dict or type(said) is not dict:
+        return not llm_output
+    return all(said.get(name) is value for name, value in cast("Mapping[str, Any]", llm_output).items())
+
+
+def _raw_of_generation(generation: Any, beside: Mapping[str, Any] = EMPTY) -> dict[str, Any]:
     message = own(generation, "message")
-    raw = {} if message is None else raw_of(message)
-    info: Any = own(generation, "generation_info")
-    if info:
-        raw["generation_info"] = info
-    return raw
+    more = {**beside, "generation_info": own(generation, "generation_info")}
+    if message is not None:
+        return raw_of(message, more)
+    raw = {name: value for name, value in more.items() if _says(value)}
+    classes = classes_in(raw)
+    return {**raw, CLASSES: classes} if classes else raw
 
 
 def _plain_candidate(generation: Any) -> Any:

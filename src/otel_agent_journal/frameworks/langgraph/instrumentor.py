@@ -12,7 +12,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from opentelemetry import context as context_api
 
@@ -25,6 +25,7 @@ from otel_agent_journal.frameworks.langgraph.runs import Callers
 from otel_agent_journal.pipeline.patching import Instrumentor, Patch
 from otel_agent_journal.pipeline.step import STEP_KEY, Step
 
+_CHAT_MODELS: Final = "langchain_core.language_models.chat_models"
 _log = logging.getLogger(__name__)
 
 
@@ -35,7 +36,7 @@ class LangGraphInstrumentor(Instrumentor):
     wrappers do nothing; one that another instrumentation has wrapped since is left in place, so that theirs stays.
     """
 
-    minimum: ClassVar = {"langgraph": (1, 0), "langchain-core": (1, 0)}
+    minimum: ClassVar = {"langgraph": (1, 2, 6), "langchain-core": (1, 4, 7)}
 
     def set_up(self) -> None:
         """Know no handler yet: its class is LangChain's."""
@@ -45,6 +46,7 @@ class LangGraphInstrumentor(Instrumentor):
 
     def patches(self) -> Mapping[str, Patch]:
         """Return what patches a module once it is imported, by the module's name."""
+        calls = Calls(self.replace, self._step_of).patches()
         return {
             "langchain_core.callbacks.base": self._patch_managers,
             "langchain_core.runnables.config": self._patch_context,
@@ -53,7 +55,8 @@ class LangGraphInstrumentor(Instrumentor):
             "langgraph.errors": self._patch_timeout,
             "langgraph.pregel._loop": self._patch_loop,
             "langgraph.pregel.remote": self._patch_remote,
-            **Calls(self.replace, self._step_of).patches(),
+            **calls,
+            _CHAT_MODELS: lambda module: self._patch_chat_models(module, calls[_CHAT_MODELS]),
         }
 
     def instrument(self, **_: Any) -> None:
@@ -101,6 +104,22 @@ class LangGraphInstrumentor(Instrumentor):
             manager.add_handler(handler, True)  # noqa: FBT003 - LangChain's own signature
         except Exception:  # noqa: BLE001 - the one boundary
             _log.debug("a callback manager could not be given our handler", exc_info=True)
+
+    def _patch_chat_models(self, module: Any, calls: Patch) -> None:
+        """Know the messages behind those that callbacks are shown: LangChain writes pictures anew for them."""
+        calls(module)
+        original = getattr(module, "_format_for_tracing", None)
+        if original is None:
+            return
+
+        @functools.wraps(original)
+        def with_the_originals(messages: Any) -> Any:
+            shown = original(messages)
+            if self.enabled and self._handler is not None:
+                self._handler.shows(shown, messages)
+            return shown
+
+        self.replace(module, "_format_for_tracing", original, with_the_originals)
 
     def _patch_context(self, module: Any) -> None:
         original = module._set_config_context  # noqa: SLF001 - feature-detected: a missing one is logged, and only

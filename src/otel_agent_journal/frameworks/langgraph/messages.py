@@ -5,6 +5,7 @@ A message that a model or tool step already journaled stands in a node's update 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -25,6 +26,7 @@ _ROLES: Final = {
 }
 _REFERENCES: Final = 3  # longer runs of known messages are journaled as their count alone
 _CALLS_AS_SENT: Final = ("tool_calls", "function_call")  # by the provider: the message has them in LangChain's form
+_WRITTEN_ANEW: Final = ("audio", "file", "image", "input_audio")  # blocks that models see in another form than it had
 _DEPTH: Final = 4  # how deep a node's update is searched for messages
 _MOST: Final = 10_000  # values of a node's update that are searched
 
@@ -90,7 +92,26 @@ def plain_message(message: Any) -> dict[str, Any]:
 
 def conversation() -> Conversation:
     """Return a conversation of LangChain's messages."""
-    return Conversation(lambda message: (plain_message(message),), content_of=_content_of)
+    return Conversation(lambda message: (plain_message(_as_models_see(message)),), content_of=_content_of)
+
+
+def _as_models_see(message: Any) -> Any:
+    """Return a message as LangChain hands it to every model: sounds and files in its newest form of blocks."""
+    content: Any = _content_of(message)
+    if type(content) is not list or not any(
+        type(block) is dict and block.get("type") in _WRITTEN_ANEW for block in cast("list[Any]", content)
+    ):
+        return message
+    normalizing: Any = sys.modules.get("langchain_core.language_models._utils")
+    try:
+        seen = normalizing._normalize_messages([message])[0]  # noqa: SLF001 - what LangChain itself calls
+        if seen is not message:
+            for before, block in zip(cast("list[Any]", content), seen.content, strict=True):
+                if block is not before and "id" not in before:  # drawn anew at each call
+                    block.pop("id", None)
+    except Exception:  # noqa: BLE001 - of another version, or blocks that are none
+        return message
+    return seen
 
 
 def _content_of(message: Any) -> Any:

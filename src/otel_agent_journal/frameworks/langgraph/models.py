@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 from otel_agent_journal.event import REASONING, Usage
@@ -13,7 +14,7 @@ from otel_agent_journal.frameworks.langgraph.endings import Endings
 from otel_agent_journal.frameworks.langgraph.messages import conversation, is_message, plain_message
 from otel_agent_journal.frameworks.langgraph.outcomes import outcome_of, response_attributes, usage_of
 from otel_agent_journal.frameworks.langgraph.requests import attributes_of, tools_and_params
-from otel_agent_journal.frameworks.langgraph.runs import session_id_of
+from otel_agent_journal.frameworks.langgraph.runs import Callers, session_id_of
 from otel_agent_journal.mapping.genai import (
     INPUT_MESSAGES,
     OUTPUT_MESSAGES,
@@ -27,9 +28,26 @@ from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step, current_context
 
+_MAX_ORIGINALS: Final = 16
+
 
 class ModelSteps(Endings):
     """Callbacks for chat models and text models."""
+
+    def __init__(self, callers: Callable[[], Callers]) -> None:
+        super().__init__(callers)
+        self._originals: dict[int, tuple[Any, Any]] = {}
+
+    def shows(self, shown: Any, messages: Any) -> None:
+        """Remember which messages a list stands for that callbacks are shown, until it comes to us."""
+        if len(shown) == len(messages) and not all(map(operator.is_, shown, messages)):
+            self._originals[id(shown)] = (shown, messages)
+            while len(self._originals) > _MAX_ORIGINALS:  # of calls whose callbacks did not come to us
+                self._originals.pop(next(iter(self._originals)), None)
+
+    def _original(self, shown: Any) -> Any:
+        kept = self._originals.pop(id(shown), None) if self._originals else None
+        return kept[1] if kept is not None and kept[0] is shown else shown
 
     def on_chat_model_start(
         self,
@@ -42,7 +60,8 @@ class ModelSteps(Endings):
         **more: Any,
     ) -> None:
         """Open a model step with the messages that the journal does not hold yet."""
-        self._start_model(serialized, messages[0] if messages else (), run_id, parent_run_id, metadata, more)
+        shown = self._original(messages[0]) if messages else ()
+        self._start_model(serialized, shown, run_id, parent_run_id, metadata, more)
 
     def on_llm_start(
         self,

@@ -46,7 +46,7 @@ class StrandsInstrumentor(Instrumentor):
     and wrappers do nothing.
     """
 
-    minimum: ClassVar = {"strands-agents": (1, 50)}
+    minimum: ClassVar = {"strands-agents": (1, 62)}
 
     def set_up(self) -> None:
         """Hook nothing yet."""
@@ -196,7 +196,15 @@ class StrandsInstrumentor(Instrumentor):
         """
         if not self.steps.adopting and not isinstance(native.tracer, trace_api.NoOpTracer):
             self._native_tracers.append((native, native.tracer))
-            native.tracer = trace_api.NoOpTracer()
+            native.tracer = _Silent()
+
+
+class _Silent(trace_api.NoOpTracer):
+    """Opens no span, and leaves the one around it current: OpenTelemetry's own did not before 1.40."""
+
+    def start_span(self, name: str, context: Context | None = None, *args: Any, **kwargs: Any) -> trace_api.Span:
+        """Return the span around it, as one that records nothing."""
+        return trace_api.NonRecordingSpan(trace_api.get_current_span(context).get_span_context())
 
 
 def _is_own(caller: FrameType, prompted: bool) -> bool:

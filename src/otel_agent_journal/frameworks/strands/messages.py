@@ -12,6 +12,7 @@ from typing import Any, cast
 from otel_agent_journal.event import Usage
 from otel_agent_journal.foreign import is_a, type_of
 from otel_agent_journal.mapping import usage
+from otel_agent_journal.mapping.classes import CLASSES, classes_in
 from otel_agent_journal.pipeline.conversation import Conversation
 from otel_agent_journal.pipeline.history import History
 
@@ -134,6 +135,44 @@ def answer(message: Mapping[str, Any], history: History) -> Any:
     """Return a model's answer as plain data, which is in the journal from here on."""
     said = [history.origin(one) for one in plain_messages(message)]
     return said[0] if len(said) == 1 else said
+
+
+def message_of(plain: Any) -> dict[str, Any]:
+    """Return the message that an answer is the plain form of: texts and other blocks, and behind them the calls."""
+    blocks: list[Any] = []
+    role = "assistant"
+    for one in cast("Sequence[Mapping[str, Any]]", plain if type(plain) is list else [plain]):
+        role, content = one["role"], one["content"]
+        blocks += content if type(content) is list else [{"text": content}] if content else []
+        blocks += [
+            {"toolUse": {"toolUseId": call["id"], "name": call["name"], "input": call["args"]}}
+            for call in one.get("tool_calls", ())
+        ]
+    return {"role": role, "content": blocks}
+
+
+def counted_of(usage: Usage | None) -> dict[str, int]:
+    """Return the tokens of a model call as Strands counts them, where none of them are of a cache."""
+    asked, answered = (0, 0) if usage is None else (usage.input_tokens or 0, usage.output_tokens or 0)
+    return {"inputTokens": asked, "outputTokens": answered, "totalTokens": asked + answered}
+
+
+def raw_of(plain: Any, usage: Usage | None, stop: Sequence[Any]) -> dict[str, Any]:
+    """Return what of an answer does not follow from its plain form and its tokens, under Strands' names.
+
+    Args:
+        plain: what `answer` returned.
+        usage: what `usage_of` returned.
+        stop: of the event: reason, message, tokens and metrics.
+    """
+    _, message, counted, metrics = stop
+    raw: dict[str, Any] = {} if _equal(message_of(plain), message) else {"message": message}
+    if not _equal(counted_of(usage), counted):
+        raw["usage"] = counted
+    if metrics:
+        raw["metrics"] = metrics
+    classes = classes_in({"message": message, "usage": counted, "metrics": metrics})
+    return {**raw, CLASSES: classes} if classes else raw
 
 
 def usage_of(counted: Any) -> Usage | None:

@@ -15,7 +15,7 @@ from opentelemetry import context as context_api
 from otel_agent_journal.event import REASONING, REQUEST, WARNING, derived_id
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of
-from otel_agent_journal.frameworks.strands.messages import answer, reasoning_of, system_message, usage_of
+from otel_agent_journal.frameworks.strands.messages import answer, raw_of, reasoning_of, system_message, usage_of
 from otel_agent_journal.frameworks.strands.requests import Asked, asked_of, offered
 from otel_agent_journal.mapping.genai import (
     RESPONSE_FINISH_REASONS,
@@ -194,6 +194,9 @@ class ModelSteps(Invocations):
                 if thoughts and not model.thought:
                     step.note(REASONING, {"text": thoughts})
                 details["output"] = answer(message, recorder.histories.of(step.session_id))
+                more = raw_of(details["output"], usage, model.stop)
+                if more:
+                    details["raw"] = more
             step.end(outcomes.outcome_of_stop(reason), usage=usage, attributes=attributes, details=details)
         except Exception:  # noqa: BLE001 - the one boundary
             self.lost(step, "ok")
