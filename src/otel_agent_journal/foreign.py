@@ -20,6 +20,7 @@ _Found = TypeVar("_Found")
 _qualname_of: Final[Callable[[type], Any]] = type.__dict__["__qualname__"].__get__
 _module_of: Final[Callable[[type], Any]] = type.__dict__["__module__"].__get__
 bases_of: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__
+_is_below: Final[Callable[[type, type], bool]] = type.__dict__["__subclasscheck__"]
 names_in: Final[Callable[[type], Mapping[str, Any]]] = type.__dict__["__dict__"].__get__
 
 
@@ -44,33 +45,29 @@ def named(value: Any) -> str:
 
 def is_a(value: Any, *kinds: type) -> bool:
     """Tell whether a value's class is one of these or below it, whatever its `__class__` says."""
-    bases = bases_of(type_of(value))
-    return any(base is kind for base in bases for kind in kinds)
+    own_kind = type_of(value)
+    for kind in kinds:  # noqa: SIM110 - a generator costs as much as all else here
+        if own_kind is kind or _is_below(kind, own_kind):
+            return True
+    return False
 
 
 def own(value: Any, name: str, default: Any = None) -> Any:
     """Return what an object itself holds under a name, in its dict or a slot."""
-    bases = bases_of(type_of(value))
-    held = own_dict(value, bases)
-    if held is not None and name in held:
-        return held[name]
-    for base in bases:
-        slot = names_in(base).get(name)
-        if type(slot) is types.MemberDescriptorType:
-            return _in_slot(slot, value, default)
-    return default
+    kind = type_of(value)
+    descriptor, slots = _FIELDS.of(kind)
+    if descriptor is not None:
+        held = descriptor.__get__(value)
+        if type(held) is dict and name in held:
+            return cast("dict[str, Any]", held)[name]
+    return _in_slot(slots[name], value, default) if name in slots else default
 
 
-def own_dict(value: Any, bases: tuple[type, ...]) -> dict[str, Any] | None:
+def own_dict(value: Any) -> dict[str, Any] | None:
     """Return an object's dict; None where it has none, or its class puts something else in its place."""
-    for base in bases:
-        descriptor = names_in(base).get("__dict__")
-        if descriptor is not None:
-            if type(descriptor) not in _DESCRIPTORS:
-                return None
-            held = descriptor.__get__(value)
-            return cast("dict[str, Any]", held) if type(held) is dict else None
-    return None
+    descriptor, _ = _FIELDS.of(type_of(value))
+    held = None if descriptor is None else descriptor.__get__(value)
+    return cast("dict[str, Any]", held) if type(held) is dict else None
 
 
 def slots_of(value: Any, bases: tuple[type, ...]) -> Iterator[tuple[str, Any]]:
@@ -111,6 +108,20 @@ class ByClass(Generic[_Found]):
             self._known.clear()
         self._known[id(kind)] = (weakref.ref(kind), found)
         return found
+
+
+def _fields_of_class(kind: type) -> tuple[Any, dict[str, Any]]:
+    """Return the interpreter's own descriptor of the dict of a class's objects, and those of its slots by name."""
+    descriptor: Any = None
+    slots: dict[str, Any] = {}
+    for base in reversed(bases_of(kind)):
+        names = names_in(base)
+        descriptor = names.get("__dict__", descriptor)
+        slots.update((name, slot) for name, slot in names.items() if type(slot) is types.MemberDescriptorType)
+    return descriptor if type(descriptor) in _DESCRIPTORS else None, slots
+
+
+_FIELDS: Final = ByClass(_fields_of_class)
 
 
 class Classes:

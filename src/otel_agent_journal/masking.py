@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 HIDDEN: Final = "***"
@@ -68,6 +69,7 @@ def is_secret_name(name: str) -> bool:
     return _SECRET_WORD.search(name) is not None
 
 
+@lru_cache(maxsize=512)
 def is_secret_parameter(name: str) -> bool:
     """Tell whether a model's parameter seems to be a secret, or to have one; `max_tokens` and its like do not."""
     return name.endswith("headers") or (is_secret_name(name) and _COUNT_WORD.search(name) is None)

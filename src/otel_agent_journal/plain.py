@@ -48,22 +48,22 @@ def light(value: Mapping[str, Any] | list[Any], most: int) -> bool:
 
     The common case, and quick. It may still be too deep, or hold half a surrogate pair: the encoder will object.
     """
+    kind = type(value)  # type: ignore[misc]
+    if kind is not dict and kind is not list:
+        return False
     pending: list[Any] = [value]
-    while pending:
-        one = pending.pop()
-        kind = type(one)  # type: ignore[misc]
-        if kind is not dict and kind is not list and kind is not tuple:
-            return False
+    for one in pending:
         most -= _CONTAINER + _ITEM * len(one)
         if most < 0:
             return False
-        if kind is dict:
+        inside: Any = one
+        if type(one) is dict:
             try:
-                most -= len("".join(one))
+                most -= len("".join(inside))
             except TypeError:  # a key that is no text
                 return False
-            one = one.values()
-        for item in one:
+            inside = inside.values()
+        for item in inside:
             kind = type(item)  # type: ignore[misc]
             if kind is str:
                 most -= len(item)

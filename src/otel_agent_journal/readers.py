@@ -93,12 +93,12 @@ def opened(value: Any) -> Opened:
 def fields_of(value: Any) -> dict[str, Any]:
     """Return what a value holds by name: a mapping's texts, or the fields of an object of whatever class."""
     inside = opened(value)
-    if isinstance(inside, Mapped):
+    if type(inside) is Mapped:
         return {key: item for key, item in inside.pairs if type(key) is str}
     if inside is None or inside != named(value):
         return {}
     bases = bases_of(type_of(value))
-    held = {key: item for key, item in (own_dict(value, bases) or {}).items() if type(key) is str}
+    held = {key: item for key, item in (own_dict(value) or {}).items() if type(key) is str}
     return {**dict(slots_of(value, bases)), **held}
 
 
@@ -250,7 +250,7 @@ def _path(value: Any) -> Opened:
 
 
 def _namespace(value: Any) -> Opened:
-    held = own_dict(value, bases_of(type_of(value))) or {}
+    held = own_dict(value) or {}
     return Mapped(len(held), held.items())
 
 
@@ -302,7 +302,7 @@ def _pydantic(kind: type) -> Reader:
     shown = None if fields is None else [name for name, one in fields.items() if own(one, "exclude") is not True]
 
     def read(value: Any) -> Opened:
-        held = own_dict(value, bases_of(kind)) or {}
+        held = own_dict(value) or {}
         found = dict(held) if shown is None else {name: held[name] for name in shown if name in held}
         extra: Any = own(value, "__pydantic_extra__")
         if type(extra) is dict:

@@ -16,9 +16,10 @@ from otel_agent_journal.mapping.facts import (
     interruption,
 )
 from otel_agent_journal.mapping.received import ReceivedSpans
-from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
+from otel_agent_journal.mapping.span_join import SpanJoiner
 from otel_agent_journal.mapping.span_record import SpanRecord
 from otel_agent_journal.mapping.trace_sessions import RecentTraces
+from otel_agent_journal.pairing import is_ending, is_start
 from otel_agent_journal.projections.status import fold
 from otel_agent_journal.projections.steps import fold_steps
 from otel_agent_journal.projections.verdict import head_of

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from otel_agent_journal.event import SESSION_INTERRUPTED, JournalEvent
-from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
+from otel_agent_journal.mapping.span_join import SpanJoiner
 from otel_agent_journal.mapping.span_record import SpanLink
+from otel_agent_journal.pairing import is_ending, is_start
 
 TRACE = "1" * 32
 

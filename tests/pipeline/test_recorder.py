@@ -183,7 +183,7 @@ def test_attempts_are_bounded() -> None:
 
 def test_light_span_is_bounded_and_ends() -> None:
     """A light span keeps as much as one of the SDK, and nothing after its end."""
-    span = LightSpan(None, None, 7)
+    span = LightSpan("", f"{7:016x}", sampled=True)
     for number in range(MAX_ATTRIBUTES + 10):
         span.set_attribute(f"key {number}", number)
         span.add_event(f"event {number}")
@@ -241,6 +241,6 @@ def test_kinds_of_spans(
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", TracerProvider())
     step = Recorder(written).start_step(kind, "x", attributes=attributes)
     step.end()
-    assert step.span.kind is expected  # type: ignore[attr-defined]
+    assert step.span.current.kind is expected  # type: ignore[attr-defined]
     start, end = written.events
     assert span_of_attempt(start, end).kind == expected.name

@@ -22,7 +22,8 @@ from opentelemetry.sdk.trace.sampling import (
 )
 
 from otel_agent_journal.bootstrap.providers import Providers
-from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
+from otel_agent_journal.mapping.span_join import SpanJoiner
+from otel_agent_journal.pairing import is_ending, is_start
 from otel_agent_journal.pipeline.processor import JournalSpanProcessor
 from otel_agent_journal.pipeline.recorder import Recorder
 from tests.pipeline.conftest import Written

@@ -202,7 +202,7 @@ def test_baggage(written: Written, key: str, trusted: bool, own: str | None, fou
         root.end()
     finally:
         context.detach(token)
-    assert root.session_id == (found or root.trace_id)
+    assert root.session_id == (found or root.span.trace_id)
 
 
 @pytest.mark.parametrize("trusted", [False, True])

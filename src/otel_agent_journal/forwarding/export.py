@@ -13,11 +13,12 @@ from otel_agent_journal.forwarding.outbox import BACKOFF_BASE_S, BATCH_SPANS
 from otel_agent_journal.forwarding.sender import SpanSender, sender_to
 from otel_agent_journal.forwarding.spans import GetBlob, with_blobs
 from otel_agent_journal.mapping.genai import CAPTURE_CONTENT_VARIABLE, captures_content_on_spans
-from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
+from otel_agent_journal.mapping.span_join import SpanJoiner
 from otel_agent_journal.mapping.span_record import SpanRecord, plain_attributes
 from otel_agent_journal.mapping.to_span import last_seen_ns
 from otel_agent_journal.otlp.answers import BatchRefused, SendFailed
 from otel_agent_journal.otlp.target import default_resource
+from otel_agent_journal.pairing import is_ending, is_start
 from otel_agent_journal.projections.about import told_of_process
 
 _ATTEMPTS: Final = 5

@@ -14,8 +14,9 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from otel_agent_journal.event import SESSION_INTERRUPTED, JournalEvent
-from otel_agent_journal.mapping.span_join import SpanJoiner, is_ending, is_start
+from otel_agent_journal.mapping.span_join import SpanJoiner
 from otel_agent_journal.mapping.span_record import SpanRecord
+from otel_agent_journal.pairing import is_ending, is_start
 
 _log = logging.getLogger(__name__)
 

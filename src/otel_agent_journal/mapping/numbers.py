@@ -38,5 +38,5 @@ def whole_of(value: Any) -> int | None:
 
 def count_of(value: Any) -> int | None:
     """Return how many of something a value says there are; None where it says nothing, as -1 does."""
-    found = number_of(value)
+    found = value if type(value) is int else number_of(value)
     return int(found) if found is not None and 0 <= found < _MAX_COUNT else None

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from otel_agent_journal.event import EMPTY, END_TYPES, START_TYPES, JournalEvent
+from otel_agent_journal.event import EMPTY, JournalEvent
 from otel_agent_journal.mapping import genai
 from otel_agent_journal.mapping.span_record import SpanLink, SpanRecord
 from otel_agent_journal.mapping.to_span import (
@@ -24,6 +24,7 @@ from otel_agent_journal.mapping.to_span import (
     span_of_attempt,
     trace_id_of,
 )
+from otel_agent_journal.pairing import Number, number_of
 
 MAX_OPEN_STEPS: Final = 20_000
 MAX_KNOWN_STEPS: Final = 50_000
@@ -43,9 +44,6 @@ _SPAN_DETAILS: Final = (
     "span_name",
     "trace_state",
 )
-
-# One writer counts the attempts at a step, so no two of the same number are open at a time.
-AttemptKey = tuple[str | None, str | None, int | None]
 
 
 class _Open:
@@ -91,7 +89,7 @@ class SpanJoiner:
         self._scope_version = scope_version
         self._max_open = max_open
         self._max_known = max_known
-        self._open: OrderedDict[AttemptKey, _Open] = OrderedDict()
+        self._open: OrderedDict[Number, _Open] = OrderedDict()
         self._attempts: OrderedDict[str, tuple[_Attempt, ...]] = OrderedDict()
 
     @property
@@ -101,7 +99,7 @@ class SpanJoiner:
 
     def knows(self, end: JournalEvent) -> bool:
         """Tell whether the START of an ending is here."""
-        return _key(end) in self._open
+        return number_of(end) in self._open
 
     def knows_step(self, step_id: str) -> bool:
         """Tell whether a START of a step was here, so that the steps below it find their parent's span."""
@@ -109,7 +107,7 @@ class SpanJoiner:
 
     def begin(self, start: JournalEvent, resource: Mapping[str, Any] = EMPTY) -> None:
         """Take in a START; taking it in twice changes nothing."""
-        key = _key(start)
+        key = number_of(start)
         if key in self._open:
             return
         details = start.details
@@ -139,7 +137,7 @@ class SpanJoiner:
 
     def note(self, event: JournalEvent) -> None:
         """Take in an event within a step, where it belongs on the step's span."""
-        waiting = self._open.get(_key(event))
+        waiting = self._open.get(number_of(event))
         if waiting is None or not is_note(event, capture_content=self._capture_content):
             return
         waiting.notes.append(event)
@@ -148,7 +146,7 @@ class SpanJoiner:
 
     def end(self, end: JournalEvent, resource: Mapping[str, Any] = EMPTY) -> SpanRecord | None:
         """Return the span that an ending completes; None where it stays here, or the program's exporter carries it."""
-        waiting = self._open.pop(_key(end), None)
+        waiting = self._open.pop(number_of(end), None)
         if waiting is None:
             return self._span(None, end, resource=resource) if self._leaves(end) else None
         if not self._leaves(waiting.start):
@@ -182,7 +180,7 @@ class SpanJoiner:
             spans += self._cut(last_ns.get(key[0], 0), genai.NOT_KNOWN, [key])
         return spans
 
-    def _cut(self, at_ns: int, reason: str, keys: Iterable[AttemptKey]) -> list[SpanRecord]:
+    def _cut(self, at_ns: int, reason: str, keys: Iterable[Number]) -> list[SpanRecord]:
         cut = [self._open.pop(key) for key in keys]
         return [
             self._span(
@@ -245,17 +243,3 @@ class SpanJoiner:
 
 def _is_sampled(event: JournalEvent) -> bool:
     return event.details.get("sampled") is not False
-
-
-def _key(event: JournalEvent) -> AttemptKey:
-    return (event.writer, event.step_id, event.attempt)
-
-
-def is_start(event: JournalEvent) -> bool:
-    """Tell whether an event begins an attempt."""
-    return event.type in START_TYPES
-
-
-def is_ending(event: JournalEvent) -> bool:
-    """Tell whether an event ends an attempt."""
-    return event.type in END_TYPES

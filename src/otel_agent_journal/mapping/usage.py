@@ -15,6 +15,7 @@ What is None, negative or no number is not known; keys that nobody knows are pas
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 from otel_agent_journal.event import Usage
@@ -29,15 +30,19 @@ _THOUGHTS: Final = ("thoughtstokencount",)  # Gemini counts them beside the answ
 _TOTAL: Final = ("totaltokens", "totaltokencount")
 _READ_BESIDE: Final = ("cachereadinputtokens", "cachereadinputtokencount")
 _WRITTEN_BESIDE: Final = ("cachecreationinputtokens", "cachewriteinputtokens", "cachewriteinputtokencount")
-_READ: Final = ("cachereadtokens", "cachedtokens", "cacheread", "cachedcontenttokencount", "promptcachehittokens")
-_WRITTEN: Final = ("cachewritetokens", "cachecreation", "cachewrite")
+_BESIDE: Final = frozenset((*_READ_BESIDE, *_WRITTEN_BESIDE))
+_READ: Final = (
+    *_READ_BESIDE,
+    *("cachereadtokens", "cachedtokens", "cacheread", "cachedcontenttokencount", "promptcachehittokens"),
+)
+_WRITTEN: Final = (*_WRITTEN_BESIDE, "cachewritetokens", "cachecreation", "cachewrite")
 _BY_TIME_TO_LIVE: Final = "ephemeral"  # how the parts of what Anthropic wrote begin
 _REASONING: Final = ("reasoningtokens", "reasoning", *_THOUGHTS)
-_DETAILS: Final = (
-    *("prompttokensdetails", "completiontokensdetails", "inputtokensdetails", "outputtokensdetails"),
-    *("inputtokendetails", "outputtokendetails", "cachecreation"),
-)
+_DETAILS: Final = frozenset(
+    f"{counted}details" for counted in ("prompttokens", "completiontokens", "inputtokens", "outputtokens")
+) | {"inputtokendetails", "outputtokendetails", "cachecreation"}
 _MAX_DIGITS: Final = 400  # of a text that is a number
+_MAX_NAME: Final = 64  # characters; what is longer is none of these
 _WRAPPERS: Final = ("usage", "usagemetadata", "tokenusage")  # of a whole answer
 
 
@@ -47,35 +52,35 @@ def usage_of(given: Any) -> Usage | None:
     A cache that is counted beside the input is added to it, unless the total tells that it is in it already.
     """
     counts = _read(given)
-    if not counts.keys() & _COUNTED:
+    if counts.keys().isdisjoint(_COUNTED):
         return None
     entered, answered = _first(counts, _INPUT), _first(counts, _OUTPUT)
-    parts = sum(count for name, count in counts.items() if name.startswith(_BY_TIME_TO_LIVE))
-    beside = _first(counts, _READ_BESIDE) + max(_first(counts, _WRITTEN_BESIDE), parts)
-    written = max(_first(counts, (*_WRITTEN_BESIDE, *_WRITTEN)), parts)
-    counted_beside = any(name in counts for name in (*_READ_BESIDE, *_WRITTEN_BESIDE))
-    if counted_beside and "inputtokens" in counts and entered + answered != _first(counts, _TOTAL):
-        entered += beside
+    if counts.keys() <= _NO_PARTS:
+        return Usage(input_tokens=entered, output_tokens=answered)
+    parts = sum([count for name, count in counts.items() if name.startswith(_BY_TIME_TO_LIVE)])
+    is_beside = "inputtokens" in counts and not counts.keys().isdisjoint(_BESIDE)
+    if is_beside and entered + answered != _first(counts, _TOTAL):
+        entered += _first(counts, _READ_BESIDE) + max(_first(counts, _WRITTEN_BESIDE), parts)
     return Usage(
         input_tokens=entered + _first(counts, _TOOL_INPUT),
         output_tokens=answered + _first(counts, _THOUGHTS),
-        cache_read_tokens=_first(counts, (*_READ_BESIDE, *_READ)),
-        cache_write_tokens=written,
+        cache_read_tokens=_first(counts, _READ),
+        cache_write_tokens=max(_first(counts, _WRITTEN), parts),
         reasoning_tokens=_first(counts, _REASONING),
     )
 
 
-_COUNTED: Final = frozenset(
-    (*_INPUT, *_OUTPUT, *_READ_BESIDE, *_WRITTEN_BESIDE, *_READ, *_WRITTEN, *_REASONING, *_TOOL_INPUT)
-)
+_COUNTED: Final = frozenset((*_INPUT, *_OUTPUT, *_READ, *_WRITTEN, *_REASONING, *_TOOL_INPUT))
+_NO_PARTS: Final = frozenset((*_INPUT, *_OUTPUT, *_TOTAL))
 
 
 def _read(given: Any, *, wrapped: bool = True) -> dict[str, int]:
     """Return what is counted by name, that of its details too."""
-    fields = {name.replace("_", "").lower(): value for name, value in fields_of(given).items()}
-    within = next((name for name in _WRAPPERS if name in fields), None)
-    if wrapped and within is not None and not fields.keys() & _COUNTED:
-        return _read(fields[within], wrapped=False)
+    fields = {_bare(name): value for name, value in fields_of(given).items()}
+    if wrapped and fields.keys().isdisjoint(_COUNTED):
+        within = next((name for name in _WRAPPERS if name in fields), None)
+        if within is not None:
+            return _read(fields[within], wrapped=False)
     counts: dict[str, int] = {}
     for name, value in fields.items():
         count = _count(value)
@@ -87,8 +92,17 @@ def _read(given: Any, *, wrapped: bool = True) -> dict[str, int]:
 
 
 def _read_in(given: Any) -> dict[str, int]:
-    fields = {name.replace("_", "").lower(): _count(value) for name, value in fields_of(given).items()}
-    return {name: count for name, count in fields.items() if count is not None}
+    fields = fields_of(given).items()
+    return {_bare(name): count for name, value in fields if (count := _count(value)) is not None}
+
+
+def _bare(name: str) -> str:
+    return _known_bare(name) if len(name) <= _MAX_NAME else ""
+
+
+@lru_cache(maxsize=256)
+def _known_bare(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def number_in(value: Any) -> int | float | None:
@@ -97,7 +111,8 @@ def number_in(value: Any) -> int | float | None:
 
 
 def _count(value: Any) -> int | None:
-    return count_of(_scalar(value))
+    kind = type(value)  # type: ignore[misc]
+    return count_of(value) if kind is int else None if kind is dict else count_of(_scalar(value))
 
 
 def _scalar(value: Any) -> Any:
@@ -108,4 +123,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _first(counts: dict[str, int], names: Iterable[str]) -> int:
-    return next((counts[name] for name in names if name in counts), 0)
+    for name in names:
+        if name in counts:
+            return counts[name]
+    return 0

@@ -20,8 +20,8 @@ from otel_agent_journal.threads import Lock
 _LOOKED_AT: Final = 16  # of the messages shown last: so many are looked at again, whether they were changed in place
 
 
-def _nothing(_message: Any) -> None:
-    return None
+def _nothing(messages: Sequence[Any]) -> list[Any]:
+    return [None] * len(messages)
 
 
 class Conversation:
@@ -32,7 +32,7 @@ class Conversation:
     Args:
         read: returns a message as plain data; where it says several things, as several messages.
         same: tells whether a message is the one that was shown; by default that it is this very object.
-        content_of: returns what of a message would be another object, were it changed in place.
+        contents_of: returns what of each message would be another object, were it changed in place.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class Conversation:
         read: Callable[[Any], Iterable[dict[str, Any]]],
         *,
         same: Callable[[Any, Any], Any] = operator.is_,
-        content_of: Callable[[Any], Any] = _nothing,
+        contents_of: Callable[[Sequence[Any]], list[Any]] = _nothing,
     ) -> None:
         self._read = read
         self._same = same
-        self._content_of = content_of
+        self._contents_of = contents_of
         self._history: History | None = None
         self._broken = False
         self._turn = Lock()
@@ -60,7 +60,7 @@ class Conversation:
             content: tell what the list is made of; else its digest and count alone.
         """
         if not self._turn.acquire(blocking=False):  # parallel calls of one agent: each is told by itself
-            other = Conversation(self._read, same=self._same, content_of=self._content_of)
+            other = Conversation(self._read, same=self._same, contents_of=self._contents_of)
             return other.request(messages, history, content=content)
         try:
             if history is not self._history or self._broken:
@@ -80,8 +80,8 @@ class Conversation:
         before = self._shown.state
         others = {} if grows else self._from_here(known)
         read: list[tuple[int, dict[str, Any]]] = []  # with their places in the list
-        for message in messages[known:]:
-            content_now = self._content_of(message)
+        fresh = messages[known:]
+        for message, content_now in zip(fresh, self._contents_of(fresh), strict=True):
             other = others.get(id(message))
             if other is not None and other[1] is content_now:
                 self._keys.extend(other[2])
@@ -117,18 +117,27 @@ class Conversation:
 
     def _known(self, messages: Sequence[Any]) -> int:
         """Return how many messages at the head are those that were shown, as they were."""
-        shown, contents, content_of = self._messages, self._contents, self._content_of
+        shown, contents = self._messages, self._contents
         count = len(shown)
         if count <= len(messages) and all(map(self._same, shown, messages)):
-            if content_of is _nothing or not count:
+            if self._contents_of is _nothing or not count:
                 return count
             late = max(1, count - _LOOKED_AT)
-            if content_of(messages[0]) is contents[0] and all(
-                map(operator.is_, map(content_of, messages[late:count]), contents[late:])
-            ):
+            looked_at = self._contents_of([messages[0], *messages[late:count]])
+            if all(map(operator.is_, looked_at, [contents[0], *contents[late:]])):
                 return count
-        pairs = zip(shown, contents, messages, strict=False)
-        return sum(1 for _ in takewhile(lambda one: self._same(one[0], one[2]) and content_of(one[2]) is one[1], pairs))
+        same = sum(1 for _ in takewhile(lambda pair: self._same(*pair), zip(shown, messages, strict=False)))
+        unchanged = zip(self._contents_of(messages[:same]), contents, strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], unchanged))
+
+    def begins(self, messages: Sequence[Any], history: History) -> int:
+        """Return how many messages at the head of a list are those that were shown last, and so in the journal."""
+        if history is not self._history or not self._turn.acquire(blocking=False):
+            return 0
+        try:
+            return 0 if self._broken else self._known(messages)
+        finally:
+            self._turn.release()
 
     def _from_here(self, known: int) -> dict[int, tuple[Any, Any, list[str]]]:
         """Forget all but the first messages; return of the others what they were read as, by their objects."""

@@ -25,16 +25,18 @@ class Digests:
 
     def __init__(self, key: bytes | None = None) -> None:
         self.keyed = key is not None
-        self._key = key or b""
+        self._begun = sha256(key or b"")
         self._encoded: dict[bytes, str] = {}
 
     def running(self) -> Any:
         """Return the state of a digest over a list of keys that may grow."""
-        return sha256(self._key)
+        return self._begun.copy()
 
     def of(self, said: bytes) -> str:
         """Return the digest of something encoded."""
-        return sha256(self._key + said).hexdigest()[:_DIGITS]
+        running = self._begun.copy()
+        running.update(said)
+        return running.hexdigest()[:_DIGITS]
 
     def of_message(self, message: dict[str, Any]) -> str:
         """Return the digest of a message: of all but its ids, and its name, which is given to an answer later.

@@ -14,32 +14,65 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext, Status,
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from otel_agent_journal.pipeline.sampling import is_sampled, provider_of_program
+from otel_agent_journal.pipeline.step_span import Ending, StepSpan
 
 MAX_ATTRIBUTES: Final = 128  # the SDK's own default
 MAX_EVENTS: Final = 128  # the SDK's own default
 
 
 class LightSpan(Span):
-    """A span that lives in memory until its step ends. What is past the SDK's default limits is dropped."""
+    """A span that lives in memory until its step ends. What is past the SDK's default limits is dropped.
 
-    __slots__ = ("_around", "_context", "_ended", "_span_id", "_undecided", "attributes", "events", "links", "status")
+    Args:
+        trace_id, span_id: its own, as hex digits.
+        sampled: it may leave.
+        context: its ids, where they are known.
+        around: the span around it, whose trace it is in; its ids are worked out of that when asked for.
+        undecided: nobody exports the trace, so it is not sampled, unless the program sets a provider that does.
+    """
+
+    takes_content = False
+    calls_out = False
+
+    __slots__ = (
+        "_around",
+        "_context",
+        "_ended",
+        "_undecided",
+        "attributes",
+        "events",
+        "links",
+        "sampled",
+        "span_id",
+        "status",
+        "trace_id",
+    )
 
     def __init__(
-        self, context: SpanContext | None, around: Span | None = None, span_id: int = 0, *, undecided: bool = False
+        self,
+        trace_id: str,
+        span_id: str,
+        sampled: bool,
+        context: SpanContext | None = None,
+        around: Span | StepSpan | None = None,
+        undecided: bool = False,
     ) -> None:
-        """Make a span of these ids; or of `span_id` in the trace of the span around it, worked out when asked for.
-
-        `undecided`: nobody exports the trace, so it is not sampled, unless the program sets a provider that does.
-        """
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.sampled = sampled
         self._context = context
         self._around = around
-        self._span_id = span_id
         self._undecided = undecided
         self._ended = False
         self.attributes: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
         self.links: list[dict[str, str]] = []
         self.status: Status | None = None
+
+    @property
+    def current(self) -> Span:
+        """Itself."""
+        return self
 
     def get_span_context(self) -> SpanContext:
         """Return its ids."""
@@ -48,7 +81,7 @@ class LightSpan(Span):
             above = self._around.get_span_context() if self._around is not None else INVALID_SPAN_CONTEXT
             context = self._context = SpanContext(
                 above.trace_id,
-                self._span_id,
+                int(self.span_id, 16),
                 is_remote=False,
                 trace_flags=above.trace_flags,
                 trace_state=above.trace_state,
@@ -60,6 +93,24 @@ class LightSpan(Span):
             if is_sampled(provider, context.trace_id, ""):
                 context = self._context = _sampled(context)
         return context
+
+    def is_exported(self) -> bool:
+        """Tell that nobody of the program's sends it."""
+        return False
+
+    def leaves(self, attributes: dict[str, Any] | None, details: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the attributes with those that were set on it; what else it keeps goes into details."""
+        if self.events:
+            details["events"] = self.events
+        if self.links:
+            details["links"] = self.links
+        if self.status is not None and self.status.status_code is not StatusCode.UNSET:
+            details["status"] = {"code": self.status.status_code.value, "description": self.status.description}
+        return {**self.attributes, **(attributes or {})} if self.attributes else attributes
+
+    def step_ends(self, ending: Ending) -> None:
+        """Take nothing more: how the step ended, the journal says."""
+        self._ended = True
 
     def is_recording(self) -> bool:
         """Tell whether what is set on it is still kept: until it ends."""
@@ -114,6 +165,12 @@ class LightSpan(Span):
         """Keep an exception event for the ending."""
         facts: dict[str, Any] = {"exception.type": type(exception).__qualname__, "exception.message": str(exception)}
         self.add_event("exception", {**facts, **(attributes or {})}, timestamp)
+
+
+def light_span(context: SpanContext, *, undecided: bool = False) -> LightSpan:
+    """Return a light span of these ids."""
+    trace_id, span_id = f"{context.trace_id:032x}", f"{context.span_id:016x}"
+    return LightSpan(trace_id, span_id, context.trace_flags.sampled, context, undecided=undecided)
 
 
 def _sampled(context: SpanContext) -> SpanContext:

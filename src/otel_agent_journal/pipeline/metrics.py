@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from opentelemetry import metrics as metrics_api
 
-from otel_agent_journal.event import ErrorInfo, Usage
+from otel_agent_journal.event import EMPTY, ErrorInfo, Usage
 from otel_agent_journal.mapping.genai import (
+    CHAT,
     ERROR_TYPE,
     OPERATION_NAME,
     PROVIDER_NAME,
@@ -20,8 +21,12 @@ from otel_agent_journal.mapping.genai import (
     SCHEMA_URL,
     SCOPE_NAME,
 )
+from otel_agent_journal.pipeline.step import Step
+from otel_agent_journal.pipeline.step_span import Ending
 from otel_agent_journal.threads import Turns
 
+_MEASURED: Final = ("ok", "error")
+_LABELS: Final = (OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL)
 _DURATION_S: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 _TOKEN_TYPE: Final = "gen_ai.token.type"
@@ -39,23 +44,15 @@ class Metrics:
         self._instruments: tuple[Any, metrics_api.Histogram, metrics_api.Histogram] | None = None
         self._turns = Turns()  # the SDK's locks are held by one of us at a time, whoever is interrupted by whom
 
-    def operation(
-        self, attributes: dict[str, Any], duration_ns: int, usage: Usage | None, error: ErrorInfo | None
-    ) -> None:
-        """Record one model call.
-
-        Args:
-            attributes: of its span: operation name, provider, request and response model among others.
-            duration_ns: how long it took.
-            usage: its tokens, where they are known.
-            error: why it failed, as its span says.
-        """
-        labels = {
-            key: attributes[key]
-            for key in (OPERATION_NAME, PROVIDER_NAME, REQUEST_MODEL, RESPONSE_MODEL)
-            if attributes.get(key) is not None
-        }
-        self._turns.bring(functools.partial(self._record, self._provider, labels, duration_ns, usage, error))
+    def model_ended(self, step: Step, ending: Ending) -> None:
+        """Record one model call, unless it was cut off, which says nothing of the model."""
+        if ending.outcome not in _MEASURED or not self.ready():
+            return
+        said = {OPERATION_NAME: CHAT, **(step.request or EMPTY), **(ending.attributes or EMPTY)}
+        labels = {name: said[name] for name in _LABELS if said.get(name) is not None}
+        failed = ending.shown_error if ending.outcome == "error" else None
+        duration_ns = ending.end_ns - step.start_ns
+        self._turns.bring(functools.partial(self._record, self._provider, labels, duration_ns, ending.usage, failed))
 
     def ready(self) -> bool:
         """Tell whether the program has a MeterProvider: without one nothing need be put together."""

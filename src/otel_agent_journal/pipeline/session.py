@@ -42,7 +42,8 @@ from otel_agent_journal.pipeline.content import fitted
 from otel_agent_journal.pipeline.current import STATE, get_recorder
 from otel_agent_journal.pipeline.effects import known_effects
 from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS, is_cancel
-from otel_agent_journal.pipeline.recorder import Recorder, session_within
+from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.session_writer import session_within
 from otel_agent_journal.pipeline.step import Step, current_context, current_step
 from otel_agent_journal.pipeline.who import said_of_run
 from otel_agent_journal.plain import text_of

@@ -5,58 +5,45 @@ Opens and ends spans for the recorder and names a step by its span's ids; of eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, TraceFlags, Tracer
 
-from otel_agent_journal.event import EMPTY, ErrorInfo, Usage
+from otel_agent_journal.event import EMPTY
 from otel_agent_journal.mapping.genai import (
-    ATTEMPT,
     CONVERSATION_ID,
     KIND_CLIENT,
     OPERATION_NAME,
-    OUTCOME,
-    PASSED_THROUGH,
-    RAISED_AT,
     SCHEMA_URL,
     SCOPE_NAME,
-    STEP_ID,
-    STEP_KIND,
-    STEP_PARENT_ID,
-    TOOL_NAME,
-    end_attributes,
     span_kind,
     span_name,
-    span_status,
     start_attributes,
 )
-from otel_agent_journal.mapping.harmless import harmless_attributes
+from otel_agent_journal.pipeline.adopted_span import AdoptedSpan, marked
 from otel_agent_journal.pipeline.clock import RandomIds
-from otel_agent_journal.pipeline.light_span import LightSpan
+from otel_agent_journal.pipeline.light_span import LightSpan, light_span
 from otel_agent_journal.pipeline.sampling import is_sampled
+from otel_agent_journal.pipeline.sdk_span import SdkSpan, Way
 from otel_agent_journal.pipeline.step import SPAN_KEY, Step
+from otel_agent_journal.pipeline.step_span import Attributes, StepSpan
 from otel_agent_journal.threads import is_collecting
 
-_OURS: Final = ("gen_ai.", "agent_journal.", "error.")
-_IDENTITY: Final = frozenset(
-    (CONVERSATION_ID, STEP_ID, STEP_KIND, STEP_PARENT_ID, ATTEMPT, OUTCOME, PASSED_THROUGH, RAISED_AT, TOOL_NAME)
-)
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _FREE_S: Final = 0.1  # who holds a provider's lock in another thread makes one object there
 _NOT_SAMPLED: Final = TraceFlags(TraceFlags.DEFAULT)
 
-Attributes = dict[str, Any] | None
-
 
 class Spans:
-    """Opens and ends the spans of steps.
+    """Opens the spans of steps.
 
     Args:
         ids: of light spans.
         failed: told when a processor or sampler of the program's raises.
+        exported: tells whether spans of the program's provider reach a backend by its own exporters.
         forwarded: the drain sends the spans that no exporter of the program's does.
         provided: told the program's provider, before the first span of it.
     """
@@ -66,65 +53,36 @@ class Spans:
         ids: RandomIds,
         failed: Callable[[str], None],
         *,
+        exported: Callable[[], bool] = lambda: False,
         forwarded: bool = False,
         provided: Callable[[Any], None] = lambda _: None,
     ) -> None:
         self._ids = ids
         self._failed = failed
-        self._forwarded = forwarded
+        self._way = Way(exported, forwarded, failed)
         self._provided = provided
         self._known: tuple[Any, Tracer | None] = (None, None)
 
-    def open_root(
-        self, step: Step, context: Context, attributes: Attributes, links: Sequence[Link]
+    def open(
+        self, step: Step, context: Context, enclosing: Any, attributes: Attributes, links: Sequence[Link]
     ) -> SpanContext | None:
-        """Open a root's span, name its session by its trace where nothing else does; return the span around it."""
-        step.tracer = self.tracer()
-        around = trace_api.get_current_span(context).get_span_context()
-        foreign = around if around.is_valid else None
-        span = self._of_provider(step, context, foreign, attributes, links) if step.tracer is not None else None
-        if span is not None:
-            name_by(step, span)
-        elif foreign is not None:
-            flags, state = foreign.trace_flags, foreign.trace_state
-            ids = SpanContext(foreign.trace_id, self._ids.span_id(), False, flags, state)  # noqa: FBT003 - not remote
-            name_by(step, LightSpan(ids))
-        else:
-            self._begin_trace(step)
-        if not step.session_id:
-            step.session_id = step.trace_id
-            if type(step.span) is not LightSpan:
-                step.span.set_attribute(CONVERSATION_ID, step.session_id)
-        return foreign
+        """Give a step a span; return the span of another's that it is below.
 
-    def _begin_trace(self, step: Step) -> None:
-        """Give a root the first span of a trace: sampled where spans are forwarded, and no sampler is against it.
-
-        Where nobody exports it, whoever is called from within is not told to record it. That is no sampler's word.
+        Args:
+            step: that begins.
+            context: of the code that begins it.
+            enclosing: the step of that context.
+            attributes: of the span.
+            links: of the span.
         """
-        trace_id = self._ids.trace_id()
-        stand_in: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - as in `tracer`
-        sampled = self._forwarded and is_sampled(stand_in, trace_id, span_name(step.kind, step.name))
-        flags = _SAMPLED if sampled else _NOT_SAMPLED
-        ids = SpanContext(trace_id, self._ids.span_id(), False, flags)  # noqa: FBT003 - not remote
-        name_by(step, LightSpan(ids, undecided=not self._forwarded))
-        step.sampled = sampled or not self._forwarded
-
-    def open_child(
-        self,
-        step: Step,
-        parent: Step,
-        context: Context,
-        enclosing: Any,
-        attributes: Attributes,
-        links: Sequence[Link],
-    ) -> SpanContext | None:
-        """Open a child's span below its parent's, or below a span of the user's in between; return that one."""
-        above = parent.span
+        parent = step.parent
+        if parent is None:
+            return self._open_root(step, context, attributes, links)
+        above: Span | StepSpan = parent.span
         foreign: SpanContext | None = None
         if enclosing is parent:
             current = context.get(SPAN_KEY)
-            if current is not above and isinstance(current, Span):
+            if current is not parent.span.current and isinstance(current, Span):
                 ids = current.get_span_context()
                 # A framework whose spans are not recorded makes copies of ours current.
                 if ids.is_valid and ids.span_id != above.get_span_context().span_id:
@@ -133,55 +91,85 @@ class Spans:
         if tracer is not None:
             if enclosing is not parent:
                 context = parent.context(context)
-            span = self._of_provider(step, context, foreign or above.get_span_context(), attributes, links)
+            span = self._of_provider(step, tracer, context, foreign or above.get_span_context(), attributes, links)
             if span is not None:
-                name_by(step, span)
+                step.span = span
                 return foreign
-        step.span_id = span_id = self._ids.span_id_hex()
-        step.span = LightSpan(None, above, int(span_id, 16))
+        span_id = self._ids.span_id_hex()
         if foreign is None:
-            step.trace_id, step.sampled = parent.trace_id, parent.sampled
+            step.span = LightSpan(parent.span.trace_id, span_id, parent.span.sampled, None, above)
         else:
-            step.trace_id, step.sampled = f"{foreign.trace_id:032x}", foreign.trace_flags.sampled
+            step.span = LightSpan(f"{foreign.trace_id:032x}", span_id, foreign.trace_flags.sampled, None, above)
         return foreign
 
-    def end(
-        self,
-        span: Span,
-        outcome: str,
-        usage: Usage | None,
-        error: ErrorInfo | None,
-        attributes: Attributes,
-        end_ns: int,
-    ) -> None:
-        """End a span of the program's provider."""
+    def _open_root(
+        self, step: Step, context: Context, attributes: Attributes, links: Sequence[Link]
+    ) -> SpanContext | None:
+        """Open a root's span, name its session by its trace where nothing else does; return the span around it."""
+        tracer = step.tracer = self.tracer()
+        around = trace_api.get_current_span(context).get_span_context()
+        foreign = around if around.is_valid else None
+        span = None if tracer is None else self._of_provider(step, tracer, context, foreign, attributes, links)
+        if span is not None:
+            step.span = span
+        elif foreign is not None:
+            flags, state = foreign.trace_flags, foreign.trace_state
+            ids = SpanContext(foreign.trace_id, self._ids.span_id(), False, flags, state)  # noqa: FBT003 - not remote
+            step.span = light_span(ids)
+        else:
+            step.span = self._begun_trace(step)
+        if not step.session_id:
+            step.session_id = step.span.trace_id
+            if step.span.calls_out:
+                step.span.current.set_attribute(CONVERSATION_ID, step.session_id)
+        return foreign
+
+    def _begun_trace(self, step: Step) -> LightSpan:
+        """Return the first span of a trace: sampled where spans are forwarded, and no sampler is against it.
+
+        Where nobody exports it, whoever is called from within is not told to record it. That is no sampler's word.
+        """
+        trace_id = self._ids.trace_id()
+        stand_in: Any = trace_api._TRACER_PROVIDER  # noqa: SLF001 - as in `tracer`
+        forwarded = self._way.forwarded
+        sampled = forwarded and is_sampled(stand_in, trace_id, span_name(step.kind, step.name))
+        flags = _SAMPLED if sampled else _NOT_SAMPLED
+        ids = SpanContext(trace_id, self._ids.span_id(), False, flags)  # noqa: FBT003 - not remote
+        span = light_span(ids, undecided=not forwarded)
+        span.sampled = sampled or not forwarded
+        return span
+
+    def adopt(
+        self, step: Step, span: Any, attributes: Attributes, links: Sequence[Link], *, outlives: bool
+    ) -> SpanContext | None:
+        """Give a step the span that its framework has opened for it; return the span of another's that it is below."""
         try:
-            if usage is None and error is None and not attributes:
-                span.set_attribute(OUTCOME, outcome)
-            else:
-                span.set_attributes(end_attributes(outcome, usage, error, attributes))
-            if outcome == "error":
-                code, description = span_status(outcome, error)
-                span.set_status(Status(StatusCode(code), description))
-            span.end(end_ns)
-        except Exception:  # noqa: BLE001 - a processor of the program's
-            self._failed("a span could not be ended")
+            step.start_ns = span.start_time
+            step.tracer = self.tracer()
+            step.span = AdoptedSpan(span, self._way, of_provider=step.tracer is not None, outlives=outlives)
+            step.session_id = step.session_id or step.span.trace_id
+            span.set_attributes(marked(step, attributes))
+            for link in links:
+                span.add_link(link.context, link.attributes)
+            if span.parent is not None and (step.parent is None or span.parent != step.parent.span.get_span_context()):
+                return span.parent
+        except Exception:  # noqa: BLE001 - what is no span of the SDK after all
+            self._failed("a framework's span could not be adopted")
+        return None
 
     def _of_provider(
         self,
         step: Step,
+        tracer: Tracer,
         context: Context,
         above: SpanContext | None,
         attributes: Attributes,
         links: Sequence[Link],
-    ) -> Span | None:
+    ) -> StepSpan | None:
         """Return the step's span of the program's provider; a light one of its ids where it is not recorded.
 
         None where the provider gives no ids of its own: the SDK is disabled, or its sampler raised.
         """
-        tracer = step.tracer
-        if tracer is None:
-            return None
         try:
             span = tracer.start_span(
                 span_name(step.kind, step.name, attributes.get(OPERATION_NAME) if attributes else None),
@@ -196,13 +184,13 @@ class Spans:
                 False,  # noqa: FBT003
             )
             if span.is_recording():
-                return span
+                return SdkSpan(span, self._way)
             given = span.get_span_context()
         except Exception:  # noqa: BLE001 - a sampler or processor of the program's
             self._failed("a span could not be started")
             return None
         if given.is_valid and (above is None or given.span_id != above.span_id):
-            return LightSpan(given)
+            return light_span(given)
         return None
 
     def are_real(self) -> bool:
@@ -237,45 +225,3 @@ def _is_free(provider: Any) -> bool:
     if free:
         lock.release()
     return free
-
-
-def name_by(step: Step, span: Span) -> None:
-    """Give a step its span, and the ids of it."""
-    ids = span.get_span_context()
-    step.span = span
-    step.trace_id = f"{ids.trace_id:032x}"
-    step.span_id = f"{ids.span_id:016x}"
-    step.sampled = ids.trace_flags.sampled
-
-
-def kept_by(span: LightSpan, attributes: Attributes, details: dict[str, Any]) -> Attributes:
-    """Return the attributes with those that were set on a light span; what else it keeps goes into details."""
-    if span.events:
-        details["events"] = span.events
-    if span.links:
-        details["links"] = span.links
-    if span.status is not None and span.status.status_code is not StatusCode.UNSET:
-        details["status"] = {"code": span.status.status_code.value, "description": span.status.description}
-    if span.attributes:
-        return {**span.attributes, **(attributes or {})}
-    return attributes
-
-
-def of_framework(span: Any, attributes: Attributes) -> dict[str, Any]:
-    """Return the attributes with those that a framework set on the span it opened, as far as they are harmless."""
-    found: Mapping[str, Any] = getattr(span, "attributes", None) or EMPTY
-    theirs = {key: value for key, value in harmless_attributes(found).items() if key not in _IDENTITY}
-    return {**theirs, **(attributes or {})}
-
-
-def set_by_user(span: Any, attributes: Attributes, details: dict[str, Any]) -> Attributes:
-    """Return the attributes with those that user code set on a span of the SDK; its events go into details."""
-    found: Mapping[str, Any] = getattr(span, "attributes", None) or EMPTY
-    theirs = {key: value for key, value in found.items() if not key.startswith(_OURS)}
-    events = getattr(span, "events", ())
-    if events:
-        details["events"] = [
-            {"name": event.name, "timestamp_ns": event.timestamp, "attributes": dict(event.attributes or {})}
-            for event in events
-        ]
-    return {**theirs, **(attributes or {})} if theirs else attributes

@@ -13,11 +13,12 @@ from typing import Any, Final, Protocol
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, Tracer
+from opentelemetry.trace import Tracer
 
 from otel_agent_journal import forks
 from otel_agent_journal.event import CHUNK, EMPTY, REASONING, ErrorInfo, Usage, derived_id
 from otel_agent_journal.pipeline.place import Place
+from otel_agent_journal.pipeline.step_span import Ending, StepSpan
 from otel_agent_journal.threads import is_collecting
 
 STEP_KEY: Final = context_api.create_key("agent-journal-step")
@@ -34,22 +35,9 @@ class Keeper(Protocol):
     @property
     def content(self) -> bool: ...
 
-    def open(self, step: Step) -> None: ...
-
-    def adopt(self, step: Step, span: Any, *, outlives: bool = False) -> None: ...
-
     def note(self, step: Step, event_type: str, details: Mapping[str, Any], level: str = "INFO") -> None: ...
 
-    def end_step(
-        self,
-        step: Step,
-        outcome: str,
-        error: BaseException | ErrorInfo | None,
-        usage: Usage | None,
-        attributes: dict[str, Any] | None,
-        details: dict[str, Any] | None,
-        on_span: dict[str, Any] | None,
-    ) -> None: ...
+    def end_step(self, step: Step, ending: Ending) -> None: ...
 
 
 class Step:
@@ -68,7 +56,6 @@ class Step:
         "_lineage",
         "_open",
         "_ordinals",
-        "adopted",
         "attempt",
         "beside",
         "failures",
@@ -76,33 +63,43 @@ class Step:
         "kind",
         "memory",
         "name",
-        "opening",
         "parent",
         "parent_step_id",
+        "pending",
         "place",
         "request",
-        "sampled",
         "session_id",
         "span",
-        "span_id",
         "start_ns",
         "step_id",
-        "trace_id",
         "tracer",
     )
 
-    def __init__(self, keeper: Keeper, kind: str, name: str, session_id: str, parent: Step | None) -> None:
+    def __init__(
+        self,
+        keeper: Keeper,
+        kind: str,
+        name: str,
+        session_id: str,
+        parent: Step | None,
+        step_id: str,
+        attempt: int,
+        start_ns: int,
+    ) -> None:
         self.keeper = keeper
         self.kind = kind
         self.name = name
         self.session_id = session_id
         self.parent = parent
         self.parent_step_id = parent.step_id if parent is not None else None
+        self.step_id = step_id
+        self.attempt = attempt
+        self.start_ns = start_ns
+        self.span: StepSpan
+        self.pending: Any = None  # `PendingStep`, while it waits for its framework to open its span
         self.tracer: Tracer | None = None
         self.request: dict[str, Any] | None = None  # of a model call: the attributes that it began with
         self.memory: Any = None  # what an instrumentor keeps with the step
-        self.opening: Any = None  # what its START will say, while it waits for its framework to open its span
-        self.adopted: Any = None  # the framework's span, where that is the step's
         self.beside: list[Any] | None = None  # spans that its framework opened beside its steps
         self.failures: tuple[Any, ...] = ()  # what has failed in it and right below it: `origin.Failure`s
         self.place: Place | None = None  # where its code runs, of one whose end its framework may never tell
@@ -115,13 +112,23 @@ class Step:
         self._lineage = forks.lineage()
         self._inherited = ""
         self._open: dict[int, Step] = {}  # children that have not ended
-        self.step_id: str
-        self.attempt: int
-        self.sampled: bool  # its span may leave
-        self.start_ns: int
-        self.span: Span
-        self.trace_id: str
-        self.span_id: str
+
+    def begin(self) -> None:
+        """Begin a step that waits for a span of its framework's with one of our own: none was opened."""
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            pending.open()
+
+    def adopt(self, span: Any, *, outlives: bool = False) -> None:
+        """Begin a step that waits with the span that its framework has opened for it.
+
+        Args:
+            span: a recording one of the SDK.
+            outlives: the framework ends it, and still writes to it, after the step has ended.
+        """
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            pending.adopt(span, outlives=outlives)
 
     def next_index(self) -> int:
         """Return the number of the next event within the step: from 0, in a forked child from anywhere."""
@@ -175,10 +182,12 @@ class Step:
     def context(self, base: Context | None = None) -> Context:
         """Return a context in which this step and its span are the current ones."""
         current = current_context() if base is None else base
-        return Context({**current, SPAN_KEY: self.span, STEP_KEY: self})
+        return Context({**current, SPAN_KEY: self.span.current, STEP_KEY: self})
 
     def note(self, event_type: str, details: Mapping[str, Any] = EMPTY, *, level: str = "INFO") -> None:
         """Journal an event within the step."""
+        if self.pending is not None:
+            self.begin()
         self.keeper.note(self, event_type, details, level)
 
     def chunk(self, text: str, event_type: str = CHUNK) -> None:
@@ -201,7 +210,7 @@ class Step:
             for event_type in (REASONING, CHUNK):
                 text = "".join(text for kind, text in chunks if kind is event_type)
                 for at in range(0, len(text), CHUNK_MAX_CHARACTERS):
-                    self.keeper.note(self, event_type, {"text": text[at : at + CHUNK_MAX_CHARACTERS]}, "DEBUG")
+                    self.note(event_type, {"text": text[at : at + CHUNK_MAX_CHARACTERS]}, level="DEBUG")
 
     def end(
         self,
@@ -232,11 +241,12 @@ class Step:
             for child in list(self._open.values()):
                 if outcome == "cancelled" or (child.place is not None and child.place.is_left()):
                     child.end("cancelled")
-        if self.opening is not None:
-            self.keeper.open(self)
+        if self.pending is not None:
+            self.begin()
         if self.parent is not None:
             self.parent.child_ended(self)
-        self.keeper.end_step(self, outcome, error, usage, attributes, details, on_span)
+        ending = Ending(outcome, error, usage, attributes, {} if details is None else details, on_span)
+        self.keeper.end_step(self, ending)
 
 
 def current_context() -> Context:

@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 import msgspec
 
 from otel_agent_journal import event as ev
-from otel_agent_journal.event import JournalEvent, Usage, step_event_id
+from otel_agent_journal.event import JournalEvent, Usage
+from otel_agent_journal.pairing import begun_ns, ending_id, is_ending, is_start
 from otel_agent_journal.projections.about import AboutState
 from otel_agent_journal.projections.head import LOST
 from otel_agent_journal.projections.id_set import MASK, IdSet
@@ -160,9 +161,9 @@ def apply(state: StatusState, event: JournalEvent) -> None:
         elif (fork := fork_of(event)) is not None:
             state.forks[fork] = min(at, state.forks.get(fork, at))
         return
-    if kind in ev.START_TYPES:
+    if is_start(event):
         _start(state, event)
-    elif kind in ev.END_TYPES:
+    elif is_ending(event):
         _end(state, event)
     elif kind == ev.STAGE_CHANGED:
         _stage(state, event)
@@ -207,7 +208,7 @@ def _start(state: StatusState, event: JournalEvent) -> None:
     state.steps.add(_hash(event.step_id))
     start_ns, writer, root = event.timestamp_ns, event.writer or "", event.parent_step_id is None
     if root:
-        _root(state, event, Root(start_ns, _ending_id(event, start_ns), 0, "", writer, _name(event)))
+        _root(state, event, Root(start_ns, ending_id(event, start_ns), 0, "", writer, _name(event)))
     else:
         _inner(state, event, start_ns)
     key, name = _key(event, start_ns), _name(event)
@@ -216,7 +217,7 @@ def _start(state: StatusState, event: JournalEvent) -> None:
         key not in state.ended
         and start_ns > state.forgotten_ns
         and (loose is None or loose[0] < start_ns)
-        and not (state.instant and _ending_id(event, start_ns) in state.instant)
+        and not (state.instant and ending_id(event, start_ns) in state.instant)
     ):
         _open(state, key, Open(start_ns, writer, root, name, _number(event)))
 
@@ -233,11 +234,11 @@ def _end(state: StatusState, event: JournalEvent) -> None:
     if event.step_id is None:
         return
     state.last_ended = _latest(state.last_ended, (at, event_id, outcome))
-    if event.duration_ns is None:
+    start_ns = begun_ns(event)
+    if start_ns is None:
         state.steps.add(_hash(event.step_id))
         _end_loosely(state, event, outcome)
         return
-    start_ns = at - event.duration_ns
     key = _key(event, start_ns)
     if key not in state.open:  # else its START was counted, perhaps so long ago that it is not remembered
         state.steps.add(_hash(event.step_id))
@@ -247,7 +248,7 @@ def _end(state: StatusState, event: JournalEvent) -> None:
     if root:
         begun = Root(
             start_ns,
-            _ending_id(event, start_ns),
+            ending_id(event, start_ns),
             at,
             outcome,
             event.writer or "",
@@ -291,11 +292,11 @@ def _close(state: StatusState, key: int, start_ns: int) -> None:
 def _end_instantly(state: StatusState, event: JournalEvent, outcome: str) -> None:
     """Close the attempt whose ending has this very id, though it began later than it ended."""
     state.instant[event.event_id] = _latest(state.instant.get(event.event_id), (event.timestamp_ns, outcome))
-    if event.event_id == _ending_id(event, event.timestamp_ns):  # it began then, and is closed
+    if event.event_id == ending_id(event, event.timestamp_ns):  # it began then, and is closed
         return
     if state.open_by_ending is None:
         state.open_by_ending = OpenByEnding((one.number, one.start_ns, key) for key, one in state.open.items())
-    found = state.open_by_ending.find(_number(event), event.event_id, lambda start_ns: _ending_id(event, start_ns))
+    found = state.open_by_ending.find(_number(event), event.event_id, lambda start_ns: ending_id(event, start_ns))
     if found is not None and found[1] in state.open and state.open[found[1]].start_ns == found[0]:
         _shut(state, found[1])
 
@@ -398,7 +399,3 @@ def _name(event: JournalEvent) -> int:
 
 def _number(event: JournalEvent) -> int:
     return _hash(event.step_id, event.attempt or 1)
-
-
-def _ending_id(event: JournalEvent, start_ns: int) -> str:
-    return step_event_id(event.step_id or "", event.attempt or 1, start_ns, "END")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import dropwhile, islice
+from itertools import dropwhile, islice, starmap
 from operator import lt
 from typing import Any, Final, NamedTuple, cast
 
@@ -26,9 +26,9 @@ from otel_agent_journal.event import (
     JournalEvent,
     Usage,
     kind_of,
-    step_event_id,
     step_of_span,
 )
+from otel_agent_journal.pairing import begun_ns, paired
 from otel_agent_journal.projections.head import LOST
 from otel_agent_journal.projections.status import StatusState, apply_to_writers, outcome_of, passed_through
 from otel_agent_journal.projections.verdict import mark_upon
@@ -242,7 +242,7 @@ def fold_steps(events: Iterable[JournalEvent], *, lost_writers: Collection[str] 
     writers, lost = StatusState(), frozenset(lost_writers)
     for event in ordered:
         apply_to_writers(writers, event)
-    attempts = _with_parents_of_spans([_closed(one, writers, lost) for one in _paired(ordered)])
+    attempts = _with_parents_of_spans([_closed(one, writers, lost) for one in starmap(_attempt, paired(ordered))])
     by_step = _by_step(attempts)
     notes = _notes(ordered, by_step)
     finished = [
@@ -270,45 +270,6 @@ def _ordered(events: Iterable[JournalEvent]) -> list[JournalEvent]:
     return [distinct[key] for key in sorted(distinct, key=lambda key: (key[1], key[2], key[0]))]
 
 
-def _paired(ordered: Sequence[JournalEvent]) -> list[Attempt]:
-    """Join each START to its ending: by the ending's derived id, else by the start it implies, else by its number."""
-    starts: dict[str, JournalEvent] = {}
-    numbered: dict[tuple[str | None, int, str | None], list[str]] = defaultdict(list)
-    for event in ordered:
-        if event.type in START_TYPES and event.step_id is not None:
-            key = _ending_id(event, event.timestamp_ns)
-            if starts.setdefault(key, event) is event:
-                numbered[_number(event)].append(key)
-    ends: dict[str, JournalEvent] = {}
-    loose: list[JournalEvent] = []
-    for event in ordered:
-        if event.type in END_TYPES and event.step_id is not None:
-            if event.event_id in starts:
-                ends[event.event_id] = event
-            elif event.duration_ns is not None:
-                ends[_ending_id(event, event.timestamp_ns - event.duration_ns)] = event
-            else:
-                loose.append(event)
-    ended: dict[tuple[str | None, int, str | None], int] = defaultdict(int)  # how many of a number began by then
-    for event in loose:
-        number = _number(event)
-        begun = numbered.get(number, [])
-        while ended[number] < len(begun) and starts[begun[ended[number]]].timestamp_ns <= event.timestamp_ns:
-            ends.setdefault(begun[ended[number]], event)
-            ended[number] += 1
-        if not ended[number]:
-            ends.setdefault(event.event_id, event)
-    return [_attempt(key, starts.get(key), ends.get(key)) for key in starts | ends]
-
-
-def _number(event: JournalEvent) -> tuple[str | None, int, str | None]:
-    return (event.step_id, event.attempt or 1, event.writer)
-
-
-def _ending_id(event: JournalEvent, start_ns: int) -> str:
-    return step_event_id(event.step_id or "", event.attempt or 1, start_ns, "END")
-
-
 def _attempt(key: str, start: JournalEvent | None, end: JournalEvent | None) -> Attempt:
     one = cast("JournalEvent", start or end)
     return Attempt(
@@ -319,7 +280,7 @@ def _attempt(key: str, start: JournalEvent | None, end: JournalEvent | None) -> 
         name=one.name or one.step_id or "",
         attempt=one.attempt or 1,
         writer=one.writer,
-        start_ns=start.timestamp_ns if start else one.timestamp_ns - (one.duration_ns or 0),
+        start_ns=one.timestamp_ns if (start_ns := begun_ns(one)) is None else start_ns,
         end_ns=end.timestamp_ns if end else None,
         outcome=outcome_of(end) if end else None,
         error=end.error if end else None,

@@ -216,7 +216,7 @@ class ChainSteps(Endings):
             recorder_of(step).resumed(step, event.checkpoint_id)
             before = self._interrupted.get((step.session_id, event.checkpoint_id))
             if before is not None:
-                step.span.add_link(before)
+                step.span.current.add_link(before)
         except Exception:  # noqa: BLE001 - the one boundary
             recorder_of(step).failed("a run could not be journaled")
 

@@ -42,6 +42,7 @@ class LangGraphInstrumentor(Instrumentor):
         """Know no handler yet: its class is LangChain's."""
         self._callers: Callers | None = None
         self._handler: Any = None
+        self._runs: dict[Any, Step] = {}  # the handler's
         self._graph_aware = False
 
     def patches(self) -> Mapping[str, Patch]:
@@ -82,13 +83,10 @@ class LangGraphInstrumentor(Instrumentor):
             original(manager_self, *args, **kwargs)
             # The managers of a run that we know inherit our handler. Others are a root's, or below a run that another
             # tracer opened, as LangSmith's does.
-            if self.enabled and not self._knows(manager_self.parent_run_id):
+            if self.enabled and manager_self.parent_run_id not in self._runs:
                 self._add_handler(manager_self)
 
         self.replace(manager, "__init__", original, with_our_handler)
-
-    def _knows(self, run_id: Any) -> bool:
-        return run_id is not None and self._handler is not None and run_id in self._handler.runs
 
     def _add_handler(self, manager: Any) -> None:
         try:
@@ -187,11 +185,10 @@ class LangGraphInstrumentor(Instrumentor):
 
     def _enter(self, config: Any) -> None:
         try:
-            handler = self._handler
             manager = config.get("callbacks")
-            if handler is None or manager is None:
+            if manager is None:
                 return
-            step = handler.runs.get(manager.parent_run_id)
+            step = self._runs.get(manager.parent_run_id)
             if step is not None:
                 current = context_api.get_current()
                 if current.get(STEP_KEY) is not step:
@@ -201,9 +198,7 @@ class LangGraphInstrumentor(Instrumentor):
 
     def _step_of(self, manager: Any) -> Step | None:
         """Return the step of the run that a manager is of."""
-        if self._handler is None:
-            return None
-        return cast("Step | None", self._handler.runs.get(manager.run_id))
+        return self._runs.get(manager.run_id)
 
     # --- the handler ---
 
@@ -218,8 +213,7 @@ class LangGraphInstrumentor(Instrumentor):
             base = sys.modules["langchain_core.callbacks.base"].BaseCallbackHandler
         kind = cast("type[Any]", type("AgentJournalHandler", (GraphSteps, base), {"run_inline": True}))
         handler = kind(self._known_callers)
-        if self._handler is not None:
-            handler.runs = self._handler.runs
+        handler.runs = self._runs
         self._handler = handler
         return handler
 

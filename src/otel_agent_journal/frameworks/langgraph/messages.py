@@ -92,12 +92,12 @@ def plain_message(message: Any) -> dict[str, Any]:
 
 def conversation() -> Conversation:
     """Return a conversation of LangChain's messages."""
-    return Conversation(lambda message: (plain_message(_as_models_see(message)),), content_of=_content_of)
+    return Conversation(lambda message: (plain_message(_as_models_see(message)),), contents_of=_contents_of)
 
 
 def _as_models_see(message: Any) -> Any:
     """Return a message as LangChain hands it to every model: sounds and files in its newest form of blocks."""
-    content: Any = _content_of(message)
+    content: Any = message.__dict__.get("content")
     if type(content) is not list or not any(
         type(block) is dict and block.get("type") in _WRITTEN_ANEW for block in cast("list[Any]", content)
     ):
@@ -114,24 +114,30 @@ def _as_models_see(message: Any) -> Any:
     return seen
 
 
-def _content_of(message: Any) -> Any:
-    return message.__dict__.get("content")
+def _contents_of(messages: Sequence[Any]) -> list[Any]:
+    return [message.__dict__.get("content") for message in messages]
 
 
-def plain_update(value: Any, history: History, *, given: bool = False) -> Any:
+def plain_update(value: Any, history: History, *, given: bool = False, conversation: Conversation | None = None) -> Any:
     """Return what a node or tool returned, messages plain or by reference; other objects are left to the encoder.
 
-    `given`: it is what a graph is given, from which the journal does not take messages: the model's request tells them.
+    Args:
+        value: what was returned, or given.
+        history: of the session.
+        given: it is what a graph is given, from which the journal does not take messages: the model's request tells
+            them.
+        conversation: that it may begin with.
     """
-    return _Update(history, given).of(value, 0)
+    return _Update(history, given, conversation).of(value, 0)
 
 
 class _Update:
     """Searches one update for messages, as far as is sensible."""
 
-    def __init__(self, history: History, given: bool) -> None:
+    def __init__(self, history: History, given: bool, conversation: Conversation | None) -> None:
         self._history = history
         self._given = given
+        self._conversation = conversation
         self._left = _MOST
 
     def of(self, value: Any, depth: int) -> Any:
@@ -161,22 +167,19 @@ class _Update:
         return value if self._left < 0 else {key: self.of(item, depth + 1) for key, item in inside.pairs}
 
     def _list(self, given: Sequence[Any], depth: int) -> Any:
-        known = _leading(given, self._history) if len(given) > _REFERENCES else 0
+        known = self._leading(given) if len(given) > _REFERENCES else 0
         if known > _REFERENCES:
             return [{"$messages": known}, *(self.of(item, depth + 1) for item in given[known:])]
         self._left -= len(given)
         return given if self._left < 0 else [self.of(item, depth + 1) for item in given]
 
+    def _leading(self, items: Sequence[Any]) -> int:
+        """Return how many messages at the head of a list the journal holds already: a state's history, no update."""
+        count = 0 if self._conversation is None else self._conversation.begins(items, self._history)
+        while count < len(items) and is_message(items[count]) and self._history.known(plain_message(items[count])):
+            count += 1
+        return count
+
 
 def _is_nothing(part: Any) -> bool:
     return part is None or (is_a(part, str, tuple, list, dict) and not part)
-
-
-def _leading(items: Sequence[Any], history: History) -> int:
-    """Return how many messages at the head of a list the journal holds already: a state's history, not an update."""
-    count = 0
-    for item in items:
-        if not is_message(item) or not history.known(plain_message(item)):
-            break
-        count += 1
-    return count

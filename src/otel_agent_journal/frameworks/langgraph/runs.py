@@ -147,7 +147,8 @@ class Runs:
         if not recorder.content or value is None:
             return {}
         try:
-            return {"output": plain_update(value, recorder.histories.of(step.session_id))}
+            history = recorder.histories.of(step.session_id)
+            return {"output": plain_update(value, history, conversation=step.memory.conversation)}
         except Exception:  # noqa: BLE001 - content of the user's: it may cost itself, not its step
             return {"output": "[could not be read]"}
 

@@ -29,6 +29,7 @@ from otel_agent_journal.mapping.genai import (
     RESPONSE_FINISH_REASONS,
     STEP_ID,
 )
+from otel_agent_journal.pipeline.adopted_span import AdoptedSpan
 from otel_agent_journal.pipeline.adoption import CLAIM_KEY, Claim
 from otel_agent_journal.pipeline.conversation import Conversation
 from otel_agent_journal.pipeline.current import get_recorder
@@ -115,7 +116,7 @@ class Invocations:
             call.opened.append(invocation)
             invocation.told_later = True
         if native is not None:
-            recorder.adopt(step, native, outlives=True)
+            step.adopt(native, outlives=True)
             context_api.attach(Context({**around, STEP_KEY: step}))
         elif follows:
             context_api.attach(context_of(step, around, follows, outlives=True))
@@ -166,8 +167,8 @@ class Invocations:
                     step.end(outcomes.outcome_of_exception(error), error=outcomes.error_of(error))
                 elif not step.ended:
                     step.end("ok", details={} if result is None else _output(step, result))
-                if step.adopted is not None:
-                    step.adopted.release()
+                if isinstance(step.span, AdoptedSpan):
+                    step.span.release()
             except Exception:  # noqa: BLE001 - the one boundary
                 recorder_of(step).failed("a step could not be journaled")
 
@@ -305,9 +306,9 @@ def context_of(step: Step, current: Context, claimed: str, *, outlives: bool = F
         step: that has been started.
         current: the context around it.
         claimed: how the span's name begins.
-        outlives: as for `Recorder.adopt`.
+        outlives: as for `Step.adopt`.
     """
-    if step.opening is None:
+    if step.pending is None:
         return step.context(current)
     return Context({**current, STEP_KEY: step, CLAIM_KEY: Claim(step, claimed, outlives=outlives)})
 

@@ -76,8 +76,8 @@ class ModelSteps(Invocations):
         try:
             if recorder is not None and self.enabled and step is not None and step.kind == "MODEL":
                 details = self._request(recorder, context, step.session_id, self._asked(context.model))
-                if step.opening is not None:
-                    step.opening.details.update(details)
+                if step.pending is not None:
+                    step.pending.details.update(details)
                 else:
                     step.note(REQUEST, details)
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
@@ -137,8 +137,7 @@ class ModelSteps(Invocations):
             invocation = self.of(context.agent, context.invocation_state)
             if invocation is None:
                 return None
-            if invocation.step.opening is not None:
-                recorder.open(invocation.step)
+            invocation.step.begin()
             asked = self._asked(context.model)
             step = recorder.start_step(
                 "MODEL",
