@@ -84,11 +84,11 @@ def test_media_are_kept_apart() -> None:
 
 def test_media_of_other_processes_are_kept_apart() -> None:
     """The same of what others sent, and what they sent without media is left as it is."""
-    details, blobs = ContentEncoder().journaled("s1", {"output": {"image": URL}, "input": "an image" * 200})
+    kept, blobs = ContentEncoder().fitting(fact(output={"image": URL}, input="an image" * 200))
     assert [(blob.data, blob.media_type) for blob in blobs] == [(PICTURE, "image/png")]
-    assert details["output"]["image"]["before"] == "data:image/png;base64,"
-    said = {"output": "an image of nothing" * 100}
-    assert ContentEncoder().journaled("s1", said)[0] is said
+    assert kept.details["output"]["image"]["before"] == "data:image/png;base64,"
+    said = fact(output="an image of nothing" * 100)
+    assert ContentEncoder().fitting(said)[0] is said
 
 
 def test_a_bad_field_costs_itself() -> None:
