@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +28,7 @@ from otel_agent_journal.config import DRAIN, OTLP, SESSION, SPOOL, STORE, Settin
 from otel_agent_journal.errors import JournalError, StoreError
 from otel_agent_journal.masking import masked
 from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.projections.id_set import MASK, IdSet
 from otel_agent_journal.spool.home import check_home
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ _NOT_EXECUTABLE: Final = 126
 _SIGNAL: Final = 128
 _DELIVER_S: Final = 30.0  # once the program has ended, while the store takes what is left; one that does not, less
 _FORWARD_S: Final = 10.0
-_MAX_SESSIONS: Final = 10_000
+_MAX_SESSIONS: Final = 1_000_000
+_SHOWN_SESSIONS: Final = 5
 WATCH: Final = "AGENT_JOURNAL_WATCH"  # names to `autoload` what starts the journal, beside the frameworks it knows
 REACHED: Final = "reached"  # what `autoload` makes in the folder that ANNOUNCE names
 _NOT_REACHED: Final = (
@@ -87,7 +89,8 @@ class _Run:
         self._say = say
         self._watch = watch
         self._word = word
-        self._sessions: OrderedDict[str, None] = OrderedDict()
+        self._sessions = IdSet()  # hashes of their ids: nine bytes each, where there are many
+        self._latest: deque[str] = deque(maxlen=_SHOWN_SESSIONS)
         self._forwarder: Forwarder | None = None
 
     def run(self, command: Sequence[str], popen: dict[str, Any]) -> int:
@@ -148,9 +151,8 @@ class _Run:
 
     def _take(self, events: Sequence[JournalEvent], writer: Any) -> None:
         for event in events:
-            self._sessions[event.session_id] = None
-        while len(self._sessions) > _MAX_SESSIONS:
-            self._sessions.popitem(last=False)
+            if len(self._sessions) < _MAX_SESSIONS and self._sessions.add(hash(event.session_id) & MASK):
+                self._latest.append(event.session_id)
         if self._watch is not None:
             self._watch(events)
         if self._forwarder is not None:
@@ -218,14 +220,15 @@ class _Run:
     def _say_heads(self, store: JournalStore, started_ns: int) -> None:
         heads: list[SessionHead] = []
         try:
-            found = (store.head(session_id) for session_id in list(self._sessions)[-5:])
+            found = (store.head(session_id) for session_id in self._latest)
             heads = [head for head in found if head is not None and head.updated_ns >= started_ns]
         except JournalError as error:
             self._say(f"agent-journal: {error}")
         for head in heads:
             self._say(f"agent-journal: {describe(head)}")
         if len(self._sessions) > len(heads) and heads:
-            self._say(f"agent-journal: {len(self._sessions)} sessions in all: agent-journal ls")
+            more = " or more" if len(self._sessions) == _MAX_SESSIONS else ""
+            self._say(f"agent-journal: {len(self._sessions):,}{more} sessions in all: agent-journal ls")
 
 
 def describe(head: SessionHead) -> str:
