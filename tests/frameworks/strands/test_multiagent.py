@@ -129,7 +129,7 @@ def journaled(recording: StrandsRecording) -> set[str]:
 @pytest.mark.parametrize("what", ["graph", "swarm"])
 async def test_cancelling(scenario: StrandsRecording, snapshot: Any, what: str) -> None:
     """A graph or swarm whose task is cancelled is cancelled with all that is below it."""
-    agent = node("a", say("one two three"), delay_s=0.2)
+    agent = node("a", say("one two three"), delay_s=5)
     made = agents.graph({"a": agent}) if what == "graph" else agents.swarm(agent)
     task = asyncio.create_task(made.invoke_async("go"))
     await until(lambda: "MODEL_START" in journaled(scenario))
