@@ -203,7 +203,7 @@ def test_background_tools(scenario: StrandsRecording, snapshot: Any) -> None:
     @tool
     async def later(a: int) -> int:
         """Take a little."""
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.4)
         return a
 
     turns = [call(("later", {"a": 1})), say("waiting"), say("done")]
