@@ -30,7 +30,7 @@ SHORT = (
     "agentcore/test_requests.py::test_a_stream_that_is_closed",
     "agentcore/test_tasks.py::test_decorated",
 )
-# What counts threads or flushes, forks, or sends signals of its own is no scenario.
+# What counts threads or flushes, forks, sends signals of its own, or breaks the recorder that the storm has is none.
 LONG_FORM = {
     "pipeline": (
         "tests/pipeline/test_session.py",
@@ -39,7 +39,7 @@ LONG_FORM = {
     ),
     "langgraph": (
         "tests/frameworks/langgraph",
-        "--deselect=tests/frameworks/langgraph/test_instrumenting.py::test_a_recorder_that_fails",  # the storm's fails too
+        "--deselect=tests/frameworks/langgraph/test_instrumenting.py::test_a_recorder_that_fails",
     ),
     "strands": ("tests/frameworks/strands",),
     "bedrock_agents": (
