@@ -21,6 +21,7 @@ from tests.real.jaeger import Jaeger
 from tests.real.jaeger_spans import each_once, spans_of_trace
 
 WRITER = SimpleNamespace(writer="w1", resource={"service.name": "my-agent", "deployment.environment": "test"})
+CONTENT = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY"}
 
 
 class Steps:
@@ -160,6 +161,14 @@ def forwarder(url: str) -> Iterator[Forwarder]:
     made.close(1)
 
 
+@pytest.fixture
+def forwarder_of_content(url: str) -> Iterator[Forwarder]:
+    """A forwarder to Jaeger with content on spans: what the program's code puts on them is some."""
+    made = open_forwarder(url, CONTENT)
+    yield made
+    made.close(1)
+
+
 def deliver(forwarder: Forwarder, events: Sequence[JournalEvent]) -> None:
     """Hand events to a forwarder in three batches, as a drain does."""
     third = len(events) // 3 + 1
@@ -266,8 +275,9 @@ def test_steps_of_a_killed_writer_arrive_as_interrupted(jaeger: Jaeger, forwarde
     assert spans["execute_tool search/1"].parent == spans["invoke_node work/1"].span_id
 
 
-def test_unicode_and_big_attributes_arrive_whole(jaeger: Jaeger, forwarder: Forwarder) -> None:
+def test_unicode_and_big_attributes_arrive_whole(jaeger: Jaeger, forwarder_of_content: Forwarder) -> None:
     """Text of every script, and a megabyte of it, is not cut."""
+    forwarder = forwarder_of_content
     steps = Steps("Sitzung-Ä-会話")
     big = "ß世🚀" * 100_000
     deliver(
@@ -291,8 +301,9 @@ def test_unicode_and_big_attributes_arrive_whole(jaeger: Jaeger, forwarder: Forw
     assert span.tags["b"] is True
 
 
-def test_a_batch_over_the_receivers_limit_is_sent_in_parts(jaeger: Jaeger, forwarder: Forwarder) -> None:
+def test_a_batch_over_the_receivers_limit_is_sent_in_parts(jaeger: Jaeger, forwarder_of_content: Forwarder) -> None:
     """Twelve spans of one megabyte each are over gRPC's four megabytes; all arrive."""
+    forwarder = forwarder_of_content
     steps = Steps()
     facts: list[Fact] = []
     for index in range(12):
@@ -306,7 +317,7 @@ def test_a_batch_over_the_receivers_limit_is_sent_in_parts(jaeger: Jaeger, forwa
 def test_content_goes_onto_spans_only_when_asked(jaeger: Jaeger) -> None:
     """OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT decides."""
     steps = Steps()
-    forwarder = open_forwarder(jaeger.otlp_http, {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY"})
+    forwarder = open_forwarder(jaeger.otlp_http, CONTENT)
     deliver(forwarder, journal(steps.start("TOOL", "add", input={"a": 1, "b": 2}), steps.end("add", output="3")))
     forwarder.close(10)
 

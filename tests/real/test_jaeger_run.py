@@ -175,7 +175,16 @@ def test_without_a_provider_the_drain_forwards(jaeger: Jaeger, project: Project,
             project.run(OTEL_EXPORTER_OTLP_ENDPOINT=jaeger.otlp_grpc, OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
 
     steps = check_whole_trace(jaeger, project)
+    assert "app.found" not in steps["invoke_node work/1"].tags  # what the program's code says is content
+
+
+def test_what_the_program_puts_on_spans_is_there_with_content(jaeger: Jaeger, project: Project) -> None:
+    """Where spans take content they have what its code sets on the spans of its steps."""
+    project.write()
+    project.run("--otlp", jaeger.otlp_http, OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT="SPAN_ONLY")
+    steps, _ = steps_and_others(spans_of_service(jaeger, project.service, 5))
     assert steps["invoke_node work/1"].tags["app.found"] == 3
+    assert steps["execute_tool add/1"].tags["gen_ai.tool.call.arguments"] == '{"a":1,"b":2}'
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
