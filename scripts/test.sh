@@ -50,7 +50,7 @@ else
     # Four workers for what waits or computes by itself, since half of it waits; two, as many as there are cores, for what
     # measures time or memory. A worker that is through takes tests from one that is not, so none works alone at the end.
     # The tests of the pure core run by themselves: watching its branches makes every other test half as slow again.
-    core=(tests/mapping tests/projections tests/test_*.py)
+    core=(tests/mapping tests/projections tests/context/test_history.py tests/test_*.py)
     measuring=($(grep -rl --include='test_*.py' 'pytest\.mark\.serial' tests exporters)) # nothing else is collected
     parallel=($BIN/python -m pytest -q -n 4 --dist worksteal -m "not serial")
     "${parallel[@]}" --cov --cov-report= --cov-fail-under=0 "${core[@]}" || failed+=("tests of the pure core")

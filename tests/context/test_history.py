@@ -80,6 +80,16 @@ def test_a_state_that_replaces_makes_those_before_it_count_no_more() -> None:
     assert (history.changes(2), history.changes()) == ((0, 1), (2,))
 
 
+def test_what_follows_a_range_goes_on_with_it() -> None:
+    """A range that ends where the view grows from is one with what comes, however it came to be there."""
+    history = folded(event("USER_MESSAGE"), event("USER_MESSAGE"))
+    assert History(history.snapshot()).view() == ((0, 2),)
+    gone_on = History(history.snapshot())
+    gone_on.apply(event("USER_MESSAGE"))
+    assert gone_on.view() == ((0, 3),)
+    assert ranges_of([3, 4, 7, 2]) == ((3, 5), (7, 8), (2, 3))
+
+
 def test_redactions_hold_whatever_is_rewound() -> None:
     """What was redacted stays so."""
     history = folded(
