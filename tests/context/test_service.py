@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import otel_agent_journal
 from otel_agent_journal import ContextService, session
+from otel_agent_journal.context import service
 from otel_agent_journal.context.messages import BadMessage
 from otel_agent_journal.context.service import MAX_TRIES, Context
 from otel_agent_journal.errors import StoreError, StoreUnreachable, UnsupportedByStore, WrongExpectedSequence
@@ -18,6 +20,7 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import Capabilities
 from otel_agent_journal.testing.builders import a_head
+from tests.projections.work import operations
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "search", "arguments": "{}"}}
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
@@ -99,6 +102,72 @@ class Silent(MemoryStore):
             raise StoreUnreachable("no answer")
 
 
+def test_a_snapshot_that_fails_is_no_failure_of_the_append(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was appended is there: who is told otherwise appends it again."""
+
+    class NoDocuments(MemoryStore):
+        def put_document(self, document: Any) -> Any:
+            raise StoreUnreachable("no answer")
+
+    monkeypatch.setattr(service, "SNAPSHOT_EVERY", 2)
+    context = Context(NoDocuments(), "i")
+    assert [context.append_message("user", str(number)) for number in range(5)] == list(range(5))
+    assert len(texts(context)) == 5
+
+
+def test_a_snapshot_of_what_is_gone_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document that was left over from a session that has begun anew says nothing of it."""
+    monkeypatch.setattr(service, "SNAPSHOT_EVERY", 2)
+    store, other = MemoryStore(), MemoryStore()
+    for number in range(4):
+        Context(other, "i").append_message("user", f"gone {number}")
+    (document,) = other.documents("session/i")
+    Context(store, "i").append_message("user", "anew")
+    store.put_document(msgspec.structs.replace(document, version=0))
+    assert Context(store, "i").get_last_sequence() == 0
+    for _ in range(5):
+        Context(store, "i").append_message("user", "more")
+    assert texts(Context(store, "i")) == ["anew"] + ["more"] * 5
+
+
+def test_what_callers_do_to_their_objects_changes_nothing() -> None:
+    """A message is what it was when it was given, in the process that wrote it as in any other."""
+    store = MemoryStore()
+    context = Context(store, "i")
+    content = [{"type": "text", "text": "one", "pair": (1, 2)}]
+    context.append_message("user", content)
+    state = {"a": [1]}
+    context.set_state(state)
+    content.append({"type": "text", "text": "later"})
+    context.get_messages()[0]["content"].clear()
+    context.get_state()["a"].append(2)
+    for reader in (context, Context(store, "i")):
+        assert texts(reader) == [[{"type": "text", "text": "one", "pair": [1, 2]}]]
+        assert reader.get_state() == {"a": [1]}
+
+
+def test_a_message_costs_what_it_is() -> None:
+    """However long the context is: one append, and nothing read but where another was first."""
+
+    class Counted(MemoryStore):
+        reads = 0
+
+        def read_context(self, *given: Any, **more: Any) -> Any:
+            self.reads += 1
+            return super().read_context(*given, **more)
+
+    store = Counted()
+    context = Context(store, "i")
+    work = []
+    for number in range(301):
+        if number % 100 == 0:
+            work.append(operations(lambda: context.append_message("user", "x")))
+        else:
+            context.append_message("user", "x")
+    assert store.reads <= 3
+    assert work[3] - work[1] <= 250, work  # a line for an event that is there already: the store's own, in memory
+
+
 def test_a_message_with_an_id_is_written_once() -> None:
     """By a call that was repeated since nobody knew, by another process, and after a snapshot."""
     store = Silent()
@@ -112,6 +181,23 @@ def test_a_message_with_an_id_is_written_once() -> None:
     assert Context(store, "i").append_message("assistant", None, [CALL], message_id="m1") == 1
     assert Context(store, "i").append_message("user", "next", message_id="m2") == 4
     assert [message["role"] for message in context.get_messages()] == ["system", "assistant", "tool", "user"]
+
+
+def test_a_message_id_that_two_use_at_once_is_one_message() -> None:
+    """Who is second is given the number of the first."""
+
+    class Both(MemoryStore):
+        before = True
+
+        def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> None:
+            if self.before:
+                self.before = False
+                Context(self, instance_id).append_message("user", "hello", message_id="m1")
+            super().append_context(instance_id, expected_seq, events)
+
+    context = Context(Both(), "i")
+    assert context.append_message("user", "hello", message_id="m1") == 0
+    assert texts(context) == ["hello"]
 
 
 @pytest.mark.parametrize(
@@ -191,6 +277,7 @@ def test_what_is_not_there_cannot_be_gone_back_to() -> None:
         lambda: context.truncate_after_sequence(-2),
         lambda: context.fork("f", 1),
         lambda: context.redact_message(1),
+        lambda: context.redact_message(-1),
         lambda: context.get_messages(2),
         lambda: context.fork("i", session_id="other"),
     ):
@@ -246,20 +333,20 @@ def test_by_url_and_in_the_session_around_it(tmp_path: Path) -> None:
     """A store by its URL, an instance of its own, the session of the block."""
     url = f"sqlite:///{tmp_path}/journal.db"
     with session("around"):
-        service = ContextService(url)
-        service.append_message("user", "hello")
-    again = ContextService(url, service.instance_id)
+        first = ContextService(url)
+        first.append_message("user", "hello")
+    again = ContextService(url, first.instance_id)
     assert (again.get_messages(), again.session_id) == ([{"role": "user", "content": "hello"}], "around")
     again.close()
-    service.close()
+    first.close()
 
 
 def test_by_an_open_store_and_by_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """None is the environment's; a store that was given stays open."""
     store = MemoryStore()
-    service = ContextService(store, "i")
-    service.append_message("user", "hello")
-    service.close()
+    given = ContextService(store, "i")
+    given.append_message("user", "hello")
+    given.close()
     assert len(list(store.read_context("i"))) == 1
     monkeypatch.setenv("AGENT_JOURNAL_STORE", f"sqlite:///{tmp_path}/journal.db")
     own = ContextService(instance_id="i")
@@ -271,13 +358,13 @@ def test_by_an_open_store_and_by_none(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_off_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file, no message, no error."""
     monkeypatch.setenv("AGENT_JOURNAL_CONTEXT", "off")
-    service = ContextService(f"sqlite:///{tmp_path}/journal.db", "i")
-    assert service.append_message("user", "hello") == -1
-    service.set_state({"a": 1})
-    service.replace_messages([{"role": "user", "content": "x"}])
-    assert (service.get_messages(), service.get_state(), service.get_last_sequence()) == ([], {}, -1)
-    assert (service.replay_from_sequence(0), service.repair()) == ([], 0)
-    service.close()
+    off = ContextService(f"sqlite:///{tmp_path}/journal.db", "i")
+    assert off.append_message("user", "hello") == -1
+    off.set_state({"a": 1})
+    off.replace_messages([{"role": "user", "content": "x"}])
+    assert (off.get_messages(), off.get_state(), off.get_last_sequence()) == ([], {}, -1)
+    assert (off.replay_from_sequence(0), off.repair()) == ([], 0)
+    off.close()
     assert not list(tmp_path.iterdir())
 
 

@@ -7,10 +7,12 @@ is kept in memory, so that a call costs what is new; a snapshot of ranges in the
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, cast
 
 import msgspec
@@ -23,6 +25,7 @@ from otel_agent_journal.context.history import (
     REWOUND,
     STATE,
     TOOL_CALL,
+    TOOL_RESULT,
     History,
     Snapshot,
     TooEarly,
@@ -42,7 +45,7 @@ from otel_agent_journal.context.messages import (
     repairs_of,
     taken_apart,
 )
-from otel_agent_journal.errors import StoreError, WrongExpectedSequence
+from otel_agent_journal.errors import CodecError, ConflictError, StoreError, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent, derived_id, time_ordered_id
 from otel_agent_journal.store import lineage
 from otel_agent_journal.store.protocol import Blob, BlobStore, Document, DocumentStore, JournalStore, of_session
@@ -50,6 +53,7 @@ from otel_agent_journal.threads import RLock
 
 SNAPSHOT_EVERY: Final = 256  # events between two snapshots in the store
 MAX_TRIES: Final = 100  # of one append, where others are always first
+_READ_TOGETHER: Final = 32  # events, from the end of the context on
 
 
 class Context:
@@ -106,14 +110,14 @@ class Context:
         """
         with self._lock:
             self._refresh()
-            return [one.message for one in self._placed(at)]
+            return [copy.deepcopy(one.message) for one in self._placed(at)]
 
     def get_state(self, at: int | None = None) -> dict[str, Any]:
         """Return the agent's state now, or after the first `at` events."""
         with self._lock:
             self._refresh()
             changes = self._known(at).changes(at)
-            return state_after(self._details(number)[1] for number in self._read(changes))
+            return copy.deepcopy(state_after(self._details(number)[1] for number in self._read(changes)))
 
     def get_last_sequence(self) -> int:
         """Return the number of the last event, -1 where there is none."""
@@ -237,14 +241,17 @@ class Context:
             self._write(drafts)
 
     def redact_message(self, number: int, content: Any = "[redacted]") -> None:
-        """Show another content in a message's place from now on, wherever it is in view.
+        """Show another content in a message's place from now on, wherever it is in view; its tool calls stay.
 
         The event stays as it was written: who must not have it at rest writes it only once it is known to be harmless.
+
+        Raises:
+            StoreError: no message has this number.
         """
 
         def drafts() -> list[Draft]:
-            if not 0 <= number < self._history.next_number:
-                raise StoreError(f"instance {self.instance_id} has no event {number} to be redacted")
+            if not any(event.type in MESSAGES - {TOOL_CALL} for _, event in self._events(number, number + 1)):
+                raise StoreError(f"instance {self.instance_id}: event {number} is no message that could be redacted")
             return [Draft(REDACTED, {"number": number, "content": content})]
 
         with self._lock:
@@ -368,6 +375,17 @@ class Context:
                 one.message["content"] = self._details(redaction)[1].get("content")
             yield one
 
+    def _end(self) -> Iterator[Placed]:
+        """Return the last message that is no tool's, and what tools have answered since: where calls may be open."""
+        found: list[tuple[int, str, Mapping[str, Any]]] = []
+        for first, last in reversed(self._history.view()):
+            for end in range(last, first, -_READ_TOGETHER):
+                for number in reversed(self._read(range(max(first, end - _READ_TOGETHER), end))):
+                    found.append((number, *self._details(number)))
+                    if found[-1][1] not in (TOOL_CALL, TOOL_RESULT):
+                        return placed(reversed(found))
+        return placed(reversed(found))
+
     def _read(self, numbers: Iterable[int]) -> list[int]:
         """Have the events of these numbers here, and return the numbers of those that are messages or changes."""
         wanted = list(numbers)
@@ -436,7 +454,7 @@ class Context:
     # --- what is written ---
 
     def _repairs(self, role: str) -> list[Draft]:
-        return [] if role == "tool" else repairs_of(open_calls(one.message for one in self._placed(None)))
+        return [] if role == "tool" else repairs_of(open_calls(one.message for one in self._end()))
 
     def _write(
         self,
@@ -451,8 +469,11 @@ class Context:
         Returns:
             The number of the first of the last `size` events that were written; where none was, of the last there is.
         """
-        for _ in range(MAX_TRIES):
-            self._refresh()
+        for attempt in range(MAX_TRIES):
+            # A message goes behind what is known, and the store says where there is more by now.
+            by_name = message_id is not None or expected_sequence is not None
+            if attempt or by_name or not size or not self._loaded:
+                self._refresh()
             number = self._history.next_number
             if expected_sequence is not None and expected_sequence != number - 1:
                 raise WrongExpectedSequence(self.instance_id, expected_sequence + 1, number)
@@ -463,7 +484,7 @@ class Context:
                 return number - 1
             events = self._events_of(made, {} if message_id is None else {len(made) - size: self._id_of(message_id)})
             if all(self._append(some) for some in batched(events, self._store.capabilities.max_context_events)):
-                self._keep_snapshot()
+                self._keep_snapshot(events[-1].event_id)
                 return number + len(made) - size
         raise StoreError(
             f"instance {self.instance_id}: others were first {MAX_TRIES} times; nothing was written: call again"
@@ -473,7 +494,7 @@ class Context:
         """Append events atomically; return whether nobody else was first."""
         try:
             self._store.append_context(self.instance_id, events[0].seq or 0, events)
-        except WrongExpectedSequence:
+        except (WrongExpectedSequence, ConflictError):  # a conflict: by somebody with the same `message_id`
             return False
         for event in events:
             self._take(event)
@@ -499,6 +520,7 @@ class Context:
         for index, draft in enumerate(drafts):
             now_ns = self._last_ns = max(time.time_ns(), self._last_ns + 1)
             details = taken_apart(draft.details, blobs) if apart else draft.details
+            details = cast("dict[str, Any]", decode_value(encode_value(details)))  # as every process will read it
             event = JournalEvent(
                 session_id=session_id,
                 event_id=ids.get(index) or time_ordered_id(now_ns, os.urandom(10)),
@@ -523,10 +545,14 @@ class Context:
             return None
         try:
             kept = cast("dict[str, Any]", decode_value(document.data))
+            last = next(self._events(int(kept["next"]) - 1, int(kept["next"])), None)
+            if last is None or last[1].event_id != kept["last"]:
+                return None  # of a session that was deleted, and has begun anew
+            self._last_ns = last[1].timestamp_ns
             ranges = tuple((int(first), int(last)) for first, last in kept["view"])
             redactions = {int(number): int(by) for number, by in kept["redactions"]}
             return Snapshot(int(kept["next"]), ranges, tuple(map(int, kept["changes"])), redactions)
-        except (KeyError, TypeError, ValueError):
+        except (CodecError, KeyError, TypeError, ValueError):
             return None  # it is a cache: what cannot be read is made anew
 
     def _document(self) -> Document | None:
@@ -537,25 +563,26 @@ class Context:
     def _name(self) -> str:
         return f"context/{self.instance_id}"
 
-    def _keep_snapshot(self) -> None:
-        """Write down what is in view, now and then; whether that succeeds makes no difference to anybody."""
-        if self._history.next_number - self._snapshot_at < SNAPSHOT_EVERY:
-            return
+    def _keep_snapshot(self, last: str) -> None:
+        """Write down what is in view, now and then; where that fails what was appended is there all the same."""
         now = self._history.snapshot()
+        if now.next_number - self._snapshot_at < SNAPSHOT_EVERY:
+            return
         self._snapshot_at = now.next_number
-        data = encode_value(
-            {
-                "next": now.next_number,
-                "view": now.view,
-                "changes": now.changes,
-                "redactions": list(now.redactions.items()),
-            }
-        )
-        if isinstance(self._store, DocumentStore) and self._store.capabilities.documents:
+        if not isinstance(self._store, DocumentStore) or not self._store.capabilities.documents:
+            return
+        kept = {
+            "next": now.next_number,
+            "last": last,
+            "view": now.view,
+            "changes": now.changes,
+            "redactions": list(now.redactions.items()),
+        }
+        scope = of_session(self._session_id or self.instance_id)
+        with suppress(StoreError):
             known = self._document()
-            scope = of_session(self._session_id or self.instance_id)
             version = 0 if known is None else known.version
-            self._store.put_document(Document(scope=scope, name=self._name(), data=data, version=version))
+            self._store.put_document(Document(scope=scope, name=self._name(), data=encode_value(kept), version=version))
 
 
 def batched(events: list[JournalEvent], size: int | None) -> Iterator[list[JournalEvent]]:
