@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from otel_agent_journal.context import service
+from otel_agent_journal.context import log
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.store.registry import open_store
@@ -35,11 +35,11 @@ class InSQLite(ContextMachine):
 
 
 @pytest.mark.long_form
-@pytest.mark.parametrize("every", [2, service.SNAPSHOT_EVERY])
+@pytest.mark.parametrize("every", [2, log.SNAPSHOT_EVERY])
 @pytest.mark.parametrize("machine", [InMemory, InSQLite])
 def test_a_context_is_what_its_model_is(
     machine: type[ContextMachine], every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is done to instances and their forks, by two at a time, with snapshots often, rarely and deleted."""
-    monkeypatch.setattr(service, "SNAPSHOT_EVERY", every)
+    monkeypatch.setattr(log, "SNAPSHOT_EVERY", every)
     run_state_machine_as_test(machine, settings=settings(max_examples=400 if LONG else 15, stateful_step_count=25))

@@ -12,7 +12,7 @@ import pytest
 
 import otel_agent_journal
 from otel_agent_journal import ContextService, session
-from otel_agent_journal.context import service
+from otel_agent_journal.context import log
 from otel_agent_journal.context.messages import BadMessage
 from otel_agent_journal.context.service import MAX_TRIES, Context
 from otel_agent_journal.errors import StoreError, StoreUnreachable, UnsupportedByStore, WrongExpectedSequence
@@ -109,7 +109,7 @@ def test_a_snapshot_that_fails_is_no_failure_of_the_append(monkeypatch: pytest.M
         def put_document(self, document: Any) -> Any:
             raise StoreUnreachable("no answer")
 
-    monkeypatch.setattr(service, "SNAPSHOT_EVERY", 2)
+    monkeypatch.setattr(log, "SNAPSHOT_EVERY", 2)
     context = Context(NoDocuments(), "i")
     assert [context.append_message("user", str(number)) for number in range(5)] == list(range(5))
     assert len(texts(context)) == 5
@@ -117,7 +117,7 @@ def test_a_snapshot_that_fails_is_no_failure_of_the_append(monkeypatch: pytest.M
 
 def test_a_snapshot_of_what_is_gone_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A document that was left over from a session that has begun anew says nothing of it."""
-    monkeypatch.setattr(service, "SNAPSHOT_EVERY", 2)
+    monkeypatch.setattr(log, "SNAPSHOT_EVERY", 2)
     store, other = MemoryStore(), MemoryStore()
     for number in range(4):
         Context(other, "i").append_message("user", f"gone {number}")
@@ -292,7 +292,7 @@ def test_a_redacted_message_shows_another_content_everywhere() -> None:
     number = context.append_message("user", "my card is 1234")
     context.redact_message(number)
     context.truncate_after_sequence(number)
-    assert texts(context) == texts(Context(context._store, "i")) == ["[redacted]"]
+    assert texts(context) == texts(Context(context._log.store, "i")) == ["[redacted]"]
 
 
 def test_large_replacements_are_written_in_parts() -> None:

@@ -12,7 +12,7 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from otel_agent_journal import ContextService
-from otel_agent_journal.context import service
+from otel_agent_journal.context import log
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.store.registry import open_store
@@ -40,7 +40,7 @@ def machine(fresh: Callable[[], str]) -> type[ContextMachine]:
 @pytest.mark.timeout(3600 if SOAK else 120)
 def test_a_context_is_what_its_model_is(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Instances, their forks, rewinds, windows and states, by two handles at a time; snapshots come often and go."""
-    monkeypatch.setattr(service, "SNAPSHOT_EVERY", 5)
+    monkeypatch.setattr(log, "SNAPSHOT_EVERY", 5)
     phases = tuple(Phase) if SOAK else (Phase.explicit, Phase.generate)
     run_state_machine_as_test(
         machine(backend.fresh), settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS, phases=phases)

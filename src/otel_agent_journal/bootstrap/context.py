@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 from uuid import UUID, uuid4
 
 from otel_agent_journal.bootstrap.process import settings_of_process
 from otel_agent_journal.config import Settings
-from otel_agent_journal.context.messages import Draft
 from otel_agent_journal.context.service import Context
 from otel_agent_journal.errors import UnsupportedByStore
 from otel_agent_journal.pipeline.session import current_session
@@ -63,17 +62,8 @@ class ContextService(Context):
         if not self._off:
             super()._refresh()
 
-    def _write(
-        self,
-        drafts: Callable[[], list[Draft]],
-        size: int = 0,
-        *,
-        expected_sequence: int | None = None,
-        message_id: str | None = None,
-    ) -> int:
-        if self._off:
-            return -1
-        return super()._write(drafts, size, expected_sequence=expected_sequence, message_id=message_id)
+    def _write(self, *given: Any, **more: Any) -> int:
+        return -1 if self._off else super()._write(*given, **more)
 
 
 def _opened(store: str | None, settings: Settings) -> JournalStore:
