@@ -17,6 +17,7 @@ from otel_agent_journal.context.messages import BadMessage
 from otel_agent_journal.context.service import MAX_TRIES, Context
 from otel_agent_journal.errors import StoreError, StoreUnreachable, UnsupportedByStore, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.reading.blobs import Blobs
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import Capabilities
 from otel_agent_journal.testing.builders import a_head
@@ -249,6 +250,8 @@ def test_what_is_kept_apart_is_whole_again() -> None:
     kept = store.get_blobs("s1", [event.details["message"]["content"][0]["image_url"]["url"]["$blob"]])
     assert [blob.media_type for blob in kept.values()] == ["image/png"]
     context.append_message("user", content)
+    seen = Blobs(store).resolved("s1", event.details["message"])  # as any reader of the journal has it
+    assert seen["content"][:2] == content[:2]
     fork = Context(store, context.fork(session_id="s2"))
     assert [message["content"] for message in fork.get_messages()] == [content, content]
     assert fork.replay_from_sequence(1)[0].details["message"]["content"] == content
@@ -264,7 +267,7 @@ def test_a_part_that_is_gone_is_said() -> None:
 
     context = Context(Forgetful(), "i")
     context.append_message("user", "x " * 25_000)
-    with pytest.raises(StoreError, match="a part of the context, 50,000 bytes, is not there"):
+    with pytest.raises(StoreError, match="a part of the context, 50,002 bytes, is not there"):
         context.get_messages()
 
 
@@ -364,6 +367,8 @@ def test_off_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     off.replace_messages([{"role": "user", "content": "x"}])
     assert (off.get_messages(), off.get_state(), off.get_last_sequence()) == ([], {}, -1)
     assert (off.replay_from_sequence(0), off.repair()) == ([], 0)
+    off.truncate_after_sequence(7)
+    assert off.copy_to_new_instance("another", 7) == "another"
     off.close()
     assert not list(tmp_path.iterdir())
 

@@ -62,6 +62,10 @@ class ContextService(Context):
         if not self._off:
             super()._refresh()
 
+    def _fork(self, new: str, up_to_sequence: int | None, session_id: str) -> None:
+        if not self._off:
+            super()._fork(new, up_to_sequence, session_id)
+
     def _write(self, *given: Any, **more: Any) -> int:
         return -1 if self._off else super()._write(*given, **more)
 

@@ -7,8 +7,7 @@ or a text that UTF-8 has no form for is kept apart as a blob: the event has a re
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
-from binascii import Error as NotBase64
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast
@@ -16,6 +15,7 @@ from typing import Any, Final, NamedTuple, cast
 from otel_agent_journal.codec import DIGEST_BYTES, decode_value, encode_value, valid_text
 from otel_agent_journal.context.history import ASSISTANT, SYSTEM, TOOL_CALL, TOOL_RESULT, USER
 from otel_agent_journal.errors import StoreError
+from otel_agent_journal.mapping.media import BEFORE, BLOB, MEDIA_TYPE, UNKNOWN, as_it_stood, decoded, is_medium
 from otel_agent_journal.store.protocol import Blob
 
 INTERRUPTED: Final = "The tool was interrupted: there is no result."
@@ -27,10 +27,6 @@ _TYPE_OF_ROLE: Final = {
     "assistant": ASSISTANT,
     "tool": TOOL_RESULT,
 }
-_DATA_URL: Final = "data:"
-_BASE64: Final = ";base64,"
-_OCTETS: Final = "application/octet-stream"
-_TEXT: Final = "text/plain; charset=utf-8"
 
 Message = dict[str, Any]
 
@@ -157,7 +153,7 @@ def taken_apart(details: dict[str, Any], blobs: dict[str, Blob]) -> dict[str, An
         digest = blake2b(blob.data, digest_size=DIGEST_BYTES).hexdigest()
         blobs[digest] = blob
         places.append(place)
-        return {"$blob": digest, "bytes": len(blob.data), "media_type": blob.media_type, **reference}
+        return {BLOB: digest, "bytes": len(blob.data), **reference}
 
     copied = {key: copy(value, [key]) for key, value in details.items()}
     return {**copied, "apart": places} if places else copied
@@ -179,9 +175,9 @@ def put_together(details: Mapping[str, Any], get: Callable[[list[str]], Mapping[
         for key in place[:-1]:
             within = within[key]
         found.append((within, place[-1], within[place[-1]]))
-    blobs = get(list(dict.fromkeys(str(reference["$blob"]) for _, _, reference in found)))
+    blobs = get(list(dict.fromkeys(str(reference[BLOB]) for _, _, reference in found)))
     for within, key, reference in found:
-        blob = blobs.get(str(reference["$blob"]))
+        blob = blobs.get(str(reference[BLOB]))
         if blob is None:
             raise StoreError(f"a part of the context, {reference['bytes']:,} bytes, is not there: {reference['$blob']}")
         within[key] = _whole(blob.data, reference)
@@ -189,44 +185,24 @@ def put_together(details: Mapping[str, Any], get: Callable[[list[str]], Mapping[
 
 
 def _apart(value: Any) -> tuple[Blob, dict[str, str]] | None:
-    """Return what a value is kept apart as, and what makes it whole again; None where it stays."""
+    """Return what a value is kept apart as, and what its reference says; None where it stays."""
     if isinstance(value, bytes | bytearray):
-        return Blob(bytes(value), _OCTETS), {"as": "bytes"}
+        return Blob(bytes(value), UNKNOWN), {MEDIA_TYPE: UNKNOWN, "as": "bytes"}
     if not isinstance(value, str):
         return None
-    if value.startswith(_DATA_URL):
-        prefix, found, text = value.partition(_BASE64)
-        data = _decoded(text) if found else None
-        if data is not None:
-            media_type = prefix.removeprefix(_DATA_URL) or _OCTETS
-            return Blob(data, media_type), {"as": "base64", "prefix": prefix + found}
-    if len(value) < LARGE:
-        return None if valid_text(value) == value else (_text(value), {"as": "text"})
-    data = _decoded(value)
-    if data is not None:
-        return Blob(data, _OCTETS), {"as": "base64"}
-    return _text(value), {"as": "text"}
-
-
-def _text(value: str) -> Blob:
-    return Blob(value.encode("utf-8", "surrogatepass"), _TEXT)
+    found = decoded(value) if len(value) >= LARGE or value.startswith("data:") else None
+    if found is not None:
+        media_type = found.media_type or UNKNOWN
+        return Blob(found.data, media_type), {MEDIA_TYPE: media_type, BEFORE: found.before}
+    if len(value) < LARGE and valid_text(value) == value:
+        return None
+    return Blob(json.dumps(value).encode("ascii")), {}
 
 
 def _whole(data: bytes, reference: Mapping[str, Any]) -> Any:
-    if reference["as"] == "bytes":
+    if reference.get("as") == "bytes":
         return data
-    if reference["as"] == "base64":
-        return str(reference.get("prefix", "")) + b64encode(data).decode("ascii")
-    return data.decode("utf-8", "surrogatepass")
-
-
-def _decoded(text: str) -> bytes | None:
-    """Return the bytes of base64; None of what is none, or would not come back as the same text."""
-    try:
-        data = b64decode(text, validate=True)
-    except (NotBase64, ValueError):
-        return None
-    return data if b64encode(data).decode("ascii") == text else None
+    return as_it_stood(reference, data) if is_medium(reference) else json.loads(data)
 
 
 def key_of(message: Mapping[str, Any]) -> bytes:

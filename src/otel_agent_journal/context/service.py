@@ -277,6 +277,14 @@ class Context:
             StoreError: there is no such event, or the target is there already, made otherwise.
         """
         new = uuid.uuid4().hex if target is None else str(target)
+        self._fork(new, up_to_sequence, session_id or new)
+        return new
+
+    def copy_to_new_instance(self, target: str | uuid.UUID, up_to_sequence: int | None = None) -> str:
+        """Fork to an instance of that id; see `fork`."""
+        return self.fork(target, up_to_sequence)
+
+    def _fork(self, new: str, up_to_sequence: int | None, session_id: str) -> None:
         with self._lock:
             self._refresh()
             count = self._log.count if up_to_sequence is None else up_to_sequence + 1
@@ -286,12 +294,7 @@ class Context:
                     f" it cannot be forked at {up_to_sequence}"
                 )
             base, at = self._log.place_of(self._behind_message(count))
-            lineage.fork(self._log.store, base, at, new, session_id or new, now_ns=time.time_ns())
-        return new
-
-    def copy_to_new_instance(self, target: str | uuid.UUID, up_to_sequence: int | None = None) -> str:
-        """Fork to an instance of that id; see `fork`."""
-        return self.fork(target, up_to_sequence)
+            lineage.fork(self._log.store, base, at, new, session_id, now_ns=time.time_ns())
 
     # --- what is read ---
 

@@ -20,14 +20,15 @@ MEDIA_TYPE: Final = "media_type"
 WITHIN: Final = "media"  # of a reference: the digests of what is kept apart again within the value that it refers to
 MIN_BYTES: Final = 1024  # what is smaller stays where it is: a reference takes 150 bytes, and a read
 MAX_BYTES: Final = 64 * 1024 * 1024  # what is over this is not kept; its reference says so
-_BEFORE: Final = "before"
+BEFORE: Final = "before"
 _MIN_TEXT: Final = MIN_BYTES * 4 // 3
 _MAX_DEPTH: Final = 32
+_DATA_URL: Final = "data:"
 _HEAD: Final = 200  # characters in which a data URL says what it is
 _ENCODED: Final = frozenset(("b64_json", "base64", "bytes", "data", "file_data", "result"))  # names of base64
 _TYPES: Final = ("mime_type", "media_type", "mimeType", "mediaType")
 _KINDS: Final = {"image": "image/", "audio": "audio/", "input_audio": "audio/", "video": "video/"}
-_UNKNOWN: Final = "application/octet-stream"
+UNKNOWN: Final = "application/octet-stream"
 
 
 class Medium(NamedTuple):
@@ -35,6 +36,32 @@ class Medium(NamedTuple):
 
     data: bytes
     media_type: str
+
+
+class Decoded(NamedTuple):
+    """What base64 is: its bytes, the type that a data URL says, and what stands before the base64."""
+
+    data: bytes
+    media_type: str
+    before: str
+
+
+def decoded(text: str) -> Decoded | None:
+    """Return what a data URL or base64 is; None of what is neither, or would not be written the same again."""
+    before = media_type = ""
+    if text.startswith(_DATA_URL):
+        head = text[:_HEAD].partition(";base64,")
+        if not head[1]:
+            return None
+        before, media_type = head[0] + head[1], head[0][len(_DATA_URL) :].partition(";")[0]
+    encoded = text[len(before) :]
+    try:
+        data = a2b_base64(encoded.encode("ascii"), strict_mode=True)
+    except ValueError:
+        return None
+    if b2a_base64(data, newline=False).decode() != encoded:  # with bits that it would not be written with again
+        return None
+    return Decoded(data, media_type, before)
 
 
 def hints_at_media(encoded: bytes) -> bool:
@@ -49,7 +76,7 @@ def is_medium(reference: Mapping[str, Any]) -> bool:
 
 def as_it_stood(reference: Mapping[str, Any], data: bytes) -> str:
     """Return the text that a reference to a medium stands for; of bytes the base64 that they are as JSON."""
-    return f"{reference.get(_BEFORE, '')}{b2a_base64(data, newline=False).decode()}"
+    return f"{reference.get(BEFORE, '')}{b2a_base64(data, newline=False).decode()}"
 
 
 def without_media(value: Any, most: int) -> tuple[Any, dict[str, Medium]]:
@@ -91,7 +118,7 @@ class _Search:
         kind = type_of(value)
         self._left -= 1
         if kind is bytes and len(value) >= MIN_BYTES:
-            return self._apart(value, said or _UNKNOWN, "")
+            return self._apart(value, said or UNKNOWN, "")
         if kind is str:
             return self._text(value, name, said)
         if (kind is not dict and kind is not list and kind is not tuple) or self._left < 0 or depth > _MAX_DEPTH:
@@ -110,30 +137,16 @@ class _Search:
         return value if made is None else made
 
     def _text(self, text: str, name: str, said: str) -> Any:
-        if len(text) < _MIN_TEXT:
+        if len(text) < _MIN_TEXT or not (name in _ENCODED or text.startswith(_DATA_URL)):
             return text
-        before = ""
-        if text.startswith("data:"):
-            head = text[:_HEAD].partition(";base64,")
-            if not head[1]:
-                return text
-            before, said = head[0] + head[1], head[0][len("data:") :].partition(";")[0] or said
-        elif name not in _ENCODED:
-            return text
-        encoded = text[len(before) :]
-        try:
-            data = a2b_base64(encoded.encode("ascii"), strict_mode=True)
-        except ValueError:
-            return text
-        if b2a_base64(data, newline=False).decode() != encoded:  # with bits that it would not be written with again
-            return text
-        return self._apart(data, said or _UNKNOWN, before)
+        found = decoded(text)
+        return text if found is None else self._apart(found.data, found.media_type or said or UNKNOWN, found.before)
 
     def _apart(self, data: bytes, media_type: str, before: str) -> dict[str, Any]:
         digest = blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
         reference: dict[str, Any] = {BLOB: digest, "bytes": len(data), MEDIA_TYPE: media_type}
         if before:
-            reference[_BEFORE] = before
+            reference[BEFORE] = before
         if len(data) > MAX_BYTES:
             reference["lost"] = f"over {MAX_BYTES:,} bytes"
         else:

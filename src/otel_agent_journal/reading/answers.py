@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from otel_agent_journal.mapping.genai import RESPONSE_FINISH_REASONS
+from otel_agent_journal.mapping.harmless import CUT
 from otel_agent_journal.projections.steps import Attempt, Step
 from otel_agent_journal.reading.blobs import refers_to_blob
 from otel_agent_journal.reading.values import mappings_in
 
 _SAID: Final = ("output", "raw")  # of an ending's details
-_CUT: Final = "$cut"
 
 Resolved = Callable[[str, Any], Any]
 
@@ -64,7 +64,7 @@ def _missing(said: Mapping[str, Any], details: Mapping[str, Any]) -> list[str]:
     """Return why an answer is not complete."""
     if "output" not in said:
         return ["the answer is not in the journal"]
-    why = [f"of its {name} a part is in the journal" for name in details.get(_CUT) or () if name in _SAID]
+    why = [f"of its {name} a part is in the journal" for name in details.get(CUT) or () if name in _SAID]
     apart = [one for one in mappings_in(said, lambda mapping: not refers_to_blob(mapping)) if refers_to_blob(one)]
     if apart:
         why.append(f"{len(apart)} of its values {'is' if len(apart) == 1 else 'are'} not kept")

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeGuard, cast
 
 from otel_agent_journal.codec import decode_value
 from otel_agent_journal.errors import CodecError
-from otel_agent_journal.mapping.media import WITHIN, as_it_stood, is_medium
+from otel_agent_journal.mapping.media import BLOB, WITHIN, as_it_stood, is_medium
 from otel_agent_journal.reading.values import mappings_in, rebuilt
 from otel_agent_journal.store.linked import parts_in
 from otel_agent_journal.store.protocol import BlobStore, JournalStore
@@ -18,7 +18,6 @@ from otel_agent_journal.threads import Lock
 MAX_KEPT_BYTES: Final = 32 * 1024 * 1024
 _ENTRY_BYTES: Final = 200  # of one that is kept, beside its value
 _TOGETHER: Final = 16  # values in one call: a large one is a megabyte
-_BLOB: Final = "$blob"
 
 
 class Blobs:
@@ -43,13 +42,13 @@ class Blobs:
     def resolved(self, session_id: str, value: Any) -> Any:
         """Return a value with the references in it replaced by what they refer to, where that can be had."""
         references = mappings_in(value, lambda mapping: not refers_to_blob(mapping))
-        wanted = dict.fromkeys(str(one[_BLOB]) for one in references if refers_to_blob(one))
+        wanted = dict.fromkeys(str(one[BLOB]) for one in references if refers_to_blob(one))
         if not wanted:
             return value
         found = self._all(session_id, wanted)
 
         def replacement(mapping: Mapping[str, Any]) -> Any:
-            data = found.get(mapping[_BLOB]) if refers_to_blob(mapping) else None
+            data = found.get(mapping[BLOB]) if refers_to_blob(mapping) else None
             if data is None:
                 return mapping
             if is_medium(mapping):
@@ -112,4 +111,4 @@ class Blobs:
 
 def refers_to_blob(value: Any) -> TypeGuard[Mapping[str, Any]]:
     """Tell whether a value is a reference to one that is kept apart."""
-    return isinstance(value, Mapping) and isinstance(cast("Mapping[str, Any]", value).get(_BLOB), str)
+    return isinstance(value, Mapping) and isinstance(cast("Mapping[str, Any]", value).get(BLOB), str)
