@@ -43,6 +43,7 @@ STORE_TIMEOUT: Final = "AGENT_JOURNAL_STORE_TIMEOUT"
 FLUSH_TIMEOUT: Final = "AGENT_JOURNAL_FLUSH_TIMEOUT"
 DRAIN: Final = "AGENT_JOURNAL_DRAIN"
 CONTEXT: Final = "AGENT_JOURNAL_CONTEXT"
+RESUME: Final = "AGENT_JOURNAL_RESUME"  # read where a process begins to journal, set by `agent-journal resume`
 SPAN_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 MIB: Final = 1024 * 1024
@@ -73,6 +74,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     FLUSH_TIMEOUT: "seconds that a response waits for the journal and spans to be flushed; default 2",
     DRAIN: "`self` (default): this process drains its spool; `parent`: another does, set by `agent-journal run`",
     CONTEXT: "`on` (default) or `off`: whether `ContextService` writes and reads anything",
+    RESUME: "the session that agents go on with, as JSON; set by `agent-journal resume`",
     SPAN_CONTENT: "SPAN_ONLY or SPAN_AND_EVENT put message content on spans; default NO_CONTENT",
 }
 

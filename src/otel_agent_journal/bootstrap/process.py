@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from otel_agent_journal.config import SPOOL, Settings, absolute_store, settings_from_env, spool_of
+from otel_agent_journal.config import RESUME, SPOOL, Settings, absolute_store, settings_from_env, spool_of
 from otel_agent_journal.delivered import ALL, Delivered
 from otel_agent_journal.errors import ConfigError, JournalError, StoreError
 from otel_agent_journal.forks import is_main_interpreter
@@ -123,6 +123,10 @@ def _start(settings: Settings, redactor: Redactor | None, *, at_exit: bool = Tru
 
     STATE.agent = AgentProcess(settings, redactor)
     STATE.agent.start(at_exit=at_exit)
+    if resumed := os.environ.get(RESUME):
+        from otel_agent_journal.bootstrap.resuming import resume_from_env
+
+        resume_from_env(resumed)
 
 
 def leave() -> None:

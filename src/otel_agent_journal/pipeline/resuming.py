@@ -1,0 +1,188 @@
+"""A session that is gone on with: which context an agent goes on from, and which tool calls need not be made again.
+
+`bootstrap` says that this process resumes one (`AGENT_JOURNAL_RESUME`, or `resume()` in a program); the frameworks ask.
+What was called is read once, when the first tool is about to run.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from otel_agent_journal.errors import JournalError
+from otel_agent_journal.pipeline.digests import encoded
+from otel_agent_journal.plain import plain
+from otel_agent_journal.reading.tool_calls import ToolCall
+from otel_agent_journal.threads import Lock
+
+SERVED: Final = "served"  # in the details of an ending: the step whose recorded result stands for a call
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """The recorded result of a tool call, served instead of calling again.
+
+    `output` and `raw` are as the journal has them: what the framework's `rebuilding` makes its own objects of.
+    `step_id` is the step that recorded it.
+    """
+
+    step_id: str
+    output: Any
+    raw: Any = None
+
+
+class Agents(msgspec.Struct, frozen=True, kw_only=True):
+    """The agent instances of the resumed session: `(framework, name) -> instance`, names as the program has them."""
+
+    by_name: Mapping[tuple[str, str], str]
+
+
+class AlreadyHappened(JournalError):
+    """A tool that changed the world is about to be called again, with other arguments than it was."""
+
+    def __init__(self, tool: str, arguments: Any, recorded: Iterable[ToolCall]) -> None:
+        was = "; ".join(f"{call.session_id}@{call.number} with {_shown(call.arguments)}" for call in recorded)
+        super().__init__(
+            f"tool {tool} is about to be called with {_shown(arguments)}, and was called after this point: {was}."
+            " --once serves what was recorded and calls nothing twice: declare the tool's effects as read, or resume"
+            " without --once"
+        )
+        self.tool = tool
+
+
+class Receipts:
+    """What tools have returned. Each recorded call stands for one call at most, but by its own id for any number.
+
+    Args:
+        by_id: calls whose results are served to calls of the same id, the last of each id where that has a result:
+            those of which the context that is gone on from knows nothing yet.
+        once: calls that are served by tool and arguments, too, and not made again with others.
+    """
+
+    def __init__(self, by_id: Iterable[ToolCall], once: Iterable[ToolCall] = ()) -> None:
+        self._lock = Lock()
+        self._by_id: dict[tuple[str, str], ToolCall] = {}
+        for call in by_id:
+            if call.call_id is not None:
+                self._by_id[call.name, call.call_id] = call
+        self._once: dict[str, deque[ToolCall]] = {}
+        for call in once:
+            if _usable(call):
+                self._once.setdefault(call.name, deque()).append(call)
+
+    def find(self, tool: str, call_id: str | None, arguments: Any) -> Receipt | None:
+        """Return the recorded result of a call, or None where it is to be made.
+
+        Raises:
+            AlreadyHappened: the tool was called with other arguments, and calls are made once.
+        """
+        known = None if call_id is None else self._by_id.get((tool, call_id))
+        if known is not None and _usable(known):
+            return _receipt(known)
+        with self._lock:
+            left = self._once.get(tool)
+            if not left:
+                return None
+            said = _key(arguments)
+            for call in left:
+                if _key(call.arguments) == said:
+                    left.remove(call)
+                    return _receipt(call)
+            changed = [call for call in left if call.may_have_changed_the_world]
+        if changed:
+            raise AlreadyHappened(tool, arguments, changed)
+        return None
+
+
+class Resumption:
+    """The session that this process goes on with. Thread-safe.
+
+    Args:
+        session_id: the session.
+        agents: loads its agent instances, when they are first asked for.
+        receipts: loads what its tools returned, when a tool is first called.
+    """
+
+    def __init__(self, session_id: str, agents: Callable[[], Agents], receipts: Callable[[], Receipts]) -> None:
+        self.session_id = session_id
+        self._load_agents = agents
+        self._load_receipts = receipts
+        self._agents: Agents | None = None
+        self._receipts: Receipts | None = None
+        self._stand_ins: dict[tuple[str, str], str] = {}  # of a name of the program, the one that it had then
+        self._lock = Lock()
+
+    def instance_for(self, framework: str, name: str) -> str | None:
+        """Return the agent instance that the session has for a thread or agent that the program names.
+
+        A name that the session does not know stands for the only one of its framework that nobody has named yet: where
+        a program makes its thread's id anew in each run.
+
+        Raises:
+            StoreUnreachable: and other errors of the store.
+        """
+        with self._lock:
+            if self._agents is None:
+                self._agents = self._load_agents()
+            known = self._agents.by_name
+            if (framework, name) in known:
+                self._stand_ins.setdefault((framework, name), name)
+                return known[framework, name]
+            stood_in = self._stand_ins.get((framework, name))
+            if stood_in is None:
+                taken = {one for (of, _), one in self._stand_ins.items() if of == framework}
+                free = [one for of, one in known if of == framework and one not in taken]
+                if len(free) != 1:
+                    return None
+                stood_in = self._stand_ins[framework, name] = free[0]
+            return known[framework, stood_in]
+
+    def receipt(self, *, tool: str, call_id: str | None, arguments: Any) -> Receipt | None:
+        """Return the recorded result of a tool call that need not be made again, or None.
+
+        Raises:
+            AlreadyHappened: see `Receipts.find`.
+            StoreUnreachable: and other errors of the store: nobody knows then whether it was made.
+        """
+        with self._lock:
+            if self._receipts is None:
+                self._receipts = self._load_receipts()
+        return self._receipts.find(tool, call_id, arguments)
+
+
+_current: list[Resumption] = []
+
+
+def resumption() -> Resumption | None:
+    """Return the session that this process goes on with, if it does."""
+    return _current[-1] if _current else None
+
+
+def begin_resumption(one: Resumption) -> None:
+    """Have this process go on with a session."""
+    _current.append(one)
+
+
+def end_resumption(one: Resumption) -> None:
+    """Be done with it."""
+    if one in _current:
+        _current.remove(one)
+
+
+def _usable(call: ToolCall) -> bool:
+    return call.outcome == "ok" and call.whole
+
+
+def _receipt(call: ToolCall) -> Receipt:
+    return Receipt(step_id=call.step_id, output=call.output, raw=call.raw)
+
+
+def _key(arguments: Any) -> bytes:
+    return encoded(plain(arguments))
+
+
+def _shown(arguments: Any) -> str:
+    text = _key(arguments).decode("utf-8", "replace")
+    return text if len(text) <= 200 else f"{text[:200]}…"

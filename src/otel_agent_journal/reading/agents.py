@@ -1,0 +1,57 @@
+"""The agents of a session that have a context: which instance each is, and what its program calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import msgspec
+
+from otel_agent_journal.errors import UnsupportedByStore
+from otel_agent_journal.event import EMPTY
+from otel_agent_journal.store.lineage import bases
+from otel_agent_journal.store.protocol import JournalStore
+
+BY_HAND = ""  # the framework of a context that a program keeps itself
+
+
+class AgentContext(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent instance. `count`: of its events, those of the instances that it was forked from among them.
+
+    `name` is what its program knows it by: of LangGraph the thread, of Strands the agent's id, else its name.
+    """
+
+    instance_id: str
+    session_id: str
+    framework: str
+    name: str
+    count: int
+    bases: tuple[tuple[str, int], ...] = ()
+
+
+def agents_of(store: JournalStore, session_id: str) -> Iterator[AgentContext]:
+    """Yield the agents of a session that have a context, by their instances.
+
+    Raises:
+        UnsupportedByStore: the store keeps no contexts.
+        StoreUnreachable: and other errors of the store.
+    """
+    if not store.capabilities.context:
+        raise UnsupportedByStore(store.url, "context")
+    for instance_id in sorted(store.instances(session_id)):
+        chain = tuple(bases(store, instance_id))
+        first = next(store.read_context(chain[0][0] if chain else instance_id, limit=1), None)
+        tip = store.context_tip(instance_id)
+        if first is None or tip is None:
+            continue
+        said: Any = first.details.get("agent")
+        agent: Mapping[str, Any] = cast("Mapping[str, Any]", said) if isinstance(said, Mapping) else EMPTY
+        name = agent.get("thread") or agent.get("agent") or agent.get("name") or (chain[0][0] if chain else instance_id)
+        yield AgentContext(
+            instance_id=instance_id,
+            session_id=session_id,
+            framework=str(agent.get("framework") or BY_HAND),
+            name=str(name),
+            count=tip.next_seq + sum(count for _, count in chain),
+            bases=chain,
+        )
