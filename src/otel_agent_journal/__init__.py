@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from otel_agent_journal.bootstrap.context import ContextService
+    from otel_agent_journal.bootstrap.going_back import fork, resume, rewind
     from otel_agent_journal.bootstrap.process import configure, flush, shutdown
     from otel_agent_journal.bootstrap.serverless import lambda_handler
     from otel_agent_journal.bootstrap.waiting import Ending, wait_for
@@ -44,10 +45,13 @@ _HOME = {
     "configure": "otel_agent_journal.bootstrap.process",
     "current_session": "otel_agent_journal.pipeline.session",
     "flush": "otel_agent_journal.bootstrap.process",
+    "fork": "otel_agent_journal.bootstrap.going_back",
     "invocation": "otel_agent_journal.pipeline.lifecycle",
     "lambda_handler": "otel_agent_journal.bootstrap.serverless",
     "open_store": "otel_agent_journal.store.registry",
     "record_event": "otel_agent_journal.pipeline.lifecycle",
+    "resume": "otel_agent_journal.bootstrap.going_back",
+    "rewind": "otel_agent_journal.bootstrap.going_back",
     "session": "otel_agent_journal.pipeline.session",
     "shutdown": "otel_agent_journal.bootstrap.process",
     "step": "otel_agent_journal.pipeline.session",
@@ -70,10 +74,13 @@ __all__ = [
     "configure",
     "current_session",
     "flush",
+    "fork",
     "invocation",
     "lambda_handler",
     "open_store",
     "record_event",
+    "resume",
+    "rewind",
     "session",
     "shutdown",
     "step",

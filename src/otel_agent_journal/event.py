@@ -48,6 +48,10 @@ AGENT_BACKGROUND_TASK_FAILED: Final = "AGENT_BACKGROUND_TASK_FAILED"
 PROCESS: Final = "process"  # in the details of the first event that a process writes to a session: which it is
 
 CONTEXT_FORKED: Final = "CONTEXT_FORKED"
+CONTEXT_REWOUND: Final = "CONTEXT_REWOUND"
+CHECKPOINT_SAVED: Final = "CHECKPOINT_SAVED"
+CHECKPOINT_WRITES: Final = "CHECKPOINT_WRITES"
+CHECKPOINTS_DELETED: Final = "CHECKPOINTS_DELETED"
 
 START_TYPES: Final = frozenset(f"{kind}_START" for kind in STEP_KINDS)
 END_TYPES: Final = frozenset(f"{kind}_{phase}" for kind in STEP_KINDS for phase in ("END", "ERROR"))
@@ -60,9 +64,12 @@ CONTEXT_TYPES: Final = frozenset(
         "ASSISTANT_MESSAGE",
         "TOOL_CALL",
         "TOOL_RESULT",
-        "CONTEXT_REWOUND",
+        CONTEXT_REWOUND,
         "CONTEXT_REPLACED",
         CONTEXT_FORKED,
+        CHECKPOINT_SAVED,
+        CHECKPOINT_WRITES,
+        CHECKPOINTS_DELETED,
         "MESSAGE_REDACTED",
         "STATE_CHANGED",
     )

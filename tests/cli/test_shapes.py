@@ -103,7 +103,7 @@ def test_no_depth_is_too_deep(reader: str) -> None:
     READERS[reader](depth(DEEP))
 
 
-@pytest.mark.parametrize(("width", "longest"), [(0, 330), (80, 80), (200, 200)])
+@pytest.mark.parametrize(("width", "longest"), [(0, 334), (80, 80), (200, 200)])
 def test_a_deep_step_has_a_line_as_any_other(width: int, longest: int) -> None:
     """However deep a step is, its line is no longer, and has its name and how many levels are left out."""
     output = Output("table", io.BytesIO(), tty=width > 0, width=width)
@@ -112,6 +112,6 @@ def test_a_deep_step_has_a_line_as_any_other(width: int, longest: int) -> None:
     assert len(lines) == 500
     assert max(map(len, lines)) <= longest
     assert all(f"✓ {'node' if number else 'agent'} d{number} " in line for number, line in enumerate(lines))
-    assert lines[3].startswith("      └─ ✓")
+    assert lines[3].startswith("  4       └─ ✓")
     left_out = int(lines[499].partition(" ")[0])
     assert lines[499].startswith(f"+{left_out} {'   ' * (499 - left_out - 1)}└─ ✓")

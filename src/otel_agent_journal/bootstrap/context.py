@@ -9,7 +9,9 @@ from otel_agent_journal.bootstrap.process import settings_of_process
 from otel_agent_journal.config import Settings
 from otel_agent_journal.context.service import Context
 from otel_agent_journal.errors import UnsupportedByStore
+from otel_agent_journal.pipeline.resuming import resumption
 from otel_agent_journal.pipeline.session import current_session
+from otel_agent_journal.reading.agents import BY_HAND
 from otel_agent_journal.store import registry
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import JournalStore
@@ -22,7 +24,8 @@ class ContextService(Context):
 
     Args:
         store: a URL, an open store, or None: the store that this process records to, else the environment's.
-        instance_id: the agent instance, a UUID or any text; by default a fresh one, which `instance_id` says.
+        instance_id: the agent instance, a UUID or any text; by default a fresh one, which `instance_id` says. Where a
+            fork is resumed, the instance of the fork that was made of it.
         session_id: the session of an instance that is not there yet; by default the one that this code runs in, else
             one of the instance's id.
         name: what the agent is called.
@@ -50,7 +53,11 @@ class ContextService(Context):
         if not self._off and not opened.capabilities.context:
             raise UnsupportedByStore(opened.url, "context")
         session_id = session_id or current_session()
-        named = uuid4() if instance_id is None else instance_id
+        resumed = resumption()
+        found = None
+        if resumed is not None and not self._off:
+            found = resumed.instance_for(BY_HAND, str(instance_id), or_only=instance_id is None)
+        named = found or (uuid4() if instance_id is None else instance_id)
         super().__init__(opened, named, session_id=session_id, name=name, parent_id=parent_id)
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from otel_agent_journal.reading.agents import agents_of
 from otel_agent_journal.reading.blobs import Blobs
 from otel_agent_journal.reading.tool_calls import ToolCall, tool_calls, tree_with_tools
 from otel_agent_journal.reading.turns import Turn, turns_of
+from otel_agent_journal.store.lineage import MAX_DEPTH
 from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import JournalStore
 
@@ -27,10 +28,19 @@ _TAKE_IN_S: Final = 5.0
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True):
-    """What AGENT_JOURNAL_RESUME says, as JSON: the session, and whether calls that it has made are made once."""
+    """What AGENT_JOURNAL_RESUME says, as JSON: the session, and whether calls that it has made are made once.
+
+    `bases` are the sessions that it was forked from, in turn: a program that names one of these means the fork.
+    """
 
     session: str
     once: bool = False
+    bases: tuple[str, ...] = ()
+
+
+def resume_for_env(asked: Resume) -> str:
+    """Return what AGENT_JOURNAL_RESUME says to a child."""
+    return msgspec.json.encode(asked).decode()
 
 
 def resume_from_env(text: str) -> None:
@@ -52,7 +62,25 @@ def resumption_of(settings: Settings, asked: Resume) -> Resumption:
         asked.session,
         lambda: _loaded(settings, lambda store: _agents(store, asked.session)),
         lambda: _loaded(settings, lambda store: receipts_of(store, asked.session, once=asked.once)),
+        bases=asked.bases,
     )
+
+
+def lines_of(store: JournalStore, session_id: str) -> Iterator[str]:
+    """Yield the sessions that one was forked from: the one, what that was forked from, and so on.
+
+    Raises:
+        StoreUnreachable: and other errors of the store.
+    """
+    seen = {session_id}
+    while True:
+        turns = turns_of(store.read(session_id))
+        base = next((turn.base for turn in turns if turn.base not in seen), None)
+        if base is None or len(seen) > MAX_DEPTH:
+            return
+        yield base
+        seen.add(base)
+        session_id = base
 
 
 def receipts_of(store: JournalStore, session_id: str, *, once: bool) -> Receipts:
@@ -84,7 +112,7 @@ def _calls(
 
 
 def _agents(store: JournalStore, session_id: str) -> Agents:
-    return Agents(by_name={(one.framework, one.name): one.instance_id for one in agents_of(store, session_id)})
+    return Agents(by_name={(one.framework, one.known_as): one.instance_id for one in agents_of(store, session_id)})
 
 
 def _loaded(settings: Settings, load: Callable[[JournalStore], _Loaded]) -> _Loaded:

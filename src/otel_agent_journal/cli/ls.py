@@ -26,10 +26,12 @@ KEYS: Final = (
     "started_at",
     "updated_at",
     "duration_ms",
+    "forked_from",
 )
 STATUSES: Final = ("PENDING", "PROCESSING", "COMPLETED", "ERROR", "INTERRUPTED")
 STYLES: Final = {"COMPLETED": "green", "ERROR": "red", "INTERRUPTED": "yellow", "PROCESSING": "cyan", "PENDING": "dim"}
 _LONGEST_ERROR: Final = 80  # characters of what a failed session failed with
+_LONGEST_ID: Final = 40
 ON_A_TERMINAL: Final = 50  # sessions listed to a person who did not say how many
 
 
@@ -88,7 +90,7 @@ def command(
 
 
 def record(head: SessionHead) -> dict[str, Any]:
-    """Return a session as data: the ten keys of the contract, null where not known."""
+    """Return a session as data: the keys of the contract, null where not known."""
     from otel_agent_journal.codec import format_timestamp
 
     return {
@@ -102,6 +104,7 @@ def record(head: SessionHead) -> dict[str, Any]:
         "started_at": format_timestamp(head.started_ns) if head.started_ns else None,
         "updated_at": format_timestamp(head.updated_ns) if head.updated_ns else None,
         "duration_ms": duration_ms(head),
+        "forked_from": head.forked_from,
     }
 
 
@@ -171,4 +174,6 @@ def _remark(journal: Journal, head: SessionHead, now_ns: int) -> str:
             return f"{head.reason} {readable.ago(seen_ns, now_ns)}"
         return {"awaiting_input": "awaiting input"}.get(head.reason or "", head.reason or "")
     error = journal.error_of(head)
-    return "" if error is None else readable.one_line(readable.failure(error), _LONGEST_ERROR)
+    if error is not None:
+        return readable.one_line(readable.failure(error), _LONGEST_ERROR)
+    return f"fork of {readable.one_line(head.forked_from, _LONGEST_ID)}" if head.forked_from else ""

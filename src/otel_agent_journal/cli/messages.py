@@ -153,6 +153,11 @@ def prompt_lines(output: Output, prompt: Mapping[str, Any]) -> Iterator[str]:
         yield f"{output.paint(readable.one_line(str(name)), 'bold')}  {readable.one_line(preview(value), 400)}"
 
 
+def as_shown(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message, of whatever form, as a transcript takes it."""
+    return _message(message, str(message.get("role") or "user"))
+
+
 def transcript(output: Output, messages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the lines of a conversation for people."""
     said_any = False
@@ -270,6 +275,8 @@ def _asked(call: Any) -> dict[str, Any]:
     if not isinstance(call, Mapping):
         return {"name": str(call)}
     asked = cast("Mapping[str, Any]", call)
+    if isinstance(asked.get("function"), Mapping):  # as the OpenAI API has them
+        asked = {"id": asked.get("id"), **cast("Mapping[str, Any]", asked["function"])}
     return {"id": asked.get("id"), "name": asked.get("name"), "arguments": asked.get("args", asked.get("arguments"))}
 
 

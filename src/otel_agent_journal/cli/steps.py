@@ -22,6 +22,7 @@ ROW_KEYS: Final = (
     "step_id",
     "parent_step_id",
     "depth",
+    "number",
     "kind",
     "name",
     "status",
@@ -48,6 +49,7 @@ MARKS: Final = {
     "running": ("▶", "cyan"),
 }
 _MAX_LABEL: Final = 72
+_MAX_FORKS: Final = 5  # that are named
 _LEAST_NAME: Final = 24  # characters of a label for kind and name, however deep a step is
 _LEAST_LEVELS: Final = 3
 _BAR: Final = 24
@@ -69,6 +71,7 @@ def row(session_id: str, step: Step, last_seen: Mapping[str, int]) -> dict[str, 
         "step_id": step.step_id,
         "parent_step_id": step.parent_step_id,
         "depth": step.depth,
+        "number": step.number,
         "kind": step.kind,
         "name": step.name,
         "status": step.status,
@@ -137,6 +140,12 @@ def headline(output: Output, head: SessionHead, now_ns: int) -> Iterator[str]:
         last_ns = last_ns or head.updated_ns
         where.append(f"last seen {readable.clock(last_ns)} ({readable.ago(last_ns, now_ns)})")
     yield output.paint("  ".join(where), "dim")
+    if head.forked_from:
+        yield output.paint(f"fork of {readable.one_line(head.forked_from)}, whose steps come before these", "dim")
+    if head.forks:
+        named = ", ".join(readable.one_line(one, 40) for one in head.forks[:_MAX_FORKS])
+        more = f" and {len(head.forks) - _MAX_FORKS} more" if len(head.forks) > _MAX_FORKS else ""
+        yield output.paint(f"forks {named}{more}", "dim")
     if said := readable.said_of(head.about):
         yield output.paint(f"tags {said}", "dim")
     if head.about.processes:
@@ -153,19 +162,21 @@ def waterfall(
 
     if not shown:
         return
-    room = min(max(20, output.width - 22), _MAX_LABEL) if output.tty else _MAX_LABEL * 4
+    digits = len(str(max(step.number for step in shown)))
+    room = min(max(20, output.width - 23 - digits), _MAX_LABEL) if output.tty else _MAX_LABEL * 4
     branches = _branches(shown, max(_LEAST_LEVELS, (room - _LEAST_NAME) // 3))
     labels = [f"{branch}{MARKS[step.status][0]} {label(step)}" for step, branch in branches]
     width = min(max(cell_len(text) for text in labels), room)
     begin_ns = min(step.start_ns for step in shown)
     end_ns = max([now_ns if step.end_ns is None else step.end_ns for step in shown])
     bar_width = _bar_width(output, width)
-    left = output.width - (width + 17 + (bar_width + 3 if bar_width else 0)) if output.tty else 400
+    left = output.width - (digits + width + 18 + (bar_width + 3 if bar_width else 0)) if output.tty else 400
     for step, text in zip(shown, labels, strict=True):
         took = readable.duration((now_ns if step.end_ns is None else step.end_ns) - step.start_ns)
         usage = tree.totals(step).usage if step.kind == "AGENT" and step.depth == 0 else usage_of(step)
         tokens = (usage.input_tokens + usage.output_tokens) if usage else 0
         cells = [
+            output.paint(f"{step.number:>{digits}}", "dim"),
             _painted(output, fit(text, width), MARKS[step.status]),
             f"{took:>8}",
             f"{readable.count(tokens) if tokens else '':>6}",
@@ -180,7 +191,7 @@ def waterfall(
             line += " " + output.paint(remark, color)
         yield line.rstrip()
         if remark and len(remark) > left:
-            indent = " " * min(3 * step.depth + 2, 40)
+            indent = " " * min(digits + 3 * step.depth + 3, 40)
             yield indent + output.paint(readable.one_line(remark, max(20, output.width - len(indent) - 1)), color)
 
 

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, cast
 
+from otel_agent_journal.event import CONTEXT_REWOUND as REWOUND
 from otel_agent_journal.event import JournalEvent
 
 SYSTEM: Final = "SYSTEM_MESSAGE"
@@ -20,7 +21,6 @@ ASSISTANT: Final = "ASSISTANT_MESSAGE"
 TOOL_CALL: Final = "TOOL_CALL"
 TOOL_RESULT: Final = "TOOL_RESULT"
 STATE: Final = "STATE_CHANGED"
-REWOUND: Final = "CONTEXT_REWOUND"
 REPLACED: Final = "CONTEXT_REPLACED"
 REDACTED: Final = "MESSAGE_REDACTED"
 MESSAGES: Final = frozenset((SYSTEM, USER, ASSISTANT, TOOL_CALL, TOOL_RESULT))

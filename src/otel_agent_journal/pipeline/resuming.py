@@ -103,10 +103,19 @@ class Resumption:
         session_id: the session.
         agents: loads its agent instances, when they are first asked for.
         receipts: loads what its tools returned, when a tool is first called.
+        bases: the sessions that it was forked from: a program that names one of these means it.
     """
 
-    def __init__(self, session_id: str, agents: Callable[[], Agents], receipts: Callable[[], Receipts]) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        agents: Callable[[], Agents],
+        receipts: Callable[[], Receipts],
+        *,
+        bases: Iterable[str] = (),
+    ) -> None:
         self.session_id = session_id
+        self.bases = frozenset(bases)
         self._load_agents = agents
         self._load_receipts = receipts
         self._agents: Agents | None = None
@@ -114,11 +123,14 @@ class Resumption:
         self._stand_ins: dict[tuple[str, str], str] = {}  # of a name of the program, the one that it had then
         self._lock = Lock()
 
-    def instance_for(self, framework: str, name: str) -> str | None:
+    def instance_for(self, framework: str, name: str, *, or_only: bool = True) -> str | None:
         """Return the agent instance that the session has for a thread or agent that the program names.
 
-        A name that the session does not know stands for the only one of its framework that nobody has named yet: where
-        a program makes its thread's id anew in each run.
+        Args:
+            framework: of the agent.
+            name: what the program knows it by.
+            or_only: a name that the session does not know stands for the only one of its framework that nobody has
+                named yet: for programs that make their thread's id anew in each run.
 
         Raises:
             StoreUnreachable: and other errors of the store.
@@ -132,6 +144,8 @@ class Resumption:
                 return known[framework, name]
             stood_in = self._stand_ins.get((framework, name))
             if stood_in is None:
+                if not or_only:
+                    return None
                 taken = {one for (of, _), one in self._stand_ins.items() if of == framework}
                 free = [one for of, one in known if of == framework and one not in taken]
                 if len(free) != 1:
@@ -158,6 +172,12 @@ _current: list[Resumption] = []
 def resumption() -> Resumption | None:
     """Return the session that this process goes on with, if it does."""
     return _current[-1] if _current else None
+
+
+def meant(session_id: str) -> str:
+    """Return the session that a program means by an id: of one that the resumed session was forked from, the fork."""
+    one = resumption()
+    return one.session_id if one is not None and session_id in one.bases else session_id
 
 
 def begin_resumption(one: Resumption) -> None:

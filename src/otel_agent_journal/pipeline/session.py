@@ -43,6 +43,7 @@ from otel_agent_journal.pipeline.current import STATE, get_recorder
 from otel_agent_journal.pipeline.effects import known_effects
 from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS, is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder
+from otel_agent_journal.pipeline.resuming import meant
 from otel_agent_journal.pipeline.session_writer import session_within
 from otel_agent_journal.pipeline.step import Step, current_context, current_step
 from otel_agent_journal.pipeline.who import said_of_run
@@ -210,7 +211,7 @@ class SessionBlock(Block):
     def __init__(self, recorder: Recorder, session_id: Any, agent: Any, details: dict[str, Any]) -> None:
         super().__init__()
         self._recorder = recorder
-        self._wanted = None if session_id is None else text_of(session_id)
+        self._wanted = None if session_id is None else meant(text_of(session_id))
         self._agent = "agent" if agent is None else text_of(agent) or "agent"
         self._details = details
         self._root: Step | None = None

@@ -78,7 +78,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One unit of work at one place of the tree, with the attempts made there, oldest first: at least one.
 
-    `orphan`: it names a parent of which the journal knows nothing, and is shown as a root.
+    `orphan`: it names a parent of which the journal knows nothing, and is shown as a root. `number` counts the steps of
+    the session in order of their start, from 1: `SESSION@N` is the point before that step.
     """
 
     step_id: str
@@ -88,6 +89,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...]
     depth: int = 0
     orphan: bool = False
+    number: int = 0
 
     @property
     def last(self) -> Attempt:
@@ -136,6 +138,7 @@ class StepTree:
             self._by_step[one.step_id].append(one)
             parent = parents[one.key]
             (self._tops if parent is None else self._beneath[parent]).append(one)
+        self._numbers = {step_id: number for number, step_id in enumerate(self._by_step, start=1)}
         pending = [(one, 0) for one in self._tops]
         while pending:
             one, depth = pending.pop()
@@ -212,6 +215,7 @@ class StepTree:
             attempts=tuple(attempts),
             depth=depth,
             orphan=depth == 0 and last.parent_step_id is not None,
+            number=self._numbers[last.step_id],
         )
 
 

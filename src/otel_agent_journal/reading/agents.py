@@ -18,13 +18,15 @@ BY_HAND = ""  # the framework of a context that a program keeps itself
 class AgentContext(msgspec.Struct, frozen=True, kw_only=True):
     """An agent instance. `count`: of its events, those of the instances that it was forked from among them.
 
-    `name` is what its program knows it by: of LangGraph the thread, of Strands the agent's id, else its name.
+    `known_as` is what its program knows it by: of LangGraph the thread, of Strands the agent's id, else the instance;
+    of a fork, that which the first of its bases is known by. `name` is for people.
     """
 
     instance_id: str
     session_id: str
     framework: str
     name: str
+    known_as: str
     count: int
     bases: tuple[tuple[str, int], ...] = ()
 
@@ -46,12 +48,13 @@ def agents_of(store: JournalStore, session_id: str) -> Iterator[AgentContext]:
             continue
         said: Any = first.details.get("agent")
         agent: Mapping[str, Any] = cast("Mapping[str, Any]", said) if isinstance(said, Mapping) else EMPTY
-        name = agent.get("thread") or agent.get("agent") or agent.get("name") or (chain[0][0] if chain else instance_id)
+        known_as = str(agent.get("thread") or agent.get("agent") or (chain[0][0] if chain else instance_id))
         yield AgentContext(
             instance_id=instance_id,
             session_id=session_id,
             framework=str(agent.get("framework") or BY_HAND),
-            name=str(name),
+            name=str(agent.get("name") or known_as),
+            known_as=known_as,
             count=tip.next_seq + sum(count for _, count in chain),
             bases=chain,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 import msgspec
@@ -47,9 +47,10 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
         return self.effects != READ
 
 
-def tree_with_tools(events: Iterable[JournalEvent]) -> StepTree:
+def tree_with_tools(events: Iterable[JournalEvent], *, lost_writers: Collection[str] = frozenset()) -> StepTree:
     """Return a session's steps with what its tools took and gave; of others that is left out."""
-    return fold_steps(event if kind_of(event.type) == "TOOL" else outline(event) for event in events)
+    kept = (event if kind_of(event.type) == "TOOL" else outline(event) for event in events)
+    return fold_steps(kept, lost_writers=lost_writers)
 
 
 def tool_calls(
@@ -63,7 +64,7 @@ def tool_calls(
         resolved: replaces blob references, given a session and a value.
         since_ns: UTC nanoseconds.
     """
-    for number, step in enumerate(tree.steps, start=1):
+    for step in tree.steps:
         if step.kind != "TOOL":
             continue
         for attempt in step.attempts:
@@ -76,7 +77,7 @@ def tool_calls(
             yield ToolCall(
                 session_id=session_id,
                 step_id=step.step_id,
-                number=number,
+                number=step.number,
                 name=step.name,
                 call_id=_call_id(start),
                 arguments=given,

@@ -7,19 +7,27 @@ is not pruned before these are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from otel_agent_journal.codec import sealed
 from otel_agent_journal.errors import StoreError
-from otel_agent_journal.event import CONTEXT_FORKED, SESSION_FORKED, JournalEvent, derived_id
+from otel_agent_journal.event import CONTEXT_FORKED, EMPTY, SESSION_FORKED, JournalEvent, derived_id
 from otel_agent_journal.store.protocol import JournalStore
 
 MAX_DEPTH: Final = 1_000  # forks of forks
 
 
 def fork(
-    store: JournalStore, instance_id: str, at_seq: int, new_instance: str, new_session: str, *, now_ns: int
+    store: JournalStore,
+    instance_id: str,
+    at_seq: int,
+    new_instance: str,
+    new_session: str,
+    *,
+    now_ns: int,
+    said: Mapping[str, Any] = EMPTY,
+    checkpoint: Mapping[str, str] | None = None,
 ) -> None:
     """Make an instance, in a session of its own, whose context begins as another's first `at_seq` events.
 
@@ -32,6 +40,8 @@ def fork(
         new_instance: the id of the new instance.
         new_session: the session that it is in; another one than that of the first.
         now_ns: the time of the events that say so, UTC nanoseconds.
+        said: what both sessions should say of it, too.
+        checkpoint: of a LangGraph thread, which of its namespaces go on from which checkpoint.
 
     Raises:
         StoreError: there is no such instance, or it has fewer events; or the new one is there, made otherwise.
@@ -45,7 +55,14 @@ def fork(
     base = _session_of(store, instance_id, at_seq)
     if base == new_session:
         raise StoreError(f"instance {instance_id} is of session {base}; a fork of it is in another session")
-    details = {"base": base, "fork": new_session, "instance": instance_id, "seq": at_seq, "fork_instance": new_instance}
+    details = {
+        **said,
+        "base": base,
+        "fork": new_session,
+        "instance": instance_id,
+        "seq": at_seq,
+        "fork_instance": new_instance,
+    }
     for session_id in (new_session, base):  # from when the base says so, it is not deleted before the fork
         store.append([_event(SESSION_FORKED, session_id, f"{new_instance}:{session_id}", now_ns, details)])
     _session_of(store, instance_id, at_seq)
@@ -54,7 +71,7 @@ def fork(
         new_session,
         f"{new_instance}:0",
         now_ns,
-        {"instance": instance_id, "seq": at_seq},
+        {"instance": instance_id, "seq": at_seq} | ({} if checkpoint is None else {"checkpoint": dict(checkpoint)}),
         instance_id=new_instance,
         seq=0,
     )

@@ -1,0 +1,81 @@
+"""`agent-journal resume`: run a program that goes on with a session, from where that stands."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from otel_agent_journal.cli.going_back import once_option
+from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
+from otel_agent_journal.cli.operating import agree, yes_option
+
+if TYPE_CHECKING:
+    from otel_agent_journal.projections.head import SessionHead
+    from otel_agent_journal.reading.journal import Journal
+    from otel_agent_journal.reading.tool_calls import ToolCall
+
+
+@click.command("resume", short_help="Run a program that goes on with a session, from where that stands.")
+@click.option("--otlp", metavar="URL", help="Forward spans there, as http://localhost:4318. [env: AGENT_JOURNAL_OTLP]")
+@once_option
+@yes_option
+@click.argument("session", required=False)
+@click.argument("cmd", nargs=-1, type=click.UNPROCESSED, metavar="-- CMD...")
+@common_options
+@pass_invocation
+def command(
+    invocation: Invocation, otlp: str | None, once: bool, yes: bool, session: str | None, cmd: tuple[str, ...]
+) -> int:
+    """Run a program that goes on with a session, from where that stands.
+
+    Its agents keep their context in the journal: LangGraph by JournalSaver, Strands by JournalSessionManager, others by
+    ContextService. One that had not finished goes on with what was left; tool calls that were completed are not made
+    again. As in: agent-journal resume reading-7 -- python my_agent.py
+    """
+    from otel_agent_journal.bootstrap import run_agent
+    from otel_agent_journal.bootstrap.going_back import not_running, point_of
+    from otel_agent_journal.bootstrap.resuming import Resume, lines_of, resume_for_env
+    from otel_agent_journal.cli.choosing import need_session
+    from otel_agent_journal.config import RESUME
+
+    journal = invocation.journal()
+    if not session:
+        raise need_session(journal, "resume")
+    head = journal.session(session)
+    if not cmd:
+        raise click.UsageError(
+            "'resume' needs the program that goes on, as in:"
+            f" agent-journal resume {head.session_id} -- python my_agent.py"
+        )
+    not_running(journal, head)
+    point_of(journal, head, None)  # something to go on from
+    _agree_to_repeat(journal, head, once=once, yes=yes)
+    asked = Resume(session=head.session_id, once=once, bases=tuple(lines_of(journal.store, head.session_id)))
+    environ = {**os.environ, RESUME: resume_for_env(asked)}
+    return run_agent(invocation.settings(otlp=otlp, session=head.session_id), cmd, env=environ)
+
+
+def _agree_to_repeat(journal: Journal, head: SessionHead, *, once: bool, yes: bool) -> None:
+    """Show what of the world may be changed once more, and ask."""
+    from otel_agent_journal.cli.going_back import happened_after, shown
+    from otel_agent_journal.reading.tool_calls import tree_with_tools
+    from otel_agent_journal.reading.turns import turns_of
+
+    tree = tree_with_tools(journal.events(head.session_id), lost_writers=journal.silent(head))
+    turns = [] if once else list(turns_of(journal.store.read(head.session_id)))
+    last_ns = max((turn.turned_ns for turn in turns if turn.base == head.session_id), default=0)
+    open_calls = [call for call in happened_after(journal, head, last_ns) if call.outcome in (None, "interrupted")]
+    repeated: list[ToolCall] = []
+    for turn in turns:
+        if any(root.last.start_ns > turn.turned_ns for root in tree.roots):
+            continue  # it was gone on from already
+        base = head if turn.base == head.session_id else journal.exact(turn.base)
+        after = [] if base is None else happened_after(journal, base, turn.at_ns)
+        repeated += [one for one in after if base is not head or one.start_ns < turn.turned_ns]
+    if open_calls or repeated:
+        lines = [*shown([*open_calls, *repeated])]
+        if repeated:
+            lines.append("--once serves what was returned, and calls nothing twice")
+        agree(f"to go on with {head.session_id}, which may do again what has happened already", lines, yes=yes)
