@@ -45,11 +45,11 @@ def test_the_tree_is_a_waterfall(journal: Seeded) -> None:
     assert lines[0].startswith("researcher  COMPLETED  4 steps  1 error  1.2k tokens  10 ms")
     assert lines[1].startswith("session done  started 2026-01-01 00:00:00")
     assert [line.split("│━")[0].split("│ ")[0].split()[:4] for line in lines[2:3]] == [
-        ["✓", "agent", "researcher", "10"]
+        ["1", "✓", "agent", "researcher"]
     ]
-    assert lines[3].startswith("├─ ✓ node plan")
-    assert lines[4].startswith("│  └─ ✓ model scripted")
-    assert lines[5].startswith("└─ ✓ tool search ×2")
+    assert lines[3].startswith("2 ├─ ✓ node plan")
+    assert lines[4].startswith("3 │  └─ ✓ model scripted")
+    assert lines[5].startswith("4 └─ ✓ tool search ×2")
     assert "1.2k" in lines[4]
     assert lines[5].endswith("attempt 1 failed: TimeoutError: no answer after 3 s")
     assert "━" in lines[4]
@@ -94,7 +94,7 @@ def test_errors_alone(journal: Seeded) -> None:
     journal.completed()
     assert [row["name"] for row in rows(cli("show", "done", "--errors"))] == ["search"]
     lines = terminal("show", "done", "--errors", columns=130).text.splitlines()[2:]
-    assert [line.split()[-0] for line in lines] == ["✓", "└─"]
+    assert [line.split()[:2] for line in lines] == [["1", "✓"], ["4", "└─"]]
     events = rows(cli("show", "done", "--events", "--errors"))
     assert [event["event_type"] for event in events] == ["TOOL_ERROR"]
     assert cli("show", "done", "--messages", "--errors").exit_code == 2
@@ -120,7 +120,7 @@ def test_a_step_that_failed_deep_below_keeps_all_above_it(journal: Seeded) -> No
         name for line in lines for name in ("root", "good", "middle", "fine", "bad", "after") if f" {name} " in line
     ]
     assert names == ["root", "middle", "bad"]
-    assert [line[: line.index(mark)] for line, mark in zip(lines, "✓✓✗", strict=True)] == ["", "└─ ", "   └─ "]
+    assert [line[2 : line.index(mark)] for line, mark in zip(lines, "✓✓✗", strict=True)] == ["", "└─ ", "   └─ "]
 
 
 def test_branches_join_each_step_to_its_parent(journal: Seeded) -> None:
@@ -137,7 +137,7 @@ def test_branches_join_each_step_to_its_parent(journal: Seeded) -> None:
     builder.end(root)
     journal.keep(builder)
     lines = terminal("show", "branches").text.splitlines()[2:]
-    assert [line[: line.index("✓")] for line in lines] == ["", "├─ ", "│  ├─ ", "│  │  └─ ", "│  └─ ", "└─ "]
+    assert [line[2 : line.index("✓")] for line in lines] == ["", "├─ ", "│  ├─ ", "│  │  └─ ", "│  └─ ", "└─ "]
 
 
 def test_a_step_in_full(journal: Seeded) -> None:

@@ -26,7 +26,6 @@ KEYS: Final = (
     "started_at",
     "updated_at",
     "duration_ms",
-    "forked_from",
 )
 STATUSES: Final = ("PENDING", "PROCESSING", "COMPLETED", "ERROR", "INTERRUPTED")
 STYLES: Final = {"COMPLETED": "green", "ERROR": "red", "INTERRUPTED": "yellow", "PROCESSING": "cyan", "PENDING": "dim"}
@@ -90,7 +89,7 @@ def command(
 
 
 def record(head: SessionHead) -> dict[str, Any]:
-    """Return a session as data: the keys of the contract, null where not known."""
+    """Return a session as data: the ten keys of the contract, null where not known."""
     from otel_agent_journal.codec import format_timestamp
 
     return {
@@ -104,7 +103,6 @@ def record(head: SessionHead) -> dict[str, Any]:
         "started_at": format_timestamp(head.started_ns) if head.started_ns else None,
         "updated_at": format_timestamp(head.updated_ns) if head.updated_ns else None,
         "duration_ms": duration_ms(head),
-        "forked_from": head.forked_from,
     }
 
 

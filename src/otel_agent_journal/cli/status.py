@@ -63,6 +63,8 @@ def record(journal: Journal, stored: SessionHead) -> dict[str, Any]:
         "cache_write_tokens": head.cache_write_tokens,
         "reasoning_tokens": head.reasoning_tokens,
         "events": head.events,
+        "forked_from": head.forked_from,
+        "forks": list(head.forks),
         "tags": list(head.about.tags),
         "labels": dict(head.about.labels),
         "processes": msgspec.to_builtins(head.about.processes),

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from otel_agent_journal.context.checkpoints import Checkpoints, Saved
+from otel_agent_journal.context.history import TOOL_CALL
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import CHECKPOINT_WRITES, JournalEvent, derived_id
 from otel_agent_journal.projections.outline import outline
@@ -171,10 +172,12 @@ class _Context:
     def __init__(self, agent: AgentContext, store: JournalStore) -> None:
         self.agent = agent
         self.times: list[int] = []
+        self._types: list[str] = []
         self._events: list[JournalEvent] = []
         self._task_ran_on: dict[str, str] = {}
         for event in read_through(store, agent.instance_id):
             self.times.append(max(event.timestamp_ns, self.times[-1] if self.times else 0))
+            self._types.append(event.type)
             if agent.framework == LANGGRAPH:
                 told = {key: event.details[key] for key in _TOLD if key in event.details}
                 self._events.append(msgspec.structs.replace(event, details=told))
@@ -202,9 +205,14 @@ class _Context:
         return self.behind(count - 1) if count else None
 
     def behind(self, number: int) -> Cut:
-        """Return what counts behind an event."""
-        saved = self._after(number + 1).newest(ROOT) if self.agent.framework == LANGGRAPH else None
-        return Cut(self.agent, number + 1) if saved is None else self._at(saved)
+        """Return what counts behind an event; a message has its tool calls behind it."""
+        count = number + 1
+        if self.agent.framework == LANGGRAPH:
+            saved = self._after(count).newest(ROOT)
+            return Cut(self.agent, count) if saved is None else self._at(saved)
+        while count < len(self._types) and self._types[count] == TOOL_CALL:
+            count += 1
+        return Cut(self.agent, count)
 
     def _ran_on(self, above: Sequence[Step]) -> Saved | None:
         """Return the checkpoint that the task of a step ran on: that of the outermost graph, which has the thread."""
