@@ -20,7 +20,14 @@ from otel_agent_journal.reading.tool_calls import ToolCall
 
 
 def call(name: str = "pay", arguments: Any = None, *, output: Any = "paid", **more: Any) -> ToolCall:
-    given = {"session_id": "s", "step_id": "a" * 32, "number": 3, "start_ns": 1, "outcome": "ok", "whole": True}
+    given: dict[str, Any] = {
+        "session_id": "s",
+        "step_id": "a" * 32,
+        "number": 3,
+        "start_ns": 1,
+        "outcome": "ok",
+        "whole": True,
+    }
     return ToolCall(name=name, arguments={"n": 5} if arguments is None else arguments, output=output, **given | more)
 
 
