@@ -382,7 +382,7 @@ def test_a_step_that_is_not_there_or_not_the_only_one(journal: Seeded) -> None:
     journal.keep(builder)
     result = cli("show", "twice/t")
     assert result.exit_code == 3
-    assert "2 steps match 't': t " in result.stderr
+    assert "2 steps match 't': 2 t " in result.stderr
 
 
 def test_a_session_whose_head_is_not_written_yet_is_shown(journal: Seeded) -> None:

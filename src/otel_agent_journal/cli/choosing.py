@@ -15,13 +15,13 @@ _NOT_FOUND: Final = 3
 
 
 def find_step(tree: StepTree, text: str) -> Step:
-    """Return the step with this id, the only one whose id begins so, or the only one of this name.
+    """Return the step with this id or number, the only one of this name, or the only one whose id begins so.
 
     Raises:
         CliError: none or several; exit code 3.
     """
     steps = tree.steps
-    exact = [step for step in steps if step.step_id == text]
+    exact = [step for step in steps if step.step_id == text or str(step.number) == text]
     near = (
         exact
         or [step for step in steps if step.name == text]
@@ -32,9 +32,9 @@ def find_step(tree: StepTree, text: str) -> Step:
     if not near:
         names = ", ".join(dict.fromkeys(step.name for step in steps[:50] if step.name))
         raise CliError(f"no step matches '{text}'; steps here: {names or 'none'}; their ids: show SESSION", _NOT_FOUND)
-    named = ", ".join(f"{step.name} {step.step_id}" for step in near[:_MAX_NAMED])
+    named = ", ".join(f"{step.number} {step.name} {step.step_id}" for step in near[:_MAX_NAMED])
     more = ", …" if len(near) > _MAX_NAMED else ""
-    raise CliError(f"{len(near)} steps match '{text}': {named}{more}; give the id, or the beginning of it", _NOT_FOUND)
+    raise CliError(f"{len(near)} steps match '{text}': {named}{more}; give the number, or the id", _NOT_FOUND)
 
 
 def need_session(journal: Journal, command: str) -> CliError:

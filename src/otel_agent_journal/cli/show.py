@@ -57,7 +57,8 @@ EVENT_COLUMNS = (
 def command(invocation: Invocation, session: str | None, view: str | None, errors: bool) -> None:
     """Show a session as a tree of steps, or one step in full.
 
-    SESSION may be the beginning of an id. STEP is a step's id, the beginning of one, or a name that one step has.
+    SESSION may be the beginning of an id. STEP is a step's number, its id, the beginning of one, or a name that
+    one step has.
     """
     from otel_agent_journal.cli.choosing import find_step, need_session
 
