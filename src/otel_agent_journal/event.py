@@ -72,9 +72,6 @@ CONTEXT_TYPES: Final = frozenset(
         CHECKPOINTS_DELETED,
         "MESSAGE_REDACTED",
         "STATE_CHANGED",
-        CHECKPOINT_SAVED,
-        CHECKPOINT_WRITES,
-        CHECKPOINTS_DELETED,
     )
 )
 

@@ -105,6 +105,10 @@ class Checkpoints:
         saved = self._saved.get((ns, checkpoint_id))
         return None if saved is None or self._is_deleted(saved) else saved
 
+    def even_deleted(self, ns: str, checkpoint_id: str) -> Saved | None:
+        """Return a checkpoint, deleted or not: what others are rebuilt from is there still."""
+        return self._saved.get((ns, checkpoint_id))
+
     def newest(self, ns: str) -> Saved | None:
         """Return the checkpoint that a namespace stands at."""
         return next(self.listed(ns), None)
