@@ -18,6 +18,7 @@ def test_public_names() -> None:
         "ErrorInfo",
         "JournalError",
         "JournalEvent",
+        "JournalSaver",
         "JournalSpanExporter",
         "JournalSpanProcessor",
         "Recorder",

@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from otel_agent_journal.bootstrap.checkpoints import JournalSaver
     from otel_agent_journal.bootstrap.context import ContextService
     from otel_agent_journal.bootstrap.going_back import fork, resume, rewind
     from otel_agent_journal.bootstrap.process import configure, flush, shutdown
@@ -37,6 +38,7 @@ _HOME = {
     "ErrorInfo": "otel_agent_journal.event",
     "JournalError": "otel_agent_journal.errors",
     "JournalEvent": "otel_agent_journal.event",
+    "JournalSaver": "otel_agent_journal.bootstrap.checkpoints",
     "JournalSpanExporter": "otel_agent_journal.pipeline.exporter",
     "JournalSpanProcessor": "otel_agent_journal.pipeline.processor",
     "Recorder": "otel_agent_journal.pipeline.recorder",
@@ -65,6 +67,7 @@ __all__ = [
     "ErrorInfo",
     "JournalError",
     "JournalEvent",
+    "JournalSaver",
     "JournalSpanExporter",
     "JournalSpanProcessor",
     "Recorder",

@@ -61,6 +61,10 @@ class _Deletion(NamedTuple):
     keep: Mapping[str, str]
     run_ids: frozenset[str] | None  # None: whichever run it was of
 
+    def takes(self, key: Key, number: int) -> bool:
+        """Tell whether a write on a checkpoint is gone, whoever made the checkpoint."""
+        return self.run_ids is None and number < self.number and self.keep.get(key[0]) != key[1]
+
 
 class Checkpoints:
     """The fold of a thread's events. Mutable: `apply` moves it. Total over all types, known or not."""
@@ -121,6 +125,10 @@ class Checkpoints:
             found = reversed(self._in_namespace.get(ns, ()))
         return (saved for saved in found if self._is_live(saved))
 
+    def all(self) -> Iterator[Saved]:
+        """Yield the checkpoints that were not deleted, in view or not, in any order."""
+        return (saved for saved in self._saved.values() if not self._is_deleted(saved))
+
     def is_before(self, saved: Saved, ns: str, checkpoint_id: str) -> bool:
         """Tell whether a checkpoint was there when another one was made, of the same namespace or one around it.
 
@@ -155,7 +163,7 @@ class Checkpoints:
             number
             for number in found
             if not any(_drops(cut, key, saved, number) for cut in cuts)
-            and not (saved is None and any(one.run_ids is None and number < one.number for one in self._deletions))
+            and not (child is None and any(one.takes(key, number) for one in self._deletions))
         ]
 
     def point_of(self, saved: Saved) -> int:
@@ -164,10 +172,15 @@ class Checkpoints:
         Writes on the checkpoints before it may have been stored after it.
         """
         last, one = saved.number, saved
-        while one.parent is not None and (parent := self._saved.get((one.ns, one.parent))) is not None:
+        while (parent := self.parent_of(one)) is not None:
             last = max(last, *self.writes(*parent.key, child=one), -1)
             one = parent
         return last + 1
+
+    def parent_of(self, saved: Saved) -> Saved | None:
+        """Return the checkpoint that one was made from, deleted or not."""
+        parent = None if saved.parent is None else self._saved.get((saved.ns, saved.parent))
+        return parent if parent is not None and parent.number < saved.number else None
 
     # --- what counts ---
 

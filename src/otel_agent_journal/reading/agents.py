@@ -19,7 +19,7 @@ class AgentContext(msgspec.Struct, frozen=True, kw_only=True):
     """An agent instance. `count`: of its events, those of the instances that it was forked from among them.
 
     `known_as` is what its program knows it by: of LangGraph the thread, of Strands the agent's id, else the instance;
-    of a fork, that which the first of its bases is known by. `name` is for people.
+    of a fork that says nothing of it, that which the first of its bases is known by. `name` is for people.
     """
 
     instance_id: str
@@ -42,12 +42,10 @@ def agents_of(store: JournalStore, session_id: str) -> Iterator[AgentContext]:
         raise UnsupportedByStore(store.url, "context")
     for instance_id in sorted(store.instances(session_id)):
         chain = tuple(bases(store, instance_id))
-        first = next(store.read_context(chain[0][0] if chain else instance_id, limit=1), None)
         tip = store.context_tip(instance_id)
-        if first is None or tip is None:
+        if tip is None:
             continue
-        said: Any = first.details.get("agent")
-        agent: Mapping[str, Any] = cast("Mapping[str, Any]", said) if isinstance(said, Mapping) else EMPTY
+        agent = _said_of(store, instance_id) or (_said_of(store, chain[0][0]) if chain else EMPTY)
         known_as = str(agent.get("thread") or agent.get("agent") or (chain[0][0] if chain else instance_id))
         yield AgentContext(
             instance_id=instance_id,
@@ -58,3 +56,10 @@ def agents_of(store: JournalStore, session_id: str) -> Iterator[AgentContext]:
             count=tip.next_seq + sum(count for _, count in chain),
             bases=chain,
         )
+
+
+def _said_of(store: JournalStore, instance_id: str) -> Mapping[str, Any]:
+    """Return what the first event of an instance says of it."""
+    first = next(store.read_context(instance_id, limit=1), None)
+    said: Any = None if first is None else first.details.get("agent")
+    return cast("Mapping[str, Any]", said) if isinstance(said, Mapping) else EMPTY

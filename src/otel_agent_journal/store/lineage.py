@@ -28,6 +28,7 @@ def fork(
     now_ns: int,
     said: Mapping[str, Any] = EMPTY,
     checkpoint: Mapping[str, str] | None = None,
+    agent: Mapping[str, str] | None = None,
 ) -> None:
     """Make an instance, in a session of its own, whose context begins as another's first `at_seq` events.
 
@@ -42,6 +43,7 @@ def fork(
         now_ns: the time of the events that say so, UTC nanoseconds.
         said: what both sessions should say of it, too.
         checkpoint: of a LangGraph thread, which of its namespaces go on from which checkpoint.
+        agent: what the new instance's first event says of it, where that is more than what it was forked from.
 
     Raises:
         StoreError: there is no such instance, or it has fewer events; or the new one is there, made otherwise.
@@ -71,7 +73,9 @@ def fork(
         new_session,
         f"{new_instance}:0",
         now_ns,
-        {"instance": instance_id, "seq": at_seq} | ({} if checkpoint is None else {"checkpoint": dict(checkpoint)}),
+        {"instance": instance_id, "seq": at_seq}
+        | ({} if checkpoint is None else {"checkpoint": dict(checkpoint)})
+        | ({} if agent is None else {"agent": dict(agent)}),
         instance_id=new_instance,
         seq=0,
     )
