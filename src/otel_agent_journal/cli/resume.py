@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from otel_agent_journal.projections.head import SessionHead
     from otel_agent_journal.reading.journal import Journal
     from otel_agent_journal.reading.tool_calls import ToolCall
+
+_NO_CONTEXT: Final = (
+    "no agent of it has a context in the journal, so the program begins anew; what keeps one: JournalSaver(),"
+    " JournalSessionManager(), ContextService(), agent-journal run --checkpoint"
+)
 
 
 @click.command("resume", short_help="Run a program that goes on with a session, from where that stands.")
@@ -35,10 +40,11 @@ def command(
     again. As in: agent-journal resume reading-7 -- python my_agent.py
     """
     from otel_agent_journal.bootstrap import run_agent
-    from otel_agent_journal.bootstrap.going_back import not_running, point_of
+    from otel_agent_journal.bootstrap.going_back import not_running
     from otel_agent_journal.bootstrap.resuming import Resume, lines_of, resume_for_env
     from otel_agent_journal.cli.choosing import need_session
     from otel_agent_journal.config import RESUME
+    from otel_agent_journal.reading.agents import agents_of
 
     journal = invocation.journal()
     if not session:
@@ -50,14 +56,14 @@ def command(
             f" agent-journal resume {head.session_id} -- python my_agent.py"
         )
     not_running(journal, head)
-    point_of(journal, head, None)  # something to go on from
-    _agree_to_repeat(journal, head, once=once, yes=yes)
+    anew = not any(agents_of(journal.store, head.session_id))
+    _agree_to_repeat(journal, head, anew=anew, once=once, yes=yes)
     asked = Resume(session=head.session_id, once=once, bases=tuple(lines_of(journal.store, head.session_id)))
     environ = {**os.environ, RESUME: resume_for_env(asked)}
     return run_agent(invocation.settings(otlp=otlp, session=head.session_id), cmd, env=environ)
 
 
-def _agree_to_repeat(journal: Journal, head: SessionHead, *, once: bool, yes: bool) -> None:
+def _agree_to_repeat(journal: Journal, head: SessionHead, *, anew: bool, once: bool, yes: bool) -> None:
     """Show what of the world may be changed once more, and ask."""
     from otel_agent_journal.cli.going_back import happened_after, shown
     from otel_agent_journal.reading.tool_calls import tree_with_tools
@@ -66,7 +72,8 @@ def _agree_to_repeat(journal: Journal, head: SessionHead, *, once: bool, yes: bo
     tree = tree_with_tools(journal.events(head.session_id), lost_writers=journal.silent(head))
     turns = [] if once else list(turns_of(journal.store.read(head.session_id)))
     last_ns = max((turn.turned_ns for turn in turns if turn.base == head.session_id), default=0)
-    open_calls = [call for call in happened_after(journal, head, last_ns) if call.outcome in (None, "interrupted")]
+    own = happened_after(journal, head, last_ns)
+    open_calls = own if anew else [call for call in own if call.outcome in (None, "interrupted")]
     repeated: list[ToolCall] = []
     for turn in turns:
         if any(root.last.start_ns > turn.turned_ns for root in tree.roots):
@@ -74,8 +81,8 @@ def _agree_to_repeat(journal: Journal, head: SessionHead, *, once: bool, yes: bo
         base = head if turn.base == head.session_id else journal.exact(turn.base)
         after = [] if base is None else happened_after(journal, base, turn.at_ns)
         repeated += [one for one in after if base is not head or one.start_ns < turn.turned_ns]
-    if open_calls or repeated:
-        lines = [*shown([*open_calls, *repeated])]
+    if anew or open_calls or repeated:
+        lines = [_NO_CONTEXT, *shown([*open_calls, *repeated])] if anew else [*shown([*open_calls, *repeated])]
         if repeated:
             lines.append("--once serves what was returned, and calls nothing twice")
         agree(f"to go on with {head.session_id}, which may do again what has happened already", lines, yes=yes)
