@@ -197,16 +197,16 @@ def test_what_cannot_be_done_says_why(paid: str, args: tuple[str, ...], code: in
 
 
 def test_sessions_without_a_context(journal: Seeded) -> None:
-    """There is nothing to go back to, and what would give it some is named."""
+    """There is nothing to go back to, and what keeps one is named; a program may begin anew, if that is agreed."""
     journal.completed()
-    for args in (
-        ("copy", "done@1"),
-        ("context", "done"),
-        ("overwrite", "done@1", "--yes"),
-        ("resume", "done", "--", "true"),
-    ):
-        found = program(*args)
+    for args in ("copy done@1", "context done", "overwrite done@1 --yes"):
+        found = program(*args.split())
         assert (found.returncode, "JournalSaver()" in found.stderr) == (3, True)
+    found = program("resume", "done", "--", "true")
+    assert found.returncode == 2
+    assert "the program begins anew" in found.stderr
+    assert "done@4  search" in found.stderr
+    assert program("resume", "done", "--yes", "--", "true").returncode == 0
 
 
 def test_a_session_that_runs_is_left_alone(journal: Seeded) -> None:
