@@ -87,7 +87,7 @@ def test_sql(store: SqliteStore, path: Path) -> None:
         assert rows[0][:6] == ("claude", 5, "Throttled", "429", 7, 0)
         assert json.loads(rows[0][6]) == {"input": {"q": "é"}}
         assert rows[1][:6] == (None, None, None, None, None, None)
-        assert sql.execute("SELECT instance_id, last_seq FROM agent_instances").fetchall() == [("i1", 0)]
+        assert sql.execute("SELECT id, last_seq FROM agent_instances").fetchall() == [("i1", 0)]
         assert sql.execute("SELECT instance_id, sequence_number FROM events WHERE sequence_number >= 0").fetchall() == [
             ("i1", 0)
         ]

@@ -124,10 +124,15 @@ def test_tables_are_as_migrated(postgresql_server: PostgreSQL) -> None:
     ischema_names.update(xid8=Xid8, json=JsonText)
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.connect() as connection:
-        options = {"version_table": "agent_journal_version", "compare_type": True}
+        options = {"version_table": "agent_journal_version", "compare_type": True, "include_name": _comparable}
         found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
     engine.dispose()
     assert found == []
+
+
+def _comparable(name: str | None, kind: str, parents: object) -> bool:
+    """Alembic compares no index on an expression."""
+    return name != "events_tool_call"
 
 
 def test_without_what_came_later(postgresql_server: PostgreSQL) -> None:

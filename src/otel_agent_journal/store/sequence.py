@@ -6,8 +6,8 @@ asks `verdict`; how it reads, locks and writes is its own matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, cast
 
 from otel_agent_journal.codec import digest
 from otel_agent_journal.errors import ConflictError, StoreError, WrongExpectedSequence
@@ -62,6 +62,16 @@ def verdict(
     if len(there) == len(events) and all(stored.event_id == event.event_id for stored, event in pairs):
         return "written already"
     raise WrongExpectedSequence(instance_id, expected_seq, next_seq)
+
+
+def agent_of(first: JournalEvent) -> tuple[str | None, str | None]:
+    """Return the name of the agent, and the instance it works for, as the first event of a context says them."""
+    agent: Any = first.details.get("agent")
+    if first.seq != 0 or not isinstance(agent, Mapping):
+        return None, None
+    said = cast("Mapping[str, Any]", agent)
+    name, parent = said.get("name"), said.get("parent")
+    return name if isinstance(name, str) else None, parent if isinstance(parent, str) else None
 
 
 def at_most(limit: int | None) -> int | None:

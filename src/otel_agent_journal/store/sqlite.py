@@ -44,7 +44,7 @@ from otel_agent_journal.store.protocol import (
 )
 from otel_agent_journal.store.registry import options_of, refuse_credentials
 from otel_agent_journal.store.rules import merged_writers
-from otel_agent_journal.store.sequence import in_pages, require_gapless, require_session_event, verdict
+from otel_agent_journal.store.sequence import agent_of, in_pages, require_gapless, require_session_event, verdict
 from otel_agent_journal.store.sqlite_file import SqliteFile, Synchronous
 from otel_agent_journal.store.sqlite_tables import (
     APPEND,
@@ -53,6 +53,7 @@ from otel_agent_journal.store.sqlite_tables import (
     DELETE_DOCUMENTS,
     DELETE_SESSION,
     EVENT_COLUMNS,
+    EXTEND_INSTANCE,
     HEAD_COLUMNS,
     LISTED_COLUMNS,
     NEW_BY_SESSION,
@@ -186,11 +187,8 @@ class SqliteStore:
                     connection.execute(APPEND_ONCE, row)
                 except sqlite3.IntegrityError as error:
                     raise ConflictError(event.event_id) from error
-            connection.execute(
-                "INSERT INTO agent_instances (instance_id, session_id, last_seq) VALUES (?, ?, ?)"
-                " ON CONFLICT (instance_id) DO UPDATE SET last_seq = excluded.last_seq",
-                (instance_id, session_id, last_seq),
-            )
+            agent = with_valid_text(agent_of(events[0]))
+            connection.execute(EXTEND_INSTANCE, (instance_id, session_id, last_seq, *agent))
             _note_arrivals(connection, tip, {})
 
     def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
@@ -231,7 +229,7 @@ class SqliteStore:
         """Yield the instances of a session."""
         with self._file.reading() as connection:
             rows = connection.execute(
-                "SELECT instance_id FROM agent_instances WHERE session_id = ?", (valid_text(session_id),)
+                "SELECT id FROM agent_instances WHERE session_id = ?", (valid_text(session_id),)
             ).fetchall()
         yield from (instance_id for (instance_id,) in rows)
 
@@ -443,9 +441,7 @@ def _context(
 
 
 def _context_tip(connection: sqlite3.Connection, instance_id: str) -> ContextTip | None:
-    row = connection.execute(
-        "SELECT session_id, last_seq FROM agent_instances WHERE instance_id = ?", (instance_id,)
-    ).fetchone()
+    row = connection.execute("SELECT session_id, last_seq FROM agent_instances WHERE id = ?", (instance_id,)).fetchone()
     return None if row is None else ContextTip(row[0], row[1] + 1)
 
 

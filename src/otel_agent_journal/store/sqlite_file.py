@@ -25,7 +25,7 @@ from urllib.parse import quote
 from otel_agent_journal import forks
 from otel_agent_journal.descriptors import Borrowed, keep_for_ever
 from otel_agent_journal.errors import NewerSchema, StoreError, StoreUnreachable, StoreUnusable
-from otel_agent_journal.store.sqlite_tables import APPLICATION_ID, CREATE, TABLES_VERSION
+from otel_agent_journal.store.sqlite_tables import APPLICATION_ID, CREATE, MIGRATIONS, OLDEST_VERSION, TABLES_VERSION
 from otel_agent_journal.threads import RLock
 from otel_agent_journal.uninstrumented import uninstrumented
 
@@ -104,10 +104,11 @@ class SqliteFile:
             if self._closed:
                 raise StoreUnusable(f"journal {self.path} is closed")
             try:
-                if _size(self.path) and self._is_journal():
-                    return ()
+                version = self._version_there() if _size(self.path) else 0
             except sqlite3.Error as error:
                 raise self._explained(error) from error
+        if version:
+            return tuple(f"bring its tables to version {number}" for number in range(version + 1, TABLES_VERSION + 1))
         tables = "create its tables: events, agent_instances, sessions, blobs, documents"
         return (tables,) if self.path.exists() else (f"create the file {self.path}", tables)
 
@@ -169,7 +170,9 @@ class SqliteFile:
         self._sealed = False
         if self.path.is_dir():
             raise StoreUnreachable(f"journal {self.path} is a folder, and a file is expected; name another file")
-        if _size(self.path) and self._is_journal():
+        if _size(self.path) and (version := self._version_there()):
+            if version < TABLES_VERSION:
+                self._migrate(version)
             return self._connected("ro&immutable=1" if self._sealed else "rw")
         if not self._create:
             raise StoreUnreachable(
@@ -177,7 +180,7 @@ class SqliteFile:
             )
         return self._created()
 
-    def _is_journal(self) -> bool:
+    def _version_there(self) -> int:
         """Look at the file without being able to change it; a folder we may not write to makes it sealed."""
         try:
             return self._identified("ro")
@@ -187,31 +190,43 @@ class SqliteFile:
         self._sealed = True
         return self._identified("ro&immutable=1")
 
-    def _identified(self, mode: str) -> bool:
+    def _identified(self, mode: str) -> int:
         with closing(self._connected(mode)) as connection:
             connection.execute("BEGIN")  # one snapshot: another process may be making the tables right now
-            return self._is_ours(connection)
+            return self._version_of(connection)
 
-    def _is_ours(self, connection: sqlite3.Connection) -> bool:
-        """Tell a journal of ours from a blank database; raise for a newer one and for another program's."""
+    def _version_of(self, connection: sqlite3.Connection) -> int:
+        """Return the version of a journal of ours, 0 of a blank database; raise for what we can do nothing with."""
         (program,) = connection.execute("PRAGMA application_id").fetchone()
         version = _version(connection)
         if program == APPLICATION_ID and version:
             if version > TABLES_VERSION:
                 raise NewerSchema(f"journal {self.path}", version, TABLES_VERSION)
-            if version < TABLES_VERSION:
+            if version < OLDEST_VERSION:
                 raise StoreUnusable(
                     f"journal {self.path} is of version {version}, from before the first release, and this package"
                     f" reads {TABLES_VERSION}; it was left untouched: move it away, or name another file"
                 )
-            return True
+            return version
         tables = ", ".join(name for (name,) in connection.execute("SELECT name FROM sqlite_master LIMIT 4"))
         if program or version or tables:
             raise StoreUnusable(
                 f"{self.path} is a SQLite file of another program (application_id {program},"
                 f" tables: {tables or 'none'}); it was left untouched: name another file"
             )
-        return False
+        return 0
+
+    def _migrate(self, version: int) -> None:
+        """Bring the tables up to date, who writes to the file; who reads it is told how to."""
+        if not self._create or self._sealed:
+            raise StoreUnreachable(
+                f"journal {self.path} is of version {version}, this package reads {TABLES_VERSION}; bring it up to"
+                f" date with agent-journal store init 'sqlite:///{quote(str(self.path))}'"
+            )
+        with closing(self._connected("rw")) as connection, _transaction(connection):
+            for number in range(self._version_of(connection) + 1, TABLES_VERSION + 1):
+                for statement in MIGRATIONS[number]:
+                    connection.execute(statement)
 
     def _created(self) -> sqlite3.Connection:
         try:
@@ -222,7 +237,7 @@ class SqliteFile:
         try:
             self._write_ahead(connection)
             with _transaction(connection):
-                if not self._is_ours(connection):  # else another process was first
+                if not self._version_of(connection):  # else another process was first
                     for statement in CREATE:
                         connection.execute(statement)
         except BaseException:

@@ -22,9 +22,34 @@ from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store.protocol import Document
 
 APPLICATION_ID: Final = 0x4F414A31  # "OAJ1", what `file journal.db` and we know the file by
-TABLES_VERSION: Final = 5  # PRAGMA user_version
+TABLES_VERSION: Final = 6  # PRAGMA user_version
 
 Row = tuple[Any, ...]
+
+# What a tool call and its result have in common. json_valid: SQLite reads no JSON that is nested deeply, and an
+# index that could not be written would lose the event.
+_CALL_ID: Final = """
+    CASE type
+        WHEN 'TOOL_CALL' THEN CASE WHEN json_valid(details) THEN json_extract(details, '$.call.id') END
+        WHEN 'TOOL_RESULT' THEN CASE WHEN json_valid(details) THEN json_extract(details, '$.message.tool_call_id') END
+    END
+"""
+# For people who join the context of agents with tables of their own (docs/context.md).
+_CONTEXT_EVENTS: Final = (
+    f"CREATE INDEX IF NOT EXISTS events_tool_call ON events ({_CALL_ID}) WHERE sequence_number IS NOT NULL",
+    f"""
+    CREATE VIEW IF NOT EXISTS agent_context_events AS
+    SELECT event_id AS id, instance_id, sequence_number, type AS event_type,
+        CASE WHEN json_valid(details)
+            THEN COALESCE(json_extract(details, '$.message'), json_extract(details, '$.call'), details)
+            ELSE details
+        END AS content,
+        {_CALL_ID} AS tool_call_id,
+        strftime('%Y-%m-%dT%H:%M:%S', timestamp_ns / 1000000000, 'unixepoch')
+            || printf('.%09dZ', timestamp_ns % 1000000000) AS created_at
+    FROM events WHERE sequence_number IS NOT NULL
+    """,
+)
 
 CREATE: Final = (
     """
@@ -52,7 +77,7 @@ CREATE: Final = (
     """,
     """
     CREATE TABLE IF NOT EXISTS agent_instances (
-        instance_id TEXT PRIMARY KEY, session_id TEXT NOT NULL, last_seq INTEGER NOT NULL
+        id TEXT PRIMARY KEY, session_id TEXT NOT NULL, last_seq INTEGER NOT NULL, name TEXT, parent_id TEXT
     ) WITHOUT ROWID
     """,
     "CREATE INDEX IF NOT EXISTS agent_instances_of_session ON agent_instances (session_id)",
@@ -89,9 +114,28 @@ CREATE: Final = (
         PRIMARY KEY (scope, name)
     ) WITHOUT ROWID
     """,
+    *_CONTEXT_EVENTS,
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {TABLES_VERSION}",
 )
+
+# By the version that they make of the one before.
+MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {
+    6: (
+        "ALTER TABLE agent_instances RENAME COLUMN instance_id TO id",
+        "ALTER TABLE agent_instances ADD COLUMN name TEXT",
+        "ALTER TABLE agent_instances ADD COLUMN parent_id TEXT",
+        """
+        UPDATE agent_instances SET (name, parent_id) = (
+            SELECT json_extract(details, '$.agent.name'), json_extract(details, '$.agent.parent') FROM events
+            WHERE instance_id = id AND sequence_number = 0 AND json_valid(details)
+        )
+        """,
+        *_CONTEXT_EVENTS,
+        "PRAGMA user_version = 6",
+    ),
+}
+OLDEST_VERSION: Final = min(MIGRATIONS) - 1  # what can be brought up to date
 
 EVENT_COLUMNS: Final = (
     "session_id, timestamp_ns, event_id, type, level, name, writer, instance_id, sequence_number, step_id,"
@@ -111,6 +155,11 @@ APPEND: Final = (
     " ON CONFLICT (session_id, timestamp_ns, event_id) DO NOTHING"
 )
 APPEND_ONCE: Final = f"INSERT INTO events ({EVENT_COLUMNS}) VALUES ({_EVENT_MARKS})"
+
+EXTEND_INSTANCE: Final = (
+    "INSERT INTO agent_instances (id, session_id, last_seq, name, parent_id) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET last_seq = excluded.last_seq"
+)
 
 TIP_OF_SESSION: Final = "SELECT last FROM arrivals WHERE session_id = ?"
 NEW_BY_SESSION: Final = "SELECT session_id, count(*), max(arrival) FROM events WHERE arrival > ? GROUP BY session_id"

@@ -13,21 +13,24 @@ from sqlalchemy import Connection, select
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.protocol import ContextTip
-from otel_agent_journal.store.sequence import Verdict, verdict
+from otel_agent_journal.store.sequence import Verdict, agent_of, verdict
 from otel_agent_journal_postgresql import statements
 from otel_agent_journal_postgresql.appending import Batch, put
 from otel_agent_journal_postgresql.arrivals import names_of
-from otel_agent_journal_postgresql.rows import event_of, is_hash, key_of
+from otel_agent_journal_postgresql.rows import event_of, for_people, is_hash, key_of
 from otel_agent_journal_postgresql.tables import agent_instances, events
 
 
 def try_append(connection: Connection, instance_id: str, expected_seq: int, given: Sequence[JournalEvent]) -> bool:
     """Write the events if `expected_seq` is the instance's next number; tell whether it was."""
+    name, parent = agent_of(given[0])
     parameters = {
         "instance": key_of(instance_id),
         "session": key_of(given[0].session_id),
         "next": expected_seq,
         "last": expected_seq + len(given) - 1,
+        "name": None if name is None else for_people(name),
+        "parent": None if parent is None else key_of(parent),
         **Batch(given).parameters,
     }
     statement = statements.EXTEND_CONTEXT if expected_seq else statements.BEGIN_CONTEXT
@@ -44,7 +47,7 @@ def judged(connection: Connection, instance_id: str, expected_seq: int, given: S
     instance = key_of(instance_id)
     known = connection.execute(
         select(agent_instances.c.session_id, agent_instances.c.last_seq)
-        .where(agent_instances.c.instance_id == instance)
+        .where(agent_instances.c.id == instance)
         .with_for_update(key_share=True)
     ).first()
     if known is not None and known.session_id != key_of(given[0].session_id):
@@ -65,7 +68,7 @@ def tip(connection: Connection, instance_id: str) -> ContextTip | None:
     """Return where an instance's sequence ends, None where there is no such instance."""
     known = connection.execute(
         select(agent_instances.c.session_id, agent_instances.c.last_seq).where(
-            agent_instances.c.instance_id == key_of(instance_id)
+            agent_instances.c.id == key_of(instance_id)
         )
     ).first()
     if known is None:
@@ -76,7 +79,7 @@ def tip(connection: Connection, instance_id: str) -> ContextTip | None:
 
 def instances_of(connection: Connection, session_id: str) -> list[str]:
     """Return the instances of a session; the id of one that is too long or strange for a key stands in its events."""
-    of_session = select(agent_instances.c.instance_id).where(agent_instances.c.session_id == key_of(session_id))
+    of_session = select(agent_instances.c.id).where(agent_instances.c.session_id == key_of(session_id))
     names: list[str] = []
     for key in connection.execute(of_session).scalars().all():
         names += [str(event.instance_id) for event in page(connection, key, 0, 0, 1)] if is_hash(key) else [key]

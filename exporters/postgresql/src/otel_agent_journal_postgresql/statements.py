@@ -66,17 +66,19 @@ FROM places LEFT JOIN added USING (session_id) GROUP BY places.session_id, place
 APPEND: Final = f"WITH {_arrive(conflict='ON CONFLICT (session_id, timestamp_ns, event_id) DO NOTHING')}"
 
 # One statement, one winner: the row of the instance is locked, and looked at again after any wait for the lock.
-# Parameters: those of the events; `instance`, `session`, its `next` number and the `last` that it has then.
+# Parameters: those of the events; `instance`, `session`, its `next` number and the `last` that it has then; of a new
+# one the `name` and the `parent`.
 _WON: Final = "WHERE EXISTS (SELECT FROM won)"
 BEGIN_CONTEXT: Final = f"""
 WITH won AS (
-    INSERT INTO agent_instances (instance_id, session_id, last_seq) VALUES (%(instance)s, %(session)s, %(last)s)
-    ON CONFLICT (instance_id) DO NOTHING RETURNING 1
+    INSERT INTO agent_instances (id, session_id, last_seq, name, parent_id)
+    VALUES (%(instance)s, %(session)s, %(last)s, %(name)s, %(parent)s)
+    ON CONFLICT (id) DO NOTHING RETURNING 1
 ), {_arrive(condition=_WON)}"""
 EXTEND_CONTEXT: Final = f"""
 WITH won AS (
     UPDATE agent_instances SET last_seq = %(last)s
-    WHERE instance_id = %(instance)s AND session_id = %(session)s AND last_seq = %(next)s - 1 RETURNING 1
+    WHERE id = %(instance)s AND session_id = %(session)s AND last_seq = %(next)s - 1 RETURNING 1
 ), {_arrive(condition=_WON)}"""
 
 # A batch with events that were there already took more numbers than it has new events. Both in one transaction.

@@ -36,7 +36,7 @@ from sqlalchemy.types import UserDefinedType
 
 from otel_agent_journal.projections.head import SessionHead
 
-TABLES_VERSION: Final = 6  # of the latest migration
+TABLES_VERSION: Final = 7  # of the latest migration
 VERSION_TABLE: Final = "agent_journal_version"
 MAX_KEY_BYTES: Final = 512  # of an id in a key; three of them fit into an index's row of 2,704 bytes
 
@@ -153,9 +153,11 @@ Index("arrivals_unsettled", arrivals.c.session_id, postgresql_where=text("unsett
 agent_instances: Final = Table(
     "agent_instances",
     metadata,
-    _key("instance_id", primary_key=True),
+    _key("id", primary_key=True),
     _key("session_id", nullable=False),
     Column("last_seq", BigInteger, nullable=False),
+    Column("name", Text),
+    _key("parent_id"),
     CheckConstraint("last_seq >= 0", name="agent_instances_last_seq"),
 )
 Index("agent_instances_of_session", agent_instances.c.session_id)
