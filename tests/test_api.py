@@ -31,14 +31,20 @@ def test_public_names() -> None:
         "fork",
         "invocation",
         "lambda_handler",
+        "langchain_tools",
         "open_store",
+        "query_journal",
+        "read_journal",
         "record_event",
         "resume",
         "rewind",
         "session",
         "shutdown",
         "step",
+        "strands_tools",
         "wait_for",
+        "wait_for_journal",
+        "write_journal_entry",
     ]
     assert all(getattr(otel_agent_journal, name) is not None for name in otel_agent_journal.__all__)
     assert dir(otel_agent_journal) == otel_agent_journal.__all__

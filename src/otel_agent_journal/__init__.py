@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from otel_agent_journal.bootstrap.checkpoints import JournalSaver
+    from otel_agent_journal.bootstrap.agent_tools import (
+        langchain_tools,
+        query_journal,
+        read_journal,
+        strands_tools,
+        wait_for_journal,
+        write_journal_entry,
+    )
     from otel_agent_journal.bootstrap.context import ContextService
     from otel_agent_journal.bootstrap.going_back import fork, resume, rewind
     from otel_agent_journal.bootstrap.process import configure, flush, shutdown
@@ -50,14 +58,20 @@ _HOME = {
     "fork": "otel_agent_journal.bootstrap.going_back",
     "invocation": "otel_agent_journal.pipeline.lifecycle",
     "lambda_handler": "otel_agent_journal.bootstrap.serverless",
+    "langchain_tools": "otel_agent_journal.bootstrap.agent_tools",
     "open_store": "otel_agent_journal.store.registry",
+    "query_journal": "otel_agent_journal.bootstrap.agent_tools",
+    "read_journal": "otel_agent_journal.bootstrap.agent_tools",
     "record_event": "otel_agent_journal.pipeline.lifecycle",
     "resume": "otel_agent_journal.bootstrap.going_back",
     "rewind": "otel_agent_journal.bootstrap.going_back",
     "session": "otel_agent_journal.pipeline.session",
     "shutdown": "otel_agent_journal.bootstrap.process",
     "step": "otel_agent_journal.pipeline.session",
+    "strands_tools": "otel_agent_journal.bootstrap.agent_tools",
     "wait_for": "otel_agent_journal.bootstrap.waiting",
+    "wait_for_journal": "otel_agent_journal.bootstrap.agent_tools",
+    "write_journal_entry": "otel_agent_journal.bootstrap.agent_tools",
 }
 
 __all__ = [
@@ -80,14 +94,20 @@ __all__ = [
     "fork",
     "invocation",
     "lambda_handler",
+    "langchain_tools",
     "open_store",
+    "query_journal",
+    "read_journal",
     "record_event",
     "resume",
     "rewind",
     "session",
     "shutdown",
     "step",
+    "strands_tools",
     "wait_for",
+    "wait_for_journal",
+    "write_journal_entry",
 ]
 
 

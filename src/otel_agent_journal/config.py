@@ -44,6 +44,7 @@ FLUSH_TIMEOUT: Final = "AGENT_JOURNAL_FLUSH_TIMEOUT"
 DRAIN: Final = "AGENT_JOURNAL_DRAIN"
 CONTEXT: Final = "AGENT_JOURNAL_CONTEXT"
 RESUME: Final = "AGENT_JOURNAL_RESUME"  # read where a process begins to journal, set by `agent-journal resume`
+TOOLS_ALLOW: Final = "AGENT_JOURNAL_TOOLS_ALLOW"  # read where the tools are wired
 SPAN_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 MIB: Final = 1024 * 1024
@@ -75,6 +76,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     DRAIN: "`self` (default): this process drains its spool; `parent`: another does, set by `agent-journal run`",
     CONTEXT: "`on` (default) or `off`: whether `ContextService` writes and reads anything",
     RESUME: "the session that agents go on with, as JSON; set by `agent-journal resume`",
+    TOOLS_ALLOW: "sessions that agents' journal tools may use beside their own and its lineage, as in `team-*,shared`",
     SPAN_CONTENT: "SPAN_ONLY or SPAN_AND_EVENT put message content on spans; default NO_CONTENT",
 }
 

@@ -18,6 +18,7 @@ import pytest
 import otel_agent_journal
 from otel_agent_journal import JournalError, JournalEvent, invocation, open_store, record_event, wait_for
 from otel_agent_journal.bootstrap.waiting import Ending, _poll, _Watch
+from otel_agent_journal.config import Settings
 from otel_agent_journal.errors import ConfigError, WaitTimeout
 from otel_agent_journal.projections.status import fold
 from otel_agent_journal.projections.verdict import head_of
@@ -258,7 +259,7 @@ class Counting:
 
 def watched(store: JournalStore, session_id: str, wanted: Sequence[str]) -> tuple[_Watch, Counting]:
     """A watch over a store that counts."""
-    watch, counting = _Watch(session_id, frozenset(wanted), 0), Counting(store)
+    watch, counting = _Watch(Settings(), session_id, frozenset(wanted), 0, own=True, store=None), Counting(store)
     watch._store = counting  # type: ignore[assignment]
     return watch, counting
 

@@ -101,3 +101,9 @@ def test_a_process_that_says_it_again() -> None:
     """Its last word counts, whichever comes first."""
     said = [msgspec.structs.replace(event(n, "NOTE", process={"host": f"h{n}"}), writer="w") for n in (1, 2)]
     assert about(said).processes == about(said[::-1]).processes == (Process(writer="w", host="h2"),)
+
+
+def test_what_an_agent_writes_itself_says_nothing_of_the_session() -> None:
+    """An entry relabels no session, and names no process, whatever stands in it."""
+    said = {"tags": ["vip"], "user": "admin", "metadata": {"release": "r9"}, "process": {"host": "h", "pid": 1}}
+    assert about([event(1, "NOTE", **said, written_by="tool")]) == NOTHING

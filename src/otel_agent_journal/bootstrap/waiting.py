@@ -90,11 +90,32 @@ def wait_for(
         ConfigError: the settings are malformed.
         StoreError: the store cannot be read, and will not be; one that is not there yet is waited for.
     """
+    from otel_agent_journal.bootstrap.process import settings_of_process
+
+    settings, drained_here = settings_of_process()
+    return wait_in(settings, session_id, until, timeout_s=timeout_s, poll_s=poll_s, since_ns=since_ns, own=drained_here)
+
+
+def wait_in(
+    settings: Settings,
+    session_id: str,
+    until: str | Iterable[str] | None = None,
+    *,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    poll_s: float = DEFAULT_POLL_S,
+    since_ns: int = 0,
+    own: bool = False,
+    store: JournalStore | None = None,
+) -> Ending:
+    """Wait as `wait_for`, in the store of these settings, or in an open one, which stays the caller's.
+
+    `own`: this process drains their spool itself.
+    """
     checked_session(session_id)
     wanted = ENDINGS if until is None else frozenset(map(checked_type, [until] if isinstance(until, str) else until))
     if not wanted:
         raise ValueError("until is empty; event types or statuses are expected, as AGENT_INVOCATION_SUCCEEDED")
-    watch = _Watch(session_id, wanted, since_ns)
+    watch = _Watch(settings, session_id, wanted, since_ns, own=own, store=store)
     try:
         return _poll(watch, timeout_s, poll_s)
     finally:
@@ -118,16 +139,25 @@ def _poll(watch: _Watch, timeout_s: float, poll_s: float) -> Ending:
 class _Watch:
     """One session as far as it is read. Opens the store when it is there."""
 
-    def __init__(self, session_id: str, wanted: frozenset[str], since_ns: int) -> None:
-        from otel_agent_journal.bootstrap.process import settings_of_process
-
+    def __init__(
+        self,
+        settings: Settings,
+        session_id: str,
+        wanted: frozenset[str],
+        since_ns: int,
+        *,
+        own: bool,
+        store: JournalStore | None,
+    ) -> None:
         self.session_id = session_id
         self.state = StatusState()
         self.last: JournalEvent | None = None
         self._wanted = wanted
         self._since_ns = since_ns
-        self._settings, self._drained_here = settings_of_process()
-        self._store: JournalStore | None = None
+        self._settings = settings
+        self._drained_here = own
+        self._store = store
+        self._is_ours = store is None
         self._followed: Followed | None = None
         self._adopt_at = 0.0
         self._problem: StoreError | None = None
@@ -155,7 +185,7 @@ class _Watch:
 
     def close(self) -> None:
         """Let go of the store."""
-        if self._store is not None:
+        if self._store is not None and self._is_ours:
             with contextlib.suppress(StoreError):
                 self._store.close()
 

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from otel_agent_journal.codec import valid_text
-from otel_agent_journal.event import PROCESS, START_TYPES, JournalEvent
+from otel_agent_journal.event import PROCESS, START_TYPES, WRITTEN_BY, JournalEvent
 
 # What a head names of them; it is read with others in a listing.
 MAX_TAGS: Final = 24
@@ -85,7 +85,9 @@ class AboutState(msgspec.Struct):
         )
 
     def take(self, event: JournalEvent) -> None:
-        """Take in an event."""
+        """Take in an event. What an agent wrote itself says nothing of who and what the session is."""
+        if WRITTEN_BY in event.details:
+            return
         told = told_of_process(event)
         if told is not None:
             self._take_process(event, told)

@@ -1,0 +1,15 @@
+"""The tools for Strands. Imports Strands, so only who asks for them imports this."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from strands import tool
+
+from otel_agent_journal.agent_tools.offered import offered
+from otel_agent_journal.agent_tools.tools import JournalTools
+
+
+def tools_of(tools: JournalTools) -> list[Any]:
+    """Return the tools as decorated functions."""
+    return [tool(one.function) for one in offered(tools)]
