@@ -27,6 +27,7 @@ def test_public_names() -> None:
         "__version__",
         "configure",
         "current_session",
+        "extract_journal_entries",
         "flush",
         "fork",
         "invocation",

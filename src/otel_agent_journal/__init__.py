@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.pipeline.content import Redactor
     from otel_agent_journal.pipeline.exporter import JournalSpanExporter
     from otel_agent_journal.pipeline.lifecycle import invocation, record_event
+    from otel_agent_journal.pipeline.marked import extract_journal_entries
     from otel_agent_journal.pipeline.processor import JournalSpanProcessor
     from otel_agent_journal.pipeline.recorder import Recorder
     from otel_agent_journal.pipeline.session import current_session, session, step
@@ -54,6 +55,7 @@ _HOME = {
     "Usage": "otel_agent_journal.event",
     "configure": "otel_agent_journal.bootstrap.process",
     "current_session": "otel_agent_journal.pipeline.session",
+    "extract_journal_entries": "otel_agent_journal.pipeline.marked",
     "flush": "otel_agent_journal.bootstrap.process",
     "fork": "otel_agent_journal.bootstrap.going_back",
     "invocation": "otel_agent_journal.pipeline.lifecycle",
@@ -90,6 +92,7 @@ __all__ = [
     "__version__",
     "configure",
     "current_session",
+    "extract_journal_entries",
     "flush",
     "fork",
     "invocation",

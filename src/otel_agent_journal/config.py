@@ -45,6 +45,8 @@ DRAIN: Final = "AGENT_JOURNAL_DRAIN"
 CONTEXT: Final = "AGENT_JOURNAL_CONTEXT"
 RESUME: Final = "AGENT_JOURNAL_RESUME"  # read where a process begins to journal, set by `agent-journal resume`
 TOOLS_ALLOW: Final = "AGENT_JOURNAL_TOOLS_ALLOW"  # read where the tools are wired
+MARKER_NONCE: Final = "AGENT_JOURNAL_MARKER_NONCE"  # these two are read where sandboxes are listened to
+SANDBOX_TOOLS: Final = "AGENT_JOURNAL_SANDBOX_TOOLS"
 SPAN_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 MIB: Final = 1024 * 1024
@@ -77,6 +79,8 @@ VARIABLES: Final[Mapping[str, str]] = {
     CONTEXT: "`on` (default) or `off`: whether `ContextService` writes and reads anything",
     RESUME: "the session that agents go on with, as JSON; set by `agent-journal resume`",
     TOOLS_ALLOW: "sessions that agents' journal tools may use beside their own and its lineage, as in `team-*,shared`",
+    MARKER_NONCE: "what entries that a sandbox prints have to show to count; default nothing",
+    SANDBOX_TOOLS: "names or patterns of the tools that run code in a sandbox; default code interpreters",
     SPAN_CONTENT: "SPAN_ONLY or SPAN_AND_EVENT put message content on spans; default NO_CONTENT",
 }
 

@@ -266,5 +266,5 @@ class JournalTools:
 
 
 def _numbers(journal: Journal, head: SessionHead) -> dict[str, int]:
-    """Return the numbers of a session's steps, as `show` counts them: in the order in which they began, from 1."""
-    return {step.step_id: number for number, step in enumerate(journal.tree(head).steps, start=1)}
+    """Return the numbers of a session's steps, as `show` has them."""
+    return {step.step_id: step.number for step in journal.tree(head).steps}

@@ -14,7 +14,7 @@ from opentelemetry import trace as trace_api
 from otel_agent_journal.frameworks.bedrock_agents import BedrockAgentsInstrumentor
 from otel_agent_journal.frameworks.bedrock_agents.answers import AnswerFold
 from otel_agent_journal.frameworks.bedrock_agents.invocation import Invocation, Memory
-from otel_agent_journal.frameworks.bedrock_agents.stream import journaled
+from otel_agent_journal.pipeline.streams import journaled
 from otel_agent_journal.testing.bedrock import BedrockServer, Reply, break_off, fail, stream, throttle
 from tests.frameworks.bedrock_agents import asking
 from tests.frameworks.bedrock_agents.asking import ask, outcomes

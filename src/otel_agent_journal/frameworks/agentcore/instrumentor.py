@@ -1,5 +1,7 @@
 """Hooks AgentCore's app: methods of `BedrockAgentCoreApp`, patched when the SDK's runtime is imported.
 
+Also the client of its code interpreter, for the entries that code prints there.
+
 `_invoke_handler` is where the app runs an entrypoint, whatever kind it is of; it copies the context that it is called
 in, so that a step made current around it is the current one in the handler too. It is private, and looked for: where a
 version of the SDK has it not, that is said once, and background tasks are still journaled.
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 APP: Final = "bedrock_agentcore.runtime.app"
+INTERPRETERS: Final = "bedrock_agentcore.tools.code_interpreter_client"
 LOST: Final = {
     "_invoke_handler": "requests to entrypoints are",
     "_handle_websocket": "websocket connections are",
@@ -41,7 +44,7 @@ class AgentCoreInstrumentor(Instrumentor):
 
     def patches(self) -> Mapping[str, Patch]:
         """Return what patches a module once it is imported, by the module's name."""
-        return {APP: self._patch_app}
+        return {APP: self._patch_app, INTERPRETERS: self._patch_interpreter}
 
     def instrument(self, **_: Any) -> None:
         """Hook the SDK now or, where it is not imported yet, when it is."""
@@ -66,6 +69,12 @@ class AgentCoreInstrumentor(Instrumentor):
         self._hooks.enabled = self.enabled
         for name, wrapper in self._hooks.wrappers.items():
             self._wrap(module.BedrockAgentCoreApp, name, wrapper)
+
+    def _patch_interpreter(self, module: Any) -> None:
+        from otel_agent_journal.frameworks.agentcore.interpreters import listening
+
+        kind = module.CodeInterpreter
+        self.replace(kind, "invoke", kind.invoke, listening(kind.invoke, lambda: self.enabled))
 
     def _wrap(self, app: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
         original = app.__dict__.get(name)

@@ -17,10 +17,10 @@ from opentelemetry import context as context_api
 from otel_agent_journal.frameworks.bedrock_agents import retries
 from otel_agent_journal.frameworks.bedrock_agents.invocation import NOT_JOURNALED, Invocation, Memory, begin
 from otel_agent_journal.frameworks.bedrock_agents.requests import SERVICE, STREAMS, request_of
-from otel_agent_journal.frameworks.bedrock_agents.stream import journaled
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.patching import Instrumentor, Patch
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
+from otel_agent_journal.pipeline.streams import journaled
 
 _log = logging.getLogger(__name__)
 

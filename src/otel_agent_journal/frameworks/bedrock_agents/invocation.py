@@ -19,8 +19,10 @@ from otel_agent_journal.frameworks.bedrock_agents.flows import FlowFold
 from otel_agent_journal.frameworks.bedrock_agents.prompts import Prompts
 from otel_agent_journal.frameworks.bedrock_agents.requests import Request
 from otel_agent_journal.frameworks.bedrock_agents.shapes import REQUEST_ID, mapping, text
+from otel_agent_journal.frameworks.bedrock_agents.traces import CODE_INTERPRETER
 from otel_agent_journal.mapping.content import content_attributes
 from otel_agent_journal.pipeline.failure import error_info, is_cancel
+from otel_agent_journal.pipeline.marked import take_entries
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step
 
@@ -186,6 +188,8 @@ class Invocation:
         if step is None:
             return
         details = action.details or {}
+        if step.kind == "TOOL" and step.name == CODE_INTERPRETER:
+            take_entries(step, (mapping(details.get("output")).get("output"),), itself=True)
         step.end(
             action.outcome,
             error=action.error,

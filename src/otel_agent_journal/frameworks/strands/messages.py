@@ -6,7 +6,7 @@ one message for each thing said, and one for each result of a tool.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from otel_agent_journal.event import Usage
@@ -84,6 +84,17 @@ def said_in(message: Mapping[str, Any]) -> str:
         for block in cast("Sequence[Any]", blocks)
         if is_a(block, dict) and "text" in block
     )
+
+
+def printed_in(result: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield what a tool's result says that code printed: its texts, and output and stdout of its JSON."""
+    blocks: Any = result.get("content") or ()
+    for block in cast("Sequence[Any]", blocks):
+        if is_a(block, dict):
+            yield cast("Mapping[str, Any]", block).get("text")
+            data: Any = cast("Mapping[str, Any]", block).get("json")
+            if is_a(data, dict):
+                yield from (cast("Mapping[str, Any]", data).get(name) for name in ("stdout", "output"))
 
 
 def system_message(prompt: Any) -> dict[str, Any]:

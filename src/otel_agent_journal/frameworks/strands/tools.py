@@ -11,10 +11,11 @@ from otel_agent_journal.event import PROGRESS, derived_id
 from otel_agent_journal.foreign import is_a, own
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of, session_id_of
-from otel_agent_journal.frameworks.strands.messages import plain_result, said_in
+from otel_agent_journal.frameworks.strands.messages import plain_result, printed_in, said_in
 from otel_agent_journal.mapping.genai import TOOL_CALL_ID, TOOL_DESCRIPTION
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.effects import effects_hinted
+from otel_agent_journal.pipeline.marked import runs_code, take_entries
 from otel_agent_journal.pipeline.recorder import recorder_of
 from otel_agent_journal.pipeline.step import Step, current_step
 from otel_agent_journal.plain import text_of
@@ -121,6 +122,8 @@ class ToolSteps(Invocations):
                     step.end("interrupted", details={"interrupts": asked})
                 return
             result = event.tool_result
+            if runs_code(step.name):
+                take_entries(step, printed_in(result))
             history = recorder_of(step).histories.of(step.session_id)
             details = {"output": history.origin(plain_result(result))} if content else {}
             said = said_in(result) if content else "the tool answered with an error"

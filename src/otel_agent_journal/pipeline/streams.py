@@ -1,7 +1,7 @@
-"""The stream of a response, journaled as the program reads it.
+"""The stream of a response, listened to as the program reads it.
 
-To the program it is botocore's own: it has its class, its attributes and its behaviour. An invocation ends with its
-stream: read to its end, dead, closed, or let go of.
+To the program it is its client's own: it has its class, its attributes and its behaviour. Whoever listens is told of
+each part, and of the end: read to its end, dead, closed, or let go of.
 """
 
 from __future__ import annotations
@@ -9,23 +9,37 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-from otel_agent_journal.frameworks.bedrock_agents.invocation import Invocation
+
+class Listener(Protocol):
+    """Who is told of a stream. None of this raises; the end may be told several times."""
+
+    def part(self, event: Any) -> None:
+        """Take a part, before the program has it."""
+
+    def ended(self) -> None:
+        """Be told that it was read to its end."""
+
+    def died(self, error: BaseException) -> None:
+        """Be told that it raised: nothing more will come."""
+
+    def left(self) -> None:
+        """Be told that the program reads no further: it closed the stream, or let go of it."""
 
 
 class JournaledStream:
-    """Stands for a stream, and tells its invocation of each part before the program has it."""
+    """Stands for a stream, and tells its listener of each part before the program has it."""
 
-    __slots__ = ("__weakref__", "_agent_journal_invocation", "_agent_journal_stream")
+    __slots__ = ("__weakref__", "_agent_journal_listener", "_agent_journal_stream")
 
-    _agent_journal_invocation: Invocation
+    _agent_journal_listener: Listener
     _agent_journal_stream: Any
 
-    def __init__(self, stream: Any, invocation: Invocation) -> None:
+    def __init__(self, stream: Any, listener: Listener) -> None:
         object.__setattr__(self, "_agent_journal_stream", stream)
-        object.__setattr__(self, "_agent_journal_invocation", invocation)
-        let_go = weakref.finalize(self, invocation.left)
+        object.__setattr__(self, "_agent_journal_listener", listener)
+        let_go = weakref.finalize(self, listener.left)
         let_go.atexit = False  # the recorder ends what is open as the process leaves
 
     def __iter__(self) -> Iterator[Any]:
@@ -35,7 +49,7 @@ class JournaledStream:
         try:
             return self._agent_journal_stream.close(*args, **kwargs)
         finally:
-            self._agent_journal_invocation.left()
+            self._agent_journal_listener.left()
 
     # --- all else is the stream's own ---
 
@@ -59,17 +73,17 @@ class JournaledStream:
 
 def _journaled(stream: Any, parts: Iterator[Any]) -> Iterator[Any]:
     """Yield the parts of a stream; `stream` stays alive as long as they are read."""
-    invocation: Invocation = stream._agent_journal_invocation  # noqa: SLF001 - our own
+    listener: Listener = stream._agent_journal_listener  # noqa: SLF001 - our own
     try:
         for part in parts:
-            invocation.part(part)
+            listener.part(part)
             yield part
     except GeneratorExit:  # this reading is over; another may go on
         raise
     except BaseException as error:
-        invocation.died(error)
+        listener.died(error)
         raise
-    invocation.ended()
+    listener.ended()
 
 
 class _Block(JournaledStream):
@@ -85,7 +99,7 @@ class _Block(JournaledStream):
         try:
             return self._agent_journal_stream.__exit__(*raised)
         finally:
-            self._agent_journal_invocation.left()
+            self._agent_journal_listener.left()
 
 
 class _Iterator(JournaledStream):
@@ -97,16 +111,16 @@ class _Iterator(JournaledStream):
         return self
 
     def __next__(self) -> Any:
-        invocation: Invocation = self._agent_journal_invocation
+        listener: Listener = self._agent_journal_listener
         try:
             part = next(self._agent_journal_stream)
         except StopIteration:
-            invocation.ended()
+            listener.ended()
             raise
         except BaseException as error:
-            invocation.died(error)
+            listener.died(error)
             raise
-        invocation.part(part)
+        listener.part(part)
         return part
 
 
@@ -129,6 +143,6 @@ def _kind_of(stream: type[Any]) -> type[JournaledStream]:
     return cast("type[JournaledStream]", type(stream.__name__, (base,), {"__slots__": ()}))
 
 
-def journaled(stream: Any, invocation: Invocation) -> Any:
+def journaled(stream: Any, listener: Listener) -> Any:
     """Return what stands for a stream: a context manager or an iterator where the stream is one."""
-    return _kind_of(cast("type[Any]", type(stream)))(stream, invocation)
+    return _kind_of(cast("type[Any]", type(stream)))(stream, listener)
