@@ -79,7 +79,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     CONTEXT: "`on` (default) or `off`: whether `ContextService` writes and reads anything",
     RESUME: "the session that agents go on with, as JSON; set by `agent-journal resume`",
     TOOLS_ALLOW: "sessions that agents' journal tools may use beside their own and its lineage, as in `team-*,shared`",
-    MARKER_NONCE: "what entries that a sandbox prints have to show to count; default nothing",
+    MARKER_NONCE: "what entries that a sandbox prints have to show to count; default none",
     SANDBOX_TOOLS: "names or patterns of the tools that run code in a sandbox; default code interpreters",
     SPAN_CONTENT: "SPAN_ONLY or SPAN_AND_EVENT put message content on spans; default NO_CONTENT",
 }

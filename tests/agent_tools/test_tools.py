@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from otel_agent_journal import (
+    configure,
     flush,
     open_store,
     query_journal,
     read_journal,
     record_event,
     session,
+    shutdown,
     wait_for_journal,
     write_journal_entry,
 )
@@ -24,6 +26,7 @@ from otel_agent_journal.agent_tools.pace import Pace
 from otel_agent_journal.agent_tools.scope import Scope
 from otel_agent_journal.agent_tools.tools import JournalTools
 from otel_agent_journal.bootstrap.agent_tools import ProcessAccess, journal_tools
+from otel_agent_journal.codec import encode_line
 from otel_agent_journal.event import START_TYPES
 from otel_agent_journal.pipeline.entries import MAX_ENTRY_BYTES
 from otel_agent_journal.store import lineage
@@ -255,6 +258,21 @@ def test_waiting(recording: str) -> None:
     ended = wait_for_journal("s1", timeout_s=30)
     assert (ended["status"], ended["session_status"]) == ("success", "COMPLETED")
     assert wait_for_journal("s1", "X", since="yesterday")["status"] == "refused"
+
+
+@pytest.mark.parametrize("records", [False, True])
+def test_with_content_off(url: str, monkeypatch: pytest.MonkeyPatch, records: bool) -> None:
+    """Of an entry its type and level are journaled, and that an agent wrote it; nothing that it says, by no name."""
+    monkeypatch.setenv("AGENT_JOURNAL_CONTENT", "metadata")
+    if records:
+        configure(url, instrument=False)
+    said = {"text": "s3cret", "user": "s3cret", "tags": ["s3cret"], "stage": "s3cret", "reason": "s3cret"}
+    write_journal_entry("s1", "FOUND", "s3cret", said, "WARNING")
+    (entry,) = read_journal("s1", "FOUND")["entries"]
+    shutdown()
+    assert (entry["level"], entry["details"]["written_by"]) == ("WARNING", "tool")
+    with closing(open_store(url)) as store:
+        assert b"s3cret" not in b"".join(encode_line(event) for event in store.read("s1"))
 
 
 def test_a_store_that_is_away_is_an_answer(tmp_path: Any) -> None:

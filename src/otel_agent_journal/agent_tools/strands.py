@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from strands import tool
+import strands
 
 from otel_agent_journal.agent_tools.offered import offered
 from otel_agent_journal.agent_tools.tools import JournalTools
@@ -12,4 +12,5 @@ from otel_agent_journal.agent_tools.tools import JournalTools
 
 def tools_of(tools: JournalTools) -> list[Any]:
     """Return the tools as decorated functions."""
-    return [tool(one.function) for one in offered(tools)]
+    decorated: Any = strands.tool  # whose overloads say less than nothing of what comes out
+    return [decorated(one.function) for one in offered(tools)]

@@ -346,6 +346,7 @@ _DETAILS: Final[Mapping[str, Callable[[Any], Any]]] = {
             "trace",
             "user",
             "writer",
+            "written_by",
         ),
         _scalar,
     ),

@@ -23,7 +23,7 @@ from otel_agent_journal.event import (
     WRITTEN_BY,
     time_ordered_id,
 )
-from otel_agent_journal.mapping.harmless import by_hand
+from otel_agent_journal.mapping.harmless import METADATA, SAID
 from otel_agent_journal.pipeline.content import fitted
 from otel_agent_journal.pipeline.session_writer import SessionWriter
 from otel_agent_journal.pipeline.step import Step
@@ -120,17 +120,24 @@ def write_entry(
         step: the step that it is said in.
     """
     dropped = writer.dropped
+    content = writer.encoder.content
     event_id = time_ordered_id(writer.clock.now_ns(), writer.ids.bytes16())
     writer.record(
         session_id,
         entry.type,
-        {**by_hand(entry.details), WRITTEN_BY: written_by},
+        {**_said(entry.details), WRITTEN_BY: written_by},
         level=entry.level,
-        name=entry.tool_name,
+        name=entry.tool_name if content else None,
         step=step if step is not None and step.session_id == session_id else None,
         event_id=event_id,
     )
     return event_id if writer.dropped == dropped else None
+
+
+def _said(details: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return details, marked where they go under names of ours: what is said there is content as all of it is."""
+    theirs = [name for name in details if name in METADATA]
+    return {**details, SAID: theirs} if theirs else details
 
 
 def _as_object(details: Any) -> Mapping[str, Any]:

@@ -21,12 +21,14 @@ def listening(original: Callable[..., Any], is_enabled: Callable[[], bool]) -> C
 
     @functools.wraps(original)
     def invoke(*args: Any, **kwargs: Any) -> Any:
-        response = original(*args, **kwargs)
+        answer: Any = original(*args, **kwargs)
         with kept_from_app("what a code interpreter printed"):
             step = current_step() if is_enabled() else None
-            if step is not None and type(response) is dict and response.get("stream") is not None:
-                response["stream"] = journaled(response["stream"], Printed(step))
-        return response
+            if step is not None and type(answer) is dict:
+                response = cast("dict[str, Any]", answer)
+                if response.get("stream") is not None:
+                    response["stream"] = journaled(response["stream"], Printed(step))
+        return cast("Any", answer)
 
     return invoke
 
