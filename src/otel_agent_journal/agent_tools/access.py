@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple, Protocol
 
+from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.pipeline.session_writer import SessionWriter
 from otel_agent_journal.reading.journal import Journal
+
+
+class NoJournal(StoreUnreachable):
+    """There is no journal yet: nothing was ever written."""
 
 
 class Seen(NamedTuple):
@@ -40,7 +45,8 @@ class Access(Protocol):
         """Return the journal for reading; it stays open.
 
         Raises:
-            StoreError: there is none, or it cannot be read.
+            NoJournal: there is none yet.
+            StoreError: it cannot be read.
         """
         ...
 

@@ -9,6 +9,7 @@ import msgspec
 
 from otel_agent_journal.codec import encode_value, format_timestamp, valid_text
 from otel_agent_journal.event import JournalEvent, is_context
+from otel_agent_journal.mapping.harmless import SAID
 
 SUCCESS: Final = "success"
 NOT_FOUND: Final = "not_found"
@@ -43,17 +44,17 @@ def entry(event: JournalEvent, session_id: str, numbers: Mapping[str, int]) -> d
         point = f"{event.instance_id}:{event.seq}"
     else:
         point = None if number is None else f"{session_id}@{number}"
-    name = event.name
+    details = {key: value for key, value in event.details.items() if key != SAID}
     shown = {
         "point": point,
         "timestamp": format_timestamp(event.timestamp_ns),
         "event_type": event.type,
-        "tool_name": name,
+        "tool_name": event.name,
         "level": event.level,
         "outcome": event.outcome,
         "duration_ms": None if event.duration_ns is None else event.duration_ns // 1_000_000,
         "error": None if event.error is None else shortened(msgspec.to_builtins(event.error)),
-        "details": shortened(event.details) if event.details else None,
+        "details": shortened(details) if details else None,
     }
     return {key: value for key, value in shown.items() if value is not None}
 

@@ -58,7 +58,7 @@ def offered(tools: JournalTools) -> tuple[Offered, ...]:
 
         Args:
             session_id: the session to read; leave it empty for your own.
-            filter_event_type: only entries of this type, as JOB_STARTED or TOOL_END.
+            filter_event_type: only entries of these types, as JOB_STARTED or JOB_DONE,JOB_FAILED.
             cursor: the cursor of the answer before, to read on where it said that there is more.
             limit: how many entries at most, up to 200.
         """
@@ -88,8 +88,7 @@ def offered(tools: JournalTools) -> tuple[Offered, ...]:
             timeout_s: how many seconds at most, up to 300.
             since: entries before this timestamp do not count.
         """
-        kinds = [kind for one in until.split(",") if (kind := one.strip())]
-        return tools.wait_for_journal(session_id or None, kinds, timeout_s=timeout_s, since=since or None)
+        return tools.wait_for_journal(session_id or None, until, timeout_s=timeout_s, since=since or None)
 
     return (
         Offered(write_journal_entry, WRITES),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, Final, ParamSpec
 
-from otel_agent_journal.agent_tools.access import Access
+from otel_agent_journal.agent_tools.access import Access, NoJournal
 from otel_agent_journal.agent_tools.answers import (
     MAX_BYTES,
     MAX_ENTRIES,
@@ -31,6 +31,7 @@ from otel_agent_journal.errors import CodecError, JournalError, WaitTimeout
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.pipeline.entries import RefusedEntry, entry_of, entry_type, write_entry
 from otel_agent_journal.pipeline.step import current_step
+from otel_agent_journal.plain import text_of
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.reading.journal import Journal
 from otel_agent_journal.store.linked import read_whole
@@ -58,6 +59,8 @@ def _answered(tool: Callable[_Given, Answer]) -> Callable[_Given, Answer]:
             return tool(*args, **kwargs)
         except RefusedEntry as refused:
             return answer(refused.reason, None, message=str(refused))
+        except NoJournal as error:
+            return answer(NOT_FOUND, None, message=str(error))
         except JournalError as error:
             return answer(FAILED, None, message=str(error))
         except Exception as error:  # noqa: BLE001 - the one boundary: an agent must not fail by its journal
@@ -113,7 +116,7 @@ class JournalTools:
     def read_journal(
         self,
         session_id: str | None = None,
-        filter_event_type: str | None = None,
+        filter_event_type: str | Iterable[str] | None = None,
         *,
         cursor: str | None = None,
         limit: int = DEFAULT_ENTRIES,
@@ -122,7 +125,7 @@ class JournalTools:
 
         Args:
             session_id: the session; the agent's own by default.
-            filter_event_type: only events of this type.
+            filter_event_type: only events of this type, or of one of these.
             cursor: `cursor` of the answer before.
             limit: entries at most, up to 200.
         """
@@ -135,12 +138,12 @@ class JournalTools:
         journal, head, settled = self._found(session_id)
         if head is None:
             return self._not_found(session_id)
-        wanted = None if not filter_event_type else entry_type(filter_event_type)
+        wanted = _types(filter_event_type)
         numbers = _numbers(journal, head)
         room, shown, last = Room(limit), list[dict[str, Any]](), None
         more = False
         for event in read_whole(journal.store, session_id, after, head=head):
-            if wanted is None or event.type == wanted:
+            if not wanted or event.type in wanted:
                 one = entry(event, session_id, numbers)
                 more = not room.takes(one)
                 if more:
@@ -203,8 +206,7 @@ class JournalTools:
         session_id, problem = self._within_reach(session_id)
         if problem is not None:
             return problem
-        listed = [until] if isinstance(until, str) else list(until or ())
-        wanted = [kind for one in listed if (kind := entry_type(one))]
+        wanted = _types(until)
         if not wanted and session_id == self.scope.own:
             message = "your own session does not end while you wait for it: say for which event types, in until"
             return answer(REFUSED, session_id, message=message)
@@ -235,7 +237,7 @@ class JournalTools:
 
     def _within_reach(self, session_id: str | None) -> tuple[str, Answer | None]:
         """Return the session that is meant, and where it is out of reach the answer that says so."""
-        named = self.scope.named(session_id)
+        named = self.scope.named(text_of(session_id) if session_id else None)
         if named is None:
             message = "no session is named, and this code runs in none"
             return "", answer(REFUSED, None, message=message)
@@ -263,6 +265,12 @@ class JournalTools:
         journal = self.access.journal()
         head = None if event.step_id is None else journal.exact(session_id)
         return entry(event, session_id, {} if head is None else _numbers(journal, head))
+
+
+def _types(given: str | Iterable[str] | None) -> list[str]:
+    """Return the types that are named: one, several, or several in one text, with commas between them."""
+    named = given.split(",") if isinstance(given, str) else list(given or ())
+    return [kind for one in named if (kind := entry_type(one))]
 
 
 def _numbers(journal: Journal, head: SessionHead) -> dict[str, int]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from otel_agent_journal.agent_tools.access import Rows, Seen
+from otel_agent_journal import forks
+from otel_agent_journal.agent_tools.access import NoJournal, Rows, Seen
 from otel_agent_journal.agent_tools.answers import Answer
 from otel_agent_journal.agent_tools.asking import ask_apart, ask_here
 from otel_agent_journal.agent_tools.direct import StoreAppender, writer_to
 from otel_agent_journal.agent_tools.scope import Scope
 from otel_agent_journal.agent_tools.tools import DEFAULT_WAIT_S, JournalTools
-from otel_agent_journal.bootstrap.openers import late_redactor, open_journal, open_store
+from otel_agent_journal.bootstrap.openers import late_redactor, open_journal, open_store, sqlite_file
 from otel_agent_journal.bootstrap.process import settings_of_process
 from otel_agent_journal.bootstrap.waiting import wait_in
 from otel_agent_journal.config import TOOLS_ALLOW, Settings, absolute_store, spool_of
@@ -23,7 +24,7 @@ from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.current import get_flush, get_recorder
 from otel_agent_journal.pipeline.session_writer import SessionWriter
 from otel_agent_journal.pipeline.step import current_context
-from otel_agent_journal.reading.journal import Journal
+from otel_agent_journal.reading.journal import Journal, has_dead
 from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.threads import Lock
 
@@ -48,6 +49,11 @@ class ProcessAccess:
         self._journal: Journal | None = None
         self._writer: SessionWriter | None = None
         self._opened = ""  # the URL of the store that these two are of
+        self.after_fork()
+        forks.join(self, forks.Place.LOCKS)
+
+    def after_fork(self) -> None:
+        """Begin, here and in a forked child, where another thread may have held the lock."""
         self._lock = Lock()
 
     def own_session(self) -> str | None:
@@ -85,6 +91,7 @@ class ProcessAccess:
                 if self._store is not None:
                     journal = Journal(self._store, settings.spool)
                 else:
+                    _require(settings)
                     journal = open_journal(settings, note=lambda line: None)
                 self._journal = journal
                 return journal
@@ -140,6 +147,13 @@ class ProcessAccess:
         if self._store is not None:
             return False
         return self._url is None or self._url == settings_of_process()[0].store
+
+
+def _require(settings: Settings) -> None:
+    """Raise NoJournal where the store is a file that is not there yet, and nothing waits for it."""
+    missing = settings.store.startswith("sqlite:///") and not sqlite_file(settings.store).exists()
+    if missing and not has_dead(settings.spool):
+        raise NoJournal(f"there is no journal at {sqlite_file(settings.store)} yet; it begins with the first entry")
 
 
 def journal_tools(
@@ -243,7 +257,7 @@ def write_journal_entry(
 
 def read_journal(
     session_id: str | None = None,
-    filter_event_type: str | None = None,
+    filter_event_type: str | Iterable[str] | None = None,
     *,
     cursor: str | None = None,
     limit: int = 50,
@@ -254,7 +268,7 @@ def read_journal(
 
     Args:
         session_id: the session; by default the one that this code runs in.
-        filter_event_type: only events of this type.
+        filter_event_type: only events of this type, or of one of these.
         cursor: `cursor` of the answer before, to read on.
         limit: entries at most, up to 200.
     """

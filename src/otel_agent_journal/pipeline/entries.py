@@ -95,7 +95,7 @@ def entry_of(event_type: Any = None, tool_name: Any = None, details: Any = None,
     said = _SAME_LEVEL.get(said, said)
     if said not in LEVELS:
         raise RefusedEntry(f"level {said[:MAX_NAME]!r} is not known; it is one of: {', '.join(LEVELS)}")
-    kept = fitted(_as_object(details))
+    kept = cast("dict[str, Any]", _own_names(fitted(_as_object(details))))
     size = len(encode_value(kept))
     if size > MAX_ENTRY_BYTES:
         raise RefusedEntry(
@@ -138,6 +138,16 @@ def _said(details: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return details, marked where they go under names of ours: what is said there is content as all of it is."""
     theirs = [name for name in details if name in METADATA]
     return {**details, SAID: theirs} if theirs else details
+
+
+def _own_names(value: Any) -> Any:
+    """Return plain data whose names refer to nothing of the journal: `$blob` and its like are ours."""
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value).items()
+        return {f"_{name}" if name.startswith("$") else name: _own_names(item) for name, item in items}
+    if isinstance(value, list):
+        return [_own_names(item) for item in cast("list[Any]", value)]
+    return value
 
 
 def _as_object(details: Any) -> Mapping[str, Any]:
