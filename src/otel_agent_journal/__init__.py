@@ -12,7 +12,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from otel_agent_journal.bootstrap.checkpoints import JournalSaver
     from otel_agent_journal.bootstrap.agent_tools import (
         langchain_tools,
         query_journal,
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
         wait_for_journal,
         write_journal_entry,
     )
+    from otel_agent_journal.bootstrap.checkpoints import JournalSaver
     from otel_agent_journal.bootstrap.context import ContextService
     from otel_agent_journal.bootstrap.going_back import fork, resume, rewind
     from otel_agent_journal.bootstrap.process import configure, flush, shutdown
