@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from otel_agent_journal.codec import encode_line
+from otel_agent_journal.codec import encode_line, encode_value
 from otel_agent_journal.errors import CodecError, ConfigError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.facts import SpansReceived, decode_fact, encode_fact, events_of
 from otel_agent_journal.mapping.log_record import carried, log_records
 from otel_agent_journal.mapping.received import ReceivedSpans
+from otel_agent_journal.markers import MAX_ENTRIES, MAX_PROBLEMS, entries_in
+from otel_agent_journal.pipeline.entries import RefusedEntry, entry_of
 from otel_agent_journal.receiver.compression import MAX_MEMBERS, pieces
 from otel_agent_journal.receiver.service import address_of
 from otel_agent_journal.receiver.signals import LOGS, SPANS, Signal
@@ -83,6 +86,18 @@ def address(data: bytes) -> str | None:
     return str(found)
 
 
+def printed(data: bytes) -> bytes:
+    """Return the entries that an output has between markers, with a nonce and without."""
+    output = data.decode("utf-8", "surrogateescape")
+    entries, signed = entries_in(output), entries_in(output, "k7")
+    assert len(entries.problems) <= MAX_PROBLEMS
+    assert len(signed) <= output.count("k7") * MAX_ENTRIES
+    for entry in entries:
+        with contextlib.suppress(RefusedEntry):
+            entry_of(entry.get("event_type"), entry.get("tool_name"), entry.get("details"), entry.get("level"))
+    return encode_value([entries, signed, [problem.kind for problem in signed.problems]])
+
+
 DECODERS: Final[tuple[Callable[[bytes], Any], ...]] = (
     _of(SPANS, SPANS.read, _events),
     _of(LOGS, LOGS.read, _carried),
@@ -90,6 +105,7 @@ DECODERS: Final[tuple[Callable[[bytes], Any], ...]] = (
     _of(LOGS, LOGS.read_json, _carried),
     decompress,
     address,
+    printed,
 )
 
 

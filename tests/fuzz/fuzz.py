@@ -45,9 +45,9 @@ def blind(seconds: float, folder: Path) -> int:
 
 def mutated(data: bytes, chance: random.Random) -> bytes:
     """Return an input that is another."""
-    from tests.fuzz.inputs import changed
+    from tests.fuzz.inputs import KINDS, changed
 
-    if data[0] % 6 < 4 and chance.random() < 0.6:
+    if data[0] % KINDS < 4 and chance.random() < 0.6:
         found = changed(data, chance.getrandbits(32))
         if found is not None:
             return found
@@ -60,7 +60,7 @@ def watching(seconds: int, folder: Path) -> None:
     """Fuzz with atheris, which ends the process."""
     with atheris.instrument_imports(include=["otel_agent_journal"]):
         from tests.fuzz.decoders import decode
-    from tests.fuzz.inputs import changed, seeds
+    from tests.fuzz.inputs import KINDS, changed, seeds
 
     corpus = folder / "corpus"
     corpus.mkdir(exist_ok=True)
@@ -68,7 +68,7 @@ def watching(seconds: int, folder: Path) -> None:
         (corpus / f"seed-{number}").write_bytes(seed)
 
     def mutate(data: bytes, max_size: int, seed: int) -> bytes:
-        if data and data[0] % 6 < 4 and seed % 2:
+        if data and data[0] % KINDS < 4 and seed % 2:
             found = changed(data, seed)
             if found is not None and len(found) <= max_size:
                 return found

@@ -23,6 +23,7 @@ from otel_agent_journal.mapping.log_record import (
 )
 from tests.receiver.asking import as_json, spans
 
+KINDS: Final = 7  # of decoders; the first byte of an input says for which it is
 _NUMBERS: Final = (0, 1, 2**31 - 1, 2**31, 2**62, 2**63 - 1, 10**18)
 _TEXTS: Final = (
     "",
@@ -54,6 +55,12 @@ _ATTRIBUTES: Final[dict[str, Any]] = {
     "exception.stacktrace": "at line 1",
 }
 
+_OUTPUTS: Final = (
+    b'3 rows\n===JOURNAL_ENTRY===\n{"event_type": "CLEANED", "details": {"rows": 3}}\n===JOURNAL_END===\ndone\n',
+    b'===JOURNAL_ENTRY=== k7\n{"level": "ERROR",\n "details": {}}\n===JOURNAL_END===\n===JOURNAL_ENTRY===\n{"a":',
+    b'===JOURNAL_ENTRY=== {"nonce": "k7", "tool_name": "t"} ===JOURNAL_END===\n===JOURNAL_END===\n[[[\n',
+)
+
 
 def seeds() -> list[bytes]:
     """Return inputs, each for the decoder that its first byte says."""
@@ -62,6 +69,7 @@ def seeds() -> list[bytes]:
     found = [bytes([number]) + data for number, data in enumerate(plain)]
     found += [b"\4" + packed for packed in (gzip.compress(plain[0]), zlib.compress(plain[2]), gzip.compress(b"") * 3)]
     found += [b"\5" + text for text in (b"127.0.0.1:4317", b"[::1]:0", b"localhost:65536", b"a:b:1")]
+    found += [b"\6" + output for output in _OUTPUTS]
     return found
 
 
@@ -89,7 +97,7 @@ def _records() -> ExportLogsServiceRequest:
 def changed(data: bytes, seed: int) -> bytes | None:
     """Return a request changed in some place, as a request: what a change of bytes hardly ever is. None: it is none."""
     chance = random.Random(seed)
-    number, body = data[0] % 6, data[1:]
+    number, body = data[0] % KINDS, data[1:]
     try:
         if number in (2, 3):
             return data[:1] + json.dumps(_changed_json(json.loads(body), chance)).encode()
