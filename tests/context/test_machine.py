@@ -14,7 +14,7 @@ from otel_agent_journal.context import log
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.store.registry import open_store
-from tests.context.machine import ContextMachine
+from tests.context.invariants import InvariantsMachine as ContextMachine
 
 LONG = bool(os.environ.get("AGENT_JOURNAL_SOAK"))
 

@@ -16,7 +16,7 @@ from otel_agent_journal.context import log
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.store.registry import open_store
-from tests.context.machine import ContextMachine
+from tests.context.invariants import InvariantsMachine as ContextMachine
 from tests.real.backends import Backend
 from tests.real.fault_proxy import AtRandom
 
