@@ -25,7 +25,8 @@ from otel_agent_journal import (
 from otel_agent_journal.agent_tools.pace import Pace
 from otel_agent_journal.agent_tools.scope import Scope
 from otel_agent_journal.agent_tools.tools import JournalTools
-from otel_agent_journal.bootstrap.agent_tools import ProcessAccess, journal_tools
+from otel_agent_journal.bootstrap.agent_tools import journal_tools
+from otel_agent_journal.bootstrap.journal_access import ProcessAccess
 from otel_agent_journal.codec import encode_line
 from otel_agent_journal.event import START_TYPES
 from otel_agent_journal.pipeline.entries import MAX_ENTRY_BYTES

@@ -35,6 +35,7 @@ class InSQLite(ContextMachine):
 
 
 @pytest.mark.long_form
+@pytest.mark.timeout(3600 if LONG else 120)
 @pytest.mark.parametrize("every", [2, log.SNAPSHOT_EVERY])
 @pytest.mark.parametrize("machine", [InMemory, InSQLite])
 def test_a_context_is_what_its_model_is(

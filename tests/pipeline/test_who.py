@@ -53,4 +53,5 @@ def test_declared_effects() -> None:
         None,
     ]
     assert Effects().of("x") is None
+    assert (Effects().of("read_journal"), Effects({"*": "write"}).of("read_journal")) == ("read", "write")
     assert (known_effects("read"), known_effects("reads"), known_effects(None)) == ("read", None, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -119,6 +120,19 @@ def test_an_older_file_is_brought_up_to_date(path: Path) -> None:
         assert sql.execute("SELECT id, name, parent_id FROM agent_instances").fetchall() == [("i1", "support", "boss")]
         # The second conversation begins behind the first, in the same state.
         assert sql.execute("SELECT count(*), count(tool_call_id) FROM agent_context_events").fetchone() == (9, 4)
+
+
+def test_many_bring_it_up_to_date_at_once(path: Path) -> None:
+    """Of several who open an older file at once one does it, and all go on."""
+    talk(path)
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(VERSION_5)
+    stores = [SqliteStore(path, timeout_s=20) for _ in range(6)]
+    with ThreadPoolExecutor(len(stores)) as pool:
+        list(pool.map(lambda numbered: numbered[1].append([an_event(numbered[0], session_id="s2")]), enumerate(stores)))
+    for store in stores:
+        assert len(list(store.read("s2"))) == len(stores)
+        store.close()
 
 
 def test_what_cannot_be_brought_up_to_date(path: Path) -> None:

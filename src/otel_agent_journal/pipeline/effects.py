@@ -9,6 +9,12 @@ from typing import Any, Final
 from otel_agent_journal.event import EFFECTS, EMPTY
 
 _MAX_KNOWN: Final = 1000
+_OF_THE_JOURNAL: Final = {  # its own tools, where nothing else is declared of them
+    "write_journal_entry": "write",
+    "read_journal": "read",
+    "query_journal": "read",
+    "wait_for_journal": "read",
+}
 
 
 class Effects:
@@ -26,12 +32,12 @@ class Effects:
     def of(self, name: str) -> str | None:
         """Return what was declared of a tool."""
         if not self._declared:
-            return None
+            return _OF_THE_JOURNAL.get(name)
         if name not in self._known:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
             by_pattern = (effects for one, effects in self._declared.items() if fnmatchcase(name, one))
-            self._known[name] = self._declared.get(name) or next(by_pattern, None)
+            self._known[name] = self._declared.get(name) or next(by_pattern, None) or _OF_THE_JOURNAL.get(name)
         return self._known[name]
 
 
