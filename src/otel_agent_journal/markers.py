@@ -11,8 +11,8 @@ came from anywhere. Where a nonce is agreed on, only entries that show it count:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final, cast
+import re
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -27,7 +27,9 @@ MAX_OUTPUT: Final = 4_000_000  # characters that are looked at
 MAX_ENTRY: Final = 16_384  # characters of one entry
 MAX_ENTRIES: Final = 200
 MAX_PROBLEMS: Final = 20
+MAX_TRIED: Final = 2_000  # lines within markers that are read as JSON
 _SHOWN: Final = 200  # characters of what is reported
+_MARKER: Final = re.compile(f"{re.escape(ENTRY)}|{re.escape(END)}")
 
 TORN: Final = "torn"
 NESTED: Final = "nested"
@@ -65,133 +67,145 @@ def entries_in(output: str, nonce: str | None = None) -> Extracted:
         nonce: what an entry has to show; None where nothing is agreed on.
     """
     found = Extracted()
-    if ENTRY not in output and END not in output:
-        return found
-    reading = _Reading(found, nonce or None)
-    for number, line in enumerate(_lines(output), start=1):
-        reading.take(number, line)
-    reading.close()
-    if len(output) > MAX_OUTPUT:
-        message = f"the output has {len(output):,} characters, and {MAX_OUTPUT:,} of them were read"
-        reading.report(UNREAD, reading.number, message)
+    if ENTRY in output or END in output:
+        _Reading(found, output[:MAX_OUTPUT], nonce or None).read()
+        if len(output) > MAX_OUTPUT:
+            message = f"the output has {len(output):,} characters, and {MAX_OUTPUT:,} of them were read"
+            found.problems.append(Problem(UNREAD, output.count("\n", 0, MAX_OUTPUT) + 1, message))
     return found
 
 
-def _lines(output: str) -> Iterator[str]:
-    """Yield the lines: cut at line feeds alone, for all else may stand within JSON."""
-    start = 0
-    while start < min(len(output), MAX_OUTPUT):
-        end = output.find("\n", start, MAX_OUTPUT)
-        end = min(len(output), MAX_OUTPUT) if end < 0 else end
-        yield output[start:end]
-        start = end + 1
+class _Block(NamedTuple):
+    """An entry that has begun: in which line, whether by the nonce, what stands behind the marker, what comes after."""
+
+    line: int
+    signed: bool
+    behind: str
+    start: int
 
 
 class _Reading:
-    """One pass over the lines: outside of a block, or within the one that began in line `_began`."""
+    """One pass from marker to marker; each line is looked at once. Lines end at line feeds: all else may be in JSON."""
 
-    def __init__(self, found: Extracted, nonce: str | None) -> None:
-        self.number = 0
+    def __init__(self, found: Extracted, output: str, nonce: str | None) -> None:
         self._found = found
+        self._output = output
         self._nonce = nonce
-        self._block: list[tuple[int, str]] | None = None
-        self._began = 0
-        self._signed = False
+        self._block: _Block | None = None
+        self._tried = 0
 
-    def take(self, number: int, line: str) -> None:
-        self.number = number
-        said = line.strip()
-        if said.startswith(ENTRY) and not self._within_signed(said):
-            if self._block is not None:
-                self.report(NESTED, self._began, "another entry begins before this one has ended", self._said())
-            self._begin(number, said.removeprefix(ENTRY).strip())
-        elif self._block is None:
-            if said.startswith(END):
-                self.report(TORN, number, "an end without a beginning", said)
-            elif ENTRY in line:
-                self.report(MISPLACED, number, "a marker stands on a line of its own", line)
-        elif said.startswith(END):
-            self._end()
-        else:
-            self._block.append((number, line))
-
-    def close(self) -> None:
+    def read(self) -> None:
+        """Read all of it."""
+        output, seen, line = self._output, 0, 1
+        for marker in _MARKER.finditer(output):
+            at = marker.start()
+            begin = output.rfind("\n", seen, at) + 1
+            before, seen = seen, at
+            if not begin and before:
+                continue  # further along a line that was looked at
+            line += output.count("\n", before, at)
+            end = output.find("\n", at)
+            end = len(output) if end < 0 else end
+            self._take(line, output[begin:at].strip(), output[at:end].strip(), begin, end + 1)
+            seen = at + 1
         if self._block is not None:
-            self.report(TORN, self._began, "the output ends within an entry", self._said())
+            self._report(TORN, self._block.line, "the output ends within an entry", self._said(len(output)))
 
-    def report(self, kind: str, line: int, message: str, beginning: str = "") -> None:
-        if len(self._found.problems) < MAX_PROBLEMS:
-            shown = valid_text(beginning[:_SHOWN])
-            if self._nonce is not None:
-                shown = shown.replace(self._nonce, "…")
-            self._found.problems.append(Problem(kind, line, message, shown))
-        else:
-            self._found.unreported += 1
-
-    def _within_signed(self, said: str) -> bool:
-        """Tell whether a line that looks like a beginning is within an entry of the nonce's, and without it itself."""
-        return self._block is not None and self._signed and not self._shows_nonce(said.removeprefix(ENTRY).strip())
-
-    def _shows_nonce(self, behind: str) -> bool:
-        return self._nonce is not None and (behind == self._nonce or behind.startswith(f"{self._nonce} "))
-
-    def _begin(self, number: int, behind: str) -> None:
-        self._block, self._began, self._signed = [], number, self._shows_nonce(behind)
-        if self._signed and self._nonce is not None:
-            behind = behind[len(self._nonce) :].strip()
-        if not behind:
-            return
-        if behind.endswith(END):  # all on one line
-            self._block.append((number, behind.removesuffix(END)))
-            self._end()
-        elif behind.startswith("{"):
-            self._block.append((number, behind))
-
-    def _end(self) -> None:
-        block, self._block = self._block or [], None
-        lines = [(number, text) for number, line in block if (text := line.strip())]
-        if not lines:
-            self.report(MALFORMED, self._began, "there is nothing between the markers")
-            return
-        whole = "\n".join(line for _, line in block) if len(lines) > 1 and _size(block) <= MAX_ENTRY else None
-        value = None if whole is None else _decoded(whole)
-        if isinstance(value, dict):
-            self._keep(lines[0][0], cast("dict[str, Any]", value), lines[0][1])
-            return
-        for number, text in lines:
-            if len(text) > MAX_ENTRY:
-                message = f"an entry has up to {MAX_ENTRY:,} characters, and this one {len(text):,}"
-                self.report(HUGE, number, message, text)
-                continue
-            value = _decoded(text)
-            if isinstance(value, dict):
-                self._keep(number, cast("dict[str, Any]", value), text)
+    def _take(self, line: int, before: str, said: str, begin: int, behind: int) -> None:
+        """Take a line with a marker in it: what stands before that, the rest, and where the line begins and ends."""
+        if before:
+            if self._block is None and said.startswith(ENTRY):
+                self._report(MISPLACED, line, "a marker stands on a line of its own", f"{before} {said}")
+        elif said.startswith(END):
+            if self._block is None:
+                self._report(TORN, line, "an end without a beginning", said)
             else:
-                self.report(MALFORMED, number, "this is no JSON object", text)
+                self._end(begin)
+        else:
+            self._begin(line, said.removeprefix(ENTRY).strip(), begin, behind)
 
-    def _keep(self, number: int, entry: dict[str, Any], text: str) -> None:
-        shown = entry.get(NONCE)
+    def _begin(self, line: int, behind: str, begin: int, after: int) -> None:
+        signed = self._nonce is not None and (behind == self._nonce or behind.startswith(f"{self._nonce} "))
+        if self._block is not None:
+            if self._block.signed and not signed:
+                return  # printed within an entry of the nonce's, by whatever does not know it
+            self._report(NESTED, self._block.line, "another entry begins before this one ends", self._said(begin))
+        if signed and self._nonce is not None:
+            behind = behind[len(self._nonce) :].strip()
+        self._block = _Block(line, signed, behind, after)
+        if behind.endswith(END):  # all on one line
+            self._block = self._block._replace(behind=behind.removesuffix(END))
+            self._end(after)
+
+    def _end(self, end: int) -> None:
+        """Read what stands in an entry that ends here."""
+        block, self._block = self._block, None
+        assert block is not None
+        body = self._output[block.start : end]
+        text = f"{block.behind}\n{body}" if block.behind.startswith("{") else f"\n{body}"
+        value = _object(text) if len(text) <= MAX_ENTRY else None
+        if value is not None:
+            self._keep(block, block.line, value, text)
+            return
+        nothing = True
+        for number, line in enumerate(text.split("\n"), start=block.line):
+            said = line.strip()
+            if said:
+                nothing = False
+                self._line(block, number, said)
+        if nothing:
+            self._report(MALFORMED, block.line, "there is nothing between the markers")
+
+    def _line(self, block: _Block, number: int, said: str) -> None:
+        if len(said) > MAX_ENTRY:
+            message = f"an entry has up to {MAX_ENTRY:,} characters, and this one {len(said):,}"
+            self._report(HUGE, number, message, said)
+            return
+        self._tried += 1
+        if len(self._found) >= MAX_ENTRIES or self._tried > MAX_TRIED:
+            message = f"an output has up to {MAX_ENTRIES} entries, and up to {MAX_TRIED:,} lines that may be one"
+            self._report(TOO_MANY, number, message, said)
+            return
+        value = _object(said)
+        if value is None:
+            self._report(MALFORMED, number, "this is no JSON object", said)
+        else:
+            self._keep(block, number, value, said)
+
+    def _keep(self, block: _Block, number: int, entry: dict[str, Any], text: str) -> None:
         if self._nonce is not None:
-            if not self._signed and shown != self._nonce:
-                self.report(UNSIGNED, number, "it does not show the nonce, so anybody may have written it", text)
+            shown = entry.get(NONCE) == self._nonce
+            if not block.signed and not shown:
+                message = "it does not show the nonce, so anybody may have written it"
+                self._report(UNSIGNED, number, message, text.strip())
                 return
-            if shown == self._nonce:
+            if shown:
                 del entry[NONCE]
         if len(self._found) >= MAX_ENTRIES:
-            self.report(TOO_MANY, number, f"an output has up to {MAX_ENTRIES} entries", text)
+            self._report(TOO_MANY, number, f"an output has up to {MAX_ENTRIES} entries", text.strip())
             return
         self._found.append(entry)
 
-    def _said(self) -> str:
-        return self._block[0][1].strip() if self._block else ""
+    def _said(self, end: int) -> str:
+        """Return how the entry that has begun begins, up to where it ends."""
+        assert self._block is not None
+        start = self._block.start
+        return f"{self._block.behind} {self._output[start : min(end, start + _SHOWN)].strip()}".strip()
+
+    def _report(self, kind: str, line: int, message: str, beginning: str = "") -> None:
+        if len(self._found.problems) >= MAX_PROBLEMS:
+            self._found.unreported += 1
+            return
+        shown = valid_text(beginning[:_SHOWN])
+        if self._nonce is not None:
+            shown = shown.replace(self._nonce, "…")
+        self._found.problems.append(Problem(kind, line, message, shown))
 
 
-def _size(block: list[tuple[int, str]]) -> int:
-    return sum(len(line) + 1 for _, line in block)
-
-
-def _decoded(text: str) -> Any:
+def _object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a text is, None where it is none."""
     try:
-        return decode_value(text)
+        value = decode_value(text) if "{" in text else None
     except CodecError:
         return None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None

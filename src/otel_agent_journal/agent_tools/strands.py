@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import strands
 
@@ -12,5 +13,5 @@ from otel_agent_journal.agent_tools.tools import JournalTools
 
 def tools_of(tools: JournalTools) -> list[Any]:
     """Return the tools as decorated functions."""
-    decorated: Any = strands.tool  # whose overloads say less than nothing of what comes out
+    decorated = cast("Callable[[Any], Any]", strands.tool)  # whose overloads do not say all of their types
     return [decorated(one.function) for one in offered(tools)]
