@@ -23,7 +23,7 @@ from otel_agent_journal.errors import QueryError, QueryFailed
 from otel_agent_journal.store.protocol import JournalStore
 
 TIMEOUT_S: Final = 20.0
-STARTS_IN_S: Final = 15.0  # beside that: Python, DuckDB and Arrow on a machine that is busy
+STARTS_IN_S: Final = 40.0  # beside that: Python, DuckDB and Arrow on a machine that is busy
 MEMORY: Final = "256MB"
 MAX_SQL: Final = 20_000  # characters
 _PROGRAM: Final = "import sys; from otel_agent_journal.cli import main; sys.exit(main())"
