@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.bootstrap.going_back import fork, resume, rewind
     from otel_agent_journal.bootstrap.process import configure, flush, shutdown
     from otel_agent_journal.bootstrap.serverless import lambda_handler
+    from otel_agent_journal.bootstrap.strands_sessions import JournalSessionManager
     from otel_agent_journal.bootstrap.waiting import Ending, wait_for
     from otel_agent_journal.delivered import Delivered
     from otel_agent_journal.errors import JournalError
@@ -39,6 +40,7 @@ _HOME = {
     "JournalError": "otel_agent_journal.errors",
     "JournalEvent": "otel_agent_journal.event",
     "JournalSaver": "otel_agent_journal.bootstrap.checkpoints",
+    "JournalSessionManager": "otel_agent_journal.bootstrap.strands_sessions",
     "JournalSpanExporter": "otel_agent_journal.pipeline.exporter",
     "JournalSpanProcessor": "otel_agent_journal.pipeline.processor",
     "Recorder": "otel_agent_journal.pipeline.recorder",
@@ -68,6 +70,7 @@ __all__ = [
     "JournalError",
     "JournalEvent",
     "JournalSaver",
+    "JournalSessionManager",
     "JournalSpanExporter",
     "JournalSpanProcessor",
     "Recorder",

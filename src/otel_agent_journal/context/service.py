@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 from otel_agent_journal.codec import decode_value, encode_value
 from otel_agent_journal.context.history import (
     MESSAGES,
+    OWN_STATE,
     REDACTED,
     REPLACED,
     REWOUND,
@@ -100,8 +101,8 @@ class Context:
         """Return the agent's state now, or after the first `at` events."""
         with self._lock:
             self._refresh()
-            changes = self._log.history_at(at).changes(at)
-            return copy.deepcopy(state_after(details for _, _, details in self._log.said(changes)))
+            state = self._whole_state(at)
+            return copy.deepcopy({key: state[key] for key in state if not key.startswith(OWN_STATE)})
 
     def get_last_sequence(self) -> int:
         """Return the number of the last event, -1 where there is none."""
@@ -177,8 +178,9 @@ class Context:
         """Make this the agent's state: what has changed since is written, and nothing where nothing has."""
 
         def drafts() -> list[Draft]:
-            known = self.get_state()
-            wanted = cast("dict[str, Any]", decode_value(encode_value(dict(state))))
+            known = self._whole_state(None)
+            wanted = {key: value for key, value in known.items() if key.startswith(OWN_STATE)}
+            wanted |= cast("dict[str, Any]", decode_value(encode_value(dict(state))))
             changed = {key: value for key, value in wanted.items() if key not in known or known[key] != value}
             removed = [key for key in known if key not in wanted]
             if not changed and not removed:
@@ -302,6 +304,11 @@ class Context:
         """Take in what has been written since, by anybody."""
         self._log.refresh()
 
+    def _whole_state(self, at: int | None) -> dict[str, Any]:
+        """Return the state with what the agent's framework keeps beside it."""
+        changes = self._log.history_at(at).changes(at)
+        return state_after(details for _, _, details in self._log.said(changes))
+
     def _placed(self, at: int | None) -> Iterator[Placed]:
         """Yield the messages in view, with the numbers of their events."""
         history = self._log.history_at(at)
@@ -324,9 +331,10 @@ class Context:
         return placed(reversed(found))
 
     def _behind_message(self, count: int) -> int:
-        """Return a number of events that ends no message between itself and its calls: some more, where it would."""
+        """Return a number of events that ends no message between itself and its parts: some more, where it would."""
         for number, event in self._log.events(count, self._log.count):
-            if event.type != TOOL_CALL:
+            of_the_last = event.type == TOOL_CALL or event.details.get("part") is True
+            if not of_the_last and event.details.get("settles") != number - 1:
                 return number
         return self._log.count
 

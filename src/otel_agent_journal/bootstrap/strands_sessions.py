@@ -1,0 +1,34 @@
+"""`JournalSessionManager`: a Strands session in the store of this process, or in one that is named."""
+
+from __future__ import annotations
+
+from otel_agent_journal.bootstrap.context import open_context_store
+from otel_agent_journal.frameworks.strands.sessions import StrandsSessions
+from otel_agent_journal.store.protocol import JournalStore
+
+
+class JournalSessionManager(StrandsSessions):
+    """A Strands session manager that keeps agents, graphs and swarms in the journal.
+
+    `Agent(session_manager=JournalSessionManager("s1"))` brings an agent back as it was: messages, state, interrupts,
+    conversation manager, system prompt. With AGENT_JOURNAL_CONTEXT=off it does nothing.
+
+    Args:
+        session_id: the session, as Strands knows it.
+        store: a URL, an open store, or None: the store that this process records to, else the environment's.
+
+    Raises:
+        ConfigError: the URL, or a variable of the environment, is malformed.
+        UnsupportedByStore: the store keeps no contexts.
+    """
+
+    def __init__(self, session_id: str, store: str | JournalStore | None = None) -> None:
+        opened = open_context_store(store)
+        self._own = None if opened is store else opened
+        super().__init__(session_id, opened)
+
+    def close(self) -> None:
+        """Let go of the session, and close the store where it was opened here."""
+        super().close()
+        if self._own is not None:
+            self._own.close()
