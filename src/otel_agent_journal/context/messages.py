@@ -98,7 +98,7 @@ def placed(said: Iterable[tuple[int, str, Mapping[str, Any]]]) -> Iterator[Place
                 waiting = waiting._replace(last=number + 1)
             continue
         if waiting is not None:
-            yield waiting
+            yield _without(waiting, places)
         message = details.get("message")
         waiting, places = None, []
         if isinstance(message, Mapping):
@@ -110,7 +110,14 @@ def placed(said: Iterable[tuple[int, str, Mapping[str, Any]]]) -> Iterator[Place
                 places = [[*place] for place in details["parts"]]
                 waiting.message["content"] = [{**block} for block in waiting.message["content"]]
     if waiting is not None:
-        yield waiting
+        yield _without(waiting, places)
+
+
+def _without(one: Placed, places: list[list[Any]]) -> Placed:
+    """Return a message without the blocks whose parts are not in view, as where a context is cut between the two."""
+    for place in reversed(places):
+        del one.message["content"][place[1]]
+    return one
 
 
 def _put(message: Message, place: list[Any], value: Any) -> None:

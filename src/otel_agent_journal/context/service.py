@@ -104,6 +104,13 @@ class Context:
             state = self._whole_state(at)
             return copy.deepcopy({key: state[key] for key in state if not key.startswith(OWN_STATE)})
 
+    def get_own_state(self, at: int | None = None) -> dict[str, Any]:
+        """Return what the agent's framework keeps beside its state, by keys that begin with `$agent.`."""
+        with self._lock:
+            self._refresh()
+            state = self._whole_state(at)
+            return copy.deepcopy({key: state[key] for key in state if key.startswith(OWN_STATE)})
+
     def get_last_sequence(self) -> int:
         """Return the number of the last event, -1 where there is none."""
         with self._lock:

@@ -1,4 +1,4 @@
-"""An agent's own list of messages, kept as events: what was appended costs itself, whatever else was done to it is seen.
+"""An agent's own list of messages, as events: an append costs itself, and whatever else was done to it is seen.
 
 The agent's framework and its conversation manager change the list as they like: append, trim, put a summary in front,
 cut a result short. The transcript knows which events each message of the list is, and writes what differs: messages
@@ -87,9 +87,8 @@ class Transcript:
 
     @property
     def point(self) -> dict[str, Any]:
-        """Where the context is: its instance, and how many events of that one's own there are."""
-        instance_id, seq = self._log.place_of(self._log.count)
-        return {"instance": instance_id, "seq": seq}
+        """Where the context is: its instance, and how many events there are, those of its bases among them."""
+        return {"instance": self._log.instance_id, "seq": self._log.count}
 
     @property
     def session_id(self) -> str:

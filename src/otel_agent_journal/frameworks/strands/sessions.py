@@ -24,6 +24,7 @@ from strands.hooks import (
     MessageAddedEvent,
     MultiAgentInitializedEvent,
 )
+from strands.middleware import ExecuteToolStage
 from strands.session.session_manager import SessionManager
 from strands.types.content import Message
 from strands.types.exceptions import SessionException
@@ -33,9 +34,11 @@ from otel_agent_journal.context.blocks import copied, is_unfinished, well_formed
 from otel_agent_journal.context.history import OWN_STATE
 from otel_agent_journal.context.transcript import Look, Transcript
 from otel_agent_journal.event import derived_id
+from otel_agent_journal.frameworks.strands import serving
 from otel_agent_journal.frameworks.strands.going_on import go_on
+from otel_agent_journal.frameworks.strands.instrumentor import StrandsInstrumentor
 from otel_agent_journal.pipeline.current import get_recorder
-from otel_agent_journal.pipeline.resuming import resumption
+from otel_agent_journal.pipeline.resuming import meant, resumption
 from otel_agent_journal.pipeline.session import session_within
 from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.threads import RLock
@@ -97,6 +100,8 @@ class StrandsSessions(SessionManager[Any]):
                 transcript.follow(agent.messages, _state_of(agent, kept.given), "all")
                 kept.version = _version_of(agent)
             self._kept[agent.agent_id] = kept
+            if resumption() is not None and not StrandsInstrumentor().is_instrumented_by_opentelemetry:
+                agent.add_middleware(ExecuteToolStage, serving.around_tool)
 
     def append_message(self, message: Message, agent: Any, **kwargs: Any) -> None:
         """Write a message that an agent has got, and what else of it has changed.
@@ -139,7 +144,7 @@ class StrandsSessions(SessionManager[Any]):
                 )
 
     def point_of(self, agent: Any) -> dict[str, Any] | None:
-        """Return where an agent's context is: its instance, and how many events of its own there are."""
+        """Return where an agent's context is: its instance, and how many events there are."""
         with self._lock:
             kept = self._kept.get(agent.agent_id)
             return None if kept is None else kept.transcript.point
@@ -219,11 +224,12 @@ class StrandsSessions(SessionManager[Any]):
         assert self._store is not None
         resumed = resumption()
         instance_id = None if resumed is None else resumed.instance_for(FRAMEWORK, name)
+        session_id = meant(self.session_id)
         said = {"name": shown, "framework": FRAMEWORK, "session": self.session_id, "agent": name}
         return Transcript(
             self._store,
-            instance_id or derived_id(f"{FRAMEWORK}:{self.session_id}:{name}"),
-            _session_around() or self.session_id,
+            instance_id or derived_id(f"{FRAMEWORK}:{session_id}:{name}"),
+            _session_around() or session_id,
             said,
         )
 
@@ -237,6 +243,12 @@ class _Kept:
         self.transcript = transcript
         self.given = given
         self.version: Any = None
+
+
+def point_of(agent: Any) -> dict[str, Any] | None:
+    """Return where the context of an agent is that is kept here, as the START of each of its steps says it."""
+    sessions: Any = getattr(agent, "_session_manager", None)
+    return sessions.point_of(agent) if isinstance(sessions, StrandsSessions) else None
 
 
 def _session_around() -> str | None:
