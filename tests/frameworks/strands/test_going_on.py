@@ -147,7 +147,6 @@ def test_tools_that_were_completed_are_not_called_again(recording: StrandsRecord
     steps = [step for step in recording.steps_of(recording.sessions["s1"]).steps if step.kind == "TOOL"]
     assert [step.last.details_end.get("served") for step in steps] == ["0" * 32, None]
     assert [len(step.attempts) for step in steps] == [2, 2]
-    recording.given.answers.clear()
 
 
 def test_what_may_not_be_called_with_other_arguments_stops_the_agent() -> None:
