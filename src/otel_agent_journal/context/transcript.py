@@ -73,6 +73,11 @@ class Transcript:
         self._state = state_after(details for _, _, details in self._log.said(history.changes()))
         self._known = [self._as_known(one) for one in self._in_view()]
         self._objects = [one.message for one in self._known]
+        return self.is_there
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the instance has events, as far as is known."""
         return self._log.count > 0
 
     @property
@@ -191,8 +196,7 @@ class Transcript:
         if message.get("role") != "user" or message.get("tracking_id") != last.said.get("tracking_id"):
             return
         said = cast("Message", copied(message))
-        assert self._slot is not None
-        self._slot.put(held.body, said, self._is_settled)
+        self._keep(held.body, said)
         self._held = held._replace(message=said)
         self._known[-1] = last._replace(message=message, said=said)
         self._objects[-1] = message
@@ -249,8 +253,8 @@ class Transcript:
 
     def _keep(self, body: str, said: Message) -> str:
         if self._slot is None:
-            self._slot = Slot(self._log.store, self._log.session_id, self._log.instance_id)
-        return self._slot.put(body, said, self._is_settled)
+            self._slot = Slot(self._log.store, self._log.session_id, self._log.instance_id, self._is_settled)
+        return self._slot.put(body, said)
 
     def _grown(self, new: list[Message], said: list[Message], held: Held | None, changes: list[Draft]) -> _Plan:
         """Plan that messages come behind those that are known; that before them is settled, but where it is held on."""
