@@ -49,6 +49,7 @@ class ContextLog:
         self._last_ns = 0
         self._read_from = 0  # events before that number are read when they are asked for
         self._snapshot_at = 0
+        self._blobs = store if isinstance(store, BlobStore) and store.capabilities.blobs else None
         self.loaded = False
 
     @property
@@ -243,12 +244,11 @@ class ContextLog:
 
     def _events_of(self, drafts: list[Draft], ids: Mapping[int, str]) -> list[JournalEvent]:
         """Return what is to be appended, its blobs in the store."""
-        own, store, blobs = self.count - self._before(), self.store, dict[str, Blob]()
-        apart = isinstance(store, BlobStore) and store.capabilities.blobs
+        own, blobs = self.count - self._before(), dict[str, Blob]()
         events: list[JournalEvent] = []
         for index, draft in enumerate(drafts):
             now_ns = self._last_ns = max(time.time_ns(), self._last_ns + 1)
-            details = taken_apart(draft.details, blobs) if apart else draft.details
+            details = draft.details if self._blobs is None else taken_apart(draft.details, blobs)
             details = cast("dict[str, Any]", decode_value(encode_value(details)))  # as every process will read it
             if self._agent and own + index == 0:
                 details["agent"] = dict(self._agent)
@@ -263,8 +263,8 @@ class ContextLog:
                 details=details,
             )
             events.append(sealed(event))
-        if blobs and isinstance(store, BlobStore):
-            store.put_blobs(self.session_id, blobs)
+        if blobs and self._blobs is not None:
+            self._blobs.put_blobs(self.session_id, blobs)
         return events
 
     # --- snapshots ---

@@ -168,7 +168,7 @@ class Transcript:
         known, count = self._known, len(self._known)
         if count and len(live) >= count and live[count - 1] is not self._objects[-1]:
             self._hold_changed(live, count)
-        if len(live) < count or live[:count] != self._objects:
+        if not self._begins_as_known(live, count):
             return False
         if count and live[count - 1] is not self._objects[-1]:  # copies that say the same
             self._known = [one._replace(message=message) for one, message in zip(known, live, strict=False)]
@@ -176,6 +176,15 @@ class Transcript:
         if count and live[count - 1] != self._known[-1].said:
             self._hold_changed(live, count)
         return all(live[at] == self._known[at].said for at in self._looked_at(count, look))
+
+    def _begins_as_known(self, live: list[Message], count: int) -> bool:
+        """Compare the objects of two lists of one length: that looks at no object which is the same in both."""
+        if len(live) < count:
+            return False
+        self._objects += live[count:]
+        same = live == self._objects
+        del self._objects[count:]
+        return same
 
     def _looked_at(self, count: int, look: Look) -> Iterator[int]:
         if look == "end":
