@@ -12,6 +12,7 @@ on a busy machine the disk is waited for.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import shutil
 import sys
@@ -82,21 +83,8 @@ def messages() -> Iterator[Any]:
 
 def measured(kind: Kind, most: int) -> dict[str, float]:
     """Append messages, at most so many, then bring the agent back and fork it; return milliseconds and bytes."""
-    found: dict[str, float] = {}
     agent = agent_with(kind.make())
-    wall, cpu = 0.0, 0.0
-    for count, message in enumerate(messages(), start=1):
-        if count > min(kind.at[-1], most):
-            break
-        if any(count == at - MEASURED + 1 for at in kind.at):
-            wall, cpu = time.perf_counter(), time.process_time()
-        agent.messages.append(message)
-        agent.hooks.invoke_callbacks(MessageAddedEvent(agent=agent, message=message))
-        if count % 2 == 0:
-            agent.hooks.invoke_callbacks(AfterInvocationEvent(agent=agent))
-        if count in kind.at:
-            found[f"ms at {count}"] = (time.perf_counter() - wall) / MEASURED * 1e3
-            found[f"CPU ms at {count}"] = (time.process_time() - cpu) / MEASURED * 1e3
+    found = asyncio.run(filled(agent, kind, most))
     found["bytes"] = kind.bytes_kept()
     wall = time.perf_counter()
     again = agent_with(kind.make())
@@ -110,6 +98,25 @@ def measured(kind: Kind, most: int) -> dict[str, float]:
             wall = time.perf_counter()
             context.fork("fork")
             found["fork ms"] = (time.perf_counter() - wall) * 1e3
+    return found
+
+
+async def filled(agent: Agent, kind: Kind, most: int) -> dict[str, float]:
+    """Append messages as an agent's loop does; return milliseconds."""
+    found: dict[str, float] = {}
+    wall, cpu = 0.0, 0.0
+    for count, message in enumerate(messages(), start=1):
+        if count > min(kind.at[-1], most):
+            break
+        if any(count == at - MEASURED + 1 for at in kind.at):
+            wall, cpu = time.perf_counter(), time.process_time()
+        agent.messages.append(message)
+        await agent.hooks.invoke_callbacks_async(MessageAddedEvent(agent=agent, message=message))
+        if count % 2 == 0:
+            await agent.hooks.invoke_callbacks_async(AfterInvocationEvent(agent=agent))
+        if count in kind.at:
+            found[f"ms at {count}"] = (time.perf_counter() - wall) / MEASURED * 1e3
+            found[f"CPU ms at {count}"] = (time.process_time() - cpu) / MEASURED * 1e3
     return found
 
 

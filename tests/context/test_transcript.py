@@ -118,16 +118,19 @@ def test_a_body_that_no_document_takes_whole_is_in_several() -> None:
     assert "long long" not in at_rest(store)
 
 
-def test_what_is_redacted_is_nowhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("long", [0, 3_000, 100_000])
+def test_what_is_redacted_is_nowhere(tmp_path: Path, long: int) -> None:
     """Not in an event, a document, or the file."""
     url = f"sqlite:///{tmp_path}/journal.db"
     store = open_store(url)
-    followed, live = transcript(store), [user("hello"), answer("hello"), user(SECRET)]
+    followed, live = transcript(store), [user("hello"), answer("hello"), user(long * "x" + SECRET)]
     for count in range(1, 4):
         followed.follow(live[:count])
-    assert SECRET in _bytes(tmp_path)
+    traces = (SECRET, "eHh4" * 20)  # of a long text in base64
+    assert any(trace in _bytes(tmp_path) for trace in traces)
     live[-1]["content"] = [{"text": "[redacted]"}]
     assert followed.redact_last(live[-1])
+    assert not any(trace in _bytes(tmp_path) for trace in traces)
     live.append(answer("I cannot"))
     followed.follow(live)
     assert transcript(store).messages == live

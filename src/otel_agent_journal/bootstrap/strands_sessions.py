@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from otel_agent_journal.bootstrap.context import open_context_store
-from otel_agent_journal.frameworks.strands.repository import StrandsRepository
-from otel_agent_journal.frameworks.strands.sessions import StrandsSessions
-from otel_agent_journal.frameworks.strands.storage import StrandsStorage
+from otel_agent_journal.errors import MissingExtra
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import JournalStore
+
+try:
+    from otel_agent_journal.frameworks.strands.repository import StrandsRepository
+    from otel_agent_journal.frameworks.strands.sessions import StrandsSessions
+    from otel_agent_journal.frameworks.strands.storage import StrandsStorage
+except ImportError as error:
+    raise MissingExtra(
+        "Strands, whose session manager JournalSessionManager is,", "otel-agent-journal[strands]"
+    ) from error
 
 
 class JournalSessionManager(StrandsSessions):

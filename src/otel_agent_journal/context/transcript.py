@@ -19,7 +19,7 @@ from otel_agent_journal.context.log import ContextLog
 from otel_agent_journal.context.messages import Draft, Message, Placed, placed
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import derived_id
-from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.store.protocol import Erases, JournalStore
 
 Look = Literal["end", "some", "all"]
 
@@ -146,6 +146,8 @@ class Transcript:
         self._make_sure()
         said, last = cast("Message", copied(message)), self._known[-1]
         erased = self._erased(last, said)
+        if erased and isinstance(self._log.store, Erases):
+            self._log.store.erase()
         content = said.get("content")
         firsts = [one.first for one in self._known if one is last or one.message is message]
         drafts = [Draft(REDACTED, {"number": number, "content": content}) for number in firsts]
