@@ -172,6 +172,18 @@ def test_a_prompt_that_is_tried_again_is_redacted_in_both_places() -> None:
     assert transcript(store).messages == live
 
 
+def test_a_redacted_form_of_its_own_leaves_the_list_as_it_is() -> None:
+    """What is kept is redacted, and stays so when the list goes on."""
+    store = MemoryStore()
+    followed, live = transcript(store), [user(SECRET, tracking_id="t1")]
+    followed.follow(live)
+    assert followed.redact_last(user("[redacted]", tracking_id="t1"))
+    live.append(answer("no"))
+    followed.follow(live, look="all")
+    assert SECRET not in at_rest(store)
+    assert transcript(store).messages == [user("[redacted]", tracking_id="t1"), answer("no")]
+
+
 def test_an_answer_that_is_redacted_stays_in_its_event_and_that_is_said() -> None:
     """Only a user's newest message is held."""
     store = MemoryStore()

@@ -13,13 +13,14 @@ from typing import Any, Final, Literal, NamedTuple, cast
 
 from otel_agent_journal.context.alignment import Known, matched, new_at_the_end, view_of
 from otel_agent_journal.context.blocks import copied, drafts_of_blocks
-from otel_agent_journal.context.held import Held, Slot, can_hold, replace_body
+from otel_agent_journal.context.held import Held
 from otel_agent_journal.context.history import MESSAGES, REDACTED, REPLACED, STATE, USER, numbers_in, state_after
+from otel_agent_journal.context.holding import Holding, staged
 from otel_agent_journal.context.log import ContextLog
 from otel_agent_journal.context.messages import Draft, Message, Placed, placed
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import derived_id
-from otel_agent_journal.store.protocol import Erases, JournalStore
+from otel_agent_journal.store.protocol import JournalStore
 
 Look = Literal["end", "some", "all"]
 
@@ -27,7 +28,6 @@ _MOST_CHANGES: Final = 256  # of a state; then one says all of it
 _MAX_TRIES: Final = 100  # of one append, where others are always first
 _TOGETHER: Final = 256  # events of one append
 _LOOKED_AT: Final = 1_024  # messages whose inside `some` compares, at the end and as many before it in turn
-_SEARCHED: Final = 1_000  # events, for the one that has a body
 
 
 class _Plan(NamedTuple):
@@ -56,9 +56,7 @@ class Transcript:
         self._known: list[Known] = []
         self._objects: list[Message] = []  # those of `_known`, which the list is compared with at once
         self._state: dict[str, Any] = {}
-        self._held: Held | None = None  # the last message, where this writer holds its body
-        self._slot: Slot | None = None
-        self._holds = can_hold(store)
+        self._holding = Holding(self._log)
         self._name = os.urandom(10).hex()
         self._appends = 0
         self._unsure: tuple[int, _Plan] | None = None  # an append whose answer was lost, and where it would be
@@ -133,7 +131,7 @@ class Transcript:
             self._extend(new, changes)
             changes = []
         if changes:
-            self._append(lambda: _Plan(changes, {}, [], self._held))
+            self._append(lambda: _Plan(changes, {}, [], self._holding.held))
         if state is not None:
             self._state = _plain(state)
 
@@ -145,23 +143,18 @@ class Transcript:
         """
         self._make_sure()
         said, last = cast("Message", copied(message)), self._known[-1]
-        erased = self._erased(last, said)
-        if erased and isinstance(self._log.store, Erases):
-            self._log.store.erase()
-        content = said.get("content")
-        firsts = [one.first for one in self._known if one is last or one.message is message]
-        drafts = [Draft(REDACTED, {"number": number, "content": content}) for number in firsts]
-        self._append(lambda: _Plan(drafts, {}, [], self._held))
-        for index, one in enumerate(self._known):
-            if one.first in firsts:
-                self._known[index] = one._replace(said=said)
+        erased = self._holding.erase(self._known, said)
+        same = [at for at, one in enumerate(self._known) if one is last or one.message is message]
+        drafts = [Draft(REDACTED, {"number": self._known[at].first, "content": said.get("content")}) for at in same]
+        self._append(lambda: _Plan(drafts, {}, [], self._holding.held))
+        for at in same:
+            if self._known[at].message is message:  # else the list goes on with what was redacted here
+                self._known[at] = self._known[at]._replace(said=said)
         return erased
 
     def close(self) -> None:
         """Let go of the document of a body that an event has by now."""
-        if self._slot is not None and self._held is None:
-            self._slot.clear()
-            self._slot = None
+        self._holding.close()
 
     # --- what differs ---
 
@@ -200,15 +193,14 @@ class Transcript:
 
     def _hold_changed(self, live: list[Message], count: int) -> None:
         """Where the last message is held, and was changed or replaced since, put what it says now in its document."""
-        held, last = self._held, self._known[-1]
+        held, last = self._holding.held, self._known[-1]
         if held is None or held.numbers != (last.first,) or live[: count - 1] != self._objects[:-1]:
             return
         message = live[count - 1]
         if message.get("role") != "user" or message.get("tracking_id") != last.said.get("tracking_id"):
             return
         said = cast("Message", copied(message))
-        self._keep(held.body, said)
-        self._held = held._replace(message=said)
+        self._holding.replace(said)
         self._known[-1] = last._replace(message=message, said=said)
         self._objects[-1] = message
 
@@ -243,34 +235,19 @@ class Transcript:
 
     def _extend(self, new: list[Message], changes: list[Draft]) -> None:
         """Append messages behind those that are known."""
-        last = new[-1]
-        if not self._holds or last.get("role") != "user":
-            said = [cast("Message", copied(message)) for message in new]
-            self._append(lambda: self._grown(new, said, None, changes))
-            return
-        asked_again = len(new) == 1 and self._holds_last and last is self._objects[-1]
-        if self._held is not None and not asked_again:  # one document has one body
-            self._append(lambda: self._grown([], [], None, []))
-        said = [cast("Message", copied(message)) for message in new]
-        body = self._held.body if self._held is not None else f"{self._log.count}.{os.urandom(8).hex()}"
-        document = self._keep(body, said[-1])
-        held = Held(body, document, said[-1], () if self._held is None else self._held.numbers)
+        last, said, held = new[-1], [cast("Message", copied(message)) for message in new], None
+        if self._holding.possible and last.get("role") == "user":
+            asked_again = len(new) == 1 and self._holding.has(self._known) and last is self._objects[-1]
+            if self._holding.held is not None and not asked_again:  # one document has one body
+                self._append(lambda: self._grown([], [], None, []))
+            held = self._holding.begun(said[-1])
         self._append(lambda: self._grown(new, said, held, changes))
-
-    @property
-    def _holds_last(self) -> bool:
-        """Whether the last message of the list is the one that is held."""
-        return self._held is not None and bool(self._known) and self._known[-1].first in self._held.numbers
-
-    def _keep(self, body: str, said: Message) -> str:
-        if self._slot is None:
-            self._slot = Slot(self._log.store, self._log.session_id, self._log.instance_id, self._is_settled)
-        return self._slot.put(body, said)
 
     def _grown(self, new: list[Message], said: list[Message], held: Held | None, changes: list[Draft]) -> _Plan:
         """Plan that messages come behind those that are known; that before them is settled, but where it is held on."""
         start, drafts, known = self._log.count, list[Draft](), list[Known]()
-        settled = {} if held is not None and self._held is not None else self._settled(start, drafts)
+        goes_on = held is not None and self._holding.held is not None
+        settled = {} if goes_on else self._holding.settle(self._known, start, drafts)
         drafts += changes
         for message, its in zip(new, said, strict=True):
             first = start + len(drafts)
@@ -282,23 +259,6 @@ class Transcript:
                 drafts += drafts_of_blocks(its)
             known.append(Known(message, its, first, start + len(drafts)))
         return _Plan(drafts, settled, known, held)
-
-    def _settled(self, start: int, drafts: list[Draft]) -> dict[int, Known]:
-        """Add the events that have the body of the message which is held; return what is known of it then."""
-        found: dict[int, Known] = {}
-        for number in () if self._held is None else self._held.numbers:
-            assert self._held is not None
-            where = next((at for at in range(len(self._known) - 1, -1, -1) if self._known[at].first == number), None)
-            more: dict[str, Any] = {"settles": number} | ({"staged": True} if where is None else {})
-            first = start + len(drafts)
-            drafts += [
-                draft if where is not None else draft._replace(details={**draft.details, "staged": True})
-                for draft in drafts_of_blocks(self._held.message, **more)
-            ]
-            if where is not None:
-                begin = number if first == number + 1 else first
-                found[where] = self._known[where]._replace(first=begin, last=start + len(drafts))
-        return found
 
     def _replace(self, live: list[Message], changes: list[Draft]) -> None:
         """Make the messages of a list that are known, or stand before such, what is in view; others' stay."""
@@ -318,16 +278,16 @@ class Transcript:
         start, drafts, known = self._log.count, list[Draft](), list[Known]()
         for message, its in zip(batch, said, strict=True):
             first = start + len(drafts)
-            drafts += [draft._replace(details={**draft.details, "staged": True}) for draft in drafts_of_blocks(its)]
+            drafts += map(staged, drafts_of_blocks(its))
             known.append(Known(message, its, first, start + len(drafts)))
-        return _Plan(drafts, {}, known, self._held, joins=False)
+        return _Plan(drafts, {}, known, self._holding.held, joins=False)
 
     def _seen(self, order: list[Known], changes: list[Draft]) -> _Plan:
         firsts = {one.first for one in self._known} | {one.first for one in order}
         others = [(one.first, one.last) for one in self._in_view() if one.first not in firsts]
         view = view_of(((one.first, one.last) for one in order), others)
         replaced = Draft(REPLACED, {"view": [list(one) for one in view]})
-        return _Plan([*changes, replaced], {}, [], self._held, order=order)
+        return _Plan([*changes, replaced], {}, [], self._holding.held, order=order)
 
     # --- appending ---
 
@@ -355,7 +315,7 @@ class Transcript:
 
     def _take(self, plan: _Plan) -> None:
         self._appends += 1
-        self._held = plan.held
+        self._holding.held = plan.held
         for index, one in plan.settled.items():
             self._known[index] = one
         if plan.order is not None:
@@ -375,34 +335,6 @@ class Transcript:
             if event.event_id == self._id():
                 self._take(plan)
         self._unsure = None
-
-    # --- what is held ---
-
-    def _erased(self, last: Known, said: Message) -> bool:
-        if self._held is not None and self._holds_last:
-            self._keep(self._held.body, said)
-            self._held = self._held._replace(message=said)
-            return True
-        for _, event in self._log.events(last.first, last.first + 1):
-            held = event.details.get("held")
-            if isinstance(held, Mapping) and last.last == last.first + 1:
-                return replace_body(self._log.store, event.session_id, cast("Mapping[str, Any]", held), said)
-        return False
-
-    def _is_settled(self, body: str) -> bool | None:
-        """Tell whether an event has a body by now; None where none names it."""
-        number = int(body.partition(".")[0])
-        naming: list[int] = []
-        self._log.refresh()
-        for at, event in self._log.events(number, min(number + _SEARCHED, self._log.count)):
-            held = event.details.get("held")
-            if isinstance(held, Mapping) and cast("Mapping[str, Any]", held).get("body") == body:
-                naming.append(at)
-            if event.details.get("settles") in naming:
-                naming.remove(event.details["settles"])
-                if not naming:
-                    return True
-        return False if naming else None
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:

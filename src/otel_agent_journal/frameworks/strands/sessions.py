@@ -133,8 +133,11 @@ class StrandsSessions(SessionManager[Any]):
             return
         with self._lock:
             transcript = self._of(agent).transcript
-            if not transcript.messages:
+            if not transcript.messages and not agent.messages:
                 raise SessionException("No message to redact.")
+            if agent.messages and not any(agent.messages[-1] is one for one in transcript.messages[-1:]):
+                transcript.follow(agent.messages, look="all")  # which writes it as it is by now
+                return
             if not transcript.redact_last(cast("dict[str, Any]", redact_message)):
                 _log.warning(
                     "session_id=<%s>, agent_id=<%s> | the redacted message is no user's that waits for its answer:"
