@@ -4,8 +4,8 @@
 
 Each manager gets the same messages of 1 KB, a question and an answer by turns, by the hooks that an agent calls, with
 what it does at the end of each call. A message at N is the mean of those before N. The managers take turns, and the
-lowest of all rounds counts. The S3 ones share a MinIO on loopback. Exit code 1 where a message in the journal takes
-longer than the bound, grows with the conversation, or a fork does. What is judged is time; CPU stands beside it, for
+lowest of all rounds counts. The S3 ones share a MinIO on loopback. Exit code 1 where in SQLite, which leaves the sync
+to the disk as Strands' files do, a message or a fork takes longer than its bound, or a message grows with them. What is judged is time; CPU stands beside it, for
 on a busy machine the disk is waited for.
 """
 
@@ -85,6 +85,8 @@ def measured(kind: Kind, most: int) -> dict[str, float]:
     """Append messages, at most so many, then bring the agent back and fork it; return milliseconds and bytes."""
     agent = agent_with(kind.make())
     found = asyncio.run(filled(agent, kind, most))
+    if kind.url is not None:
+        agent._session_manager.close()  # type: ignore[union-attr]  # which has SQLite put its log into the file
     found["bytes"] = kind.bytes_kept()
     wall = time.perf_counter()
     again = agent_with(kind.make())
@@ -213,8 +215,7 @@ def main() -> int:
         write_json(options.json, {"sessions": best})
     ours = best["journal, SQLite"]
     first, last = ours[f"ms at {AT[0]}"], ours[f"ms at {AT[1] if options.quick else AT[-1]}"]
-    forks = [one["fork ms"] for one in best.values() if "fork ms" in one]
-    return 0 if last <= BOUND_MS and last <= FLAT * first and max(forks) <= FORK_MS else 1
+    return 0 if last <= BOUND_MS and last <= FLAT * first and ours["fork ms"] <= FORK_MS else 1
 
 
 def printed(best: dict[str, dict[str, float]]) -> None:

@@ -57,5 +57,12 @@ def _openai(message: Mapping[str, Any]) -> dict[str, Any]:
 def _text_of(blocks: Any) -> Any:
     """Return a system prompt as a text where it is no more than that."""
     listed = cast("list[Any]", blocks) if isinstance(blocks, list) else []
-    texts = [block.get("text") for block in listed if isinstance(block, dict) and set(block) == {"text"}]
-    return "\n".join(texts) if listed and len(texts) == len(listed) else blocks
+    texts = [_only_text(block) for block in listed]
+    said = [text for text in texts if text is not None]
+    return "\n".join(said) if said and len(said) == len(listed) else blocks
+
+
+def _only_text(block: Any) -> str | None:
+    found = cast("dict[str, Any]", block) if isinstance(block, dict) else {}
+    text = found.get("text")
+    return text if len(found) == 1 and isinstance(text, str) else None

@@ -111,8 +111,8 @@ class StrandsRepository(SessionRepository):
         Raises:
             ValueError: it is no number.
         """
-        if not isinstance(message_id, int):
-            raise ValueError(f"message_id=<{message_id}> | message id must be an integer")  # noqa: TRY004 - as Strands'
+        if type(message_id) is not int:
+            raise ValueError(f"message_id=<{message_id}> | message id must be an integer")
         with self._lock:
             messages = self._transcript(session_id, agent_id, anew=True).messages
         return next((_record_of(one) for one in messages if _id_of(one) == message_id), None)

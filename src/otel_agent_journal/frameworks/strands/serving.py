@@ -73,7 +73,7 @@ def raw_of_result(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _result(plain: Any) -> dict[str, Any]:
     content = plain.get("content")
-    blocks = content if isinstance(content, list) else [{"text": content}] if content else []
+    blocks = cast("list[Any]", content) if isinstance(content, list) else [{"text": content}] if content else []
     status = plain.get("status", "success")
     return {"toolUseId": plain.get("tool_call_id"), "status": status, "content": blocks}
 
