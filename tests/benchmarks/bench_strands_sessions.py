@@ -5,8 +5,8 @@
 Each manager gets the same messages of 1 KB, a question and an answer by turns, by the hooks that an agent calls, with
 what it does at the end of each call. A message at N is the mean of those before N. The managers take turns, and the
 lowest of all rounds counts. The S3 ones share a MinIO on loopback. Exit code 1 where in SQLite, which leaves the sync
-to the disk as Strands' files do, a message or a fork takes longer than its bound, or a message grows with them. What is judged is time; CPU stands beside it, for
-on a busy machine the disk is waited for.
+to the disk as Strands' files do, a message or a fork takes longer than its bound, or a message grows with the
+conversation. What is judged is time; CPU stands beside it, for on a busy machine the disk is waited for.
 """
 
 from __future__ import annotations

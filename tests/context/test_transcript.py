@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import Document, JournalStore
 from otel_agent_journal.store.registry import open_store
+from tests.context.transcript_race import check_race, writers_lose_nothing
 
 PHASES = tuple(Phase) if os.environ.get("AGENT_JOURNAL_SOAK") else (Phase.explicit, Phase.generate)
 LONG = bool(os.environ.get("AGENT_JOURNAL_SOAK"))
@@ -255,6 +257,18 @@ def test_two_writers_keep_each_question_with_its_answer() -> None:
     del first[:2]
     one.follow(first, look="all")
     assert transcript(store).messages == [*second, *first]
+
+
+def test_writers_at_a_time_lose_nothing(tmp_path: Path) -> None:
+    """In one SQLite file, each with a connection of its own."""
+
+    def opened() -> JournalStore:
+        return open_store(f"sqlite:///{tmp_path}/journal.db?synchronous=normal")
+
+    writers, each = (8, 20) if LONG else (3, 6)
+    writers_lose_nothing(opened, writers, each)
+    with closing(opened()) as store:
+        check_race(store, writers, each)
 
 
 class Forgetful(MemoryStore):

@@ -96,6 +96,13 @@ class Slot:
             self._name, self._head = name, known
 
 
+def put_apart(store: JournalStore, session_id: str, instance_id: str, body: str, message: Message) -> dict[str, Any]:
+    """Keep a body in a document of its own, for good, and return what its event says of it; idempotent."""
+    name = f"context/{instance_id}/held/{body}"
+    Pieces(store, of_session(session_id)).write(name, {"body": body, "at": time.time_ns()}, _data_of(message), NOTHING)
+    return {"document": name, "body": body}
+
+
 def body_of(store: JournalStore, session_id: str, held: Mapping[str, Any]) -> Message | None:
     """Return the message that a document keeps, or None where it has another by now, or is gone.
 

@@ -118,8 +118,10 @@ class ContextLog:
                 yield from enumerate(found, low)
             begin = end
 
-    def whole(self, event: JournalEvent) -> JournalEvent:
+    def whole(self, number: int, event: JournalEvent) -> JournalEvent:
         """Return an event with what was kept apart in its place."""
+        if "held" in event.details:
+            return msgspec.structs.replace(event, details=self._with_body(number, event.details))
         return msgspec.structs.replace(event, details=self._whole(event.details, event.session_id))
 
     def place_of(self, count: int) -> tuple[str, int]:

@@ -59,7 +59,7 @@ def _text_of(blocks: Any) -> Any:
     listed = cast("list[Any]", blocks) if isinstance(blocks, list) else []
     texts = [_only_text(block) for block in listed]
     said = [text for text in texts if text is not None]
-    return "\n".join(said) if said and len(said) == len(listed) else blocks
+    return "\n".join(said) if said and len(said) == len(listed) else cast("Any", blocks)
 
 
 def _only_text(block: Any) -> str | None:
