@@ -25,6 +25,7 @@ from otel_agent_journal.store.protocol import Blob, BlobStore, Document, Documen
 
 SNAPSHOT_EVERY: Final = 256  # events between two snapshots in the store
 GONE: Final = "[not kept any more]"
+_NEAR: Final = 16  # events in which one that is held is settled, most often
 
 
 class ContextLog:
@@ -193,13 +194,16 @@ class ContextLog:
     def _settled(self, number: int) -> dict[str, Any] | None:
         """Return the message of an event that was settled, of what is known or of what came later in its instance."""
         instance_id, own = self.place_of(number + 1)
-        found: list[tuple[int, str, Mapping[str, Any]]] = []
-        for offset, event in enumerate(self.store.read_context(instance_id, own), number + 1):
-            if event.details.get("settles") == number or (found and event.details.get("part") is True):
-                found.append((offset, event.type, self._whole(event.details, event.session_id)))
-            elif found:
-                break
-        return next((one.message for one in placed(found)), None)
+        for limit in (_NEAR, None):  # most are settled by the next event
+            found: list[tuple[int, str, Mapping[str, Any]]] = []
+            for offset, event in enumerate(self.store.read_context(instance_id, own, limit=limit), number + 1):
+                if event.details.get("settles") == number or (found and event.details.get("part") is True):
+                    found.append((offset, event.type, self._whole(event.details, event.session_id)))
+                elif found:
+                    return next(placed(found)).message
+            if limit is None and found:
+                return next(placed(found)).message
+        return None
 
     def _session_of(self, number: int) -> str:
         """Return the session of the instance that wrote an event, where its blobs are."""

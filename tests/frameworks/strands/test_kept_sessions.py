@@ -140,6 +140,34 @@ def test_what_is_done_to_the_messages_directly_is_seen() -> None:
     is_as_it_was(store, agent)
 
 
+def test_messages_that_are_told_of_together_are_written_once() -> None:
+    """Strands has put all of them in its list before it tells of the first; what is in no list is written, too."""
+    store = MemoryStore()
+    agent = kept(store, [])
+    told: list[Any] = [
+        {"role": role, "content": [{"text": str(number)}]}
+        for number, role in enumerate(("user", "assistant", "user", "assistant"))
+    ]
+    agent.messages += told
+    for message in told:
+        agent._session_manager.append_message(message, agent)  # type: ignore[union-attr]
+    assert folded(store) == told
+    agent._session_manager.append_message({"role": "user", "content": [{"text": "beside"}]}, agent)  # type: ignore[union-attr]
+    assert len(folded(store)) == 5
+
+
+def test_messages_that_a_program_begins_with_are_written_once() -> None:
+    """Strands gives them ids of its own as it begins."""
+    store = MemoryStore()
+    given: list[Any] = [{"role": "user", "content": [{"text": "q"}]}, {"role": "assistant", "content": [{"text": "a"}]}]
+    agent = kept(store, [say("r")], messages=given)
+    agent("u")
+    is_as_it_was(store, agent)
+    types = [event.type for event in store.read_context(instance())]
+    assert types.count("ASSISTANT_MESSAGE") == 2
+    assert "CONTEXT_REPLACED" not in types
+
+
 def test_an_interrupted_agent_goes_on_in_another_process() -> None:
     """Its questions are as they were, and so is what the tools had done."""
     store = MemoryStore()

@@ -97,6 +97,8 @@ class StrandsSessions(SessionManager[Any]):
             if transcript.load():
                 self._restore(agent, kept)
             else:
+                for message in agent.messages:  # as Strands does before its model is asked
+                    message.setdefault("tracking_id", _new_id())
                 transcript.follow(agent.messages, _state_of(agent, kept.given), "all")
                 kept.version = _version_of(agent)
             self._kept[agent.agent_id] = kept
@@ -109,7 +111,7 @@ class StrandsSessions(SessionManager[Any]):
         Raises:
             StoreError: it may be that it was not written; the next call writes what is missing.
         """
-        if not any(message is one for one in agent.messages[-2:]):
+        if not any(message is one for one in reversed(agent.messages)):
             self._follow(agent, "end", [*agent.messages, message])
         else:
             self._follow(agent, "end")
