@@ -405,6 +405,21 @@ def test_an_append_costs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert copies == 1
 
 
+def test_what_was_said_is_not_kept_in_memory() -> None:
+    """But for the messages that the agent itself has: a window that moves costs what is in it."""
+    store = MemoryStore()
+    followed = transcript(store)
+    live: list[dict[str, Any]] = []
+    for number in range(50):
+        live += [user(f"{number} {'x' * 1_000}"), answer("ok")]
+        followed.follow(live)
+        del live[:-4]
+        followed.follow(live, {"n": number}, "all")
+    assert len(followed._log._said) == 0
+    assert len(followed._known) == 4
+    assert transcript(store).messages == live
+
+
 def test_what_is_changed_inside_an_old_message_is_seen_in_its_turn() -> None:
     """Of a very long list those at the end are looked into each time, and the others by and by."""
     store = MemoryStore()

@@ -108,6 +108,11 @@ class ContextLog:
             elif "settles" not in details or settled[details["settles"]] == number:
                 yield number, *self._whole_of(number)
 
+    def forget(self) -> None:
+        """Keep nothing of what was said: it is read again where it is asked for."""
+        self._said.clear()
+        self._read_from = self.count
+
     def events(self, first: int, last: int) -> Iterator[tuple[int, JournalEvent]]:
         """Yield events by their numbers, the last not included, from wherever they are."""
         begin = 0

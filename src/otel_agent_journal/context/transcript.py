@@ -71,6 +71,7 @@ class Transcript:
         self._state = state_after(details for _, _, details in self._log.said(history.changes()))
         self._known = [self._as_known(one) for one in self._in_view()]
         self._objects = [one.message for one in self._known]
+        self._log.forget()
         return self.is_there
 
     @property
@@ -283,8 +284,12 @@ class Transcript:
         return _Plan(drafts, {}, known, self._holding.held, joins=False)
 
     def _seen(self, order: list[Known], changes: list[Draft]) -> _Plan:
-        firsts = {one.first for one in self._known} | {one.first for one in order}
-        others = [(one.first, one.last) for one in self._in_view() if one.first not in firsts]
+        ours = [*self._known, *order]
+        numbers = {number for one in ours for number in range(one.first, one.last)}
+        others: list[tuple[int, int]] = []
+        if not numbers.issuperset(numbers_in(self._log.history.view())):
+            firsts = {one.first for one in ours}
+            others = [(one.first, one.last) for one in self._in_view() if one.first not in firsts]
         view = view_of(((one.first, one.last) for one in order), others)
         replaced = Draft(REPLACED, {"view": [list(one) for one in view]})
         return _Plan([*changes, replaced], {}, [], self._holding.held, order=order)
@@ -304,6 +309,7 @@ class Transcript:
                 raise
             if done:
                 self._take(made)
+                self._log.forget()
                 return made
             self._log.refresh()
         raise StoreError(
