@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from otel_agent_journal.bootstrap.going_back import fork, resume, rewind
     from otel_agent_journal.bootstrap.process import configure, flush, shutdown
     from otel_agent_journal.bootstrap.serverless import lambda_handler
+    from otel_agent_journal.bootstrap.strands_sessions import (
+        JournalSessionManager,
+        JournalSessionRepository,
+        JournalStorage,
+    )
     from otel_agent_journal.bootstrap.waiting import Ending, wait_for
     from otel_agent_journal.delivered import Delivered
     from otel_agent_journal.errors import JournalError
@@ -48,8 +53,11 @@ _HOME = {
     "JournalError": "otel_agent_journal.errors",
     "JournalEvent": "otel_agent_journal.event",
     "JournalSaver": "otel_agent_journal.bootstrap.checkpoints",
+    "JournalSessionManager": "otel_agent_journal.bootstrap.strands_sessions",
+    "JournalSessionRepository": "otel_agent_journal.bootstrap.strands_sessions",
     "JournalSpanExporter": "otel_agent_journal.pipeline.exporter",
     "JournalSpanProcessor": "otel_agent_journal.pipeline.processor",
+    "JournalStorage": "otel_agent_journal.bootstrap.strands_sessions",
     "Recorder": "otel_agent_journal.pipeline.recorder",
     "Redactor": "otel_agent_journal.pipeline.content",
     "Usage": "otel_agent_journal.event",
@@ -84,8 +92,11 @@ __all__ = [
     "JournalError",
     "JournalEvent",
     "JournalSaver",
+    "JournalSessionManager",
+    "JournalSessionRepository",
     "JournalSpanExporter",
     "JournalSpanProcessor",
+    "JournalStorage",
     "Recorder",
     "Redactor",
     "Usage",

@@ -52,6 +52,18 @@ def test_a_rewind_brings_an_earlier_view_and_state_back() -> None:
     assert (history.view(), history.changes()) == (((0, 1), (2, 3)), (1,))
 
 
+def test_numbers_that_are_not_in_view_cost_no_view() -> None:
+    """However many there are between messages: each view is made when it is asked for, from the last that was cut."""
+    history = folded(*(event("USER_MESSAGE" if number % 2 else "NOTE") for number in range(9)))
+    assert history.view() == ((1, 2), (3, 4), (5, 6), (7, 8))
+    assert history.view(4) == ((1, 2), (3, 4))
+    history.apply(event("CONTEXT_REPLACED", view=[[3, 4]]))
+    history.apply(event("NOTE"))
+    history.apply(event("USER_MESSAGE"))
+    assert history.view() == ((3, 4), (11, 12))
+    assert sum(ranges is not None for _, ranges in history._cuts) == 2
+
+
 def test_a_replacement_names_what_is_in_view() -> None:
     """In its order, with what it brought itself; what it may not name is passed over."""
     history = folded(

@@ -31,6 +31,23 @@ def texts(context: Context) -> list[Any]:
     return [message["content"] for message in context.get_messages()]
 
 
+def test_what_can_be_erased_is_nowhere_once_it_is_redacted() -> None:
+    """Until then it is as any message, also in a fork and in a replay."""
+    store = MemoryStore()
+    context = Context(store, "i")
+    number = context.append_message("user", "my card is 4711", erasable=True, message_id="m1")
+    assert context.append_message("user", "my card is 4711", erasable=True, message_id="m1") == number
+    context.append_message("assistant", "thanks")
+    assert texts(Context(store, "i")) == texts(Context(store, context.fork())) == ["my card is 4711", "thanks"]
+    assert Context(store, "i").replay_from_sequence(0)[0].details["message"]["content"] == "my card is 4711"
+    context.redact_message(number)
+    assert texts(Context(store, "i")) == ["[redacted]", "thanks"]
+    assert context.get_messages(1)[0]["content"] == "[redacted]"
+    assert "4711" not in repr(vars(store))
+    with pytest.raises(BadMessage, match="without tool calls"):
+        context.append_message("assistant", None, [CALL], erasable=True)
+
+
 class Raced(MemoryStore):
     """In front of each append another writer writes, so often."""
 

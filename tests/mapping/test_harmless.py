@@ -140,6 +140,7 @@ PARTS: dict[str, tuple[Any, Any]] = {
         [{"type": "E", "message": CANARY, "raised_at": "a.py:1 in f"}],
         [{"type": "E", "raised_at": "a.py:1 in f"}],
     ),
+    "context": ({"instance": "i", "seq": 3, "more": CANARY}, {"instance": "i", "seq": 3}),
     "links": ([{"trace_id": "1", "span_id": "2", "attributes": {"why": CANARY}}], [{"trace_id": "1", "span_id": "2"}]),
     "place": ({"step": 1, "path": ["n"]}, {"step": 1, "path": ["n"]}),
     "request": ({"model": "m", "tools": "5f1c"}, {"model": "m", "tools": "5f1c"}),

@@ -81,3 +81,19 @@ def _opened(store: str | None, settings: Settings) -> JournalStore:
     if not settings.context:
         return MemoryStore()
     return registry.open_store(store or settings.store)
+
+
+def open_context_store(store: str | JournalStore | None) -> JournalStore | None:
+    """Return a store that keeps contexts, opened where it is not open yet; None where contexts are off.
+
+    Raises:
+        ConfigError: the URL, or a variable of the environment, is malformed.
+        UnsupportedByStore: the store keeps no contexts.
+    """
+    settings, _ = settings_of_process()
+    if not settings.context:
+        return None
+    opened = store if isinstance(store, JournalStore) else _opened(store, settings)
+    if not opened.capabilities.context:
+        raise UnsupportedByStore(opened.url, "context")
+    return opened

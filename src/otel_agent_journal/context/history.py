@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Final, NamedTuple, cast
 
 from otel_agent_journal.event import CONTEXT_REWOUND as REWOUND
@@ -23,6 +24,7 @@ TOOL_RESULT: Final = "TOOL_RESULT"
 STATE: Final = "STATE_CHANGED"
 REPLACED: Final = "CONTEXT_REPLACED"
 REDACTED: Final = "MESSAGE_REDACTED"
+OWN_STATE: Final = "$agent."  # how keys of a state begin that the agent's framework keeps, beside the agent's own
 MESSAGES: Final = frozenset((SYSTEM, USER, ASSISTANT, TOOL_CALL, TOOL_RESULT))
 
 Ranges = tuple[tuple[int, int], ...]  # of numbers, in their order; the first of each included, the last not
@@ -52,7 +54,8 @@ class History:
         first = snapshot or Snapshot(0, (), (), {})
         self.next_number = self._since = first.next_number
         self.redactions = dict(first.redactions)  # of a message's number, the number of the event that redacted it
-        self._cuts: list[tuple[int, Ranges]] = [(first.next_number, first.view)]  # views that are no growth of the last
+        # Views that are no growth of the last; None is for one that grows on behind a number which is not in view.
+        self._cuts: list[tuple[int, Ranges | None]] = [(first.next_number, first.view)]
         self._changed: list[tuple[int, tuple[int, ...]]] = [(first.next_number, first.changes)]
 
     def apply(self, event: JournalEvent) -> None:
@@ -61,7 +64,7 @@ class History:
         if event.type in MESSAGES and details.get("staged") is not True:
             self.next_number = number + 1
             return
-        view = self.view(number)
+        view: Ranges | None = None
         if event.type == REWOUND and _is_number(details.get("to"), number):
             view = self.view(details["to"])
             self._changed.append((number + 1, self.changes(details["to"])))
@@ -82,8 +85,16 @@ class History:
             TooEarly: that was before the snapshot.
         """
         number = self.next_number if at is None else at
-        since, ranges = self._at(self._cuts, number)
-        return _grown(ranges, since, number)
+        if number < self._since:
+            raise TooEarly
+        last = bisect_right(self._cuts, number, key=lambda one: one[0]) - 1
+        whole = last
+        while (known := self._cuts[whole][1]) is None:
+            whole -= 1
+        ranges = list(known)
+        for (since, _), (until, _) in pairwise((*self._cuts[whole : last + 1], (number + 1, None))):
+            _grow(ranges, since, until - 1)
+        return tuple(ranges)
 
     def changes(self, at: int | None = None) -> tuple[int, ...]:
         """Return the numbers of the state changes that count after so many events, in their order.
@@ -91,16 +102,14 @@ class History:
         Raises:
             TooEarly: that was before the snapshot.
         """
-        return self._at(self._changed, self.next_number if at is None else at)[1]
+        number = self.next_number if at is None else at
+        if number < self._since:
+            raise TooEarly
+        return self._changed[bisect_right(self._changed, number, key=lambda one: one[0]) - 1][1]
 
     def snapshot(self) -> Snapshot:
         """Return what is needed to go on from here."""
         return Snapshot(self.next_number, self.view(), self.changes(), dict(self.redactions))
-
-    def _at(self, log: list[tuple[int, Any]], number: int) -> tuple[int, Any]:
-        if number < self._since:
-            raise TooEarly
-        return log[bisect_right(log, number, key=lambda one: one[0]) - 1]
 
 
 def numbers_in(ranges: Ranges) -> Iterator[int]:
@@ -132,13 +141,14 @@ def state_after(changes: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return state
 
 
-def _grown(ranges: Ranges, since: int, number: int) -> Ranges:
-    """Return ranges with the numbers from one to another, the last not included, behind them."""
+def _grow(ranges: list[tuple[int, int]], since: int, number: int) -> None:
+    """Put the numbers from one to another, the last not included, behind ranges."""
     if since >= number:
-        return ranges
+        return
     if ranges and ranges[-1][1] == since:
-        return (*ranges[:-1], (ranges[-1][0], number))
-    return (*ranges, (since, number))
+        ranges[-1] = (ranges[-1][0], number)
+    else:
+        ranges.append((since, number))
 
 
 def _ranges_in(value: Any, below: int) -> Iterator[tuple[int, int]]:

@@ -15,14 +15,17 @@ from typing import Any, Final, cast
 import msgspec
 
 from otel_agent_journal.codec import decode_value, encode_value, sealed
+from otel_agent_journal.context.held import body_of
 from otel_agent_journal.context.history import MESSAGES, REDACTED, STATE, History, Snapshot, TooEarly, ranges_of
-from otel_agent_journal.context.messages import Draft, put_together, taken_apart
+from otel_agent_journal.context.messages import Draft, placed, put_together, taken_apart
 from otel_agent_journal.errors import CodecError, ConflictError, StoreError, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent, derived_id, time_ordered_id
 from otel_agent_journal.store import lineage
 from otel_agent_journal.store.protocol import Blob, BlobStore, Document, DocumentStore, JournalStore, of_session
 
 SNAPSHOT_EVERY: Final = 256  # events between two snapshots in the store
+GONE: Final = "[not kept any more]"
+_NEAR: Final = 16  # events in which one that is held is settled, most often
 
 
 class ContextLog:
@@ -47,6 +50,7 @@ class ContextLog:
         self._last_ns = 0
         self._read_from = 0  # events before that number are read when they are asked for
         self._snapshot_at = 0
+        self._blobs = store if isinstance(store, BlobStore) and store.capabilities.blobs else None
         self.loaded = False
 
     @property
@@ -81,15 +85,33 @@ class ContextLog:
         return self.history
 
     def said(self, numbers: Iterable[int]) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
-        """Yield number, type and whole details of those of these events that are messages or changes."""
+        """Yield number, type and whole details of those of these events that are messages or changes.
+
+        One whose body another of them has by now is left out, and else has it from where it is.
+        """
         wanted = list(numbers)
         missing = sorted({number for number in wanted if number not in self._said and number < self._read_from})
         for first, last in ranges_of(missing):
             for number, event in self.events(first, last):
                 self._said[number] = (event.type, event.details)
-        for number in wanted:
-            if number in self._said:
+        known = [number for number in wanted if number in self._said]
+        settled: dict[Any, int] = {}
+        for number in known:
+            by = self._said[number][1].get("settles")
+            if by is not None:
+                settled.setdefault(by, number)
+        for number in known:
+            details = self._said[number][1]
+            if "held" in details:
+                if number not in settled:
+                    yield number, self._said[number][0], self._with_body(number, details)
+            elif "settles" not in details or settled[details["settles"]] == number:
                 yield number, *self._whole_of(number)
+
+    def forget(self) -> None:
+        """Keep nothing of what was said: it is read again where it is asked for."""
+        self._said.clear()
+        self._read_from = self.count
 
     def events(self, first: int, last: int) -> Iterator[tuple[int, JournalEvent]]:
         """Yield events by their numbers, the last not included, from wherever they are."""
@@ -102,8 +124,10 @@ class ContextLog:
                 yield from enumerate(found, low)
             begin = end
 
-    def whole(self, event: JournalEvent) -> JournalEvent:
+    def whole(self, number: int, event: JournalEvent) -> JournalEvent:
         """Return an event with what was kept apart in its place."""
+        if "held" in event.details:
+            return msgspec.structs.replace(event, details=self._with_body(number, event.details))
         return msgspec.structs.replace(event, details=self._whole(event.details, event.session_id))
 
     def place_of(self, count: int) -> tuple[str, int]:
@@ -163,6 +187,29 @@ class ContextLog:
             details, lambda digests: store.get_blobs(session_id, digests) if isinstance(store, BlobStore) else {}
         )
 
+    def _with_body(self, number: int, details: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the details of an event whose body is in a document, or in the event that settles it, with that."""
+        session_id = self._session_of(number)
+        message = body_of(self.store, session_id, details["held"]) or self._settled(number)
+        if message is None:  # settled between the two
+            self.refresh()
+            message = self._settled(number) or {"role": details.get("role"), "content": [{"text": GONE}]}
+        return {**details, "message": message}
+
+    def _settled(self, number: int) -> dict[str, Any] | None:
+        """Return the message of an event that was settled, of what is known or of what came later in its instance."""
+        instance_id, own = self.place_of(number + 1)
+        for limit in (_NEAR, None):  # most are settled by the next event
+            found: list[tuple[int, str, Mapping[str, Any]]] = []
+            for offset, event in enumerate(self.store.read_context(instance_id, own, limit=limit), number + 1):
+                if event.details.get("settles") == number or (found and event.details.get("part") is True):
+                    found.append((offset, event.type, self._whole(event.details, event.session_id)))
+                elif found:
+                    return next(placed(found)).message
+            if limit is None and found:
+                return next(placed(found)).message
+        return None
+
     def _session_of(self, number: int) -> str:
         """Return the session of the instance that wrote an event, where its blobs are."""
         instance_id = self.place_of(number + 1)[0]
@@ -208,12 +255,11 @@ class ContextLog:
 
     def _events_of(self, drafts: list[Draft], ids: Mapping[int, str]) -> list[JournalEvent]:
         """Return what is to be appended, its blobs in the store."""
-        own, store, blobs = self.count - self._before(), self.store, dict[str, Blob]()
-        apart = isinstance(store, BlobStore) and store.capabilities.blobs
+        own, blobs = self.count - self._before(), dict[str, Blob]()
         events: list[JournalEvent] = []
         for index, draft in enumerate(drafts):
             now_ns = self._last_ns = max(time.time_ns(), self._last_ns + 1)
-            details = taken_apart(draft.details, blobs) if apart else draft.details
+            details = draft.details if self._blobs is None else taken_apart(draft.details, blobs)
             details = cast("dict[str, Any]", decode_value(encode_value(details)))  # as every process will read it
             if self._agent and own + index == 0:
                 details["agent"] = dict(self._agent)
@@ -228,8 +274,8 @@ class ContextLog:
                 details=details,
             )
             events.append(sealed(event))
-        if blobs and isinstance(store, BlobStore):
-            store.put_blobs(self.session_id, blobs)
+        if blobs and self._blobs is not None:
+            self._blobs.put_blobs(self.session_id, blobs)
         return events
 
     # --- snapshots ---
@@ -260,9 +306,9 @@ class ContextLog:
 
     def _keep_snapshot(self, last: str) -> None:
         """Write down what is in view, now and then; where that fails what was appended is there all the same."""
-        now, store = self.history.snapshot(), self.store
-        if now.next_number - self._snapshot_at < SNAPSHOT_EVERY:
+        if self.count - self._snapshot_at < SNAPSHOT_EVERY:
             return
+        now, store = self.history.snapshot(), self.store
         self._snapshot_at = now.next_number
         if not isinstance(store, DocumentStore) or not store.capabilities.documents:
             return

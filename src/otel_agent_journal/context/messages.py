@@ -1,8 +1,9 @@
 """Messages as the OpenAI API has them, and the events that they are kept as. Pure.
 
-A message is one event; each tool call of an assistant's message is an event of its own behind it. What is large, bytes,
-or a text that UTF-8 has no form for is kept apart as a blob: the event has a reference in its place, and says in
-`apart` where those are.
+A message is one event; each tool call of an assistant's message is an event of its own behind it. Of a message of
+blocks (`blocks.py`) calls and results are parts: events behind it, whose places in it are said in `parts`. What is
+large, bytes, or a text that UTF-8 has no form for is kept apart as a blob: the event has a reference in its place, and
+says in `apart` where those are.
 """
 
 from __future__ import annotations
@@ -84,7 +85,12 @@ def placed(said: Iterable[tuple[int, str, Mapping[str, Any]]]) -> Iterator[Place
         said: number, type and details of each event, in the order in which they are in view.
     """
     waiting: Placed | None = None
+    places: list[list[Any]] = []  # of its parts that are still to come
     for number, kind, details in said:
+        if places and waiting is not None and waiting.last == number and details.get("part") is True:
+            _put(waiting.message, places.pop(0), details.get("call", details.get("result")))
+            waiting = waiting._replace(last=number + 1)
+            continue
         if kind == TOOL_CALL:
             call = details.get("call")
             if waiting is not None and waiting.last == number and isinstance(call, Mapping):
@@ -92,15 +98,34 @@ def placed(said: Iterable[tuple[int, str, Mapping[str, Any]]]) -> Iterator[Place
                 waiting = waiting._replace(last=number + 1)
             continue
         if waiting is not None:
-            yield waiting
+            yield _without(waiting, places)
         message = details.get("message")
-        waiting = None
+        waiting, places = None, []
         if isinstance(message, Mapping):
-            waiting = Placed(dict(cast("Mapping[str, Any]", message)), number, number + 1)
+            first = number - 1 if details.get("settles") == number - 1 else number
+            waiting = Placed(dict(cast("Mapping[str, Any]", message)), first, number + 1)
             if details.get("calls") == 0:
                 waiting.message["tool_calls"] = []
+            if details.get("parts"):
+                places = [[*place] for place in details["parts"]]
+                waiting.message["content"] = [{**block} for block in waiting.message["content"]]
     if waiting is not None:
-        yield waiting
+        yield _without(waiting, places)
+
+
+def _without(one: Placed, places: list[list[Any]]) -> Placed:
+    """Return a message without the blocks whose parts are not in view, as where a context is cut between the two."""
+    for place in reversed(places):
+        del one.message["content"][place[1]]
+    return one
+
+
+def _put(message: Message, place: list[Any], value: Any) -> None:
+    """Put a part of a message in its place."""
+    within: Any = message
+    for key in place[:-1]:
+        within = within[key]
+    within[place[-1]] = value
 
 
 def open_calls(messages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from otel_agent_journal.codec import decode_value, encode_value
+from otel_agent_journal.context.held import can_hold, put_apart, replace_body
 from otel_agent_journal.context.history import (
     MESSAGES,
+    OWN_STATE,
     REDACTED,
     REPLACED,
     REWOUND,
@@ -28,6 +30,7 @@ from otel_agent_journal.context.history import (
 )
 from otel_agent_journal.context.log import ContextLog
 from otel_agent_journal.context.messages import (
+    BadMessage,
     Draft,
     Message,
     Placed,
@@ -40,7 +43,7 @@ from otel_agent_journal.context.messages import (
 from otel_agent_journal.errors import StoreError, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store import lineage
-from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.store.protocol import Erases, JournalStore
 from otel_agent_journal.threads import RLock
 
 _MOST_CHANGES: Final = 256  # of a state; then one says all of it
@@ -100,8 +103,15 @@ class Context:
         """Return the agent's state now, or after the first `at` events."""
         with self._lock:
             self._refresh()
-            changes = self._log.history_at(at).changes(at)
-            return copy.deepcopy(state_after(details for _, _, details in self._log.said(changes)))
+            state = self._whole_state(at)
+            return copy.deepcopy({key: state[key] for key in state if not key.startswith(OWN_STATE)})
+
+    def get_own_state(self, at: int | None = None) -> dict[str, Any]:
+        """Return what the agent's framework keeps beside its state, by keys that begin with `$agent.`."""
+        with self._lock:
+            self._refresh()
+            state = self._whole_state(at)
+            return copy.deepcopy({key: state[key] for key in state if key.startswith(OWN_STATE)})
 
     def get_last_sequence(self) -> int:
         """Return the number of the last event, -1 where there is none."""
@@ -116,7 +126,9 @@ class Context:
         """
         with self._lock:
             self._refresh()
-            return [self._log.whole(event) for _, event in self._log.events(max(0, first), self._log.count)]
+            return [
+                self._log.whole(number, event) for number, event in self._log.events(max(0, first), self._log.count)
+            ]
 
     # --- writing ---
 
@@ -129,6 +141,7 @@ class Context:
         *,
         message_id: str | None = None,
         expected_sequence: int | None = None,
+        erasable: bool = False,
         **more: Any,
     ) -> int:
         """Append a message, durably, and return its number. Its tool calls are the events behind it.
@@ -143,6 +156,7 @@ class Context:
             tool_call_id: of a tool: the call that it answers.
             message_id: what makes a repeated call harmless: of two with one id the first counts.
             expected_sequence: the number of the last event as the caller knows it; None takes what is there.
+            erasable: keep what it says out of the event, such that `redact_message` leaves nothing of it.
             more: other keys of the message, such as name.
 
         Raises:
@@ -156,7 +170,11 @@ class Context:
         if tool_call_id is not None:
             message["tool_call_id"] = tool_call_id
         drafts = drafts_of(message)
+        if erasable and (len(drafts) > 1 or not can_hold(self._log.store)):
+            raise BadMessage("what can be erased is a message without tool calls, in a store that keeps documents")
         with self._lock:
+            if erasable:
+                drafts = [self._held(message, drafts[0], message_id)]
             return self._write(
                 lambda: [*self._repairs(role), *drafts],
                 len(drafts),
@@ -177,8 +195,9 @@ class Context:
         """Make this the agent's state: what has changed since is written, and nothing where nothing has."""
 
         def drafts() -> list[Draft]:
-            known = self.get_state()
-            wanted = cast("dict[str, Any]", decode_value(encode_value(dict(state))))
+            known = self._whole_state(None)
+            wanted = {key: value for key, value in known.items() if key.startswith(OWN_STATE)}
+            wanted |= cast("dict[str, Any]", decode_value(encode_value(dict(state))))
             changed = {key: value for key, value in wanted.items() if key not in known or known[key] != value}
             removed = [key for key in known if key not in wanted]
             if not changed and not removed:
@@ -226,15 +245,22 @@ class Context:
     def redact_message(self, number: int, content: Any = "[redacted]") -> None:
         """Show another content in a message's place from now on, wherever it is in view; its tool calls stay.
 
-        The event stays as it was written: who must not have it at rest writes it only once it is known to be harmless.
+        What it said is nowhere any more where it was appended `erasable`, or is the newest of a Strands agent's. Of
+        other messages the event stays as it was written.
 
         Raises:
             StoreError: no message has this number.
         """
 
         def drafts() -> list[Draft]:
-            if not any(event.type in MESSAGES - {TOOL_CALL} for _, event in self._log.events(number, number + 1)):
+            event = next((event for _, event in self._log.events(number, number + 1)), None)
+            if event is None or event.type not in MESSAGES - {TOOL_CALL}:
                 raise StoreError(f"instance {self.instance_id}: event {number} is no message that could be redacted")
+            held: Any = event.details.get("held")
+            if held is not None:
+                shown: Message = {"role": str(event.details.get("role")), "content": content}
+                if replace_body(self._log.store, event.session_id, held, shown) and isinstance(self._log.store, Erases):
+                    self._log.store.erase()
             return [Draft(REDACTED, {"number": number, "content": content})]
 
         with self._lock:
@@ -302,6 +328,11 @@ class Context:
         """Take in what has been written since, by anybody."""
         self._log.refresh()
 
+    def _whole_state(self, at: int | None) -> dict[str, Any]:
+        """Return the state with what the agent's framework keeps beside it."""
+        changes = self._log.history_at(at).changes(at)
+        return state_after(details for _, _, details in self._log.said(changes))
+
     def _placed(self, at: int | None) -> Iterator[Placed]:
         """Yield the messages in view, with the numbers of their events."""
         history = self._log.history_at(at)
@@ -324,13 +355,21 @@ class Context:
         return placed(reversed(found))
 
     def _behind_message(self, count: int) -> int:
-        """Return a number of events that ends no message between itself and its calls: some more, where it would."""
+        """Return a number of events that ends no message between itself and its parts: some more, where it would."""
         for number, event in self._log.events(count, self._log.count):
-            if event.type != TOOL_CALL:
+            of_the_last = event.type == TOOL_CALL or event.details.get("part") is True
+            if not of_the_last and event.details.get("settles") != number - 1:
                 return number
         return self._log.count
 
     # --- what is written ---
+
+    def _held(self, message: Message, draft: Draft, message_id: str | None) -> Draft:
+        """Keep a message in a document, and return the event that names it."""
+        self._refresh()
+        body = uuid.uuid4().hex if message_id is None else self._log.id_of(message_id)
+        held = put_apart(self._log.store, self._log.session_id, self.instance_id, body, message)
+        return draft._replace(details={"held": held, "role": message["role"]})
 
     def _repairs(self, role: str) -> list[Draft]:
         return [] if role == "tool" else repairs_of(open_calls(one.message for one in self._end()))

@@ -368,6 +368,15 @@ class Compacts(Protocol):
 
 
 @runtime_checkable
+class Erases(Protocol):
+    """A store whose files keep for a while what was replaced or deleted."""
+
+    def erase(self) -> None:
+        """See to it that what was replaced or deleted is in no file of the store; as far as other readers let it."""
+        ...
+
+
+@runtime_checkable
 class Wakes(Protocol):
     """A store that tells followers when there is something new, so that they need not look so often."""
 

@@ -368,6 +368,11 @@ class SqliteStore:
             found = sqlite_values.documents(connection, scope)
         yield from found
 
+    def erase(self) -> None:
+        """Have no file keep what was replaced or deleted: what is freed is overwritten, and here the log is emptied."""
+        with self._file.reading() as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
     def init_plan(self) -> list[str]:
         """Return what of the file and its tables is not there yet."""
         return [*self._file.missing()]

@@ -21,6 +21,7 @@ from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 
+from otel_agent_journal.frameworks.strands import going_on
 from otel_agent_journal.frameworks.strands.contexts import CALL_KEY, Call, Left, awaited, isolated
 from otel_agent_journal.frameworks.strands.invocations import SCOPE
 from otel_agent_journal.frameworks.strands.models import ModelSteps
@@ -209,4 +210,7 @@ class _Silent(trace_api.NoOpTracer):
 
 def _is_own(caller: FrameType, prompted: bool) -> bool:
     """Tell whether it is Strands that reads a stream, and not the program."""
-    return not prompted and str(caller.f_globals.get("__name__", "")).startswith("strands.")
+    name = str(caller.f_globals.get("__name__", ""))
+    if name == going_on.__name__ and caller.f_back is not None:
+        return _is_own(caller.f_back, prompted)
+    return not prompted and name.startswith("strands.")

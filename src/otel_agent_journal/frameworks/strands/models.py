@@ -16,6 +16,7 @@ from otel_agent_journal.event import REASONING, REQUEST, WARNING, derived_id
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of
 from otel_agent_journal.frameworks.strands.messages import answer, raw_of, reasoning_of, system_message, usage_of
+from otel_agent_journal.frameworks.strands.points import point_details
 from otel_agent_journal.frameworks.strands.requests import Asked, asked_of, offered
 from otel_agent_journal.mapping.genai import (
     RESPONSE_FINISH_REASONS,
@@ -145,9 +146,12 @@ class ModelSteps(Invocations):
                 parent=invocation.step,
                 step_id=_step_id(invocation, context.invocation_state),
                 attributes=asked.attributes,
-                details={}
-                if context.agent in self._told_within
-                else self._request(recorder, context, invocation.step.session_id, asked),
+                details=point_details(context.agent)
+                | (
+                    {}
+                    if context.agent in self._told_within
+                    else self._request(recorder, context, invocation.step.session_id, asked)
+                ),
                 waits=self.native_span() is not None,
             )
             return ModelCall(step)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
 from opentelemetry import context as context_api
 
-from otel_agent_journal.event import PROGRESS, derived_id
+from otel_agent_journal.event import EMPTY, PROGRESS, derived_id
 from otel_agent_journal.foreign import is_a, own
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of, session_id_of
 from otel_agent_journal.frameworks.strands.messages import plain_result, printed_in, said_in
+from otel_agent_journal.frameworks.strands.points import point_details
+from otel_agent_journal.frameworks.strands.serving import raw_of_result, receipt_for, served
 from otel_agent_journal.mapping.genai import TOOL_CALL_ID, TOOL_DESCRIPTION
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.effects import effects_hinted
 from otel_agent_journal.pipeline.marked import runs_code, take_entries
 from otel_agent_journal.pipeline.recorder import recorder_of
+from otel_agent_journal.pipeline.resuming import SERVED
 from otel_agent_journal.pipeline.step import Step, current_step
 from otel_agent_journal.plain import text_of
 
@@ -55,7 +58,15 @@ class ToolSteps(Invocations):
 
     async def around_tool(self, context: Any, call: Any) -> AsyncGenerator[Any, None]:
         """Run a tool as a step."""
+        receipt = receipt_for(context)
         tool = self._start_tool(context)
+        if receipt is not None:
+            result = served(receipt, context.tool_use.get("toolUseId"))
+            if tool is not None:
+                tool.take(result)
+                self._tool_ended(tool, {SERVED: receipt.step_id})
+            yield result
+            return
         if tool is None:
             async for event in call(context):
                 yield event
@@ -101,7 +112,11 @@ class ToolSteps(Invocations):
                 parent=around if invocation is None or (not in_loop and around is not None) else invocation.step,
                 step_id=_step_id(invocation, agent, call_id) if in_loop and call_id else None,
                 attributes=attributes,
-                details={**_effects(context.tool), **(_asked(context) if recorder.content else {})},
+                details={
+                    **point_details(agent),
+                    **_effects(context.tool),
+                    **(_asked(context) if recorder.content else {}),
+                },
                 waits=in_loop and self.native_span() is not None,
             )
             return ToolCall(step)
@@ -109,7 +124,7 @@ class ToolSteps(Invocations):
             recorder.failed("a step could not be journaled")
             return None
 
-    def _tool_ended(self, tool: ToolCall) -> None:
+    def _tool_ended(self, tool: ToolCall, more: Mapping[str, Any] = EMPTY) -> None:
         step, event = tool.step, tool.result
         try:
             content = recorder_of(step).content
@@ -125,7 +140,9 @@ class ToolSteps(Invocations):
             if runs_code(step.name):
                 take_entries(step, printed_in(result))
             history = recorder_of(step).histories.of(step.session_id)
-            details = {"output": history.origin(plain_result(result))} if content else {}
+            details: dict[str, Any] = {"output": history.origin(plain_result(result))} if content else {}
+            raw = raw_of_result(result) if content else {}
+            details |= {**more, **({"raw": raw} if raw else {})}
             said = said_in(result) if content else "the tool answered with an error"
             error = outcomes.tool_error(result, getattr(event, "exception", None), said)
             outcome = "ok" if error is None else "error"
