@@ -1,4 +1,4 @@
-"""A LangGraph agent without a checkpointer, under `run --checkpoint`: killed, resumed, forked, by the commands alone."""
+"""A LangGraph agent without a checkpointer, under `run --checkpoint`: killed, resumed and forked by commands alone."""
 
 from __future__ import annotations
 
@@ -76,7 +76,10 @@ def context(workdir: Workdir, *point: str) -> Any:
 
 
 def test_killed_and_resumed(payer: Workdir) -> None:
-    """What was paid, though no checkpoint knew of it, is not paid again: its receipt is served, and the step says so."""
+    """What was paid, though no checkpoint knew of it, is not paid again: its receipt is served, and the step says so.
+
+    LangGraph saves a step while the next one runs, so the checkpoint behind the first bill may be missing, too.
+    """
     (payer.path / "die").touch()
     killed = does(payer, "run", "--checkpoint", "--session", "bills")
     assert killed.returncode == 128 + signal.SIGKILL, killed.stderr
@@ -85,9 +88,8 @@ def test_killed_and_resumed(payer: Workdir) -> None:
     assert (resumed.returncode, resumed.stdout) == (0, BY_CASH), resumed.stderr
     assert paid(payer) == ["bill 0", "bill 1"]
     served = [event for event in payer.events("bills") if "served" in event.get("details", {})]
-    assert [(event["event_type"], event["details"]["output"]["content"]) for event in served] == [
-        ("TOOL_END", "paid bill 1 by cash")
-    ]
+    assert {event["event_type"] for event in served} == {"TOOL_END"}
+    assert served[-1]["details"]["output"]["content"] == "paid bill 1 by cash"
 
 
 def test_forked_before_a_step(payer: Workdir) -> None:
