@@ -127,4 +127,4 @@ def test_a_fork_with_another_state(payer: Workdir) -> None:
     payer.write("state.json", json.dumps({"mood": "good"}))
     refused = payer.journal("copy", "bills", "--as", "third", "--set-state", "state.json")
     assert refused.returncode
-    assert "the state has no mood; it has: messages" in refused.stderr
+    assert "has no mood in its state; it has messages" in refused.stderr
