@@ -43,6 +43,7 @@ STORE_TIMEOUT: Final = "AGENT_JOURNAL_STORE_TIMEOUT"
 FLUSH_TIMEOUT: Final = "AGENT_JOURNAL_FLUSH_TIMEOUT"
 DRAIN: Final = "AGENT_JOURNAL_DRAIN"
 CONTEXT: Final = "AGENT_JOURNAL_CONTEXT"
+CHECKPOINT: Final = "AGENT_JOURNAL_CHECKPOINT"
 RESUME: Final = "AGENT_JOURNAL_RESUME"  # read where a process begins to journal, set by `agent-journal resume`
 TOOLS_ALLOW: Final = "AGENT_JOURNAL_TOOLS_ALLOW"  # read where the tools are wired
 MARKER_NONCE: Final = "AGENT_JOURNAL_MARKER_NONCE"  # these two are read where sandboxes are listened to
@@ -76,6 +77,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     STORE_TIMEOUT: "seconds that `AGENT_JOURNAL_DURABILITY=store` waits for the store; default 2",
     FLUSH_TIMEOUT: "seconds that a response waits for the journal and spans to be flushed; default 2",
     DRAIN: "`self` (default): this process drains its spool; `parent`: another does, set by `agent-journal run`",
+    CHECKPOINT: "`on`: graphs without a checkpointer get ours; set by `agent-journal run --checkpoint`",
     CONTEXT: "`on` (default) or `off`: whether `ContextService` writes and reads anything",
     RESUME: "the session that agents go on with, as JSON; set by `agent-journal resume`",
     TOOLS_ALLOW: "sessions that agents' journal tools may use beside their own and its lineage, as in `team-*,shared`",
@@ -109,6 +111,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drained_by_parent: bool = False
     span_content: bool = False
     context: bool = True
+    checkpoint: bool = False
 
 
 def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
@@ -144,6 +147,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         drained_by_parent=_choice(found, DRAIN, ("self", "parent")) == "parent",
         span_content=found.get(SPAN_CONTENT, "").upper() in ("SPAN_ONLY", "SPAN_AND_EVENT"),
         context=_choice(found, CONTEXT, ("on", "off")) == "on",
+        checkpoint=_choice(found, CHECKPOINT, ("off", "on")) == "on",
     )
 
 

@@ -23,12 +23,23 @@ from typing import Final
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parents[1]
 PINS: Final = HERE / "pins.txt"
+EXPORTERS: Final = tuple(ROOT / "exporters" / name for name in ("aws", "dynamodb", "postgresql"))
 AGENT: Final = ("langgraph", "langchain", "opentelemetry-sdk", "opentelemetry-instrumentation")
 PACKAGES: Final[dict[str, tuple[str, ...]]] = {
     "ours": (*AGENT, "-e", str(ROOT)),
     "openinference": (*AGENT, "openinference-instrumentation-langchain"),
     "traceloop": (*AGENT, "opentelemetry-instrumentation-langchain"),
     "official": (*AGENT, "opentelemetry-instrumentation-genai-langchain"),
+    "savers": (
+        "langgraph",
+        "langgraph-checkpoint-sqlite",
+        "langgraph-checkpoint-postgres",
+        "langgraph-checkpoint-aws",
+        "psycopg[binary]",
+        *(part for folder in EXPORTERS for part in ("-e", str(folder))),
+        "-e",
+        str(ROOT),
+    ),
     "strands": ("strands-agents", "openinference-instrumentation-strands-agents", "-e", str(ROOT)),
 }
 STAMP: Final = "complete"  # written last: a folder without it is a build that broke off

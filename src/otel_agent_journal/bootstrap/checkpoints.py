@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from otel_agent_journal.bootstrap.process import settings_of_process
 from otel_agent_journal.errors import MissingExtra, UnsupportedByStore
+from otel_agent_journal.pipeline.resuming import resumption
 from otel_agent_journal.pipeline.session import current_session
 from otel_agent_journal.store import registry
 from otel_agent_journal.store.memory import MemoryStore
@@ -44,10 +45,16 @@ class JournalSaver(Saver):
             opened = self._own = registry.open_store(store or settings.store)
         if not opened.capabilities.context:
             raise UnsupportedByStore(opened.url, "context")
-        super().__init__(Threads(opened, current_session), serde=serde)
+        super().__init__(Threads(opened, lambda: current_session() or settings.session, _instance_for), serde=serde)
 
     def close(self) -> None:
         """Close the store, where it was opened here."""
         self._threads.close()
         if self._own is not None:
             self._own.close()
+
+
+def _instance_for(thread_id: str) -> str | None:
+    """Return the instance that a thread is in the session that this process goes on with."""
+    one = resumption()
+    return None if one is None else one.instance_for("langgraph", thread_id)

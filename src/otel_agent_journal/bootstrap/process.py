@@ -123,10 +123,20 @@ def _start(settings: Settings, redactor: Redactor | None, *, at_exit: bool = Tru
 
     STATE.agent = AgentProcess(settings, redactor)
     STATE.agent.start(at_exit=at_exit)
+    if settings.checkpoint:
+        from otel_agent_journal.pipeline.checkpointing import provide_checkpointer
+
+        provide_checkpointer(_new_saver, settings.session)
     if resumed := os.environ.get(RESUME):
         from otel_agent_journal.bootstrap.resuming import resume_from_env
 
         resume_from_env(resumed)
+
+
+def _new_saver() -> Any:
+    from otel_agent_journal.bootstrap.checkpoints import JournalSaver
+
+    return JournalSaver()
 
 
 def leave() -> None:

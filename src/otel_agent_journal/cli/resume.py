@@ -24,6 +24,7 @@ _NO_CONTEXT: Final = (
 
 @click.command("resume", short_help="Run a program that goes on with a session, from where that stands.")
 @click.option("--otlp", metavar="URL", help="Forward spans there, as http://localhost:4318. [env: AGENT_JOURNAL_OTLP]")
+@click.option("--checkpoint", is_flag=True, help="As for run: needed where the session was run with it.")
 @once_option
 @yes_option
 @click.argument("session", required=False)
@@ -31,7 +32,13 @@ _NO_CONTEXT: Final = (
 @common_options
 @pass_invocation
 def command(
-    invocation: Invocation, otlp: str | None, once: bool, yes: bool, session: str | None, cmd: tuple[str, ...]
+    invocation: Invocation,
+    otlp: str | None,
+    checkpoint: bool,
+    once: bool,
+    yes: bool,
+    session: str | None,
+    cmd: tuple[str, ...],
 ) -> int:
     """Run a program that goes on with a session, from where that stands.
 
@@ -43,7 +50,7 @@ def command(
     from otel_agent_journal.bootstrap.going_back import not_running
     from otel_agent_journal.bootstrap.resuming import Resume, lines_of, resume_for_env
     from otel_agent_journal.cli.choosing import need_session
-    from otel_agent_journal.config import RESUME
+    from otel_agent_journal.config import CHECKPOINT, RESUME
     from otel_agent_journal.reading.agents import agents_of
 
     journal = invocation.journal()
@@ -59,7 +66,7 @@ def command(
     anew = not any(agents_of(journal.store, head.session_id))
     _agree_to_repeat(journal, head, anew=anew, once=once, yes=yes)
     asked = Resume(session=head.session_id, once=once, bases=tuple(lines_of(journal.store, head.session_id)))
-    environ = {**os.environ, RESUME: resume_for_env(asked)}
+    environ = {**os.environ, RESUME: resume_for_env(asked), **({CHECKPOINT: "on"} if checkpoint else {})}
     return run_agent(invocation.settings(otlp=otlp, session=head.session_id), cmd, env=environ)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
@@ -14,10 +16,13 @@ from otel_agent_journal.cli.invocation import Invocation, common_options, pass_i
 )
 @click.option("--otlp", metavar="URL", help="Forward spans there, as http://localhost:4318. [env: AGENT_JOURNAL_OTLP]")
 @click.option("--session", metavar="ID", help="Journal under this session id. [env: AGENT_JOURNAL_SESSION]")
+@click.option("--checkpoint", is_flag=True, help="Keep the checkpoints of LangGraph graphs that have no checkpointer.")
 @click.argument("cmd", nargs=-1, type=click.UNPROCESSED, metavar="-- CMD...")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, otlp: str | None, session: str | None, cmd: tuple[str, ...]) -> int:
+def command(
+    invocation: Invocation, otlp: str | None, session: str | None, checkpoint: bool, cmd: tuple[str, ...]
+) -> int:
     """Run a program with its agents journaled, its code untouched.
 
     Its stdin, stdout and exit code stay its own; what we have to say goes to stderr. As in: agent-journal run --
@@ -26,5 +31,7 @@ def command(invocation: Invocation, otlp: str | None, session: str | None, cmd: 
     if not cmd:
         raise click.UsageError("'run' needs a program to run, as in: agent-journal run -- python my_agent.py")
     from otel_agent_journal.bootstrap import run_agent
+    from otel_agent_journal.config import CHECKPOINT
 
-    return run_agent(invocation.settings(otlp=otlp, session=session), cmd)
+    environ = {**os.environ, **({CHECKPOINT: "on"} if checkpoint else {})}
+    return run_agent(invocation.settings(otlp=otlp, session=session), cmd, env=environ)

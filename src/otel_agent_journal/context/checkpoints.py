@@ -211,11 +211,10 @@ class Checkpoints:
         if saved.number > cut.number:
             return False
         goes_on_from = cut.goes_on_from.get(saved.ns)
-        if goes_on_from is not None and goes_on_from != saved.id:
+        if goes_on_from is not None:
             known = self._saved.get((saved.ns, goes_on_from))
-            if known is not None and known.number < saved.number:
-                return True
-        return any(saved.parents.get(ns) == checkpoint for ns, checkpoint in cut.goes_on_from.items() if ns != saved.ns)
+            return goes_on_from != saved.id and known is not None and known.number < saved.number
+        return any(saved.parents.get(ns) == checkpoint for ns, checkpoint in cut.goes_on_from.items())
 
     def _is_deleted(self, saved: Saved) -> bool:
         return any(

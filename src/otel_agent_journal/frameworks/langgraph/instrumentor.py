@@ -19,7 +19,9 @@ from opentelemetry import context as context_api
 from otel_agent_journal.foreign import is_a
 from otel_agent_journal.frameworks.langgraph.calls import Calls
 from otel_agent_journal.frameworks.langgraph.chains import graph_is_called
+from otel_agent_journal.frameworks.langgraph.going_on import goes_on, with_checkpoints
 from otel_agent_journal.frameworks.langgraph.handler import GraphSteps
+from otel_agent_journal.frameworks.langgraph.receipts import serve_receipts
 from otel_agent_journal.frameworks.langgraph.remote import patched_astream, patched_stream
 from otel_agent_journal.frameworks.langgraph.runs import Callers
 from otel_agent_journal.pipeline.patching import Instrumentor, Patch
@@ -56,6 +58,7 @@ class LangGraphInstrumentor(Instrumentor):
             "langgraph.errors": self._patch_timeout,
             "langgraph.pregel._loop": self._patch_loop,
             "langgraph.pregel.remote": self._patch_remote,
+            "langchain_core.tools.base": lambda module: serve_receipts(module, self.replace, lambda: self.enabled),
             **calls,
             _CHAT_MODELS: lambda module: self._patch_chat_models(module, calls[_CHAT_MODELS]),
         }
@@ -133,7 +136,10 @@ class LangGraphInstrumentor(Instrumentor):
         self.replace(module, "_set_config_context", original, with_our_span)
 
     def _patch_graphs(self, module: Any) -> None:
-        """Hear what a graph is called with, as its callbacks are made of that."""
+        """Hear what a graph is called with, as its callbacks are made of that; give it a checkpointer if asked to."""
+        for name in ("stream", "astream"):
+            original = module.Pregel.__dict__[name]
+            self.replace(module.Pregel, name, original, with_checkpoints(original, lambda: self.enabled))
         for name in ("get_callback_manager_for_config", "get_async_callback_manager_for_config"):
             original = getattr(module, name, None)
             if original is not None:
@@ -176,6 +182,9 @@ class LangGraphInstrumentor(Instrumentor):
                 self._handler.runs_in_loop(getattr(loop_self.manager, "run_id", None), loop_self)
 
         self.replace(loop, "__init__", original, with_its_run)
+        first = loop.__dict__.get("_first")
+        if first is not None:
+            self.replace(loop, "_first", first, goes_on(first, lambda: self.enabled))
 
     def _patch_remote(self, module: Any) -> None:
         remote = module.RemoteGraph

@@ -43,6 +43,7 @@ class Memory:
         "loop",
         "ns",
         "run_id",
+        "served",
         "thought",
         "timed_out",
     )
@@ -59,6 +60,7 @@ class Memory:
         self.held: list[tuple[Step, BaseException]] = []  # of a graph: nodes whose cancel its end explains
         self.timed_out: BaseException | None = None  # of a node: it is cancelled for this
         self.call_id: str | None = None  # of a tool
+        self.served: str | None = None  # of a tool that was not called: the step whose result stands for it
         self.calls: dict[str, Call] = {}  # of the tools below, by the call's id
         self.first_chunk_s: float | None = None
         self.thought = False  # a model has streamed what it thinks

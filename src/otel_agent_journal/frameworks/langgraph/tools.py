@@ -23,6 +23,7 @@ from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.effects import effects_hinted
 from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS
 from otel_agent_journal.pipeline.recorder import recorder_of
+from otel_agent_journal.pipeline.resuming import SERVED
 from otel_agent_journal.pipeline.step import Step
 from otel_agent_journal.plain import text_of
 
@@ -89,6 +90,8 @@ class ToolSteps(Endings):
                     details["raw"] = more
             else:
                 details = self._content(recorder, output, step)
+            if step.memory.served is not None:
+                details[SERVED] = step.memory.served
             on_span: dict[str, Any] | None = None
             if recorder.shows_content(step):
                 content = recorder.encoder.redacted("output", own(output, "content") if is_message(output) else output)

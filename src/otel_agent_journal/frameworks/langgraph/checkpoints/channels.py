@@ -19,6 +19,7 @@ from otel_agent_journal.frameworks.langgraph.checkpoints.values import OWN, Ref,
 
 _LISTS: Final = 4  # of a channel that are remembered: those of the graph that runs, and of who looks meanwhile
 _SNAPSHOT: Final[Any] = getattr(types, "_DeltaSnapshot", None)  # of a delta channel: its value, once in a while
+_NONE: Final[list[Ref]] = []
 _SMALL_BYTES: Final = 32  # what is not larger is written again rather than looked for
 
 # Nothing; [event's number, place]; a list by its parts, or unfolded by its refs; a dict by the specs of its values; a
@@ -97,7 +98,7 @@ class Channels:
             for known in self._lists.get(channel, ()):
                 refs = known.refs_of(given, draft.put)
                 if refs is not None:
-                    earlier = earlier if known.number is None else (known.number, known.refs)
+                    earlier = (known.number, known.refs)
                     break
         if refs is None:
             refs = [draft.put(element) for element in given]
@@ -111,7 +112,9 @@ class Channels:
         """Know what an event of that number has, now that it is there."""
         self._known |= {key: (number, place) for key, (_, place) in draft.keys.items()}
         for channel, (elements, own) in lists.items():
-            refs = [ref if ref[0] != OWN else (number, ref[1]) for ref in own]
+            there = self._last.get(channel, (0, _NONE))[1]
+            same = len(there) if there == own[: len(there)] else 0
+            refs = own[:same] + [ref if ref[0] != OWN else (number, ref[1]) for ref in own[same:]]
             self._last[channel] = (number, refs)
             kept = self._lists.setdefault(channel, deque(maxlen=_LISTS))
             for known in kept:

@@ -15,8 +15,7 @@ def copy_thread(threads: Threads, source: str, target: str) -> None:
         StoreError: there is a thread of the new id already, and no such fork.
     """
     store, instance = threads.store, threads.instance_of(source)
-    with threads.use(source) as thread:
-        thread.log.refresh()
+    with threads.use(source):
         tip = store.context_tip(instance)
         if tip is None:
             return

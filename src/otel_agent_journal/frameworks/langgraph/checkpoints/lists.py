@@ -4,14 +4,16 @@ A channel's list is written as parts, in their order: slices of the list that th
 runs of values, new or stored before. So a list that grows costs what was added, and so does one whose beginning is
 trimmed or whose middle is replaced.
 
-An element is known again by its identity, and by being still equal to what it was: of what is made of plain values, or
-is a message of LangChain, a copy is kept beside it. Anything else is written each time, and known by what it became.
+An element is known again by its identity, and by being still what it was. A message of LangChain is where its content
+is the same object; of the last ones a copy is kept, and all that they have is compared. So it is with what is made of
+plain values. Anything else is written each time, and known by what it became.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from operator import is_
+from operator import is_, itemgetter
 from typing import Any, Final, cast
 
 from langchain_core.messages import BaseMessage
@@ -22,6 +24,8 @@ _ATOMS: Final = frozenset((str, int, float, bool, bytes, type(None)))
 _MESSAGES: Final = "langchain_core.messages."
 _UNSTEADY: Final = object()
 _DEPTH: Final = 32
+_content: Final = itemgetter("content")
+WATCHED: Final = 64  # messages at the end of a list that are compared in all that they have
 
 Part = list[int]  # [first, last] of the earlier list, the last not included; or [event's number, first place, count]
 
@@ -30,37 +34,41 @@ class KnownList:
     """The elements of a list as a program holds it, each with what it was, and where it is stored.
 
     Args:
-        number: of the event that the list is in; None where it is in none.
+        elements: the list's.
+        refs: where they are.
+        number: of the event that the list is in.
     """
 
-    def __init__(self, elements: Iterable[Any], refs: Sequence[Ref], number: int | None) -> None:
+    def __init__(self, elements: Iterable[Any], refs: Sequence[Ref], number: int) -> None:
         self.number = number
         self._elements: list[Any] = []
-        self._now: list[Any] = []  # what may have been changed in each
-        self._then: list[Any] = []  # and how that was
-        self._unsteady: list[int] = []
+        self._looked_at: list[Any] | None = None  # a list that was found to begin with these elements
         self.refs: list[Ref] = []
-        self._add(elements, refs)
+        self._messages: list[dict[str, Any]] = []  # the fields of each, what their content was, and their places
+        self._contents: list[Any] = []
+        self._message_at: list[int] = []
+        self._watched: deque[tuple[int, Any, Any]] = deque(maxlen=WATCHED)  # of the last ones all that they were
+        self._plain_at: list[int] = []  # of what is no message: its place, itself, and how it was
+        self._plain_now: list[Any] = []
+        self._plain_then: list[Any] = []
+        self._unsteady: list[int] = []
+        self._add(list(elements), refs)
 
     def refs_of(self, given: list[Any], store: Callable[[Any], Ref]) -> list[Ref] | None:
         """Return where the elements of a list are stored, those that are new by storing them; None: none is known.
 
         A list that goes on where this one ended is looked at as a whole; of another one each element.
         """
-        size = len(self._elements)
+        new = self._changed()
         if self.goes_on_in(given):
             refs = list(self.refs)
-            if self._now != self._then:
-                for index in self._changed():
-                    refs[index] = store(given[index])
-            for index in self._unsteady:
+            for index in sorted(new):
                 refs[index] = store(given[index])
-            refs += map(store, given[size:])
+            refs += map(store, given[len(refs) :])
             return refs
         places = {id(element): index for index, element in enumerate(self._elements)}
         if not any(id(element) in places for element in given):
             return None
-        new = {*self._changed(), *self._unsteady}
         found: list[Ref] = []
         for element in given:
             index = places.get(id(element))
@@ -69,30 +77,60 @@ class KnownList:
 
     def goes_on_in(self, given: list[Any]) -> bool:
         """Tell whether a list begins with these very elements."""
-        return len(self._elements) <= len(given) and all(map(is_, self._elements, given))
+        if given is not self._looked_at:
+            if len(self._elements) > len(given) or not all(map(is_, self._elements, given)):
+                return False
+            self._looked_at = given
+        return True
 
     def became(self, given: list[Any], refs: Sequence[Ref], number: int) -> None:
         """Know a list as it is now, and that it is in an event of that number."""
         size = len(self._elements)
         self.number = number
         if self.refs == refs[:size] and self.goes_on_in(given):
+            self._looked_at = None
             self._add(given[size:], refs[size:])
         else:
             self.__init__(given, refs, number)
 
-    def _add(self, elements: Iterable[Any], refs: Sequence[Ref]) -> None:
+    def _add(self, elements: list[Any], refs: Sequence[Ref]) -> None:
+        first = len(self._elements)
+        self._elements += elements
         self.refs += refs
-        for element in elements:
-            now, then = _looked_at(element)
-            if then is _UNSTEADY:
-                self._unsteady.append(len(self._elements))
-                now = then = None
-            self._elements.append(element)
-            self._now.append(now)
-            self._then.append(then)
+        watched_from = len(self._elements) - WATCHED
+        for index, element in enumerate(elements, first):
+            kind = cast("type[Any]", type(element))
+            if kind in _ATOMS:
+                continue
+            if isinstance(element, BaseMessage) and kind.__module__.startswith(_MESSAGES):
+                fields = cast("dict[str, Any]", element.__dict__)
+                self._messages.append(fields)
+                self._contents.append(fields["content"])
+                self._message_at.append(index)
+                if index < watched_from:
+                    continue
+                then = _copy(fields)
+                if then is not _UNSTEADY:
+                    self._watched.append((index, fields, then))
+                    continue
+            elif (then := _copy(element)) is not _UNSTEADY:
+                self._plain_at.append(index)
+                self._plain_now.append(element)
+                self._plain_then.append(then)
+                continue
+            self._unsteady.append(index)
 
-    def _changed(self) -> Iterable[int]:
-        return [index for index, now in enumerate(self._now) if now != self._then[index]]
+    def _changed(self) -> set[int]:
+        """Return the places of elements that are others by now, or may be."""
+        found = set(self._unsteady)
+        if not all(map(is_, map(_content, self._messages), self._contents)):
+            now = zip(self._message_at, self._messages, self._contents, strict=True)
+            found |= {index for index, fields, then in now if fields["content"] is not then}
+        found |= {index for index, now, then in self._watched if now != then}
+        if self._plain_now != self._plain_then:
+            now = zip(self._plain_at, self._plain_now, self._plain_then, strict=True)
+            found |= {index for index, now, then in now if now != then}
+        return found
 
 
 def parts_of(refs: Sequence[Ref], earlier: Sequence[Ref]) -> list[Part]:
@@ -150,16 +188,6 @@ def _runs(refs: Iterable[Ref]) -> list[Part]:
         else:
             runs.append([number, place, 1])
     return runs
-
-
-def _looked_at(element: Any) -> tuple[Any, Any]:
-    """Return what of an element may change, and a copy of it as it is."""
-    kind = cast("type[Any]", type(element))
-    if kind in _ATOMS:
-        return element, element
-    if isinstance(element, BaseMessage) and kind.__module__.startswith(_MESSAGES):
-        return element.__dict__, _copy(element.__dict__)
-    return element, _copy(element)
 
 
 def _copy(value: Any, depth: int = 0) -> Any:

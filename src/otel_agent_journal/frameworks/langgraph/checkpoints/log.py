@@ -6,9 +6,11 @@ serialised. A large body is a blob of the session. What other processes wrote is
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast
 
@@ -24,6 +26,8 @@ from otel_agent_journal.store.protocol import Blob, BlobStore, JournalStore
 
 INLINE_BYTES: Final = 48 * 1024  # of a body; a larger one is a blob
 KEPT_BYTES: Final = 32 * 1024 * 1024  # of values that a thread keeps in memory; they are read again when asked for
+
+_WITH_BODY: Final = frozenset((CHECKPOINT_SAVED, CHECKPOINT_WRITES))
 
 Body = Mapping[str, Any]
 
@@ -105,9 +109,10 @@ class ThreadLog:
                 self._keep(number, body)
 
     def _take(self, found: Iterable[JournalEvent]) -> None:
-        events = list(found)
-        for event, body in zip(events, self._bodies(events), strict=True):
-            self._apply(event, body)
+        with collections_wait():
+            events = list(found)
+            for event, body in zip(events, self._bodies(events), strict=True):
+                self._apply(event, body)
 
     def _apply(self, event: JournalEvent, body: Body | None) -> None:
         number = self.count
@@ -138,27 +143,28 @@ class ThreadLog:
 
     def _bodies(self, events: list[JournalEvent]) -> Iterator[Body | None]:
         """Yield the bodies of events, None of those that have none; blobs are fetched together."""
-        apart: dict[str, set[str]] = {}
-        for event in events:
-            if digest := _apart(event):
-                apart.setdefault(event.session_id, set()).add(digest)
-        found: dict[tuple[str, str], bytes] = {}
+        bodies = [event.details.get("body") if event.type in _WITH_BODY else None for event in events]
+        apart: dict[str, dict[str, Any]] = {}  # by session, the digests
+        for event, body in zip(events, bodies, strict=True):
+            if body is not None and BLOB in body:
+                apart.setdefault(event.session_id, {})[body[BLOB]] = None
         for session_id, digests in apart.items():
             assert isinstance(self.store, BlobStore)
-            blobs = self.store.get_blobs(session_id, digests)
-            found |= {(session_id, digest): blob.data for digest, blob in blobs.items()}
-        for event in events:
-            if event.type not in (CHECKPOINT_SAVED, CHECKPOINT_WRITES):
-                yield None
-                continue
-            digest = _apart(event)
-            if digest and (event.session_id, digest) not in found:
-                raise StoreError(
-                    f"a checkpoint's values are not there: blob {digest} of session {event.session_id}; was the session"
-                    " copied or pruned in part? agent-journal verify says what is missing"
-                )
-            body = decode_value(found[event.session_id, digest]) if digest else event.details.get("body")
-            yield cast("Body", body)
+            digests |= {digest: blob.data for digest, blob in self.store.get_blobs(session_id, digests).items()}
+        for event, body in zip(events, bodies, strict=True):
+            yield (
+                body
+                if body is None or BLOB not in body
+                else self._from_blob(event, apart[event.session_id][body[BLOB]])
+            )
+
+    def _from_blob(self, event: JournalEvent, data: bytes | None) -> Body:
+        if data is None:
+            raise StoreError(
+                f"the values of checkpoint {event.details.get('checkpoint')} are not there: a blob of session"
+                f" {event.session_id}; agent-journal verify {event.session_id} says what is missing"
+            )
+        return cast("Body", decode_value(data))
 
     # --- appending ---
 
@@ -214,15 +220,20 @@ class ThreadLog:
         return {BLOB: digest, "bytes": len(data)}
 
 
+@contextlib.contextmanager
+def collections_wait() -> Generator[None]:
+    """Let the collector of garbage wait while much is read: it would look at all of it, over and over."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def _without_values(said: Said) -> Said:
     if "values" not in said.body:
         return said
     plain = {key: value for key, value in said.plain.items() if key != "body"}
     return Said(plain, {key: value for key, value in said.body.items() if key != "values"})
-
-
-def _apart(event: JournalEvent) -> str | None:
-    """Return the digest of the blob that an event's body is in, if it is in one."""
-    body = event.details.get("body")
-    digest = cast("Mapping[str, Any]", body).get(BLOB) if isinstance(body, Mapping) else None
-    return digest if isinstance(digest, str) else None

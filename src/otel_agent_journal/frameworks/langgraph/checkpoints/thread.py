@@ -20,7 +20,7 @@ from otel_agent_journal.context.checkpoints import Saved
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import CHECKPOINT_SAVED, CHECKPOINT_WRITES, CHECKPOINTS_DELETED
 from otel_agent_journal.frameworks.langgraph.checkpoints.channels import Channel, Channels, Spec, numbers_in
-from otel_agent_journal.frameworks.langgraph.checkpoints.log import ThreadLog
+from otel_agent_journal.frameworks.langgraph.checkpoints.log import ThreadLog, collections_wait
 from otel_agent_journal.frameworks.langgraph.checkpoints.values import Ref, Serde
 from otel_agent_journal.threads import RLock
 
@@ -93,7 +93,8 @@ class Thread:
             remember: its lists, since a graph may go on with them.
         """
         rest: dict[str, Any] = self._of(serde, saved, "rest")
-        values = self._channels.values_of(serde, saved, rest["channel_versions"], remember=remember)
+        with collections_wait():
+            values = self._channels.values_of(serde, saved, rest["channel_versions"], remember=remember)
         writes = self._writes(saved.ns, saved.id)
         return CheckpointTuple(
             config=self.config(saved.ns, saved.id),

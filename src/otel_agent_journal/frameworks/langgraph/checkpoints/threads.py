@@ -42,7 +42,7 @@ class Threads:
         self._session = session
         self._instance_for = instance_for
         self._lock = Lock()
-        self._open: OrderedDict[str, Thread] = OrderedDict()
+        self._open: OrderedDict[tuple[str, str], Thread] = OrderedDict()  # by their ids and instances
         self._runs: set[tuple[str, str]] = set()
         # A store that gains nothing by several threads is used by one at a time.
         self._shared_lock = RLock() if store.capabilities.threads == 1 else None
@@ -50,14 +50,15 @@ class Threads:
     @contextlib.contextmanager
     def use(self, thread_id: str) -> Generator[Thread]:
         """Use a thread; nobody else of this process does meanwhile."""
+        instance_id = self.instance_of(thread_id)
         with self._lock:
-            thread = self._open.get(thread_id)
+            thread = self._open.get((thread_id, instance_id))
             if thread is None:
-                log = ThreadLog(self.store, self.instance_of(thread_id), lambda: self._begins(thread_id))
-                thread = self._open[thread_id] = Thread(thread_id, log, self._shared_lock)
+                log = ThreadLog(self.store, instance_id, lambda: self._begins(thread_id))
+                thread = self._open[thread_id, instance_id] = Thread(thread_id, log, self._shared_lock)
                 while len(self._open) > MOST:
                     self._open.popitem(last=False)
-            self._open.move_to_end(thread_id)
+            self._open.move_to_end((thread_id, instance_id))
         with thread.lock:
             yield thread
 

@@ -1,0 +1,100 @@
+"""Tool calls whose results the journal has already are served, and not made again, where a session is gone on with.
+
+The tool is run as ever, by LangChain's own code, but for what it calls: arguments are checked, callbacks are told, and
+the step is journaled, with `served`. A result that cannot be made again of its record is not served.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+from opentelemetry import context as context_api
+
+from otel_agent_journal.errors import JournalError
+from otel_agent_journal.foreign import own
+from otel_agent_journal.frameworks.langgraph.rebuilding import message_of
+from otel_agent_journal.pipeline.resuming import Receipt, Resumption, resumption
+from otel_agent_journal.pipeline.step import STEP_KEY
+
+_log = logging.getLogger(__name__)
+_NOTHING: Final = object()
+
+
+def serve_receipts(module: Any, replace: Callable[[Any, str, Any, Any], None], enabled: Callable[[], bool]) -> None:
+    """Patch `BaseTool`'s two ways to run.
+
+    Args:
+        module: where it is.
+        replace: puts a function in the place of another.
+        enabled: tells whether the instrumentation is on.
+    """
+    for name in ("run", "arun"):
+        original = module.BaseTool.__dict__[name]
+        replace(module.BaseTool, name, original, _served(original, enabled))
+
+
+def _served(original: Any, enabled: Callable[[], bool]) -> Any:
+    @functools.wraps(original)
+    def run(tool: Any, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
+        one = resumption() if enabled() else None
+        if one is not None:
+            tool = _stand_in(one, tool, tool_input, kwargs.get("tool_call_id")) or tool
+        return original(tool, tool_input, *args, **kwargs)
+
+    return run
+
+
+def _stand_in(one: Resumption, tool: Any, tool_input: Any, call_id: str | None) -> Any:
+    """Return a tool that gives what was recorded, or raises where calling again is refused; None where it is called."""
+    try:
+        arguments = tool._filter_injected_args(tool_input) if isinstance(tool_input, dict) else tool_input  # noqa: SLF001
+    except Exception:  # noqa: BLE001 - the tool itself will say what is wrong with it
+        return None
+    try:
+        receipt = one.receipt(tool=tool.name, call_id=call_id, arguments=arguments)
+    except JournalError as error:
+        return _instead(tool, None, error)
+    result = _NOTHING if receipt is None else _result_of(receipt, call_id)
+    return None if result is _NOTHING else _instead(tool, receipt, result)
+
+
+def _result_of(receipt: Receipt, call_id: str | None) -> Any:
+    """Return what a tool returned; `_NOTHING` where the record is not enough to make it of."""
+    output = receipt.output
+    if isinstance(output, Mapping) and cast("Mapping[str, Any]", output).get("role") == "tool":
+        try:
+            message = message_of({"output": output, "raw": receipt.raw})
+        except Exception:  # noqa: BLE001 - it is called, as it would be without a receipt
+            _log.debug("a recorded result could not be made again", exc_info=True)
+            return _NOTHING
+        if call_id is not None and own(message, "tool_call_id") != call_id:
+            message = message.model_copy(update={"tool_call_id": call_id})
+        return message
+    return output if call_id is None and not isinstance(output, Mapping) else _NOTHING
+
+
+def _instead(tool: Any, receipt: Receipt | None, result: Any) -> Any:
+    """Return a copy of a tool that calls nothing."""
+
+    def give() -> Any:
+        if isinstance(result, JournalError):
+            raise result
+        step: Any = context_api.get_current().get(STEP_KEY)
+        if receipt is not None and step is not None and step.kind == "TOOL" and step.memory is not None:
+            step.memory.served = receipt.step_id
+        return result
+
+    def run(*_: Any, **__: Any) -> Any:
+        return give()
+
+    async def arun(*_: Any, **__: Any) -> Any:
+        return give()
+
+    stand_in = copy.copy(tool)
+    # What an instance has outweighs what its class defines.
+    stand_in.__dict__.update(_run=run, _arun=arun, response_format="content")
+    return stand_in
