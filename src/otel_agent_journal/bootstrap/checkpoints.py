@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_agent_journal.bootstrap.process import settings_of_process
+from otel_agent_journal.bootstrap.settings import settings_of_process
 from otel_agent_journal.errors import MissingExtra, UnsupportedByStore
 from otel_agent_journal.pipeline.resuming import resumption
 from otel_agent_journal.pipeline.session import current_session

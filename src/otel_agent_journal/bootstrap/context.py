@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4
 
-from otel_agent_journal.bootstrap.process import settings_of_process
+from otel_agent_journal.bootstrap.settings import settings_of_process
 from otel_agent_journal.config import Settings
 from otel_agent_journal.context.service import Context
 from otel_agent_journal.errors import UnsupportedByStore

@@ -16,8 +16,8 @@ from opentelemetry import context as context_api
 
 from otel_agent_journal.bootstrap.contexts import kept_by
 from otel_agent_journal.bootstrap.openers import open_journal
-from otel_agent_journal.bootstrap.process import settings_of_process
 from otel_agent_journal.bootstrap.resuming import Resume, lines_of, resumption_of
+from otel_agent_journal.bootstrap.settings import settings_of_process
 from otel_agent_journal.codec import sealed
 from otel_agent_journal.errors import StoreError, WrongExpectedSequence
 from otel_agent_journal.event import CONTEXT_REWOUND, SESSION_REWOUND, JournalEvent, derived_id, time_ordered_id

@@ -12,7 +12,7 @@ from otel_agent_journal.agent_tools.access import NoJournal, Rows, Seen
 from otel_agent_journal.agent_tools.asking import ask_apart, ask_here
 from otel_agent_journal.agent_tools.direct import StoreAppender, writer_to
 from otel_agent_journal.bootstrap.openers import late_redactor, open_journal, open_store, sqlite_file
-from otel_agent_journal.bootstrap.process import settings_of_process
+from otel_agent_journal.bootstrap.settings import settings_of_process
 from otel_agent_journal.bootstrap.waiting import wait_in
 from otel_agent_journal.config import Settings, absolute_store, spool_of
 from otel_agent_journal.pipeline.content import ContentEncoder

@@ -182,18 +182,6 @@ def shutdown() -> None:
         _left_behind()
 
 
-def settings_of_process() -> tuple[Settings, bool]:
-    """Return the settings that this process records by, else the environment's, and whether it drains by itself.
-
-    Raises:
-        ConfigError: a variable is malformed.
-    """
-    if STATE.agent is None:
-        return settings_from_env(), False
-    settings: Settings = STATE.agent.settings
-    return settings, not settings.drained_by_parent
-
-
 def is_attached() -> bool:
     """Tell whether this process journals its steps as they happen."""
     return STATE.agent is not None

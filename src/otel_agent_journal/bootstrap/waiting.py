@@ -90,7 +90,7 @@ def wait_for(
         ConfigError: the settings are malformed.
         StoreError: the store cannot be read, and will not be; one that is not there yet is waited for.
     """
-    from otel_agent_journal.bootstrap.process import settings_of_process
+    from otel_agent_journal.bootstrap.settings import settings_of_process
 
     settings, drained_here = settings_of_process()
     return wait_in(settings, session_id, until, timeout_s=timeout_s, poll_s=poll_s, since_ns=since_ns, own=drained_here)

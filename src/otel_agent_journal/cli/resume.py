@@ -24,7 +24,7 @@ _NO_CONTEXT: Final = (
 
 @click.command("resume", short_help="Run a program that goes on with a session, from where that stands.")
 @click.option("--otlp", metavar="URL", help="Forward spans there, as http://localhost:4318. [env: AGENT_JOURNAL_OTLP]")
-@click.option("--checkpoint", is_flag=True, help="As for run: needed where the session was run with it.")
+@click.option("--checkpoint", is_flag=True, help="As for run; by itself where the session has a thread.")
 @once_option
 @yes_option
 @click.argument("session", required=False)
@@ -52,6 +52,7 @@ def command(
     from otel_agent_journal.cli.choosing import need_session
     from otel_agent_journal.config import CHECKPOINT, RESUME
     from otel_agent_journal.reading.agents import agents_of
+    from otel_agent_journal.reading.points import LANGGRAPH
 
     journal = invocation.journal()
     if not session:
@@ -63,7 +64,8 @@ def command(
             f" agent-journal resume {head.session_id} -- python my_agent.py"
         )
     not_running(journal, head)
-    anew = not any(agents_of(journal.store, head.session_id))
+    agents = list(agents_of(journal.store, head.session_id))
+    anew, checkpoint = not agents, checkpoint or any(one.framework == LANGGRAPH for one in agents)
     _agree_to_repeat(journal, head, anew=anew, once=once, yes=yes)
     asked = Resume(session=head.session_id, once=once, bases=tuple(lines_of(journal.store, head.session_id)))
     environ = {**os.environ, RESUME: resume_for_env(asked), **({CHECKPOINT: "on"} if checkpoint else {})}
