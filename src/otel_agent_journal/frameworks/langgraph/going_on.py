@@ -76,14 +76,18 @@ def with_checkpoints(original: Any, enabled: Callable[[], bool]) -> Any:
     """Return the `Pregel.stream` or `astream` of a graph that is given a checkpointer where it was compiled without."""
 
     @functools.wraps(original)
-    def stream(graph: Any, given: Any, config: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def stream(graph: Any, *args: Any, **kwargs: Any) -> Any:
         given_to_all = checkpointing() if enabled() else None
         if given_to_all is not None:
             try:
-                config = _with_thread(graph, config, given_to_all)
+                config = _with_thread(graph, args[1] if len(args) > 1 else kwargs.get("config"), given_to_all)
+                if len(args) > 1:
+                    args = (args[0], config, *args[2:])
+                else:
+                    kwargs["config"] = config
             except Exception:  # noqa: BLE001 - the one boundary
                 _log.debug("a graph could not be given a checkpointer", exc_info=True)
-        return original(graph, given, config, *args, **kwargs)
+        return original(graph, *args, **kwargs)
 
     return stream
 
