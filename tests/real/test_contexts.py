@@ -37,7 +37,7 @@ def machine(fresh: Callable[[], str]) -> type[ContextMachine]:
 
 
 @pytest.mark.long_form
-@pytest.mark.timeout(3600 if SOAK else 120)
+@pytest.mark.timeout(3600 if SOAK else 300)
 def test_a_context_is_what_its_model_is(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Instances, their forks, rewinds, windows and states, by two handles at a time; snapshots come often and go."""
     monkeypatch.setattr(log, "SNAPSHOT_EVERY", 5)
