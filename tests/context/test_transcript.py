@@ -427,7 +427,7 @@ def test_what_is_changed_inside_an_old_message_is_seen_in_its_turn() -> None:
     live = [answer(str(number)) for number in range(4_000)]
     followed.follow(live)
     live[5]["content"][0]["text"] = "changed"
-    for _ in range(4):
+    for _ in range(32):  # turns of 128
         followed.follow(live, look="some")
     assert transcript(store).messages == live
 

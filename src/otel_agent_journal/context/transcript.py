@@ -27,7 +27,7 @@ Look = Literal["end", "some", "all"]
 _MOST_CHANGES: Final = 256  # of a state; then one says all of it
 _MAX_TRIES: Final = 100  # of one append, where others are always first
 _TOGETHER: Final = 256  # events of one append
-_LOOKED_AT: Final = 1_024  # messages whose inside `some` compares, at the end and as many before it in turn
+_LOOKED_AT: Final = 128  # messages whose inside `some` compares, at the end and as many before it in turn
 
 
 class _Plan(NamedTuple):
@@ -171,7 +171,8 @@ class Transcript:
             self._objects = live[:count]
         if count and live[count - 1] != self._known[-1].said:
             self._hold_changed(live, count)
-        return all(live[at] == self._known[at].said for at in self._looked_at(count, look))
+        looked_at = self._looked_at(count, look)
+        return all(live[at:to] == [one.said for one in self._known[at:to]] for at, to in looked_at)
 
     def _begins_as_known(self, live: list[Message], count: int) -> bool:
         """Compare the objects of two lists of one length: that looks at no object which is the same in both."""
@@ -182,14 +183,14 @@ class Transcript:
         del self._objects[count:]
         return same
 
-    def _looked_at(self, count: int, look: Look) -> Iterator[int]:
+    def _looked_at(self, count: int, look: Look) -> Iterator[tuple[int, int]]:
         if look == "end":
-            yield from range(max(0, count - 1), count)
+            yield max(0, count - 1), count
         elif look == "all" or count <= 2 * _LOOKED_AT:
-            yield from range(count)
+            yield 0, count
         else:
-            yield from range(count - _LOOKED_AT, count)
-            yield from range(self._turn, min(self._turn + _LOOKED_AT, count))
+            yield count - _LOOKED_AT, count
+            yield self._turn, min(self._turn + _LOOKED_AT, count)
             self._turn = (self._turn + _LOOKED_AT) % count
 
     def _hold_changed(self, live: list[Message], count: int) -> None:
