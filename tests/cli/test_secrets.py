@@ -29,6 +29,11 @@ OF_STORES: Final = (
     ("show", "s", "--store", "{url}"),
     ("tail", "--store", "{url}"),
     ("status", "s", "--store", "{url}"),
+    ("context", "s@1", "--store", "{url}"),
+    ("copy", "s@1", "--store", "{url}"),
+    ("overwrite", "s@1", "--store", "{url}", "--yes"),
+    ("resume", "s", "--store", "{url}", "--yes", "--", sys.executable, "-c", "pass"),
+    ("diff", "s", "t", "--store", "{url}"),
     ("sweep", "--store", "{url}"),
     ("verify", "--store", "{url}"),
     ("doctor", "--store", "{url}"),
@@ -54,6 +59,7 @@ THAT_RUN: Final = (
     ("run", "--store", "{url}", "--", sys.executable, "-c", "pass"),
     ("collect", "--no-grpc", "--http", "127.0.0.1:0", "--store", "{url}"),
     ("demo", "--store", "{url}"),
+    ("mcp", "--store", "{url}"),
 )
 MALFORMED: Final = (
     "s3://AKIA:{secret}@bucket/j?region=us-east-1",

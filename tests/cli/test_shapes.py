@@ -113,5 +113,5 @@ def test_a_deep_step_has_a_line_as_any_other(width: int, longest: int) -> None:
     assert max(map(len, lines)) <= longest
     assert all(f"✓ {'node' if number else 'agent'} d{number} " in line for number, line in enumerate(lines))
     assert lines[3].startswith("  4       └─ ✓")
-    left_out = int(lines[499].partition(" ")[0])
-    assert lines[499].startswith(f"+{left_out} {'   ' * (499 - left_out - 1)}└─ ✓")
+    left_out = int(lines[499].split()[1])
+    assert lines[499].startswith(f"500 +{left_out} {'   ' * (499 - left_out - 1)}└─ ✓")

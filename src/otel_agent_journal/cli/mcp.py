@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
@@ -22,7 +24,8 @@ def command(invocation: Invocation, session_id: str | None, allow: tuple[str, ..
     from importlib.metadata import version
 
     from otel_agent_journal.bootstrap.agent_tools import journal_tools
-    from otel_agent_journal.errors import MissingExtra
+    from otel_agent_journal.bootstrap.openers import open_store
+    from otel_agent_journal.errors import MissingExtra, StoreError
 
     invocation.log()
     settings = invocation.settings()
@@ -30,6 +33,8 @@ def command(invocation: Invocation, session_id: str | None, allow: tuple[str, ..
         from otel_agent_journal.agent_tools.mcp import server_of
     except ImportError as error:
         raise MissingExtra("what `mcp` runs on (the MCP SDK)", "otel-agent-journal[mcp]") from error
+    with suppress(StoreError):  # one that is not there yet, or away, may come; one that cannot be is told now
+        open_store(settings).close()
     tools = journal_tools(session_id, store=settings.store, allow=allow or None, written_by="mcp")
     invocation.resources.callback(tools.close)
     server_of(tools, version("otel-agent-journal"), writes=not read_only).run("stdio")

@@ -169,7 +169,7 @@ def waterfall(
     width = min(max(cell_len(text) for text in labels), room)
     begin_ns = min(step.start_ns for step in shown)
     end_ns = max([now_ns if step.end_ns is None else step.end_ns for step in shown])
-    bar_width = _bar_width(output, width)
+    bar_width = _bar_width(output, digits + 1 + width)
     left = output.width - (digits + width + 18 + (bar_width + 3 if bar_width else 0)) if output.tty else 400
     for step, text in zip(shown, labels, strict=True):
         took = readable.duration((now_ns if step.end_ns is None else step.end_ns) - step.start_ns)
