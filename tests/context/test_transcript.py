@@ -259,6 +259,7 @@ def test_two_writers_keep_each_question_with_its_answer() -> None:
     assert transcript(store).messages == [*second, *first]
 
 
+@pytest.mark.long_form
 def test_writers_at_a_time_lose_nothing(tmp_path: Path) -> None:
     """In one SQLite file, each with a connection of its own."""
 
