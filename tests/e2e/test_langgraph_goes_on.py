@@ -128,3 +128,4 @@ def test_a_fork_with_another_state(payer: Workdir) -> None:
     refused = payer.journal("copy", "bills", "--as", "third", "--set-state", "state.json")
     assert refused.returncode
     assert "has no mood in its state; it has messages" in refused.stderr
+    assert payer.journal("show", "third").returncode == 3  # nothing was made

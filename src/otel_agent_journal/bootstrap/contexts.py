@@ -39,11 +39,26 @@ class Keeper(Protocol):
         """Return `messages` and `state` of an agent after so many events, at the checkpoints that are named."""
         ...
 
+    def check_state(
+        self,
+        store: JournalStore,
+        agent: AgentContext,
+        count: int,
+        checkpoints: Mapping[str, str] | None,
+        state: Mapping[str, Any],
+    ) -> None:
+        """Return where an agent can take this state after so many events.
+
+        Raises:
+            StoreError: it has no such names, or cannot take such values.
+        """
+        ...
+
     def set_state(self, store: JournalStore, agent: AgentContext, state: Mapping[str, Any]) -> None:
         """Give the agent's state these values in place of those that it has under their names.
 
         Raises:
-            StoreError: it has no such names, or cannot take such values.
+            StoreError: as `check_state`.
         """
         ...
 
@@ -56,6 +71,16 @@ class _ByHand:
     ) -> Mapping[str, Any]:
         context = Context(store, agent.instance_id)
         return {"messages": context.get_messages(count), "state": context.get_state(count)}
+
+    def check_state(
+        self,
+        store: JournalStore,
+        agent: AgentContext,
+        count: int,
+        checkpoints: Mapping[str, str] | None,
+        state: Mapping[str, Any],
+    ) -> None:
+        """Any names will do."""
 
     def set_state(self, store: JournalStore, agent: AgentContext, state: Mapping[str, Any]) -> None:
         context = Context(store, agent.instance_id, session_id=agent.session_id)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _MAX_NAMED: Final = 10_000  # forks of a session that are given a name by themselves
 _MAX_TRIES: Final = 100
+_TAKEN_IN_S: Final = 1.0  # patience with who takes in what a dead process left
+_LOOK_EVERY_S: Final = 0.1
 
 
 class SessionRuns(StoreError):
@@ -146,10 +148,16 @@ def point_of(journal: Journal, head: SessionHead, number: int | None) -> Point:
 def not_running(journal: Journal, head: SessionHead) -> None:
     """Return where a session is not under way.
 
+    That its process has died is known once what that left is taken in, which another process may be about to do.
+
     Raises:
         SessionRuns: it is; says where.
     """
+    deadline = time.monotonic() + _TAKEN_IN_S
     judged = journal.judged(head)
+    while judged.status == PROCESSING and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY_S)
+        judged = journal.judged(journal.exact(head.session_id) or head)
     if judged.status == PROCESSING:
         raise SessionRuns(judged)
 
@@ -164,6 +172,8 @@ def fork_at(journal: Journal, point: Point, new: str | None = None, state: Mappi
     if new is not None and journal.exact(new) is not None:
         raise StoreError(f"session {new} is there already; name another with --as")
     chosen = new or next(one for one in _names(point.session_id) if journal.exact(one) is None)
+    for cut in point.cuts if state else ():  # before anything is made
+        kept_by(cut.agent).check_state(store, cut.agent, cut.count, cut.checkpoints, state or {})
     said = {"at_ns": point.at_ns} | ({} if point.number is None else {"step": point.number})
     agents = [cut.agent for cut in point.cuts]
     for cut in point.cuts:

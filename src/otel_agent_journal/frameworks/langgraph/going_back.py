@@ -63,6 +63,25 @@ class Keeper:
                 state[name] = plain(value)
         return {"messages": messages, "state": state}
 
+    def check_state(
+        self,
+        store: JournalStore,
+        agent: AgentContext,
+        count: int,
+        checkpoints: Mapping[str, str] | None,
+        state: Mapping[str, Any],
+    ) -> None:
+        """Return where the thread has channels of these names.
+
+        Raises:
+            StoreError: it has none, or no checkpoint yet.
+        """
+        thread = Thread(agent.known_as, _Past(store, agent.instance_id, count, checkpoints))
+        saved = thread.newest(_ROOT)
+        if saved is None:
+            raise StoreError(f"thread {agent.known_as} has no checkpoint yet: there is no state to be set")
+        _check_names(thread.tuple_of(Serde(JsonPlusSerializer()), saved), state)
+
     def set_state(self, store: JournalStore, agent: AgentContext, state: Mapping[str, Any]) -> None:
         """Put a checkpoint that has these values in place of those under their names.
 
@@ -83,10 +102,7 @@ KEEPER = Keeper()
 def _with_state(saver: Saver, found: CheckpointTuple, state: Mapping[str, Any]) -> tuple[Checkpoint, Any, Any]:
     """Return a checkpoint that follows another with other values, its metadata, and the versions that are new."""
     known = found.checkpoint["channel_versions"]
-    unknown = sorted(name for name in state if name not in known or not _is_state(name))
-    if unknown:
-        names = ", ".join(sorted(filter(_is_state, known)))
-        raise StoreError(f"the state has no {', '.join(unknown)}; it has: {names}")
+    _check_names(found, state)
     values = dict(found.checkpoint["channel_values"])
     for name, value in state.items():
         values[name] = convert_to_messages(value) if _are_messages(values.get(name)) else value
@@ -97,6 +113,14 @@ def _with_state(saver: Saver, found: CheckpointTuple, state: Mapping[str, Any]) 
     checkpoint["channel_versions"] = {**known, **new}
     metadata: dict[str, Any] = {"source": "update", "step": (found.metadata.get("step") or 0) + 1, "parents": {}}
     return cast("Checkpoint", checkpoint), metadata, new
+
+
+def _check_names(found: CheckpointTuple, state: Mapping[str, Any]) -> None:
+    known = found.checkpoint["channel_versions"]
+    unknown = sorted(name for name in state if name not in known or not _is_state(name))
+    if unknown:
+        names = ", ".join(sorted(filter(_is_state, known)))
+        raise StoreError(f"the graph has no {', '.join(unknown)} in its state; it has {names}")
 
 
 class _Past(ThreadLog):

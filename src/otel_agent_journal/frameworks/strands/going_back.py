@@ -29,6 +29,16 @@ class StrandsKeeper:
         system = [{"role": "system", "content": _text_of(given)}] if given else []
         return {"messages": [*system, *messages], "state": context.get_state(count)}
 
+    def check_state(
+        self,
+        store: JournalStore,
+        agent: AgentContext,
+        count: int,
+        checkpoints: Mapping[str, str] | None,
+        state: Mapping[str, Any],
+    ) -> None:
+        """Any names will do."""
+
     def set_state(self, store: JournalStore, agent: AgentContext, state: Mapping[str, Any]) -> None:
         """Give the agent's state these values in place of those that it has under their names."""
         context = Context(store, agent.instance_id, session_id=agent.session_id)
