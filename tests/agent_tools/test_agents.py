@@ -136,7 +136,10 @@ async def test_by_mcp(url: str, read_only: bool) -> None:
     parameters = StdioServerParameters(
         command=sys.executable, args=command, env={"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     )
-    async with stdio_client(parameters) as (read, write), ClientSession(read, write) as client:
+    async with (
+        stdio_client(parameters, errlog=sys.__stderr__ or sys.stderr) as (read, write),
+        ClientSession(read, write) as client,
+    ):
         await client.initialize()
         listed = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert [*listed] == (NAMES[1:] if read_only else NAMES)

@@ -207,7 +207,7 @@ def test_tables_vanish(postgresql_server: PostgreSQL) -> None:
     store.append(events(1))
     with outside(url) as operator:
         operator.execute(
-            "DROP TABLE events, arrivals, agent_journal_version, sessions, agent_instances, blobs, documents"
+            "DROP TABLE events, arrivals, agent_journal_version, sessions, agent_instances, blobs, documents CASCADE"
         )
     with pytest.raises(StoreUnreachable, match="store init"):
         store.append(events(1))
