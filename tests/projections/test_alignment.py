@@ -15,9 +15,9 @@ def call_id(step: Step) -> str | None:
 class Tree:
     """A session's steps, by name."""
 
-    def __init__(self, session_id: str) -> None:
+    def __init__(self, session_id: str, agent: str = "agent") -> None:
         self.builder = JournalBuilder(session_id)
-        self.root = self.builder.start("AGENT", "agent")
+        self.root = self.builder.start("AGENT", agent)
 
     def step(self, kind: str, name: str, parent: OpenStep | None = None, **details: object) -> OpenStep:
         return self.builder.start(kind, name, parent=parent or self.root, details=details)
@@ -79,6 +79,7 @@ def test_what_a_fork_shares_is_left_out() -> None:
     right.step("TOOL", "second")
     assert numbers(left, right, since=3) == [(1, 1), (3, 2)]
     assert numbers(left, Tree("c"), since=3) == [(1, 1), (3, 0)]
+    assert numbers(left, Tree("d", "another"), since=3) == [(0, 1), (3, 0)]
 
 
 def test_sessions_without_steps() -> None:
