@@ -24,7 +24,7 @@ from otel_agent_journal.event import CONTEXT_REWOUND, SESSION_REWOUND, JournalEv
 from otel_agent_journal.pipeline.resuming import Resumption, begin_resumption, end_resumption
 from otel_agent_journal.pipeline.session import checked_session
 from otel_agent_journal.pipeline.session_writer import SESSION_KEY
-from otel_agent_journal.projections.head import PROCESSING, SessionHead
+from otel_agent_journal.projections.head import INTERRUPTED, KILLED, LOST, PROCESSING, SessionHead
 from otel_agent_journal.reading.agents import BY_HAND, AgentContext, agents_of
 from otel_agent_journal.reading.points import LANGGRAPH, Cut, NoSuchPoint, Point, point_at_end, point_before
 from otel_agent_journal.store import lineage
@@ -74,8 +74,8 @@ def resume(session_id: str, *, once: bool = False) -> Generator[Resumption]:
     with _journal() as journal:
         head = journal.session(session_id)
         not_running(journal, head)
-        bases = tuple(lines_of(journal.store, head.session_id))
-    one = resumption_of(settings, Resume(session=head.session_id, once=once, bases=bases))
+        asked = resume_of(journal, head, once=once)
+    one = resumption_of(settings, asked)
     token = context_api.attach(context_api.set_value(SESSION_KEY, head.session_id))
     begin_resumption(one)
     try:
@@ -143,6 +143,13 @@ def point_of(journal: Journal, head: SessionHead, number: int | None) -> Point:
 
     tree = fold_steps(map(placed, journal.events(head.session_id)), lost_writers=journal.silent(head))
     return point_before(journal.store, head.session_id, tree, number)
+
+
+def resume_of(journal: Journal, head: SessionHead, *, once: bool = False) -> Resume:
+    """Return what a process that goes on with a session has to know."""
+    judged, bases = journal.judged(head), tuple(lines_of(journal.store, head.session_id))
+    cut_off = judged.status == INTERRUPTED and judged.reason in (KILLED, LOST)
+    return Resume(session=head.session_id, once=once, bases=bases, cut_off=cut_off)
 
 
 def not_running(journal: Journal, head: SessionHead) -> None:

@@ -31,11 +31,13 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
     """What AGENT_JOURNAL_RESUME says, as JSON: the session, and whether calls that it has made are made once.
 
     `bases` are the sessions that it was forked from, in turn: a program that names one of these means the fork.
+    `cut_off`: its last run was killed, so what the program asks first was asked already, also where it was answered.
     """
 
     session: str
     once: bool = False
     bases: tuple[str, ...] = ()
+    cut_off: bool = False
 
 
 def resume_for_env(asked: Resume) -> str:
@@ -63,6 +65,7 @@ def resumption_of(settings: Settings, asked: Resume) -> Resumption:
         lambda: _loaded(settings, lambda store: _agents(store, asked.session)),
         lambda: _loaded(settings, lambda store: receipts_of(store, asked.session, once=asked.once)),
         bases=asked.bases,
+        cut_off=asked.cut_off,
     )
 
 

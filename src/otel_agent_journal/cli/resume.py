@@ -47,8 +47,8 @@ def command(
     again. As in: agent-journal resume reading-7 -- python my_agent.py
     """
     from otel_agent_journal.bootstrap import run_agent
-    from otel_agent_journal.bootstrap.going_back import not_running
-    from otel_agent_journal.bootstrap.resuming import Resume, lines_of, resume_for_env
+    from otel_agent_journal.bootstrap.going_back import not_running, resume_of
+    from otel_agent_journal.bootstrap.resuming import resume_for_env
     from otel_agent_journal.cli.choosing import need_session
     from otel_agent_journal.config import CHECKPOINT, RESUME
     from otel_agent_journal.reading.agents import agents_of
@@ -67,7 +67,7 @@ def command(
     agents = list(agents_of(journal.store, head.session_id))
     anew, checkpoint = not agents, checkpoint or any(one.framework == LANGGRAPH for one in agents)
     _agree_to_repeat(journal, head, anew=anew, once=once, yes=yes)
-    asked = Resume(session=head.session_id, once=once, bases=tuple(lines_of(journal.store, head.session_id)))
+    asked = resume_of(journal, head, once=once)
     environ = {**os.environ, RESUME: resume_for_env(asked), **({CHECKPOINT: "on"} if checkpoint else {})}
     return run_agent(invocation.settings(otlp=otlp, session=head.session_id), cmd, env=environ)
 

@@ -104,6 +104,7 @@ class Resumption:
         agents: loads its agent instances, when they are first asked for.
         receipts: loads what its tools returned, when a tool is first called.
         bases: the sessions that it was forked from: a program that names one of these means it.
+        cut_off: its last run was killed: what the program asks first was asked already, also where it was answered.
     """
 
     def __init__(
@@ -113,8 +114,10 @@ class Resumption:
         receipts: Callable[[], Receipts],
         *,
         bases: Iterable[str] = (),
+        cut_off: bool = False,
     ) -> None:
         self.session_id = session_id
+        self.cut_off = cut_off
         self.bases = frozenset(bases)
         self._load_agents = agents
         self._load_receipts = receipts

@@ -1,7 +1,8 @@
 """A graph that goes on: from where its thread stands, where a session is resumed; and one that can, by a checkpointer.
 
 Under a resumption the first run of a thread that had not finished takes no input: what the program gives it was taken
-already. Under `agent-journal run --checkpoint` a graph that was compiled without a checkpointer is given ours.
+already. Nor does one that had, and whose process was killed before it said so: it gives its result once more. Under
+`agent-journal run --checkpoint` a graph that was compiled without a checkpointer is given ours.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def _takes_no_input(loop: Any, one: Resumption) -> bool:
         loop.stop,
         for_execution=False,
     )
-    return bool(loop.checkpoint["channel_versions"]) and bool(left)
+    return bool(loop.checkpoint["channel_versions"]) and (bool(left) or one.cut_off)
 
 
 def with_checkpoints(original: Any, enabled: Callable[[], bool]) -> Any:

@@ -35,7 +35,7 @@ from otel_agent_journal.context.history import OWN_STATE
 from otel_agent_journal.context.transcript import Look, Transcript
 from otel_agent_journal.event import derived_id
 from otel_agent_journal.frameworks.strands import serving
-from otel_agent_journal.frameworks.strands.going_on import go_on
+from otel_agent_journal.frameworks.strands.going_on import give_answer, go_on
 from otel_agent_journal.frameworks.strands.instrumentor import StrandsInstrumentor
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.resuming import meant, resumption
@@ -183,8 +183,13 @@ class StrandsSessions(SessionManager[Any]):
             return  # its model has the conversation
         agent.messages = well_formed(kept.transcript.messages, _new_id)
         interrupts: Any = getattr(agent, "_interrupt_state", None)
-        if resumption() is not None and is_unfinished(agent.messages) and not getattr(interrupts, "activated", False):
+        resumed = resumption()
+        if resumed is None or not agent.messages or getattr(interrupts, "activated", False):
+            return
+        if is_unfinished(agent.messages):
             go_on(agent)
+        elif resumed.cut_off:
+            give_answer(agent, resumed)
 
     # --- graphs and swarms ---
 
