@@ -14,7 +14,7 @@ from otel_agent_journal.store.rules import current
 from otel_agent_journal.store.sqlite import SqliteStore
 from otel_agent_journal.testing.builders import an_event, context_events
 
-MANY = ("events", "blobs", "documents", "agent_instances", "sessions")
+MANY = ("events", "blobs", "documents", "agent_instances")  # heads are listed along an index, up to a limit
 
 
 @pytest.fixture
