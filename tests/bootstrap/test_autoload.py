@@ -53,6 +53,14 @@ def test_the_first_of_a_framework(tmp_path: Path, name: str) -> None:
     assert done.stderr.count("agent-journal: instrumented") <= 1
 
 
+@pytest.mark.parametrize("first", ["langgraph.graph", "otel_agent_journal.bootstrap.agent"])
+def test_no_framework_is_imported_that_the_program_does_not_use(tmp_path: Path, first: str) -> None:
+    """Each is hooked when it is imported itself: a program of one pays for no other, nor for its clients of AWS."""
+    others = ("strands", "boto3", "botocore", "bedrock_agentcore", "mcp", "sqlalchemy", "duckdb")
+    done = python(tmp_path, f"import {first}\nprint('here', *[name for name in {others} if name in sys.modules])")
+    assert done.stdout.split() == ["here"]
+
+
 @pytest.mark.parametrize(
     "program",
     [

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from strands.agent.agent_result import AgentResult
-
 from otel_agent_journal.frameworks.strands.messages import plain_messages
 from otel_agent_journal.pipeline.resuming import Resumption
 from otel_agent_journal.pipeline.session import session
@@ -31,6 +29,8 @@ def give_answer(agent: Any, resumed: Resumption) -> None:
     """Have an agent's next call give the last message as its answer, and say in the session that it has ended."""
 
     async def stream_once(prompt: Any = None, **options: Any) -> Any:
+        from strands.agent.agent_result import AgentResult
+
         agent.__dict__.pop("stream_async", None)
         answer = agent.messages[-1]
         with session(resumed.session_id, agent=agent.name) as turn:
