@@ -15,7 +15,7 @@ import pytest
 
 from otel_agent_journal import ContextService, fork, resume, rewind
 from otel_agent_journal.bootstrap.going_back import SessionRuns
-from otel_agent_journal.errors import SessionNotFound, StoreError
+from otel_agent_journal.errors import ConfigError, SessionNotFound, StoreError
 from otel_agent_journal.reading.points import NoSuchPoint
 from otel_agent_journal.testing.builders import JournalBuilder
 from tests.cli.command_line import PROGRAM, cli, program, rows, terminal
@@ -268,3 +268,13 @@ def test_once(paid: str) -> None:
     rewind(paid, at=3)
     with resume(paid, once=True) as one:
         assert one.receipt(tool="pay", call_id=None, arguments={"n": "5"}) is not None
+
+
+def test_a_redactor_may_have_changed_what_was_returned(paid: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So nothing of it is served, and --once cannot hold what it says."""
+    made = fork(paid, at=3)
+    monkeypatch.setenv("AGENT_JOURNAL_REDACTOR", "builtins:max")
+    with resume(paid) as one:
+        assert one.receipt(tool="pay", call_id="pay-5", arguments={"n": "5"}) is None
+    with resume(made, once=True) as one, pytest.raises(ConfigError, match="a redactor may have changed"):
+        one.receipt(tool="pay", call_id=None, arguments={"n": "5"})

@@ -14,6 +14,7 @@ import msgspec
 from otel_agent_journal.bootstrap.openers import NO_LIVE_WRITER, open_drain, open_store
 from otel_agent_journal.config import RESUME, Settings, settings_from_env
 from otel_agent_journal.errors import ConfigError
+from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.resuming import Agents, Receipts, Resumption, begin_resumption
 from otel_agent_journal.reading.agents import agents_of
 from otel_agent_journal.reading.blobs import Blobs
@@ -63,10 +64,23 @@ def resumption_of(settings: Settings, asked: Resume) -> Resumption:
     return Resumption(
         asked.session,
         lambda: _loaded(settings, lambda store: _agents(store, asked.session)),
-        lambda: _loaded(settings, lambda store: receipts_of(store, asked.session, once=asked.once)),
+        lambda: _receipts(settings, asked),
         bases=asked.bases,
         cut_off=asked.cut_off,
     )
+
+
+def _receipts(settings: Settings, asked: Resume) -> Receipts:
+    """Return what tools have returned; nothing where a redactor may have changed it: an agent wants what it was."""
+    recorder = get_recorder()
+    if settings.redactor is not None or (recorder is not None and recorder.encoder.redactor is not None):
+        if asked.once:
+            raise ConfigError(
+                "--once serves what tools returned, and a redactor may have changed what the journal has of it:"
+                " resume without --once, or without the redactor"
+            )
+        return Receipts([])
+    return _loaded(settings, lambda store: receipts_of(store, asked.session, once=asked.once))
 
 
 def lines_of(store: JournalStore, session_id: str) -> Iterator[str]:
