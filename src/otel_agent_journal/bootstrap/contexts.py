@@ -1,20 +1,20 @@
 """What an agent's context says, and how it is given another state: as whoever keeps it has it.
 
 Each framework has its own form of messages and state; `frameworks.NAME.going_back` knows it. What a program keeps by
-hand is as `context.service` has it.
+hand is as `reading.keepers` has it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
-from otel_agent_journal.context.service import Context
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.reading.agents import BY_HAND, AgentContext
+from otel_agent_journal.reading.keepers import ContextKeeper, Keeper
 from otel_agent_journal.store.protocol import JournalStore
 
 _HOME: Final = {
@@ -30,63 +30,6 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     state: dict[str, Any]
 
 
-class Keeper(Protocol):
-    """Whoever keeps the contexts of one framework."""
-
-    def said(
-        self, store: JournalStore, agent: AgentContext, count: int, checkpoints: Mapping[str, str] | None
-    ) -> Mapping[str, Any]:
-        """Return `messages` and `state` of an agent after so many events, at the checkpoints that are named."""
-        ...
-
-    def check_state(
-        self,
-        store: JournalStore,
-        agent: AgentContext,
-        count: int,
-        checkpoints: Mapping[str, str] | None,
-        state: Mapping[str, Any],
-    ) -> None:
-        """Return where an agent can take this state after so many events.
-
-        Raises:
-            StoreError: it has no such names, or cannot take such values.
-        """
-        ...
-
-    def set_state(self, store: JournalStore, agent: AgentContext, state: Mapping[str, Any]) -> None:
-        """Give the agent's state these values in place of those that it has under their names.
-
-        Raises:
-            StoreError: as `check_state`.
-        """
-        ...
-
-
-class _ByHand:
-    """Contexts that a program keeps itself."""
-
-    def said(
-        self, store: JournalStore, agent: AgentContext, count: int, checkpoints: Mapping[str, str] | None
-    ) -> Mapping[str, Any]:
-        context = Context(store, agent.instance_id)
-        return {"messages": context.get_messages(count), "state": context.get_state(count)}
-
-    def check_state(
-        self,
-        store: JournalStore,
-        agent: AgentContext,
-        count: int,
-        checkpoints: Mapping[str, str] | None,
-        state: Mapping[str, Any],
-    ) -> None:
-        """Any names will do."""
-
-    def set_state(self, store: JournalStore, agent: AgentContext, state: Mapping[str, Any]) -> None:
-        context = Context(store, agent.instance_id, session_id=agent.session_id)
-        context.set_state({**context.get_state(), **state})
-
-
 def kept_by(agent: AgentContext) -> Keeper:
     """Return who keeps an agent's context.
 
@@ -95,7 +38,7 @@ def kept_by(agent: AgentContext) -> Keeper:
         MissingExtra: the framework is not installed.
     """
     if agent.framework == BY_HAND:
-        return _ByHand()
+        return ContextKeeper()
     home = _HOME.get(agent.framework)
     if home is None:
         raise StoreError(

@@ -18,7 +18,7 @@ from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.resuming import Agents, Receipts, Resumption, begin_resumption
 from otel_agent_journal.reading.agents import agents_of
 from otel_agent_journal.reading.blobs import Blobs
-from otel_agent_journal.reading.tool_calls import ToolCall, tool_calls, tree_with_tools
+from otel_agent_journal.reading.tool_calls import ToolCall, distinct, tool_calls, tree_with_tools
 from otel_agent_journal.reading.turns import Turn, turns_of
 from otel_agent_journal.store.lineage import MAX_DEPTH
 from otel_agent_journal.store.linked import read_whole
@@ -111,7 +111,7 @@ def receipts_of(store: JournalStore, session_id: str, *, once: bool) -> Receipts
     rewound_ns = max((turn.turned_ns for turn in turns if turn.base == session_id), default=0)
     by_id = _calls(store, session_id, resolved, rewound_ns)
     later = [call for turn in turns for call in _calls_after(store, turn, resolved)] if once else []
-    return Receipts(by_id, later)
+    return Receipts(by_id, distinct(later))
 
 
 def _calls_after(store: JournalStore, turn: Turn, resolved: Callable[[str, Any], Any]) -> Iterator[ToolCall]:

@@ -75,14 +75,16 @@ def command(
 def _agree_to_repeat(journal: Journal, head: SessionHead, *, anew: bool, once: bool, yes: bool) -> None:
     """Show what of the world may be changed once more, and ask."""
     from otel_agent_journal.cli.going_back import happened_after, shown
-    from otel_agent_journal.reading.tool_calls import tree_with_tools
+    from otel_agent_journal.reading.tool_calls import distinct, tree_with_tools
     from otel_agent_journal.reading.turns import turns_of
 
     tree = tree_with_tools(journal.events(head.session_id), lost_writers=journal.silent(head))
     turns = [] if once else list(turns_of(journal.store.read(head.session_id)))
     last_ns = max((turn.turned_ns for turn in turns if turn.base == head.session_id), default=0)
     own = happened_after(journal, head, last_ns)
-    open_calls = own if anew else [call for call in own if call.outcome in (None, "interrupted")]
+    last_run_ns = max((root.last.start_ns for root in tree.roots), default=0)  # what runs before it left is done with
+    left_open = [one for one in own if one.outcome in (None, "interrupted") and one.start_ns >= last_run_ns]
+    open_calls = own if anew else left_open
     repeated: list[ToolCall] = []
     for turn in turns:
         if any(root.last.start_ns > turn.turned_ns for root in tree.roots):
@@ -90,6 +92,7 @@ def _agree_to_repeat(journal: Journal, head: SessionHead, *, anew: bool, once: b
         base = head if turn.base == head.session_id else journal.exact(turn.base)
         after = [] if base is None else happened_after(journal, base, turn.at_ns)
         repeated += [one for one in after if base is not head or one.start_ns < turn.turned_ns]
+    repeated = distinct(repeated)
     if anew or open_calls or repeated:
         lines = [_NO_CONTEXT, *shown([*open_calls, *repeated])] if anew else [*shown([*open_calls, *repeated])]
         if repeated:

@@ -14,12 +14,13 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast
 
 from otel_agent_journal.codec import DIGEST_BYTES, decode_value, encode_value, valid_text
-from otel_agent_journal.context.history import ASSISTANT, SYSTEM, TOOL_CALL, TOOL_RESULT, USER
+from otel_agent_journal.context.history import ASSISTANT, STATE, SYSTEM, TOOL_CALL, TOOL_RESULT, USER
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.mapping.media import BEFORE, BLOB, MEDIA_TYPE, UNKNOWN, as_it_stood, decoded, is_medium
 from otel_agent_journal.store.protocol import Blob
 
 INTERRUPTED: Final = "The tool was interrupted: there is no result."
+_MOST_CHANGES: Final = 256  # that a state is made of; then one says all of it
 LARGE: Final = 16_384  # characters of a text from which on it is kept apart
 _TYPE_OF_ROLE: Final = {
     "system": SYSTEM,
@@ -42,6 +43,23 @@ class Draft(NamedTuple):
 
 class BadMessage(ValueError):
     """A message that no model would take; nothing was written."""
+
+
+def drafts_of_state(known: Mapping[str, Any], wanted: Mapping[str, Any], changes: int) -> list[Draft]:
+    """Return the event that makes one state of another, none where they are equal.
+
+    Args:
+        known: the state as it is.
+        wanted: as it is to be.
+        changes: how many events `known` is made of; from many on one says all of it.
+    """
+    changed = {key: value for key, value in wanted.items() if key not in known or known[key] != value}
+    removed = [key for key in known if key not in wanted]
+    if not changed and not removed:
+        return []
+    if changes >= _MOST_CHANGES:
+        return [Draft(STATE, {"set": dict(wanted), "replaces": True})]
+    return [Draft(STATE, {"set": changed} | ({"removed": removed} if removed else {}))]
 
 
 def drafts_of(message: Mapping[str, Any]) -> list[Draft]:

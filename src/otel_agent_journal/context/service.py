@@ -21,7 +21,6 @@ from otel_agent_journal.context.history import (
     REDACTED,
     REPLACED,
     REWOUND,
-    STATE,
     TOOL_CALL,
     TOOL_RESULT,
     numbers_in,
@@ -35,6 +34,7 @@ from otel_agent_journal.context.messages import (
     Message,
     Placed,
     drafts_of,
+    drafts_of_state,
     key_of,
     open_calls,
     placed,
@@ -46,7 +46,6 @@ from otel_agent_journal.store import lineage
 from otel_agent_journal.store.protocol import Erases, JournalStore
 from otel_agent_journal.threads import RLock
 
-_MOST_CHANGES: Final = 256  # of a state; then one says all of it
 MAX_TRIES: Final = 100  # of one append, where others are always first
 _READ_TOGETHER: Final = 32  # events, from the end of the context on
 
@@ -198,13 +197,7 @@ class Context:
             known = self._whole_state(None)
             wanted = {key: value for key, value in known.items() if key.startswith(OWN_STATE)}
             wanted |= cast("dict[str, Any]", decode_value(encode_value(dict(state))))
-            changed = {key: value for key, value in wanted.items() if key not in known or known[key] != value}
-            removed = [key for key in known if key not in wanted]
-            if not changed and not removed:
-                return []
-            if len(self._log.history.changes()) >= _MOST_CHANGES:
-                return [Draft(STATE, {"set": wanted, "replaces": True})]
-            return [Draft(STATE, {"set": changed} | ({"removed": removed} if removed else {}))]
+            return drafts_of_state(known, wanted, len(self._log.history.changes()))
 
         with self._lock:
             self._write(drafts)

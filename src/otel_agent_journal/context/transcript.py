@@ -14,17 +14,16 @@ from typing import Any, Final, Literal, NamedTuple, cast
 from otel_agent_journal.context.alignment import Known, matched, new_at_the_end, view_of
 from otel_agent_journal.context.blocks import copied, drafts_of_blocks
 from otel_agent_journal.context.held import Held
-from otel_agent_journal.context.history import MESSAGES, REDACTED, REPLACED, STATE, USER, numbers_in, state_after
+from otel_agent_journal.context.history import MESSAGES, REDACTED, REPLACED, USER, numbers_in, state_after
 from otel_agent_journal.context.holding import Holding, staged
 from otel_agent_journal.context.log import ContextLog
-from otel_agent_journal.context.messages import Draft, Message, Placed, placed
+from otel_agent_journal.context.messages import Draft, Message, Placed, drafts_of_state, placed
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import derived_id
 from otel_agent_journal.store.protocol import JournalStore
 
 Look = Literal["end", "some", "all"]
 
-_MOST_CHANGES: Final = 256  # of a state; then one says all of it
 _MAX_TRIES: Final = 100  # of one append, where others are always first
 _TOGETHER: Final = 256  # events of one append
 _LOOKED_AT: Final = 128  # messages whose inside `some` compares, at the end and as many before it in turn
@@ -209,14 +208,7 @@ class Transcript:
     def _changes(self, state: Mapping[str, Any] | None) -> list[Draft]:
         if state is None:
             return []
-        wanted, known = _plain(state), self._state
-        changed = {key: value for key, value in wanted.items() if key not in known or known[key] != value}
-        removed = [key for key in known if key not in wanted]
-        if not changed and not removed:
-            return []
-        if len(self._log.history.changes()) >= _MOST_CHANGES:
-            return [Draft(STATE, {"set": wanted, "replaces": True})]
-        return [Draft(STATE, {"set": changed} | ({"removed": removed} if removed else {}))]
+        return drafts_of_state(self._state, _plain(state), len(self._log.history.changes()))
 
     # --- what is written ---
 

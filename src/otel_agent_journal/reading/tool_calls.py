@@ -92,6 +92,11 @@ def tool_calls(
             )
 
 
+def distinct(calls: Iterable[ToolCall]) -> list[ToolCall]:
+    """Return each attempt once, where a session turned back to before it more than once."""
+    return list({(call.session_id, call.step_id, call.start_ns): call for call in calls}.values())
+
+
 def _call_id(details: Mapping[str, Any]) -> str | None:
     attributes: Any = details.get("attributes")
     found = cast("Mapping[str, Any]", attributes).get(TOOL_CALL_ID) if isinstance(attributes, Mapping) else None

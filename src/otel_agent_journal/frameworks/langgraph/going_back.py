@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from langchain_core.messages import BaseMessage, convert_to_messages, convert_to_openai_messages
 from langgraph.checkpoint.base import Checkpoint, CheckpointTuple, empty_checkpoint
@@ -21,6 +21,7 @@ from otel_agent_journal.frameworks.langgraph.checkpoints.threads import Threads
 from otel_agent_journal.frameworks.langgraph.checkpoints.values import Serde
 from otel_agent_journal.plain import plain
 from otel_agent_journal.reading.agents import AgentContext
+from otel_agent_journal.reading.keepers import Keeper
 from otel_agent_journal.store.lineage import read_through
 from otel_agent_journal.store.protocol import JournalStore
 
@@ -28,7 +29,7 @@ _ROOT = ""
 _PLUMBING = ("__", "branch:", "join:")  # channels of LangGraph's own
 
 
-class Keeper:
+class ThreadKeeper(Keeper):
     """Threads that `JournalSaver` keeps."""
 
     def said(
@@ -96,7 +97,7 @@ class Keeper:
         saver.put(found.config, *_with_state(saver, found, state))
 
 
-KEEPER = Keeper()
+KEEPER: Final = ThreadKeeper()
 
 
 def _with_state(saver: Saver, found: CheckpointTuple, state: Mapping[str, Any]) -> tuple[Checkpoint, Any, Any]:

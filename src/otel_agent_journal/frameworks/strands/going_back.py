@@ -10,12 +10,13 @@ from otel_agent_journal.context.history import OWN_STATE
 from otel_agent_journal.context.service import Context
 from otel_agent_journal.frameworks.strands.messages import plain_messages
 from otel_agent_journal.reading.agents import AgentContext
+from otel_agent_journal.reading.keepers import ContextKeeper
 from otel_agent_journal.store.protocol import JournalStore
 
 _PROMPT: Final = f"{OWN_STATE}system_prompt"
 
 
-class StrandsKeeper:
+class StrandsKeeper(ContextKeeper):
     """Reads the contexts that `sessions.py` writes."""
 
     def said(
@@ -28,21 +29,6 @@ class StrandsKeeper:
         given = prompt.get("now")
         system = [{"role": "system", "content": _text_of(given)}] if given else []
         return {"messages": [*system, *messages], "state": context.get_state(count)}
-
-    def check_state(
-        self,
-        store: JournalStore,
-        agent: AgentContext,
-        count: int,
-        checkpoints: Mapping[str, str] | None,
-        state: Mapping[str, Any],
-    ) -> None:
-        """Any names will do."""
-
-    def set_state(self, store: JournalStore, agent: AgentContext, state: Mapping[str, Any]) -> None:
-        """Give the agent's state these values in place of those that it has under their names."""
-        context = Context(store, agent.instance_id, session_id=agent.session_id)
-        context.set_state({**context.get_state(), **state})
 
 
 KEEPER: Final = StrandsKeeper()
