@@ -231,6 +231,25 @@ def test_an_append_while_a_segment_is_made_comes_before_what_waits_for_it(tmp_pa
     assert [record for record in found if record in records] == records
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_interrupt_while_the_folder_gets_its_name_costs_one_append(tmp_path, monkeypatch, moment):
+    """A KeyboardInterrupt just before or after the folder is published: the next append makes it anew, or goes on."""
+    writer, real = new_writer(tmp_path), segments.publish_home
+
+    def interrupted(*arguments):
+        monkeypatch.undo()
+        if moment == "after":
+            real(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(segments, "publish_home", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        writer.append(b"first")
+    assert writer.append(b"second"), writer.last_refusal
+    writer.close()
+    assert everything(writer_folders(tmp_path)[0])[-1] == b"second"
+
+
 INTERRUPTED = """
 import signal, sys
 from pathlib import Path

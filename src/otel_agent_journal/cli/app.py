@@ -139,7 +139,13 @@ def group(ctx: click.Context, version: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process; the entry point `agent-journal`."""
-    group.main()
+    try:
+        group.main()
+    except SystemExit as ended:
+        if ended.code and "duckdb" in sys.modules:  # out of memory, it prints below our error what it could not free
+            sys.stderr.flush()
+            os._exit(ended.code if isinstance(ended.code, int) else FAILED)
+        raise
 
 
 def _wants_traceback(args: Sequence[str]) -> bool:

@@ -78,10 +78,10 @@ class SegmentSequence:
 
     def is_whole(self) -> bool:
         """Tell whether folder, lock and segment are still there, and our descriptors ours."""
-        segment = self.current
-        return (
-            self._lock is not None and self._lock.holds and (segment is None or (segment.is_open and segment.is_there))
-        )
+        segment, lock = self.current, self._lock
+        if lock is None or lock.path.parent != self.folder:  # a folder that an interrupt left under its hidden name
+            return False
+        return lock.holds and (segment is None or (segment.is_open and segment.is_there))
 
     def is_stranded(self) -> bool:
         """Tell whether the segment holds what nobody will read: its file was removed before it was delivered."""

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 OURS_THREADS: Final = ("agent-journal",)
-OURS_OPEN: Final = ("/journal/", "/agent-journal")  # the store and the spool, both in the scenario's folder
+OURS_OPEN: Final = ("/unnoticed0/journal", "/agent-journal")  # store, spool, their folder
 _ANEW: Final = re.compile(
     r"0x[0-9a-f]+|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b[0-9a-f]{32}\b"
     r"|\d\d\d\d-\d\d-\d\dT[0-9:.+]+"
