@@ -25,6 +25,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.frameworks.langgraph.checkpoints.copying import copy_thread
+from otel_agent_journal.frameworks.langgraph.checkpoints.log import collections_wait
 from otel_agent_journal.frameworks.langgraph.checkpoints.threads import Threads
 from otel_agent_journal.frameworks.langgraph.checkpoints.values import Serde
 
@@ -49,7 +50,7 @@ class Saver(BaseCheckpointSaver[str]):
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint that a config names, or the one that its thread stands at."""
         thread_id, ns, checkpoint_id = _named(config)
-        with self._threads.use(thread_id) as thread:
+        with self._threads.use(thread_id) as thread, collections_wait():
             saved = thread.saved(ns, checkpoint_id) if checkpoint_id else thread.newest(ns)
             return None if saved is None else thread.tuple_of(self._serde(), saved, remember=True)
 
@@ -98,7 +99,7 @@ class Saver(BaseCheckpointSaver[str]):
         if not channels:
             return {}
         thread_id, ns, checkpoint_id = _named(config)
-        with self._threads.use(thread_id) as thread:
+        with self._threads.use(thread_id) as thread, collections_wait():
             saved = thread.saved(ns, checkpoint_id) if checkpoint_id else thread.newest(ns)
             if saved is None:
                 return {channel: {"writes": []} for channel in channels}
