@@ -310,7 +310,7 @@ def size_of(recording: StrandsRecording) -> list[int]:
     return [
         len(steps._open),
         len(steps._running),
-        len(steps.paused),
+        len(steps.pauses),
         len(steps._conversations),
         len(recording.instrumentor._hooked),
         len(recording.recorder.open_roots()),

@@ -13,6 +13,9 @@ from typing import Any, Final, TypeVar
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
+from otel_agent_journal.pipeline.adoption import CLAIM_KEY, Claim
+from otel_agent_journal.pipeline.step import STEP_KEY, Step
+
 CALL_KEY: Final = context_api.create_key("agent-journal-strands-call")
 
 _Result = TypeVar("_Result")
@@ -95,3 +98,17 @@ async def isolated(
             if left is not None:
                 left(error, None)
             context_api.attach(around)
+
+
+def context_of(step: Step, current: Context, claimed: str, *, outlives: bool = False) -> Context:
+    """Return the context that a step runs in: where it waits for a span of Strands', with its claim on that.
+
+    Args:
+        step: that has been started.
+        current: the context around it.
+        claimed: how the span's name begins.
+        outlives: as for `Step.adopt`.
+    """
+    if step.pending is None:
+        return step.context(current)
+    return Context({**current, STEP_KEY: step, CLAIM_KEY: Claim(step, claimed, outlives=outlives)})

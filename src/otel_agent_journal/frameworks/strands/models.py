@@ -14,7 +14,8 @@ from opentelemetry import context as context_api
 
 from otel_agent_journal.event import REASONING, REQUEST, WARNING, derived_id
 from otel_agent_journal.frameworks.strands import outcomes
-from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of
+from otel_agent_journal.frameworks.strands.contexts import context_of
+from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations
 from otel_agent_journal.frameworks.strands.messages import answer, raw_of, reasoning_of, system_message, usage_of
 from otel_agent_journal.frameworks.strands.points import point_details
 from otel_agent_journal.frameworks.strands.requests import Asked, asked_of, offered

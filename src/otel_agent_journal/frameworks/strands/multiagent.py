@@ -16,9 +16,11 @@ from opentelemetry.context import Context
 from otel_agent_journal.event import ErrorInfo
 from otel_agent_journal.foreign import is_a
 from otel_agent_journal.frameworks.strands import outcomes
-from otel_agent_journal.frameworks.strands.contexts import call_of
-from otel_agent_journal.frameworks.strands.invocations import Invocations, context_of, said_of, session_id_of
+from otel_agent_journal.frameworks.strands.contexts import call_of, context_of
+from otel_agent_journal.frameworks.strands.invocations import Invocations
 from otel_agent_journal.frameworks.strands.messages import plain_messages
+from otel_agent_journal.frameworks.strands.opened import Opened
+from otel_agent_journal.frameworks.strands.said import said_of, session_id_of
 from otel_agent_journal.mapping.genai import INVOKE_WORKFLOW, OPERATION_NAME
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
@@ -44,7 +46,7 @@ class MultiAgentSteps(Invocations):
 
     def __init__(self) -> None:
         super().__init__()
-        self._running: dict[int, list[Running]] = {}
+        self._running: Opened[Running] = Opened()
 
     def before_multi_agent(self, event: Any) -> None:
         """Open a graph's or swarm's step, and make it the current one."""
@@ -56,18 +58,18 @@ class MultiAgentSteps(Invocations):
             kind = type(source).__name__.lower()
             state: Any = getattr(source, "_interrupt_state", None)
             resumes = getattr(state, "activated", False)
-            before = self.paused.get(source) if resumes else None
+            before = self.pauses.of(source) if resumes else None
             step = recorder.start_step(
                 "AGENT",
                 str(getattr(source, "id", None) or kind),
                 session_id=session_id_of(source) or (before.session_id if before is not None else None),
                 attributes={OPERATION_NAME: INVOKE_WORKFLOW},
                 details={**said_of(recorder, source), **_task(recorder, call.prompt if call is not None else None)},
-                links=self.links(source) if resumes else (),
+                links=self.pauses.links(source) if resumes else (),
                 waits=self.adopting and recorder.spans_are_real(),
             )
             running = Running(step, around, sys.exc_info()[1])
-            self._running.setdefault(id(source), []).append(running)
+            self._running.add(source, running)
             if call is not None:
                 call.opened.append(running)
             context_api.attach(context_of(step, around, "invoke_", outlives=True))
@@ -80,12 +82,9 @@ class MultiAgentSteps(Invocations):
     def after_multi_agent(self, event: Any) -> None:
         """End a graph's or swarm's step, and the nodes that were interrupted."""
         source = event.source
-        runs = self._running.get(id(source))
-        if not runs:
+        running = self._running.pop(source)
+        if running is None:
             return
-        running = runs.pop()
-        if not runs:
-            del self._running[id(source)]
         step = running.step
         try:
             context_api.attach(running.around)
@@ -101,7 +100,7 @@ class MultiAgentSteps(Invocations):
             if outcome == "interrupted":
                 waiting = [one for one in source._interrupt_state.interrupts.values() if one.response is None]  # noqa: SLF001
                 nodes = {name: node.step_id for name, (node, _) in running.nodes.items()}
-                step.end(outcome, details=self.pause(step, source, waiting, nodes))
+                step.end(outcome, details=self.pauses.begin(step, source, waiting, nodes))
             elif outcome == "error":
                 step.end(outcome, error=outcomes.error_of(error) if error else _failure_of(state))
             else:
@@ -112,17 +111,13 @@ class MultiAgentSteps(Invocations):
     def forget(self, owner: Any, opened: Any) -> None:
         """Forget an invocation, where it is still remembered, and end the nodes it has left open."""
         super().forget(owner, opened)
-        known = self._running.get(id(owner), [])
-        if opened in known:
-            known.remove(opened)
-            if not known:
-                del self._running[id(owner)]
+        if self._running.remove(owner, opened):
             for node, _ in opened.nodes.values():
                 node.end("cancelled")
 
     def before_node(self, event: Any) -> None:
         """Open a node's step, and make it the current one."""
-        runs = self._running.get(id(event.source))
+        runs = self._running.of(event.source)
         if not runs or not self.enabled:
             return
         running = runs[-1]
@@ -140,7 +135,7 @@ class MultiAgentSteps(Invocations):
 
     def after_node(self, event: Any) -> None:
         """End a node's step as its graph's state says."""
-        runs = self._running.get(id(event.source))
+        runs = self._running.of(event.source)
         found = runs[-1].nodes.pop(event.node_id, None) if runs else None
         if found is None or not runs:
             return
@@ -166,7 +161,7 @@ class MultiAgentSteps(Invocations):
         """Journal that a graph or swarm is resumed, now that its step has begun."""
         checkpoint, running.resumes = running.resumes, None
         if checkpoint is not None:
-            running.before = self.resumed(running.step, source, checkpoint)
+            running.before = self.pauses.end(running.step, source, checkpoint)
 
 
 def _task(recorder: Recorder, task: Any) -> dict[str, Any]:

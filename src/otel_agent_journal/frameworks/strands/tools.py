@@ -10,9 +10,11 @@ from opentelemetry import context as context_api
 from otel_agent_journal.event import EMPTY, PROGRESS, derived_id
 from otel_agent_journal.foreign import is_a, own
 from otel_agent_journal.frameworks.strands import outcomes
-from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations, context_of, session_id_of
+from otel_agent_journal.frameworks.strands.contexts import context_of
+from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations
 from otel_agent_journal.frameworks.strands.messages import plain_result, printed_in, said_in
 from otel_agent_journal.frameworks.strands.points import point_details
+from otel_agent_journal.frameworks.strands.said import session_id_of
 from otel_agent_journal.frameworks.strands.serving import raw_of_result, receipt_for, served
 from otel_agent_journal.mapping.genai import TOOL_CALL_ID, TOOL_DESCRIPTION
 from otel_agent_journal.pipeline.current import get_recorder
