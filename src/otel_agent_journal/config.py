@@ -18,7 +18,7 @@ import msgspec
 
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.event import EFFECTS, EMPTY
-from otel_agent_journal.masking import masked, no_url
+from otel_agent_journal.masking import masked, named_place, no_url
 from otel_agent_journal.store.identity import identity_of
 
 HOME: Final = ".agent-journal"
@@ -196,7 +196,7 @@ def spool_of(store: str, environ: Mapping[str, str] | None = None) -> Path:
         file = Path(unquote(store.partition(":///")[2].partition("?")[0]) or "journal.db")
         return file.parent / ("spool" if file.name == "journal.db" else f"{file.name}.spool")
     place = identity_of(store, os.environ if environ is None else environ)
-    named = re.sub(r"[^A-Za-z0-9.]+", "-", masked(place))[:MAX_NAMED].strip("-.")
+    named = re.sub(r"[^A-Za-z0-9.]+", "-", named_place(store, place))[:MAX_NAMED].strip("-.")
     return Path(HOME) / f"spool-{named}-{blake2b(place.encode(), digest_size=6).hexdigest()}"
 
 

@@ -64,6 +64,16 @@ def masked(url: str) -> str:
     return f"{shown}://{_options(rest)}"
 
 
+def named_place(url: str, place: str) -> str:
+    """Return where a URL leads, as a file may be named for it: its scheme alone where its host seems mistyped.
+
+    What is taken for a host may be the rest of a password then.
+    """
+    scheme, _, rest = url.partition("://")
+    is_mistyped = _is_no_host(scheme.lower().partition("+")[0], rest.rpartition("@")[2])
+    return _options(scheme) if is_mistyped else masked(place)
+
+
 def is_secret_name(name: str) -> bool:
     """Tell whether what stands under a name seems to be a secret."""
     return _SECRET_WORD.search(name) is not None

@@ -5,9 +5,11 @@ from __future__ import annotations
 from itertools import combinations
 
 import pytest
+from hypothesis import assume, example, given
 
 from otel_agent_journal.config import spool_of
 from otel_agent_journal.store.identity import identity_of
+from tests.secret_urls import Secret, secret_urls
 
 ENV = {"AWS_REGION": "eu-1", "PGHOST": "db", "PGDATABASE": "agents"}
 SAME = [
@@ -95,3 +97,12 @@ def test_a_spool_s_name_tells_the_place_and_no_secret() -> None:
     assert name.startswith("spool-postgresql-db.example-5432-agents-")
     assert "s3cr3t" not in name
     assert len(spool_of(f"s3://b/{'p' * 500}", {}).name) < 100
+
+
+@given(secret_urls())
+@example(("postgresql://ann:1jjjjj,2jjjjj", Secret("1jjjjj", ",", "2jjjjj")))
+def test_a_spool_s_name_tells_no_secret_of_a_mistyped_url(case: tuple[str, Secret]) -> None:
+    """What is taken for a host may be the rest of a password."""
+    url, secret = case
+    assume(not url.lower().startswith("sqlite:"))  # a file's name is no secret
+    assert secret.parts_in(spool_of(url, {}).name) == []
