@@ -18,7 +18,7 @@ import msgspec
 
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.event import EFFECTS, EMPTY
-from otel_agent_journal.masking import masked, named_place, no_url
+from otel_agent_journal.masking import named_place, no_url
 from otel_agent_journal.store.identity import identity_of
 
 HOME: Final = ".agent-journal"
