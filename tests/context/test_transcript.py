@@ -20,7 +20,7 @@ from otel_agent_journal.context.transcript import Transcript
 from otel_agent_journal.errors import StoreError, StoreUnreachable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.memory import MemoryStore
-from otel_agent_journal.store.protocol import Document, JournalStore
+from otel_agent_journal.store.protocol import Document, JournalStore, of_session
 from otel_agent_journal.store.registry import open_store
 from tests.context.transcript_race import check_race, writers_lose_nothing
 
@@ -368,6 +368,21 @@ def _follow(
             continue
         store.faults = []
         return
+
+
+def test_a_body_whose_replacement_s_answer_was_lost_is_replaced_in_its_own_document() -> None:
+    """A retry finds its own write in the document that the event names, and no other document is taken."""
+    store = Forgetful()
+    followed, live = transcript(store), [user("q")]
+    followed.follow(live)
+    for text in ("again", "and again"):
+        live[0]["content"] = [{"text": text}]
+        store.faults = ["after"]
+        with pytest.raises(StoreUnreachable):
+            followed.follow(live)
+        followed.follow(live)
+        assert transcript(store).messages == live
+    assert len(list(store.documents(of_session("s1")))) == 1
 
 
 def test_a_lost_answer_writes_nothing_twice() -> None:

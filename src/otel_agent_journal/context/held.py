@@ -70,7 +70,10 @@ class Slot:
             if not self._name:
                 continue
             said = {"body": body, "at": time.time_ns()}
-            written = self._pieces.write(self._name, said, _data_of(message), self._head)
+            data = _data_of(message)
+            written = self._pieces.write(self._name, said, data, self._head)
+            if written is None and (known := self._pieces.head(self._name)) and known.said.get("body") == body:
+                written = self._pieces.write(self._name, said, data, known)  # the answer to an earlier one was lost
             if written is not None:
                 self._head = written
                 return self._name
