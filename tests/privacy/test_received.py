@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+import urllib.request
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +20,8 @@ from otel_agent_journal.mapping.log_record import blob_record, event_record, req
 from otel_agent_journal.mapping.received import ReceivedSpans
 from otel_agent_journal.pipeline.content import ContentEncoder
 from tests.mapping.recordings import DIALECTS, played, request
-from tests.privacy.finding import found_in, secret
+from tests.privacy.finding import bytes_below, found_in, secret
+from tests.receiver.collecting import Collecting
 
 PLACES = (
     "attribute",
@@ -104,3 +109,44 @@ def test_events_of_others() -> None:
         assert found_in(journaled(taken), SECRETS) == expected
         kept = {event.type: event.details for event in taken.events}
         assert (kept[SESSION_INTERRUPTED], kept[SESSION_LINKED]) == (cut, parts)
+
+
+def test_nothing_of_it_is_in_the_spool(tmp_path: Path) -> None:
+    """With content off it is gone before a request is on the disk, however long the store is away."""
+    told = JournalEvent(
+        session_id="s",
+        event_id="1" * 32,
+        type="NOTE",
+        timestamp_ns=1,
+        writer="w" * 32,
+        details={"a": SECRETS["content"]},
+    )
+    logs = request_of([event_record(told, 1)], {}).SerializeToString()
+    for content in (True, False):
+        folder = tmp_path / str(content)
+        folder.mkdir()
+        env = {"AGENT_JOURNAL_CONTENT": "full" if content else "metadata"}
+        with Collecting(folder, env=env) as collecting, locked(folder / "journal.db"):
+            for dialect in DIALECTS:
+                post(collecting.http, "/v1/traces", spans_of(dialect).request)
+            post(collecting.http, "/v1/logs", logs)
+            found = found_in(bytes_below(folder), SECRETS)
+        assert found == (set(SECRETS) if content else set()), f"content={content}"
+
+
+@contextmanager
+def locked(file: Path) -> Generator[None]:
+    """Keep everybody else from writing to a store."""
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def post(address: str, path: str, body: bytes) -> None:
+    """Send a request, which is acknowledged."""
+    asked = urllib.request.Request(f"http://{address}{path}", body, {"Content-Type": "application/x-protobuf"})
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        assert answer.status == 200

@@ -89,6 +89,7 @@ def collect(
         spool=settings.spool.absolute(),
         cap_bytes=settings.spool_cap_bytes,
         budget_bytes=doors.in_flight_bytes,
+        content=settings.content,
         tokens=tokens,
         tls=tls,
     )

@@ -131,11 +131,13 @@ class BlobKept(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", t
 class SpansReceived(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=8):
     """A request for spans as a receiver was sent it: OTLP's ExportTraceServiceRequest in protobuf, nothing amiss in it.
 
-    What its spans amount to is found by `received`, which knows other requests too.
+    What its spans amount to is found by `received`, which knows other requests too. `reduced`: they are in GenAI terms,
+    and without content.
     """
 
     received_ns: int
     request: bytes
+    reduced: bool = False
 
 
 class LogsReceived(msgspec.Struct, frozen=True, array_like=True, tag_field="fact", tag=9):

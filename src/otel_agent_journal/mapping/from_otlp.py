@@ -46,10 +46,11 @@ def span_records(request: ExportTraceServiceRequest) -> Iterator[SpanRecord]:
             scope = of_scope.scope
             for span in of_scope.spans:
                 if problem_of(span) is None:
-                    yield _record(span, resource, scope.name, scope.version)
+                    yield span_record(span, resource, scope.name, scope.version)
 
 
-def _record(span: Span, resource: dict[str, Any], scope_name: str, scope_version: str) -> SpanRecord:
+def span_record(span: Span, resource: dict[str, Any], scope_name: str, scope_version: str) -> SpanRecord:
+    """Return a span that can be journaled, under the resource and the scope that it came in."""
     parent, status = span.parent_span_id, span.status
     return SpanRecord(
         trace_id=span.trace_id.hex(),

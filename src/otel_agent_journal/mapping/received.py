@@ -65,11 +65,15 @@ class ReceivedSpans:
         except DecodeError as error:
             raise ValueError(f"not a request for spans: {error}") from error
         records = list(span_records(request))
-        return self.facts_of(records, received.received_ns), len(records)
+        in_terms = records if received.reduced else map(in_genai_terms, records)
+        return self._facts(in_terms, received.received_ns), len(records)
 
     def facts_of(self, spans_sent: Iterable[SpanRecord], now_ns: int) -> list[Fact]:
         """Return what spans that came together at a time amount to, in the order in which their steps began."""
-        records = sorted(map(in_genai_terms, spans_sent), key=lambda record: record.start_ns)
+        return self._facts(map(in_genai_terms, spans_sent), now_ns)
+
+    def _facts(self, in_terms: Iterable[SpanRecord], now_ns: int) -> list[Fact]:
+        records = sorted(in_terms, key=lambda record: record.start_ns)
         steps = {
             (record.trace_id, record.span_id): step_id_of(record)
             for record in records

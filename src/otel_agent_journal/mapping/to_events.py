@@ -299,6 +299,11 @@ def _end_details(record: SpanRecord, status: tuple[int, str | None]) -> dict[str
     return details
 
 
+def raised_at_of(record: SpanRecord) -> str | None:
+    """Return where in the code the exception was raised that a span tells of; None where it does not say."""
+    return _raised(record).get("raised_at")
+
+
 def _raised(record: SpanRecord) -> dict[str, Any]:
     """Return the stack of the exception that a span tells of last, as the recorder would have it of its own."""
     if record.status_code != genai.STATUS_ERROR:

@@ -58,6 +58,7 @@ class Intake:
         log: where requests go.
         counters: what is counted.
         budget_bytes: of requests in hand; what is over is asked to come again.
+        content: whether what is content may be kept.
         stored: waited for before a request is acknowledged; None: the spool is enough.
         clock: UTC nanoseconds.
     """
@@ -68,12 +69,14 @@ class Intake:
         counters: Row,
         *,
         budget_bytes: int,
+        content: bool = True,
         stored: Stored | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._log = log
         self._counters = counters
         self._budget = Budget(budget_bytes, counters)
+        self._content = content
         self._stored = stored
         self._clock = clock
         self._last_ns = 0
@@ -168,12 +171,16 @@ class Intake:
         kept_ns = 0
         records, problems, left_out = signal.check(reading.request)
         room.check()
+        if not self._content:
+            _, unreadable, values = signal.reduce(reading.request)
+            problems, left_out = problems + unreadable, left_out + values
+            room.check()
         if records > len(problems) + left_out:
-            whole = None if problems or left_out else reading.whole
+            whole = reading.whole if self._content and not problems and not left_out else None
             as_sent = () if whole is None or len(whole) > PART_BYTES else (whole,)
             for part in as_sent or signal.parts(reading.request):
                 kept_ns = self._now()
-                if not self._log.append(encode_fact(signal.record(kept_ns, part))):
+                if not self._log.append(encode_fact(signal.record(kept_ns, part, not self._content))):
                     return busy(f"the spool takes nothing: {self._log.last_refusal}"[:_MOST_SAID]), 0, 0, 0
         if not problems:
             return OK, records, left_out, kept_ns

@@ -27,6 +27,7 @@ from otel_agent_journal.mapping.from_otlp import problem_of
 from otel_agent_journal.mapping.from_otlp_json import logs_request, trace_request
 from otel_agent_journal.mapping.log_record import is_carried
 from otel_agent_journal.mapping.mending import mended_protobuf
+from otel_agent_journal.mapping.without_content import logs_without_content, spans_without_content
 
 PART_BYTES: Final = 4 * 1024 * 1024  # a larger request is kept in parts, since a part is read in one go
 MOST_OF_A_SPAN: Final = (
@@ -58,8 +59,9 @@ class Signal(msgspec.Struct, frozen=True):
     read: Callable[[bytes], Reading]  # protobuf; raises ValueError
     read_json: Callable[[bytes], Reading]  # raises ValueError
     check: Callable[[Any], Checked]
+    reduce: Callable[[Any], Checked]  # takes the content out, and what cannot be kept without it
     parts: Callable[[Any], Iterator[bytes]]
-    record: Callable[[int, bytes], Received]
+    record: Callable[[int, bytes, bool], Received]  # with when it came, and whether it was reduced
     respond: Callable[[int, str], Message]  # with how many were rejected, and why
 
 
@@ -111,6 +113,16 @@ def _check_logs(request: ExportLogsServiceRequest) -> Checked:
             left_out += len(others)
             _take_out(of_scope.log_records, others)
     return Checked(count, [], left_out)
+
+
+def _reduce_spans(request: ExportTraceServiceRequest) -> Checked:
+    spans_without_content(request)
+    return Checked(0, [])
+
+
+def _reduce_logs(request: ExportLogsServiceRequest) -> Checked:
+    problems, values = logs_without_content(request)
+    return Checked(0, problems, values)
 
 
 def _take_out(records: Any, indexes: list[int]) -> None:
@@ -202,6 +214,7 @@ SPANS: Final = Signal(
     read=_reader(ExportTraceServiceRequest),
     read_json=lambda body: Reading(trace_request(body)),
     check=_check_spans,
+    reduce=_reduce_spans,
     parts=_parts_of_spans,
     record=SpansReceived,
     respond=_respond_to_spans,
@@ -213,8 +226,9 @@ LOGS: Final = Signal(
     read=_reader(ExportLogsServiceRequest),
     read_json=lambda body: Reading(logs_request(body)),
     check=_check_logs,
+    reduce=_reduce_logs,
     parts=_parts_of_logs,
-    record=LogsReceived,
+    record=lambda received_ns, part, _: LogsReceived(received_ns, part),
     respond=_respond_to_logs,
 )
 SIGNALS: Final = (SPANS, LOGS)

@@ -40,6 +40,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     spool: Path
     cap_bytes: int
     budget_bytes: int
+    content: bool = True
     host_grpc: str = ""
     port_grpc: int | None = None
     host_http: str = ""
@@ -78,7 +79,8 @@ def serve(plan: Plan, place: Place, counters: Counters, ready: Connection) -> No
 async def _serve(plan: Plan, place: Place, writer: SpoolWriter, counters: Counters, ready: Connection) -> None:
     loop = asyncio.get_running_loop()
     stored = None if place.deliveries is None else Deliveries(place.deliveries)
-    intake = Intake(writer, counters.row(place.number), budget_bytes=plan.budget_bytes, stored=stored)
+    row = counters.row(place.number)
+    intake = Intake(writer, row, budget_bytes=plan.budget_bytes, content=plan.content, stored=stored)
     ending = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ending.set)
     parent = multiprocessing.parent_process()
