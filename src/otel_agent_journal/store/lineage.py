@@ -65,8 +65,8 @@ def fork(
         "seq": at_seq,
         "fork_instance": new_instance,
     }
-    for session_id in (new_session, base):  # from when the base says so, it is not deleted before the fork
-        store.append([_event(SESSION_FORKED, session_id, f"{new_instance}:{session_id}", now_ns, details)])
+    both = (new_session, base)  # from when the base says so, it is not deleted before the fork
+    store.append([_event(SESSION_FORKED, one, f"{new_instance}:{one}", now_ns, details) for one in both])
     _session_of(store, instance_id, at_seq)
     begun = _event(
         CONTEXT_FORKED,
