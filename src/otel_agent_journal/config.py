@@ -19,9 +19,9 @@ import msgspec
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.event import EFFECTS, EMPTY
 from otel_agent_journal.masking import named_place, no_url
+from otel_agent_journal.places import HOME, found_from
 from otel_agent_journal.store.identity import identity_of
 
-HOME: Final = ".agent-journal"
 DEFAULT_STORE: Final = f"sqlite:///{HOME}/journal.db"
 
 STORE: Final = "AGENT_JOURNAL_STORE"
@@ -88,10 +88,14 @@ VARIABLES: Final[Mapping[str, str]] = {
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be set. What is read from the environment has absolute paths, whoever calls `chdir` later."""
+    """Everything that can be set. What is read from the environment has absolute paths, whoever calls `chdir` later.
+
+    `home` is the folder of the journal that nobody has named: its store, spools, and the states of copies.
+    """
 
     store: str = DEFAULT_STORE
     store_given: bool = False
+    home: Path = Path(HOME)
     spool: Path = Path(HOME) / "spool"
     spool_cap_bytes: int = DEFAULT_SPOOL_CAP_BYTES
     session: str | None = None
@@ -121,14 +125,16 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         ConfigError: a variable is malformed.
     """
     found = {key: value.strip() for key, value in (os.environ if environ is None else environ).items()}
-    store = found.get(STORE) or DEFAULT_STORE
+    home = _home()
+    store = found.get(STORE) or f"sqlite:///{quote(str(home / 'journal.db'))}"
     if ":" not in store:
         raise ConfigError(no_url(STORE, store))
     spool = found.get(SPOOL)
     return Settings(
         store=absolute_store(store),
         store_given=bool(found.get(STORE)),
-        spool=_absolute(Path(spool) if spool else spool_of(store, found)),
+        home=home,
+        spool=_absolute(Path(spool) if spool else spool_of(store, found, home=home)),
         spool_cap_bytes=_whole(found, SPOOL_CAP, DEFAULT_SPOOL_CAP_BYTES // MIB, least=16) * MIB,
         session=found.get(SESSION) or None,
         trusts_baggage=_choice(found, BAGGAGE, ("ignore", "trust")) == "trust",
@@ -180,6 +186,14 @@ def absolute_store(url: str) -> str:
     return f"sqlite:///{quote(str(_absolute(Path())))}/{path}{mark}{options}"
 
 
+def _home() -> Path:
+    """Return the folder of the journal that nobody has named; a relative one where the working directory is gone."""
+    try:
+        return found_from(Path.cwd())
+    except OSError:
+        return Path(HOME)
+
+
 def _absolute(path: Path) -> Path:
     try:
         return path.absolute()
@@ -187,8 +201,8 @@ def _absolute(path: Path) -> Path:
         raise ConfigError(f"'{path}' is a relative path, and the working directory was removed") from error
 
 
-def spool_of(store: str, environ: Mapping[str, str] | None = None) -> Path:
-    """Return where the spool of a store is: beside a file, else in the working directory.
+def spool_of(store: str, environ: Mapping[str, str] | None = None, *, home: Path | None = None) -> Path:
+    """Return where the spool of a store is: beside a file, else in the journal's folder, by default as it is found.
 
     URLs of one store have one spool, whatever user, password and options they name; no two stores share one.
     """
@@ -197,7 +211,7 @@ def spool_of(store: str, environ: Mapping[str, str] | None = None) -> Path:
         return file.parent / ("spool" if file.name == "journal.db" else f"{file.name}.spool")
     place = identity_of(store, os.environ if environ is None else environ)
     named = re.sub(r"[^A-Za-z0-9.]+", "-", named_place(store, place))[:MAX_NAMED].strip("-.")
-    return Path(HOME) / f"spool-{named}-{blake2b(place.encode(), digest_size=6).hexdigest()}"
+    return (home or _home()) / f"spool-{named}-{blake2b(place.encode(), digest_size=6).hexdigest()}"
 
 
 def _standard_otlp(found: Mapping[str, str]) -> str | None:

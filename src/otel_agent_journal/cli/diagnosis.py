@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 State = Literal["ok", "warning", "red", "absent"]
 
-OWN_VARIABLES: Final = frozenset(VARIABLES) | {"AGENT_JOURNAL_OUTPUT"}
+OWN_VARIABLES: Final = frozenset(VARIABLES) | {"AGENT_JOURNAL_OUTPUT", "AGENT_JOURNAL_PAGER"}
 _PREFIX: Final = "AGENT_JOURNAL_"
 _PACKAGES: Final = ("opentelemetry-api", "opentelemetry-sdk", "msgspec", "click", "rich")
 # Distribution of a framework, and the instrumentor of ours that journals it.

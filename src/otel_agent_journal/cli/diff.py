@@ -31,8 +31,8 @@ Content = tuple[str, str, Any, Any]  # what of it differs, where in that, and wh
 
 
 @click.command("diff", short_help="Compare two sessions, step by step.")
-@click.argument("a", metavar="A[@N]")
-@click.argument("b", metavar="B[@N]")
+@click.argument("a", metavar="A[@STEP]")
+@click.argument("b", metavar="B[@STEP]")
 @click.option("--stat", is_flag=True, help="How many steps are the same, changed, and on one side alone.")
 @click.option("--all", "everything", is_flag=True, help="Steps that are the same, too.")
 @click.option("--exit-code", is_flag=True, help="End with 5 where they differ.")
@@ -42,7 +42,7 @@ def command(invocation: Invocation, a: str, b: str, stat: bool, everything: bool
     """Compare two sessions, step by step.
 
     Steps are paired by where they are: below the same step, at the same place of the graph, the same tool call, or by
-    kind, name and order. Ids and times are no difference. With @N only what was before step N. Of a fork and its
+    kind, name and order. Ids and times are no difference. With @STEP only what was before it. Of a fork and its
     base what they share is left out.
     """
     from otel_agent_journal.reading.differing import SAME, differences, first_of
@@ -77,19 +77,17 @@ class _Side:
         from otel_agent_journal.cli.choosing import find_step
         from otel_agent_journal.projections.steps import fold_steps
         from otel_agent_journal.reading.differing import fingerprinted
-        from otel_agent_journal.reading.points import session_and_number
 
-        exact = journal.exact(text)
-        name, number = (text, None) if exact is not None else session_and_number(text)
+        head, step = journal.session_and_step(text)
         self._journal = journal
         self._whole: dict[str, Step] = {}
         self._prompts: dict[str, dict[str, Any] | None] = {}
-        self.head: SessionHead = exact or journal.session(name)
+        self.head: SessionHead = head
         self.name = self.head.session_id
         events = (fingerprinted(event, self.name) for event in journal.events(self.name))
         tree: StepTree = fold_steps(events, lost_writers=journal.silent(self.head))
-        if number is not None:
-            until_ns = find_step(tree, str(number)).start_ns
+        if step is not None:
+            until_ns = find_step(tree, step, self.name).start_ns
             before = (event for event in journal.events(self.name) if event.timestamp_ns < until_ns)
             tree = fold_steps(fingerprinted(event, self.name) for event in before)
         self.tree = tree

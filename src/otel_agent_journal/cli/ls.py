@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, tee
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from otel_agent_journal.cli import readable
+from otel_agent_journal.cli import readable, when
+from otel_agent_journal.cli.contract import note
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
+    from otel_agent_journal.cli.table import Cell
     from otel_agent_journal.projections.head import SessionHead
     from otel_agent_journal.reading.journal import Journal
+    from otel_agent_journal.reading.searching import Match
 
 KEYS: Final = (
     "session_id",
@@ -31,25 +35,17 @@ STATUSES: Final = ("PENDING", "PROCESSING", "COMPLETED", "ERROR", "INTERRUPTED")
 STYLES: Final = {"COMPLETED": "green", "ERROR": "red", "INTERRUPTED": "yellow", "PROCESSING": "cyan", "PENDING": "dim"}
 _LONGEST_ERROR: Final = 80  # characters of what a failed session failed with
 _LONGEST_ID: Final = 40
+_LEAST_ID: Final = 12  # cells of an id on a narrow terminal: both its ends
 ON_A_TERMINAL: Final = 50  # sessions listed to a person who did not say how many
 
 
-def _since(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
-    """Return a time, given as RFC 3339 or as how long ago, in nanoseconds."""
-    if value is None:
-        return None
-    import time
-
-    from otel_agent_journal.codec import parse_timestamp
-    from otel_agent_journal.errors import CodecError
-
-    span_ns = readable.span_of(value)
-    if span_ns is not None:
-        return time.time_ns() - span_ns
-    try:
-        return parse_timestamp(value)
-    except CodecError as error:
-        raise click.BadParameter(f"'{value}' is no time; give how long ago, as 30m, 2h, 7d, or RFC 3339") from error
+def _meta(_ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return names and values of metadata."""
+    found = [value.partition("=") for value in values]
+    for name, equals, _ in found:
+        if not (name and equals):
+            raise click.BadParameter(f"'{name}' has no value; give NAME=VALUE, as tenant=acme")
+    return [(name, value) for name, _, value in found]
 
 
 @click.command("ls", short_help="List sessions, the latest first.")
@@ -57,8 +53,12 @@ def _since(_ctx: click.Context, _parameter: click.Parameter, value: str | None) 
     "--status", "statuses", multiple=True, type=click.Choice(STATUSES, case_sensitive=False), help="Only these."
 )
 @click.option("--agent", metavar="NAME", help="Only sessions of this agent.")
+@click.option("--user", metavar="NAME", help="Only sessions of this user.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG|NAME=VALUE", help="Only sessions that were given this.")
-@click.option("--since", "since_ns", callback=_since, metavar="WHEN", help="Updated since: 30m, 2h, 7d, or RFC 3339.")
+@click.option("--meta", multiple=True, callback=_meta, metavar="NAME=VALUE", help="Only with this in their metadata.")
+@click.option("--since", "since_ns", callback=when.since, metavar="WHEN", help=f"Updated since: {when.FORMS}.")
+@click.option("--until", "until_ns", callback=when.until, metavar="WHEN", help="Last updated until then.")
+@click.option("--grep", "text", metavar="TEXT", help="Only with this text in their content, in either case.")
 @click.option("-n", "limit", type=click.IntRange(min=1), metavar="N", help="At most N sessions.")
 @common_options
 @pass_invocation
@@ -66,14 +66,19 @@ def command(
     invocation: Invocation,
     statuses: tuple[str, ...],
     agent: str | None,
+    user: str | None,
     tags: tuple[str, ...],
+    meta: list[tuple[str, str]],
     since_ns: int | None,
+    until_ns: int | None,
+    text: str | None,
     limit: int | None,
 ) -> None:
     """List sessions, the latest first.
 
-    --tag takes a tag, a name of the metadata that a run was given, or a name with its value, as tenant=acme; given
-    several times, all must be there. A table shows the latest 50 unless -n says otherwise; data formats give all.
+    --tag takes a tag, a name of the metadata that a run was given, or a name with its value, as tenant=acme; --tag and
+    --meta may be given several times, and all must be there. --grep looks into every session that the other options
+    leave. A table shows the latest 50 unless -n says otherwise; data formats give all.
     """
     from otel_agent_journal.store.protocol import SessionFilter
 
@@ -81,11 +86,36 @@ def command(
     journal = invocation.journal()
     if output.for_people and limit is None:
         limit = ON_A_TERMINAL
-    heads = journal.heads(SessionFilter(statuses=statuses, agent=agent, since_ns=since_ns, limit=limit), tags)
-    if output.for_people:
-        _table(output, journal, list(heads), limit)
+    wanted = SessionFilter(
+        statuses=statuses, agent=agent, since_ns=since_ns, until_ns=until_ns, limit=None if text else limit
+    )
+    heads = journal.heads(wanted, tags, [*meta, *([("user", user)] if user else [])])
+    if text:
+        found = list(islice(_searched(journal, heads, text), limit))
+        _print(output, invocation, journal, [head for head, _ in found], limit, [match for _, match in found])
+    elif output.for_people:
+        _print(output, invocation, journal, list(heads), limit)
     else:
-        output.records((record(head) for head in heads), KEYS)
+        output.records(map(record, heads), KEYS)
+
+
+def _searched(journal: Journal, heads: Iterable[SessionHead], text: str) -> Iterator[tuple[SessionHead, Match]]:
+    """Yield the sessions that hold a text, with where it is; says in the end what was searched."""
+    from otel_agent_journal.cli.progress import progress
+    from otel_agent_journal.reading.searching import SEARCHED, first_match
+
+    looked = 0
+    with progress(None, "sessions searched") as bar:
+        try:
+            given, kept = tee(heads)
+            for head, match in zip(kept, journal.each(lambda one: first_match(journal, one, text), given), strict=True):
+                looked += 1
+                bar(1)
+                if match is not None:
+                    yield head, match
+        finally:
+            bar.drop()
+            note(f"searched {readable.plural(looked, 'session')}: {SEARCHED}, and what is kept apart of these")
 
 
 def record(head: SessionHead) -> dict[str, Any]:
@@ -113,35 +143,65 @@ def duration_ms(head: SessionHead) -> int | None:
     return max(0, head.ended_ns - head.started_ns) // readable.NS_PER_MS
 
 
-def _table(output: Output, journal: Journal, heads: list[SessionHead], limit: int | None) -> None:
+def _print(
+    output: Output,
+    invocation: Invocation,
+    journal: Journal,
+    heads: list[SessionHead],
+    limit: int | None,
+    matches: Sequence[Match] = (),
+) -> None:
+    """Print sessions that are at hand; `matches`: where in each the text is that was looked for."""
+    import msgspec
+
+    if not output.for_people:
+        found = zip(heads, matches, strict=True)
+        rows = ({**record(head), "match": _told(msgspec.to_builtins(match))} for head, match in found)
+        output.records(rows, (*KEYS, "match"))
+    elif not heads:
+        output.text(f"no sessions match; the journal is {journal.store.url}")
+    else:
+        with invocation.paged(output):
+            _table(output, journal, heads, matches)
+            if len(heads) == limit == ON_A_TERMINAL:
+                output.text(output.paint(f"the latest {limit}; -n N shows more", "dim"))
+
+
+def _told(match: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in match.items() if name != "session_id"}
+
+
+def _table(output: Output, journal: Journal, heads: list[SessionHead], matches: Sequence[Match]) -> None:
     from otel_agent_journal.cli.table import Column
 
-    if not heads:
-        output.text(f"no sessions match; the journal is {journal.store.url}")
-        return
     columns = (
-        Column("SESSION"),
-        Column("AGENT", least=8, optional=2),
+        Column("SESSION", least=_LEAST_ID, middle=True),
+        Column("AGENT", least=8, optional=3),
         Column("STATUS"),
-        Column("STEPS", right=True, optional=5),
-        Column("ERR", right=True, optional=3),
-        Column("TOKENS", right=True, optional=7),
-        Column("STARTED", optional=4),
-        Column("DURATION", right=True, optional=6),
-        Column("", least=10, optional=1),
+        Column("STEPS", right=True, optional=2),
+        Column("ERR", right=True, optional=4),
+        Column("TOKENS", right=True, optional=6),
+        Column("STARTED", optional=1),
+        Column("DURATION", right=True, optional=5),
+        Column("FOUND" if matches else "REMARK", least=16, optional=1, sparse=True),
     )
     ids = [head.session_id for head in heads]
     names = readable.short_ids(ids) if output.tty else {one: one for one in ids}
-    output.table(columns, _rows(journal, heads, names))
-    if len(heads) == limit == ON_A_TERMINAL:
-        output.text(output.paint(f"the latest {limit}; -n N shows more", "dim"))
+    output.table(columns, _rows(journal, heads, names, [readable.one_line(_where(match)) for match in matches]))
 
 
-def _rows(journal: Journal, heads: list[SessionHead], names: dict[str, str]) -> Iterator[list[Any]]:
+def _where(match: Match) -> str:
+    step = "" if match.number is None else f"@{match.number} {match.name}: "
+    return step + match.text
+
+
+def _rows(
+    journal: Journal, heads: list[SessionHead], names: dict[str, str], found: Sequence[str]
+) -> Iterator[list[Cell]]:
     from otel_agent_journal.cli.table import Cell
 
     now_ns = journal.clock()
-    remarks = journal.each(lambda head: _remark(journal, head, now_ns), heads)
+    remarks = found or journal.each(lambda head: _remark(journal, head, now_ns), heads)
     for head, remark in zip(heads, remarks, strict=True):
         running = head.status == "PROCESSING"
         took = now_ns - head.started_ns if running and head.started_ns else None

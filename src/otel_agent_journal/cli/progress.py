@@ -47,6 +47,11 @@ class Bar:
             self._write("\r\x1b[K")
             self._drawn, self._next_s = False, 0.0
 
+    def drop(self) -> None:
+        """Take the line away for good."""
+        self.clear()
+        self._write = None
+
     def end(self) -> None:
         """Leave the line as it is in the end."""
         if self._write is not None:

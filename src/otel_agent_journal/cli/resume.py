@@ -10,6 +10,7 @@ import click
 from otel_agent_journal.cli.going_back import once_option
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.operating import agree, yes_option
+from otel_agent_journal.pasting import pasted
 
 if TYPE_CHECKING:
     from otel_agent_journal.projections.head import SessionHead
@@ -61,7 +62,7 @@ def command(
     if not cmd:
         raise click.UsageError(
             "'resume' needs the program that goes on, as in:"
-            f" agent-journal resume {head.session_id} -- python my_agent.py"
+            f" agent-journal resume {pasted(head.session_id)} -- python my_agent.py"
         )
     not_running(journal, head)
     agents = list(agents_of(journal.store, head.session_id))

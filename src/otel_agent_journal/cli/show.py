@@ -57,8 +57,8 @@ EVENT_COLUMNS = (
 def command(invocation: Invocation, session: str | None, view: str | None, errors: bool) -> None:
     """Show a session as a tree of steps, or one step in full.
 
-    SESSION may be the beginning of an id. STEP is a step's number, its id, the beginning of one, or a name that
-    one step has.
+    SESSION may be the beginning of an id. STEP is a step's number, its name where only one has that, a name or kind
+    with a count, as search.2 or model.2, or its id; an @ may stand for the slash.
     """
     from otel_agent_journal.cli.choosing import find_step, need_session
 
@@ -76,7 +76,7 @@ def command(invocation: Invocation, session: str | None, view: str | None, error
         return
     of_step = view in (None, "messages", "prompt")
     tree = journal.tree(head, in_full=step if of_step else None)
-    found = find_step(tree, step)
+    found = find_step(tree, step, head.session_id)
     if of_step and found.step_id != step:
         found = journal.tree(head, in_full=found.step_id).step(found.step_id) or found
     if view == "tree":

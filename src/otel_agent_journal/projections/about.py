@@ -47,6 +47,10 @@ class About(msgspec.Struct, frozen=True, omit_defaults=True):
         name, equals, value = tag.partition("=")
         return tag in self.tags or (self.labels.get(name) == value if equals else tag in self.labels)
 
+    def says(self, name: str, value: str) -> bool:
+        """Tell whether what was said of a session has this value under this name."""
+        return self.labels.get(name) == valid_text(value[:MAX_TEXT])
+
 
 NOTHING: Final = About()
 _encode: Final = msgspec.json.Encoder().encode

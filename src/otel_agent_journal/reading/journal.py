@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import islice
+from itertools import islice, starmap
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -74,21 +74,27 @@ class Journal:
         if has_dead(self.spool):
             self._take_in()
 
-    def heads(self, wanted: SessionFilter, tags: Collection[str] = ()) -> Iterator[SessionHead]:
+    def heads(
+        self, wanted: SessionFilter, tags: Collection[str] = (), labels: Collection[tuple[str, str]] = ()
+    ) -> Iterator[SessionHead]:
         """Yield the judged heads of sessions, the latest updated first; filters apply to the status as judged.
 
-        `tags`: what each must have: see `About.has`.
+        Args:
+            wanted: what the store filters by.
+            tags: what each must have: see `About.has`.
+            labels: names and values that its metadata must have, `user` and `tenant` among them.
         """
         statuses = wanted.statuses
         asked = statuses
         if INTERRUPTED in statuses and PROCESSING not in statuses:
             asked = (*statuses, PROCESSING)
-        exact = (PROCESSING not in asked or not asked) and not tags
+        exact = (PROCESSING not in asked or not asked) and not tags and not labels
         stored = msgspec.structs.replace(wanted, statuses=asked, limit=wanted.limit if exact else None)
         now_ns, waiting = self.clock(), self.waiting()
         found = (judged(head, now_ns, waiting_writers=waiting) for head in current_sessions(self.store, stored))
         chosen = (head for head in found if not statuses or head.status in statuses)
-        yield from islice((head for head in chosen if all(map(head.about.has, tags))), wanted.limit)
+        told = (head for head in chosen if all(map(head.about.has, tags)))
+        yield from islice((head for head in told if all(starmap(head.about.says, labels))), wanted.limit)
 
     def each(self, work: Callable[[_Given], _Result], given: Iterable[_Given]) -> Iterator[_Result]:
         """Yield what `work` returns for each of several, in their order: side by side where the store is read so.
@@ -183,14 +189,14 @@ class Journal:
         return current(self.store, session_id)
 
     def session_and_step(self, text: str) -> tuple[SessionHead, str | None]:
-        """Return the session, and what of a step is named after a slash. Session ids may hold slashes themselves.
+        """Return the session, and what of a step is named behind `/` or `@`. Session ids may hold these themselves.
 
         An exact id counts before the beginning of another one, a longer reading before a shorter one.
 
         Raises:
             SessionNotFound: no reading of `text` names a session.
         """
-        places = [place for place, letter in enumerate(text) if letter == "/" and place]
+        places = [place for place, letter in enumerate(text) if letter in "/@" and place]
         readings = [(text, None), *((text[:place], text[place + 1 :] or None) for place in reversed(places))]
         for session_id, step in readings:
             exact = self.exact(session_id)
