@@ -16,6 +16,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "info": "Say what a store is, what it holds, and what it can do.",
     "copy": "Copy a journal from one store to another, and compare them.",
     "prune": "Delete old sessions, whole.",
+    "delete": "Delete sessions, whole and everywhere.",
     "repair": "Write the heads of sessions that are missing or wrong.",
     "iam-policy": "Print the AWS policy that a role needs, and no more.",
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -112,6 +112,14 @@ def kept(root: Path) -> Iterator[tuple[Path, Kept | None]]:
             yield path, None
         else:
             yield path, Kept(file.writer, file.why, event, file.record)
+
+
+def forget_sessions(root: Path, sessions: Collection[str]) -> int:
+    """Delete what a spool has set aside of some sessions' events, and return how many files that was."""
+    found = [path for path, one in kept(root) if one is not None and one.event and one.event.session_id in sessions]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)
 
 
 def _may_be_of(path: Path, writer: str) -> bool:
