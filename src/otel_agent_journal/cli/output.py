@@ -107,7 +107,11 @@ class Output:
         if self.format == "json":
             self._array(objects)
             return
-        for line in objects:
+        self.lines(objects)
+
+    def lines(self, lines: Iterable[bytes]) -> None:
+        """Write lines of JSON as they come, whatever the format: what another program reads again."""
+        for line in lines:
             self._write(neutral_json(line) + b"\n")
             self._hand_over()
 

@@ -42,12 +42,15 @@ class StoreGroup(click.Group):
 
 
 @click.group(
-    "store", cls=StoreGroup, short_help="Prepare, look at, copy, prune and repair stores.", invoke_without_command=True
+    "store",
+    cls=StoreGroup,
+    short_help="Prepare, look at, copy, prune, delete from and repair stores.",
+    invoke_without_command=True,
 )
 @common_options
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Prepare, look at, copy, prune and repair stores.
+    """Prepare, look at, copy, prune, delete from and repair stores.
 
     A store is named by its URL: sqlite:///path, postgresql://..., dynamodb://table, s3://bucket/prefix.
     """

@@ -34,7 +34,8 @@ def command(invocation: Invocation, sessions: tuple[str, ...], forks: bool, dry_
     """Delete sessions, whole and everywhere.
 
     Events, head, contexts of agents, documents, values kept apart, the traces that are part of it, and what the spool
-    had set aside. A session that runs is left alone, one that was forked goes with its forks. With --yes give whole ids.
+    had set aside. A session that runs is left alone, one that was forked goes with its forks. With --yes ids
+    are whole.
     """
     from otel_agent_journal.bootstrap.going_back import not_running
     from otel_agent_journal.store.deleting import in_order
