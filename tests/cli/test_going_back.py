@@ -92,7 +92,7 @@ def test_steps_are_numbered_as_points_are(paid: str) -> None:
 def test_copy_is_a_fork(paid: str) -> None:
     """It begins where it was forked, says what tools did after that point, and the session stays as it was."""
     done = program("copy", f"{paid}@3")
-    assert json.loads(done.stdout) == {"session_id": "bill~1", "forked_from": paid, "step": 3, "asked": 3}
+    assert json.loads(done.stdout) == {"session_id": "bill~1", "forked_from": paid, "number": 3, "asked": 3}
     assert 'bill@4 pay({"n":"5"}) undeclared' in done.stderr
     assert "look" not in done.stderr  # it only reads
     assert "agent-journal resume --once bill~1 -- CMD" in done.stderr
@@ -101,7 +101,7 @@ def test_copy_is_a_fork(paid: str) -> None:
     assert rows(cli("copy", paid, "--as", "whole"))[0]["session_id"] == "whole"
     assert contents("whole") == contents(paid)
     assert rows(cli("copy", paid))[0]["session_id"] == "bill~2"
-    assert rows(cli("copy", paid, "--to-point", "0", "--as", "asked"))[0]["step"] is None
+    assert rows(cli("copy", paid, "--to-point", "0", "--as", "asked"))[0]["number"] is None
     assert contents("asked") == ["pay 5"]
     assert rows(cli("status", "whole"))[0]["forked_from"] == paid
     assert rows(cli("status", paid))[0]["forks"] == ["asked", "bill~1", "bill~2", "whole"]
@@ -131,7 +131,7 @@ def test_overwrite_rewinds(paid: str) -> None:
     assert 'bill@4  pay({"n":"5"})  undeclared' in refused.stderr
     assert contents(paid) == ["pay 5", "pay-5", "paid 5", "done"]
     (done,) = rows(cli("overwrite", f"{paid}@2", "--yes"))
-    assert done == {"session_id": paid, "step": 2, "asked": 2}
+    assert done == {"session_id": paid, "number": 2, "asked": 2}
     assert contents(paid) == ["pay 5"]
     assert contents(f"{paid}@5") == ["pay 5", "pay-5", "paid 5"]
     (made,) = rows(cli("copy", f"{paid}@5"))

@@ -12,7 +12,7 @@ from typing import Final
 
 from rich.cells import cell_len
 
-__all__ = ["cell_len", "clusters", "cut", "cut_middle", "fit", "told_apart", "wrapped"]
+__all__ = ["cell_len", "clusters", "cut_middle", "fit", "padded", "told_apart", "within", "wrapped"]
 
 ELLIPSIS: Final = "…"
 _JOINER: Final = "\u200d"
@@ -31,7 +31,7 @@ def clusters(text: str) -> Iterator[str]:
         yield found
 
 
-def cut(text: str, width: int) -> str:
+def within(text: str, width: int) -> str:
     """Return text that takes `width` cells at most, what is too long ending in an ellipsis."""
     if cell_len(text) <= width:
         return text
@@ -46,16 +46,20 @@ def cut_middle(text: str, width: int, tail: int | None = None) -> str:
     if cell_len(text) <= width:
         return text
     if width < 3:
-        return cut(text, width)
+        return within(text, width)
     tail = (width - 1) // 2 if tail is None else tail
     end = _beginning(reversed(list(clusters(text))), tail)
     return _beginning(text, width - 1 - tail) + ELLIPSIS + "".join(reversed(list(clusters(end))))
 
 
+def padded(text: str, width: int) -> str:
+    """Return text that takes `width` cells at least."""
+    return text + " " * (width - cell_len(text))
+
+
 def fit(text: str, width: int) -> str:
     """Return text cut or padded to exactly `width` cells."""
-    shown = cut(text, width)
-    return shown + " " * (width - cell_len(shown))
+    return padded(within(text, width), width)
 
 
 def told_apart(ids: Collection[str], width: int) -> Mapping[str, str]:
@@ -79,7 +83,7 @@ def told_apart(ids: Collection[str], width: int) -> Mapping[str, str]:
         same.setdefault(text, []).append(one)
     for alike in (found for found in same.values() if len(found) > 1):
         begin = _first_difference(alike)
-        best.update({one: ELLIPSIS + cut(one[begin:], width - 1) for one in alike})
+        best.update({one: ELLIPSIS + within(one[begin:], width - 1) for one in alike})
     return best
 
 

@@ -41,7 +41,7 @@ def command(invocation: Invocation, session: str | None, sequence: str | None) -
                 "instance_id": agent.instance_id,
                 "agent": agent.name,
                 "framework": agent.framework or None,
-                "sequence": cut.count - 1,
+                "seq": cut.count - 1,
                 "messages": said.messages,
                 "state": said.state,
             }

@@ -48,7 +48,8 @@ def command(
     made = fork_at(journal, point, new, state)
     calls = happened_after(journal, head, point.at_ns)
     if not output.for_people:
-        output.record({"session_id": made, "forked_from": head.session_id, "step": point.number, "asked": point.asked})
+        numbers = {"number": point.number, "asked": point.asked}
+        output.record({"session_id": made, "forked_from": head.session_id, **numbers})
     else:
         output.text(made)
     if calls:

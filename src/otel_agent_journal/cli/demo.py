@@ -102,19 +102,17 @@ class _Live:
 
 
 def _epilogue(invocation: Invocation, output: Output, session_id: str, said: str, show: Show, otlp: str | None) -> None:
-    from otel_agent_journal.cli import readable
+    from otel_agent_journal.cli.readable import one_line
     from otel_agent_journal.cli.show import print_tree
-    from otel_agent_journal.pasting import pasted
 
     journal = invocation.journal(adopt=False)
     output.text("")
-    output.text(f"the agent answered: {readable.one_line(said)}")
+    output.text(f"the agent answered: {one_line(said)}")
     output.text("")
     print_tree(output, journal, journal.session(session_id))
-    named = readable.short_ids([session_id])[session_id]
     tries = [
-        (f"agent-journal show {pasted(f'{named}/{show.step}')}", "one step in full: what went in, what came out"),
-        (f"agent-journal show --messages {pasted(named)}", "what was said"),
+        (f"agent-journal show {session_id[:8]}/{show.step}", "one step in full: what went in, what came out"),
+        (f"agent-journal show {session_id[:8]} --messages", "what was said"),
         ("agent-journal ls", "all sessions; in a pipe, JSON lines"),
         ("agent-journal tail -f", "every step as it begins and ends, in a second terminal"),
         ("agent-journal run -- python my_agent.py", "your own agent, no line of it changed"),

@@ -46,4 +46,4 @@ def command(invocation: Invocation, session: str | None, sequence: str | None, y
         shown, named = readable.one_line(head.session_id), pasted(head.session_id)
         output.text(f"{shown} goes on {behind}: agent-journal resume {named} -- CMD")
     else:
-        output.record({"session_id": head.session_id, "step": point.number, "asked": point.asked})
+        output.record({"session_id": head.session_id, "number": point.number, "asked": point.asked})

@@ -78,13 +78,14 @@ def open_steps(journal: Journal, stored: SessionHead) -> list[dict[str, Any]]:
 
     return [
         {
+            "number": step.number,
             "step_id": step.step_id,
             "kind": step.kind,
             "name": step.name,
             "status": step.status,
             "reason": step.last.reason,
-            "since": format_timestamp(step.last.start_ns),
-            "attempt": step.last.ordinal,
+            "started_at": format_timestamp(step.last.start_ns),
+            "ordinal": step.last.ordinal,
             "writer": step.last.writer,
         }
         for step in journal.tree(stored).walk()
@@ -122,8 +123,8 @@ def _print(output: Output, journal: Journal, head: SessionHead, found: dict[str,
     seen_ns = last_seen_ns(head)
     say("last seen", f"{readable.clock(seen_ns, date=True)} ({readable.ago(seen_ns, now_ns)})" if seen_ns else "never")
     for step in found["open_steps"]:
-        since = readable.ago(parse_timestamp(step["since"]), now_ns)
-        what = readable.one_line(f"{step['kind'].lower()} {step['name']}", 60)
+        since = readable.ago(parse_timestamp(step["started_at"]), now_ns)
+        what = readable.one_line(f"{step['number']} {step['kind'].lower()} {step['name']}", 60)
         state = "running" if step["status"] == "running" else f"left open ({step['reason']})"
         say("open", f"{what}  {state}, began {since}")
     say("steps", f"{head.steps:,}")

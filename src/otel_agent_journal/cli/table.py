@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from otel_agent_journal.cli.cells import cell_len, cut, cut_middle, fit, told_apart, wrapped
+from otel_agent_journal.cli.cells import cell_len, cut_middle, fit, told_apart, within, wrapped
 from otel_agent_journal.cli.readable import one_line
 
-__all__ = ["ID_WIDTH", "Cell", "Column", "cell_len", "fit", "growing", "render"]
+__all__ = ["ID_WIDTH", "Cell", "Column", "cell_len", "fit", "growing", "render", "within"]
 
 ID_WIDTH: Final = 32  # of ids of ours
 _GAP: Final = 2
@@ -60,7 +60,7 @@ def render(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, width: 
     headings = [Cell(column.heading, "bold") for column in columns]
     lines = [_line(columns, row, shown, final, width, paint) for row in (headings, *cells)]
     if gone := [columns[at].heading for at in filled if at not in shown]:
-        lines.append(paint(cut(f"no room for {', '.join(gone)}; -o json has all", width), "dim"))
+        lines.append(paint(within(f"no room for {', '.join(gone)}; -o json has all", width), "dim"))
     return lines
 
 
@@ -97,7 +97,7 @@ def growing(
 
 def _cut_to_fit(column: Column, texts: list[str], width: int, cells: list[list[Cell]], at: int) -> None:
     """Cut the cells of a column to its width, ids so that they can be told apart."""
-    shorter = told_apart(texts, width) if column.middle else {text: cut(text, width) for text in texts}
+    shorter = told_apart(texts, width) if column.middle else {text: within(text, width) for text in texts}
     for row in cells:
         row[at] = row[at]._replace(text=shorter[row[at].text])
 
@@ -112,13 +112,13 @@ def _line(
 ) -> str:
     parts: list[str] = []
     for at in shown:
-        text = cut(row[at].text, final[at])
+        text = within(row[at].text, final[at])
         room = " " * (final[at] - cell_len(text))
         styled = paint(text, *row[at].style.split())
         parts.append(room + styled if columns[at].right else styled + room)
     line = (" " * _GAP).join(parts).rstrip()
     if width and sum(final.values()) + _GAP * (len(shown) - 1) > width:  # a terminal of a few cells: plain, but whole
-        line = cut((" " * _GAP).join(cut(row[at].text, final[at]) for at in shown), width)
+        line = within((" " * _GAP).join(within(row[at].text, final[at]) for at in shown), width)
     return line
 
 

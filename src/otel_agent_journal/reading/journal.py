@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import UTC, datetime
 from itertools import islice, starmap
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -160,7 +161,7 @@ class Journal:
         if len(near) == 1:
             return near[0]
         if near:
-            named = ", ".join(head.session_id for head in near[:_MAX_NAMED])
+            named = ", ".join(map(self._told, near[:_MAX_NAMED]))
             more = f"{len(near)} candidates" if len(near) <= _MAX_NAMED else f"more than {_MAX_NAMED} candidates"
             raise AmbiguousSession(
                 text, f"{more}: {named}{', …' if len(near) > _MAX_NAMED else ''}; give more of the id"
@@ -168,6 +169,12 @@ class Journal:
         newest = self.newest()
         hint = f"the newest is {newest.session_id}; " if newest else "the journal is empty; "
         raise SessionNotFound(text, f"{hint}agent-journal ls lists them all")
+
+    def _told(self, head: SessionHead) -> str:
+        """Return a session as one of several: its id, status, and when it was last updated."""
+        judged = self.judged(head)
+        moment = datetime.fromtimestamp(judged.updated_ns // _SECOND_NS, tz=UTC).astimezone()
+        return f"{head.session_id} ({judged.status}, {moment:%Y-%m-%d %H:%M:%S})"
 
     def _beginning_so(self, prefix: str) -> list[SessionHead]:
         """Return sessions whose ids begin so; where there are none, those of the parts whose ids do."""

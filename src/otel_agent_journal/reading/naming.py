@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from otel_agent_journal.errors import StoreError
+from otel_agent_journal.pasting import pasted
 from otel_agent_journal.projections.steps import Step, StepTree
 
 _MAX_NAMED: Final = 8  # candidates that an error names
@@ -111,7 +112,7 @@ def _several(near: Sequence[Step], text: str, session_id: str) -> SeveralSteps:
     return SeveralSteps(
         text,
         f"{len(near)} steps of session {session_id} match '{text}': {named}{more};"
-        f" name one by its number, as {session_id}/{near[0].number}",
+        f" name one by its number, as {pasted(f'{session_id}/{near[0].number}')}",
         session_id,
         tuple(step.number for step in near),
     )
