@@ -19,7 +19,7 @@ from otel_agent_journal.config import VARIABLES
 from otel_agent_journal.reading.comparing import CHECKS as DIFFERENCES
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
-COMMON = {"--store", "-o", "--output", "-v", "--verbose", "-h", "--help"}
+COMMON = {"--store", "-o", "--output", "--no-pager", "-v", "--verbose", "-h", "--help"}
 
 
 def section(name: str) -> str:

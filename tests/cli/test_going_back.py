@@ -95,7 +95,7 @@ def test_copy_is_a_fork(paid: str) -> None:
     assert json.loads(done.stdout) == {"session_id": "bill~1", "forked_from": paid, "number": 3, "asked": 3}
     assert 'bill@4 pay({"n":"5"}) undeclared' in done.stderr
     assert "look" not in done.stderr  # it only reads
-    assert "agent-journal resume --once bill~1 -- CMD" in done.stderr
+    assert "agent-journal resume --once 'bill~1' -- CMD" in done.stderr
     assert contents("bill~1") == ["pay 5", "pay-5"]
     assert contents(paid) == ["pay 5", "pay-5", "paid 5", "done"]
     assert rows(cli("copy", paid, "--as", "whole"))[0]["session_id"] == "whole"

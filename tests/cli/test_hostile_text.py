@@ -13,7 +13,7 @@ import pytest
 from otel_agent_journal.cli.app import COMMANDS
 from otel_agent_journal.cli.contract import FORMATS
 from otel_agent_journal.cli.store import COMMANDS as STORE_COMMANDS
-from otel_agent_journal.codec import sealed
+from otel_agent_journal.codec import encode_line, sealed
 from otel_agent_journal.event import ErrorInfo, JournalEvent, Usage
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.spool.set_aside import SetAside
@@ -37,6 +37,9 @@ VIEWS: Final = (
     ("ls",),
     ("ls", "--agent", EVIL),
     ("ls", "-n", EVIL),
+    ("ls", "--grep", "owned"),
+    ("ls", "--meta", EVIL),
+    ("ls", "--since", EVIL),
     ("ls", f"--{EVIL}"),
     ("show", SESSION),
     ("show", SESSION, "--events"),
@@ -44,6 +47,8 @@ VIEWS: Final = (
     ("show", SESSION, "--errors"),
     ("show", f"{SESSION}/{STEP}"),
     ("show", f"{SESSION}/{EVIL}"),
+    ("show", f"{SESSION}@2"),
+    ("show", f"{SESSION}/tool.{EVIL}"),
     ("show", f"nobody{EVIL}"),
     ("show", "cut"),
     ("status", SESSION),
@@ -85,6 +90,11 @@ VIEWS: Final = (
     ("store", "repair"),
     ("store", "prune", "--older-than", "1s", "--dry-run"),
     ("store", "prune", "--older-than", EVIL),
+    ("store", "delete", SESSION, "--dry-run"),
+    ("store", "delete", f"nobody{EVIL}", "--yes"),
+    ("export", SESSION, "--jsonl"),
+    ("import", "hostile.jsonl", "--store", "sqlite:///imported.db"),
+    ("import", EVIL),
     ("store", "copy", "sqlite:///.agent-journal/journal.db", "memory://"),
     ("store", "iam-policy", "--role", "writer"),
     ("run", "--", EVIL),
@@ -129,6 +139,8 @@ def seeded(journal: Seeded, monkeypatch: pytest.MonkeyPatch) -> Seeded:
     said_by = [hostile(event, instance_id=f"i{EVIL}") for event in context_events(2)]
     journal.store.append_context(f"i{EVIL}", 0, said_by)
     SetAside(Path(".agent-journal/spool")).add_record(b"\x01", f"w{EVIL}", f"why{EVIL}", 0)
+    lines = [*map(encode_line, journal.store.read(SESSION)), f'{{"session_id": "{EVIL}"'.encode()]
+    Path("hostile.jsonl").write_bytes(b"\n".join(lines))
     monkeypatch.setenv(f"AGENT_JOURNAL_{EVIL}", EVIL)
     return journal
 

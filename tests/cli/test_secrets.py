@@ -45,7 +45,9 @@ OF_STORES: Final = (
     ("store", "copy", "{url}", "memory://"),
     ("store", "copy", "memory://", "{url}"),
     ("store", "prune", "{url}", "--older-than", "1d"),
+    ("store", "delete", "s", "--store", "{url}", "--yes"),
     ("store", "repair", "{url}"),
+    ("import", os.devnull, "--store", "{url}"),
     ("store", "iam-policy", "{url}", "--role", "writer"),
 )
 OF_OTLP: Final = (

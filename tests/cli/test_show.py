@@ -376,7 +376,7 @@ def test_a_step_that_is_not_there_or_not_the_only_one(journal: Seeded) -> None:
     journal.completed()
     result = cli("show", "done/nope")
     assert result.exit_code == 3
-    assert "no step matches 'nope'; steps here: researcher, plan, scripted, search" in result.stderr
+    assert "session done has no step 'nope'; it has 1 to 4: researcher, plan, scripted, search" in result.stderr
     builder = JournalBuilder("twice")
     root = builder.start("AGENT", "a")
     builder.end(builder.start("TOOL", "t", parent=root))
@@ -384,7 +384,8 @@ def test_a_step_that_is_not_there_or_not_the_only_one(journal: Seeded) -> None:
     journal.keep(builder)
     result = cli("show", "twice/t")
     assert result.exit_code == 3
-    assert "2 steps match 't': 2 t " in result.stderr
+    assert re.search(r"2 steps of session twice match 't': 2 tool t \d\d:\d\d:\d\d ok; 3 tool t ", result.stderr)
+    assert cli("show", "twice@t.2").stdout == cli("show", "twice/3").stdout
 
 
 def test_a_session_whose_head_is_not_written_yet_is_shown(journal: Seeded) -> None:

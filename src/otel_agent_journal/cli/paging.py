@@ -37,7 +37,7 @@ def pager_of(environ: Mapping[str, str]) -> str | None:
     except (ValueError, IndexError):
         return command  # the shell's matter
     is_there = shutil.which(first) is not None or "=" in first  # else the shell says what is the matter, to nobody
-    return command if is_there and first != "cat" else None
+    return command if is_there and command != "cat" else None
 
 
 @contextmanager
