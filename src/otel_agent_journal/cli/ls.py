@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, tee
+from itertools import islice, starmap, tee
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -90,11 +90,11 @@ def command(
         statuses=statuses, agent=agent, since_ns=since_ns, until_ns=until_ns, limit=None if text else limit
     )
     heads = journal.heads(wanted, tags, [*meta, *([("user", user)] if user else [])])
-    if text:
-        found = list(islice(_searched(journal, heads, text), limit))
-        _print(output, invocation, journal, [head for head, _ in found], limit, [match for _, match in found])
-    elif output.for_people:
-        _print(output, invocation, journal, list(heads), limit)
+    if output.for_people:
+        found = islice(_searched(journal, heads, text), limit) if text else ((head, None) for head in heads)
+        _print(output, invocation, journal, list(found), limit)
+    elif text:
+        output.records(starmap(_found, islice(_searched(journal, heads, text), limit)), (*KEYS, "match"))
     else:
         output.records(map(record, heads), KEYS)
 
@@ -143,32 +143,28 @@ def duration_ms(head: SessionHead) -> int | None:
     return max(0, head.ended_ns - head.started_ns) // readable.NS_PER_MS
 
 
+def _found(head: SessionHead, match: Match) -> dict[str, Any]:
+    import msgspec
+
+    told = msgspec.to_builtins(match)
+    return {**record(head), "match": {name: value for name, value in told.items() if name != "session_id"}}
+
+
 def _print(
     output: Output,
     invocation: Invocation,
     journal: Journal,
-    heads: list[SessionHead],
+    found: list[tuple[SessionHead, Match]] | list[tuple[SessionHead, None]],
     limit: int | None,
-    matches: Sequence[Match] = (),
 ) -> None:
-    """Print sessions that are at hand; `matches`: where in each the text is that was looked for."""
-    import msgspec
-
-    if not output.for_people:
-        found = zip(heads, matches, strict=True)
-        rows = ({**record(head), "match": _told(msgspec.to_builtins(match))} for head, match in found)
-        output.records(rows, (*KEYS, "match"))
-    elif not heads:
+    """Print sessions for people, with where in each the text is that was looked for."""
+    if not found:
         output.text(f"no sessions match; the journal is {journal.store.url}")
-    else:
-        with invocation.paged(output):
-            _table(output, journal, heads, matches)
-            if len(heads) == limit == ON_A_TERMINAL:
-                output.text(output.paint(f"the latest {limit}; -n N shows more", "dim"))
-
-
-def _told(match: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in match.items() if name != "session_id"}
+        return
+    with invocation.paged(output):
+        _table(output, journal, [head for head, _ in found], [match for _, match in found if match is not None])
+        if len(found) == limit == ON_A_TERMINAL:
+            output.text(output.paint(f"the latest {limit}; -n N shows more", "dim"))
 
 
 def _table(output: Output, journal: Journal, heads: list[SessionHead], matches: Sequence[Match]) -> None:
