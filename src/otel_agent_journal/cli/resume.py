@@ -58,7 +58,12 @@ def command(
     journal = invocation.journal()
     if not session:
         raise need_session(journal, "resume")
-    head = journal.session(session)
+    head, step = journal.session_and_step(session)
+    if step is not None:
+        raise click.UsageError(
+            f"'resume' goes on from the end of a session; to go on from step {step}, fork it, or rewind it:"
+            f" agent-journal copy {pasted(session)}, agent-journal overwrite {pasted(session)}"
+        )
     if not cmd:
         raise click.UsageError(
             "'resume' needs the program that goes on, as in:"
