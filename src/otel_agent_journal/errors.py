@@ -96,7 +96,7 @@ class WaitTimeout(JournalError, TimeoutError):
         why = f"; {why}" if why else ""
         super().__init__(
             f"session {session_id}: none of {', '.join(until)} in {timeout_s:g} s; {seen}{why};"
-            f" wait longer, or look: agent-journal show --events {pasted(session_id)}"
+            f" wait longer, or look: agent-journal show {pasted(session_id)} --events"
         )
         self.session_id = session_id
         self.timeout_s = timeout_s

@@ -83,6 +83,17 @@ def test_context_now_and_at_each_step(paid: str) -> None:
         assert part in text
 
 
+def test_a_point_by_any_name_of_its_step(paid: str) -> None:
+    """A number, a name, the second of a kind, behind a slash or an @: in every command that takes a point."""
+    for name in ("@5", "/5", "@scripted.2", "@model.2", "/MODEL.2"):
+        assert contents(f"{paid}{name}") == ["pay 5", "pay-5", "paid 5"]
+    assert rows(cli("copy", f"{paid}@look", "--as", "by name"))[0]["number"] == 3
+    assert fork(paid, at="look", new="in python") == "in python"
+    assert contents("in python") == contents("by name")
+    assert rows(cli("diff", f"{paid}@look", f"{paid}/3"))[0]["same"]
+    assert rewind(paid, at="model.2").number == 5
+
+
 def test_steps_are_numbered_as_points_are(paid: str) -> None:
     """`show` prints the number before each step; in data it is `number`."""
     assert [row["number"] for row in rows(cli("show", paid))] == [1, 2, 3, 4, 5]
@@ -186,8 +197,15 @@ def test_resume_after_a_crash_says_what_was_under_way(home: Path) -> None:
         (("copy", "bill", "--to-point", "x"), 2, "the number of an event is expected"),
         (("copy", "bill", "--to-point", "99"), 3, "the context has events up to 5, not 99"),
         (("copy", "bill", "--to-point", "who:1"), 3, "session bill has no agent instance who"),
-        (("overwrite", "bill", "--yes"), 2, "which point? bill@N"),
+        (("overwrite", "bill", "--yes"), 2, "which point? bill@STEP"),
         (("resume", "bill"), 2, "agent-journal resume bill -- python my_agent.py"),
+        (
+            ("resume", "bill@3", "--", "true"),
+            2,
+            "to go on from step 3, fork it, or rewind it: agent-journal copy bill@3",
+        ),
+        (("copy", "bill@tool"), 3, "2 steps of session bill match 'tool': 3 tool look"),
+        (("copy", "bill@nobody"), 3, "session bill has no step 'nobody'; it has 1 to 5: payer, scripted, look, pay"),
     ],
 )
 def test_what_cannot_be_done_says_why(paid: str, args: tuple[str, ...], code: int, complaint: str) -> None:
