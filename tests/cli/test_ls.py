@@ -160,7 +160,7 @@ ARN = "arn:aws:bedrock-agentcore:eu-central-1:123456789012:runtime/support-agent
 def test_ids_of_any_script_and_length(journal: Seeded, columns: int, snapshot: SnapshotAssertion) -> None:
     """No line is wider than the terminal, every session can be told from every other, what has no room is named."""
     for number, session_id in enumerate((*WIDE, f"{ARN}1", f"{ARN}2")):
-        builder = JournalBuilder(session_id)
+        builder = JournalBuilder(session_id, clock=SteppingClock(time.time_ns() - 9000 * 10**9))
         root = builder.start("AGENT", ("研究助手", "emoji 👍🏽", "support-agent-with-a-long-name")[number % 3])
         error = ErrorInfo(type="KeyError", message="the quick brown fox jumps over the lazy dog, 二〇二六")
         builder.end(root, "error", error=error) if number == 4 else builder.end(root)
@@ -173,8 +173,7 @@ def test_ids_of_any_script_and_length(journal: Seeded, columns: int, snapshot: S
     assert columns < 80 or all(name in lines[0] for name in ("STEPS", "STARTED"))
     left_out = [name for name in ("AGENT", "STEPS", "ERR", "TOKENS", "STARTED", "DURATION") if name not in lines[0]]
     assert all(name in lines[-1] for name in left_out) or columns < 60
-    ages = re.sub(r"\d+ (s|min|h|d) ago|just now", lambda found: "-" * len(found[0]), "\n".join(lines))
-    assert re.sub(r"-{7,}", "-------", ages).replace("  -------", "  -") == snapshot
+    assert "\n".join(lines) == snapshot
 
 
 def test_colours_are_those_of_the_terminals_own_theme(many: Seeded) -> None:

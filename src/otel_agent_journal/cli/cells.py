@@ -48,6 +48,8 @@ def cut_middle(text: str, width: int, tail: int | None = None) -> str:
     if width < 3:
         return within(text, width)
     tail = (width - 1) // 2 if tail is None else tail
+    if text.isascii():
+        return text[: width - 1 - tail] + ELLIPSIS + text[len(text) - tail :]
     end = _beginning(reversed(list(clusters(text))), tail)
     return _beginning(text, width - 1 - tail) + ELLIPSIS + "".join(reversed(list(clusters(end))))
 

@@ -118,7 +118,7 @@ def _line(
         parts.append(room + styled if columns[at].right else styled + room)
     line = (" " * _GAP).join(parts).rstrip()
     if width and sum(final.values()) + _GAP * (len(shown) - 1) > width:  # a terminal of a few cells: plain, but whole
-        line = within((" " * _GAP).join(within(row[at].text, final[at]) for at in shown), width)
+        line = within((" " * _GAP).join(fit(row[at].text, final[at]) for at in shown).rstrip(), width)
     return line
 
 
