@@ -7,6 +7,7 @@ out of git. What somebody made before us stays as it is. Knows nothing of stores
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -44,6 +45,8 @@ def make_folder(path: Path) -> None:
     """
     if path.is_dir():
         return
+    if path.parent.exists() and not path.parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     if path.parent != path:
         make_folder(path.parent)
     try:
