@@ -154,7 +154,7 @@ def _print(
     output: Output,
     invocation: Invocation,
     journal: Journal,
-    found: list[tuple[SessionHead, Match]] | list[tuple[SessionHead, None]],
+    found: Sequence[tuple[SessionHead, Match | None]],
     limit: int | None,
 ) -> None:
     """Print sessions for people, with where in each the text is that was looked for."""
