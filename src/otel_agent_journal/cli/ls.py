@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, starmap, tee
+from itertools import starmap, tee
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -91,20 +91,22 @@ def command(
     )
     heads = journal.heads(wanted, tags, [*meta, *([("user", user)] if user else [])])
     if output.for_people:
-        found = islice(_searched(journal, heads, text), limit) if text else ((head, None) for head in heads)
+        found = _searched(journal, heads, text, limit) if text else ((head, None) for head in heads)
         _print(output, invocation, journal, list(found), limit)
     elif text:
-        output.records(starmap(_found, islice(_searched(journal, heads, text), limit)), (*KEYS, "match"))
+        output.records(starmap(_found, _searched(journal, heads, text, limit)), (*KEYS, "match"))
     else:
         output.records(map(record, heads), KEYS)
 
 
-def _searched(journal: Journal, heads: Iterable[SessionHead], text: str) -> Iterator[tuple[SessionHead, Match]]:
-    """Yield the sessions that hold a text, with where it is; says in the end what was searched."""
+def _searched(
+    journal: Journal, heads: Iterable[SessionHead], text: str, limit: int | None
+) -> Iterator[tuple[SessionHead, Match]]:
+    """Yield so many sessions that hold a text, with where it is; says in the end what was searched."""
     from otel_agent_journal.cli.progress import progress
     from otel_agent_journal.reading.searching import SEARCHED, first_match
 
-    looked = 0
+    looked, hits = 0, 0
     with progress(None, "sessions searched") as bar:
         try:
             given, kept = tee(heads)
@@ -112,7 +114,11 @@ def _searched(journal: Journal, heads: Iterable[SessionHead], text: str) -> Iter
                 looked += 1
                 bar(1)
                 if match is not None:
+                    hits += 1
+                    bar.clear()
                     yield head, match
+                if hits == limit:
+                    break
         finally:
             bar.drop()
             note(f"searched {readable.plural(looked, 'session')}: {SEARCHED}, and what is kept apart of these")
