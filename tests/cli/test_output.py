@@ -10,7 +10,7 @@ import re
 import pytest
 
 from otel_agent_journal.cli.output import wants_color
-from otel_agent_journal.cli.table import Cell, Column, render
+from otel_agent_journal.cli.table import Cell, Column, growing, render
 from otel_agent_journal.testing.builders import JournalBuilder
 from tests.cli.command_line import cli, pipes, program, rows, terminal, terminals
 from tests.cli.conftest import Seeded
@@ -178,3 +178,14 @@ def test_cells_are_text_and_never_markup() -> None:
     assert (
         "[red]x[/red] :smile:" in render((Column("A"),), [[Cell("[red]x[/red] :smile:")]], width=0, paint=unpainted)[1]
     )
+
+
+def test_a_row_that_comes_alone_goes_on_below() -> None:
+    """Nothing of it is lost: an id is cut in its middle, the last cell goes on in lines below."""
+    columns = (Column("ID", least=8, middle=True), Column("DETAIL"))
+    row = [Cell("0123456789" * 5), Cell("a detail of many words that does not fit into what is left of the line")]
+    lines = list(growing(columns, [row], unpainted, width=60))
+    assert lines[:2] == ["ID        DETAIL", "0123456789012345…567890123456789  a detail of many words"]
+    assert " ".join(lines[1:]).split("  ", 1)[1].split() == row[1].text.split()
+    assert max(map(len, lines)) <= 60
+    assert list(growing(columns, [row], unpainted))[1] == f"{row[0].text}  {row[1].text}"

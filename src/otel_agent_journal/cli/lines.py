@@ -79,12 +79,11 @@ class EventLines:
         what = f"{padded(readable.one_line(step_kind or event.type), _TYPE_WIDTH)} {name}"
         session = f"{padded(self._label(event.session_id), self._label_width)}  " if self._sessions else ""
         head = f"{readable.clock(event.timestamp_ns, millis=not narrow)}  {session}"
+        what_width = _TYPE_WIDTH + 1 + (_NARROW_NAME_WIDTH if narrow else _NAME_WIDTH)
         if self._output.tty:
-            what = within(what, max(_LEAST_WHAT, self._output.width - cell_len(head) - _DURATION_WIDTH - 3))
-        name_width = _NARROW_NAME_WIDTH if narrow else _NAME_WIDTH
-        columns = (
-            f"{padded(what, _TYPE_WIDTH + 1 + name_width)} {readable.duration(event.duration_ns):>{_DURATION_WIDTH}}"
-        )
+            left = max(_LEAST_WHAT, self._output.width - cell_len(head) - _DURATION_WIDTH - 3)
+            what, what_width = within(what, left), min(what_width, left)
+        columns = f"{padded(what, what_width)} {readable.duration(event.duration_ns):>{_DURATION_WIDTH}}"
         room = self._output.width - cell_len(head) - cell_len(columns) - 5 if self._output.tty else _LONGEST
         remark, failed = readable.one_line(_remark(event), _LONGEST), event.type in END_TYPES and mark != "✓"
         style = color if failed else _LEVEL_COLORS.get(event.level, "dim")
