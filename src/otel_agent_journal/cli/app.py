@@ -122,7 +122,7 @@ def group(ctx: click.Context, version: bool) -> None:
     """The journal of your agents: every session, every step, live and after a crash.
 
     Tables on a terminal, JSON lines in a pipe. Without --store or AGENT_JOURNAL_STORE the journal is, in the working
-    directory,
+    directory or the nearest one above it,
 
     \b
       .agent-journal/journal.db
