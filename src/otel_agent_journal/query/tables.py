@@ -16,6 +16,7 @@ from otel_agent_journal.codec import encode_value
 from otel_agent_journal.event import EMPTY, ErrorInfo, JournalEvent, Usage
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.steps import Attempt, Step
+from otel_agent_journal.projections.times import waited_ns, worked_ns
 
 TEXT: Final = "VARCHAR"
 TEXTS: Final = "VARCHAR[]"
@@ -224,10 +225,6 @@ def _steps_usage(row: StepRow) -> Usage | None:
     return Usage(**{name: sum(getattr(usage, name) for usage in said) for name in _TOKENS})
 
 
-def _steps_took(row: StepRow) -> int | None:
-    return None if row.step.end_ns is None else max(0, row.step.end_ns - row.step.start_ns)
-
-
 def _details(attempt: Attempt) -> Mapping[str, Any]:
     """Return what start and ending of an attempt say together; the ending's word counts."""
     return {**attempt.details_start, **attempt.details_end}
@@ -247,8 +244,10 @@ STEPS: Final = Table(
         Column("ended_at", TIME, _of_step("end_ns")),
         Column("started_ns", INT, _of_step("start_ns")),
         Column("ended_ns", INT, _of_step("end_ns")),
-        Column("duration_ns", INT, _steps_took),
-        Column("duration_ms", REAL, lambda row: _ms(_steps_took(row))),
+        Column("duration_ns", INT, lambda row: worked_ns(row.step)),
+        Column("duration_ms", REAL, lambda row: _ms(worked_ns(row.step))),
+        Column("waited_ns", INT, lambda row: waited_ns(row.step)),
+        Column("waited_ms", REAL, lambda row: _ms(waited_ns(row.step))),
         *_of_usage(_steps_usage),
         *_of_error(_of_last("error")),
         *(Column(name, TEXT, _of_last(name)) for name in ("writer", "trace_id", "span_id")),
