@@ -142,7 +142,7 @@ def test_show_prompt_is_a_request_whole(journal: Seeded) -> None:
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": given[1]["content"], "name": "ann"},
-        {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "name": "look", "args": {"at": "Rome"}}]},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "name": "look", "arguments": {"at": "Rome"}}]},
         {"role": "tool", "content": "warm", "tool_call_id": "c1"},
     ]
     assert told == {

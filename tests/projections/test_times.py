@@ -58,7 +58,9 @@ def test_an_axis_leaves_waits_out() -> None:
     assert WorkAxis((), 0).at(7) == 0
 
 
-@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 20)), min_size=1, max_size=8, unique_by=lambda one: one[0]))
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(0, 20)), min_size=1, max_size=8, unique_by=lambda one: one[0])
+)
 def test_work_and_waits_are_all_the_time_there_is(spans: list[tuple[int, int]]) -> None:
     """Counted moment by moment it is the same."""
     step = step_of(*((start, start + length) for start, length in spans))

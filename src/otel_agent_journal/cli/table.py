@@ -17,7 +17,7 @@ from rich.text import Text
 
 from otel_agent_journal.cli.readable import one_line
 
-__all__ = ["ID_WIDTH", "Cell", "Column", "cell_len", "fit", "growing", "render"]
+__all__ = ["ID_WIDTH", "Cell", "Column", "cell_len", "fit", "growing", "render", "within"]
 
 ID_WIDTH: Final = 32  # of ids of ours
 _GAP: Final = 2
@@ -108,6 +108,13 @@ def fit(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text + " " * (width - cell_len(text))
     return set_cell_size(text, max(0, width - 1)) + "…"
+
+
+def within(text: str, width: int) -> str:
+    """Return text cut to at most `width` terminal cells, an ellipsis for what is left out."""
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, width - 1).rstrip() + "…" if width > 0 else ""
 
 
 def _shown(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
-from otel_agent_journal.projections.steps import Attempt, Step
+from otel_agent_journal.projections.steps import Attempt, Step, StepTree
 
 
 class Stretch(NamedTuple):
@@ -65,7 +66,7 @@ class WorkAxis:
 
     def __init__(self, attempts: Iterable[Attempt], now_ns: int) -> None:
         worked = stretches(attempts, now_ns)
-        self.waits = [Stretch(before.end_ns, after.start_ns) for before, after in zip(worked, worked[1:], strict=False)]
+        self.waits = [Stretch(before.end_ns, after.start_ns) for before, after in pairwise(worked)]
         self._worked = worked
         self._before = [0]  # nanoseconds of work before each stretch, and in all of them
         for one in worked:
@@ -82,3 +83,17 @@ class WorkAxis:
         if place < 0:
             return 0
         return self._before[place] + min(time_ns - self._worked[place].start_ns, self._worked[place].length_ns)
+
+
+def own_ns(tree: StepTree, step: Step, now_ns: int) -> int:
+    """Return how long a step worked while nothing beneath it did: its own code, a model, a tool."""
+    own = stretches(step.attempts, now_ns)
+    beneath = stretches((one for child in tree.children(step) for one in child.attempts), now_ns)
+    left, at = sum(one.length_ns for one in own), 0
+    for one in own:
+        while at < len(beneath) and beneath[at].start_ns < one.end_ns:
+            left -= max(0, min(one.end_ns, beneath[at].end_ns) - max(one.start_ns, beneath[at].start_ns))
+            if beneath[at].end_ns > one.end_ns:  # it goes on in the next one
+                break
+            at += 1
+    return left

@@ -114,18 +114,23 @@ class Journal:
         """Yield the events of a session and of its parts, in the session's order."""
         return read_whole(self.store, session_id)
 
-    def tree(self, head: SessionHead, *, in_full: str | None = None) -> StepTree:
+    def tree(
+        self,
+        head: SessionHead,
+        *,
+        in_full: str | None = None,
+        taken: Callable[[JournalEvent], JournalEvent] = outline,
+    ) -> StepTree:
         """Return a session's step tree; steps of writers gone silent are interrupted in it.
 
         Args:
             head: the session's.
             in_full: the id of the step of which all that was taken, given and noted is wanted; of others it is left
                 out as they are read, so that a session's content is never in memory.
+            taken: what of their events is kept.
         """
         events = read_whole(self.store, head.session_id, head=head)
-        shown = (
-            event if event.step_id is not None and event.step_id == in_full else outline(event) for event in events
-        )
+        shown = (event if event.step_id is not None and event.step_id == in_full else taken(event) for event in events)
         return fold_steps(shown, lost_writers=self.silent(head))
 
     def judged(self, head: SessionHead) -> SessionHead:
@@ -227,6 +232,10 @@ class Journal:
     def resolved(self, session_id: str, value: Any) -> Any:
         """Return a value with every blob reference in it replaced by what it refers to, where that is kept."""
         return self._blobs.resolved(session_id, value)
+
+    def without_media(self, session_id: str, value: Any) -> Any:
+        """Return a value with blob references replaced but those to media, which people are told of, not shown."""
+        return self._blobs.resolved(session_id, value, media=False)
 
     def blob(self, session_id: str, digest: str) -> bytes | None:
         """Return a value that a session or a part of it keeps apart, as JSON text, or None where it is not there."""

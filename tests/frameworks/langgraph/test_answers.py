@@ -18,9 +18,9 @@ from langchain_core.tools import tool
 from opentelemetry.sdk.trace import TracerProvider
 from pydantic import BaseModel
 
-from otel_agent_journal.cli.messages import conversation
 from otel_agent_journal.event import JournalEvent, Usage
 from otel_agent_journal.frameworks.langgraph.rebuilding import llm_result, lost_of, message_of
+from otel_agent_journal.reading.conversation import conversation
 from otel_agent_journal.testing.scripted import ScriptedModel, reply
 from tests.frameworks.langgraph import graphs
 from tests.frameworks.langgraph.recording import Recording, recording_at
@@ -372,6 +372,6 @@ def test_in_the_conversation(recording: Recording) -> None:
     call: Any = {"name": "book", "args": '{"to": ', "id": "c9", "error": "no JSON", "type": "invalid_tool_call"}
     for said in (AIMessage("", invalid_tool_calls=[call]), AIMessage("", additional_kwargs={"refusal": "I will not"})):
         graphs.chat_node(Saying(candidates=[said])).invoke(graphs.question(), graphs.on_thread())
-    answers = [one for one in conversation(recording.events) if one["role"] == "assistant"]
+    answers = [one for one in conversation(lambda: recording.events) if one["role"] == "assistant"]
     assert answers[0]["tool_calls"] == [{"id": "c9", "name": "book", "arguments": '{"to": '}]
     assert answers[1]["content"] == "I will not"
