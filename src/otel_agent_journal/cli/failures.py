@@ -34,17 +34,18 @@ def causes(output: Output, tree: StepTree, failed: Sequence[Step]) -> Iterator[s
                 yield from _cause(output, step, attempt, passed.get(attempt.key, []))
 
 
-def cause_line(output: Output, tree: StepTree) -> str | None:
-    """Return in a line why a session failed: the step in which the error of its last failed turn began."""
+def cause_lines(output: Output, tree: StepTree) -> Iterator[str]:
+    """Yield why a session failed: the step in which the error of its last failed turn began."""
     for root in reversed(tree.roots):
         if root.last.outcome == "error":
             found = Causes(tree).of(root, root.last)
             if found is None or found.step.step_id == root.step_id:
-                return None
+                return
             step, attempt = found
             text = f"step {step.number} {steps.label(step)}: {steps.failure_of(step, attempt)}"
-            return output.paint(f"✗ {readable.one_line(text, 400)}", "red")
-    return None
+            lines = wrapped(f"✗ {readable.one_line(text, 400)}", output.width)
+            yield from (output.paint(line, "red") for line in lines)
+            return
 
 
 def _passed_through(known: Causes, failed: Sequence[Step]) -> dict[str, list[str]]:

@@ -271,8 +271,8 @@ def _waterfall(
         output.text(line)
     if not walked and (error := journal.error_of(head)) is not None:
         output.text(output.paint(readable.one_line(readable.failure(error)), "red"))
-    if judged.status == "ERROR" and (cause := failures.cause_line(output, tree)):
-        output.text(cause)
+    for line in failures.cause_lines(output, tree) if judged.status == "ERROR" else ():
+        output.text(line)
     shown = chosen(tree, walked, wanted, now_ns)
     by_own_time = wanted.slowest is not None
     lines = waterfall.waterfall(output, tree, shown, head.writers, now_ns, flat=wanted.flat, by_own_time=by_own_time)

@@ -40,22 +40,27 @@ def headline(output: Output, head: SessionHead, now_ns: int, worked: int | None 
     """Yield the lines above a session's tree. `worked`: how long it was worked, where the tree was read."""
     color = {"COMPLETED": "green", "ERROR": "red", "PROCESSING": "cyan"}.get(head.status, "yellow")
     status = f"{head.status} ({head.reason.replace('_', ' ')})" if head.reason else head.status
-    facts = [readable.plural(head.steps, "step")]
+    facts = [(readable.one_line(head.agent or "session"), "bold"), (status, color)]
+    facts.append((readable.plural(head.steps, "step"), ""))
     if head.errors:
-        facts.append(output.paint(readable.plural(head.errors, "error"), "red"))
+        facts.append((readable.plural(head.errors, "error"), "red"))
     tokens = head.input_tokens + head.output_tokens
     if tokens:
-        facts.append(f"{readable.count(tokens)} tokens")
+        facts.append((f"{readable.count(tokens)} tokens", ""))
     end_ns = head.ended_ns if head.ended_ns is not None else now_ns if head.status == "PROCESSING" else None
     if head.started_ns and end_ns is not None:
         took = end_ns - head.started_ns
         folded = worked is not None and took - worked >= _LEAST_WAIT_NS
         facts.append(
-            f"{readable.duration(worked)} of work in {readable.duration(took)}" if folded else readable.duration(took)
+            (
+                f"{readable.duration(worked)} of work in {readable.duration(took)}"
+                if folded
+                else readable.duration(took),
+                "",
+            )
         )
-    agent = output.paint(readable.one_line(head.agent or "session"), "bold")
-    yield f"{agent}  {output.paint(status, color)}  {'  '.join(facts)}"
-    yield from (output.paint(line, "dim") for line in _where(head, now_ns, output.width))
+    yield from _joined(output, facts)
+    yield from _joined(output, [(fact, "dim") for fact in _where(head, now_ns)])
     if head.forked_from:
         yield output.paint(f"fork of {readable.one_line(head.forked_from)}, whose steps come before these", "dim")
     if head.forks:
@@ -66,8 +71,8 @@ def headline(output: Output, head: SessionHead, now_ns: int, worked: int | None 
         yield output.paint(f"tags {said}", "dim")
 
 
-def _where(head: SessionHead, now_ns: int, width: int) -> Iterator[str]:
-    """Yield which session it is, since when, and on which host by which version: on lines that fit."""
+def _where(head: SessionHead, now_ns: int) -> list[str]:
+    """Return which session it is, since when, and on which host by which version."""
     facts = [f"session {readable.one_line(head.session_id)}"]
     if head.started_ns:
         facts.append(f"started {readable.clock(head.started_ns, date=True)}")
@@ -80,13 +85,18 @@ def _where(head: SessionHead, now_ns: int, width: int) -> Iterator[str]:
         facts.append(f"last seen {readable.clock(last_ns)} ({readable.ago(last_ns, now_ns)})")
     if process := _processes(head.about.processes):
         facts.append(process)
-    line = facts[0]
-    for fact in facts[1:]:
-        if width and cell_len(line) + 2 + cell_len(fact) > width:
+    return facts
+
+
+def _joined(output: Output, facts: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield facts, each in its style, as many on a line as fit the terminal."""
+    line, used = "", 0
+    for text, style in facts:
+        if line and output.tty and used + 2 + cell_len(text) > output.width:
             yield line
-            line = fact
-        else:
-            line += f"  {fact}"
+            line, used = "", 0
+        line += ("  " if line else "") + (output.paint(text, style) if style else text)
+        used += cell_len(text) + (2 if used else 0)
     yield line
 
 
@@ -202,7 +212,7 @@ class _Drawing:
         remark = "asked a human" if self._was_answered(step) else self._remark(step)
         beside = [text for text in (steps.waits_of(step), steps.warned_of(step)) if text]
         color = "yellow" if step.status == "ok" else steps.MARKS[step.status][1]
-        said = readable.one_line("  ".join([remark, *beside] if remark else beside), _LONGEST)
+        said = readable.one_line(" · ".join([remark, *beside] if remark else beside), _LONGEST)
         if said and step.status == "ok" and cell_len(said) > left >= _LEAST_REMARK:
             said = within(said, left)  # it went well in the end; what went wrong is whole in the step itself
         below = bool(said) and cell_len(said) > left
