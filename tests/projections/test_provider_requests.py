@@ -211,6 +211,15 @@ def test_a_picture_of_the_last_result() -> None:
     assert len(openai_request(a_prompt(messages, [])).body["messages"]) == 1
 
 
+def test_pictures_of_the_system() -> None:
+    """Neither API takes one: the words alone are left."""
+    messages = [{"role": "system", "content": [{"type": "text", "text": "Like this:"}, PICTURE]}]
+    made = openai_request(a_prompt(messages, []))
+    assert made.body["messages"] == [{"role": "system", "content": [{"type": "text", "text": "Like this:"}]}]
+    assert made.notes == ("image/png is left out: OpenAI's API takes none of the system",)
+    assert anthropic_request(a_prompt(messages, [])).body["system"] == "Like this:"
+
+
 def test_several_system_prompts_and_roles_of_others() -> None:
     """All that is of the system is at the head of Anthropic's; a role that neither has is a user's."""
     messages = [

@@ -72,13 +72,14 @@ def last_turns(walked: Sequence[Step], count: int) -> list[Step]:
 
 def down_to(walked: Sequence[Step], levels: int) -> tuple[list[Step], dict[int, int]]:
     """Return the steps of the upmost levels, and by place how many are beneath those of the last one."""
-    least = min((step.depth for step in walked), default=0)
     kept: list[Step] = []
     folded: dict[int, int] = {}
+    top: int | None = None
     for step in walked:
-        if step.depth - least < levels:
+        top = step.depth if top is None else min(top, step.depth)
+        if step.depth - top < levels:
             kept.append(step)
-        elif kept:
+        else:
             folded[len(kept) - 1] = folded.get(len(kept) - 1, 0) + 1
     return kept, folded
 
