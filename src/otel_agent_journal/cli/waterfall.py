@@ -60,7 +60,10 @@ def headline(output: Output, head: SessionHead, now_ns: int, worked: int | None 
             )
         )
     yield from _joined(output, facts)
-    yield from _joined(output, [(fact, "dim") for fact in _where(head, now_ns)])
+    where = [(fact, "dim") for fact in _where(head, now_ns)]
+    process = [(fact, "dim") for fact in _processes(head.about.processes)]
+    for line in [[*where, *process]] if output.tty else [where, process]:
+        yield from _joined(output, line)
     if head.forked_from:
         yield output.paint(f"fork of {readable.one_line(head.forked_from)}, whose steps come before these", "dim")
     if head.forks:
@@ -72,7 +75,7 @@ def headline(output: Output, head: SessionHead, now_ns: int, worked: int | None 
 
 
 def _where(head: SessionHead, now_ns: int) -> list[str]:
-    """Return which session it is, since when, and on which host by which version."""
+    """Return which session it is, since when, and how far it has come."""
     facts = [f"session {readable.one_line(head.session_id)}"]
     if head.started_ns:
         facts.append(f"started {readable.clock(head.started_ns, date=True)}")
@@ -83,8 +86,6 @@ def _where(head: SessionHead, now_ns: int) -> list[str]:
         last_ns = max([head.updated_ns, *head.writers.values()]) if head.status == "PROCESSING" else head.ended_ns
         last_ns = last_ns or head.updated_ns
         facts.append(f"last seen {readable.clock(last_ns)} ({readable.ago(last_ns, now_ns)})")
-    if process := _processes(head.about.processes):
-        facts.append(process)
     return facts
 
 
@@ -97,14 +98,14 @@ def _joined(output: Output, facts: Sequence[tuple[str, str]]) -> Iterator[str]:
             line, used = "", 0
         line += ("  " if line else "") + (output.paint(text, style) if style else text)
         used += cell_len(text) + (2 if used else 0)
-    yield line
+    if line:
+        yield line
 
 
-def _processes(processes: Sequence[Process]) -> str:
-    if not processes:
-        return ""
-    others = f"  the latest of {len(processes)} processes" if len(processes) > 1 else ""
-    return readable.process(processes[-1]) + others
+def _processes(processes: Sequence[Process]) -> list[str]:
+    """Return on which host by which version it ran last, and by how many processes in all."""
+    others = [f"the latest of {len(processes)} processes"] if len(processes) > 1 else []
+    return [readable.process(processes[-1]), *others] if processes else []
 
 
 class Column(NamedTuple):
