@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -183,7 +183,8 @@ def _call(output: Output, call: Mapping[str, Any], full: bool) -> Iterator[str]:
     if not isinstance(arguments, Mapping):
         yield from wrapped(f"→ {readable.one_line(brief, None if full else _LONGEST_CALL)}", output.width, "  ")
         return
-    values = {str(name): _shown(value, full) for name, value in arguments.items()}
+    named = cast("Mapping[str, Any]", arguments)
+    values = {str(name): _shown(value, full) for name, value in named.items()}
     together = f"{call.get('name')}({', '.join(f'{name}={value}' for name, value in values.items())})"
     if len(together) <= min(_LONGEST_CALL, output.width or _LONGEST_CALL) and "\n" not in together:
         yield f"  → {readable.one_line(together)}"

@@ -139,10 +139,21 @@ def waterfall(
     if not shown.steps:
         return
     drawing = _Drawing(output, tree, shown, last_seen, now_ns, flat=flat)
-    drawing.columns = [Column(8, lambda step: _took(tree, step, now_ns, by_own_time))]
+    yield from drawing.lines(list(_columns(output, tree, now_ns, by_own_time)))
+
+
+def _columns(output: Output, tree: StepTree, now_ns: int, by_own_time: bool) -> Iterator[Column]:
+    """Yield the columns behind a step's name that there is room for."""
+
+    def took(step: Step) -> str:
+        return _took(tree, step, now_ns, by_own_time)
+
+    def tokens(step: Step) -> str:
+        return _tokens(tree, step)
+
+    yield Column(8, took)
     if not output.tty or output.width >= _TOKENS:
-        drawing.columns.append(Column(6, lambda step: _tokens(tree, step)))
-    yield from drawing.lines()
+        yield Column(6, tokens)
 
 
 def _took(tree: StepTree, step: Step, now_ns: int, by_own_time: bool) -> str:
@@ -158,8 +169,6 @@ def _tokens(tree: StepTree, step: Step) -> str:
 class _Drawing:
     """Lays out the lines of a waterfall."""
 
-    columns: list[Column]
-
     def __init__(
         self, output: Output, tree: StepTree, shown: Chosen, last_seen: Mapping[str, int], now_ns: int, *, flat: bool
     ) -> None:
@@ -174,13 +183,14 @@ class _Drawing:
         self._flat = flat
         self._axis = WorkAxis((one for step in shown.steps for one in step.attempts), now_ns)
 
-    def lines(self) -> Iterator[str]:
+    def lines(self, columns: Sequence[Column]) -> Iterator[str]:
+        """Yield them, a step's columns behind its name."""
         output, ones = self._output, self._shown.steps
         digits = len(str(max(step.number for step in ones)))
         room = min(max(20, output.width * 9 // 20), _MAX_LABEL) if output.tty else _MAX_LABEL * 4
         labels = list(self._labels(room))
         width = min(max(cell_len(text) for text in labels), room)
-        used = digits + 1 + width + sum(1 + column.width for column in self.columns)
+        used = digits + 1 + width + sum(1 + column.width for column in columns)
         bar_width = self._bar_width(used)
         left = output.width - used - (bar_width + 3 if bar_width else 0) - 2 if output.tty else _LONGEST
         waits = {} if self._flat else self._waits()
@@ -190,7 +200,7 @@ class _Drawing:
             cells = [
                 output.paint(f"{step.number:>{digits}}", "dim"),
                 _painted(output, fit(text, width), steps.MARKS[step.status]),
-                *(f"{column.text(step):>{column.width}}" for column in self.columns),
+                *(f"{column.text(step):>{column.width}}" for column in columns),
             ]
             if bar_width:
                 cells.append(output.paint(self._bar(step, bar_width), steps.MARKS[step.status][1]))

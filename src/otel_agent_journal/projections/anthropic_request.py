@@ -122,7 +122,7 @@ def _thought(block: Mapping[str, Any], notes: list[str]) -> dict[str, Any] | Non
         return {name: block[name] for name in ("type", "thinking", "signature", "data") if name in block}
     within: Any = block.get("reasoningContent")
     said: Any = cast("Mapping[str, Any]", within).get("reasoningText") if isinstance(within, Mapping) else None
-    signed = cast("Mapping[str, Any]", said) if isinstance(said, Mapping) else {}
+    signed: Mapping[str, Any] = cast("Mapping[str, Any]", said) if isinstance(said, Mapping) else {}
     if signed.get("signature"):
         return {"type": "thinking", "thinking": str(signed.get("text", "")), "signature": signed["signature"]}
     notes.append("a thought without a signature is left out: Anthropic's API takes none")
@@ -144,5 +144,6 @@ def _medium(medium: Medium, notes: list[str]) -> dict[str, Any] | None:
 
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     described = {"description": str(tool["description"])} if tool["description"] else {}
-    schema: Any = tool["parameters"] if isinstance(tool["parameters"], Mapping) else _NO_SCHEMA
+    told: Any = tool["parameters"]
+    schema = cast("Mapping[str, Any]", told) if isinstance(told, Mapping) else _NO_SCHEMA
     return {"name": str(tool["name"]), **described, "input_schema": {"type": "object", **schema}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from otel_agent_journal.codec import encode_value
 from otel_agent_journal.projections.provider_parts import (
@@ -142,5 +142,6 @@ def _part(medium: Medium, notes: list[str]) -> dict[str, Any] | None:
 
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     described = {"description": str(tool["description"])} if tool["description"] else {}
-    parameters = tool["parameters"] if isinstance(tool["parameters"], Mapping) else _NO_SCHEMA
+    told: Any = tool["parameters"]
+    parameters = cast("Mapping[str, Any]", told) if isinstance(told, Mapping) else _NO_SCHEMA
     return {"type": "function", "function": {"name": str(tool["name"]), **described, "parameters": parameters}}

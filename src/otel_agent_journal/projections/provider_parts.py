@@ -127,7 +127,7 @@ def text_in(block: Any) -> str | None:
     """Return the text that a content block is, None of what is none."""
     if isinstance(block, str):
         return block
-    named = cast("Mapping[str, Any]", block) if isinstance(block, Mapping) else {}
+    named: Mapping[str, Any] = cast("Mapping[str, Any]", block) if isinstance(block, Mapping) else {}
     for name in ("text", "refusal", "content"):
         if isinstance(text := named.get(name), str) and named.get("type") not in _MEDIA:
             return text
@@ -136,7 +136,7 @@ def text_in(block: Any) -> str | None:
 
 def is_thought(block: Any) -> bool:
     """Tell whether a content block is what a model thought."""
-    named = cast("Mapping[str, Any]", block) if isinstance(block, Mapping) else {}
+    named: Mapping[str, Any] = cast("Mapping[str, Any]", block) if isinstance(block, Mapping) else {}
     kinds = ("reasoning", "redacted_thinking", "thinking")
     return named.get("type") in kinds or "reasoningContent" in named or named.get("thought") is True
 

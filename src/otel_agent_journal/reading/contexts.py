@@ -67,5 +67,5 @@ def _calls(calls: Iterable[Any]) -> list[Any]:
 
 def _is_empty(block: Any) -> bool:
     """Tell whether a block only stands for a call or a result that is an event of its own."""
-    named = cast("Mapping[str, Any]", block) if isinstance(block, Mapping) else {}
+    named: Mapping[str, Any] = cast("Mapping[str, Any]", block) if isinstance(block, Mapping) else {}
     return bool(named) and all(key in ("toolUse", "toolResult") and value is None for key, value in named.items())

@@ -174,7 +174,7 @@ class _Listener:
         return bool(call_id) and self._results.get(call_id) == mark_of(message)
 
     def _hold(self, told: Any, message: Message, writer: str | None) -> None:
-        digest = key_of(told) if isinstance(told, Mapping) else None
+        digest = key_of(cast("Mapping[str, Any]", told)) if isinstance(told, Mapping) else None
         for mark in (digest, mark_of(message)):
             if mark is not None:
                 self._held.setdefault(mark, set()).add(writer)
@@ -190,7 +190,8 @@ class _Listener:
         new = cast("list[Any]", listed if isinstance(listed, list) else [])
         before = [] if told.after is None else self._lists.get(told.after)
         keys = None if before is None else keys_of_parts(told.parts, list(before))
-        whole_ones = {key: one for one in new if isinstance(one, Mapping) and (key := key_of(cast("Any", one)))}
+        found_ones = [cast("Mapping[str, Any]", one) for one in new if isinstance(one, Mapping)]
+        whole_ones = {key: one for one in found_ones if (key := key_of(one))}
         if keys is None:  # what it is told by is not there: what is new is all that can be said
             keys = list(whole_ones)
         else:
@@ -203,7 +204,7 @@ class _Listener:
         self._remember(attempt, digests)
         latest = self._latest_exchange(digests)
         for at, digest in enumerate(digests):
-            found: Any = whole_ones.pop(digest, None)
+            found = whole_ones.pop(digest, None)
             if found is None:
                 if at >= max(nearest.common, latest) and nearest.follows and digest in self._users:
                     yield self._users[digest]
@@ -214,7 +215,9 @@ class _Listener:
                 if is_new and not self._was_result(message):
                     yield message
 
-    def _is_new(self, found: Any, digest: str, event: JournalEvent, *, later: bool, follows: bool) -> bool:
+    def _is_new(
+        self, found: Mapping[str, Any], digest: str, event: JournalEvent, *, later: bool, follows: bool
+    ) -> bool:
         """Tell whether a message that is told whole was not said, or is said again."""
         own_id = found.get("id")
         known_id = isinstance(own_id, str) and own_id in self._ids
@@ -293,10 +296,10 @@ class _Listener:
 
     def _messages(self, session_id: str, value: Any, role: str) -> list[Message]:
         """Return the messages that a value amounts to, those that stand by reference left out."""
-        found = self._resolved(session_id, value)
+        found: Any = self._resolved(session_id, value)
         if isinstance(found, Mapping) and "messages" in found:
             found = cast("Mapping[str, Any]", found)["messages"]
-        listed = cast("list[Any]", found) if isinstance(found, list | tuple) else [found]
+        listed: list[Any] = list(cast("Sequence[Any]", found)) if isinstance(found, list | tuple) else [found]
         return messages_in([one for one in listed if one is not None and not is_reference(one)], role)
 
     # --- histories ---
