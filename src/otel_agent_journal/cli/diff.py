@@ -68,7 +68,7 @@ def command(invocation: Invocation, a: str, b: str, stat: bool, everything: bool
         totals = {state: counts[state] for state in _MARKS}
         steps = [_record(one, in_full) for one in shown]
         record = {"a": left.name, "b": right.name, "same": first is None, "shared": (since or 1) - 1, "totals": totals}
-        record |= {"duration_ms": _of_both(left, right, "duration_ms"), "tokens": _of_both(left, right, "tokens")}
+        record["spent"] = {"a": left.spent, "b": right.spent}
         output.record({**record, "first": None if first is None else _record(first, in_full), "steps": steps})
     return _DIFFERENT if exit_code and first is not None else 0
 
@@ -104,7 +104,8 @@ class _Side:
         worked = WorkAxis((one for root in self.tree.roots for one in root.attempts), self._journal.clock())
         return {
             "duration_ms": worked.total_ns // readable.NS_PER_MS,
-            "tokens": usage.input_tokens + usage.output_tokens,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
         }
 
     def forked_at(self, fork: _Side) -> int | None:
@@ -237,12 +238,9 @@ def _lines(
 
 def _spent(spent: Mapping[str, int]) -> str:
     """Return how long was worked and how many tokens it took, in a few words."""
-    tokens = f", {readable.count(spent['tokens'])} tokens" if spent["tokens"] else ""
-    return f"{readable.duration(spent['duration_ms'] * readable.NS_PER_MS)}{tokens}"
-
-
-def _of_both(left: _Side, right: _Side, name: str) -> dict[str, int]:
-    return {"a": left.spent[name], "b": right.spent[name]}
+    tokens = spent["input_tokens"] + spent["output_tokens"]
+    took = readable.duration(spent["duration_ms"] * readable.NS_PER_MS)
+    return f"{took}, {readable.count(tokens)} tokens" if tokens else took
 
 
 def _folded(shown: Sequence[Difference]) -> dict[int, int | None]:
