@@ -111,7 +111,7 @@ def command(
     elif view == "messages":
         _messages(output, journal, head, last, full)
     else:
-        _events(output, journal.events(head.session_id), errors)
+        _events(output, journal.events(head.session_id, head), errors)
 
 
 def _check(view: str | None, form: str | None, wanted: Wanted) -> None:
@@ -156,7 +156,7 @@ def _part(
     elif view == "messages":
         _conversation(output, journal, head, tree, {found.step_id}, full)
     elif view == "events":
-        events = (event for event in journal.events(head.session_id) if event.step_id == found.step_id)
+        events = (event for event in journal.events(head.session_id, head) if event.step_id == found.step_id)
         _events(output, events, wanted.failed)
     else:
         _step(output, journal, head, tree, found, full)
@@ -175,7 +175,7 @@ def step_with_content(journal: Journal, head: SessionHead, text: str) -> tuple[S
     with _uncollected():
         return in_full(
             text,
-            lambda: journal.events(head.session_id),
+            lambda: journal.events(head.session_id, head),
             lambda events: fold_steps(events, lost_writers=journal.silent(head)),
             find_step,
         )
@@ -213,7 +213,7 @@ def _conversation(
 
     session_id, turns = head.session_id, messages.Turns(tree)
     resolved = journal.without_media if output.for_people else journal.resolved
-    said = conversation(lambda: journal.events(session_id), resolved, turns.numbers)
+    said = conversation(lambda: journal.events(session_id, head), resolved, turns.numbers)
     wanted = (message for message in said if of is None or message["step_id"] in of)
     if not output.for_people:
         output.records(wanted, messages.KEYS)

@@ -38,7 +38,7 @@ def record(journal: Journal, head: SessionHead, tree: StepTree, step: Step, *, m
     details = [resolved(session_id, _details(attempt)) for attempt in step.attempts]
     wanted = [keys_in(one) for one in details]
     if any(wanted):
-        referred = Referred(journal.events(session_id), set(chain.from_iterable(wanted)), resolved)
+        referred = Referred(journal.events(session_id, head), set(chain.from_iterable(wanted)), resolved)
         details = [
             replaced(one, referred.by(keys, attempt.end_ns))
             for one, keys, attempt in zip(details, wanted, step.attempts, strict=True)
@@ -69,7 +69,7 @@ def prompt(
 ) -> dict[str, Any] | None:
     """Return what a model call was given; None for a step of another kind."""
     session_id = head.session_id
-    return prompt_of(lambda: journal.events(session_id), session_id, step, resolved or journal.resolved)
+    return prompt_of(lambda: journal.events(session_id, head), session_id, step, resolved or journal.resolved)
 
 
 def _above(tree: StepTree, step: Step) -> list[Step]:

@@ -110,9 +110,9 @@ class Journal:
         """Return the session updated last, or None in an empty journal."""
         return next(current_sessions(self.store, SessionFilter(limit=1)), None)
 
-    def events(self, session_id: str) -> Iterator[JournalEvent]:
-        """Yield the events of a session and of its parts, in the session's order."""
-        return read_whole(self.store, session_id)
+    def events(self, session_id: str, head: SessionHead | None = None) -> Iterator[JournalEvent]:
+        """Yield the events of a session and of its parts, in the session's order. `head`: the session's, if at hand."""
+        return read_whole(self.store, session_id, head=head)
 
     def tree(
         self,
