@@ -7,6 +7,7 @@ https://docs.anthropic.com/en/api/messages; where an SDK is installed, its types
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any, Literal, NotRequired, TypedDict
@@ -205,16 +206,23 @@ def _misfits_of_sdk(module: str, body: dict[str, Any]) -> Iterator[str]:
     """Yield what the SDK's own types say against a body; nothing where it is not installed."""
     if find_spec(module.partition(".")[0]) is None:
         return
+    from pydantic import ValidationError
+    from pydantic_core import PydanticSerializationError
+
+    adapter = _adapter(module)
+    try:
+        adapter.dump_json(adapter.validate_python(body))  # iterables are checked as they are read
+    except (ValidationError, PydanticSerializationError) as error:
+        yield str(error)
+
+
+@cache
+def _adapter(module: str) -> Any:
+    """Return what checks a body by the types of an SDK."""
     from importlib import import_module
 
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
 
     names = ("CompletionCreateParamsNonStreaming", "MessageCreateParamsNonStreaming")
     known = import_module(module)
-    shape = next(getattr(known, name) for name in names if hasattr(known, name))
-    try:
-        # Iterables are read lazily: dumped again, whatever is in them is checked.
-        adapter: Any = TypeAdapter(shape)
-        adapter.dump_json(adapter.validate_python(body))
-    except ValidationError as error:
-        yield str(error)
+    return TypeAdapter(next(getattr(known, name) for name in names if hasattr(known, name)))

@@ -68,8 +68,14 @@ def command(invocation: Invocation, a: str, b: str, stat: bool, everything: bool
         totals = {state: counts[state] for state in _MARKS}
         steps = [_record(one, in_full) for one in shown]
         record = {"a": left.name, "b": right.name, "same": first is None, "shared": (since or 1) - 1, "totals": totals}
-        record["spent"] = {"a": left.spent, "b": right.spent}
-        output.record({**record, "first": None if first is None else _record(first, in_full), "steps": steps})
+        output.record(
+            {
+                **record,
+                "spent": {"a": left.spent, "b": right.spent},
+                "first": None if first is None else _record(first, in_full),
+                "steps": steps,
+            }
+        )
     return _DIFFERENT if exit_code and first is not None else 0
 
 
