@@ -228,5 +228,7 @@ def test_content_as_one_text() -> None:
     picture = {"type": "image", "text": "no text"}
     assert as_text([{"type": "text", "text": "a"}, "b", {"text": "c"}]) == "abc"
     assert as_text([picture]) == [picture]
+    assert as_text([{"type": "refusal", "refusal": "no"}]) == "no"
+    assert as_text([{"type": ["odd"]}]) == [{"type": ["odd"]}]
     assert as_text([7]) == 7
     assert as_text(7) == 7

@@ -38,6 +38,7 @@ _ASKED: Final = ("MODEL_START", REQUEST)
 _ANSWERED: Final = ("MODEL_END", "MODEL_ERROR")
 _STEPS: Final = frozenset((*_ASKED, *_ANSWERED))
 _RESULTS: Final = ("TOOL_END", "TOOL_ERROR", "NODE_END")  # a tool that is not there has no step, only its node's word
+_TEXTS: Final = {"input_text": "text", "output_text": "text", "refusal": "refusal", "text": "text"}
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode  # the order of keys says nothing
 
 Message = dict[str, Any]
@@ -89,9 +90,9 @@ def as_text(content: Any) -> Any:
     if not isinstance(content, list | tuple):
         return content
     blocks = cast("list[Any]", content)
-    texts = [cast("Mapping[str, Any]", one).get("text") if isinstance(one, Mapping) else one for one in blocks]
-    kinds = {cast("Mapping[str, Any]", one).get("type", "text") for one in blocks if isinstance(one, Mapping)}
-    if all(isinstance(text, str) for text in texts) and kinds <= {"text", "input_text", "output_text"}:
+    named = [cast("Mapping[str, Any]", one if isinstance(one, Mapping) else {"text": one}) for one in blocks]
+    texts = [one.get(_TEXTS.get(str(one.get("type", "text")), "")) for one in named]
+    if all(isinstance(text, str) for text in texts):
         return "".join(cast("list[str]", texts))
     return blocks[0] if len(blocks) == 1 and not isinstance(blocks[0], Mapping) else blocks
 
