@@ -103,6 +103,16 @@ def test_two_models_are_asked_the_same() -> None:
     assert said_in(builder.events) == ["sys", "q", "to search", "found"]
 
 
+def test_an_answer_that_was_journaled_without_a_key() -> None:
+    """It is known again by what it says, as those of Bedrock's agents are."""
+    builder = JournalBuilder()
+    process = Process(builder, "w1")
+    process.call(turns("q1"), None)
+    builder.end(builder.start("MODEL", "m"), details={"output": "a1"})
+    process.call(turns("q1", "a1", "q2"), "a2")
+    assert said_in(builder.events) == ["sys", "q1", "a1", "q2", "a2"]
+
+
 def test_a_list_that_nobody_told() -> None:
     """What is new of it is all that can be said."""
     builder = JournalBuilder()

@@ -28,6 +28,7 @@ _LEAST_LEVELS: Final = 3
 _LEAST_WAIT_NS: Final = readable.NS_PER_S  # that has a line of its own
 _BAR: Final = 24
 _WIDE: Final = 110  # columns of a terminal from which on the bar has its full width
+_LEAST_BESIDE: Final = 32  # cells behind a bar of full width
 _BARS: Final = 78  # from which on there are bars at all
 _TOKENS: Final = 64  # from which on there are tokens
 _LEAST_REMARK: Final = 32  # cells that what went wrong on the way is cut to
@@ -279,7 +280,7 @@ class _Drawing:
 
     def _bar_width(self, used: int) -> int:
         output = self._output
-        if not output.tty or output.width >= _WIDE:
+        if not output.tty or output.width >= max(_WIDE, used + _BAR + 3 + _LEAST_BESIDE):
             return _BAR
         return _BAR // 2 if output.width >= max(_BARS, used + _BAR // 2 + 3) else 0
 

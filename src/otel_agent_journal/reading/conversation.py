@@ -212,8 +212,9 @@ class _Listener:
                 continue
             is_new = self._is_new(found, digest, event, later=at >= nearest.common, follows=nearest.follows)
             for message in messages_in([found]):
+                answered = message["role"] == "assistant" and mark_of(message) in self._held  # by a text without a key
                 self._hold(found, message, event.writer)
-                if is_new and not self._was_result(message):
+                if is_new and not answered and not self._was_result(message):
                     yield message
 
     def _is_new(
