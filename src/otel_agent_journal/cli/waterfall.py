@@ -286,7 +286,9 @@ class _Drawing:
 
     def _bar(self, step: Step, width: int) -> str:
         total = max(1, self._axis.total_ns)
-        first, last = self._place(step.attempts[0], total, width)[0], 0
+        first, last = self._place(step.attempts[0], total, width)
+        if len(step.attempts) == 1:
+            return f"│{' ' * first}{'━' * (last - first)}{' ' * (width - last)}│"
         cells = [" "] * width
         for attempt in step.attempts:
             start, end = self._place(attempt, total, width)

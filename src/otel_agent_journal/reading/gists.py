@@ -85,6 +85,9 @@ def _value(value: Any) -> str:
     if BLOB in named:
         return str(named.get("preview") or "")
     if not _MESSAGE.isdisjoint(named):
+        content: Any = named.get("content")
+        if isinstance(content, str) and content and not named.get("tool_calls"):  # as most are
+            return content[: LONGEST * 2]
         return "  ".join(filter(None, map(_message, messages_in(named))))
     if isinstance(named.get("messages"), list | tuple):
         return _value(named["messages"][-1]) if named["messages"] else ""
