@@ -222,3 +222,21 @@ def test_a_prompt_as_a_request(journal: Seeded) -> None:
     assert json.loads(result.stdout)["system"].startswith("Rule.")
     assert "max_tokens" in result.stderr
     assert cli("show", "long/seer", "--as", "openai").exit_code == 2
+
+
+def test_what_was_streamed_before_it_was_cut_off(journal: Seeded) -> None:
+    """Of an answer that never came whole the pieces are shown, together; with an answer they are not."""
+    builder = JournalBuilder("cut")
+    root = builder.start("AGENT", "a")
+    for name in ("whole", "half"):
+        model = builder.start("MODEL", name, parent=root, details={"input": "go on"})
+        builder.note(model, "CHUNK", details={"text": "I will "})
+        builder.note(model, "CHUNK", details={"text": "look"})
+        if name == "whole":
+            builder.end(model, details={"output": "I will look into it"})
+    journal.keep(builder)
+    assert "streamed  I will look\n" in terminal("show", "cut/half").text
+    text = terminal("show", "cut/whole").text
+    assert "streamed" not in text
+    assert "CHUNK" not in text
+    assert terminal("show", "cut/whole", "--full").text.count("CHUNK") == 2
