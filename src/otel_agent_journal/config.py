@@ -46,6 +46,7 @@ CONTEXT: Final = "AGENT_JOURNAL_CONTEXT"
 CHECKPOINT: Final = "AGENT_JOURNAL_CHECKPOINT"
 RESUME: Final = "AGENT_JOURNAL_RESUME"  # read where a process begins to journal, set by `agent-journal resume`
 TOOLS_ALLOW: Final = "AGENT_JOURNAL_TOOLS_ALLOW"  # read where the tools are wired
+PRICES: Final = "AGENT_JOURNAL_PRICES"  # read where calls are priced, by readers alone
 MARKER_NONCE: Final = "AGENT_JOURNAL_MARKER_NONCE"  # these two are read where sandboxes are listened to
 SANDBOX_TOOLS: Final = "AGENT_JOURNAL_SANDBOX_TOOLS"
 SPAN_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -81,6 +82,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     CONTEXT: "`on` (default) or `off`: whether `ContextService` writes and reads anything",
     RESUME: "the session that agents go on with, as JSON; set by `agent-journal resume`",
     TOOLS_ALLOW: "sessions that agents' journal tools may use beside their own and its lineage, as in `team-*,shared`",
+    PRICES: "the file of your own prices of models; default: `prices.toml` beside the journal",
     MARKER_NONCE: "what entries that a sandbox prints have to show to count; default none",
     SANDBOX_TOOLS: "names or patterns of the tools that run code in a sandbox; default code interpreters",
     SPAN_CONTENT: "SPAN_ONLY or SPAN_AND_EVENT put message content on spans; default NO_CONTENT",
@@ -112,6 +114,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     span_content: bool = False
     context: bool = True
     checkpoint: bool = False
+    prices: str | None = None
 
 
 def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
@@ -148,6 +151,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         span_content=found.get(SPAN_CONTENT, "").upper() in ("SPAN_ONLY", "SPAN_AND_EVENT"),
         context=_choice(found, CONTEXT, ("on", "off")) == "on",
         checkpoint=_choice(found, CHECKPOINT, ("off", "on")) == "on",
+        prices=found.get(PRICES) or None,
     )
 
 

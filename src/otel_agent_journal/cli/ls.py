@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from otel_agent_journal.cli import readable
+from otel_agent_journal.cli import money, readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
+    from otel_agent_journal.projections.cost import Cost
     from otel_agent_journal.projections.head import SessionHead
     from otel_agent_journal.reading.journal import Journal
 
@@ -26,6 +28,8 @@ KEYS: Final = (
     "started_at",
     "updated_at",
     "duration_ms",
+    "cost_usd",
+    "unpriced_calls",
 )
 STATUSES: Final = ("PENDING", "PROCESSING", "COMPLETED", "ERROR", "INTERRUPTED")
 STYLES: Final = {"COMPLETED": "green", "ERROR": "red", "INTERRUPTED": "yellow", "PROCESSING": "cyan", "PENDING": "dim"}
@@ -59,6 +63,7 @@ def _since(_ctx: click.Context, _parameter: click.Parameter, value: str | None) 
 @click.option("--agent", metavar="NAME", help="Only sessions of this agent.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG|NAME=VALUE", help="Only sessions that were given this.")
 @click.option("--since", "since_ns", callback=_since, metavar="WHEN", help="Updated since: 30m, 2h, 7d, or RFC 3339.")
+@click.option("--min-cost", "least_usd", type=click.FloatRange(min=0), metavar="USD", help="Cost at least so much.")
 @click.option("-n", "limit", type=click.IntRange(min=1), metavar="N", help="At most N sessions.")
 @common_options
 @pass_invocation
@@ -68,6 +73,7 @@ def command(
     agent: str | None,
     tags: tuple[str, ...],
     since_ns: int | None,
+    least_usd: float | None,
     limit: int | None,
 ) -> None:
     """List sessions, the latest first.
@@ -81,15 +87,18 @@ def command(
     journal = invocation.journal()
     if output.for_people and limit is None:
         limit = ON_A_TERMINAL
-    heads = journal.heads(SessionFilter(statuses=statuses, agent=agent, since_ns=since_ns, limit=limit), tags)
+    listed = None if least_usd is not None else limit
+    heads = journal.heads(SessionFilter(statuses=statuses, agent=agent, since_ns=since_ns, limit=listed), tags)
+    if least_usd is not None:
+        heads = islice((head for head in heads if money.is_at_least(journal.cost(head), least_usd)), limit)
     if output.for_people:
         _table(output, journal, list(heads), limit)
     else:
-        output.records((record(head) for head in heads), KEYS)
+        output.records((record(head, journal.cost(head)) for head in heads), KEYS)
 
 
-def record(head: SessionHead) -> dict[str, Any]:
-    """Return a session as data: the ten keys of the contract, null where not known."""
+def record(head: SessionHead, cost: Cost) -> dict[str, Any]:
+    """Return a session as data: the twelve keys of the contract, null where not known."""
     from otel_agent_journal.codec import format_timestamp
 
     return {
@@ -103,6 +112,7 @@ def record(head: SessionHead) -> dict[str, Any]:
         "started_at": format_timestamp(head.started_ns) if head.started_ns else None,
         "updated_at": format_timestamp(head.updated_ns) if head.updated_ns else None,
         "duration_ms": duration_ms(head),
+        **money.keys_of(cost),
     }
 
 
@@ -126,6 +136,7 @@ def _table(output: Output, journal: Journal, heads: list[SessionHead], limit: in
         Column("STEPS", right=True, optional=5),
         Column("ERR", right=True, optional=3),
         Column("TOKENS", right=True, optional=7),
+        Column("COST", right=True, optional=4),
         Column("STARTED", optional=4),
         Column("DURATION", right=True, optional=6),
         Column("", least=10, optional=1),
@@ -155,6 +166,7 @@ def _rows(journal: Journal, heads: list[SessionHead], names: dict[str, str]) -> 
             Cell(f"{head.steps:,}"),
             Cell(str(head.errors) if head.errors else "-", "red" if head.errors else "dim"),
             Cell(readable.count(tokens) if tokens else "-"),
+            Cell(money.shown(journal.cost(head)) or "-"),
             Cell(readable.ago(head.started_ns, now_ns) if head.started_ns else "-"),
             Cell(readable.duration(took) or "-"),
             Cell(remark, "dim"),

@@ -103,6 +103,7 @@ def _ask(
             waiting_writers=journal.waiting(),
             progress=moved,
             stuck=lambda: _give_up(timeout_s),
+            price=journal.price,
         ) as result,
     ):
         if explain:

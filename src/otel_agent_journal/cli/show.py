@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from otel_agent_journal.cli.invocation import Invocation, common_options, pass_i
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.event import JournalEvent
+    from otel_agent_journal.projections.cost import Cost
     from otel_agent_journal.projections.head import SessionHead
     from otel_agent_journal.projections.steps import Step, StepTree
     from otel_agent_journal.reading.journal import Journal
@@ -87,7 +88,7 @@ def command(invocation: Invocation, session: str | None, view: str | None, error
         events = (event for event in journal.events(head.session_id) if event.step_id == found.step_id)
         _flat(output, journal, events, view, errors)
     else:
-        _step(output, journal, head, found)
+        _step(output, journal, head, found, journal.costs(tree))
 
 
 def _session(output: Output, journal: Journal, head: SessionHead, view: str, errors: bool) -> None:
@@ -144,19 +145,21 @@ def _uncollected() -> Generator[None]:
 def _waterfall(
     output: Output, journal: Journal, head: SessionHead, tree: StepTree, walked: list[Step], errors: bool
 ) -> None:
-    from otel_agent_journal.cli import steps
+    from otel_agent_journal.cli import money, steps
+    from otel_agent_journal.projections.cost import summed
 
     failed = [step for step in walked if any(attempt.outcome == "error" for attempt in step.attempts)]
+    costs = journal.costs(tree)
     if not output.for_people:
-        output.records(steps.rows(head.session_id, failed if errors else walked, head.writers), steps.ROW_KEYS)
+        output.records(steps.rows(head.session_id, failed if errors else walked, head.writers, costs), steps.ROW_KEYS)
         return
     now_ns = journal.clock()
-    for line in steps.headline(output, journal.judged(head), now_ns):
+    for line in steps.headline(output, journal.judged(head), now_ns, money.shown(summed(costs.values()))):
         output.text(line)
     if not walked and (error := journal.error_of(head)) is not None:
         output.text(output.paint(readable.one_line(readable.failure(error)), "red"))
     shown = _with_ancestors(walked, failed) if errors else walked
-    for line in steps.waterfall(output, tree, shown, head.writers, now_ns):
+    for line in steps.waterfall(output, tree, shown, head.writers, now_ns, costs):
         output.text(line)
     if errors and not failed:
         output.text("no step failed")
@@ -212,10 +215,10 @@ def _model_call(output: Output, journal: Journal, head: SessionHead, step: Step,
         output.record(prompt)
 
 
-def _step(output: Output, journal: Journal, head: SessionHead, step: Step) -> None:
+def _step(output: Output, journal: Journal, head: SessionHead, step: Step, costs: Mapping[str, Cost]) -> None:
     from otel_agent_journal.cli import step_in_full
 
-    record: dict[str, Any] = step_in_full.record(journal, head, step)
+    record: dict[str, Any] = step_in_full.record(journal, head, step, costs)
     if not output.for_people:
         output.record(record)
         return

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from otel_agent_journal.cli import readable
+from otel_agent_journal.cli import money, readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def record(journal: Journal, stored: SessionHead) -> dict[str, Any]:
 
     head = journal.judged(stored)
     last_ns = last_seen_ns(stored)
-    row, error = listed(head), journal.error_of(head)
+    row, error = listed(head, journal.cost(head)), journal.error_of(head)
     return {
         "session_id": row.pop("session_id"),
         "status": row.pop("status"),
@@ -129,5 +129,7 @@ def _print(output: Output, journal: Journal, head: SessionHead, found: dict[str,
     say("steps", f"{head.steps:,}")
     say("errors", output.paint(str(head.errors), "red") if head.errors else "0")
     say("tokens", f"{head.input_tokens:,} in, {head.output_tokens:,} out")
+    if cost := money.shown(journal.cost(head)):
+        say("cost", cost)
     if head.ended_ns is not None and head.started_ns:
         say("duration", readable.duration(head.ended_ns - head.started_ns))

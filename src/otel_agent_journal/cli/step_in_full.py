@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from otel_agent_journal.cli import readable, steps
+from otel_agent_journal.cli import money, readable, steps
 from otel_agent_journal.codec import encode_value, format_timestamp, to_neutral
 from otel_agent_journal.event import ErrorInfo
 from otel_agent_journal.mapping.references import DIGEST, is_message
+from otel_agent_journal.projections.cost import NO_CALLS
 from otel_agent_journal.reading.prompts import prompt_of
 from otel_agent_journal.reading.references import EARLIER, Referred, keys_in, replaced
 from otel_agent_journal.reading.values import rebuilt
@@ -19,6 +21,7 @@ from otel_agent_journal.terminal import neutral
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
+    from otel_agent_journal.projections.cost import Cost
     from otel_agent_journal.projections.head import SessionHead
     from otel_agent_journal.projections.steps import Attempt, Step
     from otel_agent_journal.reading.journal import Journal
@@ -28,7 +31,7 @@ _OF_ERROR: Final = frozenset(steps.TOLD_OF_ERRORS)
 _FIRST: Final = ("input", "messages", "output", "sources")
 
 
-def record(journal: Journal, head: SessionHead, step: Step) -> dict[str, Any]:
+def record(journal: Journal, head: SessionHead, step: Step, costs: Mapping[str, Cost]) -> dict[str, Any]:
     """Return a step as data: its row of the tree, `input`, `output`, and its attempts with their details."""
     session_id = head.session_id
     details = [journal.resolved(session_id, _details(attempt)) for attempt in step.attempts]
@@ -40,10 +43,10 @@ def record(journal: Journal, head: SessionHead, step: Step) -> dict[str, Any]:
             for one, keys, attempt in zip(details, wanted, step.attempts, strict=True)
         ]
     attempts = [
-        _attempt(journal, session_id, attempt, rebuilt(one, _as_said))
+        _attempt(journal, session_id, attempt, rebuilt(one, _as_said)) | money.keys_of(costs.get(attempt.key, NO_CALLS))
         for attempt, one in zip(step.attempts, details, strict=True)
     ]
-    row = steps.row(head.session_id, step, head.writers)
+    row = steps.row(head.session_id, step, head.writers, costs)
     last = attempts[-1]["details"]
     return {
         **row,
@@ -121,6 +124,9 @@ def _attempt_lines(output: Output, attempt: Mapping[str, Any], duration_ns: int 
         yield from _section(output, key, details[key])
     if attempt["usage"]:
         yield from _section(output, "usage", attempt["usage"])
+    if attempt["cost_usd"] is not None or attempt["unpriced_calls"]:
+        known = attempt["cost_usd"]
+        yield from _section(output, "cost", money.NOT_KNOWN if known is None else money.dollars(Decimal(repr(known))))
     for event in attempt["events"]:
         yield from _section(output, event["event_type"], event.get("details"))
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from otel_agent_journal.cli import readable
+from otel_agent_journal.cli import money, readable
 from otel_agent_journal.codec import format_timestamp
 from otel_agent_journal.event import Usage
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
+    from otel_agent_journal.projections.cost import Cost
     from otel_agent_journal.projections.head import SessionHead
     from otel_agent_journal.projections.steps import Attempt, Step, StepTree
 
@@ -35,6 +36,7 @@ ROW_KEYS: Final = (
     "duration_ms",
     "input_tokens",
     "output_tokens",
+    *money.KEYS,
     "error",
     "writer",
     "trace_id",
@@ -56,14 +58,21 @@ _BAR: Final = 24
 _WIDE: Final = 110  # columns of a terminal from which on the bar has its full width
 
 
-def rows(session_id: str, steps: Iterable[Step], last_seen: Mapping[str, int]) -> Iterator[dict[str, Any]]:
-    """Yield steps as data. `last_seen`: of each writer; given for steps that run or were cut off."""
+def rows(
+    session_id: str, steps: Iterable[Step], last_seen: Mapping[str, int], costs: Mapping[str, Cost]
+) -> Iterator[dict[str, Any]]:
+    """Yield steps as data.
+
+    Args:
+        last_seen: of each writer; given for steps that run or were cut off.
+        costs: of attempts, by their keys: see `Journal.costs`.
+    """
     for step in steps:
-        yield row(session_id, step, last_seen)
+        yield row(session_id, step, last_seen, costs)
 
 
-def row(session_id: str, step: Step, last_seen: Mapping[str, int]) -> dict[str, Any]:
-    """Return one step as data, times RFC 3339, null where not known."""
+def row(session_id: str, step: Step, last_seen: Mapping[str, int], costs: Mapping[str, Cost]) -> dict[str, Any]:
+    """Return one step as data, times RFC 3339, null where not known. Its cost is its own, not that of steps below."""
     last, usage = step.last, usage_of(step)
     left_open = step.status == "running" or last.reason is not None
     return {
@@ -84,6 +93,7 @@ def row(session_id: str, step: Step, last_seen: Mapping[str, int]) -> dict[str, 
         "duration_ms": None if step.end_ns is None else max(0, step.end_ns - step.start_ns) // readable.NS_PER_MS,
         "input_tokens": usage.input_tokens if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
+        **money.keys_of(money.of_step(step, costs)),
         "error": error_of(last),
         "writer": last.writer,
         "trace_id": last.trace_id,
@@ -114,8 +124,8 @@ def seen_ns(attempt: Attempt, last_seen: Mapping[str, int]) -> int | None:
     return max(last_seen.get(attempt.writer or "", 0), attempt.end_ns or 0) or None
 
 
-def headline(output: Output, head: SessionHead, now_ns: int) -> Iterator[str]:
-    """Yield the lines above a session's tree."""
+def headline(output: Output, head: SessionHead, now_ns: int, cost: str = "") -> Iterator[str]:
+    """Yield the lines above a session's tree. `cost`: of its calls, as it is shown."""
     color = {"COMPLETED": "green", "ERROR": "red", "PROCESSING": "cyan"}.get(head.status, "yellow")
     status = f"{head.status} ({head.reason.replace('_', ' ')})" if head.reason else head.status
     facts = [readable.plural(head.steps, "step")]
@@ -124,6 +134,8 @@ def headline(output: Output, head: SessionHead, now_ns: int) -> Iterator[str]:
     tokens = head.input_tokens + head.output_tokens
     if tokens:
         facts.append(f"{readable.count(tokens)} tokens")
+    if cost:
+        facts.append(cost if cost != money.NOT_KNOWN else f"cost {cost}")
     end_ns = head.ended_ns if head.ended_ns is not None else now_ns if head.status == "PROCESSING" else None
     if head.started_ns and end_ns is not None:
         facts.append(readable.duration(end_ns - head.started_ns))
@@ -155,9 +167,14 @@ def headline(output: Output, head: SessionHead, now_ns: int) -> Iterator[str]:
 
 
 def waterfall(
-    output: Output, tree: StepTree, shown: list[Step], last_seen: Mapping[str, int], now_ns: int
+    output: Output,
+    tree: StepTree,
+    shown: list[Step],
+    last_seen: Mapping[str, int],
+    now_ns: int,
+    costs: Mapping[str, Cost],
 ) -> Iterator[str]:
-    """Yield one line a step: branch, outcome, name, duration, tokens, when it ran, and what went wrong."""
+    """Yield one line a step: branch, outcome, name, duration, tokens, cost, when it ran, and what went wrong."""
     from otel_agent_journal.cli.table import cell_len, fit
 
     if not shown:
@@ -169,8 +186,11 @@ def waterfall(
     width = min(max(cell_len(text) for text in labels), room)
     begin_ns = min(step.start_ns for step in shown)
     end_ns = max([now_ns if step.end_ns is None else step.end_ns for step in shown])
-    bar_width = _bar_width(output, digits + 1 + width)
-    left = output.width - (digits + width + 18 + (bar_width + 3 if bar_width else 0)) if output.tty else 400
+    spent = {step.number: money.shown(_cost(tree, step, costs)) for step in shown} if costs else {}
+    money_width = max((cell_len(text) + 1 for text in spent.values() if text), default=0)
+    bar_width = _bar_width(output, digits + 1 + width + money_width)
+    taken = digits + width + 18 + money_width + (bar_width + 3 if bar_width else 0)
+    left = output.width - taken if output.tty else 400
     for step, text in zip(shown, labels, strict=True):
         took = readable.duration((now_ns if step.end_ns is None else step.end_ns) - step.start_ns)
         usage = tree.totals(step).usage if step.kind == "AGENT" and step.depth == 0 else usage_of(step)
@@ -180,6 +200,7 @@ def waterfall(
             _painted(output, fit(text, width), MARKS[step.status]),
             f"{took:>8}",
             f"{readable.count(tokens) if tokens else '':>6}",
+            *([f"{spent[step.number]:>{money_width - 1}}"] if money_width else []),
         ]
         if bar_width:
             cells.append(output.paint(_bar(step, begin_ns, end_ns, now_ns, bar_width), MARKS[step.status][1]))
@@ -193,6 +214,13 @@ def waterfall(
         if remark and len(remark) > left:
             indent = " " * min(digits + 3 * step.depth + 3, 40)
             yield indent + output.paint(readable.one_line(remark, max(20, output.width - len(indent) - 1)), color)
+
+
+def _cost(tree: StepTree, step: Step, costs: Mapping[str, Cost]) -> Cost:
+    """Return what a step cost; an outermost agent with all beneath it, as its tokens are."""
+    from otel_agent_journal.projections.paid import cost_within
+
+    return cost_within(tree, step, costs) if step.kind == "AGENT" and step.depth == 0 else money.of_step(step, costs)
 
 
 def label(step: Step) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,12 +17,16 @@ import msgspec
 
 from otel_agent_journal.errors import SessionNotFound
 from otel_agent_journal.event import END_TYPES, START_TYPES, ErrorInfo, JournalEvent, kind_of
+from otel_agent_journal.projections.cost import NO_CALLS, Billed, Cost, Rates
 from otel_agent_journal.projections.head import ERROR, INTERRUPTED, PROCESSING, SessionHead
 from otel_agent_journal.projections.outline import outline
+from otel_agent_journal.projections.paid import own_costs
+from otel_agent_journal.projections.spent import NONE_SPENT
 from otel_agent_journal.projections.steps import StepTree, fold_steps
 from otel_agent_journal.projections.verdict import judged, silent_writers
 from otel_agent_journal.reading.blobs import Blobs
 from otel_agent_journal.reading.endings import deciding_event
+from otel_agent_journal.reading.prices import PriceList, Prices
 from otel_agent_journal.spool.survey import survey
 from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter
@@ -48,6 +53,7 @@ class Journal:
         spool: the folder of its spool on this machine.
         take_in: delivers what dead writers left in the spool; what cannot be delivered now is left for the next reader.
         note: takes a line that readers should see beside what they asked for.
+        prices: opens what calls are billed at, when that is first asked for; without, nobody knows.
     """
 
     def __init__(
@@ -57,16 +63,38 @@ class Journal:
         *,
         take_in: Callable[[], object] = lambda: None,
         note: Callable[[str], object] = lambda line: None,
+        prices: Callable[[], Prices] | None = None,
     ) -> None:
         self.store = store
         self.spool = spool
         self.clock = time.time_ns
         self._take_in = take_in
         self._note = note
+        self._open_prices = prices
         self._blobs = Blobs(store)
 
+    @cached_property
+    def prices(self) -> Prices:
+        """What calls are billed at. Raises `ConfigError` where the user's own prices are malformed."""
+        return Prices((), PriceList(None)) if self._open_prices is None else self._open_prices()
+
+    def price(self, billed: Billed) -> Rates | None:
+        """Return what a call is billed at; None where nobody knows."""
+        return self.prices(billed)
+
+    def cost(self, head: SessionHead) -> Cost:
+        """Return what a session's calls cost, by its head."""
+        spent = head.about.spent
+        return spent.cost(self.price) if spent != NONE_SPENT else NO_CALLS
+
+    def costs(self, tree: StepTree) -> dict[str, Cost]:
+        """Return what the attempts of a session cost themselves, by their keys."""
+        return own_costs(tree, self.price)
+
     def close(self) -> None:
-        """Close the store."""
+        """Close the store, and keep what was looked up of prices."""
+        if "prices" in self.__dict__:
+            self.prices.listed.keep()
         self.store.close()
 
     def take_in_dead(self) -> None:
