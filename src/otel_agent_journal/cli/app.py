@@ -46,6 +46,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "resume": "Run a program that goes on with a session, from where that stands.",
     "copy": "Fork a session: go on from a point of it in a session of its own.",
     "overwrite": "Rewind a session: go on from an earlier point of it, in place.",
+    "stats": "Count calls, failures, times, tokens and cost by agent, tool, model, user, day.",
     "diff": "Compare two sessions, step by step.",
     "drain": "Deliver what agents left in the spool to the store.",
     "sweep": "Mark sessions interrupted whose process has gone silent.",
