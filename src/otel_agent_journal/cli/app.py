@@ -47,6 +47,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "copy": "Fork a session: go on from a point of it in a session of its own.",
     "overwrite": "Rewind a session: go on from an earlier point of it, in place.",
     "stats": "Count calls, failures, times, tokens and cost by agent, tool, model, user, day.",
+    "profile": "Say where the time of a session, or of an agent, went.",
     "diff": "Compare two sessions, step by step.",
     "drain": "Deliver what agents left in the spool to the store.",
     "sweep": "Mark sessions interrupted whose process has gone silent.",
