@@ -25,7 +25,8 @@ _DRAWN: Final = 8  # levels of a path in a table
 _DEEPEST: Final = 32  # names of a path in data
 _TRACED: Final = 50  # sessions in a trace file
 _WORDS: Final = {"model": "models", "tool": "tools", "retrieval": "retrieval", "own_code": "own code"}
-_WAITS: Final = {"retry": "before retries", "human": "for a human", "idle": "between runs"}
+_RETRIES: Final = "waiting before retries"
+_WAITS: Final = {"human": "waiting for a human", "idle": "between runs"}
 
 
 @click.command("profile", short_help="Say where the time of a session, or of an agent, went.")
@@ -184,15 +185,10 @@ def _print(output: Output, profile: Profile, title: str) -> None:
     total_ns = profile.total_ns
     sessions = f"  {readable.plural(profile.sessions, 'session')}" if profile.sessions != 1 else ""
     output.text(f"{output.paint(readable.one_line(title), 'bold')}{sessions}  {readable.duration(round(total_ns))}")
-    parts = [
-        f"{_WORDS[kind]} {readable.duration(round(ns))} ({_percent(ns, total_ns)})"
-        for kind, ns in profile.work_ns.items()
-        if ns
-    ]
-    if profile.wait_ns["retry"]:
-        ns = profile.wait_ns["retry"]
-        parts.append(f"waiting before retries {readable.duration(round(ns))} ({_percent(ns, total_ns)})")
-    output.text("  ".join(parts))
+    spent = {_WORDS[kind]: ns for kind, ns in profile.work_ns.items()} | {_RETRIES: profile.wait_ns["retry"]}
+    for words, ns in spent.items():
+        if ns:
+            output.text(f"{_took(ns, total_ns)}  {words}")
     waits = [
         f"{readable.duration(round(profile.wait_ns[kind]))} {_WAITS[kind]}"
         for kind in ("human", "idle")
@@ -285,8 +281,11 @@ def _critical(output: Output, profile: Profile) -> None:
         if row.critical_ns:
             above = "" if path.above is None else f"  in {readable.one_line(profile.paths[path.above].name, 40)}"
             name = readable.one_line(f"{path.kind} {path.name}", 60)
-            took = f"{readable.duration(row.critical_ns):>8} {_percent(row.critical_ns, total_ns):>6}"
-            output.text(f"{took}  {name}{output.paint(above, 'dim')}")
+            output.text(f"{_took(row.critical_ns, total_ns)}  {name}{output.paint(above, 'dim')}")
+
+
+def _took(ns: float, whole_ns: float) -> str:
+    return f"{readable.duration(round(ns)):>8} {_percent(ns, whole_ns):>6}"
 
 
 def _percent(part: float, whole: float) -> str:

@@ -89,7 +89,8 @@ def _amount(where: str, key: str, value: Any, most: Decimal) -> Decimal:
     number = Decimal(value) if isinstance(value, int | Decimal) and not isinstance(value, bool) else Decimal("nan")
     if not 0 <= number <= most if number.is_finite() else True:
         unit = "percent" if key == "discount" else "dollars a call" if key == "call" else "dollars a million tokens"
-        raise ConfigError(f"{where}: {key} is {value!r}; {unit} from 0 to {most:,} are expected")
+        shown = value if isinstance(value, Decimal) else repr(value)
+        raise ConfigError(f"{where}: {key} is {shown}; {unit} from 0 to {most:,} are expected")
     return number
 
 
