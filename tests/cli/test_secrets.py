@@ -34,6 +34,8 @@ OF_STORES: Final = (
     ("overwrite", "s@1", "--store", "{url}", "--yes"),
     ("resume", "s", "--store", "{url}", "--yes", "--", sys.executable, "-c", "pass"),
     ("diff", "s", "t", "--store", "{url}"),
+    ("stats", "--store", "{url}"),
+    ("profile", "s", "--store", "{url}"),
     ("sweep", "--store", "{url}"),
     ("verify", "--store", "{url}"),
     ("doctor", "--store", "{url}"),

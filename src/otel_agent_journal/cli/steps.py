@@ -134,8 +134,8 @@ def headline(output: Output, head: SessionHead, now_ns: int, cost: str = "") -> 
     tokens = head.input_tokens + head.output_tokens
     if tokens:
         facts.append(f"{readable.count(tokens)} tokens")
-    if cost:
-        facts.append(cost if cost != money.NOT_KNOWN else f"cost {cost}")
+    if cost and cost != money.NOT_KNOWN:  # which the rows of its calls say
+        facts.append(cost)
     end_ns = head.ended_ns if head.ended_ns is not None else now_ns if head.status == "PROCESSING" else None
     if head.started_ns and end_ns is not None:
         facts.append(readable.duration(end_ns - head.started_ns))
