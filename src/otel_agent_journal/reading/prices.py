@@ -100,7 +100,9 @@ class PriceList:
         spec = find_spec(PACKAGE)
         self.is_there = spec is not None
         self._cache = cache
-        self._version = "" if spec is None or spec.origin is None else _version_of(Path(spec.origin).parent / "data.py")
+        self._version = (
+            "" if spec is None or spec.origin is None else _version_of(Path(spec.origin).resolve().parent / "data.py")
+        )
         self._known: dict[str, Listed | None] | None = None
         self._changed = False
 
