@@ -131,6 +131,20 @@ def test_a_file_of_the_environment(priced: Seeded, monkeypatch: pytest.MonkeyPat
     assert cli("ls").exit_code == 2
 
 
+def test_doctor_says_what_prices_there_are(priced: Seeded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file and how many prices are in it, the list and its version; a malformed file is red."""
+
+    def check() -> dict[str, Any]:
+        return next(row for row in rows(cli("doctor", "-o", "jsonl")) if row["check"] == "prices")
+
+    assert "prices.toml (2 prices)" in check()["detail"]
+    Path(".agent-journal/prices.toml").write_text("price = 1")
+    assert check()["state"] == "red"
+    Path(".agent-journal/prices.toml").unlink()
+    monkeypatch.setattr("otel_agent_journal.reading.prices.PACKAGE", "no_such_package")
+    assert (check()["state"], check()["advice"]) == ("absent", "pip install 'otel-agent-journal[cost]'")
+
+
 @pytest.mark.parametrize(
     ("amount", "shown"),
     [

@@ -30,6 +30,7 @@ from otel_agent_journal.projections.price_list import (
 )
 
 PACKAGE: Final = "genai_prices"
+DISTRIBUTION: Final = "genai-prices"
 EXTRA: Final = "otel-agent-journal[cost]"
 CACHE: Final = Path("otel-agent-journal") / "prices.json"
 _MAX_KNOWN: Final = 2_000  # models that the file holds
@@ -64,7 +65,7 @@ class Prices:
     def __init__(self, own: Sequence[Own], listed: PriceList, file: Path | None = None) -> None:
         self.file = file
         self.listed = listed
-        self._own = own
+        self.own = own
         self._known: dict[Billed, Rates | None] = {}
 
     def __call__(self, billed: Billed) -> Rates | None:
@@ -74,7 +75,7 @@ class Prices:
         return self._known[billed]
 
     def _find(self, billed: Billed) -> Rates | None:
-        own = own_of(self._own, billed)
+        own = own_of(self.own, billed)
         if own is not None and own.rates is not None:
             return own.rates
         rates = self._of_list(billed)
