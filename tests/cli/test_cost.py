@@ -213,6 +213,22 @@ def test_stats_for_people(priced: Seeded) -> None:
     assert "1 of 5 calls unpriced" in text
 
 
+def test_work_that_takes_long_says_how_far_it_is(priced: Seeded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second second on a line on a terminal's stderr counts sessions; it is gone in the end."""
+    from otel_agent_journal.cli import progress
+
+    drawn: list[str] = []
+    monkeypatch.setattr(progress, "_to_stderr", drawn.append)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress.fleeting("sessions read") as moved:
+        moved()
+    assert drawn == []
+    monkeypatch.setattr(progress, "_QUIET_S", 0.0)
+    with progress.fleeting("sessions read") as moved:
+        moved()
+    assert drawn == ["\r\x1b[Ksessions read  1", "\r\x1b[K"]
+
+
 def test_statistics_are_what_sql_says(priced: Seeded) -> None:
     """Calls, failures, quantiles, tokens and cost by model, and by tool, equal SQL over the same events."""
     pytest.importorskip("duckdb")
@@ -305,6 +321,47 @@ def test_a_profile_of_many_paths(journal: Seeded) -> None:
     assert "paths more took less" in text
     assert text.count("tool t") <= 48
     assert len(json.loads(cli("profile", "wide", "-o", "json").stdout)["paths"]) == 121
+
+
+# --- spans of others ----------------------------------------------------------------------------------------------
+
+
+def test_spans_of_others_cost_too(priced: Seeded) -> None:
+    """Received spans are priced as our own; of a call told twice one counts, and what they say that they cost."""
+    from otel_agent_journal.mapping.facts import events_of
+    from otel_agent_journal.mapping.received import ReceivedSpans
+    from otel_agent_journal.mapping.span_record import SpanRecord
+
+    def span(number: int, parent: int | None, **attributes: Any) -> SpanRecord:
+        return SpanRecord(
+            trace_id="a" * 32,
+            span_id=f"{number:016x}",
+            parent_span_id=None if parent is None else f"{parent:016x}",
+            name=f"span {number}",
+            start_ns=EPOCH_2026_NS + number,
+            end_ns=EPOCH_2026_NS + 100 - number,
+            attributes=attributes,
+        )
+
+    used = {"gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 500}
+    chat = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "small", **used}
+    said = {"openinference.span.kind": "LLM", "llm.model_name": "unheard-of", "llm.cost.total": 0.5}
+    spans = [
+        span(1, None, **{"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "theirs", **used}),
+        span(2, 1, **chat),
+        span(3, 2, **chat),
+        span(4, 1, **said),
+    ]
+    # As exporters send them: what ended first comes first, each in a request of its own.
+    received = ReceivedSpans(introduces=False)
+    facts = [fact for one in reversed(spans) for fact in received.facts_of([one], EPOCH_2026_NS)]
+    priced.store.append([event for fact in facts for event in events_of(fact, "w")])
+    priced.write_head("a" * 32)
+    row = next(row for row in rows(cli("ls")) if row["session_id"] == "a" * 32)
+    assert (row["cost_usd"], row["unpriced_calls"]) == (0.5 + SMALL, 0)
+    assert row["input_tokens"] == 1000
+    by_number = [one["cost_usd"] for one in rows(cli("show", "a" * 32))]
+    assert sorted(by_number, key=str) == [0.02, 0.5, None, None]
 
 
 # --- an agent's process -------------------------------------------------------------------------------------------

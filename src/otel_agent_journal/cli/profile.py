@@ -74,11 +74,14 @@ def command(
 
 
 def _show(output: Output, journal: Journal, heads: Sequence[SessionHead], agent: str | None) -> None:
+    from otel_agent_journal.cli.progress import fleeting
     from otel_agent_journal.projections.profile import Profile
 
     profile, now_ns = Profile(), journal.clock()
-    for traced in _traced(journal, heads, now_ns):
-        profile.add(traced.tree, now_ns, traced.costs)
+    with fleeting("sessions read") as moved:
+        for traced in _traced(journal, heads, now_ns):
+            profile.add(traced.tree, now_ns, traced.costs)
+            moved()
     if output.for_people:
         title = agent or journal.judged(heads[0]).agent or heads[0].session_id
         _print(output, profile, title)

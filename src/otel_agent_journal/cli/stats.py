@@ -58,13 +58,15 @@ def command(
     A call is an attempt: a tool that is tried three times is called three times. By user and day, invocations are
     counted. Tokens and cost count for the agent, or the tool, right around the model call, each once. Days are UTC.
     """
+    from otel_agent_journal.cli.progress import fleeting
     from otel_agent_journal.projections.stats import ordered
     from otel_agent_journal.reading.stats import stats_of
 
     output = invocation.output()
     journal = invocation.journal()
     wanted = (*tags, *((f"user={user}",) if user else ()))
-    stats = stats_of(journal, by, agent=agent, tags=wanted, since_ns=since_ns, until_ns=until_ns)
+    with fleeting("sessions read") as moved:
+        stats = stats_of(journal, by, agent=agent, tags=wanted, since_ns=since_ns, until_ns=until_ns, moved=moved)
     groups = list(ordered(stats, by))
     if output.for_people:
         _print(output, journal, by, groups)
