@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_agent_journal.projections.cost import Cost, summed
-
 if TYPE_CHECKING:
+    from otel_agent_journal.projections.cost import Cost
     from otel_agent_journal.projections.steps import Step
 
 KEYS: Final = ("cost_usd", "unpriced_calls")
@@ -48,6 +47,8 @@ def dollars(amount: Decimal) -> str:
 
 def of_step(step: Step, costs: Mapping[str, Cost]) -> Cost:
     """Return what a step's attempts cost themselves together; `costs` are those of attempts by their keys."""
+    from otel_agent_journal.projections.cost import summed
+
     return summed(costs[one.key] for one in step.attempts if one.key in costs)
 
 

@@ -7,7 +7,7 @@ and gave is never in memory together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -40,8 +40,9 @@ def _priced(event: JournalEvent, details: Mapping[str, Any]) -> dict[str, Any]:
     """Return of a call's details what it costs by."""
     if event.usage is None and not event.type.startswith("MODEL"):
         return {}
-    found: Any = details.get(_PRICED)
-    told = {key: found[key] for key in TOLD if key in found} if isinstance(found, Mapping) else {}
+    said: Any = details.get(_PRICED)
+    found = cast("Mapping[str, Any]", said if isinstance(said, Mapping) else EMPTY)
+    told = {key: found[key] for key in TOLD if key in found}
     priced: dict[str, Any] = {_PRICED: told} if told else {}
     if details.get("cached") is True:
         priced["cached"] = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -149,6 +149,7 @@ def _is_pattern(own: Own) -> bool:
 def discounted(rates: Rates, discount: Decimal) -> Rates:
     """Return prices with percent taken off."""
     kept = 1 - discount / _PERCENT
-    return Rates(
-        **{name: None if (rate := getattr(rates, name)) is None else rate * kept for name in Rates.__struct_fields__}
-    )
+    given: dict[str, Any] = {
+        name: None if (rate := getattr(rates, name)) is None else rate * kept for name in Rates.__struct_fields__
+    }
+    return Rates(**given)

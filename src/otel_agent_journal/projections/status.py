@@ -266,8 +266,17 @@ def _spend(state: StatusState, event: JournalEvent, outcome: str) -> None:
         state.spending.forget(key)
         return
     span = step_of_span(event.trace_id, event.span_id) if event.trace_id and event.span_id else None
-    names = (0 if name is None else _hash(name) for name in (event.step_id, span, event.parent_step_id))
-    state.spending.end(key, Kept(event.timestamp_ns, event.event_id, start_ns, *names, told), root_agent=agent)
+    step, above = event.step_id, event.parent_step_id
+    kept = Kept(
+        at_ns=event.timestamp_ns,
+        event_id=event.event_id,
+        begun_ns=start_ns,
+        step=0 if step is None else _hash(step),
+        span=0 if span is None else _hash(span),
+        parent=0 if above is None else _hash(above),
+        told=told,
+    )
+    state.spending.end(key, kept, root_agent=agent)
 
 
 def _open(state: StatusState, key: int, begun: Open) -> None:

@@ -7,7 +7,6 @@ scan is of; a view gives it its own name. Imported only where a query runs: pyar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from importlib import import_module
 from typing import Any, Final, cast
 
@@ -104,7 +103,7 @@ def _can_judge(condition: Any, fields: list[Any]) -> bool:
 
 def _chunks(columns: Sequence[Column], rows: Iterator[Any], price: Price) -> Iterator[list[list[Any]]]:
     """Yield the values of some rows, column by column."""
-    taken = [partial(_priced, column.value, price) if column.priced else column.value for column in columns]
+    taken = [_taken(column, price) for column in columns]
     large = [place for place, column in enumerate(columns) if column.kind == JSON]
     lists: list[list[Any]] = [[] for _ in columns]
     appends = [one.append for one in lists]
@@ -125,8 +124,10 @@ def _chunks(columns: Sequence[Column], rows: Iterator[Any], price: Price) -> Ite
         yield lists
 
 
-def _priced(value: Callable[..., Any], price: Price, source: Any) -> Any:
-    return value(source, price)
+def _taken(column: Column, price: Price) -> Callable[[Any], Any]:
+    """Return what takes a column from a row's source."""
+    priced = column.priced
+    return column.value if priced is None else lambda source: priced(source, price)
 
 
 def _array(kind: str, values: list[Any]) -> Any:

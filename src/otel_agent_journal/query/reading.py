@@ -96,7 +96,10 @@ class Reader:
         elif table == "events":
             yield from self._events(read)
         else:
-            in_detail, priced = any(column.kind == JSON for column in columns), any(one.priced for one in columns)
+            in_detail, priced = (
+                any(column.kind == JSON for column in columns),
+                any(one.priced is not None for one in columns),
+            )
             yield from self._steps(read, in_detail=in_detail, priced=priced)
 
     def _sessions(self, read: TableRead) -> Iterator[SessionHead]:

@@ -32,13 +32,13 @@ _TOKENS: Final = tuple(Usage.__struct_fields__)
 class Column(msgspec.Struct, frozen=True):
     """A column: its name, its DuckDB type, and how it is taken from a row's source.
 
-    `priced`: `value` takes what calls are billed at as well.
+    `priced`: how it is, where it takes a price to say it.
     """
 
     name: str
     kind: str
-    value: Callable[..., Any]
-    priced: bool = False
+    value: Callable[[Any], Any]
+    priced: Callable[[Any, Price], Any] | None = None
 
 
 class Table(NamedTuple):
@@ -136,9 +136,13 @@ def _of_usage(pick: Callable[[Any], Usage | None]) -> tuple[Column, ...]:
 def _of_cost(pick: Callable[[Any, Price], Cost]) -> tuple[Column, ...]:
     """Return the two columns of a cost; `pick` takes it from a row's source, by a price."""
     return (
-        Column("cost_usd", REAL, lambda source, price: pick(source, price).usd, priced=True),
-        Column("unpriced_calls", INT, lambda source, price: pick(source, price).unpriced, priced=True),
+        Column("cost_usd", REAL, _nothing, lambda source, price: pick(source, price).usd),
+        Column("unpriced_calls", INT, _nothing, lambda source, price: pick(source, price).unpriced),
     )
+
+
+def _nothing(_: Any) -> None:
+    return None
 
 
 # --- sessions -----------------------------------------------------------------------------------------------------

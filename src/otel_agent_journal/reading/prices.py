@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -162,7 +162,7 @@ def looked_up(provider: str, model: str) -> Listed | None:
     except LookupError:
         return None
     prices: Any = found.prices
-    periods = prices if isinstance(prices, list) else [prices]
+    periods = cast("list[Any]", prices if isinstance(prices, list) else [prices])
     return Listed(
         tuple(_period(getattr(one, "prices", one), getattr(one, "constraint", None)) for one in periods),
         tuple(Variant(dict(one.when), _period(one.prices, one.constraint)) for one in found.price_variants or ()),
@@ -170,10 +170,11 @@ def looked_up(provider: str, model: str) -> Listed | None:
 
 
 def _period(prices: Any, constraint: Any) -> Period:
+    said: dict[str, Any] = vars(prices)
     begins: Any = getattr(constraint, "start_date", None)
     start, end = getattr(constraint, "start_time", None), getattr(constraint, "end_time", None)
     return Period(
-        {name: _tiers(price) for name, price in vars(prices).items() if price is not None and name[0] != "_"},
+        {name: _tiers(price) for name, price in said.items() if price is not None and name[0] != "_"},
         since=None if begins is None else half_hours(begins),
         between=None if start is None or end is None else (_minute(start), _minute(end)),
     )
