@@ -204,12 +204,16 @@ class Spending(msgspec.Struct):
 
     def _is_paid(self, one: Kept, beneath: Mapping[int, list[Kept]]) -> bool:
         """Tell whether a call counts, and not one beneath it that tells the same, or one above that tells it alone."""
-        below = [child for name in (one.step, one.span) for child in beneath.get(name, ()) if _within(child, one)]
-        if any(child.told.is_told for child in below):
+        below = _below(one, beneath)
+        if any(child.told.is_told for child in below) or self._was_told_beneath(one):
             return False
-        if any(one.begun_ns <= self.callers.get(name, -1) <= one.at_ns for name in (one.step, one.span)):
-            return False
-        return one.told.is_told or not (below or any(above.told.is_told for above in self._above(one)))
+        if one.told.is_told:
+            return True
+        return not below and not any(above.told.is_told and self._is_paid(above, beneath) for above in self._above(one))
+
+    def _was_told_beneath(self, one: Kept) -> bool:
+        """Tell whether a call beneath this one was summed up."""
+        return any(one.begun_ns <= self.callers.get(name, -1) <= one.at_ns for name in (one.step, one.span))
 
     def _above(self, one: Kept) -> Iterator[Kept]:
         if one.parent:
@@ -222,6 +226,10 @@ def _by_parent(calls: Iterable[Kept]) -> dict[int, list[Kept]]:
         if one.parent:
             beneath[one.parent].append(one)
     return beneath
+
+
+def _below(one: Kept, beneath: Mapping[int, list[Kept]]) -> list[Kept]:
+    return [child for name in (one.step, one.span) for child in beneath.get(name, ()) if _within(child, one)]
 
 
 def _within(child: Kept, one: Kept) -> bool:

@@ -170,7 +170,7 @@ def looked_up(provider: str, model: str) -> Listed | None:
 
 
 def _period(prices: Any, constraint: Any) -> Period:
-    said: dict[str, Any] = vars(prices)
+    said = cast("dict[str, Any]", vars(prices))
     begins: Any = getattr(constraint, "start_date", None)
     start, end = getattr(constraint, "start_time", None), getattr(constraint, "end_time", None)
     return Period(
