@@ -164,11 +164,12 @@ def told_of(
 
 def call_of(told: Told, asked: Asked) -> Call:
     """Return a call of which the ending and the START tell; the ending's word counts. A step has its model's name."""
-    provider, model, tier = (one or other for one, other in zip(told.asked, asked, strict=True))
-    if told.kind == "MODEL":
-        model = model or told.name
+    said = told.asked
+    provider, model, tier = said[0] or asked[0], said[1] or asked[1], said[2] or asked[2]
+    if not model and told.kind == "MODEL":
+        model = told.name
     half_hours = told.end_ns // HALF_HOUR_NS
-    by_the_hour = BY_THE_HOUR in f"{model} {told.answered}".lower()
+    by_the_hour = BY_THE_HOUR in model.lower() or BY_THE_HOUR in told.answered.lower()
     billed = Billed(
         half_hours if by_the_hour else half_hours // DAY * DAY,
         provider,

@@ -1,8 +1,8 @@
 """What a session's model calls used, summed up by what their price depends on: so that a listing prices heads. Pure.
 
 A fold of its own within that of the head. A call is told in two events, and a call around another tells the same tokens
-again; so the latest `KEPT` calls are kept one by one, and those before them are summed up for good. Up to so many calls
-the sums are the same in any order of events. No price is known here: prices change, what was used does not.
+again; so the latest calls, up to `KEPT`, are kept one by one, and those before them are summed up for good. Up to so
+many the sums are the same in any order of events. No price is known here: prices change, what was used does not.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, Final, NamedTuple, cast
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -31,6 +32,7 @@ from otel_agent_journal.projections.cost import (
 )
 
 KEPT: Final = 64
+SETTLED_AT_ONCE: Final = KEPT // 2
 MAX_SUMS: Final = 64  # that a head lists, of some 60 bytes; what more there is has no price
 _CALLERS: Final = 500  # steps beneath which a call was summed up
 _NO_TOKENS: Final = (0, 0, 0, 0, 0)
@@ -103,7 +105,7 @@ class Tally(msgspec.Struct):
 
     def add(self, call: Call) -> None:
         """Count a call."""
-        used = cast("Tokens", msgspec.structs.astuple(call.usage)) if call.usage else _NO_TOKENS
+        used = _NO_TOKENS if call.usage is None else _tokens_of(call.usage)
         self.tokens = _plus(self.tokens, used)
         if call.reported is not None:
             self.reported += 1
@@ -161,7 +163,7 @@ class Spending(msgspec.Struct):
             return
         among[key] = kept
         if len(self.calls) > KEPT:
-            self._settle_call()
+            self._settle_calls()
         if len(self.agents) > KEPT:
             first = next(iter(self.agents))
             self.settled_agents.add(self._call(first, self.agents.pop(first)))
@@ -188,19 +190,21 @@ class Spending(msgspec.Struct):
     def _call(self, key: int, one: Kept) -> Call:
         return call_of(one.told, self.asked.get(key, NOT_ASKED))
 
-    def _settle_call(self) -> None:
-        """Sum the oldest call up for good."""
-        key = next(iter(self.calls))
-        one = self.calls[key]
-        if self._is_paid(one, _by_parent(self.calls.values())):
+    def _settle_calls(self) -> None:
+        """Sum the oldest calls up for good."""
+        beneath = _by_parent(self.calls.values())
+        oldest = list(islice(self.calls.items(), SETTLED_AT_ONCE))
+        paid = [(key, one) for key, one in oldest if self._is_paid(one, beneath)]
+        for key, one in paid:
             self.settled.add(self._call(key, one))
-        if one.told.is_told and one.parent:
-            self.callers.pop(one.parent, None)
-            self.callers[one.parent] = one.begun_ns
-            if len(self.callers) > _CALLERS:
-                del self.callers[next(iter(self.callers))]
-        del self.calls[key]
-        self.asked.pop(key, None)
+        for key, one in oldest:
+            if one.told.is_told and one.parent:
+                self.callers.pop(one.parent, None)
+                self.callers[one.parent] = one.begun_ns
+            del self.calls[key]
+            self.asked.pop(key, None)
+        for name in list(islice(self.callers, max(0, len(self.callers) - _CALLERS))):
+            del self.callers[name]
 
     def _is_paid(self, one: Kept, beneath: Mapping[int, list[Kept]]) -> bool:
         """Tell whether a call counts, and not one beneath it that tells the same, or one above that tells it alone."""
@@ -237,5 +241,21 @@ def _within(child: Kept, one: Kept) -> bool:
     return child is not one and one.begun_ns <= child.begun_ns <= one.at_ns
 
 
+def _tokens_of(usage: Usage) -> Tokens:
+    return (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+    )
+
+
 def _plus(left: Tokens, right: Tokens) -> Tokens:
-    return cast("Tokens", tuple(map(sum, zip(left, right, strict=True))))
+    return (
+        left[0] + right[0],
+        left[1] + right[1],
+        left[2] + right[2],
+        left[3] + right[3],
+        left[4] + right[4],
+    )
