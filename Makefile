@@ -3,10 +3,11 @@
 #   make test   every gate and test              make lint   the gates alone
 #   make bench  the measurements of the README   make soak   the long forms of the tests
 #   make steady all of `make test` ten times on a machine that is kept busy (N=10 LOAD=4)
+#   make dist   all distributions, checked, in dist/
 #   make stack  Collector, Jaeger, receiver and an agent, until Ctrl-C (the servers are built once: minutes, with Go)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo stack lint format test steady soak bench servers constraints clean
+.PHONY: help venv demo dist stack lint format test steady soak bench servers constraints clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ STAMP := .venv/.stamp
 PYTEST := $(BIN)/python -m pytest
 
 help:
-	@sed -n '2,6s/^# *//p' Makefile
+	@sed -n '2,7s/^# *//p' Makefile
 
 venv: $(STAMP)
 	@true
@@ -25,8 +26,21 @@ $(STAMP): pyproject.toml constraints.txt scripts/venv.sh $(wildcard exporters/*/
 	@PYTHON=$(PYTHON) scripts/venv.sh
 	@touch $@
 
-demo: venv
+# Does not wait for the whole environment where that is not there yet.
+demo:
+	@if [ -e $(STAMP) ] || [ -e .venv/.demo ]; then true; else PYTHON=$(PYTHON) scripts/venv.sh demo && touch .venv/.demo; fi
 	@$(BIN)/agent-journal demo
+
+# Stamped too: nothing is built again until a file changes that goes into it.
+DISTRIBUTED = $(shell find README.md CHANGELOG.md LICENSE docs examples src exporters/*/src exporters/*/*.* scripts/dist.py \
+    -type f -not -path '*/__pycache__/*')
+
+dist: dist/.stamp
+	@true
+
+dist/.stamp: $(STAMP) $(DISTRIBUTED)
+	@$(BIN)/python scripts/dist.py
+	@touch $@
 
 stack: venv
 	@$(BIN)/python scripts/stack.py

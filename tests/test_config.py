@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -12,12 +13,26 @@ from otel_agent_journal.errors import ConfigError
 
 def test_nothing_set_gives_the_defaults() -> None:
     """Without variables, or with empty ones, the defaults hold, in the working directory as it is now."""
-    here = Path.cwd()
+    home = Path.cwd() / ".agent-journal"
     assert (
         settings_from_env({})
         == settings_from_env({"AGENT_JOURNAL_STORE": " ", "AGENT_JOURNAL_CONTENT": ""})
-        == Settings(store=f"sqlite:///{here}/.agent-journal/journal.db", spool=here / ".agent-journal" / "spool")
+        == Settings(store=f"sqlite:///{home}/journal.db", home=home, spool=home / "spool")
     )
+
+
+def test_the_journal_of_the_project_is_everybodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a subfolder that has none, store and spool are those of the project; what is named is named from here."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home = tmp_path / "project, 100%" / ".agent-journal"
+    (home.parent / "src").mkdir(parents=True)
+    home.mkdir()
+    monkeypatch.chdir(home.parent / "src")
+    found = settings_from_env({})
+    assert (found.home, found.spool) == (home, home / "spool")
+    assert found.store == f"sqlite:///{quote(str(home))}/journal.db"
+    assert spool_of("s3://bucket/j", {}).parent == home
+    assert settings_from_env({"AGENT_JOURNAL_STORE": "sqlite:///x.db"}).spool == home.parent / "src" / "x.db.spool"
 
 
 def test_a_working_directory_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +69,7 @@ def test_everything_set() -> None:
     assert found == Settings(
         store="sqlite:////x/y.db",
         store_given=True,
+        home=Path.cwd() / ".agent-journal",
         spool=Path("/var/spool/x"),
         spool_cap_bytes=64 * 1024 * 1024,
         session="s1",

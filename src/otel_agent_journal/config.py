@@ -19,9 +19,9 @@ import msgspec
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.event import EFFECTS, EMPTY
 from otel_agent_journal.masking import named_place, no_url
+from otel_agent_journal.places import HOME, found_from
 from otel_agent_journal.store.identity import identity_of
 
-HOME: Final = ".agent-journal"
 DEFAULT_STORE: Final = f"sqlite:///{HOME}/journal.db"
 
 STORE: Final = "AGENT_JOURNAL_STORE"
@@ -46,6 +46,7 @@ CONTEXT: Final = "AGENT_JOURNAL_CONTEXT"
 CHECKPOINT: Final = "AGENT_JOURNAL_CHECKPOINT"
 RESUME: Final = "AGENT_JOURNAL_RESUME"  # read where a process begins to journal, set by `agent-journal resume`
 TOOLS_ALLOW: Final = "AGENT_JOURNAL_TOOLS_ALLOW"  # read where the tools are wired
+PRICES: Final = "AGENT_JOURNAL_PRICES"  # read where calls are priced, by readers alone
 MARKER_NONCE: Final = "AGENT_JOURNAL_MARKER_NONCE"  # these two are read where sandboxes are listened to
 SANDBOX_TOOLS: Final = "AGENT_JOURNAL_SANDBOX_TOOLS"
 SPAN_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -81,6 +82,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     CONTEXT: "`on` (default) or `off`: whether `ContextService` writes and reads anything",
     RESUME: "the session that agents go on with, as JSON; set by `agent-journal resume`",
     TOOLS_ALLOW: "sessions that agents' journal tools may use beside their own and its lineage, as in `team-*,shared`",
+    PRICES: "the file of your own prices of models; default: `prices.toml` beside the journal",
     MARKER_NONCE: "what entries that a sandbox prints have to show to count; default none",
     SANDBOX_TOOLS: "names or patterns of the tools that run code in a sandbox; default code interpreters",
     SPAN_CONTENT: "SPAN_ONLY or SPAN_AND_EVENT put message content on spans; default NO_CONTENT",
@@ -88,10 +90,14 @@ VARIABLES: Final[Mapping[str, str]] = {
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be set. What is read from the environment has absolute paths, whoever calls `chdir` later."""
+    """Everything that can be set. What is read from the environment has absolute paths, whoever calls `chdir` later.
+
+    `home` is the folder of the journal that nobody has named: its store, spools, and the states of copies.
+    """
 
     store: str = DEFAULT_STORE
     store_given: bool = False
+    home: Path = Path(HOME)
     spool: Path = Path(HOME) / "spool"
     spool_cap_bytes: int = DEFAULT_SPOOL_CAP_BYTES
     session: str | None = None
@@ -112,6 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     span_content: bool = False
     context: bool = True
     checkpoint: bool = False
+    prices: str | None = None
 
 
 def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
@@ -121,14 +128,16 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         ConfigError: a variable is malformed.
     """
     found = {key: value.strip() for key, value in (os.environ if environ is None else environ).items()}
-    store = found.get(STORE) or DEFAULT_STORE
+    home = _home()
+    store = found.get(STORE) or f"sqlite:///{quote(str(home / 'journal.db'))}"
     if ":" not in store:
         raise ConfigError(no_url(STORE, store))
     spool = found.get(SPOOL)
     return Settings(
         store=absolute_store(store),
         store_given=bool(found.get(STORE)),
-        spool=_absolute(Path(spool) if spool else spool_of(store, found)),
+        home=home,
+        spool=_absolute(Path(spool) if spool else spool_of(store, found, home=home)),
         spool_cap_bytes=_whole(found, SPOOL_CAP, DEFAULT_SPOOL_CAP_BYTES // MIB, least=16) * MIB,
         session=found.get(SESSION) or None,
         trusts_baggage=_choice(found, BAGGAGE, ("ignore", "trust")) == "trust",
@@ -148,6 +157,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         span_content=found.get(SPAN_CONTENT, "").upper() in ("SPAN_ONLY", "SPAN_AND_EVENT"),
         context=_choice(found, CONTEXT, ("on", "off")) == "on",
         checkpoint=_choice(found, CHECKPOINT, ("off", "on")) == "on",
+        prices=found.get(PRICES) or None,
     )
 
 
@@ -180,6 +190,14 @@ def absolute_store(url: str) -> str:
     return f"sqlite:///{quote(str(_absolute(Path())))}/{path}{mark}{options}"
 
 
+def _home() -> Path:
+    """Return the folder of the journal that nobody has named; a relative one where the working directory is gone."""
+    try:
+        return found_from(Path.cwd())
+    except OSError:
+        return Path(HOME)
+
+
 def _absolute(path: Path) -> Path:
     try:
         return path.absolute()
@@ -187,8 +205,8 @@ def _absolute(path: Path) -> Path:
         raise ConfigError(f"'{path}' is a relative path, and the working directory was removed") from error
 
 
-def spool_of(store: str, environ: Mapping[str, str] | None = None) -> Path:
-    """Return where the spool of a store is: beside a file, else in the working directory.
+def spool_of(store: str, environ: Mapping[str, str] | None = None, *, home: Path | None = None) -> Path:
+    """Return where the spool of a store is: beside a file, else in the journal's folder, by default as it is found.
 
     URLs of one store have one spool, whatever user, password and options they name; no two stores share one.
     """
@@ -197,7 +215,7 @@ def spool_of(store: str, environ: Mapping[str, str] | None = None) -> Path:
         return file.parent / ("spool" if file.name == "journal.db" else f"{file.name}.spool")
     place = identity_of(store, os.environ if environ is None else environ)
     named = re.sub(r"[^A-Za-z0-9.]+", "-", named_place(store, place))[:MAX_NAMED].strip("-.")
-    return Path(HOME) / f"spool-{named}-{blake2b(place.encode(), digest_size=6).hexdigest()}"
+    return (home or _home()) / f"spool-{named}-{blake2b(place.encode(), digest_size=6).hexdigest()}"
 
 
 def _standard_otlp(found: Mapping[str, str]) -> str | None:

@@ -25,6 +25,7 @@ of a URL is in any message. Nothing here is ever raised into an instrumented age
 from __future__ import annotations
 
 from otel_agent_journal.masking import masked_within
+from otel_agent_journal.pasting import pasted
 
 
 class JournalError(Exception):
@@ -95,7 +96,7 @@ class WaitTimeout(JournalError, TimeoutError):
         why = f"; {why}" if why else ""
         super().__init__(
             f"session {session_id}: none of {', '.join(until)} in {timeout_s:g} s; {seen}{why};"
-            f" wait longer, or look: agent-journal show {session_id} --events"
+            f" wait longer, or look: agent-journal show {pasted(session_id)} --events"
         )
         self.session_id = session_id
         self.timeout_s = timeout_s

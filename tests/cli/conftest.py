@@ -33,6 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [*os.environ]:
         if name.startswith(("AGENT_JOURNAL_", "OTEL_")) or name in UNSET:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("AGENT_JOURNAL_PAGER", "")  # nobody is there to leave it
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     return tmp_path

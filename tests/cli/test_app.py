@@ -105,7 +105,7 @@ def test_an_unknown_option_is_a_usage_error() -> None:
         (["ls"], 4, "/.agent-journal/journal.db; make one with: agent-journal run -- python"),
         (["tail"], 4, "there is no journal at"),
         (["run"], 2, "agent-journal run -- python my_agent.py"),
-        (["ls", "--since", "soon"], 2, "'soon' is no time; give how long ago, as 30m, 2h, 7d, or RFC 3339"),
+        (["ls", "--since", "soon"], 2, "'soon' is no time; give 30m, 2h, 7d, today, 2026-11-30"),
         (["ls", "-n", "0"], 2, "invalid value for '-n'"),
         (["export", "x"], 2, "give --otlp URL"),
     ],

@@ -21,11 +21,13 @@ KEYS = [
     "started_at",
     "updated_at",
     "duration_ms",
+    "cost_usd",
+    "unpriced_calls",
 ]
 
 
-def test_ls_has_exactly_the_ten_keys_in_order(journal: Seeded) -> None:
-    """Every line of `ls -o jsonl` has the ten keys of the contract, and no other."""
+def test_ls_has_exactly_the_twelve_keys_in_order(journal: Seeded) -> None:
+    """Every line of `ls -o jsonl` has the twelve keys of the contract, and no other."""
     journal.completed()
     journal.running()
     result = program("ls", "-o", "jsonl")
@@ -49,6 +51,8 @@ def test_ls_values_of_a_session_that_ended(journal: Seeded) -> None:
         "started_at": format_timestamp(events[0].timestamp_ns),
         "updated_at": format_timestamp(events[-1].timestamp_ns),
         "duration_ms": (events[-1].timestamp_ns - events[0].timestamp_ns) // 1_000_000,
+        "cost_usd": None,
+        "unpriced_calls": 1,
     }
 
 
@@ -142,7 +146,7 @@ def test_show_prompt_is_a_request_whole(journal: Seeded) -> None:
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": given[1]["content"], "name": "ann"},
-        {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "name": "look", "args": {"at": "Rome"}}]},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "name": "look", "arguments": {"at": "Rome"}}]},
         {"role": "tool", "content": "warm", "tool_call_id": "c1"},
     ]
     assert told == {

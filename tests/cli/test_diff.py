@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from otel_agent_journal.testing.builders import JournalBuilder
+from tests.cli import story
 from tests.cli.command_line import cli, program, rows, terminal
 from tests.cli.conftest import Seeded
 
@@ -60,6 +61,7 @@ def test_as_data(two: None) -> None:
     found: dict[str, Any] = json.loads(program("diff", "first-one", "second-one", "-o", "json").stdout)
     assert (found["a"], found["b"], found["same"], found["shared"]) == ("first-one", "second-one", False, 0)
     assert found["totals"] == {"same": 0, "changed": 3, "only_a": 0, "only_b": 1}
+    assert found["spent"]["a"] == {"duration_ms": 5, "input_tokens": 0, "output_tokens": 0}
     assert found["first"]["differs"] == ["messages", "output"]
     assert found["first"]["content"]["messages"] == {"at": "/0/content", "a": "about journals", "b": "about diaries"}
     assert [(one["state"], one["a"] and one["a"]["number"], one["b"]["number"]) for one in found["steps"]] == [
@@ -97,6 +99,42 @@ def test_many_steps_differ(journal: Seeded) -> None:
     (found,) = rows(cli("diff", "first-one", "second-one"))
     assert found["totals"]["changed"] == 60
     assert sum(bool(one["content"]) for one in found["steps"]) == 15  # ten tools, five models
+
+
+def test_what_is_on_one_side_alone_is_folded(journal: Seeded) -> None:
+    """Steps beneath one that the other side has not are counted there; --all names them, and so does data."""
+    left, right = JournalBuilder("first-one"), JournalBuilder("second-one")
+    for builder in (left, right):
+        root = builder.start("AGENT", "a")
+        if builder is right:
+            node = builder.start("NODE", "more", parent=root)
+            for _ in range(3):
+                builder.end(builder.start("TOOL", "t", parent=node))
+            builder.end(node)
+        builder.end(root)
+        journal.keep(builder)
+    text = terminal("diff", "first-one", "second-one").text
+    assert "-/2 + node more (+3 beneath)" in text
+    assert "tool t" not in text
+    assert terminal("diff", "first-one", "second-one", "--all").text.count("tool t") == 3
+    (found,) = rows(cli("diff", "first-one", "second-one"))
+    assert found["totals"]["only_b"] == 4
+    assert len(found["steps"]) == 4
+
+
+def test_how_much_longer_a_step_took(journal: Seeded) -> None:
+    """It is no difference by itself, and is said beside one, and of both sides at the end."""
+    for name, seconds in (("first-one", 1), ("second-one", 3)):
+        clock = story.Clock()
+        builder = JournalBuilder(name, clock=clock)
+        step = builder.start("TOOL", "t", details={"input": name})
+        clock.after(seconds)
+        builder.end(step, details={"output": "same"})
+        journal.keep(builder)
+    text = terminal("diff", "first-one", "second-one").text
+    assert "no difference  a 1.0 s  b 3.0 s" in text
+    text = terminal("diff", "first-one", "second-one", "--all").text
+    assert "= tool t  1.0 s → 3.0 s" in text
 
 
 def test_a_fork_and_its_base(journal: Seeded) -> None:

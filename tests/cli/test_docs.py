@@ -19,7 +19,7 @@ from otel_agent_journal.config import VARIABLES
 from otel_agent_journal.reading.comparing import CHECKS as DIFFERENCES
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
-COMMON = {"--store", "-o", "--output", "-v", "--verbose", "-h", "--help"}
+COMMON = {"--store", "-o", "--output", "--no-pager", "-v", "--verbose", "-h", "--help"}
 
 
 def section(name: str) -> str:
@@ -83,9 +83,13 @@ def test_every_exit_code_is_documented() -> None:
 
 
 def test_every_variable_is_documented() -> None:
-    """Each variable that is read has a row."""
+    """Each variable that is read has a row, in the one table of variables."""
+    assert "(configuration.md#variables)" in section("Variables")
+    table = (
+        (Path(__file__).parents[2] / "docs" / "configuration.md").read_text().split("## Variables")[1].split("\n## ")[0]
+    )
     for variable in {*VARIABLES, *OWN_VARIABLES, "NO_COLOR", "FORCE_COLOR", "COLUMNS"}:
-        assert f"| `{variable}` |" in section("Variables"), variable
+        assert f"| `{variable}` |" in table, variable
 
 
 def test_keys_statuses_and_checks_are_documented() -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from otel_agent_journal.cli import ls, messages, show, status, step_in_full
+from otel_agent_journal.cli import ls, show, status, step_in_full
 from otel_agent_journal.cli.output import Output
 from otel_agent_journal.mapping.references import with_messages
 from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.projections.selection import Wanted
+from otel_agent_journal.reading.conversation import conversation
 from otel_agent_journal.reading.journal import Journal
 from otel_agent_journal.testing.builders import JournalBuilder
 from tests.reading.counting import CountingStore
@@ -54,9 +56,8 @@ def seen() -> Seen:
 
 def test_a_step_is_shown_with_what_it_refers_to_alone(seen: Seen) -> None:
     """Each attempt of a step has the one result that it refers to: of sixty that are kept apart two are fetched."""
-    step = seen.journal.tree(seen.head, in_full="node").step("node")
-    assert step is not None
-    record = step_in_full.record(seen.journal, seen.head, step)
+    tree, step = show.step_with_content(seen.journal, seen.head, "node")
+    record = step_in_full.record(seen.journal, seen.head, tree, step, {})
     found = [attempt["details"]["output"]["messages"][0]["content"] for attempt in record["attempts"]]
     assert found == [f"page 1.{CALLS - 1}", f"page 2.{CALLS - 1}"]
     assert record["output"]["messages"][0]["content"] == f"page 2.{CALLS - 1}"
@@ -68,15 +69,14 @@ def test_a_step_without_references_reads_the_session_once(seen: Seen) -> None:
     head = seen.head
     (state,) = [step for step in seen.journal.tree(head).steps if step.name == "state"]
     seen.store.read_sessions.clear()
-    found = seen.journal.tree(head, in_full=state.step_id).step(state.step_id)
-    assert found is not None
-    assert step_in_full.record(seen.journal, head, found)["output"] == {"state": "x" * 1000}
+    tree, found = show.step_with_content(seen.journal, head, state.step_id)
+    assert step_in_full.record(seen.journal, head, tree, found, {})["output"] == {"state": "x" * 1000}
     assert (seen.store.read_sessions.total(), seen.store.fetched.total()) == (1, 1)
 
 
 def test_a_conversation_fetches_its_messages_once(seen: Seen) -> None:
     """Every result is fetched once, and no value in which there is no message."""
-    said = list(messages.conversation(seen.journal.events("s1"), seen.journal.resolved))
+    said = list(conversation(lambda: seen.journal.events("s1"), seen.journal.resolved))
     assert len(said) == 2 * CALLS
     assert seen.store.fetched.total() == 2 * CALLS
 
@@ -84,7 +84,7 @@ def test_a_conversation_fetches_its_messages_once(seen: Seen) -> None:
 def test_a_list_fetches_nothing(seen: Seen) -> None:
     """Trees, rows, states and listings show no content that is kept apart."""
     show.print_tree(seen.output, seen.journal, seen.head)
-    show.print_tree(Output("table", io.BytesIO()), seen.journal, seen.head, errors=True)
+    show.print_tree(Output("table", io.BytesIO()), seen.journal, seen.head, Wanted(failed=True))
     status.record(seen.journal, seen.head)
-    ls.record(seen.head)
+    ls.record(seen.head, seen.journal.cost(seen.head))
     assert not seen.store.fetched

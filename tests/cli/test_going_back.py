@@ -79,8 +79,19 @@ def test_context_now_and_at_each_step(paid: str) -> None:
     assert contents(paid, "--point", "0") == ["pay 5"]
     assert contents(paid, "--point", f"{paid}:0") == ["pay 5"]
     text = terminal("context", f"{paid}@5").text
-    for part in ("agent payer before step 5", '→ pay({"n": 5})', "paid 5", "paid: 5"):
+    for part in ("agent payer before step 5", "→ pay(n=5)", "paid 5", "paid: 5"):
         assert part in text
+
+
+def test_a_point_by_any_name_of_its_step(paid: str) -> None:
+    """A number, a name, the second of a kind, behind a slash or an @: in every command that takes a point."""
+    for name in ("@5", "/5", "@scripted.2", "@model.2", "/MODEL.2"):
+        assert contents(f"{paid}{name}") == ["pay 5", "pay-5", "paid 5"]
+    assert rows(cli("copy", f"{paid}@look", "--as", "by name"))[0]["number"] == 3
+    assert fork(paid, at="look", new="in python") == "in python"
+    assert contents("in python") == contents("by name")
+    assert rows(cli("diff", f"{paid}@look", f"{paid}/3"))[0]["same"]
+    assert rewind(paid, at="model.2").number == 5
 
 
 def test_steps_are_numbered_as_points_are(paid: str) -> None:
@@ -92,16 +103,16 @@ def test_steps_are_numbered_as_points_are(paid: str) -> None:
 def test_copy_is_a_fork(paid: str) -> None:
     """It begins where it was forked, says what tools did after that point, and the session stays as it was."""
     done = program("copy", f"{paid}@3")
-    assert json.loads(done.stdout) == {"session_id": "bill~1", "forked_from": paid, "step": 3, "asked": 3}
+    assert json.loads(done.stdout) == {"session_id": "bill~1", "forked_from": paid, "number": 3, "asked": 3}
     assert 'bill@4 pay({"n":"5"}) undeclared' in done.stderr
     assert "look" not in done.stderr  # it only reads
-    assert "agent-journal resume --once bill~1 -- CMD" in done.stderr
+    assert "agent-journal resume --once 'bill~1' -- CMD" in done.stderr
     assert contents("bill~1") == ["pay 5", "pay-5"]
     assert contents(paid) == ["pay 5", "pay-5", "paid 5", "done"]
     assert rows(cli("copy", paid, "--as", "whole"))[0]["session_id"] == "whole"
     assert contents("whole") == contents(paid)
     assert rows(cli("copy", paid))[0]["session_id"] == "bill~2"
-    assert rows(cli("copy", paid, "--to-point", "0", "--as", "asked"))[0]["step"] is None
+    assert rows(cli("copy", paid, "--to-point", "0", "--as", "asked"))[0]["number"] is None
     assert contents("asked") == ["pay 5"]
     assert rows(cli("status", "whole"))[0]["forked_from"] == paid
     assert rows(cli("status", paid))[0]["forks"] == ["asked", "bill~1", "bill~2", "whole"]
@@ -131,7 +142,7 @@ def test_overwrite_rewinds(paid: str) -> None:
     assert 'bill@4  pay({"n":"5"})  undeclared' in refused.stderr
     assert contents(paid) == ["pay 5", "pay-5", "paid 5", "done"]
     (done,) = rows(cli("overwrite", f"{paid}@2", "--yes"))
-    assert done == {"session_id": paid, "step": 2, "asked": 2}
+    assert done == {"session_id": paid, "number": 2, "asked": 2}
     assert contents(paid) == ["pay 5"]
     assert contents(f"{paid}@5") == ["pay 5", "pay-5", "paid 5"]
     (made,) = rows(cli("copy", f"{paid}@5"))
@@ -186,8 +197,15 @@ def test_resume_after_a_crash_says_what_was_under_way(home: Path) -> None:
         (("copy", "bill", "--to-point", "x"), 2, "the number of an event is expected"),
         (("copy", "bill", "--to-point", "99"), 3, "the context has events up to 5, not 99"),
         (("copy", "bill", "--to-point", "who:1"), 3, "session bill has no agent instance who"),
-        (("overwrite", "bill", "--yes"), 2, "which point? bill@N"),
+        (("overwrite", "bill", "--yes"), 2, "which point? bill@STEP"),
         (("resume", "bill"), 2, "agent-journal resume bill -- python my_agent.py"),
+        (
+            ("resume", "bill@3", "--", "true"),
+            2,
+            "to go on from step 3, fork it, or rewind it: agent-journal copy bill@3",
+        ),
+        (("copy", "bill@tool"), 3, "2 steps of session bill match 'tool': 3 tool look"),
+        (("copy", "bill@nobody"), 3, "session bill has no step 'nobody'; it has 1 to 5: payer, scripted, look, pay"),
     ],
 )
 def test_what_cannot_be_done_says_why(paid: str, args: tuple[str, ...], code: int, complaint: str) -> None:

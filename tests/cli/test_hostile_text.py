@@ -13,7 +13,7 @@ import pytest
 from otel_agent_journal.cli.app import COMMANDS
 from otel_agent_journal.cli.contract import FORMATS
 from otel_agent_journal.cli.store import COMMANDS as STORE_COMMANDS
-from otel_agent_journal.codec import sealed
+from otel_agent_journal.codec import encode_line, sealed
 from otel_agent_journal.event import ErrorInfo, JournalEvent, Usage
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.spool.set_aside import SetAside
@@ -37,13 +37,27 @@ VIEWS: Final = (
     ("ls",),
     ("ls", "--agent", EVIL),
     ("ls", "-n", EVIL),
+    ("ls", "--grep", "owned"),
+    ("ls", "--meta", EVIL),
+    ("ls", "--since", EVIL),
     ("ls", f"--{EVIL}"),
     ("show", SESSION),
     ("show", SESSION, "--events"),
     ("show", SESSION, "--messages"),
     ("show", SESSION, "--errors"),
+    ("show", SESSION, "--slowest", "3"),
+    ("show", SESSION, "--kind", "tool"),
+    ("show", SESSION, "--kind", EVIL),
+    ("show", SESSION, "--messages", "--full"),
+    ("show", f"{SESSION}/{STEP}", "--messages"),
+    ("show", f"{SESSION}/{STEP}", "--prompt"),
+    ("show", f"{SESSION}/{STEP}", "--as", "openai"),
+    ("show", f"{SESSION}/{STEP}", "--as", "anthropic"),
+    ("show", f"{SESSION}/{STEP}", "--full"),
     ("show", f"{SESSION}/{STEP}"),
     ("show", f"{SESSION}/{EVIL}"),
+    ("show", f"{SESSION}@2"),
+    ("show", f"{SESSION}/tool.{EVIL}"),
     ("show", f"nobody{EVIL}"),
     ("show", "cut"),
     ("status", SESSION),
@@ -74,6 +88,14 @@ VIEWS: Final = (
     ("overwrite", f"{SESSION}@99"),
     ("resume", SESSION),
     ("resume", SESSION, "--", EVIL),
+    *(("stats", "--by", by) for by in ("agent", "tool", "model", "user", "day")),
+    ("stats", "--agent", EVIL),
+    ("stats", "--since", EVIL),
+    ("profile", SESSION),
+    ("profile", "--agent", f"a{EVIL}"),
+    ("profile", SESSION, "--chrome", "-"),
+    ("profile", SESSION, "--speedscope", "-"),
+    ("profile", SESSION, "--chrome", f"no/{EVIL}"),
     ("diff", SESSION, "cut"),
     ("diff", SESSION, f"{SESSION}@2", "--all"),
     ("mcp", "--allow", EVIL, EVIL),
@@ -85,6 +107,11 @@ VIEWS: Final = (
     ("store", "repair"),
     ("store", "prune", "--older-than", "1s", "--dry-run"),
     ("store", "prune", "--older-than", EVIL),
+    ("store", "delete", SESSION, "--dry-run"),
+    ("store", "delete", f"nobody{EVIL}", "--yes"),
+    ("export", SESSION, "--jsonl"),
+    ("import", "hostile.jsonl", "--store", "sqlite:///imported.db"),
+    ("import", EVIL),
     ("store", "copy", "sqlite:///.agent-journal/journal.db", "memory://"),
     ("store", "iam-policy", "--role", "writer"),
     ("run", "--", EVIL),
@@ -129,6 +156,8 @@ def seeded(journal: Seeded, monkeypatch: pytest.MonkeyPatch) -> Seeded:
     said_by = [hostile(event, instance_id=f"i{EVIL}") for event in context_events(2)]
     journal.store.append_context(f"i{EVIL}", 0, said_by)
     SetAside(Path(".agent-journal/spool")).add_record(b"\x01", f"w{EVIL}", f"why{EVIL}", 0)
+    lines = [*map(encode_line, journal.store.read(SESSION)), f'{{"session_id": "{EVIL}"'.encode()]
+    Path("hostile.jsonl").write_bytes(b"\n".join(lines))
     monkeypatch.setenv(f"AGENT_JOURNAL_{EVIL}", EVIL)
     return journal
 

@@ -10,7 +10,7 @@ import re
 import pytest
 
 from otel_agent_journal.cli.output import wants_color
-from otel_agent_journal.cli.table import Cell, Column, render
+from otel_agent_journal.cli.table import Cell, Column, growing, render
 from otel_agent_journal.testing.builders import JournalBuilder
 from tests.cli.command_line import cli, pipes, program, rows, terminal, terminals
 from tests.cli.conftest import Seeded
@@ -65,10 +65,10 @@ def test_ids_are_whole_off_a_terminal_and_distinct_on_one(journal: Seeded) -> No
         found = pipes(("ls", "-o", form))
         assert UUID in found
         assert OTHER_UUID in found
-    for columns in (40, 80):
-        text = terminal("ls", columns=columns).text
-        assert UUID in text
-        assert OTHER_UUID in text
+    for columns in (40, 60, 80, 120):
+        shown = [line.split()[0] for line in terminal("ls", columns=columns).text.splitlines()[1:3]]
+        assert len(set(shown)) == 2
+        assert all(one.replace("…", "") and len(one) < columns for one in shown)
     journal.completed("9a00000000000000000000000000000a", writer="e" * 32)
     assert re.search(r"^9a000000 ", terminal("ls").text, re.MULTILINE)
 
@@ -155,17 +155,37 @@ def test_output_is_utf_8_in_any_locale(journal: Seeded) -> None:
     assert "└─" in found.stdout
 
 
+def unpainted(text: str, *styles: str) -> str:
+    return text
+
+
 def test_a_table_drops_optional_columns_before_it_is_too_wide() -> None:
     """The least needed goes first, what must be whole stays whole."""
     columns = (Column("ID"), Column("NAME", least=4), Column("A", optional=1), Column("B", optional=2))
     row = [Cell("0123456789"), Cell("a long name"), Cell("aaaa"), Cell("bbbb")]
-    assert render(columns, [row], width=0, color=False)[1] == "0123456789  a long name  aaaa  bbbb"
-    narrow = render(columns, [row], width=24, color=False)[1]
-    assert narrow == "0123456789  a lon…  aaaa"
-    assert render(columns, [row], width=17, color=False)[1] == "0123456789  a lo…"
-    assert render(columns, [row], width=5, color=False)[1].startswith("0123456789")
+
+    def shown(width: int) -> list[str]:
+        return render(columns, [row], width=width, paint=unpainted)[1:]
+
+    assert shown(0) == ["0123456789  a long name  aaaa  bbbb"]
+    assert shown(24) == ["0123456789  a lon…  aaaa", "no room for B; -o json …"]
+    assert shown(17) == ["0123456789  a lo…", "no room for A, B…"]
+    assert shown(5) == ["0123…", "no r…"]
 
 
 def test_cells_are_text_and_never_markup() -> None:
     """What looks like rich's markup or an emoji code is printed as it is."""
-    assert "[red]x[/red] :smile:" in render((Column("A"),), [[Cell("[red]x[/red] :smile:")]], width=0, color=True)[1]
+    assert (
+        "[red]x[/red] :smile:" in render((Column("A"),), [[Cell("[red]x[/red] :smile:")]], width=0, paint=unpainted)[1]
+    )
+
+
+def test_a_row_that_comes_alone_goes_on_below() -> None:
+    """Nothing of it is lost: an id is cut in its middle, the last cell goes on in lines below."""
+    columns = (Column("ID", least=8, middle=True), Column("DETAIL"))
+    row = [Cell("0123456789" * 5), Cell("a detail of many words that does not fit into what is left of the line")]
+    lines = list(growing(columns, [row], unpainted, width=60))
+    assert lines[:2] == ["ID        DETAIL", "0123456789012345…567890123456789  a detail of many words"]
+    assert " ".join(lines[1:]).split("  ", 1)[1].split() == row[1].text.split()
+    assert max(map(len, lines)) <= 60
+    assert list(growing(columns, [row], unpainted))[1] == f"{row[0].text}  {row[1].text}"

@@ -121,6 +121,7 @@ def test_ids_that_people_chose_are_not_cut() -> None:
             ErrorInfo(type="x.NoCredentialsError", message="none", code="NoCredentialsError"),
             "x.NoCredentialsError: none",
         ),
+        (ErrorInfo(type="__main__.PaymentRefused", message="no"), "PaymentRefused: no"),
     ],
 )
 def test_failures(error: ErrorInfo, text: str) -> None:

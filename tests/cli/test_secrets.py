@@ -34,6 +34,8 @@ OF_STORES: Final = (
     ("overwrite", "s@1", "--store", "{url}", "--yes"),
     ("resume", "s", "--store", "{url}", "--yes", "--", sys.executable, "-c", "pass"),
     ("diff", "s", "t", "--store", "{url}"),
+    ("stats", "--store", "{url}"),
+    ("profile", "s", "--store", "{url}"),
     ("sweep", "--store", "{url}"),
     ("verify", "--store", "{url}"),
     ("doctor", "--store", "{url}"),
@@ -45,7 +47,9 @@ OF_STORES: Final = (
     ("store", "copy", "{url}", "memory://"),
     ("store", "copy", "memory://", "{url}"),
     ("store", "prune", "{url}", "--older-than", "1d"),
+    ("store", "delete", "s", "--store", "{url}", "--yes"),
     ("store", "repair", "{url}"),
+    ("import", os.devnull, "--store", "{url}"),
     ("store", "iam-policy", "{url}", "--role", "writer"),
 )
 OF_OTLP: Final = (

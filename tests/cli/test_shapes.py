@@ -8,18 +8,21 @@ from itertools import pairwise
 
 import pytest
 
-from otel_agent_journal.cli import messages, steps
+from otel_agent_journal.cli import steps
 from otel_agent_journal.cli.lines import EventLines
 from otel_agent_journal.cli.output import Output
 from otel_agent_journal.cli.verify import check_events
+from otel_agent_journal.cli.waterfall import waterfall
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.forwarding.export import spans_of_session
 from otel_agent_journal.projections.outline import outline
+from otel_agent_journal.projections.selection import Chosen, Wanted, chosen
 from otel_agent_journal.projections.snapshot import restored, snapshot_of
 from otel_agent_journal.projections.status import fold
 from otel_agent_journal.projections.steps import StepTree, fold_steps
 from otel_agent_journal.projections.verdict import head_of, judged
 from otel_agent_journal.query.tables import STEPS, TOOLS, AttemptRow, StepRow
+from otel_agent_journal.reading.conversation import conversation
 from tests.projections import told
 from tests.projections.shapes import SHAPES, depth
 from tests.projections.work import operations
@@ -43,15 +46,20 @@ def walked(events: list[JournalEvent]) -> None:
         tree.children(step)
 
 
-def waterfall(events: list[JournalEvent]) -> None:
+def drawn(events: list[JournalEvent]) -> None:
     tree, output = a_tree(events), Output("table", io.BytesIO(), tty=True, color=True, width=100)
-    for line in steps.waterfall(output, tree, list(tree.walk()), {}, NOW_NS):
+    for line in waterfall(output, tree, Chosen(list(tree.walk()), {}), {}, NOW_NS, {}):
         output.text(line)
+
+
+def slowest(events: list[JournalEvent]) -> None:
+    tree = a_tree(events)
+    chosen(tree, list(tree.walk()), Wanted(slowest=5, failed=True), NOW_NS)
 
 
 def rows(events: list[JournalEvent]) -> None:
     output = Output("json", io.BytesIO())
-    output.records(steps.rows(told.SESSION, a_tree(events).walk(), {}), steps.ROW_KEYS)
+    output.records(steps.rows(told.SESSION, a_tree(events).walk(), {}, {}), steps.ROW_KEYS)
 
 
 def listed(events: list[JournalEvent]) -> None:
@@ -68,19 +76,20 @@ def a_head(events: list[JournalEvent]) -> None:
 
 def in_sql(events: list[JournalEvent]) -> None:
     for step in fold_steps(events).steps:
-        [column.value(StepRow(told.SESSION, step)) for column in STEPS.columns]
+        [column.value(StepRow(told.SESSION, step)) for column in STEPS.columns if not column.priced]
         for attempt in step.attempts:
-            [column.value(AttemptRow(told.SESSION, attempt)) for column in TOOLS.columns]
+            [column.value(AttemptRow(told.SESSION, attempt)) for column in TOOLS.columns if not column.priced]
 
 
 READERS: Mapping[str, Reader] = {
     "tree": walked,
-    "waterfall": waterfall,
+    "waterfall": drawn,
     "rows": rows,
+    "slowest": slowest,
     "lines": listed,
     "head": a_head,
     "SQL": in_sql,
-    "conversation": lambda events: list(messages.conversation(events)),
+    "conversation": lambda events: list(conversation(lambda: events)),
     "spans": lambda events: list(spans_of_session(events)),
     "checks": lambda events: list(check_events(told.SESSION, events, lambda *_: None)),
 }
@@ -108,7 +117,7 @@ def test_a_deep_step_has_a_line_as_any_other(width: int, longest: int) -> None:
     """However deep a step is, its line is no longer, and has its name and how many levels are left out."""
     output = Output("table", io.BytesIO(), tty=width > 0, width=width)
     tree = a_tree(depth(500))
-    lines = list(steps.waterfall(output, tree, list(tree.walk()), {}, NOW_NS))
+    lines = list(waterfall(output, tree, Chosen(list(tree.walk()), {}), {}, NOW_NS, {}))
     assert len(lines) == 500
     assert max(map(len, lines)) <= longest
     assert all(f"✓ {'node' if number else 'agent'} d{number} " in line for number, line in enumerate(lines))

@@ -24,7 +24,7 @@ def test_a_running_session(journal: Seeded) -> None:
         ("AGENT", "helper", "running"),
         ("TOOL", "fetch", "running"),
     ]
-    assert found["open_steps"][0]["since"] == found["started_at"]
+    assert found["open_steps"][0]["started_at"] == found["started_at"]
     assert found["last_seen_at"] == found["updated_at"]
     text = terminal("status", "live").text
     for part in ("PROCESSING", "CostCalculator  50 %", "tool fetch  running, began", "last seen"):

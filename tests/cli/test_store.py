@@ -126,7 +126,7 @@ def test_info_says_what_a_store_is_and_holds(journal: Seeded) -> None:
     assert row.pop("size_bytes") > 10_000
     assert row.pop("capabilities")["prune"] is True
     assert row == {
-        "url": absolute("sqlite:///.agent-journal/journal.db"),
+        "store": absolute("sqlite:///.agent-journal/journal.db"),
         "backend": "sqlite",
         "schema_version": TABLES_VERSION,
         "sessions": 2,
@@ -145,8 +145,8 @@ def test_a_url_that_was_printed_is_the_same_journal() -> None:
     store.append(events(3))
     store.close()
     (row,) = rows(cli("store", "info", plain))
-    assert row["url"] == absolute("sqlite:///my%20journal%2C%20100%25.db")
-    for url in (plain, row["url"]):
+    assert row["store"] == absolute("sqlite:///my%20journal%2C%20100%25.db")
+    for url in (plain, row["store"]):
         assert [one["session_id"] for one in rows(cli("tail", "s1", "--store", url))] == ["s1"] * 3
         assert spool_of(url).absolute() == Path("my journal, 100%.db.spool").absolute()
 

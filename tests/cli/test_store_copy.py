@@ -346,7 +346,7 @@ def test_the_url_of_another_target_begins_anew(journal: Seeded, copied: JournalS
 def copying(source: JournalStore, target: JournalStore) -> tuple[int, dict[str, object]]:
     """Copy between two open stores; return the exit code and what is printed."""
     printed = io.BytesIO()
-    code = store_copy._Copying(source, target, Output("jsonl", printed)).run(verify=True)
+    code = store_copy._Copying(source, target, Output("jsonl", printed), Path(COPIES)).run(verify=True)
     return code, json.loads(printed.getvalue())
 
 

@@ -12,12 +12,13 @@ from typing import Any, cast
 import pytest
 
 from otel_agent_journal.cli import tail
+from otel_agent_journal.cli.cells import cell_len
 from otel_agent_journal.cli.output import Output
 from otel_agent_journal.cli.tail import POLL_S, arriving, last_events
 from otel_agent_journal.codec import encode_line
 from otel_agent_journal.config import settings_from_env
 from otel_agent_journal.errors import StoreUnreachable
-from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.event import ErrorInfo, JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.reading import put_by_others
 from otel_agent_journal.reading.journal import Journal
@@ -269,3 +270,20 @@ def test_output_formats_of_a_tail(journal: Seeded) -> None:
     journal.completed()
     assert cli("tail", "-o", "csv").stdout.startswith("timestamp,session_id,event_type,")
     assert cli("tail", "-o", "json").stdout.startswith("[\n")
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_lines_fit_the_terminal_by_its_cells(journal: Seeded, columns: int) -> None:
+    """Whatever ids and names are made of: no line is wider, each session has a label of its own, columns stand."""
+    arn = "arn:aws:bedrock-agentcore:eu-central-1:123456789012:runtime/support-agent/session/000"
+    for session_id in (f"{arn}1", f"{arn}2", "会议记录-二〇二六年十一月三十日-东京大阪名古屋"):
+        builder = JournalBuilder(session_id)
+        builder.end(builder.start("AGENT", "研究助手" * 9), details={"output": "二〇二六" * 80})
+        failed = builder.start("TOOL", "t")
+        builder.end(failed, "error", error=ErrorInfo(type="KeyError", message="no such key, " * 20))
+        journal.keep(builder)
+    lines = terminal("tail", "-n", "12", columns=columns).text.splitlines()
+    assert max(map(cell_len, lines)) <= columns
+    starts = [line for line in lines if "AGENT" in line and "▶" in line]
+    assert len({line.partition("▶")[0].split("  ")[1] for line in starts}) == len(starts) == 3
+    assert len({cell_len(line.partition("▶")[0]) for line in starts}) == 1

@@ -253,6 +253,7 @@ def test_messages_of_openinference() -> None:
             "gen_ai.request.max_tokens": 9,
             "gen_ai.response.finish_reasons": ("stop",),
             "llm.cost.total": 0.1,
+            "gen_ai.usage.cost": 0.1,
         },
     }
     numbers = told({"openinference.span.kind": "LLM", "llm.invocation_parameters": '{"top_p":1}'})

@@ -244,6 +244,25 @@ def test_numbers_are_kept_as_numbers() -> None:
     assert to_events.ended(record({**said, "app.x": "1"})).details["attributes"] == {**kept, "app.x": "1"}
 
 
+@pytest.mark.parametrize(
+    ("attributes", "cost"),
+    [
+        ({"gen_ai.usage.cost": 0.5}, 0.5),
+        ({"gen_ai.usage.cost": "0.5"}, 0.5),
+        ({"llm.cost.total": 0.25, "operation.cost": 9}, 0.25),
+        ({"operation.cost": 0.1}, 0.1),
+        ({"gen_ai.usage.cost": -1, "gen_ai.usage.total_cost": 0}, 0),
+        ({"gen_ai.usage.cost": "free"}, None),
+        ({"gen_ai.usage.input_tokens": 1}, None),
+    ],
+)
+def test_what_a_span_says_that_it_cost(attributes: dict[str, Any], cost: float | None) -> None:
+    """A cost stands under one name, whichever the sender has for it."""
+    assert to_events.cost_of(attributes) == cost
+    kept = to_events.ended(record(attributes)).details.get("attributes", {})
+    assert kept.get("gen_ai.usage.cost", cost) == (attributes.get("gen_ai.usage.cost") if cost is None else cost)
+
+
 def exception(kind: str, message: str = "m") -> SpanEvent:
     """Return the event that `record_exception` adds."""
     return SpanEvent("exception", 1, {"exception.type": kind, "exception.message": message})

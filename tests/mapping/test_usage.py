@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 
 from otel_agent_journal.event import Usage
-from otel_agent_journal.mapping.usage import number_in, usage_of
+from otel_agent_journal.mapping.usage import cost_of, number_in, usage_of
 from tests.strategies import anything
 
 
@@ -109,9 +109,31 @@ def test_what_counts_nothing(given: Any) -> None:
     assert usage_of(given) is None
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"prompt_tokens": 3, "cost": 0.0042}, 0.0042),
+        ({"token_usage": {"prompt_tokens": 3, "cost": "0.5"}, "model_name": "m"}, 0.5),
+        ({"response_cost": 0.25, "token_usage": {}}, 0.25),
+        ({"cost": None, "total_cost": 0}, 0),
+        ({"usage": {"cost": decimal.Decimal("0.5")}}, 0.5),
+        ({"cost": -1}, None),
+        ({"usage": {"usage": {"cost": 1}}}, None),
+        ({"cost": {"total": 1}}, None),
+        (None, None),
+        ("0.5", None),
+    ],
+)
+def test_what_a_call_is_said_to_have_cost(given: Any, expected: float | None) -> None:
+    """OpenRouter and LiteLLM say it with the usage, or beside it; what is no amount is not known."""
+    assert cost_of(given) == expected
+
+
 @given(anything)
 def test_anything(value: Any) -> None:
     """Nothing raises, whatever is given."""
     usage_of(value)
+    cost_of(value)
+    cost_of({"cost": value, "usage": value})
     usage_of({"input_tokens": value, "input_token_details": value})
     number_in(value)

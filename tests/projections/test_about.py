@@ -51,6 +51,8 @@ def test_labels_are_the_scalars_of_metadata() -> None:
     )
     assert found.labels == {"n": "3", "on": "true", "release": "r2", "tenant": "7", "user": "anna"}
     assert found.tags == ("a", "b")
+    said = [("user", "anna"), ("tenant", "7"), ("user", "bob"), ("a", "a")]
+    assert [found.says(name, value) for name, value in said] == [True, True, False, False]
     assert [found.has(tag) for tag in ("a", "release", "release=r2", "release=r1", "c", "tenant=7")] == [
         True,
         True,

@@ -8,7 +8,7 @@ import pytest
 
 from otel_agent_journal.projections.prompt import asks_for_tools, messages_in, system_message, tools_in
 
-CALL = {"id": "c1", "name": "look", "args": {"q": 1}}
+CALL = {"id": "c1", "name": "look", "arguments": {"q": 1}}
 
 
 def tool_message(content: Any, call_id: str | None = "c1") -> dict[str, Any]:
@@ -45,8 +45,8 @@ def tool_message(content: Any, call_id: str | None = "c1") -> dict[str, Any]:
                     "role": "assistant",
                     "content": "",
                     "tool_calls": [
-                        {"id": "c1", "name": "look", "args": '{"q": '},
-                        {"id": None, "name": None, "args": None},
+                        {"id": "c1", "name": "look", "arguments": '{"q": '},
+                        {"id": None, "name": None, "arguments": None},
                     ],
                 }
             ],
@@ -92,6 +92,46 @@ def tool_message(content: Any, call_id: str | None = "c1") -> dict[str, Any]:
         ),
         ({"role": "user", "parts": ["a"]}, [{"role": "user", "content": "a"}]),
         ({"role": "user", "content": []}, [{"role": "user", "content": ""}]),
+        ({"role": "assistant", "content": "", "tool_calls": []}, [{"role": "assistant", "content": ""}]),
+        (
+            {"role": "assistant", "content": None, "function_call": {"name": "look", "arguments": '{"q": 1}'}},
+            [{"role": "assistant", "content": "", "tool_calls": [{**CALL, "id": None}]}],
+        ),
+        (
+            {"role": "assistant", "content": "", "invalid_tool_calls": [{**CALL, "args": "{"}]},
+            [{"role": "assistant", "content": "", "tool_calls": [CALL]}],
+        ),
+        (
+            {  # as LangChain has those of Anthropic
+                "role": "assistant",
+                "content": [{"type": "text", "text": "a"}, {"type": "tool_use", "id": "c1", "name": "look"}],
+                "tool_calls": [CALL],
+            },
+            [{"role": "assistant", "content": [{"type": "text", "text": "a"}], "tool_calls": [CALL]}],
+        ),
+        (
+            {"role": "model", "parts": [{"functionCall": {"name": "look", "args": {"q": 1}, "id": "c1"}}]},
+            [{"role": "assistant", "content": "", "tool_calls": [CALL]}],
+        ),
+        (
+            {"role": "user", "parts": [{"functionResponse": {"name": "look", "response": {"r": 1}, "id": "c1"}}]},
+            [{"role": "tool", "content": [{"r": 1}], "name": "look", "tool_call_id": "c1"}],
+        ),
+        (
+            [
+                {"type": "function_call", "call_id": "c1", "name": "look", "arguments": '{"q": 1}', "id": "fc_1"},
+                {"type": "function_call_output", "call_id": "c1", "output": "r"},
+            ],
+            [{"role": "assistant", "content": "", "tool_calls": [CALL]}, tool_message("r")],
+        ),
+        (
+            {"role": "assistant", "content": None, "refusal": "no"},
+            [{"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}],
+        ),
+        (
+            {"role": "assistant", "content": "a", "additional_kwargs": {"reasoning_content": "b"}},
+            [{"role": "assistant", "content": "a", "reasoning": "b"}],
+        ),
     ],
 )
 def test_messages(value: Any, said: list[dict[str, Any]]) -> None:

@@ -71,6 +71,38 @@ def test_what_cannot_be_rebuilt() -> None:
     assert fold.keys() is None
 
 
+def trimmed(*lists: list[str]) -> dict[int, int]:
+    """Return what is trimmed of the last of several lists, each told by the one before."""
+    builder = JournalBuilder()
+    told: dict[str, Any] = {}
+    for before, keys in zip(([], *lists), lists, strict=False):
+        told = {"digest": str(keys), "parts": parts_of(keys, before), **({"after": str(before)} if before else {})}
+        builder.start("MODEL", "m", details={"request": {"messages": told}})
+    fold = RequestFold({"request": {"messages": told}})
+    for event in builder.events:
+        fold.apply(event)
+    return fold.trimmed()
+
+
+def test_what_was_trimmed_of_a_conversation() -> None:
+    """Messages of earlier requests that a model is not shown any more are counted where they stood."""
+    assert trimmed([*"sabc"], [*"sabcd"]) == {}
+    assert trimmed([*"sabc"], [*"scd"]) == {1: 2}
+    assert trimmed([*"sabc"], [*"scd"], [*"scde"]) == {1: 2}
+    assert trimmed([*"abcd"], [*"cde"]) == {0: 2}
+    assert trimmed([*"sabcd"], [*"sbe"]) == {1: 1, 2: 2}
+    assert trimmed([*"sabc"], [*"sScd"]) == {2: 2}  # what sums them up stands before them
+    assert trimmed([*"sabcd"], [*"sb"]) == {1: 1, 2: 2}
+
+
+def test_another_conversation_is_not_trimmed() -> None:
+    """One that shares no more than its beginning, or nothing, with a list that it was told by is new."""
+    assert trimmed([*"sabc"], [*"sx"]) == {}
+    assert trimmed([*"sabc"], [*"xyz"]) == {}
+    assert trimmed([*"sabc"], [*"sx"], [*"sxy"]) == {}
+    assert RequestFold({"request": "x"}).trimmed() == {}
+
+
 def test_keys() -> None:
     """A key is a digest, and a name where there is one."""
     assert digest_and_name(key_of("tool:a", "search")) == ("tool:a", "search")

@@ -86,7 +86,10 @@ def test_steps_are_those_of_the_tree(store: JournalStore) -> None:
         assert row["attempts"] == len(step.attempts)
         assert row["errors"] == sum(attempt.outcome == "error" for attempt in step.attempts)
         assert parse_timestamp(row["started_at"]) == row["started_ns"] == step.start_ns
-        assert row["duration_ms"] == ((step.end_ns or 0) - step.start_ns) / 1e6
+        whole_ns = (step.end_ns or 0) - step.start_ns
+        assert row["duration_ns"] == sum(attempt.duration_ns or 0 for attempt in step.attempts)
+        assert row["duration_ns"] + row["waited_ns"] == whole_ns
+        assert (row["duration_ms"], row["waited_ms"]) == (row["duration_ns"] / 1e6, row["waited_ns"] / 1e6)
         assert (row["details"] or {}) == {**step.last.details_start, **step.last.details_end}
         assert row["error_type"] == (step.last.error.type if step.last.error else None)
         assert row["input_tokens"] == (step.last.usage.input_tokens if step.last.usage else None)

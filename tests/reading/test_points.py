@@ -19,7 +19,6 @@ from otel_agent_journal.reading.points import (
     point_at_end,
     point_at_event,
     point_before,
-    session_and_number,
 )
 from otel_agent_journal.store import lineage
 from otel_agent_journal.store.memory import MemoryStore
@@ -72,15 +71,6 @@ class Session:
 
 def counts(point: Point) -> dict[str, int]:
     return {cut.agent.instance_id: cut.count for cut in point.cuts}
-
-
-def test_the_words_of_a_point() -> None:
-    """Behind the last @ is the number of a step, where it is one."""
-    assert session_and_number("s1@12") == ("s1", 12)
-    assert session_and_number("a@b") == ("a@b", None)
-    assert session_and_number("a@b@3") == ("a@b", 3)
-    assert session_and_number("@3") == ("@3", None)
-    assert session_and_number("s1@²") == ("s1@²", None)
 
 
 def test_contexts_by_time_and_by_what_a_step_says() -> None:

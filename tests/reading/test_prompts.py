@@ -19,7 +19,7 @@ def test_requests_of_others(dialect: str) -> None:
     assert [one["role"] for one in first["messages"]] == ["system", "user"]
     assert first["messages"][0]["content"] == "Be brief."
     asked, *results = second["messages"][2:]
-    assert next(call["args"] for call in asked["tool_calls"]) == {"query": "bread"}
+    assert next(call["arguments"] for call in asked["tool_calls"]) == {"query": "bread"}
     assert {one["role"] for one in results} == {"tool"}
     assert all(isinstance(one["content"], str) and one["tool_call_id"] for one in results)
     assert (second["complete"], second["why"]) == (False, "which tools it was offered was not told")

@@ -96,7 +96,9 @@ def test_no_table(aws: None, dynamodb_server: DynamoDB) -> None:
     """Where the table is missing every call says how to create it, and opening alone creates nothing."""
     store = open_store(dynamodb_server.url("not-there"), create=True)
     for call in every_call(store):
-        with pytest.raises(StoreUnreachable, match=r"no table 'not-there' in region us-east-1.*store init dynamodb://"):
+        with pytest.raises(
+            StoreUnreachable, match=r"no table 'not-there' in region us-east-1.*store init '?dynamodb://"
+        ):
             call()
     assert len(store.init_plan()) == 3
 

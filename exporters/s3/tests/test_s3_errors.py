@@ -17,6 +17,7 @@ from otel_agent_journal.errors import (
     StoreUnreachable,
     StoreUnusable,
 )
+from otel_agent_journal.pasting import pasted
 from otel_agent_journal.store.registry import open_store as open_by_url
 from otel_agent_journal.testing.builders import an_event, events
 from otel_agent_journal_s3 import S3Store, open_store
@@ -83,7 +84,7 @@ def expect(store: S3Store, *parts: str) -> None:
 def test_no_bucket(minio_server: Minio, aws: None) -> None:
     """A bucket that is not there: how it is made."""
     url = minio_server.url("nobody-made-this")
-    expect(open_store(url), "the bucket is not there", f"agent-journal store init {url}")
+    expect(open_store(url), "the bucket is not there", f"agent-journal store init {pasted(url)}")
 
 
 def test_wrong_region(minio_server: Minio, bucket: str) -> None:

@@ -21,6 +21,7 @@ from otel_agent_journal.bootstrap.settings import settings_of_process
 from otel_agent_journal.codec import sealed
 from otel_agent_journal.errors import StoreError, WrongExpectedSequence
 from otel_agent_journal.event import CONTEXT_REWOUND, SESSION_REWOUND, JournalEvent, derived_id, time_ordered_id
+from otel_agent_journal.pasting import pasted
 from otel_agent_journal.pipeline.resuming import Resumption, begin_resumption, end_resumption
 from otel_agent_journal.pipeline.session import checked_session
 from otel_agent_journal.pipeline.session_writer import SESSION_KEY
@@ -47,7 +48,7 @@ class SessionRuns(StoreError):
         where = f" in process {processes[-1].pid} on {processes[-1].host}" if processes else ""
         super().__init__(
             f"session {head.session_id} is running{where}; wait until it has ended, or stop it:"
-            f" agent-journal status {head.session_id}"
+            f" agent-journal status {pasted(head.session_id)}"
         )
 
 
@@ -86,14 +87,15 @@ def resume(session_id: str, *, once: bool = False) -> Generator[Resumption]:
 
 
 def fork(
-    session_id: str, at: int | None = None, state: Mapping[str, Any] | None = None, *, new: str | None = None
+    session_id: str, at: int | str | None = None, state: Mapping[str, Any] | None = None, *, new: str | None = None
 ) -> str:
     """Fork a session: make one whose agents go on from a point of it, and return its id. Nothing is copied.
 
     Args:
         session_id: the session.
-        at: the number of the step before which the fork goes on, as `agent-journal show` prints it; by default it goes
-            on from the end. Where no context is known just there, from the nearest point before.
+        at: the step before which the fork goes on, by the number that `agent-journal show` prints, or by any name that
+            it takes; by default it goes on from the end. Where no context is known just there, from the nearest point
+            before.
         state: values that the state of the fork's agents has in place of theirs.
         new: the id of the fork; by default the session's with a number behind it.
 
@@ -107,12 +109,12 @@ def fork(
         return fork_at(journal, point_of(journal, head, at), new, state)
 
 
-def rewind(session_id: str, at: int) -> Point:
+def rewind(session_id: str, at: int | str) -> Point:
     """Rewind a session: its agents go on from before a step, and what came after counts no more. Nothing is deleted.
 
     Args:
         session_id: the session.
-        at: the number of the step.
+        at: the step, by its number or another name, as `fork` takes it.
 
     Returns:
         The point to which it was rewound: before `number`, where `at` was `asked` for.
@@ -130,19 +132,21 @@ def rewind(session_id: str, at: int) -> Point:
         return point
 
 
-def point_of(journal: Journal, head: SessionHead, number: int | None) -> Point:
+def point_of(journal: Journal, head: SessionHead, step: int | str | None) -> Point:
     """Return the point before a step of a session, or at its end.
 
     Raises:
-        NoSuchPoint: there is no such step, or no agent keeps its context in the journal.
+        NoSuchPoint, NoSuchStep: there is no such step, or no agent keeps its context in the journal.
     """
-    if number is None:
+    if step is None:
         return point_at_end(journal.store, head.session_id, journal.clock())
     from otel_agent_journal.projections.steps import fold_steps
+    from otel_agent_journal.reading.naming import find_step
     from otel_agent_journal.reading.points import placed
 
     tree = fold_steps(map(placed, journal.events(head.session_id)), lost_writers=journal.silent(head))
-    return point_before(journal.store, head.session_id, tree, number)
+    number = step if isinstance(step, int) or step.isdecimal() else find_step(tree, step, head.session_id).number
+    return point_before(journal.store, head.session_id, tree, int(number))
 
 
 def resume_of(journal: Journal, head: SessionHead, *, once: bool = False) -> Resume:

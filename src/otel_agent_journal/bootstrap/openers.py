@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.forwarding.forwarder import Forwarder
     from otel_agent_journal.pipeline.content import Redactor
     from otel_agent_journal.reading.journal import Journal
+    from otel_agent_journal.reading.prices import Prices
     from otel_agent_journal.store.protocol import JournalStore
 
 TAKE_IN_S: Final = 2.0  # a reader's patience with a store, or a backend of spans, that does not answer
@@ -120,7 +121,13 @@ def open_journal(settings: Settings, *, adopt: bool = True, note: Callable[[str]
     from otel_agent_journal.reading.journal import Journal, has_dead
 
     store = open_store(settings, create=has_dead(settings.spool))
-    journal = Journal(store, settings.spool, take_in=lambda: _take_in(settings, store, note), note=note)
+    journal = Journal(
+        store,
+        settings.spool,
+        take_in=lambda: _take_in(settings, store, note),
+        note=note,
+        prices=lambda: open_prices(settings),
+    )
     if adopt:
         journal.take_in_dead()
     return journal
@@ -137,6 +144,20 @@ def _take_in(settings: Settings, store: JournalStore, note: Callable[[str], obje
                 forwarder.close(TAKE_IN_S)
     except (JournalError, OSError) as error:
         note(f"the spool at {settings.spool} was not taken in ({error}); to retry: agent-journal drain")
+
+
+def open_prices(settings: Settings) -> Prices:
+    """Return what calls are billed at, offline.
+
+    Raises:
+        ConfigError: the user's own prices are not there where the settings have them, or malformed.
+    """
+    from otel_agent_journal.config import spool_of
+    from otel_agent_journal.reading.own_prices import found_file, read_own
+    from otel_agent_journal.reading.prices import PriceList, Prices, cache_file
+
+    file = found_file(settings.prices, spool_of(settings.store).parent, os.environ)
+    return Prices(() if file is None else read_own(file), PriceList(cache_file(os.environ)), file)
 
 
 def load_redactor(reference: str) -> Redactor:

@@ -46,6 +46,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "resume": "Run a program that goes on with a session, from where that stands.",
     "copy": "Fork a session: go on from a point of it in a session of its own.",
     "overwrite": "Rewind a session: go on from an earlier point of it, in place.",
+    "stats": "Count calls, failures, times, tokens and cost by agent, tool, model, user, day.",
+    "profile": "Say where the time of a session, or of an agent, went.",
     "diff": "Compare two sessions, step by step.",
     "drain": "Deliver what agents left in the spool to the store.",
     "sweep": "Mark sessions interrupted whose process has gone silent.",
@@ -54,8 +56,9 @@ COMMANDS: Final[Mapping[str, str]] = {
     "query": "Ask the journal in SQL: sessions, steps, events, tools, models.",
     "mcp": "Offer the journal to agents as tools, by MCP over stdio.",
     "collect": "Receive OTLP from any source, and journal it.",
-    "export": "Send a session's spans to an OTLP endpoint such as Jaeger.",
-    "store": "Prepare, look at, copy, prune and repair stores.",
+    "export": "Send a session's spans to an OTLP endpoint, or write its events out.",
+    "import": "Take in JSON lines that were written out of a journal.",
+    "store": "Prepare, look at, copy, prune, delete from and repair stores.",
     "compact": "Rewrite sessions into their compact form, in stores such as S3.",
 }
 
@@ -121,7 +124,7 @@ def group(ctx: click.Context, version: bool) -> None:
     """The journal of your agents: every session, every step, live and after a crash.
 
     Tables on a terminal, JSON lines in a pipe. Without --store or AGENT_JOURNAL_STORE the journal is, in the working
-    directory,
+    directory or the nearest one above it,
 
     \b
       .agent-journal/journal.db

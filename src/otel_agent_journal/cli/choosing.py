@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from otel_agent_journal.cli.contract import CliError
+from otel_agent_journal.pasting import pasted
+from otel_agent_journal.reading.naming import find_step
 
 if TYPE_CHECKING:
-    from otel_agent_journal.projections.steps import Step, StepTree
     from otel_agent_journal.reading.journal import Journal
 
-_MAX_NAMED: Final = 5  # candidates that an error names
-_NOT_FOUND: Final = 3
+__all__ = ["find_step", "need_session"]
 
-
-def find_step(tree: StepTree, text: str) -> Step:
-    """Return the step with this id or number, the only one of this name, or the only one whose id begins so.
-
-    Raises:
-        CliError: none or several; exit code 3.
-    """
-    steps = tree.steps
-    exact = [step for step in steps if step.step_id == text or str(step.number) == text]
-    near = (
-        exact
-        or [step for step in steps if step.name == text]
-        or [step for step in steps if step.step_id.startswith(text)]
-    )
-    if len(near) == 1:
-        return near[0]
-    if not near:
-        names = ", ".join(dict.fromkeys(step.name for step in steps[:50] if step.name))
-        raise CliError(f"no step matches '{text}'; steps here: {names or 'none'}; their ids: show SESSION", _NOT_FOUND)
-    named = ", ".join(f"{step.number} {step.name} {step.step_id}" for step in near[:_MAX_NAMED])
-    more = ", …" if len(near) > _MAX_NAMED else ""
-    raise CliError(f"{len(near)} steps match '{text}': {named}{more}; give the number, or the id", _NOT_FOUND)
+_USAGE = 2
 
 
 def need_session(journal: Journal, command: str) -> CliError:
     """Return the usage error of a command that was given no session; it names the newest."""
     newest = journal.newest()
     if newest is None:
-        return CliError(f"'{command}' needs a session, and the journal {journal.store.url} is empty", 2)
+        return CliError(f"'{command}' needs a session, and the journal {journal.store.url} is empty", _USAGE)
+    named = pasted(newest.session_id)
     return CliError(
-        f"'{command}' needs a session; the newest is {newest.session_id}: agent-journal {command} {newest.session_id}",
-        2,
+        f"'{command}' needs a session; the newest is {newest.session_id}: agent-journal {command} {named}", _USAGE
     )

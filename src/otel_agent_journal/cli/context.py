@@ -11,15 +11,15 @@ from otel_agent_journal.cli.invocation import Invocation, common_options, pass_i
 
 
 @click.command("context", short_help="Show the messages and the state of a session's agents, at any point.")
-@click.argument("session", required=False, metavar="SESSION[@N]")
+@click.argument("session", required=False, metavar="SESSION[@STEP]")
 @click.option("--point", "sequence", metavar="SEQ", help="Behind an event of the agent's context, [INSTANCE:]SEQ.")
 @common_options
 @pass_invocation
 def command(invocation: Invocation, session: str | None, sequence: str | None) -> None:
     """Show the messages and the state of a session's agents, at any point.
 
-    N is the number that `show` prints before a step: what the agents had in their context before it. For agents that
-    keep it in the journal; what any model was given, `show SESSION/STEP --prompt` says.
+    STEP is a number that `show` prints, or another name of a step: what the agents had in their context before it. For
+    agents that keep it in the journal; what any model was given, `show SESSION/STEP --prompt` says.
     """
     from otel_agent_journal.bootstrap.contexts import said_by
     from otel_agent_journal.cli import messages
@@ -41,7 +41,7 @@ def command(invocation: Invocation, session: str | None, sequence: str | None) -
                 "instance_id": agent.instance_id,
                 "agent": agent.name,
                 "framework": agent.framework or None,
-                "sequence": cut.count - 1,
+                "seq": cut.count - 1,
                 "messages": said.messages,
                 "state": said.state,
             }

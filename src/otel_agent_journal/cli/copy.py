@@ -9,12 +9,13 @@ import click
 
 from otel_agent_journal.cli.contract import CliError, note
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
+from otel_agent_journal.pasting import pasted
 
 _USAGE: Final = 2
 
 
 @click.command("copy", short_help="Fork a session: go on from a point of it in a session of its own.")
-@click.argument("session", required=False, metavar="SESSION[@N]")
+@click.argument("session", required=False, metavar="SESSION[@STEP]")
 @click.option("--as", "new", metavar="ID", help="The id of the fork; by default the session's with a number behind it.")
 @click.option("--to-point", "sequence", metavar="SEQ", help="Up to an event of the agent's context, [INSTANCE:]SEQ.")
 @click.option(
@@ -31,7 +32,7 @@ def command(
 ) -> None:
     """Fork a session: go on from a point of it in a session of its own.
 
-    N is the number that `show` prints before a step: the fork goes on before that step; without it from the end.
+    STEP is a number that `show` prints, or another name of a step: the fork goes on before it, by default from the end.
     Nothing is copied, and the session stays as it is. Prints the fork's id; then: agent-journal resume ID -- CMD
     """
     from otel_agent_journal.bootstrap.going_back import fork_at
@@ -47,16 +48,17 @@ def command(
     made = fork_at(journal, point, new, state)
     calls = happened_after(journal, head, point.at_ns)
     if not output.for_people:
-        output.record({"session_id": made, "forked_from": head.session_id, "step": point.number, "asked": point.asked})
+        numbers = {"number": point.number, "asked": point.asked}
+        output.record({"session_id": made, "forked_from": head.session_id, **numbers})
     else:
         output.text(made)
     if calls:
         note("after that point these tools were called, which may have changed the world:")
         for line in shown(calls):
             note(f"  {line}")
-        note(f"go on, and call none of them twice: agent-journal resume --once {made} -- CMD")
+        note(f"go on, and call none of them twice: agent-journal resume --once {pasted(made)} -- CMD")
     elif output.for_people:
-        note(f"go on with it: agent-journal resume {made} -- CMD")
+        note(f"go on with it: agent-journal resume {pasted(made)} -- CMD")
 
 
 def _state(file: Path) -> dict[str, Any]:

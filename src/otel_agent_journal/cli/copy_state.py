@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from otel_agent_journal.cli.contract import CliError
+from otel_agent_journal.places import make_folder
 from otel_agent_journal.spool.locks import FileLock
 
 _FAILED: Final = 1
@@ -46,7 +47,7 @@ class CopyState:
         self.blobs = 0
         self.last: Key | None = None
         self.sessions: set[str] = set()
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = FileLock.take(self.path)
         if lock is None:
             raise CliError(f"{source} is being copied to {target} by another process; let it end", _FAILED)

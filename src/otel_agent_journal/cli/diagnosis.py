@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 State = Literal["ok", "warning", "red", "absent"]
 
-OWN_VARIABLES: Final = frozenset(VARIABLES) | {"AGENT_JOURNAL_OUTPUT"}
+OWN_VARIABLES: Final = frozenset(VARIABLES) | {"AGENT_JOURNAL_OUTPUT", "AGENT_JOURNAL_PAGER"}
 _PREFIX: Final = "AGENT_JOURNAL_"
 _PACKAGES: Final = ("opentelemetry-api", "opentelemetry-sdk", "msgspec", "click", "rich")
 # Distribution of a framework, and the instrumentor of ours that journals it.
@@ -73,6 +73,7 @@ def _checks(store: str | None) -> Iterator[Check]:
     yield from _spool(settings)
     yield from _other_spools(settings)
     yield from _otlp(settings)
+    yield from _prices(settings)
     yield from _frameworks()
 
 
@@ -223,6 +224,23 @@ def _otlp(settings: Settings) -> Iterator[Check]:
         yield Check("otlp", "red", f"{name}: {getattr(error, 'strerror', None) or 'no answer'}", _OTLP_ADVICE)
         return
     yield Check("otlp", "ok", f"{name}: accepts connections")
+
+
+def _prices(settings: Settings) -> Iterator[Check]:
+    """Say what calls are priced by: the user's own file, and the list that is installed."""
+    from otel_agent_journal.bootstrap.openers import open_prices
+    from otel_agent_journal.reading.prices import DISTRIBUTION, EXTRA
+
+    try:
+        prices = open_prices(settings)
+    except ConfigError as error:
+        yield Check("prices", "red", str(error), "correct it; docs/cost.md has the format")
+        return
+    own = [] if prices.file is None else [f"{prices.file} ({readable.plural(len(prices.own), 'price')})"]
+    listed = [f"{DISTRIBUTION} {_version(DISTRIBUTION)}"] if prices.listed.is_there else []
+    known = ", ".join([*own, *listed])
+    advice = None if listed else f"pip install '{EXTRA}'"
+    yield Check("prices", "ok" if known else "absent", known or "no prices.toml, no list of prices", advice)
 
 
 def _frameworks() -> Iterator[Check]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -11,25 +11,35 @@ from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.progress import progress
 
+if TYPE_CHECKING:
+    from otel_agent_journal.cli.output import Output
+
 KEYS: Final = ("session_id", "spans", "otlp")
 
 
-@click.command("export", short_help="Send a session's spans to an OTLP endpoint such as Jaeger.")
+@click.command("export", short_help="Send a session's spans to an OTLP endpoint, or write its events out.")
 @click.argument("session", required=False)
+@click.option("--jsonl", is_flag=True, help="Write its events to stdout, for `import`, with the values kept apart.")
 @click.option("--otlp", metavar="URL", help="Where to, as http://localhost:4318. [env: AGENT_JOURNAL_OTLP]")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, session: str | None, otlp: str | None) -> None:
-    """Send a session's spans to an OTLP endpoint such as Jaeger.
+def command(invocation: Invocation, session: str | None, jsonl: bool, otlp: str | None) -> None:
+    """Send a session's spans to an OTLP endpoint, or write its events out.
 
     Works for any session, however old. Span ids are those of the run, so that sending it twice shows it once. Steps
-    that the program's sampler left out are left out here. Without --otlp the OTLP variables say where to.
+    that the program's sampler left out are left out here. Without --otlp the OTLP variables say where to. With --jsonl
+    it is written to stdout instead, all that there is of it: agent-journal export SESSION --jsonl > session.jsonl
     """
     from otel_agent_journal.cli.choosing import need_session
     from otel_agent_journal.forwarding.export import export_session
     from otel_agent_journal.masking import masked
 
     output = invocation.output()
+    if jsonl:
+        if otlp:
+            raise click.UsageError("--jsonl writes to stdout; it does not go with --otlp")
+        _written_out(invocation, output, session)
+        return
     target = invocation.settings(otlp=otlp).otlp
     if target is None:
         raise click.UsageError("there is nowhere to send to; give --otlp URL, as in --otlp http://localhost:4318")
@@ -46,3 +56,13 @@ def command(invocation: Invocation, session: str | None, otlp: str | None) -> No
         output.text(f"{readable.plural(spans, 'span')} of session {head.session_id} sent to {masked(target)}{why}")
     else:
         output.record({"session_id": head.session_id, "spans": spans, "otlp": masked(target)})
+
+
+def _written_out(invocation: Invocation, output: Output, session: str | None) -> None:
+    from otel_agent_journal.cli.choosing import need_session
+    from otel_agent_journal.reading.written_out import lines_of
+
+    journal = invocation.journal()
+    if not session:
+        raise need_session(journal, "export --jsonl")
+    output.lines(lines_of(journal.store, journal.session(session).session_id))

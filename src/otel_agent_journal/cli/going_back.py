@@ -25,7 +25,7 @@ _MAX_SAID: Final = 60  # characters of what a tool was given or returned
 def found_point(
     journal: Journal, text: str, *, sequence: str | None = None, option: str = "--to-point"
 ) -> tuple[SessionHead, Point]:
-    """Return the session of `SESSION[@N]`, and the point; says where that lies before the step that was asked for.
+    """Return the session of `SESSION[@STEP]`, and the point; says where that lies before the step that was asked for.
 
     Args:
         journal: where it is looked for.
@@ -35,22 +35,20 @@ def found_point(
 
     Raises:
         CliError: both were given, or `sequence` is no number.
-        SessionNotFound, NoSuchPoint: there is none.
+        SessionNotFound, NoSuchStep, NoSuchPoint: there is none.
     """
     from otel_agent_journal.bootstrap.going_back import point_of
-    from otel_agent_journal.reading.points import point_at_event, session_and_number
+    from otel_agent_journal.reading.points import point_at_event
 
-    exact = journal.exact(text)
-    name, number = (text, None) if exact is not None else session_and_number(text)
-    head = exact or journal.session(name)
+    head, step = journal.session_and_step(text)
     if sequence is None:
-        point = point_of(journal, head, number)
+        point = point_of(journal, head, step)
         if point.asked is not None and point.number is not None and point.asked != point.number:
             earlier = readable.plural(point.asked - point.number, "step")
             note(f"no context is known just before step {point.asked}: step {point.number}, {earlier} earlier, it is")
         return head, point
-    if number is not None:
-        raise CliError(f"{option} goes in place of @{number}: name a step, or an event of the context", _USAGE)
+    if step is not None:
+        raise CliError(f"{option} goes in place of @{step}: name a step, or an event of the context", _USAGE)
     instance_id, _, event = sequence.rpartition(":")
     if not event.isdecimal():
         raise CliError(f"{option} is '{sequence}'; the number of an event is expected: SEQ, or INSTANCE:SEQ", _USAGE)

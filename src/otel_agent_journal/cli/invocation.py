@@ -7,8 +7,9 @@ journal only when a command asks, so that `--help` and usage errors import nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -30,6 +31,8 @@ class Invocation:
     store: str | None = None
     format: str | None = None
     verbose: bool = False
+    no_pager: bool = False
+    said_where: bool = False
     resources: ExitStack = field(default_factory=ExitStack)
 
     def output(self) -> Output:
@@ -38,15 +41,27 @@ class Invocation:
 
         return Output.detect(self.format)
 
+    def paged(self, output: Output) -> AbstractContextManager[None]:
+        """Send what is printed within this block through the reader's pager, where there is one (`paging`)."""
+        from otel_agent_journal.cli.paging import paged
+
+        return paged(output, wanted=not self.no_pager)
+
     def settings(self, **options: str | None) -> Settings:
         """Return the settings of the environment, with what the command line says in their place.
+
+        Says once where the journal is, where nobody has named it and it lies above the working directory.
 
         Raises:
             ConfigError: an option or a variable is malformed.
         """
         from otel_agent_journal.config import settings_with
 
-        return settings_with(store=self.store, **options)
+        settings = settings_with(store=self.store, **options)
+        if not (settings.store_given or self.said_where) and settings.home.parent != Path.cwd():
+            note(f"the journal is {settings.home}, found above the working directory")
+            self.said_where = True
+        return settings
 
     def log(self) -> None:
         """Send the package's log to stderr under -v, and nowhere else: what matters of it, commands say themselves."""
@@ -98,7 +113,7 @@ def pass_invocation(function: _Decorated) -> _Decorated:
 
 
 def common_options(function: _Decorated) -> _Decorated:
-    """Add --store, -o and -v, which the group and every command take."""
+    """Add --store, -o, --no-pager and -v, which the group and every command take."""
     for option in reversed(_COMMON):
         function = option(function)
     return function
@@ -132,5 +147,6 @@ _COMMON = (
             "help": "How to print; table on a terminal, jsonl in a pipe. [env: AGENT_JOURNAL_OUTPUT]",
         },
     ),
+    _option("--no-pager", keeps="no_pager", settings={"is_flag": True, "help": "Print long output without a pager."}),
     _option("-v", "--verbose", keeps="verbose", settings={"is_flag": True, "help": "Show the traceback of an error."}),
 )

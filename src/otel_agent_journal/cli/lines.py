@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_agent_journal.cli import readable
+from otel_agent_journal.cli.cells import cell_len, cut_middle, padded, within
 from otel_agent_journal.codec import encode_value
 from otel_agent_journal.event import (
     AGENT_INVOCATION_FAILED,
     AGENT_INVOCATION_STARTED,
     AGENT_INVOCATION_SUCCEEDED,
+    CHECKPOINT_SAVED,
+    CHECKPOINT_WRITES,
     CHUNK,
     END_TYPES,
     FINAL_RESPONSE,
@@ -45,7 +48,10 @@ _MARKS_OF_INVOCATIONS: Final = {
 _LEVEL_COLORS: Final = {"ERROR": "red", "WARNING": "yellow"}
 _REMEMBERED: Final = 10_000  # steps whose depth is known; older ones would indent as roots
 _LONGEST: Final = 500  # characters of a line where there is no terminal to fit
-_SHORT_ID: Final = 16  # session ids up to this are shown whole
+_SHORT_ID: Final = 16  # cells; session ids up to this are shown whole
+_WIDEST_LABEL: Final = 32  # cells that lines leave for the longest id there was
+_LEAST_WHAT: Final = 12  # cells of what happened, however narrow the terminal is
+_DURATION_WIDTH: Final = 8
 _TYPE_WIDTH: Final = 10
 _NAME_WIDTH: Final = 32
 _NARROW_NAME_WIDTH: Final = 20
@@ -64,6 +70,7 @@ class EventLines:
         self._sessions = sessions
         self._depths: OrderedDict[str, int] = OrderedDict()
         self._labels: dict[str, str] = {}  # what is shown on a terminal, of which session
+        self._label_width = 8
 
     def show(self, event: JournalEvent) -> None:
         """Print the line of an event; on a narrow terminal what went wrong has a second one."""
@@ -71,29 +78,39 @@ class EventLines:
         mark, color = _mark(event)
         name = "  " * min(self._depth(event), 12) + readable.one_line(event.name or "", 60)
         step_kind = kind_of(event.type)
-        what = f"{readable.one_line(step_kind or event.type):<{_TYPE_WIDTH}} {name}"
-        session = f"{self._label(event.session_id):<8}  " if self._sessions else ""
+        what = f"{padded(readable.one_line(step_kind or event.type), _TYPE_WIDTH)} {name}"
+        session = f"{padded(self._label(event.session_id), self._label_width)}  " if self._sessions else ""
         head = f"{readable.clock(event.timestamp_ns, millis=not narrow)}  {session}"
-        name_width = _NARROW_NAME_WIDTH if narrow else _NAME_WIDTH
-        columns = f"{what:<{_TYPE_WIDTH + 1 + name_width}} {readable.duration(event.duration_ns):>8}"
-        room = self._output.width - len(head) - len(columns) - 5 if self._output.tty else _LONGEST
-        remark, failed = _remark(event), event.type in END_TYPES and mark != "✓"
+        what_width = _TYPE_WIDTH + 1 + (_NARROW_NAME_WIDTH if narrow else _NAME_WIDTH)
+        if self._output.tty:
+            left = max(_LEAST_WHAT, self._output.width - cell_len(head) - _DURATION_WIDTH - 3)
+            what, what_width = within(what, left), min(what_width, left)
+        columns = f"{padded(what, what_width)} {readable.duration(event.duration_ns):>{_DURATION_WIDTH}}"
+        room = self._output.width - cell_len(head) - cell_len(columns) - 5 if self._output.tty else _LONGEST
+        remark, failed = readable.one_line(_remark(event), _LONGEST), event.type in END_TYPES and mark != "✓"
         style = color if failed else _LEVEL_COLORS.get(event.level, "dim")
-        below = failed and len(remark) > room
-        beside = readable.one_line(remark, room) if room > 8 and not below else ""
-        self._output.text(f"{paint(head, 'dim')}{paint(mark, color)} {columns}  {paint(beside, style)}".rstrip())
+        below = failed and cell_len(remark) > room
+        beside = within(remark, room) if room > 8 and not below else ""
+        line = f"{paint(head, 'dim')}{paint(mark, color)} {columns}  {paint(beside, style)}"
+        self._output.text(line.rstrip())
         if below:
-            remark = readable.one_line(remark, self._output.width - len(head) - 3)
-            self._output.text(f"{' ' * len(head)}  {paint(remark, style)}")
+            remark = within(remark, self._output.width - cell_len(head) - 3)
+            self._output.text(f"{' ' * cell_len(head)}  {paint(remark, style)}")
 
     def _label(self, session_id: str) -> str:
-        """Return a session's id: on a terminal its first characters, eight or as many as tell it from the others."""
+        """Return a session's id: on a terminal of a long one both ends, as much as tells it from the others."""
+        whole = readable.one_line(session_id)
         if not self._output.tty:
-            return readable.one_line(session_id)
-        shown = len(session_id) if len(session_id) <= _SHORT_ID else 8
-        while self._labels.setdefault(session_id[:shown], session_id) != session_id:
-            shown += 4
-        return readable.one_line(session_id[:shown])
+            return whole
+        for width in range(_SHORT_ID, cell_len(whole) + 8, 8):
+            label = readable.short_ids([whole])[whole] if width == _SHORT_ID else whole
+            label = cut_middle(label, width)
+            if self._labels.setdefault(label, session_id) == session_id:
+                break
+        else:
+            label = whole
+        self._label_width = max(self._label_width, min(cell_len(label), _WIDEST_LABEL))
+        return label
 
     def _depth(self, event: JournalEvent) -> int:
         if event.step_id is None:
@@ -157,6 +174,8 @@ def _remark(event: JournalEvent) -> str:
         for key in _TEXT_KEYS:
             if details.get(key):
                 return preview(details[key])
+    if event.type in (CHECKPOINT_SAVED, CHECKPOINT_WRITES):
+        return _checkpoint(details)
     if event.type in _MARKS_OF_INVOCATIONS:
         details = {key: value for key, value in details.items() if key not in _ASIDE}
         said = [
@@ -166,6 +185,22 @@ def _remark(event: JournalEvent) -> str:
         details = {key: value for key, value in details.items() if key != PROCESS}  # `show` and `status` say it
         said = [preview(details)] if details else []
     return "  ".join(part for part in (_error(event), *said) if part)
+
+
+def _checkpoint(details: Mapping[str, Any]) -> str:
+    """Return a checkpoint's step, or the channels that were written, and the subgraph."""
+    body = details.get("body")
+    writes: Any = cast("Mapping[str, Any]", body).get("writes") if isinstance(body, Mapping) else None
+    channels: list[str] = []
+    for write in cast("list[Any]", writes) if isinstance(writes, list) else []:
+        match write:
+            case [_, str(name), *_] if not name.startswith(("branch:", "__")):
+                channels.append(name)
+            case _:
+                pass
+    step = f"step {details['step']}" if "step" in details else ""
+    graph = f"of {details['ns']}" if details.get("ns") else ""
+    return "  ".join(part for part in (step, ", ".join(channels), graph) if part)
 
 
 def _error(event: JournalEvent) -> str:

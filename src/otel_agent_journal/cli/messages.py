@@ -1,123 +1,75 @@
-"""The conversation of a session: messages that models were given and gave, as they were journaled, in order.
-
-A model's START holds the messages that were new then, its ending what it answered, the ending of a tool, or of the
-node that ran it, the tool's result, so that putting them one after the other gives every message once. A call that
-others traced was journaled with all that the model was given: what calls before it said is left out. Messages come
-in the shape of the GenAI conventions (role and parts) or in that of a framework (role or type, and content).
-"""
+"""A conversation for people: roles, words, calls of tools, turns; what is long and beside the point is folded."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from hashlib import blake2b
-from itertools import takewhile
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 
 from otel_agent_journal.cli import readable
-from otel_agent_journal.cli.lines import preview
-from otel_agent_journal.codec import UNENCODABLE, encode_value, format_timestamp
-from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.mapping.references import TOOL, messages_of
+from otel_agent_journal.cli.wrapping import wrapped
+from otel_agent_journal.codec import encode_value, parse_timestamp
 from otel_agent_journal.projections.prompt import messages_in
-from otel_agent_journal.reading.blobs import refers_to_blob
-from otel_agent_journal.reading.references import is_reference, whole
-from otel_agent_journal.terminal import neutral
+from otel_agent_journal.reading.blocks import DATA, MEDIUM, REASONING, blocks_of
+from otel_agent_journal.reading.conversation import KEYS, as_row, as_text
+from otel_agent_journal.reading.gists import call_in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from otel_agent_journal.cli.output import Output
-    from otel_agent_journal.projections.steps import Step
+    from otel_agent_journal.projections.steps import Step, StepTree
 
-KEYS: Final = ("timestamp", "session_id", "step_id", "name", "role", "content", "tool_calls", "tool_call_id")
-BRANCHES: Final = 16  # how many conversations at once are known again
-_ROLES: Final = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "function": "tool"}
-_ROLE_OF_TYPE: Final = {
-    "SYSTEM_MESSAGE": "system",
-    "USER_MESSAGE": "user",
-    "ASSISTANT_MESSAGE": "assistant",
-    "TOOL_CALL": "assistant",
-    "TOOL_RESULT": "tool",
-}
-_RESULTS: Final = ("TOOL_END", "TOOL_ERROR", "NODE_END")  # a tool that is not there has no step, only its node's word
-_encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode  # the order of keys says nothing
-_COLORS: Final = {"user": "cyan", "assistant": "green", "tool": "magenta", "system": "dim"}
+__all__ = ["KEYS", "Turns", "as_shown", "of_call", "prompt_lines", "transcript"]
+
+_COLORS: Final = {"user": "cyan", "assistant": "green", "tool": "magenta", "system": "yellow"}
+_MARKS: Final = {"ok": "✓", "error": "✗", "cancelled": "◼", "interrupted": "‼", "running": "▶"}
+_FOLDED: Final = {"system": (3, 300), REASONING: (2, 200), "tool": (20, 2000)}  # lines, characters that are shown
+_LONGEST_CALL: Final = 300  # characters; of a call that is longer each argument has a line
+_LONGEST_VALUE: Final = 2000
 
 
-def conversation(
-    events: Iterable[JournalEvent], resolved: Callable[[str, Any], Any] = lambda _session, value: value
-) -> Iterator[dict[str, Any]]:
-    """Yield the messages of a session's events as data, keeping none. `resolved` replaces blob references."""
-    results: dict[Any, bytes] = {}  # of what tools gave last, by the id of the call
-    histories = _Histories()
-    for event in events:
-        said = list(_said(event, resolved))
-        messages = [_message(message, role) for role, message in said]
-        known = 0
-        if _has_all(event):
-            known = histories.known(_marks(messages), sum(role == "user" for role, _ in said))
-        elif event.type == "MODEL_ERROR" and "messages" in event.details:  # failed before it gave any answer
-            known = histories.known(_marks(messages), len(messages))
-        for message in messages[known:]:
-            call_id = message.get("tool_call_id")
-            # Nodes and models are given again what the tool's ending has said; a tool that runs again says it again.
-            given_before = call_id and results.get(call_id) == _digest(message)
-            if not event.type.startswith("TOOL_") and given_before:
-                continue
-            if event.type in _RESULTS:
-                results[call_id] = _digest(message)
-            yield {
-                "timestamp": format_timestamp(event.timestamp_ns),
-                "session_id": event.session_id,
-                "step_id": event.step_id,
-                "name": event.name,
-                **message,
-            }
+class Turn(NamedTuple):
+    """A root step: a run of the session's agent."""
+
+    number: int
+    step: Step
 
 
-class _Mark(NamedTuple):
-    """What a message is known again by."""
+class Turns:
+    """Which turn of a session each of its steps is of, and which agent of it."""
 
-    role: Any
-    digest: bytes
+    def __init__(self, tree: StepTree) -> None:
+        self.numbers = {step.step_id: step.number for step in tree.steps}
+        self._turns: dict[str, Turn] = {}
+        self._agents: dict[str, str] = {}
+        self.count = len(tree.roots)
+        turn, number = None, 0
+        above: list[Step] = []
+        for step in tree.walk():
+            if step.depth == 0:
+                number += 1
+                turn = Turn(number, step)
+            del above[step.depth :]
+            agents = [one for one in above[1:] if one.kind == "AGENT"]
+            above.append(step)
+            if turn is not None:
+                self._turns.setdefault(step.step_id, turn)
+            if agents:
+                self._agents.setdefault(step.step_id, agents[-1].name)
 
+    def of(self, step_id: str | None) -> Turn | None:
+        """Return the turn of a step."""
+        return self._turns.get(step_id or "")
 
-def _marks(messages: Iterable[Mapping[str, Any]]) -> list[_Mark]:
-    return [_Mark(message["role"], _digest(message)) for message in messages]
+    def agent(self, step_id: str | None) -> str | None:
+        """Return the agent within the turn that a step is of; None of one that is of the turn's own."""
+        return self._agents.get(step_id or "")
 
-
-def _digest(message: Mapping[str, Any]) -> bytes:
-    try:
-        text = _encode_sorted(message)
-    except UNENCODABLE:
-        text = encode_value(message)
-    return blake2b(text, digest_size=16).digest()
-
-
-class _Histories:
-    """What calls that were journaled with all their messages have said, the latest of each branch."""
-
-    def __init__(self) -> None:
-        self._latest: deque[list[_Mark]] = deque(maxlen=BRANCHES)
-
-    def known(self, messages: list[_Mark], given: int) -> int:
-        """Return how many messages at the beginning were said before, and remember them all.
-
-        The first `given` of them are what the model was given. Where these go on from no call as a whole, a beginning
-        without an answer was just said once more.
-        """
-        longest = 0
-        for history in tuple(self._latest):
-            pairs = zip(history, messages[:given], strict=False)
-            known = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-            if known == len(history):
-                self._latest.remove(history)
-            elif all(message.role != "assistant" for message in messages[:known]):
-                continue
-            longest = max(longest, known)
-        self._latest.append(messages)
-        return longest
+    def last(self, count: int) -> set[str]:
+        """Return the steps of the last turns."""
+        return {step_id for step_id, turn in self._turns.items() if turn.number > self.count - count}
 
 
 def of_call(step: Step, prompt: Mapping[str, Any], resolved: Callable[[str, Any], Any]) -> Iterator[dict[str, Any]]:
@@ -126,159 +78,152 @@ def of_call(step: Step, prompt: Mapping[str, Any], resolved: Callable[[str, Any]
     answered = messages_in(resolved(session_id, last.details_end.get("output")), "assistant")
     for at_ns, messages in ((last.start_ns, prompt["messages"]), (last.end_ns or last.start_ns, answered)):
         for message in messages:
-            yield {
-                "timestamp": format_timestamp(at_ns),
-                "session_id": session_id,
-                "step_id": step.step_id,
-                "name": step.name,
-                **_message(message, message["role"]),
-            }
-
-
-def prompt_lines(output: Output, prompt: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of a model call's request for people."""
-    yield output.paint(f"model {readable.one_line(str(prompt['model']))}", "bold")
-    if not prompt["complete"]:
-        yield output.paint(f"not complete: {readable.one_line(prompt['why'])}", "yellow")
-    yield ""
-    if prompt["messages"]:
-        yield from transcript(output, (_message(message, message["role"]) for message in prompt["messages"]))
-    for tool in prompt["tools"]:
-        described = readable.one_line(str(tool["description"] or ""), 80)
-        yield (
-            output.paint(f"tool {readable.one_line(str(tool['name']))}", "magenta", "bold") + f"  {described}".rstrip()
-        )
-        yield f"  {readable.one_line(preview(tool['parameters']), 400)}"
-    for name, value in prompt["params"].items():
-        yield f"{output.paint(readable.one_line(str(name)), 'bold')}  {readable.one_line(preview(value), 400)}"
+            yield as_row(session_id, at_ns, step.step_id, step.name, message, {step.step_id: step.number})
 
 
 def as_shown(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return a message, of whatever form, as a transcript takes it."""
-    return _message(message, str(message.get("role") or "user"))
+    found = messages_in(message)
+    return found[0] if len(found) == 1 else {"role": str(message.get("role") or "user"), "content": dict(message)}
 
 
-def transcript(output: Output, messages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the lines of a conversation for people."""
-    said_any = False
+def transcript(
+    output: Output, messages: Iterable[Mapping[str, Any]], *, turns: Turns | None = None, full: bool = False
+) -> Iterator[str]:
+    """Yield the lines of a conversation for people.
+
+    Args:
+        output: says how wide it is, and paints.
+        messages: with role and content, and as rows of a conversation with when and where they were said.
+        turns: of the session, whose beginnings are told.
+        full: fold nothing.
+    """
+    said_any, turn = False, None
     for message in messages:
         said_any = True
-        role = str(message["role"])
-        color = _COLORS.get(role, "yellow")
-        name = readable.one_line(str(message.get("name") or ""), 40)
-        yield output.paint(role, color, "bold") + (output.paint(f"  {name}", "dim") if name else "")
-        for line in neutral(preview(message.get("content"))).splitlines():
-            yield f"  {line}"
-        for call in message.get("tool_calls") or ():
-            yield output.paint(f"  → {_call(call)}", "yellow")
+        now = turns.of(message.get("step_id")) if turns is not None else None
+        if now is not None and now is not turn:
+            turn = now
+            yield output.paint(_turn_line(turn, turns.count if turns else 0), "bold")
+            yield ""
+        yield _heading(output, message, turns)
+        yield from _said(output, message, full)
         yield ""
     if not said_any:
         yield "no messages were journaled (AGENT_JOURNAL_CONTENT=metadata keeps them out)"
 
 
-def _said(event: JournalEvent, resolved: Callable[[str, Any], Any]) -> Iterator[tuple[str, Any]]:
-    if event.type in _ROLE_OF_TYPE:
-        details = dict(event.details)
-        yield _ROLE_OF_TYPE[event.type], resolved(event.session_id, details.get("message", details))
-        return
-    if event.type in _RESULTS:
-        output = event.details.get("output")
-        keys = messages_of(output) if refers_to_blob(output) else None
-        if keys is not None and not any(key.startswith(TOOL) for key in keys):
-            return
-        for found in whole(resolved(event.session_id, output)):
-            if found["role"] == "tool" and found.get("tool_call_id"):
-                yield "tool", found
-        return
-    details = event.details
-    if event.type in ("MODEL_START", "REQUEST"):
-        told = [("user", details.get("messages", details.get("input")))]
-    elif event.type not in ("MODEL_END", "MODEL_ERROR"):
-        return
-    elif _has_all(event):
-        told = [("user", details["messages"]), ("assistant", details["output"])]
-    else:
-        told = [("assistant", details.get("messages", details.get("output")))]
-    for role, given in told:
-        value = resolved(event.session_id, given)
-        if isinstance(value, Mapping) and "messages" in value:
-            value = cast("Mapping[str, Any]", value)["messages"]
-        if value is None:
-            continue
-        for message in cast("list[Any]", value if isinstance(value, list | tuple) else [value]):
-            if not is_reference(message):
-                yield role, message
+def _turn_line(turn: Turn, count: int) -> str:
+    which = f"turn {turn.number} of {count}" if count > 1 else f"turn {turn.number}"
+    when = readable.clock(turn.step.start_ns, date=True)
+    return f"── {which}  {when}  {readable.one_line(turn.step.name, 60)} {_MARKS[turn.step.status]} ──"
 
 
-def _has_all(event: JournalEvent) -> bool:
-    """Tell whether it is the ending of a model's call that others traced, which has the request too."""
-    return event.type in ("MODEL_END", "MODEL_ERROR") and "output" in event.details and "messages" in event.details
+def _heading(output: Output, message: Mapping[str, Any], turns: Turns | None) -> str:
+    role = str(message["role"])
+    beside = [readable.one_line(str(message.get("author") or message.get("name") or ""), 40)]
+    if turns is not None and (agent := turns.agent(message.get("step_id"))):
+        beside.append(f"in {readable.one_line(agent, 40)}")
+    if message.get("number"):
+        beside.append(f"step {message['number']}")
+    if message.get("timestamp"):
+        beside.append(readable.clock(parse_timestamp(message["timestamp"])))
+    told = "  ".join(filter(None, beside))
+    painted = output.paint(readable.one_line(role, 40), _COLORS.get(role, "yellow"), "bold")
+    return painted + (f"  {output.paint(told, 'dim')}" if told else "")
 
 
-def _message(message: Any, role: str) -> dict[str, Any]:
-    if not isinstance(message, Mapping):
-        return {"role": role, "content": message}
-    said = cast("Mapping[str, Any]", message)
-    spoken = str(said.get("role") or said.get("type") or role)
-    parts = said.get("parts")
-    found: dict[str, Any] = {"role": _ROLES.get(spoken, spoken)}
-    if isinstance(parts, list | tuple):
-        return found | _from_parts(cast("list[Any]", parts))
-    if "content" not in said and "tool_calls" not in said:
-        return {"role": role, "content": dict(said)}
-    found["content"] = _text(said.get("content"))
-    if not found["content"] and said.get("refusal"):
-        found["content"] = said["refusal"]
-    if said.get("tool_calls"):
-        found["tool_calls"] = [_asked(call) for call in cast("list[Any]", said["tool_calls"])]
-    for call in said.get("invalid_tool_calls") or ():  # as the model wrote them, though none was made
-        found.setdefault("tool_calls", []).append(_asked(call))
-    if said.get("tool_call_id"):
-        found["tool_call_id"] = said["tool_call_id"]
-    return found
-
-
-def _from_parts(parts: list[Any]) -> dict[str, Any]:
-    texts: list[Any] = []
-    calls: list[dict[str, Any]] = []
-    found: dict[str, Any] = {}
-    for part in parts:
-        if not isinstance(part, Mapping):
-            texts.append(part)
-            continue
-        piece = cast("Mapping[str, Any]", part)
-        if piece.get("type") == "tool_call":
-            calls.append(_asked(piece))
-        elif piece.get("type") == "tool_call_response":
-            found["tool_call_id"] = piece.get("id")
-            texts.append(piece.get("response", piece.get("result")))
+def _said(output: Output, message: Mapping[str, Any], full: bool) -> Iterator[str]:
+    """Yield what a message says: thoughts, words, media, calls."""
+    role = str(message["role"])
+    if message.get("reasoning"):
+        yield from _folded(output, str(message["reasoning"]), REASONING, full)
+    for block in blocks_of(message.get("content")):
+        if block.kind == REASONING:
+            yield from _folded(output, block.text, REASONING, full)
+        elif block.kind == MEDIUM:
+            yield from (output.paint(line, "magenta") for line in wrapped(block.text, output.width, "  "))
         else:
-            texts.append(piece.get("content", dict(piece)))
-    found["content"] = _text(texts)
-    if calls:
-        found["tool_calls"] = calls
-    return found
+            kind = "tool" if block.kind == DATA else role
+            yield from _folded(output, _laid_out(block.text), kind, full)
+    for call in message.get("tool_calls") or ():
+        yield from (output.paint(line, "yellow") for line in _call(output, call, full))
 
 
-def _text(content: Any) -> Any:
-    """Return content blocks that are all text as one text, anything else as it is."""
-    if not isinstance(content, list | tuple):
-        return content
-    blocks = cast("list[Any]", content)
-    texts = [cast("Mapping[str, Any]", one).get("text") if isinstance(one, Mapping) else one for one in blocks]
-    if all(isinstance(text, str) for text in texts):
-        return "".join(cast("list[str]", texts))
-    return blocks[0] if len(blocks) == 1 else blocks
+def _folded(output: Output, text: str, kind: str, full: bool) -> Iterator[str]:
+    """Yield a text, of what is folded its beginning, and how much more there is."""
+    style = ("dim",) if kind == REASONING else ()
+    lines, most = _FOLDED.get(kind, (0, 0))
+    prefix = "thought: " if kind == REASONING else ""
+    shown = text
+    if lines and not full:
+        shown = "\n".join(text.splitlines()[:lines])[:most]
+    shown = shown.rstrip()
+    for line in wrapped(prefix + shown, output.width, "  "):
+        yield output.paint(line, *style)
+    if len(shown) < len(text.rstrip()):
+        more = len(text.rstrip()) - len(shown)
+        yield output.paint(f"  ⋯ {readable.plural(more, 'more character')}; --full shows them ⋯", "dim")
 
 
-def _asked(call: Any) -> dict[str, Any]:
-    if not isinstance(call, Mapping):
-        return {"name": str(call)}
-    asked = cast("Mapping[str, Any]", call)
-    if isinstance(asked.get("function"), Mapping):  # as the OpenAI API has them
-        asked = {"id": asked.get("id"), **cast("Mapping[str, Any]", asked["function"])}
-    return {"id": asked.get("id"), "name": asked.get("name"), "arguments": asked.get("args", asked.get("arguments"))}
+def _laid_out(text: str) -> str:
+    """Return JSON in lines, anything else as it is."""
+    if len(text) < 80 or text[0] not in "[{":
+        return text
+    try:
+        return msgspec.json.format(text, indent=2)
+    except msgspec.DecodeError:
+        return text
 
 
-def _call(call: Mapping[str, Any]) -> str:
-    return readable.one_line(f"{call.get('name')}({preview(call.get('arguments'))})", 400)
+def _call(output: Output, call: Mapping[str, Any], full: bool) -> Iterator[str]:
+    """Yield a call of a tool as it is written in programs; a long one with an argument a line."""
+    arguments = call.get("arguments")
+    brief = call_in_words(call)
+    if not isinstance(arguments, Mapping):
+        yield from wrapped(f"→ {readable.one_line(brief, None if full else _LONGEST_CALL)}", output.width, "  ")
+        return
+    named = cast("Mapping[str, Any]", arguments)
+    values = {str(name): _shown(value, full) for name, value in named.items()}
+    together = f"{call.get('name')}({', '.join(f'{name}={value}' for name, value in values.items())})"
+    if len(together) <= min(_LONGEST_CALL, output.width or _LONGEST_CALL) and "\n" not in together:
+        yield f"  → {readable.one_line(together)}"
+        return
+    yield f"  → {readable.one_line(str(call.get('name')))}("
+    for name, value in values.items():
+        yield from wrapped(f"{readable.one_line(name)}={value}", output.width, "      ")
+    yield "    )"
+
+
+def _shown(value: Any, full: bool) -> str:
+    text = value if isinstance(value, str) else encode_value(value).decode("utf-8", "replace")
+    return text if full or len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
+
+
+def prompt_lines(output: Output, prompt: Mapping[str, Any], *, full: bool = False) -> Iterator[str]:
+    """Yield the lines of a model call's request for people; what the model was not shown again is marked."""
+    yield output.paint(f"model {readable.one_line(str(prompt['model']))}", "bold")
+    if not prompt["complete"]:
+        yield output.paint(f"not complete: {readable.one_line(prompt['why'])}", "yellow")
+    yield ""
+    trimmed = {place["before"]: place["messages"] for place in prompt.get("trimmed", ())}
+    messages = prompt["messages"]
+    for at, message in enumerate(messages):
+        if at in trimmed:
+            yield from _trimmed(output, trimmed[at])
+        yield from transcript(output, [{**message, "content": as_text(message["content"])}], full=full)
+    if len(messages) in trimmed:
+        yield from _trimmed(output, trimmed[len(messages)])
+    for tool in prompt["tools"]:
+        described = readable.one_line(str(tool["description"] or ""), None if full else 80)
+        name = output.paint(f"tool {readable.one_line(str(tool['name']))}", "magenta", "bold")
+        yield f"{name}  {described}".rstrip()
+        yield f"  {readable.one_line(_shown(tool['parameters'], full), None if full else 400)}"
+    for name, value in prompt["params"].items():
+        shown = readable.one_line(_shown(value, full), None if full else 400)
+        yield f"{output.paint(readable.one_line(str(name)), 'bold')}  {shown}"
+
+
+def _trimmed(output: Output, count: int) -> Iterator[str]:
+    yield output.paint(f"⋯ {readable.plural(count, 'message')} of before trimmed: not in this prompt ⋯", "yellow")
+    yield ""

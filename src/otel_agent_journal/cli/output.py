@@ -43,14 +43,17 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Output:
-    """One command's stdout. `format` is table, json, jsonl or csv; `color` and `tty` are facts of the stream."""
+    """One command's stdout. `format` is table, json, jsonl or csv; `color` and `tty` are facts of the stream.
+
+    `stream` is where it goes: stdout, or a pager before it.
+    """
 
     def __init__(self, form: str, stream: BinaryIO, *, tty: bool = False, color: bool = False, width: int = 0) -> None:
         self.format = form
         self.tty = tty
         self.color = color
         self.width = width
-        self._stream = stream
+        self.stream = stream
         self._flushed_s = 0.0
         # What `paint` puts into a line no text of a journal can forge, since nobody knows it before.
         self._mark = f"\x1b[{os.urandom(8).hex()}:"
@@ -104,7 +107,11 @@ class Output:
         if self.format == "json":
             self._array(objects)
             return
-        for line in objects:
+        self.lines(objects)
+
+    def lines(self, lines: Iterable[bytes]) -> None:
+        """Write lines of JSON as they come, whatever the format: what another program reads again."""
+        for line in lines:
             self._write(neutral_json(line) + b"\n")
             self._hand_over()
 
@@ -112,14 +119,14 @@ class Output:
         """Write a table for people."""
         from otel_agent_journal.cli.table import render
 
-        for line in render(columns, rows, width=self.width, color=self.color):
-            self._write(line.encode() + b"\n")
+        for line in render(columns, rows, width=self.width, paint=self.paint):
+            self.text(line)
 
     def rows(self, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> None:
         """Write a table for people row by row as they come, its heading with the first; see `table.growing`."""
         from otel_agent_journal.cli.table import growing
 
-        for line in growing(columns, rows, self.paint):
+        for line in growing(columns, rows, self.paint, width=self.width):
             self.text(line)
             self.flush()
 
@@ -146,13 +153,13 @@ class Output:
     def flush(self) -> None:
         """Hand over what was written. Raises `OutputClosed` where the reader went away."""
         try:
-            self._stream.flush()
+            self.stream.flush()
         except BrokenPipeError as error:
             raise OutputClosed from error
 
     def _write(self, data: bytes) -> None:
         try:
-            self._stream.write(data)
+            self.stream.write(data)
         except BrokenPipeError as error:
             raise OutputClosed from error
 

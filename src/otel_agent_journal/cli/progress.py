@@ -15,6 +15,7 @@ from otel_agent_journal.cli import readable
 
 _REDRAW_S: Final = 0.1  # drawing it for every event would take longer than the work
 _WIDTH: Final = 30
+_QUIET_S: Final = 1.0  # work that is done by then shows nothing
 _ESTIMATED_S: Final = 2.0  # before that nobody knows how long the rest takes
 
 
@@ -47,6 +48,11 @@ class Bar:
             self._write("\r\x1b[K")
             self._drawn, self._next_s = False, 0.0
 
+    def drop(self) -> None:
+        """Take the line away for good."""
+        self.clear()
+        self._write = None
+
     def end(self) -> None:
         """Leave the line as it is in the end."""
         if self._write is not None:
@@ -78,6 +84,24 @@ def progress(total: int | None, label: str) -> Generator[Bar]:
         yield bar
     finally:
         bar.end()
+
+
+@contextmanager
+def fleeting(label: str) -> Generator[Callable[[], None]]:
+    """Give what counts pieces of work: shown from its second second on, and taken away when it is done."""
+    bar = Bar(None, label, _to_stderr if sys.stderr.isatty() else None)
+    shown_s, done = time.monotonic() + _QUIET_S, 0
+
+    def moved() -> None:
+        nonlocal done
+        done += 1
+        if time.monotonic() >= shown_s:
+            bar.to(done)
+
+    try:
+        yield moved
+    finally:
+        bar.clear()
 
 
 def _to_stderr(text: str) -> None:

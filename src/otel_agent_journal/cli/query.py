@@ -103,6 +103,7 @@ def _ask(
             waiting_writers=journal.waiting(),
             progress=moved,
             stuck=lambda: _give_up(timeout_s),
+            price=journal.price,
         ) as result,
     ):
         if explain:
@@ -144,7 +145,10 @@ def _table(output: Output, result: Query, moved: Progress) -> None:
         output.text("no rows")
         return
     numbers = [all(_is_number(row[at]) for row in rows) for at in range(len(result.columns))]
-    columns = [Column(name, right=right, least=12) for name, right in zip(result.columns, numbers, strict=True)]
+    columns = [
+        Column(name, right=right, least=12, optional=at)  # the first of them always stands
+        for at, (name, right) in enumerate(zip(result.columns, numbers, strict=True))
+    ]
     output.table(columns, ([Cell(_shown(value)) for value in row] for row in rows[:IN_A_TABLE]))
     if len(rows) > IN_A_TABLE:
         output.text(output.paint(f"the first {IN_A_TABLE:,} rows; -o jsonl or csv gives all", "dim"))

@@ -138,7 +138,8 @@ def _common(left: str, right: str) -> int:
 def failure(error: ErrorInfo) -> str:
     """Return why something failed: the exception's type, the service's code where that says more, and the message."""
     code = f" ({error.code})" if error.code and not error.type.endswith(error.code) else ""
-    return f"{error.type}{code}" + (f": {error.message}" if error.message else "")
+    name = error.type.removeprefix("__main__.")  # the program itself: which it is, is said elsewhere
+    return f"{name}{code}" + (f": {error.message}" if error.message else "")
 
 
 def process(one: Process) -> str:

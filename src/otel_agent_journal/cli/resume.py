@@ -10,6 +10,7 @@ import click
 from otel_agent_journal.cli.going_back import once_option
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.operating import agree, yes_option
+from otel_agent_journal.pasting import pasted
 
 if TYPE_CHECKING:
     from otel_agent_journal.projections.head import SessionHead
@@ -57,11 +58,16 @@ def command(
     journal = invocation.journal()
     if not session:
         raise need_session(journal, "resume")
-    head = journal.session(session)
+    head, step = journal.session_and_step(session)
+    if step is not None:
+        raise click.UsageError(
+            f"'resume' goes on from the end of a session; to go on from step {step}, fork it, or rewind it:"
+            f" agent-journal copy {pasted(session)}, agent-journal overwrite {pasted(session)}"
+        )
     if not cmd:
         raise click.UsageError(
             "'resume' needs the program that goes on, as in:"
-            f" agent-journal resume {head.session_id} -- python my_agent.py"
+            f" agent-journal resume {pasted(head.session_id)} -- python my_agent.py"
         )
     not_running(journal, head)
     agents = list(agents_of(journal.store, head.session_id))

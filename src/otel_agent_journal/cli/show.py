@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from otel_agent_journal.cli import readable
+from otel_agent_journal.cli.contract import note
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.event import JournalEvent
     from otel_agent_journal.projections.head import SessionHead
+    from otel_agent_journal.projections.selection import Wanted
     from otel_agent_journal.projections.steps import Step, StepTree
     from otel_agent_journal.reading.journal import Journal
 
@@ -43,6 +45,19 @@ EVENT_COLUMNS = (
     "digest",
     "schema_version",
 )
+_POSITIVE = click.IntRange(min=1)
+
+
+def _kinds(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Return kinds of steps in capitals; several may stand in one, with commas between them."""
+    from otel_agent_journal.event import STEP_KINDS
+
+    kinds = tuple(kind.strip().upper() for one in value for kind in one.split(",") if kind.strip())
+    for kind in kinds:
+        if kind not in STEP_KINDS:
+            known = ", ".join(one.lower() for one in STEP_KINDS)
+            raise click.BadParameter(f"'{readable.one_line(kind.lower(), 40)}' is none of {known}")
+    return kinds
 
 
 @click.command("show", short_help="Show a session as a tree of steps, or one step in full.")
@@ -51,65 +66,125 @@ EVENT_COLUMNS = (
 @click.option("--events", "view", flag_value="events", help="The events, in the order of the session.")
 @click.option("--messages", "view", flag_value="messages", help="The conversation with the models.")
 @click.option("--prompt", "view", flag_value="prompt", help="What a model call was given: messages, tools, parameters.")
-@click.option("--errors", is_flag=True, help="Only what went wrong: failed steps, or events of level ERROR.")
+@click.option("--as", "form", type=click.Choice(("openai", "anthropic")), help="That as the JSON of a provider's API.")
+@click.option("--errors", is_flag=True, help="Only what went wrong, where it began, with its stack.")
+@click.option("--last", type=_POSITIVE, metavar="N", help="Only the last N turns.")
+@click.option("--depth", type=_POSITIVE, metavar="N", help="Only the upmost N levels; what is beneath is counted.")
+@click.option("--kind", "kinds", multiple=True, callback=_kinds, metavar="KIND", help="Only model, tool, ...: a list.")
+@click.option("--slowest", type=_POSITIVE, metavar="N", help="The N steps that took the longest by themselves.")
+@click.option("--full", is_flag=True, help="Fold and leave out nothing.")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, session: str | None, view: str | None, errors: bool) -> None:
+def command(
+    invocation: Invocation,
+    session: str | None,
+    view: str | None,
+    form: str | None,
+    errors: bool,
+    last: int | None,
+    depth: int | None,
+    kinds: tuple[str, ...],
+    slowest: int | None,
+    full: bool,
+) -> None:
     """Show a session as a tree of steps, or one step in full.
 
-    SESSION may be the beginning of an id. STEP is a step's number, its id, the beginning of one, or a name that
-    one step has.
+    SESSION may be the beginning of an id. STEP is a step's number, its name where only one has that, a name or kind
+    with a count, as search.2 or model.2, or its id; an @ may stand for the slash.
     """
-    from otel_agent_journal.cli.choosing import find_step, need_session
+    from otel_agent_journal.cli.choosing import need_session
+    from otel_agent_journal.projections.selection import Wanted
 
-    if errors and view in ("messages", "prompt"):
-        raise click.UsageError("--errors goes with --tree and --events; a conversation has no errors")
-    output = invocation.output()
-    journal = invocation.journal()
+    view = view or ("prompt" if form else None)
+    wanted = Wanted(last, depth, kinds, slowest, errors)
+    _check(view, form, wanted)
+    output, journal = invocation.output(), invocation.journal()
     if not session:
         raise need_session(journal, "show")
     head, step = journal.session_and_step(session)
-    if step is None:
-        if view == "prompt":
-            raise click.UsageError("--prompt goes with SESSION/STEP: it is one model call's")
-        _session(output, journal, head, view or "tree", errors)
+    if step is not None:
+        _part(output, journal, head, step, view, wanted, form, full)
+    elif view == "prompt":
+        raise click.UsageError("--prompt goes with SESSION/STEP: it is one model call's")
+    elif view in (None, "tree"):
+        print_tree(output, journal, head, wanted)
+    elif view == "messages":
+        _messages(output, journal, head, last, full)
+    else:
+        _events(output, journal.events(head.session_id, head), errors)
+
+
+def _check(view: str | None, form: str | None, wanted: Wanted) -> None:
+    """Refuse options that say nothing together."""
+    if wanted.failed and view in ("messages", "prompt"):
+        raise click.UsageError("--errors goes with --tree and --events; a conversation has no errors")
+    if form is not None and view != "prompt":
+        raise click.UsageError("--as goes with --prompt: it is the form of a request")
+    of_tree = wanted._replace(failed=False, last=None) != type(wanted)()
+    if of_tree and view in ("events", "messages", "prompt"):
+        raise click.UsageError("--depth, --kind and --slowest go with --tree")
+    if wanted.last is not None and view in ("events", "prompt"):
+        raise click.UsageError("--last goes with --tree and --messages: it counts turns")
+
+
+def _part(
+    output: Output,
+    journal: Journal,
+    head: SessionHead,
+    step: str,
+    view: str | None,
+    wanted: Wanted,
+    form: str | None,
+    full: bool,
+) -> None:
+    """Print what was asked for of one step."""
+    from otel_agent_journal.projections.selection import Wanted, beneath
+    from otel_agent_journal.reading.gists import with_failures, with_gist
+
+    if view is None and wanted != Wanted():
+        view = "tree"
+    if view == "tree":
+        from otel_agent_journal.cli.choosing import find_step
+
+        tree = journal.tree(head, taken=with_failures if wanted.failed else with_gist)
+        found = find_step(tree, step, head.session_id)
+        _waterfall(output, journal, head, tree, beneath(tree, found.step_id), wanted)
         return
-    of_step = view in (None, "messages", "prompt")
-    tree = journal.tree(head, in_full=step if of_step else None)
-    found = find_step(tree, step)
-    if of_step and found.step_id != step:
-        found = journal.tree(head, in_full=found.step_id).step(found.step_id) or found
-    if view == "tree":
-        _waterfall(output, journal, head, tree, list(_beneath(tree, found.step_id)), errors)
-    elif view == "prompt" or (view == "messages" and found.kind == "MODEL"):
-        _model_call(output, journal, head, found, view)
-    elif view in ("events", "messages"):
-        events = (event for event in journal.events(head.session_id) if event.step_id == found.step_id)
-        _flat(output, journal, events, view, errors)
+    tree, found = step_with_content(journal, head, step)
+    if view == "prompt" or (view == "messages" and found.kind == "MODEL"):
+        _model_call(output, journal, head, found, view, form, full)
+    elif view == "messages":
+        _conversation(output, journal, head, tree, {found.step_id}, full)
+    elif view == "events":
+        events = (event for event in journal.events(head.session_id, head) if event.step_id == found.step_id)
+        _events(output, events, wanted.failed)
     else:
-        _step(output, journal, head, found)
+        _step(output, journal, head, tree, found, full)
 
 
-def _session(output: Output, journal: Journal, head: SessionHead, view: str, errors: bool) -> None:
-    if view == "tree":
-        print_tree(output, journal, head, errors)
-    else:
-        _flat(output, journal, journal.events(head.session_id), view, errors)
+def step_with_content(journal: Journal, head: SessionHead, text: str) -> tuple[StepTree, Step]:
+    """Return a session's tree and the step of it that is named, with all that it took and gave.
+
+    Raises:
+        CliError: none is named so, or several are.
+    """
+    from otel_agent_journal.cli.choosing import find_step
+    from otel_agent_journal.projections.steps import fold_steps
+    from otel_agent_journal.reading.named_steps import in_full
+
+    with _uncollected():
+        return in_full(
+            text,
+            lambda: journal.events(head.session_id, head),
+            lambda events: fold_steps(events, lost_writers=journal.silent(head)),
+            lambda tree, name: find_step(tree, name, head.session_id),
+        )
 
 
-def _flat(output: Output, journal: Journal, events: Iterable[JournalEvent], view: str, errors: bool) -> None:
-    from otel_agent_journal.cli import messages
+def _events(output: Output, events: Iterable[JournalEvent], errors: bool) -> None:
     from otel_agent_journal.cli.lines import EventLines
     from otel_agent_journal.codec import encode_line, to_neutral
 
-    if view == "messages":
-        said = messages.conversation(events, journal.resolved)
-        if output.for_people:
-            for text in messages.transcript(output, said):
-                output.text(text)
-        else:
-            output.records(said, messages.KEYS)
-        return
     if errors:
         events = (event for event in events if event.level == "ERROR")
     if output.for_people:
@@ -122,11 +197,42 @@ def _flat(output: Output, journal: Journal, events: Iterable[JournalEvent], view
         output.encoded(encode_line(event) for event in events)
 
 
-def print_tree(output: Output, journal: Journal, head: SessionHead, errors: bool = False) -> None:
+def _messages(output: Output, journal: Journal, head: SessionHead, last: int | None, full: bool) -> None:
+    from otel_agent_journal.cli.messages import Turns
+
+    tree = journal.tree(head)
+    _conversation(output, journal, head, tree, None if last is None else Turns(tree).last(last), full)
+
+
+def _conversation(
+    output: Output, journal: Journal, head: SessionHead, tree: StepTree, of: set[str] | None, full: bool
+) -> None:
+    """Print what was said in a session. `of`: the steps that it is wanted of; None for all."""
+    from otel_agent_journal.cli import messages
+    from otel_agent_journal.reading.conversation import conversation
+
+    session_id, turns = head.session_id, messages.Turns(tree)
+    resolved = journal.without_media if output.for_people else journal.resolved
+    said = conversation(lambda: journal.events(session_id, head), resolved, turns.numbers)
+    wanted = (message for message in said if of is None or message["step_id"] in of)
+    if not output.for_people:
+        output.records(wanted, messages.KEYS)
+        return
+    for text in messages.transcript(output, wanted, turns=turns, full=full):
+        output.text(text)
+
+
+def print_tree(output: Output, journal: Journal, head: SessionHead, wanted: Wanted | None = None) -> None:
     """Print a session as a waterfall of steps."""
+    from otel_agent_journal.projections.outline import outline
+    from otel_agent_journal.projections.selection import Wanted
+    from otel_agent_journal.reading.gists import with_failures, with_gist
+
+    wanted = wanted or Wanted()
     with _uncollected():
-        tree = journal.tree(head)
-        _waterfall(output, journal, head, tree, list(tree.walk()), errors)
+        taken = with_failures if wanted.failed else with_gist if output.for_people else outline
+        tree = journal.tree(head, taken=taken)
+        _waterfall(output, journal, head, tree, list(tree.walk()), wanted)
 
 
 @contextmanager
@@ -142,82 +248,95 @@ def _uncollected() -> Generator[None]:
 
 
 def _waterfall(
-    output: Output, journal: Journal, head: SessionHead, tree: StepTree, walked: list[Step], errors: bool
+    output: Output, journal: Journal, head: SessionHead, tree: StepTree, walked: list[Step], wanted: Wanted
 ) -> None:
-    from otel_agent_journal.cli import steps
+    from otel_agent_journal.cli import failures, steps
+    from otel_agent_journal.projections.selection import chosen, has_failed
 
-    failed = [step for step in walked if any(attempt.outcome == "error" for attempt in step.attempts)]
+    now_ns, costs = journal.clock(), journal.costs(tree)
     if not output.for_people:
-        output.records(steps.rows(head.session_id, failed if errors else walked, head.writers), steps.ROW_KEYS)
+        if wanted.failed:
+            failed = [step for step in chosen(tree, walked, wanted, now_ns).steps if has_failed(step)]
+            output.records(failures.rows_of_failures(head.session_id, failed, head.writers, costs), steps.ROW_KEYS)
+        else:
+            shown = chosen(tree, walked, wanted, now_ns)
+            output.records(steps.rows(head.session_id, shown.steps, head.writers, costs), steps.ROW_KEYS)
         return
-    now_ns = journal.clock()
-    for line in steps.headline(output, journal.judged(head), now_ns):
+    from otel_agent_journal.cli import money, waterfall
+    from otel_agent_journal.projections.cost import summed
+    from otel_agent_journal.projections.times import WorkAxis
+
+    judged = journal.judged(head)
+    worked = WorkAxis((one for root in tree.roots for one in root.attempts), now_ns).total_ns
+    for line in waterfall.headline(output, judged, now_ns, worked, money.shown(summed(costs.values()))):
         output.text(line)
     if not walked and (error := journal.error_of(head)) is not None:
         output.text(output.paint(readable.one_line(readable.failure(error)), "red"))
-    shown = _with_ancestors(walked, failed) if errors else walked
-    for line in steps.waterfall(output, tree, shown, head.writers, now_ns):
+    for line in failures.cause_lines(output, tree) if judged.status == "ERROR" else ():
         output.text(line)
-    if errors and not failed:
-        output.text("no step failed")
+    shown = chosen(tree, walked, wanted, now_ns)
+    by_own_time = wanted.slowest is not None
+    lines = waterfall.waterfall(
+        output, tree, shown, head.writers, now_ns, costs, flat=wanted.flat, by_own_time=by_own_time
+    )
+    for line in lines:
+        output.text(line)
+    if wanted.failed:
+        failed = [step for step in shown.steps if has_failed(step)]
+        for line in failures.causes(output, tree, failed) if failed else ("no step failed",):
+            output.text(line)
+    elif walked and not shown.steps:
+        output.text("no step is so")
 
 
-def _beneath(tree: StepTree, step_id: str) -> Iterator[Step]:
-    """Yield the places of a step in the tree and everything beneath them."""
-    within: int | None = None
-    for step in tree.walk():
-        if within is not None and step.depth <= within:
-            within = None
-        if within is None and step.step_id == step_id:
-            within = step.depth
-        if within is not None:
-            yield step
-
-
-def _with_ancestors(walked: list[Step], wanted: list[Step]) -> list[Step]:
-    """Return the wanted steps and those above them, in the order of the walk."""
-    chosen = {id(step) for step in wanted}
-    kept: list[Step] = []
-    above: list[int] = []
-    for step in reversed(walked):
-        # Walking backwards, the first step of a smaller depth is the parent of those before it.
-        if id(step) in chosen or (above and step.depth < above[-1]):
-            kept.append(step)
-            while above and above[-1] >= step.depth:
-                above.pop()
-            if step.depth:
-                above.append(step.depth)
-    return kept[::-1]
-
-
-def _model_call(output: Output, journal: Journal, head: SessionHead, step: Step, view: str) -> None:
+def _model_call(
+    output: Output, journal: Journal, head: SessionHead, step: Step, view: str, form: str | None, full: bool
+) -> None:
     """Print what a model call was given, and with --messages what it answered."""
     from otel_agent_journal.cli import messages, step_in_full
 
-    prompt = step_in_full.prompt(journal, head, step)
+    for_people = output.for_people and form is None
+    resolved = journal.without_media if for_people else journal.resolved
+    prompt = step_in_full.prompt(journal, head, step, resolved)
     if prompt is None:
         kind = step.kind.lower()
         raise click.UsageError(f"--prompt goes with a model call, and {step.name} is of kind {kind}")
-    if view == "messages":
-        said = messages.of_call(step, prompt, journal.resolved)
+    if form is not None:
+        _request(output, prompt, form)
+    elif view == "messages":
+        said = messages.of_call(step, prompt, resolved)
         if output.for_people:
-            for text in messages.transcript(output, said):
+            for text in messages.transcript(output, said, full=full):
                 output.text(text)
         else:
             output.records(said, messages.KEYS)
     elif output.for_people:
-        for text in messages.prompt_lines(output, prompt):
+        for text in messages.prompt_lines(output, prompt, full=full):
             output.text(text)
     else:
         output.record(prompt)
 
 
-def _step(output: Output, journal: Journal, head: SessionHead, step: Step) -> None:
+def _request(output: Output, prompt: dict[str, Any], form: str) -> None:
+    """Print a request in the JSON of a provider's API; on stderr, what could not be said in it."""
+    from otel_agent_journal.codec import encode_value
+    from otel_agent_journal.projections.anthropic_request import anthropic_request
+    from otel_agent_journal.projections.openai_request import openai_request
+
+    made = openai_request(prompt) if form == "openai" else anthropic_request(prompt)
+    if not prompt["complete"]:
+        note(f"not complete: {prompt['why']}")
+    for said in made.notes:
+        note(said)
+    output.document(encode_value(made.body))
+
+
+def _step(output: Output, journal: Journal, head: SessionHead, tree: StepTree, step: Step, full: bool) -> None:
     from otel_agent_journal.cli import step_in_full
 
-    record: dict[str, Any] = step_in_full.record(journal, head, step)
+    record = step_in_full.record(journal, head, tree, step, journal.costs(tree), media=not output.for_people)
     if not output.for_people:
         output.record(record)
         return
-    for line in step_in_full.lines(output, journal, head, step, record):
+    for line in step_in_full.lines(output, journal, head, tree, step, record, full=full):
         output.text(line)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from otel_agent_journal.cli import readable
+from otel_agent_journal.cli import money, readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def record(journal: Journal, stored: SessionHead) -> dict[str, Any]:
 
     head = journal.judged(stored)
     last_ns = last_seen_ns(stored)
-    row, error = listed(head), journal.error_of(head)
+    row, error = listed(head, journal.cost(head)), journal.error_of(head)
     return {
         "session_id": row.pop("session_id"),
         "status": row.pop("status"),
@@ -78,13 +78,14 @@ def open_steps(journal: Journal, stored: SessionHead) -> list[dict[str, Any]]:
 
     return [
         {
+            "number": step.number,
             "step_id": step.step_id,
             "kind": step.kind,
             "name": step.name,
             "status": step.status,
             "reason": step.last.reason,
-            "since": format_timestamp(step.last.start_ns),
-            "attempt": step.last.ordinal,
+            "started_at": format_timestamp(step.last.start_ns),
+            "ordinal": step.last.ordinal,
             "writer": step.last.writer,
         }
         for step in journal.tree(stored).walk()
@@ -122,12 +123,14 @@ def _print(output: Output, journal: Journal, head: SessionHead, found: dict[str,
     seen_ns = last_seen_ns(head)
     say("last seen", f"{readable.clock(seen_ns, date=True)} ({readable.ago(seen_ns, now_ns)})" if seen_ns else "never")
     for step in found["open_steps"]:
-        since = readable.ago(parse_timestamp(step["since"]), now_ns)
-        what = readable.one_line(f"{step['kind'].lower()} {step['name']}", 60)
+        since = readable.ago(parse_timestamp(step["started_at"]), now_ns)
+        what = readable.one_line(f"{step['number']} {step['kind'].lower()} {step['name']}", 60)
         state = "running" if step["status"] == "running" else f"left open ({step['reason']})"
         say("open", f"{what}  {state}, began {since}")
     say("steps", f"{head.steps:,}")
     say("errors", output.paint(str(head.errors), "red") if head.errors else "0")
     say("tokens", f"{head.input_tokens:,} in, {head.output_tokens:,} out")
+    if cost := money.shown(journal.cost(head)):
+        say("cost", cost)
     if head.ended_ns is not None and head.started_ns:
         say("duration", readable.duration(head.ended_ns - head.started_ns))

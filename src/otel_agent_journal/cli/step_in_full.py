@@ -2,77 +2,135 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from otel_agent_journal.cli import readable, steps
-from otel_agent_journal.codec import encode_value, format_timestamp, to_neutral
-from otel_agent_journal.event import ErrorInfo
+from otel_agent_journal.cli import money, readable, steps
+from otel_agent_journal.cli.attempt_in_full import attempt_lines
+from otel_agent_journal.cli.wrapping import wrapped
+from otel_agent_journal.codec import format_timestamp, to_neutral
 from otel_agent_journal.mapping.references import DIGEST, is_message
+from otel_agent_journal.projections.causes import Causes
+from otel_agent_journal.projections.cost import NO_CALLS
+from otel_agent_journal.projections.times import worked_ns
 from otel_agent_journal.reading.prompts import prompt_of
-from otel_agent_journal.reading.references import EARLIER, Referred, keys_in, replaced
+from otel_agent_journal.reading.references import Referred, keys_in, replaced
 from otel_agent_journal.reading.values import rebuilt
-from otel_agent_journal.terminal import neutral
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
+    from otel_agent_journal.projections.cost import Cost
     from otel_agent_journal.projections.head import SessionHead
-    from otel_agent_journal.projections.steps import Attempt, Step
+    from otel_agent_journal.projections.steps import Attempt, Step, StepTree
     from otel_agent_journal.reading.journal import Journal
 
-# What of the details people want to see, in this order; the rest follows under its own names.
 _OF_ERROR: Final = frozenset(steps.TOLD_OF_ERRORS)
-_FIRST: Final = ("input", "messages", "output", "sources")
 
 
-def record(journal: Journal, head: SessionHead, step: Step) -> dict[str, Any]:
-    """Return a step as data: its row of the tree, `input`, `output`, and its attempts with their details."""
+def record(
+    journal: Journal,
+    head: SessionHead,
+    tree: StepTree,
+    step: Step,
+    costs: Mapping[str, Cost],
+    *,
+    media: bool = True,
+) -> dict[str, Any]:
+    """Return a step as data: its row of the tree, `input`, `output`, and its attempts with their details.
+
+    Without `media` pictures and the like stay references, which say what they are.
+    """
     session_id = head.session_id
-    details = [journal.resolved(session_id, _details(attempt)) for attempt in step.attempts]
+    resolved = journal.resolved if media else journal.without_media
+    details = [resolved(session_id, _details(attempt)) for attempt in step.attempts]
     wanted = [keys_in(one) for one in details]
     if any(wanted):
-        referred = Referred(journal.events(session_id), set(chain.from_iterable(wanted)), journal.resolved)
+        referred = Referred(journal.events(session_id, head), set(chain.from_iterable(wanted)), resolved)
         details = [
             replaced(one, referred.by(keys, attempt.end_ns))
             for one, keys, attempt in zip(details, wanted, step.attempts, strict=True)
         ]
     attempts = [
-        _attempt(journal, session_id, attempt, rebuilt(one, _as_said))
+        _attempt(resolved, session_id, attempt, rebuilt(one, _as_said))
+        | money.keys_of(costs.get(attempt.key, NO_CALLS))
         for attempt, one in zip(step.attempts, details, strict=True)
     ]
-    row = steps.row(head.session_id, step, head.writers)
     last = attempts[-1]["details"]
+    process = next((one for one in head.about.processes if one.writer == step.last.writer), None)
     return {
-        **row,
+        **steps.row(head.session_id, step, head.writers, costs),
+        "effects": last.get("effects"),
+        "above": [
+            {"number": one.number, "step_id": one.step_id, "kind": one.kind, "name": one.name}
+            for one in _above(tree, step)
+        ],
+        "process": None if process is None else msgspec.to_builtins(process),
         "input": last.get("input", last.get("messages")),
         "output": last.get("output"),
-        "prompt": prompt(journal, head, step),
+        "prompt": prompt(journal, head, step, resolved),
         "attempts": attempts,
     }
 
 
-def prompt(journal: Journal, head: SessionHead, step: Step) -> dict[str, Any] | None:
+def prompt(
+    journal: Journal, head: SessionHead, step: Step, resolved: Callable[[str, Any], Any] | None = None
+) -> dict[str, Any] | None:
     """Return what a model call was given; None for a step of another kind."""
     session_id = head.session_id
-    return prompt_of(lambda: journal.events(session_id), session_id, step, journal.resolved)
+    return prompt_of(lambda: journal.events(session_id, head), session_id, step, resolved or journal.resolved)
 
 
-def lines(output: Output, journal: Journal, head: SessionHead, step: Step, record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a step for people."""
+def _above(tree: StepTree, step: Step) -> list[Step]:
+    """Return the steps above one, the outermost first."""
+    found: list[Step] = []
+    seen = {step.step_id}
+    above = tree.step(step.parent_step_id or "")
+    while above is not None and above.step_id not in seen:
+        seen.add(above.step_id)
+        found.append(above)
+        above = tree.step(above.parent_step_id or "")
+    return found[::-1]
+
+
+def lines(
+    output: Output,
+    journal: Journal,
+    head: SessionHead,
+    tree: StepTree,
+    step: Step,
+    record: Mapping[str, Any],
+    *,
+    full: bool = False,
+) -> Iterator[str]:
+    """Yield a step for people: which it is, why it failed, then attempt by attempt what it took and gave."""
     now_ns = journal.clock()
     mark, color = steps.MARKS[step.status]
-    took = readable.duration((now_ns if step.end_ns is None else step.end_ns) - step.start_ns)
-    yield f"{output.paint(mark, color)} {output.paint(steps.label(step), 'bold')}  {took}"
+    waits = steps.waits_of(step)
+    took = "  ".join(filter(None, (readable.duration(worked_ns(step, now_ns)), waits)))
+    yield f"{output.paint(mark, color)} {step.number} {output.paint(steps.label(step), 'bold')}  {took}"
     yield output.paint(f"session {readable.one_line(head.session_id)}  step {readable.one_line(step.step_id)}", "dim")
-    remark = steps.remark_of(step, head.writers, now_ns)
-    if remark:
-        yield output.paint(readable.one_line(remark), color)
+    if above := record["above"]:
+        way = " › ".join(f"{one['number']} {one['kind'].lower()} {readable.one_line(one['name'], 60)}" for one in above)
+        yield from (output.paint(line, "dim") for line in wrapped(f"in {way}", output.width))
+    process = next((one for one in head.about.processes if one.writer == step.last.writer), None)
+    if process is not None:
+        yield output.paint(readable.process(process), "dim")
+    if record["effects"]:
+        yield f"effects {readable.one_line(str(record['effects']), 60)}"
+    remark = steps.remark_of(step, head.writers, now_ns, Causes(tree))
+    if remark and step.status != "error":  # that says the attempt, and with its stack
+        yield from (output.paint(line, color) for line in wrapped(readable.one_line(remark), output.width))
+    given = None if record["prompt"] is None else record["prompt"]["messages"]
     for attempt, told in zip(step.attempts, record["attempts"], strict=True):
         yield ""
-        yield from _attempt_lines(output, told, attempt.duration_ns)
+        last = attempt is step.last
+        yield from attempt_lines(output, told, attempt, given=given if last else None, full=full)
+        for warning in (one for one in attempt.notes if one.level in ("WARNING", "ERROR")):
+            said = str(warning.details.get("message") or warning.type.lower())
+            yield from (output.paint(line, "yellow") for line in wrapped(f"⚠ {said}", output.width, "  "))
 
 
 def _details(attempt: Attempt) -> dict[str, Any]:
@@ -87,7 +145,9 @@ def _details(attempt: Attempt) -> dict[str, Any]:
     return details
 
 
-def _attempt(journal: Journal, session_id: str, attempt: Attempt, details: dict[str, Any]) -> dict[str, Any]:
+def _attempt(
+    resolved: Callable[[str, Any], Any], session_id: str, attempt: Attempt, details: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "ordinal": attempt.ordinal,
         "attempt": attempt.attempt,
@@ -102,52 +162,8 @@ def _attempt(journal: Journal, session_id: str, attempt: Attempt, details: dict[
         "trace_id": attempt.trace_id,
         "span_id": attempt.span_id,
         "details": {key: value for key, value in details.items() if attempt.error is None or key not in _OF_ERROR},
-        "events": [journal.resolved(session_id, to_neutral(note)) for note in attempt.notes],
+        "events": [resolved(session_id, to_neutral(note)) for note in attempt.notes],
     }
-
-
-def _attempt_lines(output: Output, attempt: Mapping[str, Any], duration_ns: int | None) -> Iterator[str]:
-    outcome = attempt["outcome"] or "running"
-    took = "" if duration_ns is None else f"  {readable.duration(duration_ns)}"
-    reason = f" ({attempt['reason']})" if attempt["reason"] else ""
-    yield output.paint(f"attempt {attempt['ordinal']}  {outcome}{reason}{took}", steps.MARKS[outcome][1])
-    yield output.paint(f"  {attempt['started_at']} … {attempt['ended_at'] or ''}", "dim")
-    if attempt["trace_id"]:
-        yield output.paint(f"  trace {attempt['trace_id']}  span {attempt['span_id'] or '-'}", "dim")
-    if attempt["error"]:
-        yield from _error_lines(output, attempt["error"])
-    details = attempt["details"]
-    for key in [*(key for key in _FIRST if key in details), *(key for key in details if key not in _FIRST)]:
-        yield from _section(output, key, details[key])
-    if attempt["usage"]:
-        yield from _section(output, "usage", attempt["usage"])
-    for event in attempt["events"]:
-        yield from _section(output, event["event_type"], event.get("details"))
-
-
-def _error_lines(output: Output, error: Mapping[str, Any]) -> Iterator[str]:
-    """Yield an error: what it says, where it was raised, its stack, and what is known of its causes beside that."""
-    passed = "  passed through, from a step below" if error.get("passed_through") else ""
-    said = readable.failure(ErrorInfo(type=error["type"], message=error.get("message", ""), code=error.get("code")))
-    yield from _section(output, "error", said + passed)
-    if "raised_at" in error:
-        yield from _section(output, "raised at", error["raised_at"])
-    if "stack" in error:
-        yield from _section(output, "stack", error["stack"])
-    elif "causes" in error:
-        yield from _section(output, "causes", error["causes"])
-
-
-def _section(output: Output, title: str, value: Any) -> Iterator[str]:
-    value = rebuilt(value, _in_words)
-    text = value if isinstance(value, str) else msgspec.json.format(encode_value(value), indent=2).decode()
-    found = neutral(text).splitlines()
-    if len(found) <= 1:
-        yield f"  {output.paint(readable.one_line(title), 'bold')}  {found[0] if found else ''}".rstrip()
-        return
-    yield f"  {output.paint(readable.one_line(title), 'bold')}"
-    for line in found:
-        yield f"    {line}"
 
 
 def _as_said(mapping: Mapping[str, Any]) -> Any:
@@ -155,9 +171,3 @@ def _as_said(mapping: Mapping[str, Any]) -> Any:
     if DIGEST not in mapping or not is_message(mapping):
         return mapping
     return {name: value for name, value in mapping.items() if name != DIGEST}
-
-
-def _in_words(mapping: Mapping[str, Any]) -> Any:
-    """Return for people how many earlier messages a reference stands for."""
-    earlier = mapping.get(EARLIER)
-    return readable.plural(earlier, "earlier message") if isinstance(earlier, int) and len(mapping) == 1 else mapping

@@ -1,4 +1,4 @@
-"""Steps for people and for programs: the printed waterfall, and the same rows as data."""
+"""Steps as data, a row each, and what is said of one step in a few words."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from otel_agent_journal.cli import readable
+from otel_agent_journal.cli import money, readable
 from otel_agent_journal.codec import format_timestamp
-from otel_agent_journal.event import Usage
+from otel_agent_journal.event import REQUEST, JournalEvent, Usage
+from otel_agent_journal.projections.causes import failed_attempt
+from otel_agent_journal.projections.times import waited_ns, worked_ns
+from otel_agent_journal.reading.gists import GIST
 
 if TYPE_CHECKING:
-    from otel_agent_journal.cli.output import Output
-    from otel_agent_journal.projections.head import SessionHead
-    from otel_agent_journal.projections.steps import Attempt, Step, StepTree
+    from otel_agent_journal.projections.causes import Causes
+    from otel_agent_journal.projections.cost import Cost
+    from otel_agent_journal.projections.steps import Attempt, Step
 
 ROW_KEYS: Final = (
     "session_id",
@@ -33,8 +36,11 @@ ROW_KEYS: Final = (
     "ended_at",
     "last_seen_at",
     "duration_ms",
+    "waited_ms",
     "input_tokens",
     "output_tokens",
+    *money.KEYS,
+    "warnings",
     "error",
     "writer",
     "trace_id",
@@ -48,22 +54,27 @@ MARKS: Final = {
     "interrupted": ("‼", "yellow"),
     "running": ("▶", "cyan"),
 }
-_MAX_LABEL: Final = 72
-_MAX_FORKS: Final = 5  # that are named
-_LEAST_NAME: Final = 24  # characters of a label for kind and name, however deep a step is
-_LEAST_LEVELS: Final = 3
-_BAR: Final = 24
-_WIDE: Final = 110  # columns of a terminal from which on the bar has its full width
+_WARNING_LEVELS: Final = ("WARNING", "ERROR")
+_SAID_OF_WAITS_NS: Final = readable.NS_PER_S  # a shorter wait between attempts is not said
 
 
-def rows(session_id: str, steps: Iterable[Step], last_seen: Mapping[str, int]) -> Iterator[dict[str, Any]]:
-    """Yield steps as data. `last_seen`: of each writer; given for steps that run or were cut off."""
+def rows(
+    session_id: str, steps: Iterable[Step], last_seen: Mapping[str, int], costs: Mapping[str, Cost]
+) -> Iterator[dict[str, Any]]:
+    """Yield steps as data.
+
+    Args:
+        session_id: whose steps they are.
+        steps: which.
+        last_seen: of each writer; given for steps that run or were cut off.
+        costs: of attempts, by their keys: see `Journal.costs`.
+    """
     for step in steps:
-        yield row(session_id, step, last_seen)
+        yield row(session_id, step, last_seen, costs)
 
 
-def row(session_id: str, step: Step, last_seen: Mapping[str, int]) -> dict[str, Any]:
-    """Return one step as data, times RFC 3339, null where not known."""
+def row(session_id: str, step: Step, last_seen: Mapping[str, int], costs: Mapping[str, Cost]) -> dict[str, Any]:
+    """Return one step as data, times RFC 3339, null where not known. Its cost is its own, not that of steps below."""
     last, usage = step.last, usage_of(step)
     left_open = step.status == "running" or last.reason is not None
     return {
@@ -81,9 +92,12 @@ def row(session_id: str, step: Step, last_seen: Mapping[str, int]) -> dict[str, 
         "started_at": format_timestamp(step.start_ns),
         "ended_at": None if step.end_ns is None else format_timestamp(step.end_ns),
         "last_seen_at": _time(seen_ns(last, last_seen)) if left_open else None,
-        "duration_ms": None if step.end_ns is None else max(0, step.end_ns - step.start_ns) // readable.NS_PER_MS,
+        "duration_ms": _ms(worked_ns(step)),
+        "waited_ms": _ms(waited_ns(step)),
         "input_tokens": usage.input_tokens if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
+        **money.keys_of(money.of_step(step, costs)),
+        "warnings": len(warnings_of(step)),
         "error": error_of(last),
         "writer": last.writer,
         "trace_id": last.trace_id,
@@ -114,85 +128,9 @@ def seen_ns(attempt: Attempt, last_seen: Mapping[str, int]) -> int | None:
     return max(last_seen.get(attempt.writer or "", 0), attempt.end_ns or 0) or None
 
 
-def headline(output: Output, head: SessionHead, now_ns: int) -> Iterator[str]:
-    """Yield the lines above a session's tree."""
-    color = {"COMPLETED": "green", "ERROR": "red", "PROCESSING": "cyan"}.get(head.status, "yellow")
-    status = f"{head.status} ({head.reason.replace('_', ' ')})" if head.reason else head.status
-    facts = [readable.plural(head.steps, "step")]
-    if head.errors:
-        facts.append(output.paint(readable.plural(head.errors, "error"), "red"))
-    tokens = head.input_tokens + head.output_tokens
-    if tokens:
-        facts.append(f"{readable.count(tokens)} tokens")
-    end_ns = head.ended_ns if head.ended_ns is not None else now_ns if head.status == "PROCESSING" else None
-    if head.started_ns and end_ns is not None:
-        facts.append(readable.duration(end_ns - head.started_ns))
-    agent = output.paint(readable.one_line(head.agent or "session"), "bold")
-    yield f"{agent}  {output.paint(status, color)}  {'  '.join(facts)}"
-    where = [f"session {readable.one_line(head.session_id)}"]
-    if head.started_ns:
-        where.append(f"started {readable.clock(head.started_ns, date=True)}")
-    if head.stage:
-        done = "" if head.progress is None else f" {head.progress:g} %"
-        where.append(f"stage {readable.one_line(head.stage)}{done}")
-    if head.status == "PROCESSING" or head.reason in ("killed", "lost"):
-        last_ns = max([head.updated_ns, *head.writers.values()]) if head.status == "PROCESSING" else head.ended_ns
-        last_ns = last_ns or head.updated_ns
-        where.append(f"last seen {readable.clock(last_ns)} ({readable.ago(last_ns, now_ns)})")
-    yield output.paint("  ".join(where), "dim")
-    if head.forked_from:
-        yield output.paint(f"fork of {readable.one_line(head.forked_from)}, whose steps come before these", "dim")
-    if head.forks:
-        named = ", ".join(readable.one_line(one, 40) for one in head.forks[:_MAX_FORKS])
-        more = f" and {len(head.forks) - _MAX_FORKS} more" if len(head.forks) > _MAX_FORKS else ""
-        yield output.paint(f"forks {named}{more}", "dim")
-    if said := readable.said_of(head.about):
-        yield output.paint(f"tags {said}", "dim")
-    if head.about.processes:
-        before = len(head.about.processes) - 1
-        others = f"  the latest of {before + 1} processes" if before else ""
-        yield output.paint(f"process {readable.process(head.about.processes[-1])}{others}", "dim")
-
-
-def waterfall(
-    output: Output, tree: StepTree, shown: list[Step], last_seen: Mapping[str, int], now_ns: int
-) -> Iterator[str]:
-    """Yield one line a step: branch, outcome, name, duration, tokens, when it ran, and what went wrong."""
-    from otel_agent_journal.cli.table import cell_len, fit
-
-    if not shown:
-        return
-    digits = len(str(max(step.number for step in shown)))
-    room = min(max(20, output.width - 23 - digits), _MAX_LABEL) if output.tty else _MAX_LABEL * 4
-    branches = _branches(shown, max(_LEAST_LEVELS, (room - _LEAST_NAME) // 3))
-    labels = [f"{branch}{MARKS[step.status][0]} {label(step)}" for step, branch in branches]
-    width = min(max(cell_len(text) for text in labels), room)
-    begin_ns = min(step.start_ns for step in shown)
-    end_ns = max([now_ns if step.end_ns is None else step.end_ns for step in shown])
-    bar_width = _bar_width(output, digits + 1 + width)
-    left = output.width - (digits + width + 18 + (bar_width + 3 if bar_width else 0)) if output.tty else 400
-    for step, text in zip(shown, labels, strict=True):
-        took = readable.duration((now_ns if step.end_ns is None else step.end_ns) - step.start_ns)
-        usage = tree.totals(step).usage if step.kind == "AGENT" and step.depth == 0 else usage_of(step)
-        tokens = (usage.input_tokens + usage.output_tokens) if usage else 0
-        cells = [
-            output.paint(f"{step.number:>{digits}}", "dim"),
-            _painted(output, fit(text, width), MARKS[step.status]),
-            f"{took:>8}",
-            f"{readable.count(tokens) if tokens else '':>6}",
-        ]
-        if bar_width:
-            cells.append(output.paint(_bar(step, begin_ns, end_ns, now_ns, bar_width), MARKS[step.status][1]))
-        line = " ".join(cells)
-        remark = remark_of(step, last_seen, now_ns)
-        remark = readable.one_line(remark, 400) if remark else ""
-        color = "yellow" if step.status == "ok" else MARKS[step.status][1]
-        if remark and len(remark) <= left:
-            line += " " + output.paint(remark, color)
-        yield line.rstrip()
-        if remark and len(remark) > left:
-            indent = " " * min(digits + 3 * step.depth + 3, 40)
-            yield indent + output.paint(readable.one_line(remark, max(20, output.width - len(indent) - 1)), color)
+def warnings_of(step: Step) -> list[JournalEvent]:
+    """Return what was noted at a step as a warning or an error: throttled, a hook that said no, an answer stopped."""
+    return [note for attempt in step.attempts for note in attempt.notes if note.level in _WARNING_LEVELS]
 
 
 def label(step: Step) -> str:
@@ -207,8 +145,17 @@ def _name(name: str) -> str:
     return readable.one_line(name, 60)
 
 
-def remark_of(step: Step, last_seen: Mapping[str, int], now_ns: int) -> str:
-    """Return what should be said of a step that did not simply succeed."""
+def gist_of(step: Step) -> tuple[str, str]:
+    """Return what went into a step and what came out of it, in a few words, of a tree that was read with them."""
+    given = next((said for one in step.attempts if (said := one.details_start.get(GIST))), "")
+    asked = next(
+        (said for note in reversed(step.last.notes) if note.type == REQUEST and (said := note.details.get(GIST))), ""
+    )
+    return str(asked or given), str(step.last.details_end.get(GIST, ""))
+
+
+def remark_of(step: Step, last_seen: Mapping[str, int], now_ns: int, causes: Causes | None = None) -> str:
+    """Return what should be said of a step that did not simply succeed; with `causes` where its error began."""
     last = step.last
     if step.status == "running":
         seen = seen_ns(last, last_seen)
@@ -220,52 +167,42 @@ def remark_of(step: Step, last_seen: Mapping[str, int], now_ns: int) -> str:
         return "awaiting input"
     if last.outcome == "cancelled":
         return "cancelled" + (f": {last.error.type}" if last.error else "")
-    failed = [attempt for attempt in step.attempts if attempt.outcome == "error" and attempt.error is not None]
-    if not failed or failed[-1].error is None:
+    failed = failed_attempt(step)
+    if failed is None:
         return ""
-    text = readable.failure(failed[-1].error)
-    raised_at = failed[-1].details_end.get("raised_at")
-    if isinstance(raised_at, str) and failed[-1].began_error:
+    text = failure_of(step, failed, causes)
+    return text if last.outcome == "error" else f"attempt {failed.ordinal} failed: {text}"
+
+
+def failure_of(step: Step, failed: Attempt, causes: Causes | None = None) -> str:
+    """Return why an attempt failed; of an error that passed through from a step below, in which it began."""
+    cause = None if causes is None or failed.began_error else causes.of(step, failed)
+    if cause is not None:
+        return f"from step {cause.step.number}"
+    text = "" if failed.error is None else readable.failure(failed.error)
+    raised_at = failed.details_end.get("raised_at")
+    if isinstance(raised_at, str) and failed.began_error:
         text += f" ({raised_at.rpartition('/')[2]})"
-    return text if last.outcome == "error" else f"attempt {failed[-1].ordinal} failed: {text}"
+    return text
 
 
-def _painted(output: Output, text: str, mark: tuple[str, str]) -> str:
-    branch, found, rest = text.partition(mark[0])
-    return f"{output.paint(branch, 'dim')}{output.paint(found, mark[1])}{rest}"
+def waits_of(step: Step) -> str:
+    """Return how long nobody worked at a step between its attempts, where that is worth saying."""
+    waited = waited_ns(step) or 0
+    return f"waited {readable.duration(waited)}" if waited >= _SAID_OF_WAITS_NS else ""
 
 
-def _branches(shown: list[Step], levels: int) -> Iterator[tuple[Step, str]]:
-    """Pair each step with the lines that join it to its parent, by looking which depths go on below it.
-
-    Of a step that is deeper only so many `levels` are drawn, with the number of those left out before them.
-    """
-    goes_on: list[bool] = []
-    below: list[list[bool]] = []
-    for step in reversed(shown):
-        del goes_on[step.depth + 1 :]
-        goes_on.extend([False] * (step.depth + 1 - len(goes_on)))
-        below.append(goes_on[max(1, step.depth - levels + 1) :])
-        goes_on[step.depth] = True
-    for step, drawn in zip(shown, reversed(below), strict=True):
-        left_out = f"+{step.depth - len(drawn)} " if step.depth > len(drawn) else ""
-        stems = "".join("│  " if more else "   " for more in drawn[:-1])
-        yield step, left_out + stems + ("├─ " if drawn[-1] else "└─ ") if drawn else ""
+def warned_of(step: Step) -> str:
+    """Return the warnings noted at a step in a few words: the last of them, and how many there were."""
+    warnings = warnings_of(step)
+    if not warnings:
+        return ""
+    said = str(warnings[-1].details.get(GIST) or warnings[-1].type.lower().replace("_", " "))
+    return f"⚠ {f'{len(warnings)}×, last: ' if len(warnings) > 1 else ''}{said}"
 
 
-def _bar_width(output: Output, label_width: int) -> int:
-    if not output.tty or output.width >= _WIDE:
-        return _BAR
-    return _BAR // 2 if output.width >= label_width + _BAR // 2 + 20 else 0
-
-
-def _bar(step: Step, begin_ns: int, end_ns: int, now_ns: int, width: int) -> str:
-    total = max(1, end_ns - begin_ns)
-    left = (step.start_ns - begin_ns) * width // total
-    right = -((begin_ns - (now_ns if step.end_ns is None else step.end_ns)) * width // total)
-    left = min(left, width - 1)
-    right = min(max(right, left + 1), width)
-    return f"│{' ' * left}{'━' * (right - left)}{' ' * (width - right)}│"
+def _ms(ns: int | None) -> int | None:
+    return None if ns is None else ns // readable.NS_PER_MS
 
 
 def _time(ns: int | None) -> str | None:

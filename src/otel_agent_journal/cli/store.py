@@ -16,6 +16,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "info": "Say what a store is, what it holds, and what it can do.",
     "copy": "Copy a journal from one store to another, and compare them.",
     "prune": "Delete old sessions, whole.",
+    "delete": "Delete sessions, whole and everywhere.",
     "repair": "Write the heads of sessions that are missing or wrong.",
     "iam-policy": "Print the AWS policy that a role needs, and no more.",
 }
@@ -41,12 +42,15 @@ class StoreGroup(click.Group):
 
 
 @click.group(
-    "store", cls=StoreGroup, short_help="Prepare, look at, copy, prune and repair stores.", invoke_without_command=True
+    "store",
+    cls=StoreGroup,
+    short_help="Prepare, look at, copy, prune, delete from and repair stores.",
+    invoke_without_command=True,
 )
 @common_options
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Prepare, look at, copy, prune and repair stores.
+    """Prepare, look at, copy, prune, delete from and repair stores.
 
     A store is named by its URL: sqlite:///path, postgresql://..., dynamodb://table, s3://bucket/prefix.
     """

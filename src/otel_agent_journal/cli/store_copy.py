@@ -18,6 +18,7 @@ from otel_agent_journal.cli.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from otel_agent_journal.cli.copy_state import CopyState
     from otel_agent_journal.cli.output import Output
@@ -50,16 +51,17 @@ def command(invocation: Invocation, source: str, target: str, verify: bool) -> i
     origin, copy = opened(invocation, source), opened(invocation, target, create=True)
     if origin.url == copy.url:
         raise CliError(f"{origin.url} is both source and target; name two stores", USAGE)
-    return _Copying(origin, copy, output).run(verify=verify)
+    return _Copying(origin, copy, output, invocation.settings().home / "copies").run(verify=verify)
 
 
 class _Copying:
     """One call of the command."""
 
-    def __init__(self, source: JournalStore, target: JournalStore, output: Output) -> None:
+    def __init__(self, source: JournalStore, target: JournalStore, output: Output, states: Path) -> None:
         self.source = source
         self.target = target
         self.output = output
+        self.states = states
         self.too_large: list[EventTooLarge] = []
         self.heads = 0
         self.differing = 0
@@ -67,15 +69,12 @@ class _Copying:
         self.others: dict[str, CopiedOthers] = {}  # by session, what other programs put there
 
     def run(self, *, verify: bool) -> int:
-        from pathlib import Path
-
         from otel_agent_journal.cli.copy_state import CopyState
-        from otel_agent_journal.config import HOME
         from otel_agent_journal.reading.copying import StoreCopy
 
         self._check(verify=verify)
         copy = StoreCopy(self.source, self.target, insist=_insist)
-        state = CopyState(Path(HOME) / "copies", self.source.url, self.target.url)
+        state = CopyState(self.states, self.source.url, self.target.url)
         try:
             self._begin_anew_elsewhere(state)
             resumed = state.events
@@ -248,7 +247,12 @@ def _print_differences(output: Output, differences: Iterator[Difference]) -> Non
     from otel_agent_journal.cli.table import ID_WIDTH, Cell, Column
 
     output.rows(
-        (Column("SESSION", least=ID_WIDTH), Column("DIFFERENCE"), Column("EVENT", least=ID_WIDTH), Column("DETAIL")),
+        (
+            Column("SESSION", least=ID_WIDTH, middle=True),
+            Column("DIFFERENCE"),
+            Column("EVENT", least=ID_WIDTH, middle=True),
+            Column("DETAIL"),
+        ),
         (
             (Cell(one.session_id), Cell(one.check, "red"), Cell(one.event_id or "-"), Cell(one.detail))
             for one in differences

@@ -27,7 +27,8 @@ def command(invocation: Invocation, url: str | None) -> None:
 
     output = invocation.output()
     store = opened(invocation, url)
-    record: dict[str, Any] = msgspec.to_builtins(administered(store).info())
+    told: dict[str, Any] = msgspec.to_builtins(administered(store).info())
+    record = {"store": told.pop("url"), **told}
     record["capabilities"] = msgspec.to_builtins(store.capabilities)
     if output.for_people:
         _print(output, record)
@@ -47,7 +48,7 @@ def _print(output: Output, record: dict[str, Any]) -> None:
     limits = {name: can.pop(name) for name in list(can) if name.startswith("max_")}
     can = {name: able for name, able in can.items() if isinstance(able, bool)}
     rows = {
-        "store": record["url"],
+        "store": record["store"],
         "backend": f"{record['backend']}, schema version {record['schema_version']}",
         "sessions": _count(record["sessions"]),
         "events": _count(record["events"]),

@@ -64,6 +64,6 @@ def _print(output: Output, findings: Iterator[Repaired]) -> None:
     from otel_agent_journal.cli.table import ID_WIDTH, Cell, Column
 
     output.rows(
-        (Column("SESSION", least=ID_WIDTH), Column("HEAD WRITTEN"), Column("FOUND")),
+        (Column("SESSION", least=ID_WIDTH, middle=True), Column("HEAD WRITTEN"), Column("FOUND")),
         ((Cell(one.session_id), Cell("yes" if one.written else "no"), Cell(one.found)) for one in findings),
     )

@@ -45,7 +45,12 @@ def command(invocation: Invocation) -> None:
             found += 1
             yield [Cell(str(row[key])) for key in ("session_id", "reason", "last_seen_at", "writer")]
 
-    columns = (Column("SESSION", least=ID_WIDTH), Column("REASON"), Column("LAST SEEN", least=30), Column("WRITER"))
+    columns = (
+        Column("SESSION", least=ID_WIDTH, middle=True),
+        Column("REASON"),
+        Column("LAST SEEN", least=30),
+        Column("WRITER"),
+    )
     output.rows(columns, rows())
     output.text(f"{readable.plural(found, 'writer')} marked" if found else "no session has a silent writer")
 

@@ -104,13 +104,13 @@ def _print(output: Output, findings: Iterator[Finding], heads: list[SessionHead]
     if not output.for_people:
         output.records(output.prompt(finding._asdict() for finding in findings), KEYS)
         return
-    from otel_agent_journal.cli.table import ID_WIDTH, Cell, Column
+    from otel_agent_journal.cli.table import ID_WIDTH, Cell, Column, cell_len
 
     names = readable.short_ids([head.session_id for head in heads])
     columns = (
-        Column("SESSION", least=min(ID_WIDTH, max(map(len, names.values()), default=0))),
+        Column("SESSION", least=min(ID_WIDTH, max(map(cell_len, names.values()), default=0)), middle=True),
         Column("CHECK", least=max(map(len, CHECKS))),
-        Column("EVENT", least=ID_WIDTH),
+        Column("EVENT", least=ID_WIDTH, middle=True),
         Column("DETAIL"),
     )
     output.rows(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_agent_journal.mapping.trace_sessions import REMEMBERED_TRACES, Trace
+from otel_agent_journal.places import make_file, make_folder
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
@@ -117,7 +118,8 @@ class KnownTraces:
     def _open(self) -> None:
         for _ in range(2):
             try:
-                self._file.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(self._file.parent)
+                make_file(self._file)
                 self._database = sqlite3.connect(self._file, timeout=_BUSY_S, check_same_thread=False)
                 self._database.execute("PRAGMA journal_mode = WAL")
                 self._database.execute("PRAGMA synchronous = OFF")  # it is a memory, no journal

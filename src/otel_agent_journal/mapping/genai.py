@@ -159,6 +159,28 @@ USAGE_READINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "reasoning_tokens": (USAGE_REASONING_TOKENS, "gen_ai.usage.reasoning_tokens"),
 }
 
+# What a provider or a gateway says that a call cost, in US dollars. The conventions have no name for it yet: the first
+# is the one that most write, and ours; the others are read.
+USAGE_COST: Final = "gen_ai.usage.cost"
+COST_READINGS: Final = (
+    USAGE_COST,
+    "gen_ai.usage.cost_usd",
+    "gen_ai.usage.total_cost",
+    "gen_ai.cost.total_cost",
+    "llm.cost.total",
+    "llm.usage.total_cost",
+    "operation.cost",
+)
+# At which of its prices a provider billed a call: default, flex, priority, batch.
+SERVICE_TIER: Final = "openai.response.service_tier"
+SERVICE_TIER_READINGS: Final = (
+    SERVICE_TIER,
+    "gen_ai.openai.response.service_tier",
+    "gen_ai.response.service_tier",
+    "openai.request.service_tier",
+    "gen_ai.openai.request.service_tier",
+)
+
 # What the conventions have as numbers, and some senders as texts. Tokens are `usage_of`'s.
 NUMBERS: Final = frozenset(
     (

@@ -78,6 +78,7 @@ _OF_AGENTS: Final = frozenset(
         genai.RESPONSE_TIME_TO_FIRST_CHUNK,
         genai.SERVER_ADDRESS,
         genai.SERVER_PORT,
+        *genai.SERVICE_TIER_READINGS,
         genai.STEP_ID,
         genai.STEP_KIND,
         genai.STEP_NAME,

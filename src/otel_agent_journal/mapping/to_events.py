@@ -244,9 +244,21 @@ def _said(record: SpanRecord) -> dict[str, Any]:
     for key in genai.NUMBERS & attributes.keys():
         number = number_of(attributes[key])
         attributes[key] = attributes[key] if number is None else number
+    cost = cost_of(attributes)
+    if cost is not None:
+        attributes[genai.USAGE_COST] = cost
     if attributes:
         details["attributes"] = attributes
     return details
+
+
+def cost_of(attributes: Mapping[str, Any]) -> int | float | None:
+    """Return the US dollars that attributes say a call cost, under any of the names in use; None where none says it."""
+    for key in genai.COST_READINGS:
+        found = number_of(attributes.get(key))
+        if found is not None and found >= 0:
+            return found
+    return None
 
 
 def _start_details(record: SpanRecord, kind: str, session_id: str) -> dict[str, Any]:

@@ -43,6 +43,7 @@ _DETAILS: Final = frozenset(
 ) | {"inputtokendetails", "outputtokendetails", "cachecreation"}
 _MAX_DIGITS: Final = 400  # of a text that is a number
 _MAX_NAME: Final = 64  # characters; what is longer is none of these
+_COST: Final = ("cost", "responsecost", "totalcost", "costusd")
 _WRAPPERS: Final = ("usage", "usagemetadata", "tokenusage")  # of a whole answer
 
 
@@ -72,6 +73,19 @@ def usage_of(given: Any) -> Usage | None:
 
 _COUNTED: Final = frozenset((*_INPUT, *_OUTPUT, *_READ, *_WRITTEN, *_REASONING, *_TOOL_INPUT))
 _NO_PARTS: Final = frozenset((*_INPUT, *_OUTPUT, *_TOTAL))
+
+
+def cost_of(given: Any, *, wrapped: bool = True) -> int | float | None:
+    """Return the US dollars that a provider, or a gateway before it, says that a call cost; None where it is not said.
+
+    OpenRouter has it as `cost` of the usage, LiteLLM as `response_cost`; LangChain has both in an answer's metadata.
+    """
+    fields = {_bare(name): value for name, value in fields_of(given).items()}
+    for name in _COST:
+        if name in fields and (found := number_in(fields[name])) is not None and found >= 0:
+            return found
+    within = next((name for name in _WRAPPERS if name in fields), None) if wrapped else None
+    return None if within is None else cost_of(fields[within], wrapped=False)
 
 
 def _read(given: Any, *, wrapped: bool = True) -> dict[str, int]:

@@ -36,8 +36,9 @@ from otel_agent_journal.event import (
     ErrorInfo,
 )
 from otel_agent_journal.foreign import is_a
+from otel_agent_journal.mapping.genai import USAGE_COST
 from otel_agent_journal.mapping.harmless import by_hand
-from otel_agent_journal.mapping.usage import number_in, usage_of
+from otel_agent_journal.mapping.usage import cost_of, number_in, usage_of
 from otel_agent_journal.pipeline.content import fitted
 from otel_agent_journal.pipeline.current import STATE, get_recorder
 from otel_agent_journal.pipeline.effects import known_effects
@@ -153,7 +154,7 @@ class StepBlock(Block):
             output: any data; an object is journaled by its fields where its class is known, else by its class.
             sources: what the result rests on: URLs, documents.
             message_id: the message that the result became.
-            usage: tokens, of a model step, as the model's SDK gives them: see `mapping.usage`.
+            usage: tokens, of a model step, as the model's SDK gives them, and what it cost: see `mapping.usage`.
             attributes: more attributes for the span.
         """
         details: dict[str, Any] = {}
@@ -165,7 +166,11 @@ class StepBlock(Block):
         if message_id is not None:
             details["message_id"] = text_of(message_id)
         if self._step is not None:
-            self._step.end("ok", usage=usage_of(usage), attributes=attributes_of(attributes), details=details)
+            more = attributes_of(attributes)
+            cost = None if usage is None else cost_of(usage)
+            if cost is not None:
+                more = {USAGE_COST: cost, **(more or {})}
+            self._step.end("ok", usage=usage_of(usage), attributes=more, details=details)
 
     def fail(self, error: Any, **details: Any) -> None:
         """End the step as failed, where no exception leaves the block. `error`: an exception, or what to say."""

@@ -14,6 +14,7 @@ import msgspec
 
 from otel_agent_journal.codec import valid_text
 from otel_agent_journal.event import PROCESS, START_TYPES, WRITTEN_BY, JournalEvent
+from otel_agent_journal.projections.spent import NONE_SPENT, Spent
 
 # What a head names of them; it is read with others in a listing.
 MAX_TAGS: Final = 24
@@ -36,16 +37,24 @@ class Process(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class About(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a head says of a session beside its state. `labels`: of metadata what is one text or number."""
+    """What a head says of a session beside its state. `labels`: of metadata what is one text or number.
+
+    `spent`: what its calls used, which a reader prices.
+    """
 
     tags: tuple[str, ...] = ()
     labels: Mapping[str, str] = {}
     processes: tuple[Process, ...] = ()
+    spent: Spent = NONE_SPENT
 
     def has(self, tag: str) -> bool:
         """Tell whether a session has a tag, or a label of that name, or with `NAME=VALUE` of that name and value."""
         name, equals, value = tag.partition("=")
         return tag in self.tags or (self.labels.get(name) == value if equals else tag in self.labels)
+
+    def says(self, name: str, value: str) -> bool:
+        """Tell whether what was said of a session has this value under this name."""
+        return self.labels.get(name) == valid_text(value[:MAX_TEXT])
 
 
 NOTHING: Final = About()
@@ -73,15 +82,16 @@ class AboutState(msgspec.Struct):
     labels: dict[str, tuple[int, str, str]] = {}
     processes: dict[str, tuple[int, str, Process]] = {}
 
-    def about(self) -> About:
-        """Return what is known."""
-        if not (self.tags or self.labels or self.processes):
+    def about(self, spent: Spent = NONE_SPENT) -> About:
+        """Return what is known, with what was spent."""
+        if not (self.tags or self.labels or self.processes or spent != NONE_SPENT):
             return NOTHING
         began = sorted(self.processes.values(), key=lambda one: one[:2])
         return About(
             tags=tuple(self.tags),
             labels={name: self.labels[name][2] for name in sorted(self.labels)},
             processes=tuple(process for _, _, process in began),
+            spent=spent,
         )
 
     def take(self, event: JournalEvent) -> None:

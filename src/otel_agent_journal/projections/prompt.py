@@ -1,8 +1,8 @@
 """Messages and tools of every shape in one: what `show --prompt` promises. Pure.
 
-A message is `{role, content, name?, tool_calls?: [{id, name, args}], tool_call_id?}`, with the roles system, user,
-assistant and tool; a tool is `{name, description, parameters}`. Read are the shapes that our frameworks' steps have,
-that of the GenAI conventions (role and parts), and those of OpenAI, Anthropic, Bedrock and Gemini.
+A message is `{role, content, name?, reasoning?, tool_calls?: [{id, name, arguments}], tool_call_id?}`, with the roles
+system, user, assistant and tool; a tool is `{name, description, parameters}`. Read are the shapes that our frameworks'
+steps have, that of the GenAI conventions (role and parts), and those of OpenAI, Anthropic, Bedrock and Gemini.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ _ROLES: Final = {
     "human": "user",
     "ai": "assistant",
     "AIMessageChunk": "assistant",
+    "HumanMessageChunk": "user",
     "model": "assistant",
     "developer": "system",
     "function": "tool",
 }
-_ARGUMENTS: Final = ("args", "arguments", "input")
+_ARGUMENTS: Final = ("arguments", "args", "input")
+_IDS: Final = ("call_id", "toolUseId", "id")
+_CALLS: Final = frozenset(("function_call", "server_tool_use", "tool_call", "tool_use"))  # types of blocks
 _SCHEMAS: Final = ("parameters", "input_schema", "inputSchema", "parametersJsonSchema", "args_schema")
 _from_json: Final = msgspec.json.Decoder().decode
 
@@ -61,6 +64,9 @@ def _messages(item: Any, role: str) -> Iterator[dict[str, Any]]:
         yield {"role": role, "content": item if isinstance(item, str) else _listed(item)}
         return
     said = cast("Json", item)
+    if "role" not in said and (alone := _alone(said)) is not None:
+        yield alone
+        return
     if not said.keys() & {"role", "type", "content", "parts", "tool_calls"}:
         yield {"role": role, "content": [dict(said)]}
         return
@@ -68,34 +74,61 @@ def _messages(item: Any, role: str) -> Iterator[dict[str, Any]]:
     spoken = _ROLES.get(spoken, spoken)
     call_id = said.get("tool_call_id") or (said.get("id") if spoken == "tool" and "parts" not in said else None)
     given = said.get("parts", said.get("content"))
-    if call_id or (isinstance(given, str) and not said.get("tool_calls")):
-        yield _message(spoken, given if given is not None else "", said.get("name"), [], call_id)
+    calls = _calls_beside(said)
+    if call_id or (isinstance(given, str) and given and not calls):
+        yield _message(spoken, given if given is not None else "", said, [], call_id)
         return
+    yield from _of_blocks(said, spoken, given, calls)
+
+
+def _alone(item: Json) -> dict[str, Any] | None:
+    """Return what an item says that is a call or a result by itself, as the Responses API lists them."""
+    result = _result(item)
+    if result is not None:
+        return result
+    call = _call_within(item)
+    return None if call is None else {"role": "assistant", "content": "", "tool_calls": [call]}
+
+
+def _calls_beside(said: Json) -> list[dict[str, Any]]:
+    """Return the calls that stand beside a message's content; those that a model wrote wrongly, too."""
+    asked = [*_listed(said.get("tool_calls")), *_listed(said.get("invalid_tool_calls"))]
+    if isinstance(said.get("function_call"), Mapping):  # as OpenAI had it before there were several
+        asked.append(said["function_call"])
+    return [_call(call) for call in asked]
+
+
+def _of_blocks(said: Json, spoken: str, given: Any, calls: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     as_given = isinstance(said.get("content"), list) and "parts" not in said  # not made one text of
-    blocks, calls = list[Any](), [_call(call) for call in _listed(said.get("tool_calls"))]
-    for block in _listed(given):
+    known = {call["id"] for call in calls if call["id"]}
+    blocks, listed = list[Any](), [] if given == "" else _listed(given)
+    for block in listed:
         result = _result(block)
         if result is not None:
             if blocks:
-                yield _message(spoken, blocks if as_given else _content(blocks), said.get("name"), [], None)
+                yield _message(spoken, blocks if as_given else _content(blocks), said, [], None)
                 blocks = []
             yield result
         elif (call := _call_within(block)) is not None:
-            calls.append(call)
+            calls += [] if call["id"] in known else [call]  # LangChain has those of Anthropic at both places
         else:
             blocks.append(_block(block))
-    if blocks or calls or not _listed(given):
-        content = blocks if as_given and blocks else _content(blocks)
-        yield _message(spoken, content, said.get("name"), calls, None)
+    if not blocks and not calls and said.get("refusal"):
+        blocks.append({"type": "refusal", "refusal": said["refusal"]})
+    if blocks or calls or not listed:
+        yield _message(spoken, blocks if as_given and blocks else _content(blocks), said, calls, None)
 
 
-def _message(role: str, content: Any, name: Any, calls: list[dict[str, Any]], call_id: Any) -> dict[str, Any]:
+def _message(role: str, content: Any, said: Json, calls: list[dict[str, Any]], call_id: Any) -> dict[str, Any]:
     made: dict[str, Any] = {
         "role": role,
         "content": content if isinstance(content, str) else [_block(block) for block in _listed(content)],
     }
-    if name:
-        made["name"] = name
+    if said.get("name"):
+        made["name"] = said["name"]
+    thought = said.get("reasoning_content") or _mapping(said.get("additional_kwargs")).get("reasoning_content")
+    if isinstance(thought, str) and thought:
+        made["reasoning"] = thought
     if calls:
         made["tool_calls"] = calls
     if call_id:
@@ -124,30 +157,41 @@ def _block(block: Any) -> Any:
 
 
 def _result(block: Any) -> dict[str, Any] | None:
+    """Return the result of a tool that a block is, as a message; None of what is none."""
     named = _mapping(block)
     if "toolResult" in named:
         result = _mapping(named["toolResult"])
-        return _message("tool", _content(_listed(result.get("content"))), None, [], result.get("toolUseId"))
-    if named.get("type") == "tool_call_response":
-        given = named.get("response", named.get("result"))
-        return _message("tool", _content(_listed(given)), None, [], named.get("id"))
-    if named.get("type") == "tool_result":
-        return _message("tool", _content(_listed(named.get("content"))), None, [], named.get("tool_use_id"))
-    return None
+        return _message("tool", _content(_listed(result.get("content"))), {}, [], result.get("toolUseId"))
+    for key in ("functionResponse", "function_response"):
+        if isinstance(named.get(key), Mapping):
+            result = _mapping(named[key])
+            return _message("tool", _content(_listed(result.get("response"))), result, [], result.get("id"))
+    match named.get("type"):
+        case "tool_call_response":
+            given = named.get("response", named.get("result"))
+            return _message("tool", _content(_listed(given)), {}, [], named.get("id"))
+        case "tool_result":
+            return _message("tool", _content(_listed(named.get("content"))), {}, [], named.get("tool_use_id"))
+        case "function_call_output":
+            return _message("tool", _content(_listed(named.get("output"))), {}, [], named.get("call_id"))
+        case _:
+            return None
 
 
 def _call_within(block: Any) -> dict[str, Any] | None:
     named = _mapping(block)
-    if "toolUse" in named:
-        return _call({**_mapping(named["toolUse"]), "id": _mapping(named["toolUse"]).get("toolUseId")})
-    return _call(named) if named.get("type") in ("tool_call", "tool_use") else None
+    for key in ("toolUse", "functionCall", "function_call"):
+        if isinstance(named.get(key), Mapping) and "role" not in named:
+            return _call(named[key])
+    return _call(named) if named.get("type") in _CALLS else None
 
 
 def _call(call: Any) -> dict[str, Any]:
     named = _mapping(call)
     function = _mapping(named.get("function")) or named
-    args = next((function[key] for key in _ARGUMENTS if key in function), None)
-    return {"id": named.get("id"), "name": function.get("name"), "args": _decoded(args)}
+    arguments = next((function[key] for key in _ARGUMENTS if key in function), None)
+    own_id = next((named[key] for key in _IDS if named.get(key)), None)
+    return {"id": own_id, "name": function.get("name"), "arguments": _decoded(arguments)}
 
 
 # --- tools --------------------------------------------------------------------------------------------------------

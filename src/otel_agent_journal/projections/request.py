@@ -141,6 +141,36 @@ class RequestFold:
 
     def keys(self) -> list[str] | None:
         """Return the keys of the messages that the model saw, in order; None where the journal does not tell them."""
+        lists = self._lists_told()
+        return None if lists is None else lists[-1][1]
+
+    def trimmed(self) -> dict[int, int]:
+        """Return how many messages of earlier requests stood before places of the list, and are not in it any more.
+
+        A place is a message's, or the one behind the last. Earlier requests are those of the same conversation: each
+        goes on from the one before as a whole, or takes over what stood behind something that it leaves out.
+        """
+        lists = self._lists_told() or [([], [])]
+        since = max((at for at in range(1, len(lists)) if not _goes_on(lists[at][0], lists[at - 1][1])), default=0)
+        order: list[str] = []  # all that was shown, each where it stood
+        for _, keys in lists[since:]:
+            order = _merged(order, keys)
+        shown = lists[-1][1]
+        within, places = set(shown), {key: at for at, key in enumerate(shown)}
+        found: dict[int, int] = {}
+        gone = 0
+        for key in order:
+            if key not in within:
+                gone += 1
+            elif gone:
+                found[places[key]] = gone
+                gone = 0
+        if gone:
+            found[len(shown)] = gone
+        return found
+
+    def _lists_told(self) -> list[tuple[Sequence[Any], list[str]]] | None:
+        """Return the lists that the request is told by, each with its parts: the first of them first, its own last."""
         if self._told is None:
             return None
         chain = [self._told]
@@ -151,12 +181,43 @@ class RequestFold:
                 return None
             chain.append(before)
             seen.add(id(before))
-        keys: list[str] | None = []
+        lists: list[tuple[Sequence[Any], list[str]]] = []
         for told in reversed(chain):
-            keys = keys_of_parts(told.parts, keys)
+            keys = keys_of_parts(told.parts, list(lists[-1][1]) if lists else [])
             if keys is None:
                 return None
-        return keys
+            lists.append((told.parts, keys))
+        return lists
+
+
+def _goes_on(parts: Sequence[Any], before: Sequence[str]) -> bool:
+    """Tell whether a list goes on from the one before as a whole, or from what stood behind something left out."""
+    end = 0
+    for part in parts:
+        if not isinstance(part, str):
+            if part[0] > end:
+                return True
+            end = part[1]
+    return end == len(before) > 0
+
+
+def _merged(order: list[str], keys: Iterable[str]) -> list[str]:
+    """Return an order with the keys that are new in it, each behind what it stands behind, those at the end last."""
+    known = set(order)
+    behind: dict[str, list[str]] = {}
+    new: dict[str, None] = {}
+    last = ""
+    for key in keys:
+        if key not in known:
+            new[key] = None
+        else:
+            behind[last] = [*behind.get(last, ()), *new]
+            last, new = key, {}
+    made = behind.get("", [])
+    for key in order:
+        made.append(key)
+        made += behind.get(key, ())
+    return [*made, *new]
 
 
 def _request_in(details: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -17,11 +17,12 @@ from otel_agent_journal.projections.head import MAX_WRITERS
 from otel_agent_journal.projections.id_set import IdSet
 from otel_agent_journal.projections.lifecycle import Said
 from otel_agent_journal.projections.links import parts_of
+from otel_agent_journal.projections.spent import Spending
 from otel_agent_journal.projections.status import REMEMBERED, Interruption, Open, Root, StatusState
 from otel_agent_journal.projections.verdict import writers_of
 
 MAX_BYTES: Final = 96 * 1024  # of a DynamoDB item's 400 KB; a session with so much open is folded from its beginning
-_FORM: Final = 2
+_FORM: Final = 3
 
 
 class _Ids(msgspec.Struct, array_like=True, frozen=True):
@@ -59,13 +60,12 @@ class _Snapshot(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     started_ns: int
     updated_ns: int
     errors: int
-    usage: list[int]
-    usage_of_roots: list[int]
+    spending: Spending
 
 
 _SAME: Final = (
     *("open", "loose", "instant", "root", "unpaired_root", "last_ended", "lifecycle", "invoked_ns"),
-    *("about", "agent", "named", "inner", "stage", "started_ns", "updated_ns", "errors", "usage", "usage_of_roots"),
+    *("about", "agent", "named", "inner", "stage", "started_ns", "updated_ns", "errors", "spending"),
 )
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(_Snapshot).decode

@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple, TypeVar, cast
-
-import msgspec
+from typing import Any, Final, NamedTuple, TypeVar
 
 from otel_agent_journal import event as ev
-from otel_agent_journal.event import JournalEvent, Usage
+from otel_agent_journal.event import JournalEvent, step_of_span
 from otel_agent_journal.pairing import begun_ns, ending_id, is_ending, is_start
 from otel_agent_journal.projections.about import AboutState
+from otel_agent_journal.projections.cost import told_by_ending
 from otel_agent_journal.projections.head import LOST
 from otel_agent_journal.projections.id_set import MASK, IdSet
 from otel_agent_journal.projections.lifecycle import INVOCATION_TYPES, Said, said_by
 from otel_agent_journal.projections.links import fork_of, link_of
 from otel_agent_journal.projections.open_index import OpenByEnding, OpenByName
+from otel_agent_journal.projections.spent import Kept, Spending
 
 REMEMBERED: Final = 2000  # steps and attempts, the latest, that a state still knows after it was written down
 _ENDED_KEPT: Final = 1000  # attempts that have ended, in the index of those that are open
@@ -93,13 +93,12 @@ class StatusState:
         "root",
         "seen",
         "seen_ns",
+        "spending",
         "stage",
         "started_ns",
         "steps",
         "unpaired_root",
         "updated_ns",
-        "usage",
-        "usage_of_roots",
     )
 
     def __init__(self) -> None:
@@ -134,8 +133,7 @@ class StatusState:
         self.started_ns = 0
         self.updated_ns = 0
         self.errors = 0
-        self.usage = [0, 0, 0, 0, 0]
-        self.usage_of_roots = [0, 0, 0, 0, 0]
+        self.spending = Spending()
 
 
 def fold(events: Iterable[JournalEvent], state: StatusState | None = None) -> StatusState:
@@ -212,6 +210,8 @@ def _start(state: StatusState, event: JournalEvent) -> None:
     else:
         _inner(state, event, start_ns)
     key, name = _key(event, start_ns), _name(event)
+    if "attributes" in event.details:
+        state.spending.begin(key, event.details)
     loose = state.loose.get(name)
     if (
         key not in state.ended
@@ -226,11 +226,7 @@ def _end(state: StatusState, event: JournalEvent) -> None:
     at, event_id, outcome = event.timestamp_ns, event.event_id, outcome_of(event)
     root = event.parent_step_id is None
     state.errors += outcome == "error" and not passed_through(event.details)
-    # An agent's own usage is the sum of its calls': it is shown only where the calls themselves are not journaled.
-    if not event.type.startswith("AGENT"):
-        _count(state.usage, event.usage)
-    elif root:
-        _count(state.usage_of_roots, event.usage)
+    _spend(state, event, outcome)
     if event.step_id is None:
         return
     state.last_ended = _latest(state.last_ended, (at, event_id, outcome))
@@ -257,6 +253,30 @@ def _end(state: StatusState, event: JournalEvent) -> None:
         _root(state, event, begun)
     else:
         _inner(state, event, start_ns)
+
+
+def _spend(state: StatusState, event: JournalEvent, outcome: str) -> None:
+    """Take in what a call used. An agent's usage is the sum of its calls': a root's counts where they tell nothing."""
+    begun_at_ns = begun_ns(event)
+    start_ns = event.timestamp_ns if begun_at_ns is None else begun_at_ns
+    key = _hash(event.event_id) if event.step_id is None or begun_at_ns is None else _key(event, start_ns)
+    agent = event.type.startswith("AGENT")
+    told = told_by_ending(event, outcome)
+    if told is None or (agent and event.parent_step_id is not None):
+        state.spending.forget(key)
+        return
+    span = step_of_span(event.trace_id, event.span_id) if event.trace_id and event.span_id else None
+    step, above = event.step_id, event.parent_step_id
+    kept = Kept(
+        at_ns=event.timestamp_ns,
+        event_id=event.event_id,
+        begun_ns=start_ns,
+        step=0 if step is None else _hash(step),
+        span=0 if span is None else _hash(span),
+        parent=0 if above is None else _hash(above),
+        told=told,
+    )
+    state.spending.end(key, kept, root_agent=agent)
 
 
 def _open(state: StatusState, key: int, begun: Open) -> None:
@@ -355,12 +375,6 @@ def _stage(state: StatusState, event: JournalEvent) -> None:
     percent = float(progress) if isinstance(progress, int | float) else None
     if state.stage is None or (event.timestamp_ns, event.event_id) > state.stage[:2]:
         state.stage = (event.timestamp_ns, event.event_id, name, percent)
-
-
-def _count(total: list[int], usage: Usage | None) -> None:
-    if usage is not None:
-        for place, tokens in enumerate(cast("tuple[int, ...]", msgspec.structs.astuple(usage))):
-            total[place] += tokens
 
 
 def _latest(known: _Ordered | None, found: _Ordered) -> _Ordered:

@@ -155,6 +155,15 @@ class StepTree:
         """Every step whole, once, in order of its start."""
         return tuple(self._made(ones) for ones in self._by_step.values())
 
+    @property
+    def attempts(self) -> Sequence[Attempt]:
+        """Every attempt, once, each behind the one that it ran in."""
+        return sorted(self._attempts, key=lambda one: self._depths[one.key])
+
+    def beneath(self, attempt: Attempt) -> Sequence[Attempt]:
+        """Return what ran directly in an attempt, in order of start."""
+        return self._beneath.get(attempt.key, ())
+
     def step(self, step_id: str) -> Step | None:
         """Return a step with all its attempts, wherever they were made, or None."""
         ones = self._by_step.get(step_id)

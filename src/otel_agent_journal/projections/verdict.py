@@ -54,7 +54,8 @@ def head_of(state: StatusState, session_id: str, *, version: int = 0) -> Session
     """Return the head that the events so far amount to."""
     running = [one for one in state.open.values() if mark_upon(state, one.writer) is None]
     verdict = _verdict(state, running)
-    usage = state.usage if any(state.usage) else state.usage_of_roots
+    tally = state.spending.total()
+    usage = tally.tokens
     agent = state.agent or state.named or state.inner
     writers = writers_of(state)
     open_writers = bounded_open_writers({one.writer for one in running}, writers)
@@ -82,7 +83,7 @@ def head_of(state: StatusState, session_id: str, *, version: int = 0) -> Session
         parts=parts_of(state.links, session_id)[:MAX_LISTED],
         forked_from=forked_from(state.forks, session_id),
         forks=forks_of(state.forks, session_id)[:MAX_LISTED],
-        about=state.about.about(),
+        about=state.about.about(tally.spent()),
         version=version,
     )
 

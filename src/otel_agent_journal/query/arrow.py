@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, Final, cast
 
 from otel_agent_journal.codec import valid_text
+from otel_agent_journal.projections.cost import Price
 from otel_agent_journal.query.tables import INT, JSON, REAL, TEXT, TEXTS, TIME, Column, Table
 
 pa: Final[Any] = import_module("pyarrow")  # it carries no types
@@ -37,11 +38,13 @@ class JournalDataset(_Dataset):
     Args:
         table: which one.
         rows: called for each scan with the columns that are looked at; yields the sources of rows.
+        price: what calls are billed at.
     """
 
     # Made without pyarrow's own constructor, which wants a dataset of C++: DuckDB asks for schema and scanner alone.
-    def __init__(self, table: Table, rows: Callable[[Sequence[Column]], Iterator[Any]]) -> None:
+    def __init__(self, table: Table, rows: Callable[[Sequence[Column]], Iterator[Any]], price: Price) -> None:
         self._table = table
+        self._price = price
         self._rows = rows
         self._schema = pa.schema([(f"{table.name}.{column.name}", _TYPES[column.kind]) for column in table.columns])
 
@@ -60,7 +63,7 @@ class JournalDataset(_Dataset):
         places = {name: place for place, name in enumerate(self._schema.names)}
         columns = [self._table.columns[places[name]] for name in read]
         schema = pa.schema([self._schema.field(name) for name in read])
-        for lists in _chunks(columns, self._rows(columns)):
+        for lists in _chunks(columns, self._rows(columns), self._price):
             arrays = [_array(column.kind, values) for column, values in zip(columns, lists, strict=True)]
             batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
             if condition is not None:
@@ -98,9 +101,9 @@ def _can_judge(condition: Any, fields: list[Any]) -> bool:
     return True
 
 
-def _chunks(columns: Sequence[Column], rows: Iterator[Any]) -> Iterator[list[list[Any]]]:
+def _chunks(columns: Sequence[Column], rows: Iterator[Any], price: Price) -> Iterator[list[list[Any]]]:
     """Yield the values of some rows, column by column."""
-    taken = [column.value for column in columns]
+    taken = [_taken(column, price) for column in columns]
     large = [place for place, column in enumerate(columns) if column.kind == JSON]
     lists: list[list[Any]] = [[] for _ in columns]
     appends = [one.append for one in lists]
@@ -119,6 +122,12 @@ def _chunks(columns: Sequence[Column], rows: Iterator[Any]) -> Iterator[list[lis
             count = size = 0
     if count:
         yield lists
+
+
+def _taken(column: Column, price: Price) -> Callable[[Any], Any]:
+    """Return what takes a column from a row's source."""
+    priced = column.priced
+    return column.value if priced is None else lambda source: priced(source, price)
 
 
 def _array(kind: str, values: list[Any]) -> Any:

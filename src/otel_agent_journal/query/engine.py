@@ -15,6 +15,7 @@ import duckdb
 import msgspec
 
 from otel_agent_journal.errors import JournalError
+from otel_agent_journal.projections.cost import Price
 from otel_agent_journal.query.arrow import JournalDataset, pa
 from otel_agent_journal.query.bounds import Bounds, bounds_by_table
 from otel_agent_journal.query.complaints import at_run, at_start, only_reads, was_interrupted
@@ -46,10 +47,12 @@ class Query:
         waiting_writers: Collection[str],
         progress: Callable[[int, int], None] | None,
         stuck: Callable[[], None] | None,
+        price: Price,
     ) -> None:
         self._failure: Exception | None = None
         self._progress = progress
         self._moves = 0
+        self._price = price
         self._connection = sandbox(memory_bytes)
         self._time = TimeLimit(timeout_s, self._connection.interrupt, stuck)
         try:
@@ -127,7 +130,7 @@ class Query:
 
     def _offer_tables(self) -> None:
         for name, table in TABLES.items():
-            dataset: Any = JournalDataset(table, self._rows_of(name))
+            dataset: Any = JournalDataset(table, self._rows_of(name), self._price)
             self._connection.register(f"journal.{name}", dataset)
             columns = ", ".join(f'"{name}.{column.name}" AS "{column.name}"' for column in table.columns)
             self._connection.execute(f'CREATE VIEW "{name}" AS SELECT {columns} FROM "journal.{name}"')  # noqa: S608

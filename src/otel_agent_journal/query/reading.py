@@ -22,6 +22,7 @@ from otel_agent_journal.event import (
 )
 from otel_agent_journal.projections.head import INTERRUPTED, PROCESSING, SessionHead
 from otel_agent_journal.projections.outline import outline
+from otel_agent_journal.projections.paid import paid
 from otel_agent_journal.projections.steps import fold_steps
 from otel_agent_journal.projections.verdict import judged, silent_writers
 from otel_agent_journal.query.bounds import Bounds
@@ -95,7 +96,11 @@ class Reader:
         elif table == "events":
             yield from self._events(read)
         else:
-            yield from self._steps(read, in_detail=any(column.kind == JSON for column in columns))
+            in_detail, priced = (
+                any(column.kind == JSON for column in columns),
+                any(one.priced is not None for one in columns),
+            )
+            yield from self._steps(read, in_detail=in_detail, priced=priced)
 
     def _sessions(self, read: TableRead) -> Iterator[SessionHead]:
         latest, found, last_ns = read.latest, 0, None
@@ -181,18 +186,19 @@ class Reader:
                     break
                 yield _in_session(event, head.session_id)
 
-    def _steps(self, read: TableRead, *, in_detail: bool) -> Iterator[StepRow | AttemptRow]:
+    def _steps(self, read: TableRead, *, in_detail: bool, priced: bool) -> Iterator[StepRow | AttemptRow]:
         kind = _KINDS.get(read.table)
         for head in self._heads(read):
             read.sessions += 1
             events = self._counted(read_whole(self._store, head.session_id, head=head), read)
             lost = silent_writers(head, self._now_ns, waiting_writers=self._waiting)
             tree = fold_steps(_needed(events, kind, in_detail=in_detail), lost_writers=lost)
+            calls = paid(tree) if priced else {}
             for step in tree.steps:
                 if kind is None:
-                    yield StepRow(head.session_id, step)
+                    yield StepRow(head.session_id, step, calls)
                 elif step.kind == kind:
-                    yield from (AttemptRow(head.session_id, attempt) for attempt in step.attempts)
+                    yield from (AttemptRow(head.session_id, attempt, calls) for attempt in step.attempts)
 
     def _counted(self, events: Iterator[JournalEvent], read: TableRead) -> Iterator[JournalEvent]:
         for event in events:

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from otel_agent_journal.errors import MissingExtra
+from otel_agent_journal.projections.cost import Price
 from otel_agent_journal.store.protocol import JournalStore
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def query(
     waiting_writers: Collection[str] = frozenset(),
     progress: Callable[[int, int], None] | None = None,
     stuck: Callable[[], None] | None = None,
+    price: Price = lambda _: None,
 ) -> Query:
     """Return the result of one SELECT over a journal; rows are read from the store as they are asked for.
 
@@ -44,6 +46,7 @@ def query(
         waiting_writers: writers whose silence proves nothing, as their spool holds events that are not delivered.
         progress: called now and then with the sessions and events read so far.
         stuck: called from another thread where a query goes on although its time is over.
+        price: what calls are billed at; by default costs are those alone that a provider told.
 
     Raises:
         MissingExtra: DuckDB or pyarrow is not installed.
@@ -66,4 +69,5 @@ def query(
         waiting_writers=waiting_writers,
         progress=progress,
         stuck=stuck,
+        price=price,
     )

@@ -14,8 +14,10 @@ import msgspec
 
 from otel_agent_journal.codec import encode_value
 from otel_agent_journal.event import EMPTY, ErrorInfo, JournalEvent, Usage
+from otel_agent_journal.projections.cost import NO_CALLS, Call, Cost, Price, cost_of, summed
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.steps import Attempt, Step
+from otel_agent_journal.projections.times import waited_ns, worked_ns
 
 TEXT: Final = "VARCHAR"
 TEXTS: Final = "VARCHAR[]"
@@ -29,11 +31,15 @@ _TOKENS: Final = tuple(Usage.__struct_fields__)
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column: its name, its DuckDB type, and how it is taken from a row's source."""
+    """A column: its name, its DuckDB type, and how it is taken from a row's source.
+
+    `priced`: how it is, where it takes a price to say it.
+    """
 
     name: str
     kind: str
     value: Callable[[Any], Any]
+    priced: Callable[[Any, Price], Any] | None = None
 
 
 class Table(NamedTuple):
@@ -54,17 +60,19 @@ class Table(NamedTuple):
 
 
 class StepRow(NamedTuple):
-    """A step and the session it is of."""
+    """A step, the session it is of, and, where a priced column is looked at, the calls of that which are paid for."""
 
     session_id: str
     step: Step
+    paid: Mapping[str, Call] = EMPTY
 
 
 class AttemptRow(NamedTuple):
-    """One attempt at a step and the session it is of."""
+    """One attempt at a step, and what a `StepRow` has beside a step."""
 
     session_id: str
     attempt: Attempt
+    paid: Mapping[str, Call] = EMPTY
 
 
 def _json(value: Any) -> str | None:
@@ -126,6 +134,18 @@ def _of_usage(pick: Callable[[Any], Usage | None]) -> tuple[Column, ...]:
     return tuple(Column(name, INT, part(name)) for name in _TOKENS)
 
 
+def _of_cost(pick: Callable[[Any, Price], Cost]) -> tuple[Column, ...]:
+    """Return the two columns of a cost; `pick` takes it from a row's source, by a price."""
+    return (
+        Column("cost_usd", REAL, _nothing, lambda source, price: pick(source, price).usd),
+        Column("unpriced_calls", INT, _nothing, lambda source, price: pick(source, price).unpriced),
+    )
+
+
+def _nothing(_: Any) -> None:
+    return None
+
+
 # --- sessions -----------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +179,7 @@ SESSIONS: Final = Table(
         *_fields(INT, "ended_ns"),
         Column("duration_ns", INT, _took),
         Column("duration_ms", REAL, lambda head: _ms(_took(head))),
+        *_of_cost(lambda head, price: head.about.spent.cost(price)),
         Column("writers", TEXTS, lambda head: list(head.writers)),
         Column("hosts", TEXTS, _of_processes("host")),
         Column("services", TEXTS, _of_processes("service")),
@@ -224,8 +245,9 @@ def _steps_usage(row: StepRow) -> Usage | None:
     return Usage(**{name: sum(getattr(usage, name) for usage in said) for name in _TOKENS})
 
 
-def _steps_took(row: StepRow) -> int | None:
-    return None if row.step.end_ns is None else max(0, row.step.end_ns - row.step.start_ns)
+def _cost(attempt: Attempt, paid: Mapping[str, Call], price: Price) -> Cost:
+    call = paid.get(attempt.key)
+    return NO_CALLS if call is None else cost_of(call, price)
 
 
 def _details(attempt: Attempt) -> Mapping[str, Any]:
@@ -247,9 +269,12 @@ STEPS: Final = Table(
         Column("ended_at", TIME, _of_step("end_ns")),
         Column("started_ns", INT, _of_step("start_ns")),
         Column("ended_ns", INT, _of_step("end_ns")),
-        Column("duration_ns", INT, _steps_took),
-        Column("duration_ms", REAL, lambda row: _ms(_steps_took(row))),
+        Column("duration_ns", INT, lambda row: worked_ns(row.step)),
+        Column("duration_ms", REAL, lambda row: _ms(worked_ns(row.step))),
+        Column("waited_ns", INT, lambda row: waited_ns(row.step)),
+        Column("waited_ms", REAL, lambda row: _ms(waited_ns(row.step))),
         *_of_usage(_steps_usage),
+        *_of_cost(lambda row, price: summed(_cost(one, row.paid, price) for one in row.step.attempts)),
         *_of_error(_of_last("error")),
         *(Column(name, TEXT, _of_last(name)) for name in ("writer", "trace_id", "span_id")),
         Column("details", JSON, lambda row: _json(_details(row.step.last))),
@@ -292,7 +317,12 @@ TOOLS: Final = Table(
 )
 MODELS: Final = Table(
     "models",
-    (*_ATTEMPT, Column("messages", JSON, _detail("messages")), *_of_usage(_of_attempt("usage"))),
+    (
+        *_ATTEMPT,
+        Column("messages", JSON, _detail("messages")),
+        *_of_usage(_of_attempt("usage")),
+        *_of_cost(lambda row, price: _cost(row.attempt, row.paid, price)),
+    ),
     times=STEPS.times,
     reckoned=STEPS.reckoned,
 )

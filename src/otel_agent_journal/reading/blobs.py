@@ -39,10 +39,14 @@ class Blobs:
         """
         return self._all(session_id, (digest,)).get(digest)
 
-    def resolved(self, session_id: str, value: Any) -> Any:
-        """Return a value with the references in it replaced by what they refer to, where that can be had."""
+    def resolved(self, session_id: str, value: Any, *, media: bool = True) -> Any:
+        """Return a value with the references in it replaced by what they refer to, where that can be had.
+
+        Without `media` pictures, sounds and documents stay references, which say what they are: none is fetched.
+        """
         references = mappings_in(value, lambda mapping: not refers_to_blob(mapping))
-        wanted = dict.fromkeys(str(one[BLOB]) for one in references if refers_to_blob(one))
+        refer = (one for one in references if refers_to_blob(one) and (media or not is_medium(one)))
+        wanted = dict.fromkeys(str(one[BLOB]) for one in refer)
         if not wanted:
             return value
         found = self._all(session_id, wanted)
@@ -57,7 +61,7 @@ class Blobs:
                 kept = decode_value(data)
             except CodecError:
                 return mapping
-            return self.resolved(session_id, kept) if WITHIN in mapping else kept
+            return self.resolved(session_id, kept, media=media) if WITHIN in mapping else kept
 
         return rebuilt(value, replacement)
 

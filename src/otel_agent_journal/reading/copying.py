@@ -13,19 +13,16 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from otel_agent_journal.delivery.heads import HeadKeeper
-from otel_agent_journal.errors import ConflictError, EventTooLarge, UnsupportedByStore, WrongExpectedSequence
+from otel_agent_journal.errors import EventTooLarge, UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.media import WITHIN
 from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.reading.writing import EventWriter, runs_of, sequence_of
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, PutByOthers
 from otel_agent_journal.store.rules import current, merged_writers
-from otel_agent_journal.store.sequence import content_of
 
 PAGE_EVENTS: Final = 500
-CONTEXT_EVENTS: Final = 25  # in one atomic write: DynamoDB takes 100 items in one, and an event may be several
 _HEAD_TRIES: Final = 5
-_LAGGING_HEADS: Final = 2000  # sessions whose heads are not written yet
 _KNOWN_BLOBS: Final = 10_000  # that were just copied, and are not asked for again
 _BLOBS_TOGETHER: Final = 16  # in one call: a large one is a megabyte
 
@@ -62,7 +59,8 @@ class StoreCopy:
         self._source = source
         self._target = target
         self._insist = insist
-        self._heads = HeadKeeper(target, insist)
+        self._writer = EventWriter(target, insist=insist)
+        self._heads = self._writer.heads
         self._known_blobs: set[tuple[str, str]] = set()
 
     def events(self, cursor: str | None) -> Iterator[CopiedPage]:
@@ -80,12 +78,9 @@ class StoreCopy:
             if not page.events:
                 return
             blobs = self._copy_blobs(page.events)
-            too_large = self._append([event for event in page.events if event.seq is None])
-            for instance_id, run in _runs(event for event in page.events if event.seq is not None):
-                self._append_context(instance_id, run)
-                self._heads.note(run)
-            if self._heads.lagging >= _LAGGING_HEADS:
-                self._heads.write()
+            too_large = self._writer.append([event for event in page.events if event.seq is None])
+            for instance_id, run in runs_of(event for event in page.events if event.seq is not None):
+                self._writer.append_context(instance_id, run, self._earlier)
             cursor = page.cursor
             left_out = {error.event_id for error in too_large}
             yield CopiedPage(
@@ -107,7 +102,7 @@ class StoreCopy:
     def _copy_others(self, events: Iterator[JournalEvent]) -> CopiedOthers:
         copied = CopiedOthers()
         while batch := list(islice(events, PAGE_EVENTS)):
-            blobs, too_large = self._copy_blobs(batch), self._append(batch)
+            blobs, too_large = self._copy_blobs(batch), self._writer.append(batch)
             copied = CopiedOthers(copied.events + len(batch), copied.blobs + blobs, copied.too_large + too_large)
         return copied
 
@@ -134,6 +129,10 @@ class StoreCopy:
             if self._insist(lambda head=written: self._target.write_head(head)) is not None:
                 return True
         return False  # somebody else is writing it all the time, and from the same events
+
+    def _earlier(self, instance_id: str, first: int, last: int) -> list[JournalEvent]:
+        """Return events of an instance that the source gives later, though they come first."""
+        return self._insist(lambda: sequence_of(self._source, instance_id, first, last))
 
     def _copy_blobs(self, events: Sequence[JournalEvent]) -> int:
         """Copy the values that events refer to, with their media types; return how many were there to be copied."""
@@ -163,40 +162,6 @@ class StoreCopy:
                 self._known_blobs.update((session_id, digest) for digest in found)
         return copied
 
-    def _append(self, events: Sequence[JournalEvent]) -> tuple[EventTooLarge, ...]:
-        """Append session events, without those that the target can never take."""
-        too_large: list[EventTooLarge] = []
-        while events:
-            try:
-                self._heads.note(events, self._insist(lambda batch=events: self._target.append(batch)))
-                break
-            except EventTooLarge as error:
-                left = [event for event in events if event.event_id != error.event_id]
-                if len(left) == len(events):
-                    raise
-                too_large.append(error)
-                events = left
-        return tuple(too_large)
-
-    def _append_context(self, instance_id: str, run: Sequence[JournalEvent]) -> None:
-        first = cast("int", run[0].seq)
-        try:
-            self._insist(lambda: self._target.append_context(instance_id, first, run))
-            return
-        except WrongExpectedSequence as error:
-            next_seq = error.actual
-        if next_seq > first:  # a part is there: a copy was broken off, or the target was written to
-            there = self._insist(lambda: _sequence(self._target, instance_id, first, next_seq - 1))
-            for stored, event in zip(there, run, strict=False):
-                if stored.event_id != event.event_id or content_of(stored) != content_of(event):
-                    raise ConflictError(event.event_id)
-            rest = run[len(there) :]
-        else:  # the source gave a later part first
-            rest = self._insist(lambda: _sequence(self._source, instance_id, next_seq, cast("int", run[-1].seq)))
-        for _, part in _runs(rest):
-            begin = cast("int", part[0].seq)
-            self._insist(lambda at=begin, part=part: self._target.append_context(instance_id, at, part))
-
 
 def has_event(store: JournalStore, key: tuple[str, int, str]) -> bool:
     """Tell whether a store has the event of a key."""
@@ -220,24 +185,3 @@ def blobs_of(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in cast("Sequence[Any]", value):
             yield from blobs_of(item)
-
-
-def _runs(events: Iterable[JournalEvent]) -> Iterator[tuple[str, list[JournalEvent]]]:
-    """Yield context events by instance in gapless runs, none too long to be written at once."""
-    instances: dict[str, list[JournalEvent]] = {}
-    for event in events:
-        instances.setdefault(cast("str", event.instance_id), []).append(event)
-    for instance_id, found in instances.items():
-        run: list[JournalEvent] = []
-        for event in sorted(found, key=lambda event: cast("int", event.seq)):
-            if run and (len(run) == CONTEXT_EVENTS or event.seq != cast("int", run[-1].seq) + 1):
-                yield instance_id, run
-                run = []
-            run.append(event)
-        yield instance_id, run
-
-
-def _sequence(store: JournalStore, instance_id: str, first: int, last: int) -> list[JournalEvent]:
-    """Return an instance's events from one number to another, both included."""
-    found = store.read_context(instance_id, first)
-    return list(takewhile(lambda event: cast("int", event.seq) <= last, found))

@@ -27,7 +27,7 @@ ONLY_B: Final = "only_b"
 _CONTENT: Final = ("input", "output")
 _OF_REQUEST: Final = ("messages", "tools", "params")
 _RESULTS: Final = frozenset(("output", "status", "error"))
-_OF_MESSAGES: Final = frozenset(("role", "args", "tool_call_id"))  # what has one is a message or a call
+_OF_MESSAGES: Final = frozenset(("role", "args", "arguments", "tool_call_id"))  # what has one is a message or a call
 _NO_DIFFERENCE: Final = frozenset(("id", "tool_call_id", "digest", "message_id"))
 _LEAST_ID: Final = 6  # characters; a shorter id stands in words that do not mean it
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode

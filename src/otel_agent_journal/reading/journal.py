@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import islice
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import islice, starmap
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,12 +18,16 @@ import msgspec
 
 from otel_agent_journal.errors import SessionNotFound
 from otel_agent_journal.event import END_TYPES, START_TYPES, ErrorInfo, JournalEvent, kind_of
+from otel_agent_journal.projections.cost import NO_CALLS, Billed, Cost, Rates
 from otel_agent_journal.projections.head import ERROR, INTERRUPTED, PROCESSING, SessionHead
 from otel_agent_journal.projections.outline import outline
+from otel_agent_journal.projections.paid import own_costs
+from otel_agent_journal.projections.spent import NONE_SPENT
 from otel_agent_journal.projections.steps import StepTree, fold_steps
 from otel_agent_journal.projections.verdict import judged, silent_writers
 from otel_agent_journal.reading.blobs import Blobs
 from otel_agent_journal.reading.endings import deciding_event
+from otel_agent_journal.reading.prices import PriceList, Prices
 from otel_agent_journal.spool.survey import survey
 from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import JournalStore, SessionFilter
@@ -48,6 +54,7 @@ class Journal:
         spool: the folder of its spool on this machine.
         take_in: delivers what dead writers left in the spool; what cannot be delivered now is left for the next reader.
         note: takes a line that readers should see beside what they asked for.
+        prices: opens what calls are billed at, when that is first asked for; without, nobody knows.
     """
 
     def __init__(
@@ -57,16 +64,38 @@ class Journal:
         *,
         take_in: Callable[[], object] = lambda: None,
         note: Callable[[str], object] = lambda line: None,
+        prices: Callable[[], Prices] | None = None,
     ) -> None:
         self.store = store
         self.spool = spool
         self.clock = time.time_ns
         self._take_in = take_in
         self._note = note
+        self._open_prices = prices
         self._blobs = Blobs(store)
 
+    @cached_property
+    def prices(self) -> Prices:
+        """What calls are billed at. Raises `ConfigError` where the user's own prices are malformed."""
+        return Prices((), PriceList(None)) if self._open_prices is None else self._open_prices()
+
+    def price(self, billed: Billed) -> Rates | None:
+        """Return what a call is billed at; None where nobody knows."""
+        return self.prices(billed)
+
+    def cost(self, head: SessionHead) -> Cost:
+        """Return what a session's calls cost, by its head."""
+        spent = head.about.spent
+        return spent.cost(self.price) if spent != NONE_SPENT else NO_CALLS
+
+    def costs(self, tree: StepTree) -> dict[str, Cost]:
+        """Return what the attempts of a session cost themselves, by their keys."""
+        return own_costs(tree, self.price)
+
     def close(self) -> None:
-        """Close the store."""
+        """Close the store, and keep what was looked up of prices."""
+        if "prices" in self.__dict__:
+            self.prices.listed.keep()
         self.store.close()
 
     def take_in_dead(self) -> None:
@@ -74,21 +103,27 @@ class Journal:
         if has_dead(self.spool):
             self._take_in()
 
-    def heads(self, wanted: SessionFilter, tags: Collection[str] = ()) -> Iterator[SessionHead]:
+    def heads(
+        self, wanted: SessionFilter, tags: Collection[str] = (), labels: Collection[tuple[str, str]] = ()
+    ) -> Iterator[SessionHead]:
         """Yield the judged heads of sessions, the latest updated first; filters apply to the status as judged.
 
-        `tags`: what each must have: see `About.has`.
+        Args:
+            wanted: what the store filters by.
+            tags: what each must have: see `About.has`.
+            labels: names and values that its metadata must have, `user` and `tenant` among them.
         """
         statuses = wanted.statuses
         asked = statuses
         if INTERRUPTED in statuses and PROCESSING not in statuses:
             asked = (*statuses, PROCESSING)
-        exact = (PROCESSING not in asked or not asked) and not tags
+        exact = (PROCESSING not in asked or not asked) and not tags and not labels
         stored = msgspec.structs.replace(wanted, statuses=asked, limit=wanted.limit if exact else None)
         now_ns, waiting = self.clock(), self.waiting()
         found = (judged(head, now_ns, waiting_writers=waiting) for head in current_sessions(self.store, stored))
         chosen = (head for head in found if not statuses or head.status in statuses)
-        yield from islice((head for head in chosen if all(map(head.about.has, tags))), wanted.limit)
+        told = (head for head in chosen if all(map(head.about.has, tags)))
+        yield from islice((head for head in told if all(starmap(head.about.says, labels))), wanted.limit)
 
     def each(self, work: Callable[[_Given], _Result], given: Iterable[_Given]) -> Iterator[_Result]:
         """Yield what `work` returns for each of several, in their order: side by side where the store is read so.
@@ -110,22 +145,27 @@ class Journal:
         """Return the session updated last, or None in an empty journal."""
         return next(current_sessions(self.store, SessionFilter(limit=1)), None)
 
-    def events(self, session_id: str) -> Iterator[JournalEvent]:
-        """Yield the events of a session and of its parts, in the session's order."""
-        return read_whole(self.store, session_id)
+    def events(self, session_id: str, head: SessionHead | None = None) -> Iterator[JournalEvent]:
+        """Yield the events of a session and of its parts, in the session's order. `head`: the session's, if at hand."""
+        return read_whole(self.store, session_id, head=head)
 
-    def tree(self, head: SessionHead, *, in_full: str | None = None) -> StepTree:
+    def tree(
+        self,
+        head: SessionHead,
+        *,
+        in_full: str | None = None,
+        taken: Callable[[JournalEvent], JournalEvent] = outline,
+    ) -> StepTree:
         """Return a session's step tree; steps of writers gone silent are interrupted in it.
 
         Args:
             head: the session's.
             in_full: the id of the step of which all that was taken, given and noted is wanted; of others it is left
                 out as they are read, so that a session's content is never in memory.
+            taken: what of their events is kept.
         """
         events = read_whole(self.store, head.session_id, head=head)
-        shown = (
-            event if event.step_id is not None and event.step_id == in_full else outline(event) for event in events
-        )
+        shown = (event if event.step_id is not None and event.step_id == in_full else taken(event) for event in events)
         return fold_steps(shown, lost_writers=self.silent(head))
 
     def judged(self, head: SessionHead) -> SessionHead:
@@ -154,7 +194,7 @@ class Journal:
         if len(near) == 1:
             return near[0]
         if near:
-            named = ", ".join(head.session_id for head in near[:_MAX_NAMED])
+            named = ", ".join(map(self._told, near[:_MAX_NAMED]))
             more = f"{len(near)} candidates" if len(near) <= _MAX_NAMED else f"more than {_MAX_NAMED} candidates"
             raise AmbiguousSession(
                 text, f"{more}: {named}{', …' if len(near) > _MAX_NAMED else ''}; give more of the id"
@@ -162,6 +202,12 @@ class Journal:
         newest = self.newest()
         hint = f"the newest is {newest.session_id}; " if newest else "the journal is empty; "
         raise SessionNotFound(text, f"{hint}agent-journal ls lists them all")
+
+    def _told(self, head: SessionHead) -> str:
+        """Return a session as one of several: its id, status, and when it was last updated."""
+        judged = self.judged(head)
+        moment = datetime.fromtimestamp(judged.updated_ns // _SECOND_NS, tz=UTC).astimezone()
+        return f"{head.session_id} ({judged.status}, {moment:%Y-%m-%d %H:%M:%S})"
 
     def _beginning_so(self, prefix: str) -> list[SessionHead]:
         """Return sessions whose ids begin so; where there are none, those of the parts whose ids do."""
@@ -183,14 +229,14 @@ class Journal:
         return current(self.store, session_id)
 
     def session_and_step(self, text: str) -> tuple[SessionHead, str | None]:
-        """Return the session, and what of a step is named after a slash. Session ids may hold slashes themselves.
+        """Return the session, and what of a step is named behind `/` or `@`. Session ids may hold these themselves.
 
         An exact id counts before the beginning of another one, a longer reading before a shorter one.
 
         Raises:
             SessionNotFound: no reading of `text` names a session.
         """
-        places = [place for place, letter in enumerate(text) if letter == "/" and place]
+        places = [place for place, letter in enumerate(text) if letter in "/@" and place]
         readings = [(text, None), *((text[:place], text[place + 1 :] or None) for place in reversed(places))]
         for session_id, step in readings:
             exact = self.exact(session_id)
@@ -227,6 +273,10 @@ class Journal:
     def resolved(self, session_id: str, value: Any) -> Any:
         """Return a value with every blob reference in it replaced by what it refers to, where that is kept."""
         return self._blobs.resolved(session_id, value)
+
+    def without_media(self, session_id: str, value: Any) -> Any:
+        """Return a value with blob references replaced but those to media, which people are told of, not shown."""
+        return self._blobs.resolved(session_id, value, media=False)
 
     def blob(self, session_id: str, digest: str) -> bytes | None:
         """Return a value that a session or a part of it keeps apart, as JSON text, or None where it is not there."""

@@ -17,6 +17,7 @@ from otel_agent_journal.context.checkpoints import Checkpoints, Saved
 from otel_agent_journal.context.history import TOOL_CALL
 from otel_agent_journal.errors import StoreError
 from otel_agent_journal.event import CHECKPOINT_WRITES, JournalEvent, derived_id
+from otel_agent_journal.pasting import pasted
 from otel_agent_journal.projections.outline import outline
 from otel_agent_journal.projections.steps import Attempt, Step, StepTree
 from otel_agent_journal.reading.agents import AgentContext, agents_of
@@ -62,14 +63,6 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     at_ns: int
     number: int | None = None
     asked: int | None = None
-
-
-def session_and_number(text: str) -> tuple[str, int | None]:
-    """Return the session, and the step's number, of `SESSION@N`. An id that holds an @ itself needs a number behind."""
-    session_id, mark, number = text.rpartition("@")
-    if mark and session_id and number.isdecimal() and number.isascii():
-        return session_id, int(number)
-    return text, None
 
 
 def point_at_end(store: JournalStore, session_id: str, now_ns: int) -> Point:
@@ -122,7 +115,7 @@ def point_before(store: JournalStore, session_id: str, tree: StepTree, number: i
     if not 1 <= number <= len(steps):
         raise NoSuchPoint(
             f"session {session_id} has {f'steps 1 to {len(steps)}' if steps else 'no steps'}, not {number};"
-            f" agent-journal show {session_id} numbers them"
+            f" agent-journal show {pasted(session_id)} numbers them"
         )
     contexts = [_Context(one, store) for one in _agents(store, session_id)]
     places = {step.step_id: step for step in steps}

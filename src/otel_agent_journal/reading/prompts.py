@@ -7,7 +7,7 @@ request incomplete, and it says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
@@ -58,6 +58,7 @@ def prompt_of(events: Events, session_id: str, step: Step, resolved: Resolved) -
         "messages": found.messages,
         "tools": found.tools,
         "params": found.params,
+        **({"trimmed": list(found.trimmed)} if found.trimmed else {}),
         "complete": not found.why,
         **({"why": "; ".join(found.why)} if found.why else {}),
     }
@@ -69,6 +70,7 @@ class _Found(NamedTuple):
     params: dict[str, Any]
     model: str
     why: list[str]  # it is not complete
+    trimmed: Sequence[dict[str, int]] = ()  # before which message how many of earlier requests are not in it
 
 
 def _told(events: Events, request: Mapping[str, Any], attempt: Attempt, session_id: str, resolved: Resolved) -> _Found:
@@ -77,7 +79,7 @@ def _told(events: Events, request: Mapping[str, Any], attempt: Attempt, session_
     for event in events():
         fold.apply(event)
     why: list[str] = []
-    messages = _messages_told(fold, events, request, attempt, session_id, resolved, why)
+    messages, trimmed = _messages_told(fold, events, request, attempt, session_id, resolved, why)
     defined: dict[str, Any] = {}
     for name in DEFINED:
         home, value = fold.defined.get(name, (session_id, None))
@@ -86,7 +88,8 @@ def _told(events: Events, request: Mapping[str, Any], attempt: Attempt, session_
             why.append(f"its {name} are not in the journal")
             defined[name] = None
     params = dict(_mapping(defined["params"]))
-    return _Found(messages, tools_in(defined["tools"]), params, str(request.get("model") or attempt.name), why)
+    model = str(request.get("model") or attempt.name)
+    return _Found(messages, tools_in(defined["tools"]), params, model, why, trimmed)
 
 
 def _messages_told(
@@ -97,13 +100,13 @@ def _messages_told(
     session_id: str,
     resolved: Resolved,
     why: list[str],
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[dict[str, int]]]:
     shown: Any = request.get("messages")
     if not isinstance(shown, Mapping):
         found = messages_in(resolved(session_id, attempt.details_start.get("input")))
         if not found:
             why.append("its messages are not in the journal")
-        return found
+        return found, []
     told = cast("Mapping[str, Any]", shown)
     keys = fold.keys()
     if keys is None:
@@ -113,12 +116,17 @@ def _messages_told(
             if "parts" in told
             else f"of its {count} messages the journal has a digest alone"
         )
-        return []
+        return [], []
     wanted = {digest_and_name(key)[0] for key in keys}
     known = Referred(events(), wanted, resolved).by(wanted, None)
     messages: list[dict[str, Any]] = []
+    gone, trimmed = fold.trimmed(), list[dict[str, int]]()
     lost = 0
-    for key in keys:
+    for at, key in enumerate([*keys, ""]):
+        if at in gone:
+            trimmed.append({"before": len(messages), "messages": gone[at]})
+        if at == len(keys):
+            break
         digest, name = digest_and_name(key)
         message = known.get(digest)
         if message is None:
@@ -128,7 +136,7 @@ def _messages_told(
         messages += messages_in([own if name is None else {**own, "name": name}])
     if lost:
         why.append(f"{lost} of its {len(keys)} messages {'is' if lost == 1 else 'are'} not in the journal")
-    return messages
+    return messages, trimmed
 
 
 def _given(attempt: Attempt, session_id: str, resolved: Resolved) -> _Found:

@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import msgspec
 
+from otel_agent_journal.places import make_folder
 from otel_agent_journal.spool.known import remember
 from otel_agent_journal.spool.locks import FileLock, is_held
 from otel_agent_journal.spool.processes import process_of
@@ -98,7 +99,7 @@ def prepare_home(root: Path, info: WriterInfo) -> tuple[Path, FileLock]:
     Raises:
         OSError: the folder cannot be made.
     """
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(root)
     remember(root)
     hidden = root / f"{HIDDEN}{info.writer}.{uuid4().hex}"
     hidden.mkdir(mode=0o700)
@@ -113,7 +114,7 @@ def prepare_home(root: Path, info: WriterInfo) -> tuple[Path, FileLock]:
 
 def check_home(root: Path) -> None:
     """Raise OSError where a writer could make no folder here."""
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(root)
     probe = root / f"{HIDDEN}{'0' * 32}.{uuid4().hex}"
     probe.mkdir(mode=0o700)
     probe.rmdir()

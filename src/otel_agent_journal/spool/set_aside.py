@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +22,7 @@ import msgspec
 from otel_agent_journal.codec import decode_line, encode_line, format_timestamp, valid_text
 from otel_agent_journal.errors import CodecError
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.places import make_folder
 from otel_agent_journal.spool.home import HIDDEN, SET_ASIDE
 
 _NAME: Final = re.compile(r"(\d{6,})\.([0-9a-f]{32})\.json")
@@ -83,7 +84,7 @@ class SetAside:
 
     def _look(self) -> dict[str, Path]:
         if self._known is None:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self._folder)
             found = _files(self._folder)
             self._last = max((number for number, _, _ in found), default=0)
             self._known = {digest: path for _, digest, path in found}
@@ -111,6 +112,14 @@ def kept(root: Path) -> Iterator[tuple[Path, Kept | None]]:
             yield path, None
         else:
             yield path, Kept(file.writer, file.why, event, file.record)
+
+
+def forget_sessions(root: Path, sessions: Collection[str]) -> int:
+    """Delete what a spool has set aside of some sessions' events, and return how many files that was."""
+    found = [path for path, one in kept(root) if one is not None and one.event and one.event.session_id in sessions]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)
 
 
 def _may_be_of(path: Path, writer: str) -> bool:

@@ -25,6 +25,8 @@ from urllib.parse import quote
 from otel_agent_journal import forks
 from otel_agent_journal.descriptors import Borrowed, keep_for_ever
 from otel_agent_journal.errors import NewerSchema, StoreError, StoreUnreachable, StoreUnusable
+from otel_agent_journal.pasting import pasted
+from otel_agent_journal.places import make_file, make_folder
 from otel_agent_journal.store.sqlite_tables import APPLICATION_ID, CREATE, MIGRATIONS, OLDEST_VERSION, TABLES_VERSION
 from otel_agent_journal.threads import RLock
 from otel_agent_journal.uninstrumented import uninstrumented
@@ -230,9 +232,11 @@ class SqliteFile:
 
     def _created(self) -> sqlite3.Connection:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
         except OSError as error:
             raise StoreUnreachable(f"journal {self.path}: its folder cannot be made: {error.strerror}") from error
+        with suppress(OSError):  # SQLite says what is the matter; its other files have the mode of this one
+            make_file(self.path)
         connection = self._connected("rwc")
         try:
             self._write_ahead(connection)
@@ -307,7 +311,7 @@ class SqliteFile:
             self._drop()
             return StoreUnusable(
                 f"{self.path} is not a journal, or a damaged one ({error}); it was left as it is: save what can be"
-                f" read with `sqlite3 {self.path} .recover`, move the file away, or name another"
+                f" read with `sqlite3 {pasted(str(self.path))} .recover`, move the file away, or name another"
             )
         return StoreError(f"journal {self.path}: {error}")
 

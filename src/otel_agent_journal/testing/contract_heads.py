@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
 
 from otel_agent_journal.delivery.heads import HeadKeeper
+from otel_agent_journal.projections.about import About
+from otel_agent_journal.projections.cost import Billed
 from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.projections.spent import Spent, Sum
 from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import BRIEF, JournalStore, SessionFilter, StoreAdmin
 from otel_agent_journal.store.rules import fold_from_beginning, same_head
@@ -81,6 +85,16 @@ class HeadContract(ContractSetup):
             writers={"w1": 12, "w2": 2**62},
             open_writers=("w1", "w2"),
             parts=("p1", "p é"),
+            about=About(
+                tags=("a é",),
+                labels={"user": "anna"},
+                spent=Spent(
+                    sums=(Sum(Billed(48, "openai", "gpt é", "", "batch", 2), 3, (4, 5, 6, 7, 2**60)),),
+                    reported=1,
+                    reported_usd=Decimal("0.000000000001"),
+                    untold=2,
+                ),
+            ),
         )
         written = store.write_head(head)
         assert written == msgspec.structs.replace(head, version=1)

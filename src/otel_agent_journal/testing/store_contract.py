@@ -20,13 +20,14 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"otel_agent_journal.testing.contract_{part}"
-        for part in ("admin", "catch_up", "context", "documents", "events", "heads", "settling", "setup")
+        for part in ("admin", "catch_up", "context", "deleting", "documents", "events", "heads", "settling", "setup")
     )
 )
 
 from otel_agent_journal.testing.contract_admin import AdminContract  # noqa: E402 - after the rewriting of its asserts
 from otel_agent_journal.testing.contract_catch_up import CatchUpContract  # noqa: E402
 from otel_agent_journal.testing.contract_context import ContextContract  # noqa: E402
+from otel_agent_journal.testing.contract_deleting import DeletingContract  # noqa: E402
 from otel_agent_journal.testing.contract_documents import DocumentContract  # noqa: E402
 from otel_agent_journal.testing.contract_events import EventContract  # noqa: E402
 from otel_agent_journal.testing.contract_heads import HeadContract  # noqa: E402
@@ -43,5 +44,6 @@ class StoreContract(
     SettlingContract,
     DocumentContract,
     AdminContract,
+    DeletingContract,
 ):
     """All that a backend must do."""

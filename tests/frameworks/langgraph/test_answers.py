@@ -18,9 +18,9 @@ from langchain_core.tools import tool
 from opentelemetry.sdk.trace import TracerProvider
 from pydantic import BaseModel
 
-from otel_agent_journal.cli.messages import conversation
 from otel_agent_journal.event import JournalEvent, Usage
 from otel_agent_journal.frameworks.langgraph.rebuilding import llm_result, lost_of, message_of
+from otel_agent_journal.reading.conversation import conversation
 from otel_agent_journal.testing.scripted import ScriptedModel, reply
 from tests.frameworks.langgraph import graphs
 from tests.frameworks.langgraph.recording import Recording, recording_at
@@ -321,6 +321,44 @@ def test_an_answer_that_broke_off(recording: Recording) -> None:
     assert failed.usage == Usage(input_tokens=5, output_tokens=1)
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"cost": 0.0042, "model_name": "m"}, {"gen_ai.usage.cost": 0.0042}),  # of OpenRouter
+        ({"response_cost": 0.25, "token_usage": {"prompt_tokens": 1}}, {"gen_ai.usage.cost": 0.25}),  # of LiteLLM
+        (
+            {"token_usage": {"cost": 0.5}, "service_tier": "flex"},
+            {"gen_ai.usage.cost": 0.5, "openai.response.service_tier": "flex"},
+        ),
+        ({"token_usage": {"prompt_tokens": 1}}, {}),
+        ({"cost": "free"}, {}),
+    ],
+)
+def test_what_an_answer_says_that_it_cost(recording: Recording, said: dict[str, Any], expected: dict[str, Any]) -> None:
+    """What the provider, or a gateway, says of the price of a call is journaled, and stands on its span."""
+    Saying(candidates=[AIMessage("yes", response_metadata=said)]).invoke("q")
+    attributes = ending(recording).details.get("attributes", {})
+    assert {
+        name: attributes[name] for name in attributes if name in ("gen_ai.usage.cost", "openai.response.service_tier")
+    } == expected
+
+
+def test_a_cached_answer_cost_nothing_again(recording: Recording) -> None:
+    """An answer of a cache has the provider's word of what the first one cost; that is not told again."""
+    first = AIMessage(
+        "yes",
+        response_metadata={"cost": 0.5},
+        usage_metadata={"input_tokens": 1, "output_tokens": 1, "total_tokens": 2},
+    )
+    model = Saying(candidates=[first])
+    model.cache = InMemoryCache()
+    for _ in range(2):
+        model.invoke("same?")
+    endings = [e for events in recording.sessions.values() for e in events if e.type == "MODEL_END"]
+    found = [one.details.get("attributes", {}).get("gen_ai.usage.cost") for one in endings]
+    assert sorted(found, key=str) == [0.5, None]
+
+
 @pytest.mark.parametrize("how", ["invoke", "ainvoke"])
 async def test_answers_of_a_cache(recording: Recording, how: str) -> None:
     """An answer of LangChain's cache is marked and costs nothing; one that a provider gives for free is neither."""
@@ -372,6 +410,6 @@ def test_in_the_conversation(recording: Recording) -> None:
     call: Any = {"name": "book", "args": '{"to": ', "id": "c9", "error": "no JSON", "type": "invalid_tool_call"}
     for said in (AIMessage("", invalid_tool_calls=[call]), AIMessage("", additional_kwargs={"refusal": "I will not"})):
         graphs.chat_node(Saying(candidates=[said])).invoke(graphs.question(), graphs.on_thread())
-    answers = [one for one in conversation(recording.events) if one["role"] == "assistant"]
+    answers = [one for one in conversation(lambda: recording.events) if one["role"] == "assistant"]
     assert answers[0]["tool_calls"] == [{"id": "c9", "name": "book", "arguments": '{"to": '}]
     assert answers[1]["content"] == "I will not"

@@ -78,7 +78,9 @@ def as_told(message: BaseMessage) -> dict[str, Any]:
     if message.name:
         told["name"] = message.name
     if isinstance(message, AIMessage) and message.tool_calls:
-        told["tool_calls"] = [{"id": one["id"], "name": one["name"], "args": one["args"]} for one in message.tool_calls]
+        told["tool_calls"] = [
+            {"id": one["id"], "name": one["name"], "arguments": one["args"]} for one in message.tool_calls
+        ]
     if isinstance(message, ToolMessage):
         told["tool_call_id"] = message.tool_call_id
     return told

@@ -63,7 +63,9 @@ def as_told(message: Any) -> Any:
     if said or calls:
         told = {"role": message["role"], "content": of_blocks(said) if said else ""}
         if calls:
-            told["tool_calls"] = [{"id": one["toolUseId"], "name": one["name"], "args": one["input"]} for one in calls]
+            told["tool_calls"] = [
+                {"id": one["toolUseId"], "name": one["name"], "arguments": one["input"]} for one in calls
+            ]
         yield told
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from otel_agent_journal.errors import StoreError, StoreUnreachable, StoreUnusable
+from otel_agent_journal.pasting import pasted
 from otel_agent_journal_aws import Refusal, failures
 from otel_agent_journal_dynamodb.place import Place
 
@@ -27,7 +28,7 @@ def error_of(place: Place, refusal: Refusal) -> StoreError:
     if code == "ResourceNotFoundException":
         return StoreUnreachable(
             f"store {store}: there is no table '{place.table}' in region {place.region or 'of the environment'}"
-            f" of this account; is the region right? To create the table: agent-journal store init {store}"
+            f" of this account; is the region right? To create the table: agent-journal store init {pasted(store)}"
         )
     if code in COLLECTION_FULL:
         return StoreError(
@@ -50,7 +51,8 @@ def _of_request(place: Place, refusal: Refusal) -> StoreError:
         if _OTHER_INDEX in refusal.message:
             return StoreUnusable(
                 f"store {place.url}: table '{place.table}' lacks an index of this journal ({refusal.message});"
-                f" agent-journal store init {place.url} adds by_updated; by_seq, which context needs, can only be made"
+                f" agent-journal store init {pasted(place.url)} adds by_updated;"
+                " by_seq, which context needs, can only be made"
                 " with a new table"
             )
         if any(sign in refusal.message for sign in _OTHER_KEYS):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from otel_agent_journal.errors import StoreError, StoreUnreachable
+from otel_agent_journal.pasting import pasted
 from otel_agent_journal_aws import Refusal, failures
 
 MISSING: Final = frozenset(("404", "NoSuchKey", "NotFound"))
@@ -30,7 +31,7 @@ def error_of(refusal: Refusal, url: str) -> StoreError:
     """Return the error for an answer that is no success."""
     at = f"store {url}: {refusal.what}"
     if refusal.code == "NoSuchBucket":
-        return StoreUnreachable(f"{at}: the bucket is not there; make it: agent-journal store init {url}")
+        return StoreUnreachable(f"{at}: the bucket is not there; make it: agent-journal store init {pasted(url)}")
     common = failures.error_of(refusal, url)
     if common is not None:
         return common

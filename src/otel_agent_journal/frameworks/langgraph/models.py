@@ -20,6 +20,7 @@ from otel_agent_journal.mapping.genai import (
     OUTPUT_MESSAGES,
     RESPONSE_FINISH_REASONS,
     RESPONSE_TIME_TO_FIRST_CHUNK,
+    USAGE_COST,
 )
 from otel_agent_journal.pipeline.answers import say_if_stopped
 from otel_agent_journal.pipeline.content import as_json
@@ -215,6 +216,7 @@ class ModelSteps(Endings):
         cached = is_cached(message)
         if cached:
             details["cached"] = True
+            attributes.pop(USAGE_COST, None)  # what the call cost that the cache has it from
         usage = None if cached else usage_of(message, response.llm_output)
         return usage, {"attributes": attributes, "details": details, "on_span": on_span}
 

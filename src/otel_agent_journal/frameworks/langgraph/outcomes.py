@@ -12,6 +12,8 @@ from otel_agent_journal.mapping.genai import (
     RESPONSE_FINISH_REASONS,
     RESPONSE_ID,
     RESPONSE_MODEL,
+    SERVICE_TIER,
+    USAGE_COST,
 )
 from otel_agent_journal.pipeline.failure import is_cancel
 
@@ -20,6 +22,8 @@ _INTERRUPTS: Final = frozenset(("GraphInterrupt", "NodeInterrupt"))
 _STEERING: Final = frozenset(("ParentCommand",))
 _DRAINED: Final = frozenset(("GraphDrained", "GraphBubbleUp"))
 _OF_A_NODE: Final = frozenset(("NodeCancelledError", "NodeTimeoutError"))
+
+_SAYS_COST: Final = frozenset(("cost", "response_cost", "token_usage"))  # of an answer's metadata
 
 
 def outcome_of(error: BaseException) -> str:
@@ -75,7 +79,7 @@ def usage_of(message: Any, llm_output: Any) -> Usage | None:
 
 
 def response_attributes(message: Any, generation_info: Any) -> dict[str, Any]:
-    """Return `gen_ai.response.*` of a model's answer."""
+    """Return `gen_ai.response.*` of a model's answer, and what it says of its price."""
     said: dict[str, Any] = getattr(message, "response_metadata", None) or {}
     info: Mapping[str, Any] = cast("Any", generation_info) if isinstance(generation_info, Mapping) else {}
     attributes: dict[str, Any] = {}
@@ -87,6 +91,11 @@ def response_attributes(message: Any, generation_info: Any) -> dict[str, Any]:
     )
     if isinstance(reason, str):
         attributes[RESPONSE_FINISH_REASONS] = [reason]
+    tier = said.get("service_tier")
+    if isinstance(tier, str):
+        attributes[SERVICE_TIER] = tier
+    if not _SAYS_COST.isdisjoint(said) and (cost := usage.cost_of(said)) is not None:
+        attributes[USAGE_COST] = cost
     response_id = said.get("id")
     if isinstance(response_id, str):
         attributes[RESPONSE_ID] = response_id

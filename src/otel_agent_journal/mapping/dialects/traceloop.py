@@ -73,6 +73,7 @@ _HARMLESS: Final = frozenset(
         "traceloop.entity.path",
         "traceloop.entity.version",
         "traceloop.workflow.name",
+        *genai.COST_READINGS,
     )
 )
 _FINISH: Final = ("llm.response.finish_reason", "llm.response.stop_reason")

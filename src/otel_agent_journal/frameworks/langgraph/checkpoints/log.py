@@ -21,6 +21,7 @@ from otel_agent_journal.errors import ConflictError, StoreError, WrongExpectedSe
 from otel_agent_journal.event import CHECKPOINT_SAVED, CHECKPOINT_WRITES, JournalEvent, time_ordered_id
 from otel_agent_journal.frameworks.langgraph.checkpoints.values import Ref, Typed, from_text
 from otel_agent_journal.mapping.media import BLOB
+from otel_agent_journal.pasting import pasted
 from otel_agent_journal.store import lineage
 from otel_agent_journal.store.protocol import Blob, BlobStore, JournalStore
 
@@ -162,7 +163,7 @@ class ThreadLog:
         if data is None:
             raise StoreError(
                 f"the values of checkpoint {event.details.get('checkpoint')} are not there: a blob of session"
-                f" {event.session_id}; agent-journal verify {event.session_id} says what is missing"
+                f" {event.session_id}; agent-journal verify {pasted(event.session_id)} says what is missing"
             )
         return cast("Body", decode_value(data))
 
