@@ -59,7 +59,7 @@ def test_ls(behind: Seeded) -> None:
 def test_status_and_show(behind: Seeded, name: str, status: str) -> None:
     """One session is shown as its events have it, by its id or the beginning of it."""
     assert rows(cli("status", name))[0]["status"] == status
-    assert cli("show", name, "-o", "table").stdout.count("search") == 1
+    assert cli("show", name, "-o", "table").stdout.count("tool search") == 1
 
 
 def test_query(behind: Seeded) -> None:
