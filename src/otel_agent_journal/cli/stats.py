@@ -146,7 +146,8 @@ def _causes(group: Group) -> str:
     """Return the most frequent causes of failures, with how often each was one."""
     most = group.causes.most_common(_SHOWN_CAUSES)
     more = f", {len(group.causes) - _SHOWN_CAUSES} more" if len(group.causes) > _SHOWN_CAUSES else ""
-    return ", ".join(f"{count}× {readable.one_line(cause, 60)}" for cause, count in most) + more
+    named = ((cause.replace("__main__.", ""), count) for cause, count in most)  # the program's own classes
+    return ", ".join(f"{count}× {readable.one_line(cause, 60)}" for cause, count in named) + more
 
 
 def unpriced(journal: Journal, calls: int, of: int) -> str:
