@@ -75,7 +75,10 @@ def record(journal: Journal, stored: SessionHead) -> dict[str, Any]:
 def open_steps(journal: Journal, stored: SessionHead) -> list[dict[str, Any]]:
     """Return the steps without an ending, outermost first: running, or left behind by a process that died."""
     from otel_agent_journal.codec import format_timestamp
+    from otel_agent_journal.projections.head import COMPLETED, ERROR
 
+    if stored.status in (COMPLETED, ERROR) and len(stored.writers) == 1 and not stored.open_writers:
+        return []  # one process ended all that it began: the steps need not be read
     return [
         {
             "number": step.number,
