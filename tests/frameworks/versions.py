@@ -20,7 +20,16 @@ OLDEST, NEWEST = "oldest", "newest"
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-agent-journal" / "versions"
 _EXTRAS: Final = ("langgraph", "strands", "otlp", "instrument")
 _OURS: Final = re.compile(r"(langgraph|langchain-core|strands-agents|opentelemetry-[a-z-]+)>=([0-9.b]+)")
-_TOOLS: Final = ("hypothesis", "psutil", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "syrupy")
+_TOOLS: Final = (
+    "hypothesis",
+    "langgraph-checkpoint-conformance",
+    "psutil",
+    "pytest",
+    "pytest-asyncio",
+    "pytest-timeout",
+    "pytest-xdist",
+    "syrupy",
+)
 
 
 def required(which: str) -> list[str]:
