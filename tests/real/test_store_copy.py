@@ -204,7 +204,7 @@ def test_the_operators_commands(
     result = cli("store", "info", url)
     assert result.exit_code == 0, result.stderr
     (info,) = rows(result)
-    assert (info["backend"], info["url"]) == (backend, store.url)
+    assert (info["backend"], info["store"]) == (backend, store.url)
     assert info["events"] in (105, None)
     assert info["sessions"] in (3, None)
     if backend == "postgresql":
