@@ -21,9 +21,8 @@ from statistics import median
 from report import Table, write_json
 
 from otel_agent_journal.event import JournalEvent, Usage, derived_id
-from otel_agent_journal.projections.status import fold
-from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.query import query
+from otel_agent_journal.store.rules import current
 from otel_agent_journal.store.sqlite import SqliteStore
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 
@@ -76,7 +75,9 @@ def filled(folder: Path, events: int) -> SqliteStore:
     for number in range(SESSIONS):
         made = session(number, events // SESSIONS)
         store.append(made)
-        store.write_head(head_of(fold(made), made[0].session_id))
+        head = current(store, made[0].session_id)  # as the drain writes it: with where it is folded up to
+        assert head is not None
+        store.write_head(head)
     return store
 
 
