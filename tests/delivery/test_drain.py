@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 import time
 
@@ -16,6 +17,7 @@ from otel_agent_journal.delivery.patience import Patience
 from otel_agent_journal.errors import ConfigError, EventTooLarge, StoreError, StoreUnreachable, StoreUnusable
 from otel_agent_journal.event import SESSION_INTERRUPTED, derived_id
 from otel_agent_journal.mapping.facts import BlobKept, encode_fact
+from otel_agent_journal.spool import folder as folder_module
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.home import DRAIN_LOCK
 from otel_agent_journal.spool.locks import FileLock, is_held
@@ -738,6 +740,33 @@ def test_a_half_removed_folder_is_no_dead_writer(tmp_path):
     report = Drain(tmp_path, store).drain_once()
     assert (report.interrupted, writer_folders(tmp_path)) == (0, [])
     assert [event.type for event in store.read("s1")] == ["TOOL_START"]
+
+
+def test_a_deleted_folder_that_its_writer_makes_anew_is_left_to_it(tmp_path, monkeypatch):
+    """Whoever held the deleted one neither removes the new one, nor says that its writer was killed."""
+    monkeypatch.setattr(folder_module, "writes_here", lambda _: False)  # the writer is in another process
+    writer = new_writer(tmp_path)
+    deletes, makes_anew = [shutil.rmtree], [writer.look_after]
+
+    class Meanwhile(FaultyStore):
+        def append(self, events):
+            if deletes:
+                deletes.pop()(writer.folder)
+            return super().append(events)
+
+        def write_head(self, head):
+            if makes_anew:
+                writer.append(started(2))
+                makes_anew.pop()()
+            return super().write_head(head)
+
+    writer.append(started(1))
+    store = Meanwhile()
+    Drain(tmp_path, store).drain_once()
+    assert (deletes, makes_anew) == ([], [])
+    assert writer_folders(tmp_path) == [writer.folder]
+    Drain(tmp_path, store, only_writer=writer.writer).drain_once()
+    assert [event.type for event in store.read("s1")] == ["TOOL_START", "TOOL_START"]
 
 
 def test_a_folder_that_somebody_drains_is_left_to_them(tmp_path):

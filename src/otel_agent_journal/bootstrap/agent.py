@@ -15,7 +15,7 @@ from otel_agent_journal.bootstrap.introduction import Introduction
 from otel_agent_journal.bootstrap.openers import late_redactor, open_drain, open_forwarder, open_store
 from otel_agent_journal.bootstrap.providers import Providers, resource_of, resource_of_program
 from otel_agent_journal.config import Settings
-from otel_agent_journal.delivered import ALL, Delivered
+from otel_agent_journal.delivered import ALL, UNKNOWN, Delivered
 from otel_agent_journal.delivery.adoption import wait_delivered
 from otel_agent_journal.event import EMPTY
 from otel_agent_journal.mapping.facts import FlushAsked, encode_fact
@@ -168,12 +168,23 @@ class AgentProcess:
         """As `flush`, of what has reached the journal alone."""
         deadline = time.monotonic() + timeout_s
         self.writer.look_after()
-        journal = self._journaled(deadline) if self._drain is None else self._drain.flush(_left(deadline))
+        journal = self._journaled(deadline)
+        while journal and self.writer.is_stranded():  # a folder that was deleted meanwhile looks like a delivered one
+            if not _left(deadline):
+                journal = UNKNOWN
+                break
+            self.writer.look_after()
+            journal = self._journaled(deadline)
         forwarded = ALL if self._forwarder is None else self._forwarder.flush(_left(deadline))
         return journal & forwarded & Delivered(pending=self.writer.refused)
 
     def _journaled(self, deadline: float) -> Delivered:
-        """Ask whoever drains our folder, where we do not, by a record in it; its acknowledgement is the answer."""
+        """Return what is known of what was appended.
+
+        Where another process drains our folder it is asked by a record in it; its acknowledgement is the answer.
+        """
+        if self._drain is not None:
+            return self._drain.flush(_left(deadline))
         writer = self.writer
         if not writer.appended:
             return ALL

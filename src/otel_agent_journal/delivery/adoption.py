@@ -99,6 +99,10 @@ class Adoption:
         held = self._held.get(writer)
         return held[0] if held else None
 
+    def holds(self, folder: SpoolFolder) -> bool:
+        """Tell whether a folder in hand is still the one that was taken: nobody deleted it since."""
+        return self._held[folder.writer][1].holds
+
     def release(self, folder: SpoolFolder, *, leave_alone: bool = False) -> None:
         """Let go of a folder; with `leave_alone`, never take it again."""
         _, lock = self._held.pop(folder.writer)

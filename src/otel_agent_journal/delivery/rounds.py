@@ -177,8 +177,9 @@ class Rounds:
                 del self._asked[writer]
 
     def _finish(self, folder: SpoolFolder, deaths: dict[str, Death], *, insist: bool) -> None:
-        # A folder that was deleted proves nobody dead: its writer makes another.
-        if not folder.is_closed() and (folder.path.exists() or folder.writer in deaths):
+        # A folder that somebody deleted proves nobody dead: its writer makes another, and may have by now.
+        deleted = not self._adoption.holds(folder)
+        if not folder.is_closed() and (not deleted or folder.writer in deaths):
             heads = _by_session(self._heads.left_open(folder.writer))
             listed = self._list(folder.writer, heads, insist=insist)
             self._interrupt(folder, deaths.get(folder.writer, Death()), heads)
@@ -187,7 +188,7 @@ class Rounds:
                 return
         self._unlisted.discard(folder.writer)
         deaths.pop(folder.writer, None)
-        removed = folder.finished and folder.remove()
+        removed = not self._adoption.holds(folder) or (folder.finished and folder.remove())
         # A segment that the writer was just making ready may have shown up: then it is taken again.
         self._adoption.release(folder, leave_alone=not removed and folder.drained)
         self.finished += 1

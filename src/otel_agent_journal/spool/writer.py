@@ -151,9 +151,14 @@ class SpoolWriter:
                 "writer=<%s> | spool folder, lock or descriptors were taken away; the writer goes on anew", self.writer
             )
 
+    def is_stranded(self) -> bool:
+        """Tell whether what is in hand is in a file that somebody deleted undelivered: `look_after` moves it."""
+        with self._lock:
+            return self._segments.is_stranded()
+
     def close(self) -> None:
         """Seal the log and say that this writer ended in order. Idempotent; appends after it are refused."""
-        if self._segments.is_stranded():
+        if self.is_stranded():
             self.look_after()
         with self._lock:
             if self._closed:
