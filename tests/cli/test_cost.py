@@ -271,7 +271,7 @@ def test_profile_of_a_session(priced: Seeded) -> None:
     """A document of times that add up, by path, with cost."""
     told = json.loads(cli("profile", "s2", "-o", "json").stdout)
     assert told["session_id"] == "s2"
-    assert sum(told["work_ms"].values()) + told["waited_ms"]["retry"] == pytest.approx(told["total_ms"])
+    assert sum(told["work_ms"].values()) + told["waits_ms"]["retry"] == pytest.approx(told["total_ms"])
     assert sum(path["self_ms"] for path in told["paths"]) == pytest.approx(sum(told["work_ms"].values()))
     by_name = {path["name"]: path for path in told["paths"]}
     assert by_name["small"]["path"] == ["agent helper", "model small"]

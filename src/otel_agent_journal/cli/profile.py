@@ -137,7 +137,7 @@ def record(profile: Profile, session_id: str | None, agent: str | None) -> dict[
         "sessions": profile.sessions,
         "total_ms": _ms(profile.total_ns),
         "work_ms": {kind: _ms(ns) for kind, ns in profile.work_ns.items()},
-        "waited_ms": {kind: _ms(ns) for kind, ns in profile.wait_ns.items()},
+        "waits_ms": {kind: _ms(ns) for kind, ns in profile.wait_ns.items()},
         "paths": [_path(profile, place) for place in _in_order(profile)],
     }
 

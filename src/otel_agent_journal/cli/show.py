@@ -102,16 +102,17 @@ def command(
     if not session:
         raise need_session(journal, "show")
     head, step = journal.session_and_step(session)
-    if step is not None:
-        _part(output, journal, head, step, view, wanted, form, full)
-    elif view == "prompt":
+    if view == "prompt" and step is None:
         raise click.UsageError("--prompt goes with SESSION/STEP: it is one model call's")
-    elif view in (None, "tree"):
-        print_tree(output, journal, head, wanted)
-    elif view == "messages":
-        _messages(output, journal, head, last, full)
-    else:
-        _events(output, journal.events(head.session_id, head), errors)
+    with invocation.paged(output):
+        if step is not None:
+            _part(output, journal, head, step, view, wanted, form, full)
+        elif view in (None, "tree"):
+            print_tree(output, journal, head, wanted)
+        elif view == "messages":
+            _messages(output, journal, head, last, full)
+        else:
+            _events(output, journal.events(head.session_id, head), errors)
 
 
 def _check(view: str | None, form: str | None, wanted: Wanted) -> None:

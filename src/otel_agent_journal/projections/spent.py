@@ -105,7 +105,7 @@ class Tally(msgspec.Struct):
 
     def add(self, call: Call) -> None:
         """Count a call."""
-        used = _NO_TOKENS if call.usage is None else _tokens_of(call.usage)
+        used = _NO_TOKENS if call.usage is None else msgspec.structs.astuple(call.usage)
         self.tokens = _plus(self.tokens, used)
         if call.reported is not None:
             self.reported += 1
@@ -239,16 +239,6 @@ def _below(one: Kept, beneath: Mapping[int, list[Kept]]) -> list[Kept]:
 def _within(child: Kept, one: Kept) -> bool:
     """Tell whether a call began while another was under way, which may be but one attempt at its step."""
     return child is not one and one.begun_ns <= child.begun_ns <= one.at_ns
-
-
-def _tokens_of(usage: Usage) -> Tokens:
-    return (
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_tokens,
-        usage.reasoning_tokens,
-    )
 
 
 def _plus(left: Tokens, right: Tokens) -> Tokens:

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+import msgspec
+
 from otel_agent_journal.codec import decode_value, encode_value, from_neutral, to_neutral, valid_text
 from otel_agent_journal.errors import NewerSchema
 from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, ErrorInfo, JournalEvent, Usage
@@ -208,7 +210,7 @@ def row_of(event: JournalEvent) -> Row:
         _ABSENT if event.outcome is None else event.outcome,
         _ABSENT if event.duration_ns is None else event.duration_ns,
         *(_NO_ERROR if error is None else _error_row(error)),
-        *(_NO_USAGE if usage is None else _usage_row(usage)),
+        *(_NO_USAGE if usage is None else msgspec.structs.astuple(usage)),
         encode_value(event.details).decode() if event.details else _ABSENT,
         _ABSENT if event.digest is None else event.digest,
         event.schema_version,
@@ -221,16 +223,6 @@ _NO_USAGE: Final = (_ABSENT, _ABSENT, _ABSENT, _ABSENT, _ABSENT)
 
 def _error_row(error: ErrorInfo) -> Row:
     return error.type, error.message, _ABSENT if error.code is None else error.code
-
-
-def _usage_row(usage: Usage) -> Row:
-    return (
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_tokens,
-        usage.reasoning_tokens,
-    )
 
 
 def with_valid_text(row: Row) -> Row:
