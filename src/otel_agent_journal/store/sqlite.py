@@ -2,7 +2,8 @@
 
 Any number of processes may use one file at a time; readers never wait for the writer. By default a commit is synced
 to the disk before `append` returns, because the spool forgets what was appended (docs/adr/0004). Where the file is
-opened and its errors are explained is `sqlite_file`, what is in it `sqlite_tables`.
+opened and its errors are explained is `sqlite_file`, what is in it `sqlite_tables`, what is asked of that
+`sqlite_queries`.
 """
 
 # ruff: noqa: S608 - the statements are made of constants of ours, every value is a parameter
@@ -22,7 +23,6 @@ from otel_agent_journal.codec import JSON, valid_text
 from otel_agent_journal.errors import (
     ConfigError,
     ConflictError,
-    EventTooLarge,
     StoreError,
     UnsupportedByStore,
 )
@@ -46,17 +46,24 @@ from otel_agent_journal.store.registry import options_of, refuse_credentials
 from otel_agent_journal.store.rules import merged_writers
 from otel_agent_journal.store.sequence import agent_of, in_pages, require_gapless, require_session_event, verdict
 from otel_agent_journal.store.sqlite_file import SqliteFile, Synchronous
+from otel_agent_journal.store.sqlite_queries import (
+    condition_of,
+    context_events,
+    note_arrivals,
+    page_of,
+    stored_head,
+    tip_of,
+    tip_of_context,
+    too_large,
+)
 from otel_agent_journal.store.sqlite_tables import (
     APPEND,
     APPEND_ONCE,
-    ARRIVED,
     DELETE_DOCUMENTS,
     DELETE_SESSION,
     EVENT_COLUMNS,
     EXTEND_INSTANCE,
-    HEAD_COLUMNS,
     LISTED_COLUMNS,
-    NEW_BY_SESSION,
     TABLES_VERSION,
     TIP_OF_SESSION,
     UNSETTLED,
@@ -72,9 +79,6 @@ from otel_agent_journal.store.sqlite_tables import (
 MAX_EVENT_BYTES: Final = 1_000_000_000  # SQLITE_MAX_LENGTH, the bound of a row as SQLite is built everywhere
 TIMEOUT_S: Final = 2.0  # how long to wait for another process's transaction; the drain retries after that
 PAGE_EVENTS: Final = 500
-PAGE_BYTES: Final = 1 * 1024 * 1024  # of details; a page ends with the event that goes over it
-_ROWS_AT_ONCE: Final = 16
-_DETAILS: Final = -3  # their place among the columns of an event
 _FORMS: Final = "sqlite:///relative.db or sqlite:////absolute.db"
 
 
@@ -159,12 +163,12 @@ class SqliteStore:
     def _insert(self, rows: Sequence[Row]) -> Mapping[str, Arrived]:
         given = Counter(row[0] for row in rows)
         with self._file.writing() as connection:
-            tip = _tip(connection)
+            tip = tip_of(connection)
             try:
                 connection.executemany(APPEND, rows)
             except sqlite3.DataError as error:
-                raise _too_large(rows, connection) from error
-            return _note_arrivals(connection, tip, given)
+                raise too_large(rows, connection) from error
+            return note_arrivals(connection, tip, given)
 
     def append_context(self, instance_id: str, expected_seq: int, events: Sequence[JournalEvent]) -> None:
         """Write context events if the instance's next sequence is the expected; see `JournalStore.append_context`."""
@@ -174,14 +178,14 @@ class SqliteStore:
         session_id, last_seq = events[0].session_id, expected_seq + len(events) - 1
         rows = [with_valid_text(row_of(event)) for event in events]
         with self._file.writing() as connection:
-            known = _context_tip(connection, instance_id)
+            known = tip_of_context(connection, instance_id)
             if known is not None and known.session_id != session_id:
                 raise StoreError(f"instance {instance_id} is of session {known.session_id}; nothing was written")
-            there = _context(connection, instance_id, expected_seq, last_seq, len(events))
+            there = context_events(connection, instance_id, expected_seq, last_seq, len(events))
             next_seq = 0 if known is None else known.next_seq
             if verdict(instance_id, expected_seq, next_seq, there, events) == "written already":
                 return
-            tip = _tip(connection)
+            tip = tip_of(connection)
             for event, row in zip(events, rows, strict=True):
                 try:
                     connection.execute(APPEND_ONCE, row)
@@ -189,7 +193,7 @@ class SqliteStore:
                     raise ConflictError(event.event_id) from error
             agent = with_valid_text(agent_of(events[0]))
             connection.execute(EXTEND_INSTANCE, (instance_id, session_id, last_seq, *agent))
-            _note_arrivals(connection, tip, {})
+            note_arrivals(connection, tip, {})
 
     def read(self, session_id: str, after: tuple[int, str] | None = None) -> Iterator[JournalEvent]:
         """Yield a session's events in order, a page at a time, no transaction left open; see `JournalStore.read`."""
@@ -197,7 +201,7 @@ class SqliteStore:
         position = () if after is None else after
         while True:
             with self._file.reading() as connection:
-                rows, more = _page_of(
+                rows, more = page_of(
                     connection.execute(
                         f"SELECT {EVENT_COLUMNS} FROM events WHERE session_id = ? {beginning}"
                         f" ORDER BY timestamp_ns, event_id LIMIT {PAGE_EVENTS}",
@@ -216,14 +220,14 @@ class SqliteStore:
 
         def page(first: int, last: int, count: int) -> list[JournalEvent]:
             with self._file.reading() as connection:
-                return _context(connection, instance_id, first, last, count, newest_first=newest_first)
+                return context_events(connection, instance_id, first, last, count, newest_first=newest_first)
 
         return in_pages(page, from_seq, limit=limit, newest_first=newest_first, page_events=PAGE_EVENTS)
 
     def context_tip(self, instance_id: str) -> ContextTip | None:
         """Return where an instance's sequence ends."""
         with self._file.reading() as connection:
-            return _context_tip(connection, instance_id)
+            return tip_of_context(connection, instance_id)
 
     def instances(self, session_id: str) -> Iterator[str]:
         """Yield the instances of a session."""
@@ -237,7 +241,7 @@ class SqliteStore:
         """Return the next events in order of arrival; see `JournalStore.follow`."""
         limit = max(0, limit)
         with self._file.reading() as connection:
-            tip = _tip(connection)
+            tip = tip_of(connection)
             position = self._position(cursor, tip)
             # By the session's index where much lies ahead, by arrival where little does: the unary plus forbids the
             # index of the other column.
@@ -247,7 +251,7 @@ class SqliteStore:
                 condition, values = "+arrival > ? AND session_id = ?", (position, session_id)
             else:
                 condition, values = "arrival > ? AND +session_id = ?", (position, session_id)
-            rows, more = _page_of(
+            rows, more = page_of(
                 connection.execute(
                     f"SELECT arrival, {EVENT_COLUMNS} FROM events WHERE {condition} AND +arrival <= ?"
                     " ORDER BY arrival LIMIT ?",
@@ -263,7 +267,7 @@ class SqliteStore:
         """Return the cursor of now."""
         with self._file.reading() as connection:
             if session_id is None:
-                return str(_tip(connection))
+                return str(tip_of(connection))
             row = connection.execute(TIP_OF_SESSION, (valid_text(session_id),)).fetchone()
         return None if row is None else str(row[0])
 
@@ -283,7 +287,7 @@ class SqliteStore:
         The order is that of the moment of the first one; a head is as it is when it is reached, and left out if it
         is not wanted any more.
         """
-        condition, values = _condition(wanted or SessionFilter())
+        condition, values = condition_of(wanted or SessionFilter())
         limit = -1 if wanted is None or wanted.limit is None else max(0, wanted.limit)
         with self._file.reading() as connection:
             found = connection.execute(
@@ -304,12 +308,12 @@ class SqliteStore:
     def head(self, session_id: str) -> SessionHead | None:
         """Return a session's head, or None where there is none yet."""
         with self._file.reading() as connection:
-            return _head(connection, session_id)
+            return stored_head(connection, session_id)
 
     def write_head(self, head: SessionHead) -> SessionHead | None:
         """Replace a session's head over the version it was read at; see `JournalStore.write_head`."""
         with self._file.writing() as connection:
-            stored = _head(connection, head.session_id)
+            stored = stored_head(connection, head.session_id)
             if head.version != (stored.version if stored else 0):
                 return None
             writers = merged_writers(stored, head)
@@ -417,7 +421,7 @@ class SqliteStore:
         """
         key = valid_text(session_id)
         with self._file.writing() as connection:
-            head, last = _head(connection, key), connection.execute(TIP_OF_SESSION, (key,)).fetchone()
+            head, last = stored_head(connection, key), connection.execute(TIP_OF_SESSION, (key,)).fetchone()
             if (head.version if head else 0) != version or (last is not None and last[0] > self._number(cursor)):
                 return False
             for statement in DELETE_SESSION:
@@ -432,79 +436,3 @@ class SqliteStore:
     def close(self) -> None:
         """Close the file; every later call is refused."""
         self._file.close()
-
-
-def _context(
-    connection: sqlite3.Connection, instance_id: str, first: int, last: int, limit: int, *, newest_first: bool = False
-) -> list[JournalEvent]:
-    rows = connection.execute(
-        f"SELECT {EVENT_COLUMNS} FROM events WHERE instance_id = ? AND sequence_number BETWEEN ? AND ?"
-        f" AND sequence_number IS NOT NULL ORDER BY sequence_number {'DESC' if newest_first else 'ASC'} LIMIT ?",
-        (instance_id, first, last, limit),
-    ).fetchall()
-    return [event_of(row) for row in rows]
-
-
-def _context_tip(connection: sqlite3.Connection, instance_id: str) -> ContextTip | None:
-    row = connection.execute("SELECT session_id, last_seq FROM agent_instances WHERE id = ?", (instance_id,)).fetchone()
-    return None if row is None else ContextTip(row[0], row[1] + 1)
-
-
-def _page_of(found: sqlite3.Cursor) -> tuple[list[Row], bool]:
-    """Return the first rows of what was found, as many as there is room for in a page, and whether there are more."""
-    rows: list[Row] = []
-    size = 0
-    while some := found.fetchmany(_ROWS_AT_ONCE):
-        rows += some
-        size += sum(len(row[_DETAILS] or "") for row in some)
-        if size > PAGE_BYTES:
-            found.close()
-            return rows, True
-    return rows, False
-
-
-def _tip(connection: sqlite3.Connection) -> int:
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-    return 0 if row is None else row[0]
-
-
-def _note_arrivals(connection: sqlite3.Connection, tip: int, given: Mapping[str, int]) -> dict[str, Arrived]:
-    """Note what arrived behind a tip; return where that was, of the sessions whose given events were all new."""
-    arrived: dict[str, Arrived] = {}
-    new = connection.execute(NEW_BY_SESSION, (tip,)).fetchall()
-    for session_id, count, last in new:
-        before = connection.execute(TIP_OF_SESSION, (session_id,)).fetchone()
-        if count == given.get(session_id):
-            arrived[session_id] = Arrived(None if before is None else str(before[0]), str(last))
-    connection.executemany(ARRIVED, [(session_id, last) for session_id, _, last in new])
-    return arrived
-
-
-def _head(connection: sqlite3.Connection, session_id: str) -> SessionHead | None:
-    row = connection.execute(f"SELECT {HEAD_COLUMNS} FROM sessions WHERE session_id = ?", (session_id,)).fetchone()
-    return None if row is None else head_of(row)
-
-
-def _condition(wanted: SessionFilter) -> tuple[str, list[Any]]:
-    clauses, values = ["TRUE" if wanted.parts else "part_of IS NULL"], list[Any]()
-    if wanted.statuses:
-        clauses.append(f"status IN ({', '.join('?' * len(wanted.statuses))})")
-        values.extend(wanted.statuses)
-    for clause, value in (
-        ("agent = ?", wanted.agent),
-        ("updated_ns >= ?", wanted.since_ns),
-        ("updated_ns <= ?", wanted.until_ns),
-    ):
-        if value is not None:
-            clauses.append(clause)
-            values.append(value)
-    if wanted.id_prefix:
-        clauses.append("session_id >= ? AND session_id < ?")
-        values.extend((wanted.id_prefix, wanted.id_prefix + "\U0010ffff"))
-    return " AND ".join(clauses), values
-
-
-def _too_large(rows: Sequence[Row], connection: sqlite3.Connection) -> EventTooLarge:
-    limit = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
-    size, event_id = max((sum(len(str(value)) for value in row), row[2]) for row in rows)
-    return EventTooLarge(event_id, size, limit, "lower the field limit, so that large values become blobs")
