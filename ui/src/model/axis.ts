@@ -88,9 +88,10 @@ function ticksOf(span: Span, worked: number, pieces: readonly (Piece & { wait?: 
   return ticks;
 }
 
-/** Until where an axis goes whose last moment still moves: in steps, so that what stands does not creep. */
-export function roomyEnd(began: number, now: number): number {
-  const elapsed = Math.max(1000, now - began);
-  const grain = 10 ** Math.floor(Math.log10(elapsed)) / 2;
-  return began + Math.ceil((elapsed * 1.06) / grain) * grain;
+/** A span that begins there, with room beyond what has passed: in steps, so that what stands does not creep. */
+export function roomySpan(began: number, now: number, waits: readonly Wait[]): Span {
+  const waited = waits.reduce((sum, one) => sum + one.ended - one.began, 0);
+  const worked = Math.max(1000, now - began - waited);
+  const grain = 10 ** Math.floor(Math.log10(worked)) / 2;
+  return { from: began, to: began + waited + Math.ceil((worked * 1.06) / grain) * grain };
 }
