@@ -151,7 +151,9 @@ def of_session(door: BaseHTTPRequestHandler, played: Played, rest: list[str]) ->
         case ["messages"]:
             send(door, played.messages)
         case ["events"]:
-            write(door, 200, "application/x-ndjson", b"".join(msgspec.json.encode(one) + b"\n" for one in played.events))
+            write(
+                door, 200, "application/x-ndjson", b"".join(msgspec.json.encode(one) + b"\n" for one in played.events)
+            )
         case _:
             send(door, [])
 

@@ -1,4 +1,5 @@
 import type { ComponentChildren } from "preact";
+import { childrenOf, parsed } from "../model/json.ts";
 import { seen } from "../model/words.ts";
 import type { Message } from "../state/detail.ts";
 import { Cut } from "./cut.tsx";
@@ -30,8 +31,10 @@ export function MessageView({ message, aside }: { message: Message; aside?: Comp
 
 function Arguments({ value }: { value: unknown }) {
   if (value === undefined || value === null) return <>()</>;
-  const text = typeof value === "string" ? value : JSON.stringify(value);
-  return text.length <= 120 ? <>({seen(text)})</> : <JsonView value={value} />;
+  const shown = parsed(value) ?? value;
+  const named = typeof shown === "object" && !Array.isArray(shown);
+  const text = named ? childrenOf(shown as object).map(([name, one]) => `${name}: ${JSON.stringify(one)}`).join(", ") : typeof shown === "string" ? shown : JSON.stringify(shown);
+  return text.length <= 120 ? <>({seen(text)})</> : <JsonView value={shown} />;
 }
 
 /** What is said: text, or blocks of which some are text. */

@@ -2,7 +2,7 @@ import { untracked, useComputed, useSignal, useSignalEffect } from "@preact/sign
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import "./grid.css";
 import type { TreeNode } from "../model/tree.ts";
-import { duration, plural } from "../model/words.ts";
+import { plural, tick } from "../model/words.ts";
 import type { Looking } from "../state/looking.ts";
 import { nameShare } from "../state/prefs.ts";
 import { barsShown } from "./axis_shown.ts";
@@ -161,8 +161,8 @@ function AxisHead({ looking, bars }: { looking: Looking; bars: ReturnType<typeof
       <div role="columnheader" class="right">{bars.basis === "cost" ? "Cost" : "Tokens"}</div>
       <div role="columnheader" class="times">
         {bars.basis === "time" ? (
-          bars.axis.ticks.map((tick) => (
-            <span key={tick.ms} style={{ left: `${tick.place * 100}%` }}>{tick.ms <= began ? "0 s" : duration(tick.ms - began)}</span>
+          bars.axis.ticks.map((one) => (
+            <span key={one.ms} style={{ left: `${one.place * 100}%` }}>{tick(one.ms - began, bars.axis.step)}</span>
           ))
         ) : (
           <span>{bars.basis}</span>
