@@ -126,7 +126,8 @@ def check(node_command: list[str]) -> int:
         return 3
     types = [*node_command, str(UI / "node_modules" / "typescript" / "bin" / "tsc"), "--project", str(UI)]
     tests = [*node_command, "--test", "--test-reporter=dot", *map(str, sorted((UI / "src").rglob("*.test.ts")))]
-    return int(any([subprocess.run(command, cwd=UI, check=False).returncode for command in (types, tests)]))
+    codes = [subprocess.run(command, cwd=UI, check=False).returncode for command in (types, tests)]
+    return int(any(codes))
 
 
 def main(*asked: str) -> int:
