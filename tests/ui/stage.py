@@ -129,7 +129,7 @@ def answer(door: BaseHTTPRequestHandler, stage: Stage) -> None:
             sessions = [played.session for played in stage.sessions.values()]
             send(door, {"sessions": sessions, "cursor": None, "counts": {}})
         case ["api", "sessions", name, *rest] if name in stage.sessions:
-            of_session(door, stage.sessions[name], rest)
+            of_session(door, stage.sessions[name], rest, parts.query)
         case ["api", *_]:
             detail = "agent-journal ls lists all sessions"
             send(door, {"title": "Not found", "status": 404, "detail": detail}, 404)
@@ -137,10 +137,10 @@ def answer(door: BaseHTTPRequestHandler, stage: Stage) -> None:
             body = (STATIC / name).read_bytes()
             write(door, 200, TYPES[Path(name).suffix], body)
         case _:
-            write(door, 200, TYPES[".html"], (STATIC / "index.html").read_bytes().replace(b"{{root}}", b""))
+            write(door, 200, TYPES[".html"], (STATIC / "index.html").read_bytes().replace(b"%ROOT_PATH%", b""))
 
 
-def of_session(door: BaseHTTPRequestHandler, played: Played, rest: list[str]) -> None:
+def of_session(door: BaseHTTPRequestHandler, played: Played, rest: list[str], query: str) -> None:
     """Answer what is asked of a session."""
     match rest:
         case ["tree"]:
@@ -149,13 +149,14 @@ def of_session(door: BaseHTTPRequestHandler, played: Played, rest: list[str]) ->
         case ["steps", step]:
             send(door, played.steps.get(step) or in_full(played, step))
         case ["messages"]:
-            send(door, played.messages)
+            first = int(query.removeprefix("from=") or 0)
+            send(door, {"messages": played.messages[first:], "next": None, "cut": []})
         case ["events"]:
             write(
                 door, 200, "application/x-ndjson", b"".join(msgspec.json.encode(one) + b"\n" for one in played.events)
             )
         case _:
-            send(door, [])
+            send(door, {"agents": []})
 
 
 def in_full(played: Played, step: str) -> dict[str, Any]:

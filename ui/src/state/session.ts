@@ -53,7 +53,10 @@ export class Session {
   start(): () => void {
     this.stop = follow(`/api/stream?session=${encodeURIComponent(this.id)}`, {
       message: (kind, data) => this.hear(kind, data),
-      link: (state) => (this.link.value = state),
+      link: (state) => {
+        this.link.value = state;
+        if (state === "live" && this.refusal.value) void this.bootstrap(); // it was not there as the page opened
+      },
     });
     void this.bootstrap();
     this.timer = setInterval(() => this.tick(), TICK_MS);
@@ -102,7 +105,6 @@ export class Session {
     switch (kind) {
       case "session":
         this.about.value = data as SessionRow;
-        if (this.refusal.value) void this.bootstrap(); // it was not there as the page opened
         break;
       case "rows":
         for (const key of (data as Rows).gone) this.lose(key);

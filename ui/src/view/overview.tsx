@@ -23,8 +23,8 @@ export function Overview({ step, looking, node }: { step: StepInFull | null; loo
       {!error && row.error && <Part title="Error"><div class="box error">{seen(row.error)}</div></Part>}
       <Streaming looking={looking} node={node} step={step} />
       <WhereAndWhen step={step} looking={looking} node={node} />
-      {step && row.kind !== "MODEL" && <ValuePart title="Input" value={step.input} />}
-      {step && row.kind !== "MODEL" && <ValuePart title="Output" value={step.output} />}
+      {step && row.kind !== "MODEL" && <ValuePart title="Input" value={step.input} pointer="/input" />}
+      {step && row.kind !== "MODEL" && <ValuePart title="Output" value={step.output} pointer="/output" />}
       {step?.prompt && <PromptView prompt={step.prompt} few answer={step.output} />}
       {!step && (row.given || row.gave) && <ValuePart title="In short" value={[row.given, row.gave].filter(Boolean).join(" → ")} />}
       <AskedBy looking={looking} node={node} />
@@ -42,7 +42,7 @@ function ErrorPart({ error, title }: { error: ErrorInFull; title: string }) {
   return (
     <Part title={title} actions={<button onClick={() => void copy(errorText(error), "the error")}>copy</button>}>
       <div class="box error">
-        <b>{seen(error.type)}</b>{error.message ? <>: <Cut text={error.message} /></> : null}
+        <b>{seen(error.type)}</b>{error.message ? <>: <Cut text={error.message} pointer="/error/message" /></> : null}
         {error.code ? <span class="mute"> ({seen(error.code)})</span> : null}
         {error.raised_at ? <div class="mute">{"  "}{seen(String(error.raised_at))}</div> : null}
         {error.stack ? <div class="mute"><Cut text={stackText(error.stack)} /></div> : null}
