@@ -135,6 +135,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         about="One step with all that is known of it; what is long is cut.",
         answers="Step",
         does=details.step,
+        params=(Param("prompt", "0 leaves out what a model call was given, which has a route of its own."),),
     ),
     Route(
         method="GET",
