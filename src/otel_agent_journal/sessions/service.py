@@ -1,0 +1,391 @@
+"""The service behind every door of the session API: submit, look, answer, cancel, fork. Knows no HTTP.
+
+A submission is durable as it is answered: the line says what is to be run, the journal that it was asked for. A
+dispatcher of this process, or of any other on the same store, starts it then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from otel_agent_journal.codec import encode_value, sealed
+from otel_agent_journal.errors import SessionNotFound
+from otel_agent_journal.event import (
+    AGENT_INVOCATION_FAILED,
+    CANCEL_REQUESTED,
+    SESSION_INITIATED,
+    WARNING,
+    ErrorInfo,
+    JournalEvent,
+    derived_id,
+    time_ordered_id,
+)
+from otel_agent_journal.mapping.facts import BlobKept
+from otel_agent_journal.pipeline.content import ContentEncoder
+from otel_agent_journal.pipeline.who import said_of_run
+from otel_agent_journal.projections.head import AWAITING_INPUT, CANCELLED, INTERRUPTED, LOST, PENDING, PROCESSING
+from otel_agent_journal.reading.journal import Journal
+from otel_agent_journal.sessions.agents import Agent
+from otel_agent_journal.sessions.processes import stop_group
+from otel_agent_journal.sessions.queue import Key, Lines
+from otel_agent_journal.sessions.runs import (
+    MAX_QUEUED,
+    STARTED,
+    Asked,
+    Line,
+    OnBusy,
+    Refused,
+    Run,
+    Submitted,
+    checked,
+    checked_id,
+    unfit,
+)
+from otel_agent_journal.sessions.watched import State, Watched
+from otel_agent_journal.store.protocol import Blob, BlobStore
+
+Fork = Callable[[str, int | str | None, Mapping[str, Any] | None, str | None], str]
+"""Forks a session: its id, the step before which, a state, and the id of the fork where one is asked for."""
+
+_LONGEST_PAUSE_S: Final = 1.0
+
+
+class SessionService:
+    """Runs agents for callers. Safe from any thread that the store is safe from.
+
+    Args:
+        journal: an open journal, whose store keeps documents.
+        agents: by name.
+        encoder: what of a submission is journaled, and how.
+        fork: forks a session.
+        submitted: called once a submission is durable, with its session and run: starts it, or has it started.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        agents: Mapping[str, Agent],
+        *,
+        encoder: ContentEncoder,
+        fork: Fork,
+        submitted: Callable[[str, str], object] = lambda session_id, run: None,
+    ) -> None:
+        self.journal = journal
+        self.agents = dict(agents)
+        self.lines = Lines(journal.store)
+        self.watched = Watched(journal)
+        self.submitted = submitted
+        self._encoder = encoder
+        self._fork = fork
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    def ask(self, asked: Asked, *, key: str | None = None) -> Submitted:
+        """Take a submission; durable when this returns, and soon started.
+
+        Args:
+            asked: what is asked.
+            key: an Idempotency-Key: of several submissions of one key and one body there is one run.
+
+        Raises:
+            Refused: it cannot be done: of no agent here, malformed, the session at work, or the key of another body.
+            StoreUnreachable: and other errors of the store.
+        """
+        asked = checked(asked)
+        named, text = self._agent_of(asked), encode_value(asked.input).decode()
+        now_ns = time.time_ns()
+        fresh = asked.session_id is None
+        session_id, run_id = asked.session_id or _fresh(now_ns), _fresh(now_ns)
+        if key is None:
+            return self._take(asked, named, text, session_id, run_id, now_ns, fresh=fresh)
+        digest = hashlib.sha256(msgspec.json.encode(msgspec.to_builtins(asked), order="sorted")).hexdigest()
+        kept = self.lines.key(key, Key(digest=digest, session_id=session_id, run=run_id, at_ns=now_ns))
+        if kept.digest != digest:
+            raise Refused(
+                f"the Idempotency-Key {key} was used for another submission, of session {kept.session_id};"
+                " give this one a key of its own, or send the same body",
+                status=409,
+                title="Idempotency-Key was used",
+            )
+        if not kept.done:  # by us, or by who died before the answer: as far as it was done, it is done again
+            self._take(asked, named, text, kept.session_id, kept.run, kept.at_ns, fresh=fresh)
+            self.lines.key_done(key, kept)
+        return Submitted(session_id=kept.session_id, run=kept.run)
+
+    def _take(
+        self, asked: Asked, agent: str, text: str, session_id: str, run_id: str, at_ns: int, *, fresh: bool
+    ) -> Submitted:
+        answers = False
+        if not fresh:
+            answers = self._may_go_on(session_id, asked)
+        run = Run(
+            run=run_id,
+            agent=agent,
+            at_ns=at_ns,
+            input=self.lines.keep_input(run_id, text),
+            metadata=dict(asked.metadata),
+            webhook=asked.webhook,
+            task_token=asked.task_token,
+            answers=answers,
+        )
+
+        def joined(line: Line | None) -> Line:
+            line = line or Line(session_id=session_id)
+            if line.find(run_id) is not None:
+                return line
+            if line.active:
+                _refuse_busy(session_id, line, asked.on_busy)
+            for waiting in line.runs:
+                if waiting.reason == AWAITING_INPUT and waiting.task_token and run.task_token is None:
+                    inherited = msgspec.structs.replace(run, task_token=waiting.task_token)
+                    return line.without(waiting.run).with_run(inherited)
+            return line.with_run(run)
+
+        line = self.lines.change(session_id, joined)
+        details: dict[str, Any] = {"agent": agent, "run": run_id, "input": asked.input}
+        if asked.metadata:
+            tags: Any = asked.metadata.get("tags", ())
+            rest = {name: value for name, value in asked.metadata.items() if name != "tags"}
+            details |= said_of_run(rest, tags if isinstance(tags, list) else (tags,))
+        self._say(session_id, SESSION_INITIATED, details, name=agent, at_ns=at_ns, event_id=derived_id(f"run:{run_id}"))
+        if asked.on_busy == "interrupt" and line is not None and line.active[0].run != run_id:
+            self._cancel(line, [other for other in line.active if other.run != run_id])
+        self.submitted(session_id, run_id)
+        return Submitted(session_id=session_id, run=run_id)
+
+    def answer(
+        self,
+        session_id: str,
+        given: Any,
+        *,
+        agent: str | None = None,
+        on_busy: OnBusy = "reject",
+        key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        webhook: str | None = None,
+        task_token: str | None = None,
+    ) -> Submitted:
+        """Answer what a session waits for, or give it its next turn; as `ask`, of a session that is there.
+
+        Raises:
+            SessionNotFound: it is not.
+            Refused: as for `ask`; above all where the session is at work.
+        """
+        self.watched.head(checked_id(session_id))
+        asked = Asked(
+            agent=agent or self._last_agent(session_id),
+            input=given,
+            session_id=session_id,
+            metadata=metadata or {},
+            webhook=webhook,
+            task_token=task_token,
+            on_busy=on_busy,
+        )
+        return self.ask(asked, key=None if key is None else f"{session_id}\n{key}")
+
+    def cancel(self, session_id: str) -> State:
+        """Ask for every run of a session to stop: CANCEL_REQUESTED is journaled, then the processes are told.
+
+        Raises:
+            SessionNotFound: there is no such session.
+            Refused: nothing of it runs, or waits to run.
+        """
+        line = self.lines.get(checked_id(session_id))
+        if line is None or not line.active:
+            state = self.state(session_id)
+            raise Refused(
+                f"session {session_id} is {state.status}: no run of it, submitted here, is under way",
+                status=409,
+                title="Nothing to cancel",
+            )
+        self._cancel(line, list(line.active))
+        return self.state(session_id)
+
+    def fork(
+        self,
+        session_id: str,
+        at: int | str | None = None,
+        state: Mapping[str, Any] | None = None,
+        *,
+        new: str | None = None,
+    ) -> str:
+        """Fork a session at a step, as `agent-journal copy` does, and return the id of the fork; nothing runs yet.
+
+        Raises:
+            SessionNotFound, NoSuchPoint, StoreError: as for `otel_agent_journal.fork`.
+        """
+        return self._fork(checked_id(session_id), at, state, None if new is None else checked_id(new))
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def state(self, session_id: str) -> State:
+        """Return where a session stands.
+
+        Raises:
+            SessionNotFound: there is none of this id.
+        """
+        active = _active(self.lines.get(session_id))
+        return self.watched.state(session_id, waiting=max(0, len(active) - 1), under_way=bool(active))
+
+    def result(self, session_id: str) -> tuple[State, Any]:
+        """Return where a session stands, and what its latest run has answered; None while it has not."""
+        state = self.state(session_id)
+        return state, self.watched.result(session_id) if state.ended else None
+
+    def wait(self, session_id: str, timeout_s: float = 60.0) -> State:
+        """Return where a session stands once its latest run has ended, or as it is after that time."""
+        deadline, pause = time.monotonic() + timeout_s, 0.05
+        while not (state := self.state(session_id)).ended:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+        return state
+
+    # --- within -----------------------------------------------------------------------------------------------------
+
+    def _agent_of(self, asked: Asked) -> str:
+        name = asked.agent
+        if name is None and len(self.agents) == 1:
+            name = next(iter(self.agents))
+        if name is None:
+            raise unfit(f"agent is not given; it is one of: {self._known()}")
+        if name not in self.agents:
+            raise unfit(f"agent '{name}' is not known here; it is one of: {self._known()}")
+        return name
+
+    def _known(self) -> str:
+        return ", ".join(self.agents) or "none: name some in AGENT_JOURNAL_AGENTS, or with --agents"
+
+    def _last_agent(self, session_id: str) -> str | None:
+        """Return the agent that a session ran with last, or that of the session that it was forked from."""
+        seen: set[str] = set()
+        known: str | None = session_id
+        while known is not None and known not in seen and len(seen) < 100:
+            seen.add(known)
+            if (agent := self.lines.last_agent(known)) is not None:
+                return agent
+            head = self.journal.exact(known)
+            if head is not None and head.agent in self.agents:
+                return head.agent
+            known = None if head is None else head.forked_from
+        return None
+
+    def _may_go_on(self, session_id: str, asked: Asked) -> bool:
+        """Refuse where a process that we did not start is at work; tell whether the session waits for an answer."""
+        line = self.lines.get(session_id)
+        if line is not None and line.active:
+            return False
+        try:
+            head = self.watched.head(session_id)
+        except SessionNotFound:
+            return False
+        if head.status == PROCESSING and (line is None or not line.active):
+            raise Refused(
+                f"session {session_id} is at work in a process that was not started here; wait until it has ended",
+                status=409,
+                title="Session is busy",
+            )
+        return head.status == INTERRUPTED and head.reason == AWAITING_INPUT
+
+    def _cancel(self, line: Line, runs: list[Run]) -> None:
+        session_id, ids = line.session_id, [run.run for run in runs]
+        for run_id in ids:
+            event_id = derived_id(f"cancel:{run_id}")
+            self._say(session_id, CANCEL_REQUESTED, {"run": run_id}, at_ns=time.time_ns(), event_id=event_id)
+        for run in self.lines.cancel(session_id, ids):
+            if run.state == STARTED:
+                stop_group(run)
+            else:
+                self._end_unbegun(session_id, run, CANCELLED, "cancelled before it began")
+
+    def give_up(self, session_id: str, run: Run) -> None:
+        """Have done with a run whose process is gone; journal that, where nothing that it left behind says so."""
+        self.journal.take_in_dead()
+        head = self.watched.head(session_id)
+        if head.status == PENDING:
+            self._end_unbegun(session_id, run, LOST, "the process that was to run it is gone")
+            self.lines.end(session_id, run.run, INTERRUPTED, LOST)
+        elif head.status != PROCESSING:
+            self.lines.end(session_id, run.run, head.status, head.reason)
+
+    def warn(self, session_id: str, run: Run, message: str) -> None:
+        """Journal that something is off about a run, which has ended."""
+        details = {"run": run.run, "message": message}
+        event_id = derived_id(f"warning:{run.run}:{message}")
+        self._say(session_id, WARNING, details, at_ns=time.time_ns(), event_id=event_id, level="WARNING")
+
+    def _end_unbegun(self, session_id: str, run: Run, reason: str, why: str) -> None:
+        """Journal the end of a run that journaled nothing itself; said twice, it is one event."""
+        self._say(
+            session_id,
+            AGENT_INVOCATION_FAILED,
+            {"agent": run.agent, "run": run.run, "reason": reason},
+            at_ns=max(run.seen_ns, run.at_ns) + 1,
+            event_id=derived_id(f"end:{run.run}"),
+            error=ErrorInfo(type=reason.capitalize(), message=why),
+            level="WARNING",
+        )
+
+    def _say(
+        self,
+        session_id: str,
+        event_type: str,
+        details: Mapping[str, Any],
+        *,
+        at_ns: int,
+        event_id: str,
+        name: str | None = None,
+        error: ErrorInfo | None = None,
+        level: str = "INFO",
+    ) -> None:
+        """Append an event of a session; durable when this returns, and once however often it is said."""
+        event = JournalEvent(
+            session_id=session_id,
+            event_id=event_id,
+            type=event_type,
+            timestamp_ns=at_ns,
+            level=level,
+            name=name,
+            error=error,
+            details=details,
+        )
+        event, blobs = self._encoder.fitting(self._encoder.told(event))
+        self._keep(session_id, blobs)
+        self.journal.store.append([sealed(event)])
+
+    def _keep(self, session_id: str, blobs: tuple[BlobKept, ...]) -> None:
+        store = self.journal.store
+        if blobs and isinstance(store, BlobStore):
+            store.put_blobs(session_id, {one.digest: Blob(one.data, one.media_type) for one in blobs})
+
+
+def _refuse_busy(session_id: str, line: Line, on_busy: OnBusy) -> None:
+    if on_busy == "reject":
+        raise Refused(
+            f"session {session_id} is at work, in run {line.active[0].run}; wait until it has ended, or say what to do:"
+            " on_busy enqueue or interrupt",
+            status=409,
+            title="Session is busy",
+        )
+    if len(line.active) >= MAX_QUEUED:
+        raise Refused(
+            f"session {session_id} has {len(line.active)} runs waiting, {MAX_QUEUED} is the most; try again later",
+            status=429,
+            title="Too many runs are waiting",
+        )
+
+
+def _active(line: Line | None) -> tuple[Run, ...]:
+    return () if line is None else line.active
+
+
+def _fresh(now_ns: int) -> str:
+    return time_ordered_id(now_ns, os.urandom(10))
