@@ -29,6 +29,7 @@ from otel_agent_journal.event import (
 from otel_agent_journal.mapping.facts import BlobKept
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.who import said_of_run
+from otel_agent_journal.plain import plain
 from otel_agent_journal.projections.head import AWAITING_INPUT, CANCELLED, INTERRUPTED, LOST, PENDING, PROCESSING
 from otel_agent_journal.reading.journal import Journal
 from otel_agent_journal.sessions.agents import Agent
@@ -47,7 +48,7 @@ from otel_agent_journal.sessions.runs import (
     checked_id,
     unfit,
 )
-from otel_agent_journal.sessions.watched import State, Watched
+from otel_agent_journal.sessions.watched import ENDINGS, State, Watched
 from otel_agent_journal.store.protocol import Blob, BlobStore
 
 Fork = Callable[[str, int | str | None, Mapping[str, Any] | None, str | None], str]
@@ -86,6 +87,30 @@ class SessionService:
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
+    def submit(
+        self,
+        agent: str | None = None,
+        input: Any = None,  # noqa: A002 - the field's name in the journal
+        *,
+        session_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        webhook: str | None = None,
+        task_token: str | None = None,
+        on_busy: OnBusy = "reject",
+        idempotency_key: str | None = None,
+    ) -> Submitted:
+        """Submit a run of an agent, and have its session's id at once; see `Asked` for the fields, `ask` for errors."""
+        asked = Asked(
+            agent=agent,
+            input=plain(input),
+            session_id=session_id,
+            metadata=metadata or {},
+            webhook=webhook,
+            task_token=task_token,
+            on_busy=on_busy,
+        )
+        return self.ask(asked, key=idempotency_key)
+
     def ask(self, asked: Asked, *, key: str | None = None) -> Submitted:
         """Take a submission; durable when this returns, and soon started.
 
@@ -121,9 +146,7 @@ class SessionService:
     def _take(
         self, asked: Asked, agent: str, text: str, session_id: str, run_id: str, at_ns: int, *, fresh: bool
     ) -> Submitted:
-        answers = False
-        if not fresh:
-            answers = self._may_go_on(session_id, asked)
+        answers, over = (False, None) if fresh else self._may_go_on(session_id)
         run = Run(
             run=run_id,
             agent=agent,
@@ -139,7 +162,7 @@ class SessionService:
             line = line or Line(session_id=session_id)
             if line.find(run_id) is not None:
                 return line
-            if line.active:
+            if line.active and [one.run for one in line.active] != [over]:
                 _refuse_busy(session_id, line, asked.on_busy)
             for waiting in line.runs:
                 if waiting.reason == AWAITING_INPUT and waiting.task_token and run.task_token is None:
@@ -180,7 +203,7 @@ class SessionService:
         self.watched.head(checked_id(session_id))
         asked = Asked(
             agent=agent or self._last_agent(session_id),
-            input=given,
+            input=plain(given),
             session_id=session_id,
             metadata=metadata or {},
             webhook=webhook,
@@ -278,22 +301,30 @@ class SessionService:
             known = None if head is None else head.forked_from
         return None
 
-    def _may_go_on(self, session_id: str, asked: Asked) -> bool:
-        """Refuse where a process that we did not start is at work; tell whether the session waits for an answer."""
-        line = self.lines.get(session_id)
-        if line is not None and line.active:
-            return False
+    def _may_go_on(self, session_id: str) -> tuple[bool, str | None]:
+        """Refuse where a process that we did not start is at work.
+
+        Returns:
+            Whether the session waits for an answer, and the run that has said its last word, and is still in the line.
+        """
+        active = _active(self.lines.get(session_id))
+        if len(active) > 1:
+            return False, None
         try:
             head = self.watched.head(session_id)
         except SessionNotFound:
-            return False
-        if head.status == PROCESSING and (line is None or not line.active):
+            return False, None
+        waits = head.status == INTERRUPTED and head.reason == AWAITING_INPUT
+        if active:
+            is_over = active[0].state == STARTED and head.status in ENDINGS and (head.ended_ns or 0) > active[0].at_ns
+            return is_over and waits, active[0].run if is_over else None
+        if head.status == PROCESSING:
             raise Refused(
                 f"session {session_id} is at work in a process that was not started here; wait until it has ended",
                 status=409,
                 title="Session is busy",
             )
-        return head.status == INTERRUPTED and head.reason == AWAITING_INPUT
+        return waits, None
 
     def _cancel(self, line: Line, runs: list[Run]) -> None:
         session_id, ids = line.session_id, [run.run for run in runs]
