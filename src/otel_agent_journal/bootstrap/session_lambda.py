@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, cast
 
 from otel_agent_journal.bootstrap.session_run import execute
@@ -57,14 +58,17 @@ class LambdaSessions:
         """Answer one event of Lambda: a request, or what this function has invoked itself with."""
         if is_request(event):
             return response_of(self._answered(event, context))
-        action = cast("Mapping[str, Any]", event).get("action") if isinstance(event, Mapping) else None
+        asked: Mapping[str, Any] = cast("Any", event) if isinstance(event, Mapping) else {}
+        action = asked.get("action")
         if action != "run":
-            raise ConfigError(f"action is {action!r}; a request of API Gateway or a function URL, or 'run', is expected")
-        return {"ran": self._run(str(event["session_id"]), str(event["run"]), context)}
+            raise ConfigError(
+                f"action is {action!r}; a request of API Gateway or a function URL, or 'run', is expected"
+            )
+        return {"ran": self._run(str(asked["session_id"]), str(asked["run"]), context)}
 
     def _answered(self, event: Mapping[str, Any], context: Any) -> HttpAnswer:
         until = time.monotonic() + min(GATEWAY_S - _RESERVE_S, _left_s(context) - _RESERVE_S)
-        self.service.submitted = lambda session_id, run: self._begin(context, session_id, run)
+        self.service.submitted = partial(self._begin, context)
         try:
             request = request_from(event)
         except Refused as error:
@@ -103,7 +107,9 @@ class LambdaSessions:
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001 - durable it is; a function that is throttled is one such reason
-            self.service.warn(session_id, line.active[0], f"the function could not be invoked yet: {type(error).__name__}")
+            self.service.telling.warning(
+                session_id, line.active[0], f"the function could not be invoked yet: {type(error).__name__}"
+            )
 
     def _look_after(self, path: str, context: Any) -> None:
         """Do for the session that is looked at what a server's dispatcher would do."""
@@ -130,7 +136,7 @@ _HANDLERS: Final[list[LambdaSessions]] = []
 def lambda_session_handler(event: Any, context: Any) -> Any:
     """Serve the session API in AWS Lambda: the function's handler, for API Gateway 1 and 2, and function URLs.
 
-    Agents are those of AGENT_JOURNAL_AGENTS, the store that of AGENT_JOURNAL_STORE. `LambdaSessions` takes them in code.
+    Agents are those of AGENT_JOURNAL_AGENTS, the store that of AGENT_JOURNAL_STORE. `LambdaSessions` is given them.
     """
     if not _HANDLERS:
         _HANDLERS.append(LambdaSessions())
@@ -147,5 +153,4 @@ def _invoke(arn: str, payload: bytes) -> None:
         import boto3
     except ImportError as error:
         raise MissingExtra("boto3, by which the function invokes itself,", "boto3") from error
-    client: Any = boto3.client("lambda")  # type: ignore[reportUnknownMemberType]
-    client.invoke(FunctionName=arn, InvocationType="Event", Payload=payload)
+    cast("Any", boto3).client("lambda").invoke(FunctionName=arn, InvocationType="Event", Payload=payload)

@@ -25,7 +25,16 @@ from otel_agent_journal.bootstrap.run import run_agent
 from otel_agent_journal.bootstrap.session_call import Called, Result
 from otel_agent_journal.bootstrap.session_watch import TIMEOUT, Watch
 from otel_agent_journal.bootstrap.sessions import open_service
-from otel_agent_journal.config import CHECKPOINT, RESULT, RESUME, RUN, STAGES, WEBHOOK_SECRET, Settings, settings_from_env
+from otel_agent_journal.config import (
+    CHECKPOINT,
+    RESULT,
+    RESUME,
+    RUN,
+    STAGES,
+    WEBHOOK_SECRET,
+    Settings,
+    settings_from_env,
+)
 from otel_agent_journal.errors import JournalError
 from otel_agent_journal.event import WARNING, ErrorInfo
 from otel_agent_journal.pipeline.current import STATE
@@ -138,8 +147,8 @@ def _run(work: _Work) -> None:
 def _attempts(work: _Work, call: Invocation) -> Outcome:
     """Try until it goes through, is no longer throttled, or was tried often enough."""
     attempts = work.order.agent.attempts
+    outcome = _attempt(work)
     for attempt in range(1, attempts + 1):
-        outcome = _attempt(work)
         throttled = outcome.error is not None and kind_of_error(outcome.error) == THROTTLING
         if not throttled or outcome.reason is not None or attempt == attempts or outcome.error is None:
             break
@@ -148,16 +157,15 @@ def _attempts(work: _Work, call: Invocation) -> Outcome:
         backoff = {"message": message, "attempt": attempt, "max_attempts": attempts, "backoff_s": round(wait_s, 3)}
         call.record(WARNING, {**backoff, "code": outcome.error.code or outcome.error.type}, level="WARNING")
         work.pause(wait_s)
-        if work.watch.reason is not None:
-            return Outcome(reason=work.watch.reason, error=ErrorInfo(type="Cancelled", message="cancelled on request"))
+        outcome = _attempt(work)
     return outcome
 
 
 def _attempt(work: _Work) -> Outcome:
     """Run the agent's process once."""
     agent, watch = work.order.agent, work.watch
-    if watch.reason == CANCELLED:
-        return Outcome(reason=CANCELLED, error=ErrorInfo(type="Cancelled", message="cancelled on request"))
+    if watch.reason is not None:
+        return _stopped(watch)
     with tempfile.TemporaryDirectory(prefix="agent-journal-run-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "in").write_bytes(_given(work))
@@ -226,16 +234,15 @@ def resuming(service: SessionService, session_id: str) -> dict[str, str]:
 def _outcome(work: _Work, folder: Path, code: int) -> Outcome:
     watch = work.watch
     said = _said(folder / "result.json")
-    if watch.reason == CANCELLED:
-        return Outcome(reason=CANCELLED, error=ErrorInfo(type="Cancelled", message="cancelled on request"))
-    if watch.reason == TIMEOUT:
-        message = f"not done in {watch.allowed_s:g} s; it was stopped"
-        return Outcome(error=ErrorInfo(type="TimeoutError", message=message, code=TIMEOUT))
+    if watch.reason is not None:
+        return _stopped(watch)
     if said is not None and said.error is not None:
         error = {key: said.error.get(key) for key in ("type", "message", "code")}
         stack = said.error.get("stack")
         return Outcome(
-            error=ErrorInfo(type=str(error["type"] or "Error"), message=str(error["message"] or ""), code=error["code"]),
+            error=ErrorInfo(
+                type=str(error["type"] or "Error"), message=str(error["message"] or ""), code=error["code"]
+            ),
             details={"stack": stack} if isinstance(stack, str) else {},
         )
     if code > _SIGNALLED and _is_signal(code - _SIGNALLED):
@@ -250,6 +257,14 @@ def _outcome(work: _Work, folder: Path, code: int) -> Outcome:
         return Outcome(output=said.output)
     printed = _tail(folder / "out", _TAIL_BYTES) if work.order.agent.command else ""
     return Outcome(stdout=printed or None)
+
+
+def _stopped(watch: Watch) -> Outcome:
+    """Return how a run ended that we have stopped."""
+    if watch.reason == TIMEOUT:
+        message = f"not done in {watch.allowed_s:g} s; it was stopped"
+        return Outcome(error=ErrorInfo(type="TimeoutError", message=message, code=TIMEOUT))
+    return Outcome(reason=CANCELLED, error=ErrorInfo(type="Cancelled", message="cancelled on request"))
 
 
 def _said(file: Path) -> Result | None:

@@ -1,4 +1,4 @@
-"""What watches one run from its own process: says that it lives, and stops it when asked to, or when its time is over."""
+"""Watching one run from its own process: that it lives is said; it is stopped when asked to, or when its time is up."""
 
 from __future__ import annotations
 

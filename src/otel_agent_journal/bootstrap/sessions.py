@@ -42,7 +42,7 @@ class Sessions(SessionService):
         webhook_secret: what webhooks are signed with; by default AGENT_JOURNAL_WEBHOOK_SECRET.
 
     Raises:
-        ConfigError: an agent, the URL or a variable is malformed, or the store is in memory, where runs do not reach it.
+        ConfigError: an agent, the URL or a variable is malformed, or the store is in memory: no run reaches it.
         UnsupportedByStore: the store cannot be read, or keeps no documents.
     """
 
@@ -140,11 +140,16 @@ def _forks(journal: Journal) -> Fork:
 
 
 def launcher(settings: Settings, agents: Mapping[str, Agent], secret: str | None) -> Launch:
-    """Return what starts a run as a process of its own: in its own group and session, with nothing of ours but errors."""
+    """Return what starts a run as a process of its own, in its own group and session."""
 
     def launch(session_id: str, run: Run, claim: str) -> subprocess.Popen[bytes]:
         order = Order(session_id=session_id, run=run.run, agent=agents[run.agent], claim=claim)
-        environ = {**os.environ, STORE: settings.store, SPOOL: str(settings.spool), RUN: msgspec.json.encode(order).decode()}
+        environ = {
+            **os.environ,
+            STORE: settings.store,
+            SPOOL: str(settings.spool),
+            RUN: msgspec.json.encode(order).decode(),
+        }
         if secret is not None:
             environ[WEBHOOK_SECRET] = secret
         path = [str(Path.cwd()), *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))]

@@ -1,7 +1,8 @@
 """What a lifecycle event says of its session: the events of `session()`, of `invocation()` and of `record_event()`.
 
 Of the invocation of an agent that was given up, by whoever made it, there is no type of its own: it failed, and the
-reason in its details is `cancelled`; `killed` or `lost` where whoever made it saw its process go. Whether what is said counts over the session's steps is for `verdict.py` to judge.
+reason in its details is `cancelled`; `killed` or `lost` where whoever made it saw its process go. Whether what is said
+counts over the session's steps is for `verdict.py` to judge.
 """
 
 from __future__ import annotations

@@ -28,9 +28,8 @@ def request_from(event: Mapping[str, Any]) -> HttpRequest:
     """
     context: Any = event.get("requestContext") or {}
     if "httpMethod" in event:
-        many: Any = event.get("multiValueQueryStringParameters") or {
-            name: [value] for name, value in (event.get("queryStringParameters") or {}).items()
-        }
+        many = cast("Mapping[str, Any]", event.get("multiValueQueryStringParameters") or {})
+        many = many or cast("Mapping[str, Any]", event.get("queryStringParameters") or {})
         query, method, path = urlencode(many, doseq=True), str(event["httpMethod"]), str(event.get("path") or "/")
     else:
         http: Any = context.get("http") or {}

@@ -1,4 +1,4 @@
-"""The session API's own routes, as what is asked and what is answered: for ASGI, for Lambda, for tests. Knows no server.
+"""The session API's own routes, as what is asked and what is answered: for ASGI, for Lambda. Knows no server.
 
 Ids are percent-encoded in paths, so that one may hold `/`, `..` and anything else. An answer that is a refusal is
 problem+json (RFC 9457), which says what, why and what next.

@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -46,7 +46,9 @@ class Undelivered(JournalError):
 
 def signed(secret: str, message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
     """Return the headers of a webhook. A secret `whsec_...` is base64, any other is taken as it is."""
-    key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX)) if secret.startswith(_SECRET_PREFIX) else secret.encode()
+    key = (
+        base64.b64decode(secret.removeprefix(_SECRET_PREFIX)) if secret.startswith(_SECRET_PREFIX) else secret.encode()
+    )
     content = b".".join((message_id.encode(), str(timestamp_s).encode(), body))
     signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
     return {
@@ -96,7 +98,9 @@ class Notices:
             if taken.tries < MAX_TRIES:
                 _log.info("session_id=<%s>, tries=<%d>, reason=<%s> | not told yet", session_id, taken.tries, error)
                 return False
-            self._service.warn(session_id, taken, f"nobody could be told of the end in {taken.tries} tries: {error}")
+            self._service.telling.warning(
+                session_id, taken, f"nobody could be told of the end in {taken.tries} tries: {error}"
+            )
         if run.task_token is not None and run.reason == AWAITING_INPUT:
             return False
         self._service.lines.remove(session_id, taken)
@@ -149,7 +153,9 @@ class Notices:
                     output = encode_value({**told, "result": None, "result_bytes": len(output)})
                 states.send_task_success(taskToken=run.task_token, output=output.decode())
             else:
-                name = "Timeout" if (told["error"] or {}).get("kind") == "timeout" else (reason or "Failed").capitalize()
+                name = (
+                    "Timeout" if (told["error"] or {}).get("kind") == "timeout" else (reason or "Failed").capitalize()
+                )
                 cause = encode_value(told["error"] or {"reason": reason}).decode()[:_MAX_CAUSE]
                 states.send_task_failure(taskToken=run.task_token, error=name, cause=cause)
         except Exception as error:
@@ -179,5 +185,4 @@ def _states() -> Any:
         import boto3
     except ImportError as error:
         raise MissingExtra("boto3, which tells Step Functions,", "boto3") from error
-    client: Any = boto3.client("stepfunctions")  # type: ignore[reportUnknownMemberType]
-    return client
+    return cast("Any", boto3).client("stepfunctions")

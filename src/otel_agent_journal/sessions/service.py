@@ -14,21 +14,12 @@ from typing import Any, Final
 
 import msgspec
 
-from otel_agent_journal.codec import encode_value, sealed
+from otel_agent_journal.codec import encode_value
 from otel_agent_journal.errors import SessionNotFound
 from otel_agent_journal.event import (
-    AGENT_INVOCATION_FAILED,
-    CANCEL_REQUESTED,
-    SESSION_INITIATED,
-    WARNING,
-    ErrorInfo,
-    JournalEvent,
-    derived_id,
     time_ordered_id,
 )
-from otel_agent_journal.mapping.facts import BlobKept
 from otel_agent_journal.pipeline.content import ContentEncoder
-from otel_agent_journal.pipeline.who import said_of_run
 from otel_agent_journal.plain import plain
 from otel_agent_journal.projections.head import AWAITING_INPUT, CANCELLED, INTERRUPTED, LOST, PENDING, PROCESSING
 from otel_agent_journal.reading.journal import Journal
@@ -48,8 +39,8 @@ from otel_agent_journal.sessions.runs import (
     checked_id,
     unfit,
 )
+from otel_agent_journal.sessions.telling import Telling
 from otel_agent_journal.sessions.watched import ENDINGS, State, Watched
-from otel_agent_journal.store.protocol import Blob, BlobStore
 
 Fork = Callable[[str, int | str | None, Mapping[str, Any] | None, str | None], str]
 """Forks a session: its id, the step before which, a state, and the id of the fork where one is asked for."""
@@ -82,7 +73,7 @@ class SessionService:
         self.lines = Lines(journal.store)
         self.watched = Watched(journal)
         self.submitted = submitted
-        self._encoder = encoder
+        self.telling = Telling(journal.store, encoder)
         self._fork = fork
 
     # --- asking -----------------------------------------------------------------------------------------------------
@@ -171,12 +162,7 @@ class SessionService:
             return line.with_run(run)
 
         line = self.lines.change(session_id, joined)
-        details: dict[str, Any] = {"agent": agent, "run": run_id, "input": asked.input}
-        if asked.metadata:
-            tags: Any = asked.metadata.get("tags", ())
-            rest = {name: value for name, value in asked.metadata.items() if name != "tags"}
-            details |= said_of_run(rest, tags if isinstance(tags, list) else (tags,))
-        self._say(session_id, SESSION_INITIATED, details, name=agent, at_ns=at_ns, event_id=derived_id(f"run:{run_id}"))
+        self.telling.submitted(session_id, run, asked)
         if asked.on_busy == "interrupt" and line is not None and line.active[0].run != run_id:
             self._cancel(line, [other for other in line.active if other.run != run_id])
         self.submitted(session_id, run_id)
@@ -329,73 +315,22 @@ class SessionService:
     def _cancel(self, line: Line, runs: list[Run]) -> None:
         session_id, ids = line.session_id, [run.run for run in runs]
         for run_id in ids:
-            event_id = derived_id(f"cancel:{run_id}")
-            self._say(session_id, CANCEL_REQUESTED, {"run": run_id}, at_ns=time.time_ns(), event_id=event_id)
+            self.telling.cancelled(session_id, run_id)
         for run in self.lines.cancel(session_id, ids):
             if run.state == STARTED:
                 stop_group(run)
             else:
-                self._end_unbegun(session_id, run, CANCELLED, "cancelled before it began")
+                self.telling.unbegun(session_id, run, CANCELLED, "cancelled before it began")
 
     def give_up(self, session_id: str, run: Run) -> None:
         """Have done with a run whose process is gone; journal that, where nothing that it left behind says so."""
         self.journal.take_in_dead()
         head = self.watched.head(session_id)
         if head.status == PENDING:
-            self._end_unbegun(session_id, run, LOST, "the process that was to run it is gone")
+            self.telling.unbegun(session_id, run, LOST, "the process that was to run it is gone")
             self.lines.end(session_id, run.run, INTERRUPTED, LOST)
         elif head.status != PROCESSING:
             self.lines.end(session_id, run.run, head.status, head.reason)
-
-    def warn(self, session_id: str, run: Run, message: str) -> None:
-        """Journal that something is off about a run, which has ended."""
-        details = {"run": run.run, "message": message}
-        event_id = derived_id(f"warning:{run.run}:{message}")
-        self._say(session_id, WARNING, details, at_ns=time.time_ns(), event_id=event_id, level="WARNING")
-
-    def _end_unbegun(self, session_id: str, run: Run, reason: str, why: str) -> None:
-        """Journal the end of a run that journaled nothing itself; said twice, it is one event."""
-        self._say(
-            session_id,
-            AGENT_INVOCATION_FAILED,
-            {"agent": run.agent, "run": run.run, "reason": reason},
-            at_ns=max(run.seen_ns, run.at_ns) + 1,
-            event_id=derived_id(f"end:{run.run}"),
-            error=ErrorInfo(type=reason.capitalize(), message=why),
-            level="WARNING",
-        )
-
-    def _say(
-        self,
-        session_id: str,
-        event_type: str,
-        details: Mapping[str, Any],
-        *,
-        at_ns: int,
-        event_id: str,
-        name: str | None = None,
-        error: ErrorInfo | None = None,
-        level: str = "INFO",
-    ) -> None:
-        """Append an event of a session; durable when this returns, and once however often it is said."""
-        event = JournalEvent(
-            session_id=session_id,
-            event_id=event_id,
-            type=event_type,
-            timestamp_ns=at_ns,
-            level=level,
-            name=name,
-            error=error,
-            details=details,
-        )
-        event, blobs = self._encoder.fitting(self._encoder.told(event))
-        self._keep(session_id, blobs)
-        self.journal.store.append([sealed(event)])
-
-    def _keep(self, session_id: str, blobs: tuple[BlobKept, ...]) -> None:
-        store = self.journal.store
-        if blobs and isinstance(store, BlobStore):
-            store.put_blobs(session_id, {one.digest: Blob(one.data, one.media_type) for one in blobs})
 
 
 def _refuse_busy(session_id: str, line: Line, on_busy: OnBusy) -> None:

@@ -154,5 +154,3 @@ class _Session:
                     self._progress.take(event)
                 read_on = more or not self._followed.at_end
         return self._progress
-
-
