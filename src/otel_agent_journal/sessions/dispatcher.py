@@ -11,6 +11,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from otel_agent_journal.errors import JournalError
@@ -51,7 +52,7 @@ class Dispatcher:
         self._notices = notices
         self._max_runs = max_runs
         self._name = os.urandom(8).hex()
-        self._running: list[subprocess.Popen[bytes]] = []
+        self.running: list[Thread] = []  # each waits for a process that was started here
         self._thread: Thread | None = None
         self._wake = Condition()
         self._asked: list[str] = []  # sessions that something was submitted to here
@@ -104,15 +105,22 @@ class Dispatcher:
             self._begin(line.session_id, run)
 
     def _begin(self, session_id: str, run: Run) -> None:
-        self._running = [process for process in self._running if process.poll() is None]
-        if len(self._running) >= self._max_runs or run.agent not in self._service.agents:
+        self.running = [one for one in self.running if one.is_alive()]
+        if len(self.running) >= self._max_runs or run.agent not in self._service.agents:
             return
         claimed = self._service.lines.claim(session_id, run.run, f"{self._name}:{time.time_ns()}", time.time_ns())
         if claimed is not None and claimed.claim is not None:
-            self._running.append(self._launch(session_id, claimed, claimed.claim))
+            process = self._launch(session_id, claimed, claimed.claim)
+            waiting = start_thread(partial(self._wait_for, process, session_id, claimed.run))
+            if waiting is not None:
+                self.running.append(waiting)
+
+    def _wait_for(self, process: subprocess.Popen[bytes], session_id: str, run_id: str) -> None:
+        """Wait until a process has ended, so that nothing of it is left, and look then what comes next."""
+        process.wait()
+        self.submitted(session_id, run_id)
 
     def _look_after(self, session_id: str, run: Run) -> None:
-        self._running = [process for process in self._running if process.poll() is None]  # one that ended is no more
         gone = is_gone(run)
         if gone is None:
             gone = time.time_ns() - max(run.seen_ns, run.at_ns) > SILENT_NS
