@@ -19,7 +19,7 @@ from otel_agent_journal.config import AGENTS, Settings
 from otel_agent_journal.errors import ConfigError, JournalError, MissingExtra
 from otel_agent_journal.sessions.agents import Order, Runs, agents_from, agents_of
 from otel_agent_journal.sessions.gateway import is_request, request_from, response_of
-from otel_agent_journal.sessions.http import HttpAnswer, SessionRoutes, problem
+from otel_agent_journal.sessions.http import HttpAnswer, Routes, SessionRoutes, problem
 from otel_agent_journal.sessions.notices import Notices
 from otel_agent_journal.sessions.runs import ENDED, QUEUED, STARTED, Refused
 from otel_agent_journal.sessions.service import SessionService
@@ -39,6 +39,7 @@ class LambdaSessions:
     Args:
         agents: as for `Sessions`; by default those of AGENT_JOURNAL_AGENTS.
         store: a URL; by default AGENT_JOURNAL_STORE. One that other invocations reach, too: not a file in /tmp.
+        routes: makes what answers requests, of the service; by default `SessionRoutes`.
         invoke: invokes a function asynchronously; by default by boto3.
 
     Raises:
@@ -46,13 +47,18 @@ class LambdaSessions:
     """
 
     def __init__(
-        self, agents: Mapping[str, Runs] | None = None, *, store: str | None = None, invoke: Invoke | None = None
+        self,
+        agents: Mapping[str, Runs] | None = None,
+        *,
+        store: str | None = None,
+        routes: Callable[[SessionService], Routes] = SessionRoutes,
+        invoke: Invoke | None = None,
     ) -> None:
         given = agents_from(os.environ[AGENTS]) if agents is None and os.environ.get(AGENTS) else agents or {}
         self._settings: Settings = settings_for(store)
         self._invoke = invoke or _invoke
         self.service: SessionService = open_service(self._settings, agents_of(given))
-        self._routes = SessionRoutes(self.service)
+        self._routes = routes(self.service)
 
     def __call__(self, event: Any, context: Any) -> Any:
         """Answer one event of Lambda: a request, or what this function has invoked itself with."""
@@ -78,8 +84,8 @@ class LambdaSessions:
         while answer.again and time.monotonic() + _LOOK_S < waits_until:
             time.sleep(_LOOK_S)
             answer = self._routes.answer(request)
-        if request.method == "GET" and request.path.startswith("/api/sessions/"):
-            self._look_after(request.path, context)
+        if answer.session_id is not None:
+            self._look_after(answer.session_id, context)
         return answer
 
     def _run(self, session_id: str, run_id: str, context: Any) -> bool:
@@ -111,11 +117,8 @@ class LambdaSessions:
                 session_id, line.active[0], f"the function could not be invoked yet: {type(error).__name__}"
             )
 
-    def _look_after(self, path: str, context: Any) -> None:
+    def _look_after(self, session_id: str, context: Any) -> None:
         """Do for the session that is looked at what a server's dispatcher would do."""
-        from urllib.parse import unquote
-
-        session_id = unquote(path.split("/")[3])
         line = self.service.lines.get(session_id)
         for run in () if line is None else line.runs:
             if run.state == ENDED:

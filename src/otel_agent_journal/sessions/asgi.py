@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from otel_agent_journal.sessions.http import HttpAnswer, HttpRequest, SessionRoutes, problem, too_large
+from otel_agent_journal.sessions.http import HttpAnswer, HttpRequest, Routes, problem, too_large
 from otel_agent_journal.sessions.runs import Refused
 
 _LOOK_S: Final = 0.1
@@ -23,9 +23,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class SessionApp:
-    """An ASGI app of `SessionRoutes`; everything that is none of these is 404."""
+    """An ASGI app of `SessionRoutes`, or of other routes; everything that is none of these is 404."""
 
-    def __init__(self, routes: SessionRoutes) -> None:
+    def __init__(self, routes: Routes) -> None:
         self.routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from itertools import islice
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 from urllib.parse import parse_qsl, quote, unquote
 
 import msgspec
@@ -50,12 +50,26 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HttpAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer. `again`: a result that is not there yet, for which the caller would wait so many seconds."""
+    """An answer. `again`: a result that is not there yet, for which the caller would wait so many seconds.
+
+    `session_id`: the session that it is about, where it is there.
+    """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = {}
     again: float | None = None
+    session_id: str | None = None
+
+
+class Routes(Protocol):
+    """What answers requests, of this API or of one that is built on a `SessionService`."""
+
+    max_body_bytes: int
+
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        """Return the answer to a request; never raises."""
+        ...
 
 
 class SubmitBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,7 +107,7 @@ class EmptyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The body of `POST /api/sessions/{id}/cancel`: none, or an empty object."""
 
 
-_Body = SubmitBody | InputBody | ForkBody | EmptyBody
+_Body = TypeVar("_Body", bound=msgspec.Struct)
 _Handler = Callable[["SessionRoutes", HttpRequest, str], HttpAnswer]
 
 
@@ -117,28 +131,19 @@ class SessionRoutes:
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
         """Return the answer to a request; never raises."""
-        try:
-            found = _route(request.path)
-            if found is None:
-                return problem(404, "Not found", f"{request.path} is no path of this API; see /openapi.json")
-            route, session_id = found
-            handler = _ROUTES[route].get(request.method)
-            if handler is None:
-                return _not_allowed(request, _ROUTES[route])
-            if request.method not in ("GET", "HEAD") and not self._writes:
-                return problem(403, "Read-only", "this server only reads; start it with --write to run agents")
-            return handler(self, request, session_id)
-        except Refused as error:
-            return problem(error.status, error.title, str(error))
-        except SessionNotFound as error:
-            return problem(404, "No such session", str(error))
-        except StoreUnreachable as error:
-            after = {"retry-after": str(max(1, round(error.retry_after_s)))}
-            return problem(503, "Store unreachable", str(error), headers=after)
-        except (ConfigError, UnsupportedByStore) as error:
-            return problem(501, "Not possible here", str(error))
-        except JournalError as error:
-            return problem(409, type(error).__name__, str(error))
+        return refusals_told(lambda: self._answer(request))
+
+    def _answer(self, request: HttpRequest) -> HttpAnswer:
+        found = _route(request.path)
+        if found is None:
+            return problem(404, "Not found", f"{request.path} is no path of this API; see /openapi.json")
+        route, session_id = found
+        handler = _ROUTES[route].get(request.method)
+        if handler is None:
+            return not_allowed(request, _ROUTES[route])
+        if request.method not in ("GET", "HEAD") and not self._writes:
+            return problem(403, "Read-only", "this server only reads; start it with --write to run agents")
+        return handler(self, request, session_id)
 
     # --- one route each ---------------------------------------------------------------------------------------------
 
@@ -173,7 +178,7 @@ class SessionRoutes:
         return answer(201, {"session_id": new, "forked_from": session_id}, {"location": _place(new)})
 
     def _status(self, request: HttpRequest, session_id: str) -> HttpAnswer:
-        return answer(200, _shown(self._service.state(session_id)))
+        return about(session_id, answer(200, _shown(self._service.state(session_id))))
 
     def _result(self, request: HttpRequest, session_id: str) -> HttpAnswer:
         wait_s = _seconds(request.asked("wait"))
@@ -181,8 +186,8 @@ class SessionRoutes:
         shown = _shown(state)
         if not state.ended:
             made = answer(202, shown, {"retry-after": str(RETRY_AFTER_S)})
-            return msgspec.structs.replace(made, again=wait_s)
-        return answer(200, {**shown, "result": result})
+            return about(session_id, msgspec.structs.replace(made, again=wait_s))
+        return about(session_id, answer(200, {**shown, "result": result}))
 
     def _events(self, request: HttpRequest, session_id: str) -> HttpAnswer:
         """Return events as JSON lines; the header `cursor` is what `after` goes on from."""
@@ -202,21 +207,28 @@ class SessionRoutes:
         agents = self._service.agents
         return answer(200, {"agents": [{"name": name, "description": agents[name].description} for name in agents]})
 
-    # --- bodies -----------------------------------------------------------------------------------------------------
+    def _body(self, request: HttpRequest, kind: type[_Body]) -> _Body:
+        return body_of(request, kind, self.max_body_bytes)
 
-    def _body(self, request: HttpRequest, kind: type[Any]) -> Any:
-        if len(request.body) > self.max_body_bytes:
-            raise too_large(self.max_body_bytes)
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media != _JSON:
-            raise Refused(f"the body is '{media}'; send application/json", status=415, title="Unsupported media type")
-        try:
-            return msgspec.json.decode(request.body, type=kind)
-        except msgspec.ValidationError as error:
-            raise unfit(f"the body does not fit: {error}; {_fields(kind)}") from error
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            why = str(error) or type(error).__name__
-            raise Refused(f"the body is no JSON: {why}", status=400, title="Malformed body") from error
+
+def body_of(request: HttpRequest, kind: type[_Body], most: int = MAX_BODY_BYTES) -> _Body:
+    """Return the JSON body of a request.
+
+    Raises:
+        Refused: it is too large, no JSON, or does not fit.
+    """
+    if len(request.body) > most:
+        raise too_large(most)
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != _JSON:
+        raise Refused(f"the body is '{media}'; send application/json", status=415, title="Unsupported media type")
+    try:
+        return msgspec.json.decode(request.body, type=kind)
+    except msgspec.ValidationError as error:
+        raise unfit(f"the body does not fit: {error}; {_fields(kind)}") from error
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        why = str(error) or type(error).__name__
+        raise Refused(f"the body is no JSON: {why}", status=400, title="Malformed body") from error
 
 
 _ROUTES: Final[Mapping[str, Mapping[str, _Handler]]] = {
@@ -249,9 +261,31 @@ def _route(path: str) -> tuple[str, str] | None:
     return (parts[1], session_id) if parts[1] in _BELOW else None
 
 
+def refusals_told(answered: Callable[[], HttpAnswer]) -> HttpAnswer:
+    """Return an answer; what it raises of ours as the problem that it is."""
+    try:
+        return answered()
+    except Refused as error:
+        return problem(error.status, error.title, str(error))
+    except SessionNotFound as error:
+        return problem(404, "No such session", str(error))
+    except StoreUnreachable as error:
+        after = {"retry-after": str(max(1, round(error.retry_after_s)))}
+        return problem(503, "Store unreachable", str(error), headers=after)
+    except (ConfigError, UnsupportedByStore) as error:
+        return problem(501, "Not possible here", str(error))
+    except JournalError as error:
+        return problem(409, type(error).__name__, str(error))
+
+
 def answer(status: int, value: Any, headers: Mapping[str, str] | None = None) -> HttpAnswer:
     """Return a value as a JSON answer."""
     return HttpAnswer(status=status, body=encode_value(value), headers={**_headers(_JSON), **(headers or {})})
+
+
+def about(session_id: str, answered: HttpAnswer) -> HttpAnswer:
+    """Return an answer that says which session it is about."""
+    return msgspec.structs.replace(answered, session_id=session_id)
 
 
 def problem(status: int, title: str, detail: str, *, headers: Mapping[str, str] | None = None) -> HttpAnswer:
@@ -269,7 +303,8 @@ def _headers(media: str) -> dict[str, str]:
     return {"content-type": media, "cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
-def _not_allowed(request: HttpRequest, methods: Mapping[str, Any]) -> HttpAnswer:
+def not_allowed(request: HttpRequest, methods: Mapping[str, Any]) -> HttpAnswer:
+    """Return the refusal of a method; `methods` are those that are allowed."""
     allowed = ", ".join(methods)
     detail = f"{request.method} is not allowed here; allowed: {allowed}"
     return problem(405, HTTPStatus.METHOD_NOT_ALLOWED.phrase, detail, headers={"allow": allowed})
@@ -309,5 +344,5 @@ def _seconds(text: str | None) -> float | None:
     return value
 
 
-def _fields(kind: type[Any]) -> str:
+def _fields(kind: type[msgspec.Struct]) -> str:
     return f"fields are: {', '.join(kind.__struct_fields__) or 'none'}"
