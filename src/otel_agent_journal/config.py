@@ -53,6 +53,7 @@ AGENTS: Final = "AGENT_JOURNAL_AGENTS"  # these are read where sessions are run 
 WEBHOOK_SECRET: Final = "AGENT_JOURNAL_WEBHOOK_SECRET"
 RUN: Final = "AGENT_JOURNAL_RUN"  # these two are set for an agent that is run for a caller
 RESULT: Final = "AGENT_JOURNAL_RESULT"
+SERVE_TOKEN: Final = "AGENT_JOURNAL_SERVE_TOKEN"  # read where the server is wired
 SPAN_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 MIB: Final = 1024 * 1024
@@ -93,6 +94,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     WEBHOOK_SECRET: "what webhooks of sessions are signed with, as `whsec_...`; default: they are not signed",
     RUN: "the run that an agent was started for, as JSON; set for agents that are run for callers",
     RESULT: "the file that an agent may write its result to, as JSON; set for agents that are run for callers",
+    SERVE_TOKEN: "the token that admits to `agent-journal serve`; default: one is made at each start, and printed",
     SPAN_CONTENT: "SPAN_ONLY or SPAN_AND_EVENT put message content on spans; default NO_CONTENT",
 }
 
