@@ -40,6 +40,7 @@ class Sessions(SessionService):
         agents: by name `module:callable`, a command, or a function; by default those of AGENT_JOURNAL_AGENTS.
         max_runs: how many run at once; others wait.
         webhook_secret: what webhooks are signed with; by default AGENT_JOURNAL_WEBHOOK_SECRET.
+        settings: in the place of this process's own, for who has read them already.
 
     Raises:
         ConfigError: an agent, the URL or a variable is malformed, or the store is in memory: no run reaches it.
@@ -53,8 +54,9 @@ class Sessions(SessionService):
         *,
         max_runs: int = DEFAULT_MAX_RUNS,
         webhook_secret: str | None = None,
+        settings: Settings | None = None,
     ) -> None:
-        settings = settings_for(store)
+        settings = settings_for(store) if settings is None else settings
         known = agents_from(os.environ.get(AGENTS, "")) if agents is None and os.environ.get(AGENTS) else agents or {}
         journal = open_journal_of(settings, store if isinstance(store, JournalStore) else None)
         super().__init__(journal, agents_of(known), encoder=encoder_of(settings), fork=_forks(journal))

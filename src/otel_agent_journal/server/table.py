@@ -73,7 +73,9 @@ async def _healthy(_call: Call) -> Response:
 async def _openapi(_call: Call) -> Response:
     from otel_agent_journal.server.openapi import document
 
-    return Response(document(ROUTES), media_type=JSON)
+    from otel_agent_journal.server.running import nothing, running_routes
+
+    return Response(document((*ROUTES, *running_routes(nothing))), media_type=JSON)
 
 
 def _agents(_call: Call, journal: Journal) -> bytes:
