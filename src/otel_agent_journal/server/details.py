@@ -217,17 +217,3 @@ def _is(data: bytes, kind: str) -> bool:
         "image/avif": data[4:12] in (b"ftypavif", b"ftypavis"),
     }
     return begins.get(kind, False)
-
-
-def result(call: Call, journal: Journal) -> bytes:
-    """Return what a session's last run gave; 404 while it has given nothing."""
-    head = journal.judged(head_of(journal, call.args["id"]))
-    tree = journal.tree(head)
-    ended = [root for root in tree.roots if root.last.outcome is not None]
-    if not ended:
-        raise Refused(404, f"session {head.session_id} is {head.status} and has no result yet; ask again later")
-    last = max(ended, key=lambda root: (root.end_ns or 0, root.step_id))
-    _, found = steps_in_full.named(journal, head, last.step_id)
-    record = steps_in_full.record(journal, head, tree, found, journal.costs(tree), media=False)
-    told = {name: record[name] for name in ("session_id", "step_id", "number", "name", "ended_at", "output", "error")}
-    return encode_value(bounded({**told, "status": head.status, "reason": head.reason}))

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from otel_agent_journal.codec import encode_value
 from otel_agent_journal.projections.head import STATUSES
 from otel_agent_journal.reading.moments import moment_of
-from otel_agent_journal.server import details, streams, wire
+from otel_agent_journal.server import details, running, streams, wire
 from otel_agent_journal.server.live_list import DEFAULT_PAGE, Wanted, page_of
 from otel_agent_journal.server.problems import Refused
 from otel_agent_journal.server.rooms import encode
@@ -73,7 +73,7 @@ async def _healthy(_call: Call) -> Response:
 async def _openapi(_call: Call) -> Response:
     from otel_agent_journal.server.openapi import document
 
-    return Response(document(ROUTES), media_type=JSON)
+    return Response(document(EVERY), media_type=JSON)
 
 
 def _agents(_call: Call, journal: Journal) -> bytes:
@@ -178,7 +178,12 @@ ROUTES: Final[tuple[Route, ...]] = (
         media_types=("application/octet-stream", *sorted(details.INERT)),
     ),
     Route(
-        method="GET", path=f"{_SESSION}/result", about="What the last run gave.", answers="Result", does=details.result
+        method="GET",
+        path=f"{_SESSION}/result",
+        about="What the last run gave; 202 while it goes on.",
+        answers="Result",
+        flows=running.result,
+        params=(Param("wait", "Wait so many seconds for it, 60 at most.", "number"),),
     ),
     Route(
         method="GET",
@@ -200,3 +205,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(method="GET", path="/ping", about="The same.", flows=_healthy, media_types=("text/plain",)),
     Route(method="GET", path="/openapi.json", about="This document.", answers="OpenApi", flows=_openapi),
 )
+RUNNING: Final = running.running_routes(running.nothing)
+EVERY: Final = (*ROUTES, *RUNNING)
