@@ -61,6 +61,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     agent: str | None = None
     user: str | None = None
     tags: tuple[str, ...] = ()
+    rows: int = 8
 
 
 class _Listed(NamedTuple):
@@ -189,6 +190,7 @@ class Board:
             agent=asked.agent,
             user=asked.user,
             tags=asked.tags,
+            rows=asked.rows,
         )
         heads = [one.head for one in listed.sessions]
         since_ns = self._activity.refresh(heads, listed.since_ns or 0, at_once_s=self._at_once_s)
@@ -279,7 +281,7 @@ def _of(
     return [
         one
         for one in sessions
-        if (not until or wanted.until_ns is None or one.head.updated_ns <= wanted.until_ns)
+        if (not until or wanted.until_ns is None or one.head.started_ns <= wanted.until_ns)
         and (not states or panels.in_state(one.head, wanted.states))
         and (wanted.agent is None or one.head.agent == wanted.agent)
         and (wanted.user is None or one.head.about.says(USER, wanted.user))

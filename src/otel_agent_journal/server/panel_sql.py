@@ -10,7 +10,6 @@ import msgspec
 from otel_agent_journal.codec import format_timestamp
 from otel_agent_journal.projections.head import REASONS
 
-KEPT: Final = 8  # causes, and tools, in a panel
 SHOWN_EVENTS: Final = 100
 _NS_PER_MS: Final = 1_000_000
 _UNITS: Final = (("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000), ("second", 1_000))
@@ -20,7 +19,7 @@ _SPANS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w":
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Which sessions, and when. `span`: how long before now `since_ns` is, as `24h`, where it was given so.
 
-    `states`: statuses, and reasons of an interruption.
+    `states`: statuses, and reasons of an interruption. `rows`: of causes and of tools, at most.
     """
 
     since_ns: int | None = None
@@ -30,6 +29,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     agent: str | None = None
     user: str | None = None
     tags: tuple[str, ...] = ()
+    rows: int = 8
 
 
 def text(value: str) -> str:
@@ -104,8 +104,10 @@ def _events_where(wanted: Wanted, since_ns: int | None, *more: str) -> str:
 
 
 def sessions_where(wanted: Wanted, *more: str, states: bool = True) -> str:
-    """Return the WHERE of sessions."""
-    return _where([*more, *since(wanted, "updated_at"), *whose(wanted, states=states)])
+    """Return the WHERE of sessions: those that began by the end of the time and were updated since it began."""
+    begins, ends = since(msgspec.structs.replace(wanted, until_ns=None), "updated_at"), wanted.until_ns
+    until = [] if ends is None else [f"started_at <= {moment(ends)}"]
+    return _where([*more, *begins, *until, *whose(wanted, states=states)])
 
 
 _AMOUNTS: Final = """count(*) AS sessions,
@@ -163,7 +165,7 @@ UNION ALL
 SELECT reason, '', count(*), count(*)
 FROM sessions{gone}
 GROUP BY ALL
-ORDER BY errors DESC, cause, name LIMIT {KEPT}"""  # noqa: S608
+ORDER BY errors DESC, cause, name LIMIT {wanted.rows}"""  # noqa: S608
 
 
 def tools(wanted: Wanted, since_ns: int | None) -> str:
@@ -172,7 +174,7 @@ def tools(wanted: Wanted, since_ns: int | None) -> str:
     return f"""SELECT coalesce(name, '') AS name, count(*) AS calls, count(*) FILTER (outcome = 'error') AS failed,
   {_TIMES}
 FROM events{ended}
-GROUP BY ALL ORDER BY p95_ms DESC NULLS LAST, name LIMIT {KEPT}"""  # noqa: S608
+GROUP BY ALL ORDER BY p95_ms DESC NULLS LAST, name LIMIT {wanted.rows}"""  # noqa: S608
 
 
 def lanes(wanted: Wanted, since_ns: int | None, width_ms: int) -> str:

@@ -13,7 +13,7 @@ from otel_agent_journal.projections.quantiles import Quantiles
 from otel_agent_journal.reading.activity import Facts
 from otel_agent_journal.reading.stats import USER
 from otel_agent_journal.server import panel_sql as sql
-from otel_agent_journal.server.panel_sql import KEPT, Wanted
+from otel_agent_journal.server.panel_sql import Wanted
 from otel_agent_journal.server.wire_dashboard import (
     Cause,
     Causes,
@@ -164,7 +164,7 @@ def causes(sessions: Iterable[Counted], known: Known, wanted: Wanted, since_ns: 
     )
     ordered = sorted(rows, key=lambda row: (-row[2], row[0], row[1]))
     return Causes(
-        rows=tuple(Cause(cause=row[0], name=row[1], errors=row[2], sessions=row[3]) for row in ordered[:KEPT]),
+        rows=tuple(Cause(cause=row[0], name=row[1], errors=row[2], sessions=row[3]) for row in ordered[: wanted.rows]),
         count=len(ordered),
         sql=sql.causes(wanted, since_ns),
     )
@@ -189,7 +189,7 @@ def tools(known: Known, wanted: Wanted, since_ns: int) -> ToolTimes:
             ToolTime(
                 name=name, calls=calls[name], failed=failed[name], p50_ms=ms(took[name].at(0.5)), p95_ms=ms(found[name])
             )
-            for name in ordered[:KEPT]
+            for name in ordered[: wanted.rows]
         ),
         count=len(ordered),
         sql=sql.tools(wanted, since_ns),

@@ -9,7 +9,7 @@ export function App() {
 }
 
 function pageOf(path: string) {
-  if (path === "/") return <SessionsPage />;
+  if (path === "/" || path === "/agents" || path === "/tools") return <SessionsPage />;
   if (path.startsWith("/sessions/")) {
     const id = decodeURIComponent(path.slice("/sessions/".length));
     return <SessionPage key={id} id={id} />;
