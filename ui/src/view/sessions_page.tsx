@@ -4,7 +4,7 @@ import "./sessions.css";
 import { Overview } from "../state/overview.ts";
 import { place } from "../state/location.ts";
 import { AgentsPage } from "./agents_page.tsx";
-import { EventsTable } from "./events_table.tsx";
+import { TimelineEvents } from "./timeline_events.tsx";
 import { FilterBar } from "./filter_bar.tsx";
 import { ListHelp } from "./list_help.tsx";
 import { Panels } from "./panels.tsx";
@@ -49,7 +49,7 @@ function Lists({ overview }: { overview: Overview }) {
       <h1 class="hidden">Sessions</h1>
       <Panels overview={overview} />
       <FilterBar overview={overview} />
-      {overview.events.value ? <EventsTable overview={overview} /> : <SessionList overview={overview} />}
+      {overview.events.value ? <TimelineEvents overview={overview} /> : <SessionList overview={overview} />}
     </main>
   );
 }

@@ -9,7 +9,7 @@ import { full } from "./panels.tsx";
 import { Scatter } from "./scatter.tsx";
 
 /** The timeline whole, and its events one by one: what a dot is made of. */
-export function EventsTable({ overview }: { overview: Overview }) {
+export function TimelineEvents({ overview }: { overview: Overview }) {
   const found = overview.timeline.value;
   if (!found) return <p class="waiting" role="status">Reading events…</p>;
   const types = place.value.query.getAll("type");
