@@ -1,0 +1,177 @@
+// A session that is looked at: its rows, kept up while it lives.
+//
+// Subscribes first and bootstraps then, so nothing falls between the two; rows are merged by key and revision, so nothing
+// counts twice. What arrives is held until the next frame, and shown in one go.
+import { batch, signal } from "@preact/signals";
+import { Counts } from "../model/filter.ts";
+import { Streamed } from "../model/streamed.ts";
+import type { Wait } from "../model/tree.ts";
+import { Tree } from "../model/tree.ts";
+import type { Row, Rows, SessionRow, Text, Tree as TreeAnswer } from "../model/wire.ts";
+import { rowOf } from "../model/wire.ts";
+import { getJson, Refusal } from "./source.ts";
+import type { Link } from "./stream.ts";
+import { follow } from "./stream.ts";
+
+const TICK_MS = 200;
+
+export class Session {
+  readonly id: string;
+  readonly path: string;
+  readonly tree = new Tree();
+  readonly counts = new Counts();
+  readonly texts = new Map<string, Streamed>();
+  readonly about = signal<SessionRow | null>(null);
+  readonly refusal = signal<Refusal | null>(null);
+  readonly link = signal<Link>("connecting");
+  readonly delayed = signal<number | null>(null);
+  readonly truncated = signal(0);
+  /** Grows once a frame in which the tree has changed. */
+  readonly version = signal(0);
+  /** The time by the clock of those who write, five times a second while something runs. */
+  readonly now = signal(Date.now());
+  readonly paused = signal(false);
+  /** Rows that came while the page was paused. */
+  readonly held = signal(0);
+  readonly waits = signal<readonly Wait[]>([]);
+  readonly critical = signal<ReadonlySet<string>>(new Set());
+  private readonly pending = new Map<string, Row>();
+  private changed = false;
+  private ready = false;
+  private frame = 0;
+  private timer: ReturnType<typeof setInterval> | undefined;
+  private latest = 0;
+  private stop: () => void = () => undefined;
+  private readonly gone = new AbortController();
+
+  constructor(id: string) {
+    this.id = id;
+    this.path = `/api/sessions/${encodeURIComponent(id)}`;
+  }
+
+  /** Begins; returns what ends it. */
+  start(): () => void {
+    this.stop = follow(`/api/stream?session=${encodeURIComponent(this.id)}`, {
+      message: (kind, data) => this.hear(kind, data),
+      link: (state) => (this.link.value = state),
+    });
+    void this.bootstrap();
+    this.timer = setInterval(() => this.tick(), TICK_MS);
+    return () => {
+      this.gone.abort();
+      this.stop();
+      clearInterval(this.timer);
+      cancelAnimationFrame(this.frame);
+    };
+  }
+
+  private async bootstrap(): Promise<void> {
+    try {
+      const answer = await getJson<TreeAnswer>(`${this.path}/tree`, this.gone.signal);
+      this.takeTree(answer);
+    } catch (error) {
+      if (this.gone.signal.aborted) return;
+      this.refusal.value = error instanceof Refusal ? error : new Refusal(0, String(error));
+    }
+  }
+
+  private takeTree(answer: TreeAnswer): void {
+    this.ready = true;
+    for (const one of answer.rows) this.hold(rowOf(one));
+    this.counts.setCritical(answer.critical);
+    batch(() => {
+      this.waits.value = answer.waits.map(([began, ended, what]) => ({ began, ended, what }));
+      this.critical.value = new Set(answer.critical);
+      this.refusal.value = null;
+      this.about.value = answer.session;
+      this.delayed.value = answer.delayed_s;
+      this.truncated.value = answer.truncated;
+    });
+    this.flush();
+    this.tree.setWaits(this.waits.value);
+    this.version.value++;
+  }
+
+  private hear(kind: string, data: unknown): void {
+    switch (kind) {
+      case "session":
+        this.about.value = data as SessionRow;
+        if (this.refusal.value) void this.bootstrap(); // it was not there as the page opened
+        break;
+      case "rows":
+        for (const one of (data as Rows).rows) this.hold(rowOf(one));
+        break;
+      case "text":
+        this.hearText(data as Text);
+        break;
+      case "resync":
+        void this.bootstrap();
+        break;
+      case "delayed":
+        this.delayed.value = (data as { delayed_s: number | null } | null)?.delayed_s ?? null;
+        break;
+    }
+    this.later();
+  }
+
+  private hearText({ key, attempt, offset, text }: Text): void {
+    let streamed = this.texts.get(key);
+    if (!streamed) this.texts.set(key, (streamed = new Streamed()));
+    if (streamed.take(attempt, offset, text)) this.changed = true;
+  }
+
+  private hold(row: Row): void {
+    const waiting = this.pending.get(row.key);
+    if (!waiting || waiting.revision < row.revision) this.pending.set(row.key, row);
+    this.latest = Math.max(this.latest, row.began_ms, row.ended_ms ?? 0);
+  }
+
+  private later(): void {
+    if (!this.frame) this.frame = requestAnimationFrame(() => this.flush());
+  }
+
+  private flush(): void {
+    this.frame = 0;
+    if (!this.ready) return;
+    if (this.paused.value) {
+      this.held.value = this.pending.size;
+      return;
+    }
+    if (this.pending.size === 0 && !this.changed) return;
+    for (const row of this.pending.values()) this.takeRow(row);
+    this.pending.clear();
+    this.changed = false;
+    batch(() => {
+      this.held.value = 0;
+      this.version.value++;
+    });
+  }
+
+  private takeRow(row: Row): void {
+    const old = this.tree.nodes.get(row.key)?.row ?? null;
+    if (old && old.revision >= row.revision) return;
+    this.counts.take(old, row);
+    this.tree.take([row]);
+    if (row.status !== "running") this.texts.delete(row.key);
+  }
+
+  setPaused(paused: boolean): void {
+    this.paused.value = paused;
+    if (!paused) this.flush();
+  }
+
+  /** Whether it may still change by itself. */
+  get live(): boolean {
+    return this.about.value?.live ?? false;
+  }
+
+  private tick(): void {
+    if (this.paused.peek() || (!this.about.peek()?.live && this.tree.root.sums.running === 0)) return;
+    this.now.value = Math.max(Date.now(), this.latest);
+  }
+
+  /** The text that a step streams, as far as it is known here. */
+  streamed(row: Row): string {
+    return this.texts.get(row.key)?.tail || row.tail;
+  }
+}

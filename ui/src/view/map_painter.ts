@@ -1,0 +1,87 @@
+// Paints the strip of the whole session. What came or changed is painted over what stands; all of it only when the scale,
+// the size or the colours change, so a row that arrives costs one rectangle.
+import { endOf, isShell, stateOf } from "../model/rows.ts";
+import type { TreeNode } from "../model/tree.ts";
+import type { Session } from "../state/session.ts";
+
+const LANES = 6;
+const LANE = 5;
+const KINDS = ["agent", "node", "model", "tool", "retrieval", "step", "error", "warn"] as const;
+
+export class MapPainter {
+  private readonly session: Session;
+  private canvas: HTMLCanvasElement | null = null;
+  private colours: Record<string, string> = {};
+  private scale = "";
+  private began = 0;
+  private to = 1;
+  private now = 0;
+  private lastX: number[] = [];
+
+  constructor(session: Session) {
+    this.session = session;
+  }
+
+  attach(canvas: HTMLCanvasElement): void {
+    this.canvas = canvas;
+    this.recolour();
+  }
+
+  resize(): void {
+    this.scale = "";
+    this.paint(this.began, this.to, this.now);
+  }
+
+  recolour(): void {
+    if (!this.canvas) return;
+    const probe = document.createElement("span");
+    this.canvas.parentElement!.append(probe);
+    for (const one of KINDS) {
+      probe.style.color = `var(--${one})`;
+      this.colours[one] = getComputedStyle(probe).color;
+    }
+    probe.remove();
+    this.resize();
+  }
+
+  paint(began: number, to: number, now: number): void {
+    Object.assign(this, { began, to, now });
+    const canvas = this.canvas;
+    if (!canvas || !canvas.clientWidth) return;
+    const pixels = devicePixelRatio || 1;
+    const scale = [began, to, canvas.clientWidth, canvas.clientHeight, pixels].join();
+    const context = canvas.getContext("2d")!;
+    const { tree } = this.session;
+    if (scale !== this.scale) {
+      this.scale = scale;
+      canvas.width = canvas.clientWidth * pixels;
+      canvas.height = canvas.clientHeight * pixels;
+      context.scale(pixels, pixels);
+      this.lastX = [];
+      for (const node of tree.order) this.bar(context, node, true);
+    } else {
+      for (const node of tree.touched) this.bar(context, node, false);
+      for (const node of tree.running) this.bar(context, node, false);
+    }
+    tree.touched.clear();
+  }
+
+  private bar(context: CanvasRenderingContext2D, node: TreeNode, thin: boolean): void {
+    const row = node.row!;
+    const state = stateOf(row);
+    const plain = state === "ok" || state === "running";
+    const width = this.canvas!.clientWidth;
+    const unit = width / Math.max(1, this.to - this.began);
+    const x = (row.began_ms - this.began) * unit;
+    const long = Math.max(1, (endOf(row, this.now) - row.began_ms) * unit);
+    const lane = Math.min(LANES - 1, Math.max(0, node.depth));
+    // Painting everything: what would stand on the very pixel that was painted last is left out.
+    if (thin && plain && long <= 1 && this.lastX[lane] === Math.floor(x)) return;
+    this.lastX[lane] = Math.floor(x);
+    const failed = state === "error" && row.errors > 0;
+    const colour = failed ? "error" : plain || state === "cancelled" || isShell(row) ? row.kind.toLowerCase() : state === "error" ? row.kind.toLowerCase() : "warn";
+    context.globalAlpha = isShell(row) ? 0.55 : 1;
+    context.fillStyle = this.colours[colour] ?? this.colours["step"]!;
+    context.fillRect(x, 4 + lane * LANE, long, LANE - 1);
+  }
+}
