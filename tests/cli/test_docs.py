@@ -13,10 +13,10 @@ from otel_agent_journal.cli.app import COMMANDS, group
 from otel_agent_journal.cli.contract import FORMATS
 from otel_agent_journal.cli.diagnosis import OWN_VARIABLES
 from otel_agent_journal.cli.ls import KEYS, STATUSES
-from otel_agent_journal.cli.steps import ROW_KEYS
 from otel_agent_journal.cli.verify import CHECKS
 from otel_agent_journal.config import VARIABLES
 from otel_agent_journal.reading.comparing import CHECKS as DIFFERENCES
+from otel_agent_journal.reading.step_rows import ROW_KEYS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 COMMON = {"--store", "-o", "--output", "--no-pager", "-v", "--verbose", "-h", "--help"}

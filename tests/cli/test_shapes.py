@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import pytest
 
-from otel_agent_journal.cli import steps
 from otel_agent_journal.cli.lines import EventLines
 from otel_agent_journal.cli.output import Output
 from otel_agent_journal.cli.verify import check_events
@@ -22,6 +21,7 @@ from otel_agent_journal.projections.status import fold
 from otel_agent_journal.projections.steps import StepTree, fold_steps
 from otel_agent_journal.projections.verdict import head_of, judged
 from otel_agent_journal.query.tables import STEPS, TOOLS, AttemptRow, StepRow
+from otel_agent_journal.reading import step_rows
 from otel_agent_journal.reading.conversation import conversation
 from tests.projections import told
 from tests.projections.shapes import SHAPES, depth
@@ -59,7 +59,7 @@ def slowest(events: list[JournalEvent]) -> None:
 
 def rows(events: list[JournalEvent]) -> None:
     output = Output("json", io.BytesIO())
-    output.records(steps.rows(told.SESSION, a_tree(events).walk(), {}, {}), steps.ROW_KEYS)
+    output.records(step_rows.rows(told.SESSION, a_tree(events).walk(), {}, {}), step_rows.ROW_KEYS)
 
 
 def listed(events: list[JournalEvent]) -> None:

@@ -8,7 +8,7 @@ from itertools import cycle
 
 import pytest
 
-from otel_agent_journal.cli.steps import ROW_KEYS
+from otel_agent_journal.reading.step_rows import ROW_KEYS
 from otel_agent_journal.testing.builders import JournalBuilder
 from tests.cli.command_line import cli, rows, terminal
 from tests.cli.conftest import Seeded

@@ -130,14 +130,14 @@ class _Side:
 
     def content(self, step: Step, name: str) -> Any:
         """Return what a step that was fetched took or gave."""
-        from otel_agent_journal.cli import step_in_full
+        from otel_agent_journal.reading import steps_in_full
 
         whole = self._whole.get(step.step_id)
         if whole is None:
             return None
         if name in _OF_REQUEST:
             if step.step_id not in self._prompts:
-                self._prompts[step.step_id] = step_in_full.prompt(self._journal, self.head, whole)
+                self._prompts[step.step_id] = steps_in_full.prompt(self._journal, self.head, whole)
             return (self._prompts[step.step_id] or {}).get(name)
         details = whole.last.details_end if name == "output" else whole.last.details_start
         return self._journal.resolved(self.name, details.get(name))

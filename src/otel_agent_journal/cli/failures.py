@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from otel_agent_journal.cli import readable, steps
 from otel_agent_journal.cli.wrapping import wrapped
 from otel_agent_journal.projections.causes import Causes
+from otel_agent_journal.reading import step_rows
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
@@ -23,7 +24,7 @@ def rows_of_failures(
     """Yield failed steps as data, those in which an error began first, each with its last failed attempt's error."""
     for step in sorted(failed, key=lambda step: not any(one.began_error for one in step.attempts)):
         found = next(one for one in reversed(step.attempts) if one.outcome == "error")
-        yield {**steps.row(session_id, step, last_seen, costs), "error": steps.error_of(found)}
+        yield {**step_rows.row(session_id, step, last_seen, costs), "error": step_rows.error_of(found)}
 
 
 def causes(output: Output, tree: StepTree, failed: Sequence[Step]) -> Iterator[str]:
@@ -67,7 +68,7 @@ def _cause(output: Output, step: Step, attempt: Attempt, passed: Sequence[str]) 
     when = readable.clock(attempt.start_ns, millis=True)
     mark = output.paint("✗", "red")
     yield f"{mark} {output.paint(f'{step.number} {steps.label(step)}', 'bold')}{of}  {output.paint(when, 'dim')}"
-    error = steps.error_of(attempt) or {}
+    error = step_rows.error_of(attempt) or {}
     said = readable.failure(attempt.error) if attempt.error else "it failed and does not say why"
     yield from (output.paint(line, "red") for line in wrapped(said, output.width, "  "))
     if error.get("raised_at"):

@@ -20,20 +20,6 @@ if TYPE_CHECKING:
     from otel_agent_journal.reading.journal import Journal
     from otel_agent_journal.reading.searching import Match
 
-KEYS: Final = (
-    "session_id",
-    "status",
-    "agent",
-    "steps",
-    "errors",
-    "input_tokens",
-    "output_tokens",
-    "started_at",
-    "updated_at",
-    "duration_ms",
-    "cost_usd",
-    "unpriced_calls",
-)
 STATUSES: Final = ("PENDING", "PROCESSING", "COMPLETED", "ERROR", "INTERRUPTED")
 STYLES: Final = {"COMPLETED": "green", "ERROR": "red", "INTERRUPTED": "yellow", "PROCESSING": "cyan", "PENDING": "dim"}
 _LONGEST_ERROR: Final = 80  # characters of what a failed session failed with
@@ -85,6 +71,7 @@ def command(
     --meta may be given several times, and all must be there. --grep looks into every session that the other options
     leave. A table shows the latest 50 unless -n says otherwise; data formats give all.
     """
+    from otel_agent_journal.reading.session_records import KEYS, record
     from otel_agent_journal.store.protocol import SessionFilter
 
     output = invocation.output()
@@ -137,34 +124,10 @@ def _searched(
             note(f"searched {readable.plural(looked, 'session')}: {SEARCHED}, and what is kept apart of these")
 
 
-def record(head: SessionHead, cost: Cost) -> dict[str, Any]:
-    """Return a session as data: the twelve keys of the contract, null where not known."""
-    from otel_agent_journal.codec import format_timestamp
-
-    return {
-        "session_id": head.session_id,
-        "status": head.status,
-        "agent": head.agent,
-        "steps": head.steps,
-        "errors": head.errors,
-        "input_tokens": head.input_tokens,
-        "output_tokens": head.output_tokens,
-        "started_at": format_timestamp(head.started_ns) if head.started_ns else None,
-        "updated_at": format_timestamp(head.updated_ns) if head.updated_ns else None,
-        "duration_ms": duration_ms(head),
-        **money.keys_of(cost),
-    }
-
-
-def duration_ms(head: SessionHead) -> int | None:
-    """Return how long a session took, null while it runs."""
-    if not head.started_ns or head.ended_ns is None:
-        return None
-    return max(0, head.ended_ns - head.started_ns) // readable.NS_PER_MS
-
-
 def _found(head: SessionHead, cost: Cost, match: Match) -> dict[str, Any]:
     import msgspec
+
+    from otel_agent_journal.reading.session_records import record
 
     told = msgspec.to_builtins(match)
     return {**record(head, cost), "match": {name: value for name, value in told.items() if name != "session_id"}}

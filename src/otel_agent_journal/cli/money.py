@@ -1,28 +1,20 @@
-"""What calls cost, for people and as data: the same words and keys in every command. Pure.
+"""What calls cost, for people: the same words in every command; as data it is `reading.amounts`. Pure.
 
 What is not known is never 0: it is `—`, and a sum of which a part is not known is `≥`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from otel_agent_journal.projections.cost import Cost
-    from otel_agent_journal.projections.steps import Step
 
-KEYS: Final = ("cost_usd", "unpriced_calls")
 NOT_KNOWN: Final = "—"
 _CENT: Final = Decimal("0.01")
 _LEAST: Final = Decimal("0.0001")  # that is shown in figures
 _THOUSAND: Final = 1000
-
-
-def keys_of(cost: Cost) -> dict[str, Any]:
-    """Return a cost as data: the dollars known of, null where none are, and how many calls have no known price."""
-    return {"cost_usd": cost.usd, "unpriced_calls": cost.unpriced}
 
 
 def shown(cost: Cost) -> str:
@@ -43,13 +35,6 @@ def dollars(amount: Decimal) -> str:
     if amount < 1:
         return f"${amount:.3f}"
     return f"${amount:,.2f}" if amount < _THOUSAND else f"${amount:,.0f}"
-
-
-def of_step(step: Step, costs: Mapping[str, Cost]) -> Cost:
-    """Return what a step's attempts cost themselves together; `costs` are those of attempts by their keys."""
-    from otel_agent_journal.projections.cost import summed
-
-    return summed(costs[one.key] for one in step.attempts if one.key in costs)
 
 
 def is_at_least(cost: Cost, usd: float) -> bool:

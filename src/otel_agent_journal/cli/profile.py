@@ -11,6 +11,7 @@ import click
 from otel_agent_journal.cli import money, readable, when
 from otel_agent_journal.cli.contract import note
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
+from otel_agent_journal.reading import amounts
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
@@ -159,7 +160,7 @@ def _path(profile: Profile, place: int) -> dict[str, Any]:
         "self_ms": _ms(row.own_ns),
         "critical_ms": _ms(row.critical_ns),
         "tokens": row.tokens,
-        **money.keys_of(row.cost),
+        **amounts.keys_of(row.cost),
     }
 
 

@@ -167,19 +167,13 @@ def step_with_content(journal: Journal, head: SessionHead, text: str) -> tuple[S
     """Return a session's tree and the step of it that is named, with all that it took and gave.
 
     Raises:
-        CliError: none is named so, or several are.
+        NoSuchStep: none is named so.
+        SeveralSteps: several are.
     """
-    from otel_agent_journal.cli.choosing import find_step
-    from otel_agent_journal.projections.steps import fold_steps
-    from otel_agent_journal.reading.named_steps import in_full
+    from otel_agent_journal.reading.steps_in_full import named
 
     with _uncollected():
-        return in_full(
-            text,
-            lambda: journal.events(head.session_id, head),
-            lambda events: fold_steps(events, lost_writers=journal.silent(head)),
-            lambda tree, name: find_step(tree, name, head.session_id),
-        )
+        return named(journal, head, text)
 
 
 def _events(output: Output, events: Iterable[JournalEvent], errors: bool) -> None:
@@ -251,17 +245,18 @@ def _uncollected() -> Generator[None]:
 def _waterfall(
     output: Output, journal: Journal, head: SessionHead, tree: StepTree, walked: list[Step], wanted: Wanted
 ) -> None:
-    from otel_agent_journal.cli import failures, steps
+    from otel_agent_journal.cli import failures
     from otel_agent_journal.projections.selection import chosen, has_failed
+    from otel_agent_journal.reading import step_rows
 
     now_ns, costs = journal.clock(), journal.costs(tree)
     if not output.for_people:
         if wanted.failed:
             failed = [step for step in chosen(tree, walked, wanted, now_ns).steps if has_failed(step)]
-            output.records(failures.rows_of_failures(head.session_id, failed, head.writers, costs), steps.ROW_KEYS)
+            output.records(failures.rows_of_failures(head.session_id, failed, head.writers, costs), step_rows.ROW_KEYS)
         else:
             shown = chosen(tree, walked, wanted, now_ns)
-            output.records(steps.rows(head.session_id, shown.steps, head.writers, costs), steps.ROW_KEYS)
+            output.records(step_rows.rows(head.session_id, shown.steps, head.writers, costs), step_rows.ROW_KEYS)
         return
     from otel_agent_journal.cli import money, waterfall
     from otel_agent_journal.projections.cost import summed
@@ -294,11 +289,12 @@ def _model_call(
     output: Output, journal: Journal, head: SessionHead, step: Step, view: str, form: str | None, full: bool
 ) -> None:
     """Print what a model call was given, and with --messages what it answered."""
-    from otel_agent_journal.cli import messages, step_in_full
+    from otel_agent_journal.cli import messages
+    from otel_agent_journal.reading import steps_in_full
 
     for_people = output.for_people and form is None
     resolved = journal.without_media if for_people else journal.resolved
-    prompt = step_in_full.prompt(journal, head, step, resolved)
+    prompt = steps_in_full.prompt(journal, head, step, resolved)
     if prompt is None:
         kind = step.kind.lower()
         raise click.UsageError(f"--prompt goes with a model call, and {step.name} is of kind {kind}")
@@ -334,8 +330,9 @@ def _request(output: Output, prompt: dict[str, Any], form: str) -> None:
 
 def _step(output: Output, journal: Journal, head: SessionHead, tree: StepTree, step: Step, full: bool) -> None:
     from otel_agent_journal.cli import step_in_full
+    from otel_agent_journal.reading import steps_in_full
 
-    record = step_in_full.record(journal, head, tree, step, journal.costs(tree), media=not output.for_people)
+    record = steps_in_full.record(journal, head, tree, step, journal.costs(tree), media=not output.for_people)
     if not output.for_people:
         output.record(record)
         return

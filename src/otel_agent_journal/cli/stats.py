@@ -10,6 +10,7 @@ import click
 from otel_agent_journal.cli import money, readable, when
 from otel_agent_journal.cli.contract import note
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
+from otel_agent_journal.reading import amounts
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
@@ -29,7 +30,7 @@ KEYS: Final = (
     "p95_ms",
     "input_tokens",
     "output_tokens",
-    *money.KEYS,
+    *amounts.KEYS,
 )
 _SHOWN_CAUSES: Final = 3
 _NONE: Final = "(none)"  # of what belongs to no group
@@ -86,7 +87,7 @@ def record(by: str, name: str | None, group: Group) -> dict[str, Any]:
         "p95_ms": _ms(group.took.at(0.95)),
         "input_tokens": group.input_tokens,
         "output_tokens": group.output_tokens,
-        **money.keys_of(group.cost),
+        **amounts.keys_of(group.cost),
     }
 
 

@@ -25,85 +25,24 @@ def command(invocation: Invocation, session: str | None) -> None:
     SESSION may be the beginning of an id.
     """
     from otel_agent_journal.cli.choosing import need_session
+    from otel_agent_journal.reading.session_records import stood
 
     output = invocation.output()
     journal = invocation.journal()
     if not session:
         raise need_session(journal, "status")
     stored = journal.session(session)
-    found = record(journal, stored)
+    found = stood(journal, stored)
     if not output.for_people:
         output.record(found)
         return
     _print(output, journal, journal.judged(stored), found)
 
 
-def record(journal: Journal, stored: SessionHead) -> dict[str, Any]:
-    """Return where a session stands, as data; `open_steps` are those that run, or ran when their process died."""
-    import msgspec
-
-    from otel_agent_journal.cli.ls import record as listed
-    from otel_agent_journal.codec import format_timestamp
-
-    head = journal.judged(stored)
-    last_ns = last_seen_ns(stored)
-    row, error = listed(head, journal.cost(head)), journal.error_of(head)
-    return {
-        "session_id": row.pop("session_id"),
-        "status": row.pop("status"),
-        "reason": head.reason,
-        "error": None if error is None else msgspec.to_builtins(error),
-        "agent": row.pop("agent"),
-        "stage": head.stage,
-        "progress": head.progress,
-        "last_seen_at": format_timestamp(last_ns) if last_ns else None,
-        "open_steps": open_steps(journal, stored),
-        **row,
-        "cache_read_tokens": head.cache_read_tokens,
-        "cache_write_tokens": head.cache_write_tokens,
-        "reasoning_tokens": head.reasoning_tokens,
-        "events": head.events,
-        "forked_from": head.forked_from,
-        "forks": list(head.forks),
-        "tags": list(head.about.tags),
-        "labels": dict(head.about.labels),
-        "processes": msgspec.to_builtins(head.about.processes),
-        "writers": {writer: format_timestamp(seen) for writer, seen in head.writers.items()},
-    }
-
-
-def open_steps(journal: Journal, stored: SessionHead) -> list[dict[str, Any]]:
-    """Return the steps without an ending, outermost first: running, or left behind by a process that died."""
-    from otel_agent_journal.codec import format_timestamp
-    from otel_agent_journal.projections.head import COMPLETED, ERROR
-
-    if stored.status in (COMPLETED, ERROR) and len(stored.writers) == 1 and not stored.open_writers:
-        return []  # one process ended all that it began: the steps need not be read
-    return [
-        {
-            "number": step.number,
-            "step_id": step.step_id,
-            "kind": step.kind,
-            "name": step.name,
-            "status": step.status,
-            "reason": step.last.reason,
-            "started_at": format_timestamp(step.last.start_ns),
-            "ordinal": step.last.ordinal,
-            "writer": step.last.writer,
-        }
-        for step in journal.tree(stored).walk()
-        if step.status == "running" or step.last.reason is not None
-    ]
-
-
-def last_seen_ns(head: SessionHead) -> int:
-    """Return when anything was last heard of a session: an event or a heartbeat."""
-    return max([head.updated_ns, *head.writers.values()])
-
-
 def _print(output: Output, journal: Journal, head: SessionHead, found: dict[str, Any]) -> None:
     from otel_agent_journal.cli.ls import STYLES
     from otel_agent_journal.codec import parse_timestamp
+    from otel_agent_journal.reading.session_records import last_seen_ns
 
     now_ns = journal.clock()
 

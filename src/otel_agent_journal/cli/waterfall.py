@@ -14,6 +14,8 @@ from otel_agent_journal.cli.cells import cell_len, fit, within
 from otel_agent_journal.projections.causes import Causes
 from otel_agent_journal.projections.selection import Chosen
 from otel_agent_journal.projections.times import Stretch, WorkAxis, own_ns, worked_ns
+from otel_agent_journal.reading import amounts
+from otel_agent_journal.reading.step_rows import gist_of, usage_of
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
@@ -171,7 +173,7 @@ def _of_costs(tree: StepTree, shown: Sequence[Step], costs: Mapping[str, Cost]) 
 
     def cost(step: Step) -> Cost:
         outermost = step.kind == "AGENT" and step.depth == 0
-        return cost_within(tree, step, costs) if outermost else money.of_step(step, costs)
+        return cost_within(tree, step, costs) if outermost else amounts.of_step(step, costs)
 
     spent = {step.number: money.shown(cost(step)) for step in shown} if costs else {}
 
@@ -188,7 +190,7 @@ def _took(tree: StepTree, step: Step, now_ns: int, by_own_time: bool) -> str:
 
 
 def _tokens(tree: StepTree, step: Step) -> str:
-    usage = tree.totals(step).usage if step.kind == "AGENT" and step.depth == 0 else steps.usage_of(step)
+    usage = tree.totals(step).usage if step.kind == "AGENT" and step.depth == 0 else usage_of(step)
     tokens = (usage.input_tokens + usage.output_tokens) if usage else 0
     return readable.count(tokens) if tokens else ""
 
@@ -276,7 +278,7 @@ class _Drawing:
     def _gist(self, step: Step, left: int) -> str:
         """Return what went in and what came out, each in about half of the room that is left."""
         room = min(left, _LONGEST_GIST)
-        given, gave = (readable.one_line(text) for text in steps.gist_of(step))
+        given, gave = (readable.one_line(text) for text in gist_of(step))
         if room < _LEAST_TAIL or not (given or gave):
             return ""
         if not gave:

@@ -128,7 +128,7 @@ class StepTree:
     ) -> None:
         """Arrange `attempts`; `parents` gives the key of each one's parent attempt and must be free of cycles."""
         self.resumes = resumes
-        self._attempts = sorted(attempts, key=_by_start)
+        self._attempts = sorted(attempts, key=by_start)
         self._by_step: dict[str, list[Attempt]] = defaultdict(list)
         self._beneath: dict[str, list[Attempt]] = defaultdict(list)
         self._tops: list[Attempt] = []
@@ -210,7 +210,7 @@ class StepTree:
         if not attempts:
             return ()
         together: dict[str, list[Attempt]] = defaultdict(list)
-        for one in sorted(attempts, key=_by_start):
+        for one in sorted(attempts, key=by_start):
             together[one.step_id].append(one)
         return tuple(self._made(ones) for ones in together.values())
 
@@ -231,7 +231,7 @@ class StepTree:
 _NOTHING: Final = Usage()
 
 
-def _by_start(attempt: Attempt) -> tuple[int, str]:
+def by_start(attempt: Attempt) -> tuple[int, str]:
     return (attempt.start_ns, attempt.key)
 
 
@@ -255,7 +255,7 @@ def fold_steps(events: Iterable[JournalEvent], *, lost_writers: Collection[str] 
     writers, lost = StatusState(), frozenset(lost_writers)
     for event in ordered:
         apply_to_writers(writers, event)
-    attempts = _with_parents_of_spans([_closed(one, writers, lost) for one in starmap(_attempt, paired(ordered))])
+    attempts = _with_parents_of_spans([closed(one, writers, lost) for one in starmap(attempt_of, paired(ordered))])
     by_step = _by_step(attempts)
     notes = _notes(ordered, by_step)
     finished = [
@@ -283,7 +283,7 @@ def _ordered(events: Iterable[JournalEvent]) -> list[JournalEvent]:
     return [distinct[key] for key in sorted(distinct, key=lambda key: (key[1], key[2], key[0]))]
 
 
-def _attempt(key: str, start: JournalEvent | None, end: JournalEvent | None) -> Attempt:
+def attempt_of(key: str, start: JournalEvent | None, end: JournalEvent | None) -> Attempt:
     one = cast("JournalEvent", start or end)
     return Attempt(
         key=key,
@@ -305,7 +305,7 @@ def _attempt(key: str, start: JournalEvent | None, end: JournalEvent | None) -> 
     )
 
 
-def _closed(one: Attempt, writers: StatusState, lost_writers: frozenset[str]) -> Attempt:
+def closed(one: Attempt, writers: StatusState, lost_writers: frozenset[str]) -> Attempt:
     """Return an attempt that its writer left behind as interrupted, any other as it is."""
     if one.outcome is not None:
         return one
@@ -337,7 +337,7 @@ def _with_parents_of_spans(attempts: Sequence[Attempt]) -> list[Attempt]:
 
 def _by_step(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
     by_step: dict[str, list[Attempt]] = defaultdict(list)
-    for one in sorted(attempts, key=_by_start):
+    for one in sorted(attempts, key=by_start):
         by_step[one.step_id].append(one)
     return by_step
 
@@ -401,7 +401,7 @@ def _parents(attempts: Iterable[Attempt], by_step: Mapping[str, Sequence[Attempt
             at = parents[at]
         if at is not None and at in path:
             members = dropwhile(lambda one, first=at: one != first, path)
-            parents[min(members, key=lambda member: _by_start(by_key[member]))] = None  # an item that is there
+            parents[min(members, key=lambda member: by_start(by_key[member]))] = None  # an item that is there
         safe.update(path)
     return parents
 
@@ -412,7 +412,7 @@ def _resumes(ordered: Iterable[JournalEvent], attempts: Iterable[Attempt]) -> di
     if not resumed:
         return {}
     stopped: dict[str, list[_Stop]] = defaultdict(list)
-    for one in sorted(attempts, key=_by_start):
+    for one in sorted(attempts, key=by_start):
         checkpoint = one.details_end.get("checkpoint_id")
         if one.parent_step_id is None and isinstance(checkpoint, str):
             stops = stopped[checkpoint]

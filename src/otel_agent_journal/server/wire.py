@@ -50,7 +50,10 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sessions(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a list, newest first. `cursor` asks for the next one; null where there is none."""
+    """A page of a list, newest first. `cursor` asks for the next one; null where there is none.
+
+    `counts`: of the latest thousand that the filters but for `status` leave, how many have each status.
+    """
 
     sessions: tuple[SessionRow, ...]
     cursor: str | None = None
@@ -98,7 +101,8 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True):
     """A session with all its rows, in order of their start. `at` is what `/api/stream?after=` goes on from.
 
     `waits`: stretches in which nobody worked, begin and end in milliseconds, and for what. `critical`: keys of the
-    rows on the critical path. `delayed_s`: how far behind the store may be, where it cannot be live.
+    rows on the critical path. `truncated`: how many rows there are behind these: `?from=N` gives those from number N.
+    `delayed_s`: how far behind the store may be, where it cannot be live.
     """
 
     session: SessionRow
@@ -111,14 +115,35 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rows(msgspec.Struct, frozen=True, kw_only=True):
-    """The message `rows` of a stream: rows that are new or changed, each whole. Taking one twice does no harm."""
+    """The message `rows` of a stream: rows that are new or changed, each whole. Taking one twice does no harm.
+
+    `gone`: keys of rows that are no more, as where a late event shows that a step is another one's; taken out first.
+    """
 
     session_id: str
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+class Resync(msgspec.Struct, frozen=True, kw_only=True):
+    """The message `resync`: something was left out. Fetch the session's tree anew; where it is null, the list."""
+
+    session_id: str | None = None
+
+
+class Delayed(msgspec.Struct, frozen=True, kw_only=True):
+    """The message `delayed`: how far what is shown may be behind; null once it is live again. `why` is for people."""
+
+    delayed_s: float | None = None
+    why: str | None = None
 
 
 class Text(msgspec.Struct, frozen=True, kw_only=True):
-    """The message `text`: what a step streamed on. `offset` is in UTF-16 units from the attempt's first character."""
+    """The message `text`: what a step streamed on. `offset` is in UTF-16 units from the attempt's first character.
+
+    `attempt` is the ordinal that `/steps/{step}` gives. Where the offset is not what one has, a piece is missing: fetch
+    the step anew.
+    """
 
     session_id: str
     key: str
