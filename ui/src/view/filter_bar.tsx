@@ -83,7 +83,7 @@ function SearchBox() {
       onSubmit={(event) => {
         event.preventDefault();
         search();
-        document.querySelector<HTMLElement>('.grid [tabindex="0"]')?.focus();
+        document.querySelector<HTMLElement>('.roster [tabindex="0"]')?.focus();
       }}
     >
       <input

@@ -55,7 +55,7 @@ export function CausesPanel({ board }: { board: Dashboard }) {
   return (
     <Panel name="Errors by cause" sql={causes.sql} extra={<Since board={board} />}>
       {causes.rows.length === 0 ? <p class="mute">No errors.</p> : (
-        <table class="facts"><colgroup><col /><col class="few" /><col class="few" /></colgroup>
+        <table class="cells"><colgroup><col /><col class="few" /><col class="few" /></colgroup>
           <thead class="hidden"><tr><th>Cause</th><th>Errors</th><th>Sessions</th></tr></thead>
           <tbody>
             {causes.rows.map((one) => (
@@ -85,7 +85,7 @@ export function ToolsPanel({ board }: { board: Dashboard }) {
   return (
     <Panel name="Slowest tools, p95" sql={tools.sql} extra={<Since board={board} />}>
       {tools.rows.length === 0 ? <p class="mute">No tool was called.</p> : (
-        <table class="facts"><colgroup><col /><col class="few" /><col class="few" /></colgroup>
+        <table class="cells"><colgroup><col /><col class="few" /><col class="few" /></colgroup>
           <thead class="hidden"><tr><th>Tool</th><th>p95</th><th>Calls</th></tr></thead>
           <tbody>
             {tools.rows.map((one) => (

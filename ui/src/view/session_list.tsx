@@ -65,7 +65,7 @@ export function SessionList({ overview }: { overview: Overview }) {
     <div class="list">
       <div
         ref={scroller}
-        class="grid"
+        class="roster"
         role="grid"
         aria-label="Sessions, the latest first"
         aria-rowcount={overview.more.value ? -1 : rows.length + 1}

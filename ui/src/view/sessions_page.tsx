@@ -1,6 +1,5 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
-import "./sessions.css";
 import { Overview } from "../state/overview.ts";
 import { place } from "../state/location.ts";
 import { AgentsPage } from "./agents_page.tsx";

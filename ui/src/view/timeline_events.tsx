@@ -14,7 +14,7 @@ export function TimelineEvents({ overview }: { overview: Overview }) {
   if (!found) return <p class="waiting" role="status">Reading events…</p>;
   const types = place.value.query.getAll("type");
   return (
-    <div class="events" tabIndex={0} role="region" aria-label="Events">
+    <div class="timeline" tabIndex={0} role="region" aria-label="Events">
       <Scatter lanes={found.lanes} rows={found.lanes.rows} overview={overview} />
       <p class="said">
         {types.length > 0 && <a class="pill" href={href(listPath({ type: null }))}>{types.join(", ")} ✕</a>}
