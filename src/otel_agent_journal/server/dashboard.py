@@ -274,9 +274,7 @@ def _brief(head: SessionHead) -> SessionHead:
     return msgspec.structs.replace(head, writers={}, open_writers=(), about=about, snapshot=b"", cursor=None)
 
 
-def _of(
-    sessions: Iterable[Counted], wanted: Wanted, *, states: bool = True, until: bool = True
-) -> list[Counted]:
+def _of(sessions: Iterable[Counted], wanted: Wanted, *, states: bool = True, until: bool = True) -> list[Counted]:
     """Return the sessions that are wanted."""
     return [
         one

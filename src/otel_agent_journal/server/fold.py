@@ -383,9 +383,7 @@ class SessionFold:
         step = None if attempt.parent_step_id is None else self._steps.get(attempt.parent_step_id)
         above = None
         if step is not None and step.nodes:
-            own = (
-                [one for one in step.nodes if one.attempt.writer == attempt.writer] if len(step.nodes) > 1 else None
-            )
+            own = [one for one in step.nodes if one.attempt.writer == attempt.writer] if len(step.nodes) > 1 else None
             above = step.under_way(attempt.start_ns, own)
         self._set_raw(node, above)
 

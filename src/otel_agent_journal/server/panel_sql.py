@@ -99,7 +99,7 @@ def _events_where(wanted: Wanted, since_ns: int | None, *more: str) -> str:
     conditions = [*more, *since(wanted, "timestamp", since_ns)]
     sessions = whose(wanted)
     if sessions:
-        conditions.append(f"session_id IN (SELECT session_id FROM sessions WHERE {' AND '.join(sessions)})")
+        conditions.append(f"session_id IN (SELECT session_id FROM sessions WHERE {' AND '.join(sessions)})")  # noqa: S608
     return _where(conditions)
 
 
