@@ -11,6 +11,7 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from typing import Final, NamedTuple
 
 from otel_agent_journal.event import JournalEvent, kind_of
@@ -25,6 +26,7 @@ MAX_EVENTS: Final = 1_000_000  # of all sessions together: some 20 MB
 AT_ONCE_S: Final = 0.7  # of reading, in one refresh
 _AFTER_ANY_ID: Final = "~"
 _LOOK_AT_CLOCK: Final = 64  # events
+_LEAST_LOOKS: Final = 16  # though the time is over: on a machine that is kept busy, too, each refresh knows more
 _TOOL_ENDINGS: Final = frozenset(("TOOL_END", "TOOL_ERROR"))
 
 
@@ -155,12 +157,7 @@ class Activity:
         Raises:
             StoreUnreachable: and other errors of the store.
         """
-        ends_s = self._monotonic() + at_once_s
         self._turn += 1
-
-        def over() -> bool:
-            return self._monotonic() > ends_s
-
         stale: list[tuple[_Session, SessionHead]] = []
         for head in heads:
             one = self._sessions.pop(head.session_id, None)
@@ -171,6 +168,10 @@ class Activity:
             if one.known != (head.updated_ns, head.events):
                 stale.append((one, head))
         room = self._max_events - sum(one.facts.count for one in self._sessions.values())
+        ends_s, looks = self._monotonic() + at_once_s, count()
+
+        def over() -> bool:
+            return self._monotonic() > ends_s and next(looks) >= _LEAST_LOOKS
 
         def catch_up(stale: tuple[_Session, SessionHead]) -> tuple[_Session, SessionHead, int, bool]:
             one, head = stale

@@ -54,7 +54,7 @@ export function CausesPanel({ board }: { board: Dashboard }) {
   const { causes } = board;
   return (
     <Panel name="Errors by cause" sql={causes.sql} extra={<Since board={board} />}>
-      {causes.rows.length === 0 ? <p class="mute">No errors.</p> : (
+      {causes.rows.length === 0 ? <p class="mute">{board.reading ? "Reading…" : "No errors."}</p> : (
         <table class="cells"><colgroup><col /><col class="few" /><col class="few" /></colgroup>
           <thead class="hidden"><tr><th>Cause</th><th>Errors</th><th>Sessions</th></tr></thead>
           <tbody>
@@ -84,7 +84,7 @@ export function ToolsPanel({ board }: { board: Dashboard }) {
   const { tools } = board;
   return (
     <Panel name="Slowest tools, p95" sql={tools.sql} extra={<Since board={board} />}>
-      {tools.rows.length === 0 ? <p class="mute">No tool was called.</p> : (
+      {tools.rows.length === 0 ? <p class="mute">{board.reading ? "Reading…" : "No tool was called."}</p> : (
         <table class="cells"><colgroup><col /><col class="few" /><col class="few" /></colgroup>
           <thead class="hidden"><tr><th>Tool</th><th>p95</th><th>Calls</th></tr></thead>
           <tbody>

@@ -23,7 +23,7 @@ export function TimelinePanel({ overview, board }: { overview: Overview; board: 
   );
   return (
     <Panel name="Events by type" extra={acts}>
-      {lanes.length === 0 ? <p class="mute">No events.</p> : <Scatter lanes={board.lanes} rows={lanes} overview={overview} />}
+      {lanes.length === 0 ? <p class="mute">{board.reading ? "Reading…" : "No events."}</p> : <Scatter lanes={board.lanes} rows={lanes} overview={overview} />}
       {more > 0 && <a class="more mute" href={href(listPath({ view: "events", type: null }, "/"))}>{more} more types, and each event</a>}
     </Panel>
   );
