@@ -49,6 +49,7 @@ TOOLS_ALLOW: Final = "AGENT_JOURNAL_TOOLS_ALLOW"  # read where the tools are wir
 PRICES: Final = "AGENT_JOURNAL_PRICES"  # read where calls are priced, by readers alone
 MARKER_NONCE: Final = "AGENT_JOURNAL_MARKER_NONCE"  # these two are read where sandboxes are listened to
 SANDBOX_TOOLS: Final = "AGENT_JOURNAL_SANDBOX_TOOLS"
+SERVE_TOKEN: Final = "AGENT_JOURNAL_SERVE_TOKEN"  # read where the server is wired
 SPAN_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 MIB: Final = 1024 * 1024
@@ -85,6 +86,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     PRICES: "the file of your own prices of models; default: `prices.toml` beside the journal",
     MARKER_NONCE: "what entries that a sandbox prints have to show to count; default none",
     SANDBOX_TOOLS: "names or patterns of the tools that run code in a sandbox; default code interpreters",
+    SERVE_TOKEN: "the token that admits to `agent-journal serve`; default: one is made at each start, and printed",
     SPAN_CONTENT: "SPAN_ONLY or SPAN_AND_EVENT put message content on spans; default NO_CONTENT",
 }
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_agent_journal.cli import readable
+from otel_agent_journal.reading import moments
 from otel_agent_journal.event import ErrorInfo
 
 S = readable.NS_PER_S
@@ -82,13 +83,13 @@ def test_sizes_have_units(number: int, text: str) -> None:
 )
 def test_a_span_of_time_is_read(text: str, seconds: int) -> None:
     """`--since 2h` and its like."""
-    assert readable.span_of(text) == seconds * S
+    assert moments.span_of(text) == seconds * S
 
 
 @pytest.mark.parametrize("text", ["", "h", "2 hours", "-2h", "2026-01-01T00:00:00Z", "٢h"])
 def test_what_is_no_span_of_time_is_not_taken_for_one(text: str) -> None:
     """Anything else is left for RFC 3339."""
-    assert readable.span_of(text) is None
+    assert moments.span_of(text) is None
 
 
 @given(st.lists(st.integers(0, 2**128 - 1) | st.integers(0, 5000), min_size=1, max_size=20).map(_hex))

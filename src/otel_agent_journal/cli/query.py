@@ -19,6 +19,7 @@ import click
 from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.contract import CTRL_C
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
+from otel_agent_journal.reading import moments
 
 if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
@@ -45,7 +46,7 @@ def _bytes(_ctx: click.Context, _parameter: click.Parameter, value: str) -> int:
 
 
 def _seconds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> float:
-    span_ns = readable.span_of(value)
+    span_ns = moments.span_of(value)
     if span_ns is not None:
         return span_ns / readable.NS_PER_S
     if not re.fullmatch(r"\d+(\.\d+)?", value) or not 0 < float(value) <= 86_400 * 7:

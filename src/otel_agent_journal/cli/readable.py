@@ -20,16 +20,6 @@ NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
 
 _SPACES: Final = re.compile(r"\s+")
-_SINCE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|w)", re.ASCII)
-_UNIT_NS: Final = {
-    "ms": NS_PER_MS,
-    "s": NS_PER_S,
-    "m": 60 * NS_PER_S,
-    "min": 60 * NS_PER_S,
-    "h": 3600 * NS_PER_S,
-    "d": 86_400 * NS_PER_S,
-    "w": 7 * 86_400 * NS_PER_S,
-}
 
 
 def one_line(text: str, limit: int | None = None) -> str:
@@ -104,12 +94,6 @@ def size(number: int) -> str:
 def plural(number: int, noun: str) -> str:
     """Return `1 step`, `2 steps`, `1,234 steps`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def span_of(text: str) -> int | None:
-    """Return the nanoseconds of a span of time such as 30s, 15m, 2h, 7d, 1w, or None where it is not one."""
-    match = _SINCE.fullmatch(text.strip())
-    return None if match is None else int(float(match[1]) * _UNIT_NS[match[2]])
 
 
 def short_ids(ids: list[str], shortest: int = 8) -> dict[str, str]:

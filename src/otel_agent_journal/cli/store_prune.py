@@ -10,11 +10,12 @@ from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.operating import administered, agree, yes_option
 from otel_agent_journal.cli.progress import progress
+from otel_agent_journal.reading import moments
 
 
 def _age(_ctx: click.Context, _parameter: click.Parameter, value: str) -> int:
     """Return how long ago, given as 90d, in nanoseconds."""
-    age_ns = readable.span_of(value)
+    age_ns = moments.span_of(value)
     if age_ns is None or not 0 < age_ns < time.time_ns():
         raise click.BadParameter(f"'{value}' is no age; give how long ago, as 30s, 12h, 90d, 2w")
     return age_ns

@@ -151,6 +151,7 @@ class SessionFold:
         self._open_of: dict[str, dict[str, None]] = {}  # writer to steps with an attempt that has no ending
         self._lost: frozenset[str] = frozenset()
         self._texts: dict[str, str] = {}  # equal strings once
+        self._streaming: dict[tuple[str, int, str | None], None] = {}  # steps and attempts that streamed something new
 
     # --- events in ---
 
@@ -218,6 +219,7 @@ class SessionFold:
             text = event.details.get("text")
             if isinstance(text, str):
                 step.streamed.setdefault(of, Streamed()).add(event.timestamp_ns, event.event_id, text)
+                self._streaming[step.step_id, *of] = None
                 self._touched.update(dict.fromkeys(step.places))
             return
         warned = event.level in _WARNED
@@ -604,6 +606,17 @@ class SessionFold:
         """Return what the last attempt of a row streams."""
         last = place.nodes[-1].attempt
         return place.step.streamed.get((last.attempt, last.writer))
+
+    def told(self) -> Iterator[tuple[Place, Attempt, int, str]]:
+        """Yield what was streamed since this was last asked: row, attempt, offset and text."""
+        streaming, self._streaming = self._streaming, {}
+        for step_id, attempt, writer in streaming:
+            step = self._steps[step_id]
+            pieces = step.streamed[attempt, writer].told()
+            nodes = [one for one in step.nodes if (one.attempt.attempt, one.attempt.writer) == (attempt, writer)]
+            if nodes and (place := nodes[-1].place) is not None:
+                for offset, text in pieces:
+                    yield place, nodes[-1].attempt, offset, text
 
     def noted_by_last(self, place: Place) -> Iterable[Noted]:
         """Return what was noted during the last attempt of a row, the latest first."""

@@ -12,11 +12,9 @@ from starlette.responses import Response
 from otel_agent_journal.errors import (
     ConfigError,
     JournalError,
-    SessionNotFound,
     StoreUnreachable,
     UnsupportedByStore,
 )
-from otel_agent_journal.reading.naming import NoSuchStep, SeveralSteps
 from otel_agent_journal.server.wire import Problem
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -60,13 +58,13 @@ def response_of(refused: Refused) -> Response:
 def refused_by(error: JournalError) -> Refused:
     """Return how an error of the journal is answered."""
     match error:
-        case SeveralSteps() | NoSuchStep() | SessionNotFound():
-            return Refused(404, str(error))
         case StoreUnreachable():
             return Refused(503, str(error), headers={"Retry-After": str(max(1, round(error.retry_after_s)))})
         case UnsupportedByStore():
             return Refused(501, str(error))
         case ConfigError():
             return Refused(400, str(error))
+        case _ if error.exit_code == 3:  # not found, of whatever kind
+            return Refused(404, str(error))
         case _:
             return Refused(500, str(error))

@@ -1,8 +1,9 @@
-"""What the viewer shows of a fold: rows of the tree, and the session above it. Times in milliseconds, null not known."""
+"""What the viewer shows of a fold: rows of the tree, the session above it. Times in milliseconds, null not known."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from otel_agent_journal.projections.cost import Cost
@@ -182,7 +183,7 @@ def waits_of(fold: SessionFold) -> Iterator[tuple[float, float, str]]:
         return
     ends = {one.end_ns: one for one in attempts if one.end_ns is not None}
     found = stretches((one for one in attempts), max(one.end_ns or one.start_ns for one in attempts))
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         ended = ends.get(before.end_ns)
         why = "turn" if ended is None else {"interrupted": _reason(ended) or "turn"}.get(ended.outcome or "", "turn")
         yield before.end_ns // 1000 / 1000, after.start_ns // 1000 / 1000, why

@@ -1,0 +1,119 @@
+"""The app: the table of routes behind the guard, the viewer's files, and errors as problems. ASGI, on Starlette.
+
+Requests are answered in threads, each with a journal of its own; streams in the loop, fed by the hub's one thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+
+from otel_agent_journal.errors import JournalError
+from otel_agent_journal.server.files import Files
+from otel_agent_journal.server.guard import Access, Guard, said_of
+from otel_agent_journal.server.hub import Hub
+from otel_agent_journal.server.journals import AT_ONCE, Journals
+from otel_agent_journal.server.problems import Refused, refused_by, response_of
+from otel_agent_journal.server.routes import JSON, Call, Contexts, Found, Route, Routes
+from otel_agent_journal.server.table import ROUTES
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from otel_agent_journal.reading.journal import Journal
+
+_log = logging.getLogger("otel_agent_journal.server")
+_OURS: Final = frozenset(("/healthz", "/ping", "/openapi.json"))
+
+
+class App:
+    """The server as an ASGI app.
+
+    Args:
+        open_journal: opens a journal for one thread.
+        access: who may ask.
+        write: whether routes that change anything are served.
+        routes: further ones, as those that run agents.
+        contexts: reads what the agents of a session have in their contexts.
+    """
+
+    def __init__(
+        self,
+        open_journal: Callable[[], Journal],
+        access: Access,
+        *,
+        write: bool = False,
+        routes: tuple[Route, ...] = (),
+        contexts: Contexts | None = None,
+    ) -> None:
+        self.hub = Hub(open_journal)
+        self.access = access
+        self.seen_browser = False
+        self._journals = Journals(open_journal)
+        self._write = write
+        self._contexts = contexts
+        self._routes = Routes((*ROUTES, *routes))
+        self._files = Files(access)
+        self._limit: anyio.CapacityLimiter | None = None
+        self._guarded = Guard(self._answer, access)
+
+    def start(self) -> None:
+        """Begin to follow the store. Raises what opening it raises."""
+        self.hub.start()
+
+    def close(self) -> None:
+        """End every stream, and close every journal."""
+        self.hub.close()
+        self._journals.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        await self._guarded(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._response(request)
+        except Refused as refused:
+            response = response_of(refused)
+        except JournalError as error:
+            response = response_of(refused_by(error))
+        except Exception:  # noqa: BLE001 - the boundary: one answer fails, and the log says why
+            _log.exception("request=<%s> | could not be answered", said_of(scope))
+            response = response_of(Refused(500, "the server met a defect of its own; its log says more"))
+        response.headers.setdefault("Cache-Control", "no-store")
+        await response(scope, receive, send)
+
+    async def _response(self, request: Request) -> Response:
+        path = request.scope["path"]
+        if not (path.startswith("/api/") or path in _OURS):
+            self.seen_browser = True
+            return self._files.response(request, path)
+        found = self._routes.find(request.method, path)
+        if found.route.writes and not self._write:
+            raise Refused(403, "this server only reads; start it with --write to let it change anything")
+        call = Call(request, found.args, self.hub, self._journals, self._contexts)
+        if found.route.flows is not None:
+            return await found.route.flows(call)
+        return await self._blocking(found, call)
+
+    async def _blocking(self, found: Found, call: Call) -> Response:
+        if self._limit is None:
+            self._limit = anyio.CapacityLimiter(2 * AT_ONCE)
+        if found.route.takes is not None:
+            call.request.state.body = await call.request.body()
+        answered = await to_thread.run_sync(self._does, found.route, call, limiter=self._limit)
+        if isinstance(answered, Response):
+            return answered
+        return Response(answered, found.route.status, media_type=JSON)
+
+    def _does(self, route: Route, call: Call) -> Response | bytes:
+        assert route.does is not None
+        with self._journals.one() as journal:
+            return route.does(call, journal)

@@ -1,0 +1,200 @@
+"""The one thread of a server that follows the store, however many browsers look: sessions that are open, and the list.
+
+Store and folds are used here alone; readers wait for a room to be loaded and are told what changes. A session that
+nobody looks at any more is let go of after a while.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from otel_agent_journal.errors import JournalError, SessionNotFound, StoreUnreachable
+from otel_agent_journal.server.feeds import Frame
+from otel_agent_journal.server.live_list import LiveList
+from otel_agent_journal.server.rooms import Room, encode
+from otel_agent_journal.server.wire import Delayed
+from otel_agent_journal.store.protocol import Wakes
+
+if TYPE_CHECKING:
+    from otel_agent_journal.reading.journal import Journal
+
+_log = logging.getLogger("otel_agent_journal.server")
+
+POLL_S: Final = 0.05  # where the store does not say when to look
+WAIT_S: Final = 0.2  # where it does: how long a session that is asked for may wait for it
+QUIET_POLL_S: Final = 1.0  # of a session that has ended, and of the list
+PUBLISH_S: Final = 0.04  # between two tellings of one session: a burst is told together
+JUDGE_S: Final = 3.0
+ADOPT_S: Final = 5.0
+AWAY_S: Final = 1.0
+KEPT_S: Final = 60.0  # a session that nobody looks at
+MOST_UNWATCHED: Final = 16
+LOAD_S: Final = 120.0
+
+
+class Hub:
+    """Sessions that are looked at.
+
+    Args:
+        open_journal: opens the journal that the thread follows with.
+    """
+
+    def __init__(self, open_journal: Callable[[], Journal]) -> None:
+        self._open = open_journal
+        self._rooms: dict[str, Room] = {}
+        self._lock = threading.Lock()
+        self._nudge = threading.Event()
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._journal: Journal | None = None
+        self._list: LiveList | None = None
+        self._due: dict[str, float] = {}
+        self._published: dict[str, float] = {}
+        self._judged: dict[str, float] = {}
+        self._away = False
+
+    def start(self) -> None:
+        """Open the journal and begin to follow. Raises what opening it raises."""
+        self._journal = self._open()
+        self._list = LiveList(self._journal, self.loaded)
+        self._thread = threading.Thread(target=self._run, name="agent-journal-follow", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread and every stream."""
+        self._ending.set()
+        self._nudge.set()
+        for room in list(self._rooms.values()):
+            for feed in (*room.feeds, *room.listeners):
+                feed.close()
+        if self._list is not None:
+            self._list.close()
+        if self._thread is not None:
+            self._thread.join(10)
+
+    @property
+    def listed(self) -> LiveList:
+        """The list of sessions."""
+        assert self._list is not None
+        return self._list
+
+    def loaded(self, session_id: str) -> Room | None:
+        """Return a session's room where there is one that is whole."""
+        room = self._rooms.get(session_id)
+        return room if room is not None and room.loaded.is_set() else None
+
+    def room(self, session_id: str) -> Room:
+        """Return a session's room, loaded. Waits for that: not to be called by the loop.
+
+        Raises:
+            SessionNotFound: nothing is known of it.
+            StoreUnreachable: it could not be read in time.
+        """
+        with self._lock:
+            room = self._rooms.get(session_id)
+            if room is None:
+                assert self._journal is not None
+                room = self._rooms[session_id] = Room(session_id, self._journal)
+            room.used_s = time.monotonic()
+        self._nudge.set()
+        if not room.loaded.wait(LOAD_S):
+            raise StoreUnreachable(f"session {session_id} could not be read within {LOAD_S:g} s; retry")
+        if not room.is_known:
+            raise SessionNotFound(session_id, "agent-journal ls lists them all")
+        return room
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        assert self._journal is not None
+        adopted_s = time.monotonic()
+        try:
+            while not self._ending.is_set():
+                busy = self._round()
+                now = time.monotonic()
+                if now - adopted_s > ADOPT_S:
+                    adopted_s = now
+                    self._safely(self._journal.take_in_dead)
+                    self._let_go(now)
+                if not busy:
+                    self._pause()
+        finally:
+            self._journal.close()
+
+    def _round(self) -> bool:
+        busy = False
+        now = time.monotonic()
+        with self._lock:
+            rooms = list(self._rooms.values())
+        for room in rooms:
+            if now >= self._due.get(room.session_id, 0.0) and self._safely(lambda room=room: self._look(room)):
+                busy = True
+        if self._list is not None and self._list.watched:
+            self._safely(self._list.look)
+        return busy
+
+    def _look(self, room: Room) -> bool:
+        more = room.look()
+        now = time.monotonic()
+        name = room.session_id
+        if now - self._judged.get(name, 0.0) > JUDGE_S and room.loaded.is_set():
+            self._judged[name] = now
+            if room.fold.running:
+                room.judge()
+        if not more or now - self._published.get(name, 0.0) > PUBLISH_S:
+            self._published[name] = now
+            room.publish()
+        if more:
+            self._due[name] = 0.0
+        else:
+            live = bool(room.fold.running) or not room.loaded.is_set() or room.watched
+            self._due[name] = now + (PUBLISH_S if live else QUIET_POLL_S)
+        return more
+
+    def _safely(self, work: Callable[[], object]) -> bool:
+        """Do something with the store; where that is away, say so to all, and wait."""
+        try:
+            result = bool(work())
+        except JournalError as error:
+            if not self._away:
+                self._away = True
+                self._tell(Delayed(delayed_s=0.0, why=str(error)))
+                _log.warning("error=<%s> | store cannot be followed, will be tried again", error)
+            self._ending.wait(AWAY_S)
+            return False
+        except Exception:  # noqa: BLE001 - one session that cannot be folded must not end all
+            _log.exception("the follower met an error of its own and goes on")
+            self._ending.wait(AWAY_S)
+            return False
+        if self._away:
+            self._away = False
+            self._tell(Delayed())
+        return result
+
+    def _tell(self, message: Delayed) -> None:
+        frame = Frame("delayed", encode(message))
+        for room in list(self._rooms.values()):
+            for feed in list(room.feeds):
+                feed.put([frame])
+
+    def _pause(self) -> None:
+        assert self._journal is not None
+        if isinstance(self._journal.store, Wakes) and self._rooms:
+            self._journal.store.wait(WAIT_S)
+        else:
+            self._nudge.wait(POLL_S if self._rooms or (self._list and self._list.watched) else QUIET_POLL_S)
+        self._nudge.clear()
+
+    def _let_go(self, now: float) -> None:
+        """Forget the sessions that nobody has looked at for a while, of the others those beyond a number."""
+        with self._lock:
+            idle = sorted((room for room in self._rooms.values() if not room.watched), key=lambda room: -room.used_s)
+            for place, room in enumerate(idle):
+                if now - room.used_s > KEPT_S or (place >= MOST_UNWATCHED and room.loaded.is_set()):
+                    del self._rooms[room.session_id]
+                    for kept in (self._due, self._published, self._judged):
+                        kept.pop(room.session_id, None)

@@ -1,0 +1,201 @@
+"""Every route that reads, with what it answers: what the app serves and `openapi.json` tells of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import PlainTextResponse, Response
+
+from otel_agent_journal.codec import encode_value
+from otel_agent_journal.projections.head import STATUSES
+from otel_agent_journal.reading.moments import moment_of
+from otel_agent_journal.server import details, streams, wire
+from otel_agent_journal.server.live_list import DEFAULT_PAGE, Wanted, page_of
+from otel_agent_journal.server.problems import Refused
+from otel_agent_journal.server.rooms import encode
+from otel_agent_journal.server.routes import JSON, Call, Param, Route
+
+if TYPE_CHECKING:
+    from otel_agent_journal.reading.journal import Journal
+
+_FILTERS: Final = (
+    Param("status", "Only sessions of these statuses.", several=True),
+    Param("agent", "Only sessions of this agent."),
+    Param("user", "Only sessions of this user."),
+    Param("tag", "Only sessions that were given this tag, label, or NAME=VALUE.", several=True),
+    Param("since", "Updated since: 30m, 2h, 7d, today, a date, or RFC 3339."),
+    Param("until", "Last updated until then."),
+    Param("q", "Only with this text in their id, agent, tags or labels."),
+)
+_FROM: Final = Param("from", "Begin with this number.", "integer")
+_LIMIT: Final = Param("limit", "At most so many.", "integer")
+_AFTER: Final = Param("after", "Go on behind this `id` of a message, as Last-Event-ID does.")
+
+
+def wanted_of(call: Call) -> Wanted:
+    """Return which sessions a request asks for.
+
+    Raises:
+        Refused: a filter is malformed.
+    """
+    statuses = tuple(status.upper() for status in call.texts("status"))
+    for status in statuses:
+        if status not in STATUSES:
+            raise Refused(400, f"status is '{status[:80]}'; it is one of {', '.join(STATUSES)}")
+    return Wanted(
+        statuses=statuses,
+        agent=call.text("agent"),
+        user=call.text("user"),
+        tags=tuple(call.request.query_params.getlist("tag")),
+        since_ns=call.parsed("since", moment_of),
+        until_ns=call.parsed("until", lambda text: moment_of(text, end=True)),
+        text=call.text("q"),
+    )
+
+
+def _sessions(call: Call, journal: Journal) -> bytes:
+    limit = call.number("limit", DEFAULT_PAGE, least=1, most=1000)
+    return encode(page_of(journal, wanted_of(call), call.text("cursor"), limit, call.hub.loaded))
+
+
+def _tree(call: Call, _journal: Journal) -> bytes:
+    return call.hub.room(call.args["id"]).tree(call.number("from", 1, least=1))
+
+
+async def _stream(call: Call) -> Response:
+    return await streams.viewer(call, wanted_of(call))
+
+
+async def _healthy(_call: Call) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+async def _openapi(_call: Call) -> Response:
+    from otel_agent_journal.server.openapi import document
+
+    return Response(document(ROUTES), media_type=JSON)
+
+
+def _agents(_call: Call, journal: Journal) -> bytes:
+    seen: dict[str, dict[str, Any]] = {}
+    from otel_agent_journal.server.rows import ms
+    from otel_agent_journal.store.protocol import SessionFilter
+
+    for head in journal.heads(SessionFilter(limit=1000)):
+        if head.agent is not None:
+            one = seen.setdefault(head.agent, {"name": head.agent, "sessions": 0, "updated_ms": ms(head.updated_ns)})
+            one["sessions"] += 1
+    return encode_value({"agents": list(seen.values())})
+
+
+_SESSION: Final = "/api/sessions/{id}"
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/api/sessions",
+        about="Sessions, the latest first.",
+        answers=wire.Sessions,
+        does=_sessions,
+        params=(*_FILTERS, Param("cursor", "Of the page before."), _LIMIT),
+    ),
+    Route(method="GET", path=_SESSION, about="Where a session stands.", answers="Status", does=details.session),
+    Route(
+        method="GET",
+        path=f"{_SESSION}/tree",
+        about="A session's rows, and from where its stream goes on.",
+        answers=wire.Tree,
+        does=_tree,
+        params=(_FROM,),
+    ),
+    Route(
+        method="GET",
+        path=f"{_SESSION}/events",
+        about="A session's events, a line each, or as they arrive.",
+        flows=streams.raw,
+        params=(
+            _AFTER,
+            Param("kinds", "Only events of these types, or of steps of these kinds.", several=True),
+            Param("tokens", "0 leaves out streamed text."),
+            _LIMIT,
+        ),
+        media_types=(streams.LINES, "text/event-stream"),
+    ),
+    Route(
+        method="GET",
+        path=f"{_SESSION}/steps",
+        about="A session's steps as data.",
+        answers="Steps",
+        does=details.steps,
+        params=(_FROM, _LIMIT),
+    ),
+    Route(
+        method="GET",
+        path=f"{_SESSION}/steps/{{step}}",
+        about="One step with all that is known of it; what is long is cut.",
+        answers="Step",
+        does=details.step,
+    ),
+    Route(
+        method="GET",
+        path=f"{_SESSION}/steps/{{step}}/value",
+        about="The rest of what was cut.",
+        does=details.value,
+        params=(Param("pointer", "Where it stands in the step, a JSON pointer."), _FROM),
+        media_types=("text/plain", JSON),
+    ),
+    Route(
+        method="GET",
+        path=f"{_SESSION}/steps/{{step}}/prompt",
+        about="What a model call was given.",
+        answers="Prompt",
+        does=details.prompt,
+        params=(Param("as", "openai or anthropic: in the form of that API."),),
+    ),
+    Route(
+        method="GET",
+        path=f"{_SESSION}/messages",
+        about="The conversation, a page of it.",
+        answers="Messages",
+        does=details.messages,
+        params=(_FROM, _LIMIT),
+    ),
+    Route(
+        method="GET",
+        path=f"{_SESSION}/state",
+        about="What the agents have in their contexts.",
+        answers="State",
+        does=details.state,
+        params=(Param("at", "Before the step of this number.", "integer"),),
+    ),
+    Route(
+        method="GET",
+        path=f"{_SESSION}/blobs/{{digest}}",
+        about="A value that is kept apart.",
+        does=details.blob,
+        params=(Param("type", "Shown as this picture, if it is one."),),
+        media_types=("application/octet-stream", *sorted(details.INERT)),
+    ),
+    Route(
+        method="GET", path=f"{_SESSION}/result", about="What the last run gave.", answers="Result", does=details.result
+    ),
+    Route(
+        method="GET",
+        path="/api/stream",
+        about="What changes in a session, in the list, or in both, for a viewer.",
+        flows=_stream,
+        params=(
+            Param("session", "The session."),
+            Param("list", "1: the list, too, of what the filters leave."),
+            _AFTER,
+            *_FILTERS,
+        ),
+        media_types=("text/event-stream",),
+    ),
+    Route(method="GET", path="/api/agents", about="The agents of the latest sessions.", answers="Agents", does=_agents),
+    Route(
+        method="GET", path="/healthz", about="Whether the server answers.", flows=_healthy, media_types=("text/plain",)
+    ),
+    Route(method="GET", path="/ping", about="The same.", flows=_healthy, media_types=("text/plain",)),
+    Route(method="GET", path="/openapi.json", about="This document.", answers="OpenApi", flows=_openapi),
+)
