@@ -4,10 +4,11 @@
 #   make bench  the measurements of the README   make soak   the long forms of the tests
 #   make steady all of `make test` ten times on a machine that is kept busy (N=10 LOAD=4)
 #   make dist   all distributions, checked, in dist/
+#   make ui     the viewer, built into the package (npm's packages are fetched once)
 #   make stack  Collector, Jaeger, receiver and an agent, until Ctrl-C (the servers are built once: minutes, with Go)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo dist stack lint format test steady soak bench servers constraints clean
+.PHONY: help venv ui demo dist stack lint format test steady soak bench servers constraints clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ STAMP := .venv/.stamp
 PYTEST := $(BIN)/python -m pytest
 
 help:
-	@sed -n '2,7s/^# *//p' Makefile
+	@sed -n '2,9s/^# *//p' Makefile
 
 venv: $(STAMP)
 	@true
@@ -26,13 +27,17 @@ $(STAMP): pyproject.toml constraints.txt scripts/venv.sh $(wildcard exporters/*/
 	@PYTHON=$(PYTHON) scripts/venv.sh
 	@touch $@
 
+# Stamped by the script itself: a second run is instant.
+ui: venv
+	@$(BIN)/python scripts/build_ui.py
+
 # Does not wait for the whole environment where that is not there yet.
 demo:
 	@if [ -e $(STAMP) ] || [ -e .venv/.demo ]; then true; else PYTHON=$(PYTHON) scripts/venv.sh demo && touch .venv/.demo; fi
 	@$(BIN)/agent-journal demo
 
 # Stamped too: nothing is built again until a file changes that goes into it.
-DISTRIBUTED = $(shell find README.md CHANGELOG.md LICENSE docs examples src exporters/*/src exporters/*/*.* scripts/dist.py \
+DISTRIBUTED = $(shell find README.md CHANGELOG.md LICENSE docs examples src ui/src ui/*.* exporters/*/src exporters/*/*.* scripts/dist.py \
     -type f -not -path '*/__pycache__/*')
 
 dist: dist/.stamp
@@ -42,7 +47,7 @@ dist/.stamp: $(STAMP) $(DISTRIBUTED)
 	@$(BIN)/python scripts/dist.py
 	@touch $@
 
-stack: venv
+stack: venv ui
 	@$(BIN)/python scripts/stack.py
 
 lint: venv
@@ -51,16 +56,16 @@ lint: venv
 format: venv
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-test: venv
+test: venv ui
 	@scripts/test.sh
 
-steady: venv
+steady: venv ui
 	@scripts/steady.sh $(or $(N),10) $(or $(LOAD),4) $(TESTS)
 
-soak: venv
+soak: venv ui
 	@AGENT_JOURNAL_SOAK=1 scripts/test.sh --soak
 
-bench: venv
+bench: venv ui
 	@$(BIN)/python tests/benchmarks/run_all.py
 
 servers:
@@ -70,5 +75,5 @@ constraints: venv
 	@$(BIN)/python scripts/compile_constraints.py
 
 clean:
-	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* .import_linter_cache .grimp_cache build dist
+	@rm -rf .venv ui/node_modules ui/.built src/otel_agent_journal/server/static .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* .import_linter_cache .grimp_cache build dist
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

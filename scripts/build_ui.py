@@ -99,7 +99,7 @@ def sources_digest() -> str:
 
 def build(node_command: list[str]) -> int:
     """Bundle, unless what is there was made of these very sources."""
-    stamp = STATIC / ".stamp"
+    stamp = UI / ".built"  # not beside what is built: everything there goes into the wheel
     wanted = sources_digest()
     if all((STATIC / name).exists() for name in BUILT) and stamp.exists() and stamp.read_text() == wanted:
         return 0
@@ -131,17 +131,18 @@ def check(node_command: list[str]) -> int:
         return 3
     types = [*node_command, str(UI / "node_modules" / "typescript" / "bin" / "tsc"), "--project", str(UI)]
     tests = [*node_command, "--test", "--test-reporter=dot", *map(str, sorted((UI / "src").rglob("*.test.ts")))]
-    return int(any([subprocess.run(command, cwd=UI, check=False).returncode for command in (types, tests)]))
+    codes = [subprocess.run(command, cwd=UI, check=False).returncode for command in (types, tests)]
+    return int(any(codes))
 
 
-def main() -> int:
-    """Build or check."""
+def main(*asked: str) -> int:
+    """Build, or check if that is asked for."""
     node_command = node()
     if node_command is None:
         say(f"there is no Node. Run make venv, or install Node {OLDEST_NODE} or newer, and run this again")
         return 3
-    return check(node_command) if "--check" in sys.argv[1:] else build(node_command)
+    return check(node_command) if "--check" in asked else build(node_command)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -1,7 +1,8 @@
 """Build every distribution of the repository into dist/, as `make dist` does: a source distribution and a wheel each.
 
 Each wheel is built from its source distribution, as pip would build it, so neither can have what the other lacks. What
-is built twice is the same, byte by byte. Nothing is fetched: hatchling and twine are those of `make venv`.
+is built twice is the same, byte by byte. Nothing is fetched: hatchling and twine are those of `make venv`. The viewer
+is built first, where it is not; for that npm's packages are fetched once.
 
     python scripts/dist.py [FOLDER]    default: dist/, which is emptied first
 """
@@ -45,8 +46,11 @@ def build_all(folder: Path) -> list[Path]:
 
 def main() -> int:
     """Build, check what an index would check, and say what there is."""
+    import build_ui
     from twine.commands.check import check
 
+    if build_ui.main() != 0:
+        return 1
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "dist").resolve()
     files = build_all(folder)
     failed = check([str(file) for file in files], strict=True)

@@ -22,4 +22,6 @@ gate "ruff format" $BIN/ruff format --quiet --check --output-format concise .
 gate "pyright" $BIN/pyright
 contracts() { $BIN/lint-imports --no-cache | sed -n '/^Contracts$/,$p'; } # without its banner
 gate "import contracts" contracts
+gate "the viewer's types are the server's" $BIN/python scripts/generate_ui_types.py --check
+gate "the viewer: tsc, node --test" $BIN/python scripts/build_ui.py --check
 exit $failed

@@ -86,6 +86,30 @@ def test_what_is_in_it(dist: Path, name: str) -> None:
     assert not [file for file in archive if re.search(r"(^|/)(tests|__pycache__)/|\.pyc$", file)]
 
 
+def test_the_built_viewer_is_in_it(dist: Path) -> None:
+    """Wheel and source distribution carry the viewer as it was built, and no map of its source, nor npm's packages."""
+    static = "otel_agent_journal/server/static/"
+    built = {f"{static}{name}" for name in ("index.html", "app.js", "app.css")}
+    assert built == {file for file in contents(dist / "otel_agent_journal-0.1.0-py3-none-any.whl") if static in file}
+    archive = contents(dist / "otel_agent_journal-0.1.0.tar.gz")
+    assert {f"src/{file}" for file in built} | {"ui/src/main.tsx", "ui/package.json", "ui/hatch_build.py"} <= archive
+    assert not [file for file in archive if "node_modules" in file or file.endswith(".map")]
+
+
+def test_without_the_viewer_nothing_is_built(dist: Path, tmp_path: Path) -> None:
+    """Where the built viewer is missing no wheel is built, and the message says what to run; who edits only hears it."""
+    with tarfile.open(dist / "otel_agent_journal-0.1.0.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    source = tmp_path / "otel_agent_journal-0.1.0"
+    (source / "src" / "otel_agent_journal" / "server" / "static" / "app.js").unlink()
+    for function, refused in (("build_wheel", True), ("build_sdist", True), ("build_editable", False)):
+        code = f"from hatchling.build import {function}; {function}({str(tmp_path)!r})"
+        done = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, encoding="utf-8", check=False)
+        assert ("RuntimeError: the viewer is not built: app.js missing" in done.stderr) is refused, done.stderr
+        assert "the viewer is not built: app.js missing" in done.stderr
+        assert "make ui" in done.stderr
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_described(dist: Path, name: str) -> None:
     """Its page on an index is its README, of which no link leads to a file that is not there."""

@@ -13,7 +13,15 @@ from uuid import uuid4
 
 import msgspec
 
-from otel_agent_journal.projections.head import AWAITING_INPUT, ERROR, INTERRUPTED, PENDING, PROCESSING, SessionHead
+from otel_agent_journal.projections.head import (
+    AWAITING_INPUT,
+    ERROR,
+    INTERRUPTED,
+    PENDING,
+    PROCESSING,
+    REASONS,
+    SessionHead,
+)
 from otel_agent_journal.reading.gists import LONGEST
 from otel_agent_journal.server.feeds import Feed, Frame
 from otel_agent_journal.server.rows import cut, of_head
@@ -21,6 +29,7 @@ from otel_agent_journal.server.wire import Resync, SessionRow, Sessions
 from otel_agent_journal.store.protocol import SessionFilter
 
 if TYPE_CHECKING:
+    from otel_agent_journal.projections.cost import Cost
     from otel_agent_journal.reading.journal import Journal
     from otel_agent_journal.server.rooms import Room
 
@@ -35,15 +44,37 @@ DEFAULT_PAGE: Final = 50
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sessions a list shows."""
+    """Which sessions a list shows.
 
-    statuses: tuple[str, ...] = ()
+    `states`: statuses, and reasons of an interruption. `begun_ns`: only those that had begun by then. `among`: only
+    those of these ids.
+    """
+
+    states: tuple[str, ...] = ()
     agent: str | None = None
     user: str | None = None
     tags: tuple[str, ...] = ()
     since_ns: int | None = None
     until_ns: int | None = None
+    begun_ns: int | None = None
     text: str | None = None
+    least_usd: float | None = None
+    among: frozenset[str] | None = None
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        """The statuses that a session in one of these states has."""
+        return tuple(dict.fromkeys(INTERRUPTED if one in REASONS else one for one in self.states))
+
+    def has(self, head: SessionHead, cost: Callable[[SessionHead], Cost]) -> bool:
+        """Tell whether a session that the store's own filters leave is one of them."""
+        return (
+            (not self.states or head.status in self.states or head.reason in self.states)
+            and (self.begun_ns is None or head.started_ns <= self.begun_ns)
+            and (self.among is None or head.session_id in self.among)
+            and (not self.text or _has(head, self.text))
+            and (self.least_usd is None or (cost(head).usd or 0.0) >= self.least_usd > 0 or self.least_usd == 0)
+        )
 
     @property
     def labels(self) -> list[tuple[str, str]]:
@@ -71,8 +102,7 @@ def page_of(journal: Journal, wanted: Wanted, cursor: str | None, limit: int, ro
     heads = journal.heads(asked, wanted.tags, wanted.labels)
     if after is not None:
         heads = (head for head in heads if (-head.updated_ns, head.session_id) > (-after[0], after[1]))
-    if wanted.text:
-        heads = (head for head in islice(heads, MOST_SEARCHED) if _has(head, wanted.text))
+    heads = (head for head in islice(heads, MOST_SEARCHED) if wanted.has(head, journal.cost))
     found = list(islice(heads, limit + 1))
     more = found[limit - 1] if len(found) > limit else None
     return Sessions(

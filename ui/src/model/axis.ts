@@ -15,6 +15,8 @@ export interface Axis {
   /** The moment at a place. */
   msAt(place: number): number;
   readonly ticks: readonly { readonly place: number; readonly ms: number }[];
+  /** From tick to tick, in milliseconds. */
+  readonly step: number;
   readonly gaps: readonly { readonly place: number; readonly wait: Wait }[];
 }
 
@@ -37,11 +39,13 @@ export function axisOf(span: Span, waits: readonly Wait[]): Axis {
   }
   pieces.push({ ms: span.to, place: 1 });
 
+  const step = tickStep(worked, 5);
   const at = (time: number) => across(pieces, "ms", "place", time);
   return {
     at,
     msAt: (there) => across(pieces, "place", "ms", there),
-    ticks: ticksOf(span, worked, pieces, at),
+    ticks: ticksOf(span, step, pieces, at),
+    step,
     gaps: pieces.flatMap((one) => (one.wait ? [{ place: one.place + GAP / 2, wait: one.wait }] : [])),
   };
 }
@@ -73,8 +77,7 @@ export function tickStep(width: number, most: number): number {
   return STEPS.find((one) => width / one <= most) ?? Math.ceil(width / most / 86_400_000) * 86_400_000;
 }
 
-function ticksOf(span: Span, worked: number, pieces: readonly (Piece & { wait?: Wait })[], at: (ms: number) => number) {
-  const step = tickStep(worked, 5);
+function ticksOf(span: Span, step: number, pieces: readonly (Piece & { wait?: Wait })[], at: (ms: number) => number) {
   const ticks: { place: number; ms: number }[] = [];
   for (let n = 0; n < pieces.length - 1; n++) {
     const piece = pieces[n]!;
@@ -88,9 +91,10 @@ function ticksOf(span: Span, worked: number, pieces: readonly (Piece & { wait?: 
   return ticks;
 }
 
-/** Until where an axis goes whose last moment still moves: in steps, so that what stands does not creep. */
-export function roomyEnd(began: number, now: number): number {
-  const elapsed = Math.max(1000, now - began);
-  const grain = 10 ** Math.floor(Math.log10(elapsed)) / 2;
-  return began + Math.ceil((elapsed * 1.06) / grain) * grain;
+/** A span that begins there, with room beyond what has passed: in steps, so that what stands does not creep. */
+export function roomySpan(began: number, now: number, waits: readonly Wait[]): Span {
+  const waited = waits.reduce((sum, one) => sum + one.ended - one.began, 0);
+  const worked = Math.max(1000, now - began - waited);
+  const grain = 10 ** Math.floor(Math.log10(worked)) / 2;
+  return { from: began, to: began + waited + Math.ceil((worked * 1.06) / grain) * grain };
 }

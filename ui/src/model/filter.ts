@@ -81,6 +81,11 @@ export class Counts {
     }
   }
 
+  drop(row: Row): void {
+    this.all--;
+    for (const pill of PILLS) this.of[pill] -= Number(taken(pill, row, this.critical));
+  }
+
   setCritical(keys: readonly string[]): void {
     this.critical = new Set(keys);
     this.of.critical = this.critical.size;

@@ -32,3 +32,8 @@ export function summary(value: unknown, most = 60): string {
 export function asText(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value, null, 2);
 }
+
+/** The JSON pointer of a member. */
+export function below(pointer: string, name: string | number): string {
+  return `${pointer}/${String(name).replaceAll("~", "~0").replaceAll("/", "~1")}`;
+}

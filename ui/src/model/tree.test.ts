@@ -60,6 +60,16 @@ test("A row that comes before its parent goes below it when that comes", () => {
   assert.equal(tree.root.sums.rows, 2);
 });
 
+test("A row that is no more leaves, and what stood below it goes where its new parent is", () => {
+  const tree = new Tree();
+  tree.take([row("a", null, 0), row("b", "a", 1), ...Array.from({ length: 5 }, (_, n) => row(`f${n}`, "b", n + 2, { name: "fetch", errors: 1 }))]);
+  tree.drop("b");
+  assert.equal(tree.root.sums.rows, 6);
+  tree.take([row("c", "a", 1), ...Array.from({ length: 5 }, (_, n) => row(`f${n}`, "c", n + 2, { name: "fetch" }))]);
+  assert.deepEqual(shown(tree), ["a", " c", "  ×5 fetch"]);
+  assert.deepEqual([tree.root.sums.rows, tree.root.sums.errors, tree.drop("b")], [7, 0, null]);
+});
+
 test("Rows whose parents go round in a circle are shown all the same", () => {
   const tree = new Tree();
   tree.take([row("a", "b", 0), row("b", "a", 1), row("c", "c", 2)]);

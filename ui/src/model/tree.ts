@@ -79,6 +79,8 @@ export class Tree {
   /** Nodes that run, and those that came or changed since somebody emptied this. */
   readonly running = new Set<TreeNode>();
   readonly touched = new Set<TreeNode>();
+  /** How many rows were taken out. */
+  dropped = 0;
   private readonly folds = new Map<string, TreeNode>();
   private readonly byStep = new Map<string, TreeNode>();
   private filter: Taken | null = null;
@@ -103,6 +105,25 @@ export class Tree {
     this.touched.add(node);
     if (row.status === "running") this.running.add(node);
     else this.running.delete(node);
+  }
+
+  /** Takes out a row that is no more; what stood below it waits at the top for its new place. */
+  drop(key: string): Row | null {
+    const node = this.nodes.get(key);
+    if (!node) return null;
+    const below = node.children.flatMap((child) => (child.isFold ? child.children : [child]));
+    this.nodes.delete(key);
+    this.byStep.delete(node.row!.step_id);
+    this.running.delete(node);
+    this.touched.delete(node);
+    this.order.splice(this.order.indexOf(node), 1);
+    for (const child of below) {
+      this.leave(child);
+      this.settle(child, this.placeOf(child.row!));
+    }
+    this.leave(node);
+    this.dropped++;
+    return node.row;
   }
 
   private add(row: Row): void {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { count, duration, money, plural, seen } from "./words.ts";
+import { count, duration, money, plural, seen, tick } from "./words.ts";
 
 test("A duration has the unit that a person would say it in", () => {
   const said = [0, 0.4, 340, 1100, 8800, 9960, 38_000, 134_000, 3_840_000, 266_400_000].map(duration);
@@ -23,4 +23,9 @@ test("Large counts are short", () => {
 test("Marks that turn or hide text are seen", () => {
   assert.equal(seen("a\u202Egnp.exe\u0000"), "a⟨U+202E⟩gnp.exe⟨U+0000⟩");
   assert.equal(seen("日本語 ✓\ttab\nline"), "日本語 ✓\ttab\nline");
+});
+
+test("Two ticks of an axis never read the same", () => {
+  assert.deepEqual([0, 20_000, 40_000].map((ms) => tick(7_500_000 + ms, 20_000)), ["2:05:00", "2:05:20", "2:05:40"]);
+  assert.deepEqual([tick(0, 500), tick(500, 500), tick(61_500, 500), tick(80_000, 40_000)], ["0 s", "0.5 s", "1:01.500", "1:20"]);
 });

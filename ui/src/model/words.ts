@@ -17,6 +17,15 @@ export function duration(ms: number | null | undefined): string {
   return `${Math.floor(minutes / 1440)} d ${Math.floor((minutes % 1440) / 60)} h`;
 }
 
+/** A moment of an axis, as fine as the step from tick to tick: 0 s · 40 s · 1:20 · 2:05:40 · 2 h 05 */
+export function tick(ms: number, step: number): string {
+  if (ms <= 0) return "0 s";
+  if (step < 1000) return ms < MINUTE ? `${(ms / 1000).toFixed(step < 100 ? (step < 10 ? 3 : 2) : 1)} s` : `${tick(Math.floor(ms / 1000) * 1000, 1000)}.${String(Math.floor(ms % 1000)).padStart(3, "0")}`;
+  if (step >= MINUTE || ms < HOUR) return duration(ms);
+  const seconds = Math.round(ms / 1000);
+  return [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60].map((one, at) => (at ? String(one).padStart(2, "0") : one)).join(":");
+}
+
 /** 812 · 17.4k · 2.1M */
 export function count(value: number | null | undefined): string {
   if (value === null || value === undefined) return "—";

@@ -1,7 +1,7 @@
 // The step that is looked at, in full: fetched when it is, and again as it changes.
 import { effect, signal, untracked } from "@preact/signals";
 import type { Looking } from "./looking.ts";
-import { getJson, Refusal } from "./source.ts";
+import { getJson, Refusal, source } from "./source.ts";
 
 /** A step as `show SESSION/STEP -o json` prints it: see docs/json.md. */
 export interface StepInFull {
@@ -19,6 +19,24 @@ export interface StepInFull {
   readonly writer: string | null;
   readonly trace_id: string | null;
   readonly span_id: string | null;
+  /** What is not whole in this answer: where it stands, as a JSON pointer, and how long it is. */
+  readonly cut?: readonly { readonly pointer: string; readonly length: number | null; readonly unit: string }[];
+}
+
+/** What an answer left out, by where it stands. */
+export interface Rest {
+  readonly cut: ReadonlyMap<string, number>;
+  load(pointer: string, from: number): Promise<string>;
+}
+
+/** The rest of a step's answer. */
+export function restOf(path: string, step: StepInFull): Rest {
+  const texts = (step.cut ?? []).filter((one) => one.unit === "characters" && one.length !== null);
+  const id = encodeURIComponent(String(step["step_id"]));
+  return {
+    cut: new Map(texts.map((one) => [one.pointer, one.length!])),
+    load: (pointer, from) => source.text(`${path}/steps/${id}/value?pointer=${encodeURIComponent(pointer)}&from=${from}`),
+  };
 }
 
 export interface AttemptInFull {

@@ -53,7 +53,10 @@ export class Session {
   start(): () => void {
     this.stop = follow(`/api/stream?session=${encodeURIComponent(this.id)}`, {
       message: (kind, data) => this.hear(kind, data),
-      link: (state) => (this.link.value = state),
+      link: (state) => {
+        this.link.value = state;
+        if (state === "live" && this.refusal.value) void this.bootstrap(); // it was not there as the page opened
+      },
     });
     void this.bootstrap();
     this.timer = setInterval(() => this.tick(), TICK_MS);
@@ -67,8 +70,14 @@ export class Session {
 
   private async bootstrap(): Promise<void> {
     try {
-      const answer = await getJson<TreeAnswer>(`${this.path}/tree`, this.gone.signal);
-      this.takeTree(answer);
+      let from = "";
+      for (;;) {
+        const answer = await getJson<TreeAnswer>(`${this.path}/tree${from}`, this.gone.signal);
+        this.takeTree(answer);
+        const last = answer.rows.at(-1);
+        if (!answer.truncated || !last) return;
+        from = `?from=${rowOf(last).number + 1}`;
+      }
     } catch (error) {
       if (this.gone.signal.aborted) return;
       this.refusal.value = error instanceof Refusal ? error : new Refusal(0, String(error));
@@ -96,9 +105,9 @@ export class Session {
     switch (kind) {
       case "session":
         this.about.value = data as SessionRow;
-        if (this.refusal.value) void this.bootstrap(); // it was not there as the page opened
         break;
       case "rows":
+        for (const key of (data as Rows).gone) this.lose(key);
         for (const one of (data as Rows).rows) this.hold(rowOf(one));
         break;
       case "text":
@@ -124,6 +133,14 @@ export class Session {
     const waiting = this.pending.get(row.key);
     if (!waiting || waiting.revision < row.revision) this.pending.set(row.key, row);
     this.latest = Math.max(this.latest, row.began_ms, row.ended_ms ?? 0);
+  }
+
+  private lose(key: string): void {
+    this.pending.delete(key);
+    const row = this.tree.drop(key);
+    if (!row) return;
+    this.counts.drop(row);
+    this.changed = true;
   }
 
   private later(): void {

@@ -10,7 +10,7 @@ export interface Listener {
 
 const KINDS = ["session", "rows", "text", "resync", "delayed"];
 const FIRST_WAIT_MS = 500;
-const LONGEST_WAIT_MS = 10_000;
+const LONGEST_WAIT_MS = 3000;
 
 /**
  * Opens a stream and keeps it open; returns what closes it. The browser itself takes a broken one up again with the id

@@ -1,4 +1,5 @@
-import { axisOf, roomyEnd } from "../model/axis.ts";
+import type { Axis } from "../model/axis.ts";
+import { axisOf, roomySpan } from "../model/axis.ts";
 import type { Looking } from "../state/looking.ts";
 import type { BarsShown } from "./bar.tsx";
 import { amountOf } from "./bar.tsx";
@@ -15,25 +16,34 @@ export function extentOf(looking: Looking): { began: number; ended: number } {
   return { began, ended: Math.max(about?.ended_ms ?? 0, about?.updated_ms ?? 0, about?.seen_ms ?? 0, began + 1) };
 }
 
+/** The axis of the whole session, with room for what is still to come, or for labels. */
+export function wholeAxis(looking: Looking, room: number): Axis {
+  const { session } = looking;
+  const { began, ended } = extentOf(looking);
+  const waits = session.waits.value;
+  if (session.live) return axisOf(roomySpan(began, ended, waits), waits);
+  const waited = waits.reduce((sum, one) => sum + one.ended - one.began, 0);
+  return axisOf({ from: began, to: ended + (ended - began - waited) * (room - 1) }, waits);
+}
+
 /** What the bars are drawn by, as things stand. */
-export function barsShown(looking: Looking): BarsShown {
+export function barsShown(looking: Looking, width: number): BarsShown {
   const { session } = looking;
   session.version.value;
   const { began, ended } = extentOf(looking);
   const zoom = looking.zoom.value;
   const waits = session.waits.value;
-  const waited = waits.reduce((sum, one) => sum + one.ended - one.began, 0);
-  const whole = { from: began, to: session.live ? roomyEnd(began, ended) : ended + (ended - began - waited) * (ROOM - 1) };
   const played = looking.playedAt.value;
   const basis = looking.basis.value;
   return {
-    axis: axisOf(zoom ? { from: began + zoom[0], to: began + zoom[1] } : whole, waits),
+    axis: zoom ? axisOf({ from: began + zoom[0], to: began + zoom[1] }, waits) : wholeAxis(looking, ROOM),
     basis,
     now: session.live ? session.now.value : ended,
     playedAt: played === null ? Infinity : began + played,
     most: basis === "time" ? 0 : session.tree.root.children.reduce((most, one) => Math.max(most, amountOf(one, basis) ?? 0), 0),
     critical: looking.pill.value === "critical" ? session.critical.value : NONE,
     filtered: session.tree.filtered,
+    width,
   };
 }
 

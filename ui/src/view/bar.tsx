@@ -16,6 +16,8 @@ export interface BarsShown {
   readonly most: number;
   readonly critical: ReadonlySet<string>;
   readonly filtered: boolean;
+  /** How wide the column of bars is, in pixels. */
+  readonly width: number;
 }
 
 interface Piece {
@@ -37,15 +39,20 @@ export function Bar({ node, bars }: { node: TreeNode; bars: BarsShown }) {
       {pieces.map((one, at) => (
         <i key={at} class={one.classes} style={{ left: percent(Math.max(-0.01, one.from)), width: percent(Math.min(1.01, one.to) - Math.max(-0.01, one.from)) }} />
       ))}
-      <Label text={labelOf(node, bars)} from={pieces[0]!.from} to={last.to} />
+      <Label text={labelOf(node, bars)} from={pieces[0]!.from} to={last.to} width={bars.width} />
     </>
   );
 }
 
-function Label({ text, from, to }: { text: string; from: number; to: number }) {
-  if (to < 0.88) return <em style={{ left: percent(Math.max(0, to)) }}>{text}</em>;
-  if (from > 0.14) return <em style={{ right: percent(1 - from) }}>{text}</em>;
-  return <em style={{ right: "0" }}>{text}</em>;
+const LETTER = 6.7; // pixels of a figure of the label, and what stands around it
+const AROUND = 12;
+
+/** Behind its bar where there is room, otherwise before it, otherwise over its end. */
+function Label({ text, from, to, width }: { text: string; from: number; to: number; width: number }) {
+  const needs = (text.length * LETTER + AROUND) / width;
+  if (to + needs <= 1) return <em style={{ left: percent(Math.max(0, to)) }}>{text}</em>;
+  if (from >= needs) return <em style={{ right: percent(1 - from) }}>{text}</em>;
+  return <em class="over" style={{ right: "0" }}>{text}</em>;
 }
 
 function piecesOf(row: Row, bars: BarsShown): Piece[] {

@@ -15,33 +15,48 @@ export interface Spoken extends Message {
 
 const AGAIN_MS = 1000;
 
+interface Page {
+  readonly messages: readonly Spoken[];
+  readonly next: number | null;
+  readonly cut: readonly { readonly pointer: string; readonly length: number | null }[];
+}
+
 /** What was said, in order; of a long conversation only what is in sight is drawn. */
 export function Conversation({ looking }: { looking: Looking }) {
+  const { session } = looking;
   const messages = useSignal<readonly Spoken[] | null>(null);
   const refusal = useSignal("");
-  const asked = useRef(0);
+  const more = useRef<{ asking: boolean; all: boolean; timer: ReturnType<typeof setTimeout> | undefined }>({ asking: false, all: false, timer: undefined });
+  const fetchMore = async () => {
+    const state = more.current;
+    if (state.asking) return;
+    state.asking = true;
+    try {
+      const known = messages.peek() ?? [];
+      const page = await getJson<Page>(`${session.path}/messages?from=${known.length}`);
+      state.all = page.next === null;
+      if (page.messages.length || messages.peek() === null) messages.value = [...known, ...page.messages];
+    } catch (error) {
+      refusal.value = error instanceof Refusal ? error.message : String(error);
+    }
+    state.asking = false;
+  };
   useSignalEffect(() => {
-    looking.session.version.value;
-    const gone = new AbortController();
-    const wait = Math.max(0, asked.current + AGAIN_MS - performance.now());
-    const timer = setTimeout(() => {
-      asked.current = performance.now();
-      getJson<readonly Spoken[] | { messages: readonly Spoken[] }>(`${looking.session.path}/messages`, gone.signal)
-        .then((got) => (messages.value = "messages" in got ? got.messages : got))
-        .catch((error) => !gone.signal.aborted && (refusal.value = error instanceof Refusal ? error.message : String(error)));
-    }, wait);
-    return () => {
-      clearTimeout(timer);
-      if (messages.peek() !== null) gone.abort();
-    };
+    session.version.value; // what is said comes with the steps that say it
+    const state = more.current;
+    state.timer ??= setTimeout(() => {
+      state.timer = undefined;
+      if (state.all || messages.peek() === null) void fetchMore();
+    }, messages.peek() === null ? 0 : AGAIN_MS);
   });
+  useEffect(() => () => clearTimeout(more.current.timer), []);
   if (refusal.value) return <p class="body" role="alert">{refusal.value}</p>;
   if (!messages.value) return <p class="waiting">Reading the conversation…</p>;
   if (messages.value.length === 0) return <p class="waiting">Nothing was said, or content is not journaled.</p>;
-  return <Messages messages={messages.value} looking={looking} />;
+  return <Messages messages={messages.value} looking={looking} onEnd={() => void (!more.current.all && fetchMore())} />;
 }
 
-function Messages({ messages, looking }: { messages: readonly Spoken[]; looking: Looking }) {
+function Messages({ messages, looking, onEnd }: { messages: readonly Spoken[]; looking: Looking; onEnd: () => void }) {
   const scroller = useRef<HTMLDivElement>(null);
   const drawn = useSignal(0);
   const virtual = useMemo(
@@ -62,6 +77,10 @@ function Messages({ messages, looking }: { messages: readonly Spoken[]; looking:
   useEffect(() => virtual._didMount(), []);
   useLayoutEffect(() => virtual._willUpdate());
   drawn.value;
+  const last = virtual.getVirtualItems().at(-1)?.index ?? 0;
+  useEffect(() => {
+    if (last >= messages.length - 20) onEnd();
+  }, [last, messages.length]);
   return (
     <div class="body conversation" ref={scroller} role="log" aria-label="Conversation" aria-live="off" tabIndex={0}>
       <div class="grid-space" style={{ height: `${virtual.getTotalSize()}px` }}>

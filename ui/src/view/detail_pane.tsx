@@ -3,8 +3,10 @@ import { kindClass, stateOf, STATE_WORDS, workedOf } from "../model/rows.ts";
 import type { TreeNode } from "../model/tree.ts";
 import { duration, seen } from "../model/words.ts";
 import type { Detail, StepInFull } from "../state/detail.ts";
+import { restOf } from "../state/detail.ts";
 import { setQuery } from "../state/location.ts";
 import type { Looking } from "../state/looking.ts";
+import { RestOf } from "./cut.tsx";
 import { JsonView } from "./json_view.tsx";
 import { Overview } from "./overview.tsx";
 import { ValuePart } from "./part.tsx";
@@ -98,7 +100,9 @@ function StepBody({ looking, detail, node }: { looking: Looking; detail: Detail;
       </div>
       <div class="body" id="step-body" role="tabpanel" aria-labelledby={`tab-${chosen}`} tabIndex={0}>
         {detail.refusal.value && detail.key.value === row.key && <p role="alert">{detail.refusal.value.message}</p>}
-        <Body key={`${row.key}:${chosen}`} chosen={chosen} step={step} looking={looking} node={node} />
+        <RestOf.Provider value={step && restOf(looking.session.path, step)}>
+          <Body key={`${row.key}:${chosen}`} chosen={chosen} step={step} looking={looking} node={node} />
+        </RestOf.Provider>
       </div>
     </>
   );
@@ -108,9 +112,9 @@ function Body({ chosen, step, looking, node }: { chosen: string; step: StepInFul
   if (chosen === "overview" || !step) return <Overview step={step} looking={looking} node={node} />;
   switch (chosen) {
     case "input":
-      return <ValuePart title="Input" value={step.input} />;
+      return <ValuePart title="Input" value={step.input} pointer="/input" />;
     case "output":
-      return <ValuePart title="Output" value={step.output} />;
+      return <ValuePart title="Output" value={step.output} pointer="/output" />;
     case "prompt":
       return <PromptView prompt={step.prompt!} />;
     case "state":
@@ -118,6 +122,6 @@ function Body({ chosen, step, looking, node }: { chosen: string; step: StepInFul
     case "events":
       return <StepEvents step={step} />;
     default:
-      return <JsonView value={step} />;
+      return <JsonView value={step} pointer="" />;
   }
 }

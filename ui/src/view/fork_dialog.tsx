@@ -22,7 +22,7 @@ export function ForkDialog({ looking, onClose }: { looking: Looking; onClose: ()
       <h2 id="fork-title">Fork {row ? `at step ${row.number}` : "this session"}</h2>
       <p class="mid">A fork is a session of its own that begins with what this one knew there. This one stays as it is.</p>
       <p>
-        <label>Name <input class="search" value={name.value} onInput={(event) => (name.value = event.currentTarget.value)} /></label>
+        <label>Its name <input class="field" value={name.value} onInput={(event) => (name.value = event.currentTarget.value)} /></label>
       </p>
       {commands.map(([command, does]) => (
         <div key={does}>

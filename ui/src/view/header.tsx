@@ -28,7 +28,7 @@ export function Header({ looking, detail }: { looking: Looking; detail: Detail }
       <div class="tools">
         {session.live ? <PauseButton looking={looking} /> : <Play looking={looking} />}
         {!inFile && <button class="button only-wide" onClick={() => (forking.value = true)}>Fork here</button>}
-        <ShareMenu looking={looking} detail={detail} />
+        <ShareMenu looking={looking} detail={detail} onFork={() => (forking.value = true)} />
         <button class="button square" aria-label="Light or dark" title="Light or dark" onClick={toggleTheme}>◐</button>
         <button class="button square" aria-label="Keys" title="Keys (?)" onClick={() => (looking.helpOpen.value = true)}>?</button>
       </div>

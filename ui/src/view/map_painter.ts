@@ -1,5 +1,6 @@
 // Paints the strip of the whole session. What came or changed is painted over what stands; all of it only when the scale,
 // the size or the colours change, so a row that arrives costs one rectangle.
+import type { Axis } from "../model/axis.ts";
 import { endOf, isShell, stateOf } from "../model/rows.ts";
 import type { TreeNode } from "../model/tree.ts";
 import type { Session } from "../state/session.ts";
@@ -13,8 +14,7 @@ export class MapPainter {
   private canvas: HTMLCanvasElement | null = null;
   private colours: Record<string, string> = {};
   private scale = "";
-  private began = 0;
-  private to = 1;
+  private axis: Axis | null = null;
   private now = 0;
   private lastX: number[] = [];
 
@@ -29,7 +29,7 @@ export class MapPainter {
 
   resize(): void {
     this.scale = "";
-    this.paint(this.began, this.to, this.now);
+    if (this.axis) this.paint(this.axis, this.now);
   }
 
   recolour(): void {
@@ -39,17 +39,20 @@ export class MapPainter {
     for (const one of KINDS) {
       probe.style.color = `var(--${one})`;
       this.colours[one] = getComputedStyle(probe).color;
+      probe.style.color = `color-mix(in srgb, var(--${one}) 55%, var(--bg-2))`; // opaque: is painted over itself
+      this.colours[`shell-${one}`] = getComputedStyle(probe).color;
     }
     probe.remove();
     this.resize();
   }
 
-  paint(began: number, to: number, now: number): void {
-    Object.assign(this, { began, to, now });
+  paint(axis: Axis, now: number): void {
+    this.axis = axis;
+    this.now = now;
     const canvas = this.canvas;
     if (!canvas || !canvas.clientWidth) return;
     const pixels = devicePixelRatio || 1;
-    const scale = [began, to, canvas.clientWidth, canvas.clientHeight, pixels].join();
+    const scale = [axis.msAt(0), axis.msAt(1), axis.gaps.length, canvas.clientWidth, canvas.clientHeight, pixels, this.session.tree.dropped].join();
     const context = canvas.getContext("2d")!;
     const { tree } = this.session;
     if (scale !== this.scale) {
@@ -71,17 +74,15 @@ export class MapPainter {
     const state = stateOf(row);
     const plain = state === "ok" || state === "running";
     const width = this.canvas!.clientWidth;
-    const unit = width / Math.max(1, this.to - this.began);
-    const x = (row.began_ms - this.began) * unit;
-    const long = Math.max(1, (endOf(row, this.now) - row.began_ms) * unit);
+    const x = this.axis!.at(row.began_ms) * width;
+    const long = Math.max(1, this.axis!.at(endOf(row, this.now)) * width - x);
     const lane = Math.min(LANES - 1, Math.max(0, node.depth));
     // Painting everything: what would stand on the very pixel that was painted last is left out.
     if (thin && plain && long <= 1 && this.lastX[lane] === Math.floor(x)) return;
     this.lastX[lane] = Math.floor(x);
     const failed = state === "error" && row.errors > 0;
     const colour = failed ? "error" : plain || state === "cancelled" || isShell(row) ? row.kind.toLowerCase() : state === "error" ? row.kind.toLowerCase() : "warn";
-    context.globalAlpha = isShell(row) ? 0.55 : 1;
-    context.fillStyle = this.colours[colour] ?? this.colours["step"]!;
+    context.fillStyle = this.colours[isShell(row) ? `shell-${colour}` : colour] ?? this.colours["step"]!;
     context.fillRect(x, 4 + lane * LANE, long, LANE - 1);
   }
 }

@@ -1,11 +1,12 @@
 import type { ComponentChildren } from "preact";
+import { below, childrenOf, parsed } from "../model/json.ts";
 import { seen } from "../model/words.ts";
 import type { Message } from "../state/detail.ts";
 import { Cut } from "./cut.tsx";
 import { JsonView } from "./json_view.tsx";
 
 /** One message of a conversation: who speaks, what is said, which tools are called. */
-export function MessageView({ message, aside }: { message: Message; aside?: ComponentChildren }) {
+export function MessageView({ message, aside, pointer }: { message: Message; aside?: ComponentChildren; pointer?: string }) {
   const calls = message.tool_calls ?? [];
   const { content, reasoning } = message;
   return (
@@ -15,8 +16,8 @@ export function MessageView({ message, aside }: { message: Message; aside?: Comp
         <span class="mute">{aside ?? (calls.length ? `${calls.length} tool call${calls.length > 1 ? "s" : ""}` : "")}</span>
       </header>
       <div>
-        {reasoning !== undefined && reasoning !== null && reasoning !== "" && <div class="thought"><Content content={reasoning} /></div>}
-        <Content content={content} />
+        {reasoning !== undefined && reasoning !== null && reasoning !== "" && <div class="thought"><Content content={reasoning} pointer={pointer && below(pointer, "reasoning")} /></div>}
+        <Content content={content} pointer={pointer && below(pointer, "content")} />
         {calls.map((call, at) => (
           <div class="call" key={at}>
             <b>{seen(call.name ?? "?")}</b>
@@ -30,20 +31,24 @@ export function MessageView({ message, aside }: { message: Message; aside?: Comp
 
 function Arguments({ value }: { value: unknown }) {
   if (value === undefined || value === null) return <>()</>;
-  const text = typeof value === "string" ? value : JSON.stringify(value);
-  return text.length <= 120 ? <>({seen(text)})</> : <JsonView value={value} />;
+  const shown = parsed(value) ?? value;
+  const named = typeof shown === "object" && !Array.isArray(shown);
+  const text = named ? childrenOf(shown as object).map(([name, one]) => `${name}: ${JSON.stringify(one)}`).join(", ") : typeof shown === "string" ? shown : JSON.stringify(shown);
+  return text.length <= 120 ? <>({seen(text)})</> : <JsonView value={shown} />;
 }
 
 /** What is said: text, or blocks of which some are text. */
-function Content({ content }: { content: unknown }) {
+function Content({ content, pointer }: { content: unknown; pointer: string | undefined }) {
   if (content === null || content === undefined || content === "") return null;
-  if (typeof content === "string") return <Cut text={content} />;
-  if (!Array.isArray(content)) return <JsonView value={content} />;
+  if (typeof content === "string") return <Cut text={content} pointer={pointer} />;
+  if (!Array.isArray(content)) return <JsonView value={content} pointer={pointer} />;
   return (
     <>
       {content.map((block: unknown, at) => {
         const text = typeof block === "string" ? block : textOf(block);
-        return text === null ? <JsonView key={at} value={block} /> : <div key={at}><Cut text={text} /></div>;
+        const here = pointer && below(pointer, at);
+        if (text === null) return <JsonView key={at} value={block} pointer={here} />;
+        return <div key={at}><Cut text={text} pointer={typeof block === "string" ? here : here && below(here, "text")} /></div>;
       })}
     </>
   );

@@ -1,11 +1,10 @@
 import { useComputed, useSignalEffect } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { roomyEnd } from "../model/axis.ts";
 import { clock } from "../model/words.ts";
 import { setQuery } from "../state/location.ts";
 import type { Looking } from "../state/looking.ts";
 import { theme } from "../state/theme.ts";
-import { extentOf } from "./axis_shown.ts";
+import { extentOf, wholeAxis } from "./axis_shown.ts";
 import { MapPainter } from "./map_painter.ts";
 
 const LEAST_ZOOM = 0.004; // of the width: less is a click
@@ -15,13 +14,12 @@ export function Minimap({ looking }: { looking: Looking }) {
   const { session } = looking;
   const canvas = useRef<HTMLCanvasElement>(null);
   const painter = useMemo(() => new MapPainter(session), [session]);
-  const extent = useComputed(() => {
+  const axis = useComputed(() => {
     session.version.value;
-    const { began, ended } = extentOf(looking);
-    return { began, ended, to: session.live ? roomyEnd(began, ended) : ended };
+    return wholeAxis(looking, 1);
   });
-  const { began, ended, to } = extent.value;
-  const width = to - began;
+  const { began, ended } = extentOf(looking);
+  const width = axis.value.msAt(1) - began;
 
   useEffect(() => {
     painter.attach(canvas.current!);
@@ -37,8 +35,7 @@ export function Minimap({ looking }: { looking: Looking }) {
   }, []);
   useSignalEffect(() => {
     session.version.value;
-    const { began, to, ended } = extent.value;
-    painter.paint(began, to, ended);
+    painter.paint(axis.value, extentOf(looking).ended);
   });
   useSignalEffect(() => {
     theme.value;
@@ -47,7 +44,7 @@ export function Minimap({ looking }: { looking: Looking }) {
 
   const zoom = looking.zoom.value;
   const played = looking.playedAt.value;
-  const place = (ms: number) => `${Math.min(1, Math.max(0, ms / width)) * 100}%`;
+  const place = (ms: number) => `${Math.min(1, Math.max(0, axis.value.at(began + ms))) * 100}%`;
   const setZoom = (from: number, until: number) => {
     const low = Math.max(0, Math.min(from, until));
     const high = Math.min(width, Math.max(from, until));
@@ -57,7 +54,7 @@ export function Minimap({ looking }: { looking: Looking }) {
   const onPointerDown = (down: PointerEvent) => {
     const strip = down.currentTarget as HTMLElement;
     const box = strip.getBoundingClientRect();
-    const msAt = (event: PointerEvent) => ((event.clientX - box.left) / box.width) * width;
+    const msAt = (event: PointerEvent) => axis.value.msAt((event.clientX - box.left) / box.width) - began;
     const from = msAt(down);
     strip.setPointerCapture(down.pointerId);
     strip.onpointermove = (move) => setZoom(from, msAt(move));

@@ -1,6 +1,7 @@
 import { stateOf } from "../model/rows.ts";
 import { showCommand } from "../model/commands.ts";
 import type { TreeNode } from "../model/tree.ts";
+import type { Row } from "../model/wire.ts";
 import { clockMs, duration, seen } from "../model/words.ts";
 import { asText } from "../model/json.ts";
 import { copy } from "../state/copying.ts";
@@ -22,8 +23,8 @@ export function Overview({ step, looking, node }: { step: StepInFull | null; loo
       {!error && row.error && <Part title="Error"><div class="box error">{seen(row.error)}</div></Part>}
       <Streaming looking={looking} node={node} step={step} />
       <WhereAndWhen step={step} looking={looking} node={node} />
-      {step && row.kind !== "MODEL" && <ValuePart title="Input" value={step.input} />}
-      {step && row.kind !== "MODEL" && <ValuePart title="Output" value={step.output} />}
+      {step && row.kind !== "MODEL" && <ValuePart title="Input" value={step.input} pointer="/input" />}
+      {step && row.kind !== "MODEL" && <ValuePart title="Output" value={step.output} pointer="/output" />}
       {step?.prompt && <PromptView prompt={step.prompt} few answer={step.output} />}
       {!step && (row.given || row.gave) && <ValuePart title="In short" value={[row.given, row.gave].filter(Boolean).join(" → ")} />}
       <AskedBy looking={looking} node={node} />
@@ -41,7 +42,7 @@ function ErrorPart({ error, title }: { error: ErrorInFull; title: string }) {
   return (
     <Part title={title} actions={<button onClick={() => void copy(errorText(error), "the error")}>copy</button>}>
       <div class="box error">
-        <b>{seen(error.type)}</b>{error.message ? <>: <Cut text={error.message} /></> : null}
+        <b>{seen(error.type)}</b>{error.message ? <>: <Cut text={error.message} pointer="/error/message" /></> : null}
         {error.code ? <span class="mute"> ({seen(error.code)})</span> : null}
         {error.raised_at ? <div class="mute">{"  "}{seen(String(error.raised_at))}</div> : null}
         {error.stack ? <div class="mute"><Cut text={stackText(error.stack)} /></div> : null}
@@ -131,7 +132,10 @@ function Fact({ name, value, more }: { name: string; value: string; more: string
 function AskedBy({ looking, node }: { looking: Looking; node: TreeNode }) {
   const row = node.row!;
   if (row.kind !== "TOOL") return null;
-  const asker = looking.session.tree.near(node, -1, (one) => one.kind === "MODEL" && one.began_ms <= row.began_ms);
+  const { tree } = looking.session;
+  const agent = tree.above(node).findLast((one) => one.row!.kind === "AGENT");
+  const within = (one: Row) => !agent || tree.above(tree.nodes.get(one.key)!).includes(agent);
+  const asker = tree.near(node, -1, (one) => one.kind === "MODEL" && one.began_ms <= row.began_ms && within(one));
   if (!asker || asker.row!.began_ms > row.began_ms) return null;
   const open = (detail: string | null) => {
     looking.goTo(asker);
@@ -139,7 +143,7 @@ function AskedBy({ looking, node }: { looking: Looking; node: TreeNode }) {
   };
   return (
     <Part title="The model call before" actions={<button onClick={() => open("prompt")}>its prompt</button>}>
-      <p><button class="mid" onClick={() => open(null)}>#{asker.row!.number} {seen(asker.row!.name)} <span class="mute">{seen(asker.row!.gave)}</span></button></p>
+      <p><button class="mid asker" onClick={() => open(null)}>#{asker.row!.number} {seen(asker.row!.name)} <span class="mute">{seen(asker.row!.gave)}</span></button></p>
     </Part>
   );
 }

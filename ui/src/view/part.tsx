@@ -16,7 +16,7 @@ export function Part({ title, children, actions }: { title: string; children: Co
 }
 
 /** A value with its heading: text as text, all else opened bit by bit, either as it was written. */
-export function ValuePart({ title, value }: { title: string; value: unknown }) {
+export function ValuePart({ title, value, pointer }: { title: string; value: unknown; pointer?: string }) {
   const raw = useSignal(false);
   if (value === null || value === undefined) return null;
   const plain = typeof value === "string" && parsed(value) === null;
@@ -28,7 +28,7 @@ export function ValuePart({ title, value }: { title: string; value: unknown }) {
   );
   return (
     <Part title={title} actions={actions}>
-      {plain ? <div class="box prose"><Cut text={value as string} /></div> : raw.value ? <pre class="box"><Cut text={asText(value)} /></pre> : <JsonView value={value} />}
+      {plain ? <div class="box prose"><Cut text={value as string} pointer={pointer} /></div> : raw.value ? <pre class="box"><Cut text={asText(value)} /></pre> : <JsonView value={value} pointer={pointer} />}
     </Part>
   );
 }

@@ -22,14 +22,14 @@ export function PromptView({ prompt, few = false, answer }: { prompt: Prompt; fe
         {messages.slice(from).map((message, at) => (
           <div key={from + at}>
             <Trimmed many={trimmed.get(from + at)} />
-            <MessageView message={message} />
+            <MessageView message={message} pointer={`/prompt/messages/${from + at}`} />
           </div>
         ))}
         <Trimmed many={trimmed.get(messages.length)} />
       </Part>
       {few && answer !== undefined && answer !== null && <Answer value={answer} />}
-      {!few && <ValuePart title="Tools" value={prompt.tools?.length ? prompt.tools : null} />}
-      {!few && <ValuePart title="Parameters" value={prompt.params && Object.keys(prompt.params).length ? prompt.params : null} />}
+      {!few && <ValuePart title="Tools" value={prompt.tools?.length ? prompt.tools : null} pointer="/prompt/tools" />}
+      {!few && <ValuePart title="Parameters" value={prompt.params && Object.keys(prompt.params).length ? prompt.params : null} pointer="/prompt/params" />}
     </>
   );
 }
@@ -40,6 +40,6 @@ function Trimmed({ many }: { many: number | undefined }) {
 
 function Answer({ value }: { value: unknown }) {
   const message = value !== null && typeof value === "object" && "role" in value ? (value as Message) : null;
-  if (!message) return <ValuePart title="Answer" value={value} />;
-  return <Part title="Answer" actions={<button onClick={() => void copy(asText(message.content ?? message), "the answer")}>copy</button>}><MessageView message={message} /></Part>;
+  if (!message) return <ValuePart title="Answer" value={value} pointer="/output" />;
+  return <Part title="Answer" actions={<button onClick={() => void copy(asText(message.content ?? message), "the answer")}>copy</button>}><MessageView message={message} pointer="/output" /></Part>;
 }

@@ -6,7 +6,7 @@ import type { Looking } from "../state/looking.ts";
 import { copyCommand, copyLink, copyMarkdown } from "../state/sharing.ts";
 
 /** What can be taken away: a link, a command, text, files. */
-export function ShareMenu({ looking, detail }: { looking: Looking; detail: Detail }) {
+export function ShareMenu({ looking, detail, onFork }: { looking: Looking; detail: Detail; onFork: () => void }) {
   const open = useSignal(false);
   const home = useRef<HTMLDivElement>(null);
   useEffect(() => {
@@ -37,6 +37,7 @@ export function ShareMenu({ looking, detail }: { looking: Looking; detail: Detai
           <button onClick={close(copyLink)}>Copy link <kbd>c</kbd></button>
           <button onClick={close(() => copyCommand(looking))}>Copy command <kbd>y</kbd></button>
           <button onClick={close(() => copyMarkdown(looking, detail))}>Copy as Markdown <kbd>m</kbd></button>
+          {!inFile && <button onClick={close(onFork)}>Fork here…</button>}
           {!inFile && <a href={href(`${looking.session.path}/events`)} download={`${looking.session.id}.jsonl`}>Events as JSON lines</a>}
           <button onClick={close(() => copyCommand(looking, "html"))}>Copy the command for one HTML file</button>
         </div>

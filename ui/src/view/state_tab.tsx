@@ -17,8 +17,9 @@ export function StateAt({ looking, number }: { looking: Looking; number: number 
   });
   if (refusal.value) return <p role="alert" class="mid">{refusal.value}</p>;
   if (answer.value === undefined) return <p class="mute">Reading the state…</p>;
-  if (Array.isArray(answer.value) && answer.value.length === 0) return <p class="mute">No agent kept a state that the journal has.</p>;
-  return <JsonView value={answer.value} />;
+  const agents = (answer.value as { agents?: readonly unknown[] }).agents;
+  if (agents?.length === 0) return <p class="mute">No agent kept a state that the journal has.</p>;
+  return <JsonView value={agents ?? answer.value} />;
 }
 
 export function StateTab({ looking }: { looking: Looking }) {

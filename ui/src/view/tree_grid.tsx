@@ -1,8 +1,8 @@
-import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
+import { untracked, useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import "./grid.css";
 import type { TreeNode } from "../model/tree.ts";
-import { duration, plural } from "../model/words.ts";
+import { plural, tick } from "../model/words.ts";
 import type { Looking } from "../state/looking.ts";
 import { nameShare } from "../state/prefs.ts";
 import { barsShown } from "./axis_shown.ts";
@@ -18,10 +18,11 @@ export function TreeGrid({ looking }: { looking: Looking }) {
   const scroller = useRef<HTMLDivElement>(null);
   const top = useSignal(0);
   const height = useSignal(600);
+  const width = useSignal(1000);
   const seen = useSignal(0); // how many rows there were as the reader left the end
   const byUs = useRef(-1);
   const from = useComputed(() => Math.max(0, Math.floor(top.value / ROW) - BEYOND));
-  const bars = useComputed(() => barsShown(looking));
+  const bars = useComputed(() => barsShown(looking, Math.max(1, (width.value - 106) * (1 - nameShare.value / 100))));
 
   session.version.value;
   const { tree } = session;
@@ -31,7 +32,10 @@ export function TreeGrid({ looking }: { looking: Looking }) {
 
   useLayoutEffect(() => {
     const element = scroller.current!;
-    const watch = new ResizeObserver(() => (height.value = element.clientHeight));
+    const watch = new ResizeObserver(() => {
+      height.value = element.clientHeight;
+      width.value = element.clientWidth;
+    });
     watch.observe(element);
     return () => watch.disconnect();
   }, []);
@@ -60,6 +64,9 @@ export function TreeGrid({ looking }: { looking: Looking }) {
     const newest = tree.order.at(-1);
     if (newest) requestAnimationFrame(() => scroller.current && looking.following.peek() && intoSight(newest, false));
   });
+  useSignalEffect(() => {
+    if (!looking.following.value) seen.value = untracked(() => tree.order.length);
+  });
   const moved = useRef(0);
   useEffect(() => {
     const wanted = looking.scrollTo.value;
@@ -83,7 +90,6 @@ export function TreeGrid({ looking }: { looking: Looking }) {
     if (!newest || !session.live) return;
     const y = tree.indexOf(newest) * ROW;
     const inSight = y >= element.scrollTop - ROW && y <= element.scrollTop + element.clientHeight - ROW;
-    if (looking.following.value && !inSight) seen.value = tree.order.length;
     looking.following.value = inSight;
   };
 
@@ -155,8 +161,8 @@ function AxisHead({ looking, bars }: { looking: Looking; bars: ReturnType<typeof
       <div role="columnheader" class="right">{bars.basis === "cost" ? "Cost" : "Tokens"}</div>
       <div role="columnheader" class="times">
         {bars.basis === "time" ? (
-          bars.axis.ticks.map((tick) => (
-            <span key={tick.ms} style={{ left: `${tick.place * 100}%` }}>{tick.ms <= began ? "0 s" : duration(tick.ms - began)}</span>
+          bars.axis.ticks.map((one) => (
+            <span key={one.ms} style={{ left: `${one.place * 100}%` }}>{tick(one.ms - began, bars.axis.step)}</span>
           ))
         ) : (
           <span>{bars.basis}</span>

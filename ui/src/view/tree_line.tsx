@@ -92,7 +92,7 @@ function What({ row }: { row: Row }) {
 function FoldName({ line }: { line: Line }) {
   const { node } = line;
   const { running, errors, rows } = node.sums;
-  const said = [`${node.children.length} calls`, running ? `${running} running` : "", errors ? `${errors} with errors` : "", rows > node.children.length ? `${rows} steps` : ""];
+  const said = [running ? `${running} running` : "", errors ? `${errors} with errors` : "", rows > node.children.length ? `${rows} steps` : ""];
   return (
     <>
       <StateIcon state={running ? "running" : "ok"} />
