@@ -12,20 +12,20 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cached_property
 from heapq import nlargest
 from itertools import islice
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from otel_agent_journal.codec import parse_timestamp
-from otel_agent_journal.errors import CodecError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.about import About
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.reading.activity import AT_ONCE_S, Activity
 from otel_agent_journal.reading.gists import LONGEST, gist_of
 from otel_agent_journal.reading.journal import Journal
+from otel_agent_journal.reading.moments import moment_of
 from otel_agent_journal.reading.stats import USER
 from otel_agent_journal.server import panel_sql, panels
 from otel_agent_journal.server.panel_sql import SHOWN_EVENTS, Wanted
@@ -77,20 +77,38 @@ class Board:
     """The dashboard of a journal. Safe in any number of threads: one answer is made at a time.
 
     Args:
-        journal: what is read.
+        open_journal: opens what is read, when that is first asked for.
         monotonic: seconds that only grow.
         at_once_s: for how long events are read before an answer is given with those that are known.
     """
 
     def __init__(
-        self, journal: Journal, *, monotonic: Callable[[], float] = time.monotonic, at_once_s: float = AT_ONCE_S
+        self,
+        open_journal: Callable[[], Journal],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        at_once_s: float = AT_ONCE_S,
     ) -> None:
-        self._journal = journal
+        self._open = open_journal
         self._monotonic = monotonic
         self._at_once_s = at_once_s
-        self._activity = Activity(journal.store, monotonic=monotonic)
         self._lock = threading.Lock()
         self._answers: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
+
+    @cached_property
+    def _journal(self) -> Journal:
+        return self._open()
+
+    @cached_property
+    def _activity(self) -> Activity:
+        return Activity(self._journal.store, monotonic=self._monotonic)
+
+    def close(self) -> None:
+        """Close the journal, where it was opened."""
+        with self._lock:
+            journal = self.__dict__.pop("_journal", None)
+            if journal is not None:
+                journal.close()
 
     def dashboard(self, asked: Asked) -> Dashboard:
         """Return the panels.
@@ -184,7 +202,7 @@ class Board:
         listed = self._listed(asked.since)
         wanted = Wanted(
             since_ns=listed.since_ns,
-            until_ns=None if asked.until is None else _moment(asked.until),
+            until_ns=None if asked.until is None else moment_of(asked.until, end=True),
             span=listed.span,
             states=asked.states,
             agent=asked.agent,
@@ -209,7 +227,7 @@ class Board:
 
     def _list(self, window: str) -> _Listed:
         span = window if _SPAN.fullmatch(window) else None
-        since_ns = None if window == ALL else self._journal.clock() - _span_ns(window) if span else _moment(window)
+        since_ns = None if window == ALL else self._journal.clock() - _span_ns(window) if span else moment_of(window)
         heads = self._journal.heads(SessionFilter(since_ns=since_ns))
         sessions = [Counted(_brief(head), self._journal.cost(head)) for head in islice(heads, MAX_SESSIONS + 1)]
         if len(sessions) > MAX_SESSIONS:  # those of the last moment may not be all of it
@@ -259,13 +277,6 @@ def _is_being_read(answer: Dashboard | Timeline) -> bool:
 
 def _span_ns(span: str) -> int:
     return int(span[:-1]) * _UNIT_NS[span[-1]]
-
-
-def _moment(text: str) -> int:
-    try:
-        return parse_timestamp(text)
-    except (CodecError, ValueError) as error:
-        raise ValueError(f"'{text}' is no time; give 24h, 7d, all, or RFC 3339") from error
 
 
 def _brief(head: SessionHead) -> SessionHead:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
@@ -102,9 +101,14 @@ def page_of(journal: Journal, wanted: Wanted, cursor: str | None, limit: int, ro
     heads = journal.heads(asked, wanted.tags, wanted.labels)
     if after is not None:
         heads = (head for head in heads if (-head.updated_ns, head.session_id) > (-after[0], after[1]))
-    heads = (head for head in islice(heads, MOST_SEARCHED) if wanted.has(head, journal.cost))
-    found = list(islice(heads, limit + 1))
-    more = found[limit - 1] if len(found) > limit else None
+    found: list[SessionHead] = []
+    more: SessionHead | None = None
+    for looked, head in enumerate(heads, start=1):
+        if wanted.has(head, journal.cost):
+            found.append(head)
+        if len(found) > limit or looked >= MOST_SEARCHED:
+            more = found[limit - 1] if len(found) > limit else head
+            break
     return Sessions(
         sessions=tuple(row_of(journal, head, room) for head in found[:limit]),
         cursor=None if more is None else _cursor(more),

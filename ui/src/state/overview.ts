@@ -90,17 +90,19 @@ export class Overview {
 
   // --- what is asked for ----------------------------------------------------------------------------------------
 
-  private query(): URLSearchParams {
+  /** What the panels are asked for; `listed`: as the list and its stream are. */
+  private query(listed = false): URLSearchParams {
     const { query } = place.peek();
     const asked = filtersOf(query);
     const zoom = zoomOf(query);
     const since = query.get("since");
     if (zoom) {
       asked.set("since", new Date(zoom[0]).toISOString());
-      asked.set("until", new Date(zoom[1]).toISOString());
+      asked.set(listed ? "begun" : "until", new Date(zoom[1]).toISOString());
     } else if (since) {
       asked.set("since", since);
     }
+    if (listed && asked.get("since") === "all") asked.delete("since");
     return asked;
   }
 
@@ -129,7 +131,7 @@ export class Overview {
     void this.read(null);
     void this.readBoard();
     if (inFile) return;
-    const query = this.query();
+    const query = this.query(true);
     query.set("list", "1");
     this.stopStream = follow(`/api/stream?${query}`, {
       link: (state) => (this.link.value = state),
@@ -150,6 +152,8 @@ export class Overview {
       const rows = [...this.rows.peek()];
       rows[at] = row;
       this.rows.value = rows;
+    } else if (!isOf(row, place.peek().query)) {
+      return;
     } else if (this.atTop.peek()) {
       this.rows.value = [row, ...this.rows.peek()];
     } else {
@@ -159,7 +163,7 @@ export class Overview {
 
   private async read(cursor: string | null): Promise<void> {
     const { signal } = this.asked;
-    const query = this.query();
+    const query = this.query(true);
     query.set("limit", String(PAGE));
     if (cursor) query.set("cursor", cursor);
     this.loading = true;
@@ -213,6 +217,13 @@ export class Overview {
     }
     if (!signal.aborted && !document.hidden) this.eventsTimer = setTimeout(() => void this.readTimeline(), EVENTS_MS);
   }
+}
+
+/** Whether a session that is new belongs into the list, beside what the server looked at; never by what it has not told. */
+function isOf(row: SessionRow, query: URLSearchParams): boolean {
+  const states = query.getAll("status");
+  if (states.length && !states.includes(row.status) && !states.includes(row.reason ?? "")) return false;
+  return !query.has("cause") && !query.has("tool") && !query.has("q") && !query.has("min_cost");
 }
 
 function zoomOf(query: URLSearchParams): readonly [number, number] | null {
