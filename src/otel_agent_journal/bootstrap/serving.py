@@ -49,8 +49,16 @@ class Served(msgspec.Struct, frozen=True):
 
     def link(self, session_id: str) -> str:
         """Return the link to a session."""
+        return self._page(f"sessions/{quote(session_id, safe='')}")
+
+    @property
+    def latest(self) -> str:
+        """The link to the first session that begins after the server has."""
+        return self._page("latest")
+
+    def _page(self, path: str) -> str:
         page, mark, token = self.url.partition("?")
-        return f"{page}sessions/{quote(session_id, safe='')}{mark}{token}"
+        return f"{page}{path}{mark}{token}"
 
 
 def open_server(settings: Settings, door: Door, *, create: bool = False) -> Served:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -55,15 +56,26 @@ FAILING = Show("demo_refunds", "langgraph", "langgraph", "refund")
 @click.option("--fail", is_flag=True, help="An agent that fails, to find out why.")
 @click.option("--otlp", metavar="URL", help="Forward its spans there, as http://localhost:4318.")
 @click.option("--session", metavar="ID", help="Journal it under this session id.")
+@click.option("--ui", is_flag=True, help="Show it live in a browser, too: prints the link.")
+@click.option("--ui-stay/--no-ui-stay", default=None, help="With --ui: whether it is served after the end, too.")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, framework: str, fail: bool, otlp: str | None, session: str | None) -> int:
+def command(
+    invocation: Invocation,
+    framework: str,
+    fail: bool,
+    otlp: str | None,
+    session: str | None,
+    ui: bool,
+    ui_stay: bool | None,
+) -> int:
     """Run a small agent live, no key and no account needed.
 
     The framework is the real one, the model is scripted; those of AWS talk to a local server in Bedrock's own format.
     Shows its steps as they begin and end, then the tree, and what to try next.
     """
     from otel_agent_journal.bootstrap import run_agent
+    from otel_agent_journal.bootstrap.watched_run import run_watched
     from otel_agent_journal.config import CHECKPOINT
     from otel_agent_journal.errors import MissingExtra
 
@@ -78,7 +90,16 @@ def command(invocation: Invocation, framework: str, fail: bool, otlp: str | None
     settings = invocation.settings(otlp=otlp, session=session)
     live = _Live(output, sessions=fail)
     with tempfile.TemporaryFile("w+") as answer:
-        code = run_agent(
+
+        def ended() -> None:
+            answer.seek(0)
+            said = answer.read().strip()
+            if output.for_people and live.sessions:
+                _epilogue(invocation, output, list(live.sessions), said, show, otlp)
+            output.flush()
+
+        run = partial(run_watched, stay=ui_stay, ended=ended) if ui else run_agent
+        code = run(
             settings,
             [sys.executable, "-m", f"{_MODULE}.{show.module}"],
             watch=live.show,
@@ -86,10 +107,8 @@ def command(invocation: Invocation, framework: str, fail: bool, otlp: str | None
             stdout=answer,
             env={**os.environ, **({CHECKPOINT: "on"} if fail else {})},  # so that it can be resumed
         )
-        answer.seek(0)
-        said = answer.read().strip()
-    if output.for_people and live.sessions:
-        _epilogue(invocation, output, list(live.sessions), said, show, otlp)
+        if not ui:
+            ended()
     return code
 
 

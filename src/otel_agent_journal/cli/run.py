@@ -17,16 +17,29 @@ from otel_agent_journal.cli.invocation import Invocation, common_options, pass_i
 @click.option("--otlp", metavar="URL", help="Forward spans there, as http://localhost:4318. [env: AGENT_JOURNAL_OTLP]")
 @click.option("--session", metavar="ID", help="Journal under this session id. [env: AGENT_JOURNAL_SESSION]")
 @click.option("--checkpoint", is_flag=True, help="Keep the checkpoints of LangGraph graphs that have no checkpointer.")
+@click.option("--ui", is_flag=True, help="Show it live in a browser: prints the link, and serves it meanwhile.")
+@click.option("--ui-stay/--no-ui-stay", default=None, help="With --ui: whether it is served after the end, too.")
+@click.option("--open/--no-open", "opens", default=False, help="With --ui: open a browser.")
 @click.argument("cmd", nargs=-1, type=click.UNPROCESSED, metavar="-- CMD...")
 @common_options
 @pass_invocation
 def command(
-    invocation: Invocation, otlp: str | None, session: str | None, checkpoint: bool, cmd: tuple[str, ...]
+    invocation: Invocation,
+    otlp: str | None,
+    session: str | None,
+    checkpoint: bool,
+    ui: bool,
+    ui_stay: bool | None,
+    opens: bool,
+    cmd: tuple[str, ...],
 ) -> int:
     """Run a program with its agents journaled, its code untouched.
 
     Its stdin, stdout and exit code stay its own; what we have to say goes to stderr. As in: agent-journal run --
     python my_agent.py
+
+    --ui prints a link before the program starts. On a terminal the viewer then stays until Ctrl-C; elsewhere it ends
+    with the program, or with the last page that shows it.
     """
     if not cmd:
         raise click.UsageError("'run' needs a program to run, as in: agent-journal run -- python my_agent.py")
@@ -34,4 +47,9 @@ def command(
     from otel_agent_journal.config import CHECKPOINT
 
     environ = {**os.environ, **({CHECKPOINT: "on"} if checkpoint else {})}
-    return run_agent(invocation.settings(otlp=otlp, session=session), cmd, env=environ)
+    settings = invocation.settings(otlp=otlp, session=session)
+    if not ui:
+        return run_agent(settings, cmd, env=environ)
+    from otel_agent_journal.bootstrap.watched_run import run_watched
+
+    return run_watched(settings, cmd, stay=ui_stay, opens=click.launch if opens else None, env=environ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def command(invocation: Invocation, opens: bool, **options: Any) -> None:
     from otel_agent_journal.cli.contract import note
 
     invocation.log()
+    logging.getLogger("asyncio").addFilter(lambda record: not record.getMessage().startswith("socket.send() raised"))
     served = open_server(invocation.settings(), Door(**options))
     if options["no_token"]:
         note("there is no token: every program and every user of this machine can read the journal")

@@ -6,8 +6,10 @@ Requests are answered in threads, each with a journal of its own; streams in the
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import anyio
 from anyio import to_thread
@@ -22,6 +24,7 @@ from otel_agent_journal.server.journals import AT_ONCE, Journals
 from otel_agent_journal.server.problems import Refused, refused_by, response_of
 from otel_agent_journal.server.routes import JSON, Call, Contexts, Found, Route, Routes
 from otel_agent_journal.server.table import ROUTES
+from otel_agent_journal.store.protocol import SessionFilter
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -55,6 +58,7 @@ class App:
         self.hub = Hub(open_journal)
         self.access = access
         self.seen_browser = False
+        self._began_ns = time.time_ns()
         self._journals = Journals(open_journal)
         self._write = write
         self._contexts = contexts
@@ -94,6 +98,8 @@ class App:
         path = request.scope["path"]
         if not (path.startswith("/api/") or path in _OURS):
             self.seen_browser = True
+            if path == "/latest":
+                return await to_thread.run_sync(self._latest)
             return self._files.response(request, path)
         found = self._routes.find(request.method, path)
         if found.route.writes and not self._write:
@@ -102,6 +108,15 @@ class App:
         if found.route.flows is not None:
             return await found.route.flows(call)
         return await self._blocking(found, call)
+
+    def _latest(self) -> Response:
+        """Lead to the session that began first since the server did; to the list, which waits for it, until then."""
+        with self._journals.one() as journal:
+            wanted = SessionFilter(since_ns=self._began_ns)
+            began = [head for head in journal.heads(wanted) if head.started_ns >= self._began_ns]
+        first = min(began, key=lambda head: (head.started_ns, head.session_id), default=None)
+        page = "?follow=1" if first is None else f"sessions/{quote(first.session_id, safe='')}"
+        return Response(status_code=303, headers={"Location": f"{self.access.root_path}/{page}"})
 
     async def _blocking(self, found: Found, call: Call) -> Response:
         if self._limit is None:

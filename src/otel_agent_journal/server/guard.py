@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import msgspec
 from starlette.datastructures import Headers
@@ -125,6 +125,11 @@ def _name_of(host: str) -> str | None:
     return parts.hostname.lower().rstrip(".")
 
 
+def _within(path: str) -> str:
+    """Return a path so that a browser takes it for one of this server: no slash, of either kind, at its beginning."""
+    return quote(path, safe="/%:@!$&'()*+,;=~-._").lstrip("/").replace("%5C", "").replace("%5c", "")
+
+
 class Guard:
     """Lets in what `Access` does, and puts the headers of safety on every answer."""
 
@@ -207,7 +212,7 @@ class Guard:
     ) -> Response:
         """Answer the printed link: a cookie, and the same address without the token."""
         left = urlencode([(name, value) for name, value in query if name != "token"])
-        target = f"{self._access.root_path}/{path.lstrip('/')}" + (f"?{left}" if left else "")
+        target = f"{self._access.root_path}/{_within(path)}" + (f"?{left}" if left else "")
         response = Response(status_code=303, headers={"Location": target, "Cache-Control": "no-store"})
         response.set_cookie(
             self._access.cookie,

@@ -82,6 +82,12 @@ class Hub:
         self.board.close()
 
     @property
+    def watched(self) -> bool:
+        """Whether any stream is open."""
+        listed = self._list is not None and self._list.watched
+        return listed or any(room.watched for room in list(self._rooms.values()))
+
+    @property
     def listed(self) -> LiveList:
         """The list of sessions."""
         assert self._list is not None

@@ -41,6 +41,7 @@ export class Session {
   private frame = 0;
   private timer: ReturnType<typeof setInterval> | undefined;
   private latest = 0;
+  private epoch = "";
   private stop: () => void = () => undefined;
   private readonly gone = new AbortController();
 
@@ -71,22 +72,45 @@ export class Session {
   private async bootstrap(): Promise<void> {
     try {
       let from = "";
+      const keys = new Set<string>();
+      const before = this.epoch;
       for (;;) {
         const answer = await getJson<TreeAnswer>(`${this.path}/tree${from}`, this.gone.signal);
-        this.takeTree(answer);
+        this.enter(answer.at);
+        this.takeTree(answer, keys);
         const last = answer.rows.at(-1);
-        if (!answer.truncated || !last) return;
+        if (!answer.truncated || !last) break;
         from = `?from=${rowOf(last).number + 1}`;
       }
+      if (before && before !== this.epoch) this.keepOnly(keys);
     } catch (error) {
       if (this.gone.signal.aborted) return;
       this.refusal.value = error instanceof Refusal ? error : new Refusal(0, String(error));
     }
   }
 
-  private takeTree(answer: TreeAnswer): void {
+  /** Revisions count from anew where the server did: what it says then holds, whatever came before. */
+  private enter(at: string): void {
+    const epoch = at.split(".")[0]!;
+    if (this.epoch && epoch !== this.epoch) {
+      this.pending.clear();
+      this.tree.forgetRevisions();
+    }
+    this.epoch = epoch;
+  }
+
+  private keepOnly(keys: ReadonlySet<string>): void {
+    for (const key of [...this.tree.nodes.keys()]) if (!keys.has(key)) this.lose(key);
+    this.later();
+  }
+
+  private takeTree(answer: TreeAnswer, keys: Set<string>): void {
     this.ready = true;
-    for (const one of answer.rows) this.hold(rowOf(one));
+    for (const one of answer.rows) {
+      const row = rowOf(one);
+      keys.add(row.key);
+      this.hold(row);
+    }
     this.counts.setCritical(answer.critical);
     batch(() => {
       this.waits.value = answer.waits.map(([began, ended, what]) => ({ began, ended, what }));
@@ -104,7 +128,7 @@ export class Session {
   private hear(kind: string, data: unknown): void {
     switch (kind) {
       case "session":
-        this.about.value = data as SessionRow;
+        this.hearSession(data as SessionRow);
         break;
       case "rows":
         for (const key of (data as Rows).gone) this.lose(key);
@@ -121,6 +145,13 @@ export class Session {
         break;
     }
     this.later();
+  }
+
+  private hearSession(about: SessionRow): void {
+    const before = this.about.value;
+    this.about.value = about;
+    // What it waited for, and its critical path, are known as it ends, and as it goes on.
+    if (before && before.live !== about.live) void this.bootstrap();
   }
 
   private hearText({ key, attempt, offset, text }: Text): void {
