@@ -50,7 +50,7 @@ export function CompareDetail({ comparison, pair }: { comparison: Comparison; pa
 function Field({ name, a, b }: { name: string; a: string; b: string }) {
   const [before, inA, inB, behind] = apart(a, b);
   return (
-    <section class="field">
+    <section class="differing">
       <h3>{seen(name)}</h3>
       <pre class="in-a" aria-label="in A">{seen(before)}<del>{seen(inA)}</del>{seen(behind)}</pre>
       <pre class="in-b" aria-label="in B">{seen(before)}<ins>{seen(inB)}</ins>{seen(behind)}</pre>

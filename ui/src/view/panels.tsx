@@ -1,7 +1,7 @@
 import type { Dashboard } from "../model/wire_dashboard.ts";
 import { STATES } from "../model/search.ts";
 import { clock, count, date, duration, money, seen } from "../model/words.ts";
-import { href } from "../state/location.ts";
+import { href, place } from "../state/location.ts";
 import type { Overview } from "../state/overview.ts";
 import { listPath } from "../state/overview.ts";
 import { Panel } from "./panel.tsx";
@@ -28,7 +28,7 @@ function title(board: Dashboard): string {
 }
 
 function TotalsPanel({ board }: { board: Dashboard }) {
-  const { totals, causes, tools } = board;
+  const { totals, tools } = board;
   const tokens = totals.input_tokens + totals.output_tokens;
   const said = [tokens ? `${count(tokens)} tokens` : "", totals.unpriced_calls ? `${count(totals.unpriced_calls)} unpriced` : ""];
   return (
@@ -37,7 +37,7 @@ function TotalsPanel({ board }: { board: Dashboard }) {
         <Big value={full(totals.sessions)} name={totals.sessions === 1 ? "session" : "sessions"} to={listPath({ status: null, view: null })} />
         <Big value={count(totals.events)} name="events" to={listPath({ view: "events", type: null })} />
         <Big value={full(tools.count)} name={tools.count === 1 ? "tool used" : "tools used"} to={listPath({}, "/tools")} />
-        <Big value={full(totals.failed)} name={`failed${causes.count ? `, ${plural(causes.count, "cause")}` : ""}`} to={listPath({ status: STATES["failed"]!, view: null })} bad={totals.failed > 0} />
+        <Big value={full(totals.failed)} name="failed" to={listPath({ status: STATES["failed"]!, view: null })} bad={totals.failed > 0} />
         <Big value={duration(totals.p50_ms)} name={`p50 · p95 ${duration(totals.p95_ms)}`} />
         <Big value={shortMoney(totals.cost_usd, totals.unpriced_calls)} name={said.filter(Boolean).join(", ") || "cost"} to={listPath({}, "/agents")} />
       </div>
@@ -68,7 +68,7 @@ export function CausesPanel({ board }: { board: Dashboard }) {
           </tbody>
         </table>
       )}
-      {causes.count > SHOWN && <a class="more mute" href={href(listPath({}, "/tools"))}>{full(causes.count)} causes in all</a>}
+      {causes.count > SHOWN && place.value.path === "/" && <a class="more mute" href={href(listPath({}, "/tools"))}>{full(causes.count)} causes in all</a>}
     </Panel>
   );
 }
