@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ import msgspec
 
 from otel_agent_journal.projections.head import (
     AWAITING_INPUT,
+    COMPLETED,
     ERROR,
     INTERRUPTED,
     PENDING,
@@ -21,10 +23,11 @@ from otel_agent_journal.projections.head import (
     REASONS,
     SessionHead,
 )
-from otel_agent_journal.reading.gists import LONGEST
+from otel_agent_journal.reading.gists import LONGEST, gist_of
 from otel_agent_journal.server.feeds import Feed, Frame
 from otel_agent_journal.server.rows import cut, of_head
 from otel_agent_journal.server.wire import Resync, SessionRow, Sessions
+from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import SessionFilter
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ MOST_LISTED: Final = 500
 MOST_COUNTED: Final = 1000
 MOST_SEARCHED: Final = 5000
 REMEMBERED: Final = 2000
+_LAST: Final = 20  # events of a session's last moment
+_AFTER_ANY_ID: Final = "~"
 DEFAULT_PAGE: Final = 50
 
 
@@ -110,7 +115,7 @@ def page_of(journal: Journal, wanted: Wanted, cursor: str | None, limit: int, ro
             more = found[limit - 1] if len(found) > limit else head
             break
     return Sessions(
-        sessions=tuple(row_of(journal, head, room) for head in found[:limit]),
+        sessions=tuple(journal.each(lambda head: row_of(journal, head, room), found[:limit])),
         cursor=None if more is None else _cursor(more),
         counts=counts_of(journal, wanted) if after is None else {},
     )
@@ -156,9 +161,19 @@ def row_of(journal: Journal, head: SessionHead, room: Rooms) -> SessionRow:
         doing = _doing(head, journal.running_step(head))
     elif head.status == ERROR and (error := journal.error_of(head)) is not None:
         last = cut(" ".join(f"{error.type}: {error.message[:LONGEST]}".split()), LONGEST)
-    elif head.status == INTERRUPTED and head.reason == AWAITING_INPUT:
-        doing = "awaiting input"
+    elif head.status == COMPLETED or (head.status == INTERRUPTED and head.reason == AWAITING_INPUT):
+        doing = "awaiting input" if head.reason == AWAITING_INPUT else None
+        last = _last_words(journal, head)
     return of_head(head, journal.cost(head), doing=doing, last=last)
+
+
+def _last_words(journal: Journal, head: SessionHead) -> str | None:
+    """Return what the last events of a session gave, or asked for: one short read."""
+    if head.updated_ns <= 0:
+        return None
+    events = read_whole(journal.store, head.session_id, (head.updated_ns - 1, _AFTER_ANY_ID), head=head)
+    said = [words for event in islice(events, _LAST) if (words := gist_of(event))]
+    return cut(said[-1], LONGEST) if said else None
 
 
 def _doing(head: SessionHead, running: str | None) -> str | None:
