@@ -14,6 +14,7 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.outline import outline
 from otel_agent_journal.projections.steps import Step, StepTree, fold_steps
 
+_DIGITS: int = 20  # of a number that no session has so many steps
 _MOST: int = 200  # steps that are kept in full: many have one name, and then it names none of them
 
 
@@ -22,7 +23,7 @@ class Candidates:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._number = int(text) if text.isdecimal() and text.isascii() else None
+        self._number = int(text) if text.isdecimal() and text.isascii() and len(text) < _DIGITS else None
         self._seen: set[str] = set()
         self._kept: set[str] = set()
 

@@ -19,6 +19,7 @@ from otel_agent_journal.server.rows import row_of, session_row, waits_of
 from otel_agent_journal.server.wire import Resync, Row, Rows, SessionRow, Text, Tree
 
 if TYPE_CHECKING:
+    from otel_agent_journal.errors import JournalError
     from otel_agent_journal.reading.journal import Journal
 
 ROWS_A_FRAME: Final = 500
@@ -42,6 +43,8 @@ class Room:
         self.feeds: set[Feed] = set()
         self.listeners: set[Feed] = set()  # who are told only that something has arrived
         self.used_s = time.monotonic()
+        self.arrived_s = self.used_s  # when anything came
+        self.broken: JournalError | None = None  # why it cannot be read
         self.parts: tuple[str, ...] | None = None
         self._journal = journal
         self._followed = Followed(journal.store, session_id)
@@ -81,6 +84,7 @@ class Room:
             if events:
                 self.fold.settle()
         if events:
+            self.arrived_s = time.monotonic()
             for feed in list(self.listeners):
                 feed.nudge()
         if self._followed.at_end and not self.loaded.is_set():
