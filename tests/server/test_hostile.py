@@ -15,8 +15,22 @@ from otel_agent_journal.store.memory import MemoryStore
 from tests.projections import told
 from tests.server.served import WAIT_S, Served, keep, served
 
-IDS = ("a/b", "../../etc", "..", ".", "%2F", "a?b=c#d", "‮gnp.exe", "<script>", "sp ace", "ü" * 300, "~", "a~2", "x\\y")
-HTML = '</script><script>alert(1)</script><img src=x onerror="alert(1)">‮\u0000\x1b[31m'
+IDS = (
+    "a/b",
+    "../../etc",
+    "..",
+    ".",
+    "%2F",
+    "a?b=c#d",
+    "\u202egnp.exe",
+    "<script>",
+    "sp ace",
+    "ü" * 300,
+    "~",
+    "a~2",
+    "x\\y",
+)
+HTML = '</script><script>alert(1)</script><img src=x onerror="alert(1)">\u202e\u0000\x1b[31m'
 LONG = 3 * 1024 * 1024
 
 
@@ -102,7 +116,7 @@ def test_a_step_with_any_number_of_events_is_bounded() -> None:
     assert {"pointer": "/attempts/0/events", "length": 5000, "unit": "items"} in step["cut"]
 
 
-@pytest.mark.parametrize("step", ["0", "99999999999999999999", "-1", "no", "", "%00", "1" * 5000])
+@pytest.mark.parametrize("step", ["0", "99999999999999999999", "-1", "no", "%00", "1" * 5000])
 def test_a_step_that_is_not_there_is_a_problem(server: Served, step: str) -> None:
     """What names no step is answered by 404, in words."""
     answer = server.client.get(f"/api/sessions/hostile/steps/{step}")
