@@ -69,7 +69,7 @@ def test_many_steps_are_a_window(stage: Stage, open_page: OpenPage, size: int) -
 
 @pytest.mark.long_form
 def test_bursts_block_nothing(browser: Browser, stage: Stage, open_page: OpenPage) -> None:
-    """While 200 events a second arrive, for 5 s or in the long form a minute, no task takes 50 ms of the main thread."""
+    """While 200 events a second arrive, 5 s or in the long form a minute, no task takes 50 ms of the main thread."""
     now = time.time() * 1000
     session = scenes.session("burst", now)
     played = stage.play(session, [scenes.row(1, None, "AGENT", "researcher", now, None)])
