@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -20,15 +21,19 @@ KEYS: Final = ("session_id", "spans", "otlp")
 @click.command("export", short_help="Send a session's spans to an OTLP endpoint, or write its events out.")
 @click.argument("session", required=False)
 @click.option("--jsonl", is_flag=True, help="Write its events to stdout, for `import`, with the values kept apart.")
+@click.option(
+    "--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write it as one page that opens offline."
+)
 @click.option("--otlp", metavar="URL", help="Where to, as http://localhost:4318. [env: AGENT_JOURNAL_OTLP]")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, session: str | None, jsonl: bool, otlp: str | None) -> None:
+def command(invocation: Invocation, session: str | None, jsonl: bool, page: Path | None, otlp: str | None) -> None:
     """Send a session's spans to an OTLP endpoint, or write its events out.
 
     Works for any session, however old. Span ids are those of the run, so that sending it twice shows it once. Steps
     that the program's sampler left out are left out here. Without --otlp the OTLP variables say where to. With --jsonl
     it is written to stdout instead, all that there is of it: agent-journal export SESSION --jsonl > session.jsonl
+    With --html it becomes the viewer and the session in one file: agent-journal export SESSION --html session.html
     """
     from otel_agent_journal.cli.choosing import need_session
     from otel_agent_journal.forwarding.export import export_session
@@ -38,7 +43,14 @@ def command(invocation: Invocation, session: str | None, jsonl: bool, otlp: str 
     if jsonl:
         if otlp:
             raise click.UsageError("--jsonl writes to stdout; it does not go with --otlp")
+        if page:
+            raise click.UsageError("--jsonl and --html are two forms; give one of them")
         _written_out(invocation, output, session)
+        return
+    if page is not None:
+        if otlp:
+            raise click.UsageError("--html writes a file; it does not go with --otlp")
+        _page(invocation, output, session, page)
         return
     target = invocation.settings(otlp=otlp).otlp
     if target is None:
@@ -66,3 +78,30 @@ def _written_out(invocation: Invocation, output: Output, session: str | None) ->
     if not session:
         raise need_session(journal, "export --jsonl")
     output.lines(lines_of(journal.store, journal.session(session).session_id))
+
+
+def _page(invocation: Invocation, output: Output, session: str | None, page: Path) -> None:
+    """Write a session as one page; a file that is there is replaced only by a whole one."""
+    from otel_agent_journal.cli.choosing import need_session
+    from otel_agent_journal.errors import MissingExtra
+
+    try:
+        from otel_agent_journal.server.one_file import write_page
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"the viewer; {error.name}", "otel-agent-journal[ui]") from error
+    journal = invocation.journal()
+    if not session:
+        raise need_session(journal, "export --html")
+    head = journal.session(session)
+    made = page.with_name(f".{page.name}.part")
+    try:
+        with made.open("w", encoding="utf-8") as file:
+            write_page(journal, head, file.write)
+        made.replace(page)
+    finally:
+        made.unlink(missing_ok=True)
+    size = page.stat().st_size
+    if output.for_people:
+        output.text(f"session {head.session_id} written to {page}, {readable.size(size)}")
+    else:
+        output.record({"session_id": head.session_id, "file": str(page), "bytes": size})

@@ -64,7 +64,12 @@ def in_full(
     found = find(tree, text)
     if candidates.kept(found.step_id):
         return tree, found
-    whole = fold_steps(event for event in events() if event.step_id == found.step_id).step(found.step_id)
+    return tree, with_content(found, events())
+
+
+def with_content(step: Step, events: Iterable[JournalEvent]) -> Step:
+    """Return a step with all that its attempts took, gave and noted, as its events say."""
+    whole = fold_steps(event for event in events if event.step_id == step.step_id).step(step.step_id)
     known = {} if whole is None else {attempt.key: attempt for attempt in whole.attempts}
     attempts = tuple(
         msgspec.structs.replace(
@@ -75,6 +80,6 @@ def in_full(
         )
         if one.key in known
         else one
-        for one in found.attempts
+        for one in step.attempts
     )
-    return tree, msgspec.structs.replace(found, attempts=attempts)
+    return msgspec.structs.replace(step, attempts=attempts)

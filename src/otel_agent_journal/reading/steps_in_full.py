@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from otel_agent_journal.codec import format_timestamp, to_neutral
+from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.mapping.references import DIGEST, is_message
 from otel_agent_journal.projections.cost import NO_CALLS, Cost
 from otel_agent_journal.projections.head import SessionHead
@@ -40,25 +41,44 @@ def named(journal: Journal, head: SessionHead, text: str) -> tuple[StepTree, Ste
     )
 
 
+class Steps(Protocol):
+    """What knows the steps of a session: a tree of them."""
+
+    def step(self, step_id: str) -> Step | None:
+        """Return a step, or None."""
+        ...
+
+
 def record(
     journal: Journal,
     head: SessionHead,
-    tree: StepTree,
+    tree: Steps,
     step: Step,
     costs: Mapping[str, Cost],
     *,
     media: bool = True,
+    events: Callable[[], Iterable[JournalEvent]] | None = None,
+    with_prompt: bool = True,
 ) -> dict[str, Any]:
     """Return a step as data: its row of the tree, `input`, `output`, and its attempts with their details.
 
-    Without `media` pictures and the like stay references, which say what they are.
+    Args:
+        journal: where what it refers to is fetched.
+        head: the session's.
+        tree: the session's.
+        step: the step, with all that it took and gave.
+        costs: of attempts, by their keys.
+        media: fetch pictures and the like; without, they stay references, which say what they are.
+        events: gives the session's, each time anew, where they are at hand.
+        with_prompt: rebuild what a model call was given.
     """
     session_id = head.session_id
+    read = events or (lambda: journal.events(session_id, head))
     resolved = journal.resolved if media else journal.without_media
     details = [resolved(session_id, _details(attempt)) for attempt in step.attempts]
     wanted = [keys_in(one) for one in details]
     if any(wanted):
-        referred = Referred(journal.events(session_id, head), set(chain.from_iterable(wanted)), resolved)
+        referred = Referred(iter(read()), set(chain.from_iterable(wanted)), resolved)
         details = [
             replaced(one, referred.by(keys, attempt.end_ns))
             for one, keys, attempt in zip(details, wanted, step.attempts, strict=True)
@@ -80,7 +100,7 @@ def record(
         "process": None if process is None else msgspec.to_builtins(process),
         "input": last.get("input", last.get("messages")),
         "output": last.get("output"),
-        "prompt": prompt(journal, head, step, resolved),
+        "prompt": prompt_of(read, session_id, step, resolved) if with_prompt else None,
         "attempts": attempts,
     }
 
@@ -93,7 +113,7 @@ def prompt(
     return prompt_of(lambda: journal.events(session_id, head), session_id, step, resolved or journal.resolved)
 
 
-def _above(tree: StepTree, step: Step) -> list[Step]:
+def _above(tree: Steps, step: Step) -> list[Step]:
     """Return the steps above one, the outermost first."""
     found: list[Step] = []
     seen = {step.step_id}

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from otel_agent_journal.errors import JournalError, SessionNotFound, StoreUnreachable
+from otel_agent_journal.server.comparing import Comparisons
+from otel_agent_journal.server.dashboard import Board
 from otel_agent_journal.server.feeds import Frame
 from otel_agent_journal.server.live_list import LiveList
 from otel_agent_journal.server.rooms import Room, encode
@@ -45,6 +47,8 @@ class Hub:
 
     def __init__(self, open_journal: Callable[[], Journal]) -> None:
         self._open = open_journal
+        self.board = Board(open_journal)
+        self.comparisons = Comparisons()
         self._rooms: dict[str, Room] = {}
         self._lock = threading.Lock()
         self._nudge = threading.Event()
@@ -75,6 +79,7 @@ class Hub:
             self._list.close()
         if self._thread is not None:
             self._thread.join(10)
+        self.board.close()
 
     @property
     def watched(self) -> bool:

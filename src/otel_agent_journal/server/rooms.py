@@ -13,7 +13,8 @@ import msgspec
 from otel_agent_journal.projections.verdict import judged, silent_writers
 from otel_agent_journal.reading.following import Followed
 from otel_agent_journal.server.feeds import Feed, Frame
-from otel_agent_journal.server.fold import Place, SessionFold
+from otel_agent_journal.server.fold import SessionFold
+from otel_agent_journal.server.nodes import Place
 from otel_agent_journal.server.rows import row_of, session_row, waits_of
 from otel_agent_journal.server.wire import Resync, Row, Rows, SessionRow, Text, Tree
 
@@ -121,7 +122,7 @@ class Room:
                 feed.put(frames)
 
     def _frames(self, since: int) -> Iterator[Frame]:
-        changed = self.fold.since(since)
+        changed = self.fold.forest.since(since)
         if changed is None:
             yield self._frame("resync", Resync(session_id=self.session_id))
             return
@@ -193,7 +194,7 @@ class Room:
 
 def _critical(fold: SessionFold) -> Iterator[str]:
     """Yield the keys of the rows that the end of the session waited for: from each end back to what ended before."""
-    for top in sorted(fold.tops.values(), key=_began):
+    for top in sorted(fold.forest.tops.values(), key=_began):
         pending = [top]
         while pending:
             place = pending.pop()

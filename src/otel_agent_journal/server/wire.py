@@ -152,6 +152,14 @@ class Text(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """What an exported page says of itself: see `server/one_file.py`."""
+
+    version: int
+    session_id: str
+    exported_ms: float
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An error as RFC 9457 has it, `application/problem+json`. `detail` says what, why and what next."""
 

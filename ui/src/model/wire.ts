@@ -204,6 +204,15 @@ export interface Text {
 }
 
 /**
+ * What an exported page says of itself: see `server/one_file.py`.
+ */
+export interface File {
+  readonly version: number;
+  readonly session_id: string;
+  readonly exported_ms: number;
+}
+
+/**
  * An error as RFC 9457 has it, `application/problem+json`. `detail` says what, why and what next.
  */
 export interface Problem {

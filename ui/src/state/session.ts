@@ -9,11 +9,17 @@ import type { Wait } from "../model/tree.ts";
 import { Tree } from "../model/tree.ts";
 import type { Row, Rows, SessionRow, Text, Tree as TreeAnswer } from "../model/wire.ts";
 import { rowOf } from "../model/wire.ts";
+import { aboutFile } from "./exported.ts";
+import { inFile } from "./location.ts";
 import { getJson, Refusal } from "./source.ts";
 import type { Link } from "./stream.ts";
 import { follow } from "./stream.ts";
 
 const TICK_MS = 200;
+
+/** The time that it is; in an exported page the time that it was exported at. */
+const exported = inFile ? aboutFile().exported_ms : null;
+const clock = () => exported ?? Date.now();
 
 export class Session {
   readonly id: string;
@@ -29,7 +35,7 @@ export class Session {
   /** Grows once a frame in which the tree has changed. */
   readonly version = signal(0);
   /** The time by the clock of those who write, five times a second while something runs. */
-  readonly now = signal(Date.now());
+  readonly now = signal(clock());
   readonly paused = signal(false);
   /** Rows that came while the page was paused. */
   readonly held = signal(0);
@@ -215,7 +221,7 @@ export class Session {
 
   private tick(): void {
     if (this.paused.peek() || (!this.about.peek()?.live && this.tree.root.sums.running === 0)) return;
-    this.now.value = Math.max(Date.now(), this.latest);
+    this.now.value = Math.max(clock(), this.latest);
   }
 
   /** The text that a step streams, as far as it is known here. */
