@@ -1,6 +1,7 @@
 """Build the viewer of ui/ into src/otel_agent_journal/server/static/, as `make ui` does.
 
-What is built is index.html, app.js and app.css: stable names, no source maps, never committed. Node is the one that
+What is built is index.html, app.js with what it loads when it is needed, app.css, and file.js, which is all of it for
+a page that is exported: stable names, no source maps, never committed. Node is the one that
 `make venv` has from PyPI, otherwise the system's; npm's packages, at the exact versions of ui/package.json, go into a
 cache outside the checkout, to which ui/node_modules is a link. Stamped: a second run costs nothing.
 
@@ -23,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 UI = ROOT / "ui"
 STATIC = ROOT / "src" / "otel_agent_journal" / "server" / "static"
-BUILT = ("index.html", "app.js", "app.css")
+BUILT = ("index.html", "app.js", "shared.js", "lists.js", "app.css", "file.js")
 OLDEST_NODE = 22  # strips types by itself, which is how the tests run
 
 
@@ -106,15 +107,19 @@ def build(node_command: list[str]) -> int:
         return 3
     STATIC.mkdir(parents=True, exist_ok=True)
     stamp.unlink(missing_ok=True)
-    bundle = [
-        *(*node_command, str(UI / "node_modules" / "esbuild" / "bin" / "esbuild")),
-        *(str(UI / "src" / "main.tsx"), f"--outfile={STATIC / 'app.js'}"),
-        *("--bundle", "--minify", "--format=iife", "--target=es2022,chrome123,firefox120,safari17.5"),
+    esbuild = [
+        *(*node_command, str(UI / "node_modules" / "esbuild" / "bin" / "esbuild"), f"--outdir={STATIC}"),
+        *("--bundle", "--minify", "--target=es2022,chrome123,firefox120,safari17.5"),
         *("--jsx=automatic", "--jsx-import-source=preact", "--charset=utf8", "--legal-comments=none"),
         "--log-level=warning",
     ]
-    if subprocess.run(bundle, cwd=UI, check=False).returncode:
+    parts = [f"app={UI / 'src' / 'main.tsx'}", f"lists={UI / 'src' / 'view' / 'lists.tsx'}"]
+    served = [*esbuild, *parts, "--format=esm", "--splitting", "--chunk-names=shared", "--define:IN_FILE=false"]
+    in_file = [*esbuild, f"file={UI / 'src' / 'main.tsx'}", "--format=iife", "--define:IN_FILE=true"]
+    if any(subprocess.run(command, cwd=UI, check=False).returncode for command in (served, in_file)):
         return 1
+    for twice in ("lists.css", "file.css"):  # all of it is in app.css
+        (STATIC / twice).unlink(missing_ok=True)
     shutil.copy(UI / "index.html", STATIC / "index.html")
     stamp.write_text(wanted)
     return 0

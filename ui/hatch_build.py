@@ -7,7 +7,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-BUILT = ("index.html", "app.js", "app.css")
+BUILT = ("index.html", "app.js", "shared.js", "lists.js", "app.css", "file.js")
 
 
 class ViewerIsThere(BuildHookInterface):

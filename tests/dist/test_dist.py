@@ -89,7 +89,7 @@ def test_what_is_in_it(dist: Path, name: str) -> None:
 def test_the_built_viewer_is_in_it(dist: Path) -> None:
     """Wheel and source distribution carry the viewer as it was built, and no map of its source, nor npm's packages."""
     static = "otel_agent_journal/server/static/"
-    built = {f"{static}{name}" for name in ("index.html", "app.js", "app.css")}
+    built = {f"{static}{name}" for name in ("index.html", "app.js", "shared.js", "lists.js", "app.css", "file.js")}
     assert built == {file for file in contents(dist / "otel_agent_journal-0.1.0-py3-none-any.whl") if static in file}
     archive = contents(dist / "otel_agent_journal-0.1.0.tar.gz")
     assert {f"src/{file}" for file in built} | {"ui/src/main.tsx", "ui/package.json", "ui/hatch_build.py"} <= archive

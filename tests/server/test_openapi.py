@@ -57,9 +57,8 @@ def test_every_answer_is_as_the_document_says(server: Served, path: str, asked: 
     """What a route answers, and what it answers for a session that is not there, fits its schema."""
     told_of = json.loads(document(EVERY))
     for address in (asked, asked.replace(told.SESSION, "no-such-session")):
-        if path == "/api/stream":
-            address += f"?session={told.SESSION}x"
-        answer = server.client.get(address)
+        query = f"?session={told.SESSION}x" if path == "/api/stream" else ""
+        answer = server.client.get(address + query)
         responses = told_of["paths"][path]["get"]["responses"]
         known = responses.get(str(answer.status_code), responses["default"])["content"]
         media = answer.headers["content-type"].partition(";")[0]

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from otel_agent_journal.bootstrap.openers import open_journal
+from otel_agent_journal.bootstrap.openers import open_journal, open_store
 from otel_agent_journal.config import SERVE_TOKEN, Settings
 from otel_agent_journal.errors import ConfigError, MissingExtra, UnsupportedByStore
 
@@ -168,10 +168,19 @@ def _runs(settings: Settings, agents: Path | None) -> Sessions | None:
 
 
 def _opener(settings: Settings, *, create: bool) -> Callable[[], Journal]:
-    if create:
-        from otel_agent_journal.bootstrap.openers import open_store
+    """Return what opens a journal for one thread, once it is known that there is one.
 
-        open_store(settings, create=True).close()
+    Raises:
+        StoreUnreachable: there is none.
+        UnsupportedByStore: it can only be written to.
+    """
+    store = open_store(settings, create=create)
+    try:
+        if not store.capabilities.read:
+            raise UnsupportedByStore(store.url, "read", "serve the store that its events are shipped to")
+        store.tip()
+    finally:
+        store.close()
 
     def opened() -> Journal:
         return open_journal(settings, adopt=False, note=lambda _line: None)

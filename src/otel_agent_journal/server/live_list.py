@@ -13,14 +13,25 @@ from uuid import uuid4
 
 import msgspec
 
-from otel_agent_journal.projections.head import AWAITING_INPUT, ERROR, INTERRUPTED, PENDING, PROCESSING, SessionHead
-from otel_agent_journal.reading.gists import LONGEST
+from otel_agent_journal.projections.head import (
+    AWAITING_INPUT,
+    COMPLETED,
+    ERROR,
+    INTERRUPTED,
+    PENDING,
+    PROCESSING,
+    REASONS,
+    SessionHead,
+)
+from otel_agent_journal.reading.gists import LONGEST, gist_of
 from otel_agent_journal.server.feeds import Feed, Frame
 from otel_agent_journal.server.rows import cut, of_head
 from otel_agent_journal.server.wire import Resync, SessionRow, Sessions
+from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import SessionFilter
 
 if TYPE_CHECKING:
+    from otel_agent_journal.projections.cost import Cost
     from otel_agent_journal.reading.journal import Journal
     from otel_agent_journal.server.rooms import Room
 
@@ -31,19 +42,43 @@ MOST_LISTED: Final = 500
 MOST_COUNTED: Final = 1000
 MOST_SEARCHED: Final = 5000
 REMEMBERED: Final = 2000
+_LAST: Final = 20  # events of a session's last moment
+_AFTER_ANY_ID: Final = "~"
 DEFAULT_PAGE: Final = 50
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sessions a list shows."""
+    """Which sessions a list shows.
 
-    statuses: tuple[str, ...] = ()
+    `states`: statuses, and reasons of an interruption. `begun_ns`: only those that had begun by then. `among`: only
+    those of these ids.
+    """
+
+    states: tuple[str, ...] = ()
     agent: str | None = None
     user: str | None = None
     tags: tuple[str, ...] = ()
     since_ns: int | None = None
     until_ns: int | None = None
+    begun_ns: int | None = None
     text: str | None = None
+    least_usd: float | None = None
+    among: frozenset[str] | None = None
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        """The statuses that a session in one of these states has."""
+        return tuple(dict.fromkeys(INTERRUPTED if one in REASONS else one for one in self.states))
+
+    def has(self, head: SessionHead, cost: Callable[[SessionHead], Cost]) -> bool:
+        """Tell whether a session that the store's own filters leave is one of them."""
+        return (
+            (not self.states or head.status in self.states or head.reason in self.states)
+            and (self.begun_ns is None or head.started_ns <= self.begun_ns)
+            and (self.among is None or head.session_id in self.among)
+            and (not self.text or _has(head, self.text))
+            and (self.least_usd is None or (cost(head).usd or 0.0) >= self.least_usd > 0 or self.least_usd == 0)
+        )
 
     @property
     def labels(self) -> list[tuple[str, str]]:
@@ -71,12 +106,16 @@ def page_of(journal: Journal, wanted: Wanted, cursor: str | None, limit: int, ro
     heads = journal.heads(asked, wanted.tags, wanted.labels)
     if after is not None:
         heads = (head for head in heads if (-head.updated_ns, head.session_id) > (-after[0], after[1]))
-    if wanted.text:
-        heads = (head for head in islice(heads, MOST_SEARCHED) if _has(head, wanted.text))
-    found = list(islice(heads, limit + 1))
-    more = found[limit - 1] if len(found) > limit else None
+    found: list[SessionHead] = []
+    more: SessionHead | None = None
+    for looked, head in enumerate(heads, start=1):
+        if wanted.has(head, journal.cost):
+            found.append(head)
+        if len(found) > limit or looked >= MOST_SEARCHED:
+            more = found[limit - 1] if len(found) > limit else head
+            break
     return Sessions(
-        sessions=tuple(row_of(journal, head, room) for head in found[:limit]),
+        sessions=tuple(journal.each(lambda head: row_of(journal, head, room), found[:limit])),
         cursor=None if more is None else _cursor(more),
         counts=counts_of(journal, wanted) if after is None else {},
     )
@@ -122,9 +161,19 @@ def row_of(journal: Journal, head: SessionHead, room: Rooms) -> SessionRow:
         doing = _doing(head, journal.running_step(head))
     elif head.status == ERROR and (error := journal.error_of(head)) is not None:
         last = cut(" ".join(f"{error.type}: {error.message[:LONGEST]}".split()), LONGEST)
-    elif head.status == INTERRUPTED and head.reason == AWAITING_INPUT:
-        doing = "awaiting input"
+    elif head.status == COMPLETED or (head.status == INTERRUPTED and head.reason == AWAITING_INPUT):
+        doing = "awaiting input" if head.reason == AWAITING_INPUT else None
+        last = _last_words(journal, head)
     return of_head(head, journal.cost(head), doing=doing, last=last)
+
+
+def _last_words(journal: Journal, head: SessionHead) -> str | None:
+    """Return what the last events of a session gave, or asked for: one short read."""
+    if head.updated_ns <= 0:
+        return None
+    events = read_whole(journal.store, head.session_id, (head.updated_ns - 1, _AFTER_ANY_ID), head=head)
+    said = [words for event in islice(events, _LAST) if (words := gist_of(event))]
+    return cut(said[-1], LONGEST) if said else None
 
 
 def _doing(head: SessionHead, running: str | None) -> str | None:

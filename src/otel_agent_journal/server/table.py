@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from starlette.responses import PlainTextResponse, Response
 
 from otel_agent_journal.codec import encode_value
-from otel_agent_journal.projections.head import STATUSES
 from otel_agent_journal.reading.moments import moment_of
-from otel_agent_journal.server import details, running, streams, wire
+from otel_agent_journal.server import details, overview, running, streams, wire
 from otel_agent_journal.server.live_list import DEFAULT_PAGE, Wanted, page_of
-from otel_agent_journal.server.problems import Refused
 from otel_agent_journal.server.rooms import encode
 from otel_agent_journal.server.routes import JSON, Call, Param, Route
 
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from otel_agent_journal.reading.journal import Journal
 
 _FILTERS: Final = (
-    Param("status", "Only sessions of these statuses.", several=True),
+    overview.STATES,
     Param("agent", "Only sessions of this agent."),
     Param("user", "Only sessions of this user."),
     Param("tag", "Only sessions that were given this tag, label, or NAME=VALUE.", several=True),
     Param("since", "Updated since: 30m, 2h, 7d, today, a date, or RFC 3339."),
     Param("until", "Last updated until then."),
+    Param("begun", "Only those that had begun by then."),
+    Param("min_cost", "Only those that are known to have cost so many dollars.", "number"),
     Param("q", "Only with this text in their id, agent, tags or labels."),
 )
 _FROM: Final = Param("from", "Begin with this number.", "integer")
@@ -38,24 +40,30 @@ def wanted_of(call: Call) -> Wanted:
     Raises:
         Refused: a filter is malformed.
     """
-    statuses = tuple(status.upper() for status in call.texts("status"))
-    for status in statuses:
-        if status not in STATUSES:
-            raise Refused(400, f"status is '{status[:80]}'; it is one of {', '.join(STATUSES)}")
     return Wanted(
-        statuses=statuses,
+        states=overview.states_of(call),
         agent=call.text("agent"),
         user=call.text("user"),
         tags=tuple(call.request.query_params.getlist("tag")),
         since_ns=call.parsed("since", moment_of),
         until_ns=call.parsed("until", lambda text: moment_of(text, end=True)),
+        begun_ns=call.parsed("begun", lambda text: moment_of(text, end=True)),
         text=call.text("q"),
+        least_usd=call.parsed("min_cost", _dollars),
     )
+
+
+def _dollars(text: str) -> float:
+    usd = float(text)
+    if not 0 <= usd < math.inf:
+        raise ValueError("a number of dollars is expected, as 0.1")
+    return usd
 
 
 def _sessions(call: Call, journal: Journal) -> bytes:
     limit = call.number("limit", DEFAULT_PAGE, least=1, most=1000)
-    return encode(page_of(journal, wanted_of(call), call.text("cursor"), limit, call.hub.loaded))
+    wanted = msgspec.structs.replace(wanted_of(call), among=overview.counted_in(call))
+    return encode(page_of(journal, wanted, call.text("cursor"), limit, call.hub.loaded))
 
 
 def _tree(call: Call, _journal: Journal) -> bytes:
@@ -97,7 +105,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         about="Sessions, the latest first.",
         answers=wire.Sessions,
         does=_sessions,
-        params=(*_FILTERS, Param("cursor", "Of the page before."), _LIMIT),
+        params=(
+            *_FILTERS,
+            Param("cause", "Only those in which an error of this code or type began."),
+            Param("tool", "Only those in which a call of this tool ended."),
+            Param("cursor", "Of the page before."),
+            _LIMIT,
+        ),
     ),
     Route(method="GET", path=_SESSION, about="Where a session stands.", answers="Status", does=details.session),
     Route(
@@ -135,6 +149,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         about="One step with all that is known of it; what is long is cut.",
         answers="Step",
         does=details.step,
+        params=(Param("prompt", "0 leaves out what a model call was given, which has a route of its own."),),
     ),
     Route(
         method="GET",
@@ -202,6 +217,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="GET", path="/healthz", about="Whether the server answers.", flows=_healthy, media_types=("text/plain",)
     ),
     Route(method="GET", path="/ping", about="The same.", flows=_healthy, media_types=("text/plain",)),
+    *overview.ROUTES,
     Route(method="GET", path="/openapi.json", about="This document.", answers="OpenApi", flows=_openapi),
 )
 RUNNING: Final = running.running_routes(running.nothing)

@@ -107,6 +107,11 @@ export class Tree {
     else this.running.delete(node);
   }
 
+  /** Has the next rows hold, whatever their revision. */
+  forgetRevisions(): void {
+    for (const node of this.order) node.row = { ...node.row!, revision: -1 };
+  }
+
   /** Takes out a row that is no more; what stood below it waits at the top for its new place. */
   drop(key: string): Row | null {
     const node = this.nodes.get(key);

@@ -40,6 +40,8 @@ export interface SessionRow {
 
 /**
  * A page of a list, newest first. `cursor` asks for the next one; null where there is none.
+ *
+ * `counts`: of the latest thousand that the filters but for `status` leave, how many have each status.
  */
 export interface Sessions {
   readonly sessions: readonly SessionRow[];
@@ -148,7 +150,8 @@ export function rowOf(a: RowArray): Row {
  * A session with all its rows, in order of their start. `at` is what `/api/stream?after=` goes on from.
  *
  * `waits`: stretches in which nobody worked, begin and end in milliseconds, and for what. `critical`: keys of the
- * rows on the critical path. `delayed_s`: how far behind the store may be, where it cannot be live.
+ * rows on the critical path. `truncated`: how many rows there are behind these: `?from=N` gives those from number N.
+ * `delayed_s`: how far behind the store may be, where it cannot be live.
  */
 export interface Tree {
   readonly session: SessionRow;
@@ -162,14 +165,35 @@ export interface Tree {
 
 /**
  * The message `rows` of a stream: rows that are new or changed, each whole. Taking one twice does no harm.
+ *
+ * `gone`: keys of rows that are no more, as where a late event shows that a step is another one's; taken out first.
  */
 export interface Rows {
   readonly session_id: string;
   readonly rows: readonly RowArray[];
+  readonly gone: readonly string[];
+}
+
+/**
+ * The message `resync`: something was left out. Fetch the session's tree anew; where it is null, the list.
+ */
+export interface Resync {
+  readonly session_id: string | null;
+}
+
+/**
+ * The message `delayed`: how far what is shown may be behind; null once it is live again. `why` is for people.
+ */
+export interface Delayed {
+  readonly delayed_s: number | null;
+  readonly why: string | null;
 }
 
 /**
  * The message `text`: what a step streamed on. `offset` is in UTF-16 units from the attempt's first character.
+ *
+ * `attempt` is the ordinal that `/steps/{step}` gives. Where the offset is not what one has, a piece is missing: fetch
+ * the step anew.
  */
 export interface Text {
   readonly session_id: string;
@@ -177,6 +201,15 @@ export interface Text {
   readonly attempt: number;
   readonly offset: number;
   readonly text: string;
+}
+
+/**
+ * What an exported page says of itself: see `server/one_file.py`.
+ */
+export interface File {
+  readonly version: number;
+  readonly session_id: string;
+  readonly exported_ms: number;
 }
 
 /**

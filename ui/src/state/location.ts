@@ -3,6 +3,7 @@
 // Pages live below the server's root path (`<meta name="root-path">`). In a page that was exported to a file there is
 // no server: there the same addresses stand behind the `#`.
 import { computed, signal } from "@preact/signals";
+import { aboutFile } from "./exported.ts";
 
 export interface Place {
   readonly path: string;
@@ -10,15 +11,17 @@ export interface Place {
 }
 
 /** Whether this page holds its journal itself, as `export --html` writes it. */
-export const inFile = document.getElementById("journal") !== null;
+export const inFile = IN_FILE;
 
+/** The path that is shown where the address names none. */
+const home = inFile ? sessionPath(aboutFile().session_id) : "/";
 const root = document.querySelector<HTMLMetaElement>('meta[name="root-path"]')?.content ?? "";
 
 function read(): Place {
-  const address = inFile ? location.hash.slice(1) || "/" : location.pathname.slice(root.length) + location.search;
+  const address = inFile ? location.hash.slice(1) || home : location.pathname.slice(root.length) + location.search;
   const cut = address.indexOf("?");
   const path = cut < 0 ? address : address.slice(0, cut);
-  return { path: path || "/", query: new URLSearchParams(cut < 0 ? "" : address.slice(cut)) };
+  return { path: path || home, query: new URLSearchParams(cut < 0 ? "" : address.slice(cut)) };
 }
 
 export const place = signal<Place>(read());

@@ -9,11 +9,17 @@ import type { Wait } from "../model/tree.ts";
 import { Tree } from "../model/tree.ts";
 import type { Row, Rows, SessionRow, Text, Tree as TreeAnswer } from "../model/wire.ts";
 import { rowOf } from "../model/wire.ts";
+import { aboutFile } from "./exported.ts";
+import { inFile } from "./location.ts";
 import { getJson, Refusal } from "./source.ts";
 import type { Link } from "./stream.ts";
 import { follow } from "./stream.ts";
 
 const TICK_MS = 200;
+
+/** The time that it is; in an exported page the time that it was exported at. */
+const exported = inFile ? aboutFile().exported_ms : null;
+const clock = () => exported ?? Date.now();
 
 export class Session {
   readonly id: string;
@@ -29,7 +35,7 @@ export class Session {
   /** Grows once a frame in which the tree has changed. */
   readonly version = signal(0);
   /** The time by the clock of those who write, five times a second while something runs. */
-  readonly now = signal(Date.now());
+  readonly now = signal(clock());
   readonly paused = signal(false);
   /** Rows that came while the page was paused. */
   readonly held = signal(0);
@@ -41,6 +47,7 @@ export class Session {
   private frame = 0;
   private timer: ReturnType<typeof setInterval> | undefined;
   private latest = 0;
+  private epoch = "";
   private stop: () => void = () => undefined;
   private readonly gone = new AbortController();
 
@@ -71,22 +78,45 @@ export class Session {
   private async bootstrap(): Promise<void> {
     try {
       let from = "";
+      const keys = new Set<string>();
+      const before = this.epoch;
       for (;;) {
         const answer = await getJson<TreeAnswer>(`${this.path}/tree${from}`, this.gone.signal);
-        this.takeTree(answer);
+        this.enter(answer.at);
+        this.takeTree(answer, keys);
         const last = answer.rows.at(-1);
-        if (!answer.truncated || !last) return;
+        if (!answer.truncated || !last) break;
         from = `?from=${rowOf(last).number + 1}`;
       }
+      if (before && before !== this.epoch) this.keepOnly(keys);
     } catch (error) {
       if (this.gone.signal.aborted) return;
       this.refusal.value = error instanceof Refusal ? error : new Refusal(0, String(error));
     }
   }
 
-  private takeTree(answer: TreeAnswer): void {
+  /** Revisions count from anew where the server did: what it says then holds, whatever came before. */
+  private enter(at: string): void {
+    const epoch = at.split(".")[0]!;
+    if (this.epoch && epoch !== this.epoch) {
+      this.pending.clear();
+      this.tree.forgetRevisions();
+    }
+    this.epoch = epoch;
+  }
+
+  private keepOnly(keys: ReadonlySet<string>): void {
+    for (const key of [...this.tree.nodes.keys()]) if (!keys.has(key)) this.lose(key);
+    this.later();
+  }
+
+  private takeTree(answer: TreeAnswer, keys: Set<string>): void {
     this.ready = true;
-    for (const one of answer.rows) this.hold(rowOf(one));
+    for (const one of answer.rows) {
+      const row = rowOf(one);
+      keys.add(row.key);
+      this.hold(row);
+    }
     this.counts.setCritical(answer.critical);
     batch(() => {
       this.waits.value = answer.waits.map(([began, ended, what]) => ({ began, ended, what }));
@@ -104,7 +134,7 @@ export class Session {
   private hear(kind: string, data: unknown): void {
     switch (kind) {
       case "session":
-        this.about.value = data as SessionRow;
+        this.hearSession(data as SessionRow);
         break;
       case "rows":
         for (const key of (data as Rows).gone) this.lose(key);
@@ -121,6 +151,13 @@ export class Session {
         break;
     }
     this.later();
+  }
+
+  private hearSession(about: SessionRow): void {
+    const before = this.about.value;
+    this.about.value = about;
+    // What it waited for, and its critical path, are known as it ends, and as it goes on.
+    if (before && before.live !== about.live) void this.bootstrap();
   }
 
   private hearText({ key, attempt, offset, text }: Text): void {
@@ -184,7 +221,7 @@ export class Session {
 
   private tick(): void {
     if (this.paused.peek() || (!this.about.peek()?.live && this.tree.root.sums.running === 0)) return;
-    this.now.value = Math.max(Date.now(), this.latest);
+    this.now.value = Math.max(clock(), this.latest);
   }
 
   /** The text that a step streams, as far as it is known here. */

@@ -10,7 +10,7 @@ export interface Listener {
 
 const KINDS = ["session", "rows", "text", "resync", "delayed"];
 const FIRST_WAIT_MS = 500;
-const LONGEST_WAIT_MS = 3000;
+const LONGEST_WAIT_MS = 5000;
 
 /**
  * Opens a stream and keeps it open; returns what closes it. The browser itself takes a broken one up again with the id
@@ -22,6 +22,7 @@ export function follow(path: string, listener: Listener): () => void {
   let wait = FIRST_WAIT_MS;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let closed = false;
+  let known = false;
 
   const open = () => {
     if (closed) return;
@@ -29,6 +30,7 @@ export function follow(path: string, listener: Listener): () => void {
     if (!events) return listener.link("ended");
     events.onopen = () => {
       wait = FIRST_WAIT_MS;
+      known = true;
       listener.link("live");
     };
     events.onerror = () => {
@@ -36,7 +38,7 @@ export function follow(path: string, listener: Listener): () => void {
       listener.link("reconnecting");
       if (events?.readyState !== EventSource.CLOSED) return;
       timer = setTimeout(open, wait);
-      wait = Math.min(wait * 2, LONGEST_WAIT_MS);
+      if (known) wait = Math.min(wait * 2, LONGEST_WAIT_MS); // what has not begun yet may do so any moment
     };
     for (const kind of KINDS) {
       events.addEventListener(kind, (event: MessageEvent<string>) => {

@@ -1,6 +1,13 @@
-import { onLink, place } from "../state/location.ts";
+import { signal } from "@preact/signals";
+import { href, onLink, place } from "../state/location.ts";
 import { SessionPage } from "./session_page.tsx";
-import { SessionsPage } from "./sessions_page.tsx";
+import "./compare.css";
+import "./sessions.css";
+
+type Lists = typeof import("./lists.tsx");
+
+const lists = signal<Lists | null>(null);
+const unloadable = signal(false);
 
 /** The page that the address names. */
 export function App() {
@@ -9,17 +16,27 @@ export function App() {
 }
 
 function pageOf(path: string) {
-  if (path === "/") return <SessionsPage />;
   if (path.startsWith("/sessions/")) {
     const id = decodeURIComponent(path.slice("/sessions/".length));
     return <SessionPage key={id} id={id} />;
   }
+  if (!IN_FILE && LISTS.has(path)) return <OfLists compare={path === "/compare"} />;
   return (
     <main class="blank">
       <h1>There is no such page</h1>
       <p>
-        <a href="/">All sessions</a>
+        <a href={href("/")}>All sessions</a>
       </p>
     </main>
   );
+}
+
+const LISTS = new Set(["/", "/agents", "/tools", "/compare"]);
+
+function OfLists({ compare }: { compare: boolean }) {
+  const found = lists.value;
+  if (unloadable.value) return <p class="waiting" role="alert">A part of this page could not be loaded. Is agent-journal still running? Then load it again.</p>;
+  if (found) return compare ? <found.ComparePage /> : <found.SessionsPage />;
+  import("./lists.tsx").then((loaded) => (lists.value = loaded), () => (unloadable.value = true));
+  return <p class="waiting">Reading the journal…</p>;
 }

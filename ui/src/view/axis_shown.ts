@@ -4,7 +4,7 @@ import type { Looking } from "../state/looking.ts";
 import type { BarsShown } from "./bar.tsx";
 import { amountOf } from "./bar.tsx";
 
-const ROOM = 1.1; // for the labels of what ends last
+const ROOM = 1.15; // for the labels of what ends last
 
 /** From when to when a session goes, as far as is known now. */
 export function extentOf(looking: Looking): { began: number; ended: number } {

@@ -50,7 +50,7 @@ function EventRow({ event, at, chosen, onChoose, looking }: { event: Event; at: 
   return (
     <div role="row" aria-rowindex={at + 1} class={`event-row${at % 2 ? " odd" : ""}${chosen ? " chosen" : ""}`}>
       <span role="cell" class="mono mute">{String(event["timestamp"] ?? "").slice(11, 23)}</span>
-      <span role="cell"><button aria-expanded={chosen} onClick={onChoose}>{seen(String(event["type"] ?? ""))}</button></span>
+      <span role="cell"><button aria-expanded={chosen} onClick={onChoose}>{seen(String(event["event_type"] ?? event["type"] ?? ""))}</button></span>
       <span role="cell" class={level === "ERROR" ? "failed" : level === "WARNING" ? "warned" : "mute"}>{level === "INFO" ? "" : level}</span>
       <span role="cell">{step ? <button class="mid" onClick={() => looking.select(step)}>#{step.row!.number} {seen(step.row!.name)}</button> : seen(String(event["name"] ?? ""))}</span>
     </div>

@@ -44,7 +44,7 @@ function ErrorPart({ error, title }: { error: ErrorInFull; title: string }) {
       <div class="box error">
         <b>{seen(error.type)}</b>{error.message ? <>: <Cut text={error.message} pointer="/error/message" /></> : null}
         {error.code ? <span class="mute"> ({seen(error.code)})</span> : null}
-        {error.raised_at ? <div class="mute">{"  "}{seen(String(error.raised_at))}</div> : null}
+        {error.raised_at && !error.stack ? <div class="mute">{seen(String(error.raised_at))}</div> : null}
         {error.stack ? <div class="mute"><Cut text={stackText(error.stack)} /></div> : null}
         {causes.map((one, at) => (
           <div key={at}><span class="mute">caused by </span>{seen(typeof one === "string" ? one : `${one.type}: ${one.message ?? ""}`)}</div>
@@ -84,7 +84,7 @@ function Streaming({ looking, node, step }: { looking: Looking; node: TreeNode; 
 function told_of(step: StepInFull | null): string {
   const events = step?.attempts.at(-1)?.events ?? [];
   return events
-    .filter((one) => one["type"] === "CHUNK")
+    .filter((one) => (one["event_type"] ?? one["type"]) === "CHUNK")
     .map((one) => String((one["details"] as { text?: unknown } | undefined)?.text ?? ""))
     .join("");
 }
@@ -101,7 +101,7 @@ function WhereAndWhen({ step, looking, node }: { step: StepInFull | null; lookin
     ["began", clockMs(row.began_ms), began === null || began === undefined ? null : `+ ${duration(row.began_ms - began)}`],
     ["ended", row.ended_ms === null ? null : clockMs(row.ended_ms), row.waited_ms > 0 ? `waited ${duration(row.waited_ms)}` : null],
     ["last seen", row.ended_ms === null && row.status !== "running" && row.seen_ms !== null ? clockMs(row.seen_ms) : null],
-    ["process", process ? [process["service"] ?? process["service_name"] ?? process["host"], process["version"]].filter(Boolean).join(" ") : null, process ? [process["host"], process["pid"] ? `pid ${process["pid"]}` : null, process["code"]].filter(Boolean).join(" · ") : null],
+    ["process", process ? [process["service"] ?? process["service_name"] ?? process["host"], process["version"]].filter(Boolean).join(" ") : null, process ? [process["service"] || process["service_name"] ? process["host"] : null, process["pid"] ? `pid ${process["pid"]}` : null, process["code"]].filter(Boolean).join(" · ") : null],
     ["point", `${session.id}@${row.number}`],
     ["effects", step?.effects ?? null],
     ["trace", step?.trace_id ?? null, step?.span_id ?? null],

@@ -15,7 +15,7 @@ export function StepEvents({ step }: { step: StepInFull }) {
       {events.slice(0, most.value).map(({ event, attempt }, at) => (
         <details key={at} class="event">
           <summary>
-            <span class="mono mute">{String(event["timestamp"] ?? "").slice(11, 23)}</span> {seen(String(event["type"] ?? ""))}
+            <span class="mono mute">{String(event["timestamp"] ?? "").slice(11, 23)}</span> {seen(String(event["event_type"] ?? event["type"] ?? ""))}
             {step.attempts.length > 1 && <span class="mute"> attempt {attempt}</span>}
           </summary>
           <JsonView value={event} />
