@@ -126,7 +126,7 @@ class Hub:
 
     def _run(self) -> None:
         assert self._journal is not None
-        adopted_s = time.monotonic()
+        adopted_s = -ADOPT_S
         try:
             while not self._ending.is_set():
                 busy = self._round()
