@@ -10,6 +10,7 @@
 #   dynamodb     DynamoDB Local, a folder of jars             needs a JDK and Maven
 #   postgresql   Debian's PostgreSQL, the folder of its programs
 #   moto         moto's server, a program in an environment of its own
+#   chromium     Debian's Chromium, a program: the browser of the viewer's tests
 #
 # A server is stamped by version: a second run costs nothing. What is printed on stdout is one path for each server;
 # everything else goes to stderr and to <cache>/build-<server>.log.
@@ -20,7 +21,7 @@ set -euo pipefail
 MANIFEST="$(cd "$(dirname "$0")/.." && pwd)/collector-config/builder.yaml"
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/otel-agent-journal"
 PYTHON="${PYTHON:-python3}"
-SERVERS=(jaeger collector minio dynamodb postgresql moto)
+SERVERS=(jaeger collector minio dynamodb postgresql moto chromium)
 JAEGER_VERSION=v1.76.0
 COLLECTOR_VERSION=v0.159.0
 MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
@@ -119,6 +120,13 @@ build_postgresql() {
     fi
 }
 
+build_chromium() {
+    if [ ! -x "$(path_of chromium)" ]; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium
+    fi
+}
+
 # In an environment of its own: beside other clients of AWS pip looks for versions for minutes.
 build_moto() {
     local work="$CACHE/bin/moto"
@@ -137,7 +145,7 @@ need() { # toolchain, what for
             fi
             ;;
         debian)
-            if [ ! -x "$(path_of "$2")/initdb" ] && { [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; }; then
+            if ! is_there "$2" && { [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; }; then
                 say "cannot install $2 without root on Debian. Install it and run this again."
                 exit 3
             fi
@@ -152,7 +160,7 @@ version_of() {
         minio) echo "$MINIO_VERSION" ;;
         collector) echo "$COLLECTOR_VERSION $(cksum <"$MANIFEST")" ;; # built anew when its parts change
         dynamodb) echo "$DYNAMODB_VERSION" ;;
-        postgresql) echo debian ;;
+        postgresql | chromium) echo debian ;;
         moto) echo "$MOTO_VERSION" ;;
         *)
             say "unknown server «$1»; known: ${SERVERS[*]}"
@@ -165,6 +173,7 @@ path_of() {
     local newest
     case "$1" in
         moto) echo "$CACHE/bin/moto/bin/moto_server" ;;
+        chromium) echo "/usr/bin/chromium" ;;
         postgresql)
             newest=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1 || true)
             echo "${newest:-/usr/lib/postgresql/bin}"
@@ -177,7 +186,7 @@ toolchain_of() {
     case "$1" in
         jaeger | collector | minio) echo go ;;
         dynamodb) echo jdk ;;
-        postgresql) echo debian ;;
+        postgresql | chromium) echo debian ;;
         moto) echo python ;;
     esac
 }
@@ -185,6 +194,7 @@ toolchain_of() {
 is_there() {
     case "$1" in
         postgresql) [ -x "$(path_of postgresql)/initdb" ] ;; # Debian's, whatever its version
+        chromium) [ -x "$(path_of chromium)" ] ;;
         *) [ -e "$(path_of "$1")" ] && [ "$(cat "$CACHE/bin/.$1.version" 2>/dev/null || true)" = "$(version_of "$1")" ] ;;
     esac
 }

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from otel_agent_journal.bootstrap.going_back import fork, resume, rewind
     from otel_agent_journal.bootstrap.process import configure, flush, shutdown
     from otel_agent_journal.bootstrap.serverless import lambda_handler
+    from otel_agent_journal.bootstrap.session_lambda import LambdaSessions, lambda_session_handler
+    from otel_agent_journal.bootstrap.sessions import Sessions
     from otel_agent_journal.bootstrap.strands_sessions import (
         JournalSessionManager,
         JournalSessionRepository,
@@ -58,8 +60,10 @@ _HOME = {
     "JournalSpanExporter": "otel_agent_journal.pipeline.exporter",
     "JournalSpanProcessor": "otel_agent_journal.pipeline.processor",
     "JournalStorage": "otel_agent_journal.bootstrap.strands_sessions",
+    "LambdaSessions": "otel_agent_journal.bootstrap.session_lambda",
     "Recorder": "otel_agent_journal.pipeline.recorder",
     "Redactor": "otel_agent_journal.pipeline.content",
+    "Sessions": "otel_agent_journal.bootstrap.sessions",
     "Usage": "otel_agent_journal.event",
     "configure": "otel_agent_journal.bootstrap.process",
     "current_session": "otel_agent_journal.pipeline.session",
@@ -68,6 +72,7 @@ _HOME = {
     "fork": "otel_agent_journal.bootstrap.going_back",
     "invocation": "otel_agent_journal.pipeline.lifecycle",
     "lambda_handler": "otel_agent_journal.bootstrap.serverless",
+    "lambda_session_handler": "otel_agent_journal.bootstrap.session_lambda",
     "langchain_tools": "otel_agent_journal.bootstrap.agent_tools",
     "open_store": "otel_agent_journal.store.registry",
     "query_journal": "otel_agent_journal.bootstrap.agent_tools",
@@ -97,8 +102,10 @@ __all__ = [
     "JournalSpanExporter",
     "JournalSpanProcessor",
     "JournalStorage",
+    "LambdaSessions",
     "Recorder",
     "Redactor",
+    "Sessions",
     "Usage",
     "__version__",
     "configure",
@@ -108,6 +115,7 @@ __all__ = [
     "fork",
     "invocation",
     "lambda_handler",
+    "lambda_session_handler",
     "langchain_tools",
     "open_store",
     "query_journal",

@@ -49,6 +49,10 @@ TOOLS_ALLOW: Final = "AGENT_JOURNAL_TOOLS_ALLOW"  # read where the tools are wir
 PRICES: Final = "AGENT_JOURNAL_PRICES"  # read where calls are priced, by readers alone
 MARKER_NONCE: Final = "AGENT_JOURNAL_MARKER_NONCE"  # these two are read where sandboxes are listened to
 SANDBOX_TOOLS: Final = "AGENT_JOURNAL_SANDBOX_TOOLS"
+AGENTS: Final = "AGENT_JOURNAL_AGENTS"  # these are read where sessions are run for callers
+WEBHOOK_SECRET: Final = "AGENT_JOURNAL_WEBHOOK_SECRET"
+RUN: Final = "AGENT_JOURNAL_RUN"  # these two are set for an agent that is run for a caller
+RESULT: Final = "AGENT_JOURNAL_RESULT"
 SERVE_TOKEN: Final = "AGENT_JOURNAL_SERVE_TOKEN"  # read where the server is wired
 SPAN_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
@@ -86,6 +90,10 @@ VARIABLES: Final[Mapping[str, str]] = {
     PRICES: "the file of your own prices of models; default: `prices.toml` beside the journal",
     MARKER_NONCE: "what entries that a sandbox prints have to show to count; default none",
     SANDBOX_TOOLS: "names or patterns of the tools that run code in a sandbox; default code interpreters",
+    AGENTS: "agents that are run for callers: a TOML file, or JSON of names to `module:function` or a command",
+    WEBHOOK_SECRET: "what webhooks of sessions are signed with, as `whsec_...`; default: they are not signed",
+    RUN: "the run that an agent was started for, as JSON; set for agents that are run for callers",
+    RESULT: "the file that an agent may write its result to, as JSON; set for agents that are run for callers",
     SERVE_TOKEN: "the token that admits to `agent-journal serve`; default: one is made at each start, and printed",
     SPAN_CONTENT: "SPAN_ONLY or SPAN_AND_EVENT put message content on spans; default NO_CONTENT",
 }

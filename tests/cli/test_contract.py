@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 
-from otel_agent_journal.cli import ls
 from otel_agent_journal.codec import decode_line, encode_line, format_timestamp
+from otel_agent_journal.reading import session_records
 from tests.cli.command_line import PROGRAM, cli, program, rows
 from tests.cli.conftest import Seeded
 
@@ -33,7 +33,7 @@ def test_ls_has_exactly_the_twelve_keys_in_order(journal: Seeded) -> None:
     result = program("ls", "-o", "jsonl")
     assert result.returncode == 0
     assert [list(row) for row in rows(result)] == [KEYS, KEYS]
-    assert list(ls.KEYS) == KEYS
+    assert list(session_records.KEYS) == KEYS
 
 
 def test_ls_values_of_a_session_that_ended(journal: Seeded) -> None:

@@ -12,10 +12,11 @@ from otel_agent_journal.cli import app, store
 from otel_agent_journal.cli.app import COMMANDS, group
 from otel_agent_journal.cli.contract import FORMATS
 from otel_agent_journal.cli.diagnosis import OWN_VARIABLES
-from otel_agent_journal.cli.ls import KEYS, STATUSES
+from otel_agent_journal.cli.ls import STATUSES
 from otel_agent_journal.cli.verify import CHECKS
 from otel_agent_journal.config import VARIABLES
 from otel_agent_journal.reading.comparing import CHECKS as DIFFERENCES
+from otel_agent_journal.reading.session_records import KEYS
 from otel_agent_journal.reading.step_rows import ROW_KEYS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()

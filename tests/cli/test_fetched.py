@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from otel_agent_journal.cli import ls, show, status, step_in_full
+from otel_agent_journal.cli import show
 from otel_agent_journal.cli.output import Output
 from otel_agent_journal.mapping.references import with_messages
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.projections.selection import Wanted
+from otel_agent_journal.reading import session_records, steps_in_full
 from otel_agent_journal.reading.conversation import conversation
 from otel_agent_journal.reading.journal import Journal
 from otel_agent_journal.testing.builders import JournalBuilder
@@ -57,7 +58,7 @@ def seen() -> Seen:
 def test_a_step_is_shown_with_what_it_refers_to_alone(seen: Seen) -> None:
     """Each attempt of a step has the one result that it refers to: of sixty that are kept apart two are fetched."""
     tree, step = show.step_with_content(seen.journal, seen.head, "node")
-    record = step_in_full.record(seen.journal, seen.head, tree, step, {})
+    record = steps_in_full.record(seen.journal, seen.head, tree, step, {})
     found = [attempt["details"]["output"]["messages"][0]["content"] for attempt in record["attempts"]]
     assert found == [f"page 1.{CALLS - 1}", f"page 2.{CALLS - 1}"]
     assert record["output"]["messages"][0]["content"] == f"page 2.{CALLS - 1}"
@@ -70,7 +71,7 @@ def test_a_step_without_references_reads_the_session_once(seen: Seen) -> None:
     (state,) = [step for step in seen.journal.tree(head).steps if step.name == "state"]
     seen.store.read_sessions.clear()
     tree, found = show.step_with_content(seen.journal, head, state.step_id)
-    assert step_in_full.record(seen.journal, head, tree, found, {})["output"] == {"state": "x" * 1000}
+    assert steps_in_full.record(seen.journal, head, tree, found, {})["output"] == {"state": "x" * 1000}
     assert (seen.store.read_sessions.total(), seen.store.fetched.total()) == (1, 1)
 
 
@@ -85,6 +86,6 @@ def test_a_list_fetches_nothing(seen: Seen) -> None:
     """Trees, rows, states and listings show no content that is kept apart."""
     show.print_tree(seen.output, seen.journal, seen.head)
     show.print_tree(Output("table", io.BytesIO()), seen.journal, seen.head, Wanted(failed=True))
-    status.record(seen.journal, seen.head)
-    ls.record(seen.head, seen.journal.cost(seen.head))
+    session_records.stood(seen.journal, seen.head)
+    session_records.record(seen.head, seen.journal.cost(seen.head))
     assert not seen.store.fetched

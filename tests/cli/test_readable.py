@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_agent_journal.cli import readable
-from otel_agent_journal.reading import moments
 from otel_agent_journal.event import ErrorInfo
+from otel_agent_journal.reading import moments
 
 S = readable.NS_PER_S
 

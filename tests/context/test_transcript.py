@@ -370,6 +370,21 @@ def _follow(
         return
 
 
+def test_a_redacted_message_that_is_changed_again_says_what_it_was_changed_to() -> None:
+    """The redaction stands for what it redacted, not for what is put in its place later."""
+    store = MemoryStore()
+    followed, live = transcript(store), [user(SECRET, tracking_id="0")]
+    followed.follow(live)
+    live[0]["content"] = [{"text": "[redacted]"}]
+    assert followed.redact_last(live[0])
+    live[0]["content"] = [{"text": "better"}]
+    followed.follow(live, look="all")
+    live.append(answer("so it is"))
+    followed.follow(live, look="all")
+    assert transcript(store).messages == live
+    assert SECRET not in at_rest(store)
+
+
 def test_a_body_whose_replacement_s_answer_was_lost_is_replaced_in_its_own_document() -> None:
     """A retry finds its own write in the document that the event names, and no other document is taken."""
     store = Forgetful()

@@ -129,3 +129,38 @@ def test_a_fork_with_another_state(payer: Workdir) -> None:
     assert refused.returncode
     assert "has no mood in its state; it has messages" in refused.stderr
     assert payer.journal("show", "third").returncode == 3  # nothing was made
+
+
+AS_A_COMMAND = (
+    AGENT.replace(
+        "from langchain_core.tools import tool\n",
+        "from typing import Annotated\nfrom langchain_core.tools import InjectedToolCallId, tool\n"
+        "from langgraph.types import Command\n",
+    )
+    .replace(
+        """def pay(bill: str) -> str:""", """def pay(bill: str, call: Annotated[str, InjectedToolCallId]) -> Command:"""
+    )
+    .replace(
+        """    return f"paid {bill} by {os.environ.get('CARD', 'cash')}"
+""",
+        """    paid = f"paid {bill} by {os.environ.get('CARD', 'cash')}"
+    said = ToolMessage(paid, tool_call_id=call, artifact=("receipt", bill))
+    return Command(update={"messages": [said]}, goto="plan")
+""",
+    )
+    .replace(
+        """    return {"messages": [paid]}\n""",
+        """    assert paid.update["messages"][0].artifact[0] == "receipt"\n    return paid\n""",
+    )
+)
+
+
+def test_a_tool_that_answers_by_a_command_is_served_as_well(workdir: Workdir) -> None:
+    """The very `Command` is made again of the record: its messages with their artifacts, and where it goes to."""
+    workdir.write("agent.py", AS_A_COMMAND)
+    (workdir.path / "die").touch()
+    killed = does(workdir, "run", "--checkpoint", "--session", "bills")
+    assert killed.returncode == 128 + signal.SIGKILL, killed.stderr
+    resumed = does(workdir, "resume", "bills", "--checkpoint", "--yes", CARD="card")
+    assert (resumed.returncode, resumed.stdout) == (0, BY_CASH), resumed.stderr
+    assert paid(workdir) == ["bill 0", "bill 1"]

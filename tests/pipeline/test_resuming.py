@@ -91,6 +91,20 @@ def test_which_instance_a_name_means() -> None:
     assert one.instance_for("", "x") is None
 
 
+def test_names_that_are_unique_within_something() -> None:
+    """An agent of one Strands session is never that of another; a session that is not known means the only agent."""
+    two = {("strands", "left", "a"): "i1", ("strands", "right", "a"): "i2"}
+    one = Resumption("s", lambda: Agents(by_name={}, within=two), lambda: Receipts([]))
+    assert one.instance_for("strands", "a", within="right") == "i2"
+    assert one.instance_for("strands", "a", within="left") == "i1"
+    assert one.instance_for("strands", "a", within="new") is None
+    single = Agents(by_name={("strands", "a"): "i1"}, within={("strands", "left", "a"): "i1"})
+    assert Resumption("s", lambda: single, lambda: Receipts([])).instance_for("strands", "a", within="new") == "i1"
+    known = Resumption("s", lambda: single, lambda: Receipts([]))
+    assert known.instance_for("strands", "a", within="left") == "i1"
+    assert known.instance_for("strands", "a", within="another") is None
+
+
 def test_a_process_goes_on_with_one_session() -> None:
     """What it was forked from means the fork, as long as it is gone on with; what is loaded is loaded once."""
     asked: list[str] = []

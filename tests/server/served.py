@@ -38,9 +38,15 @@ class KeptOpen:
         """Leave it open."""
 
 
-def opener(store: JournalStore, spool: Path) -> Callable[[], Journal]:
+def opener(store: JournalStore, spool: Path, clock: Callable[[], int] = time.time_ns) -> Callable[[], Journal]:
     """What opens journals over a store."""
-    return lambda: Journal(KeptOpen(store), spool)  # type: ignore[arg-type]
+
+    def opened() -> Journal:
+        journal = Journal(KeptOpen(store), spool)  # type: ignore[arg-type]
+        journal.clock = clock
+        return journal
+
+    return opened
 
 
 class Served:
@@ -84,14 +90,19 @@ def messages(lines: Iterator[str]) -> Iterator[dict[str, str]]:
 
 @contextlib.contextmanager
 def served(
-    store: JournalStore | None = None, *, spool: Path = Path("no-spool"), access: Access | None = None, **options: Any
+    store: JournalStore | None = None,
+    *,
+    spool: Path = Path("no-spool"),
+    access: Access | None = None,
+    clock: Callable[[], int] = time.time_ns,
+    **options: Any,
 ) -> Generator[Served]:
     """Serve a store."""
     store = store or MemoryStore()
     sockets = listening("127.0.0.1", 0)
     port = sockets[0].getsockname()[1]
     access = msgspec.structs.replace(access or Access(tokens=(TOKEN,)), port=port)
-    app = App(opener(store, spool), access, **options)
+    app = App(opener(store, spool, clock), access, **options)
     app.start()
     server = Server(app, sockets)
     thread = threading.Thread(target=server.serve_all, daemon=True)

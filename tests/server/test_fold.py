@@ -105,7 +105,7 @@ def test_a_session_gives_the_rows_of_its_tree_at_every_point(data: st.DataObject
         fold.lose(lost)
         fold.settle()
         assert rows_in(fold) == expected(events[:count], lost)
-        since = fold.since(at)
+        since = fold.forest.since(at)
         assert since is not None
         for key in since[1]:
             mirror.pop(key, None)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from otel_agent_journal.server.guard import MAX_BODY_BYTES, Access
-from otel_agent_journal.server.table import ROUTES
+from otel_agent_journal.server.table import EVERY
 from otel_agent_journal.store.memory import MemoryStore
 from tests.projections import told
 from tests.server.served import TOKEN, Served, keep, served
@@ -16,7 +16,7 @@ from tests.server.served import TOKEN, Served, keep, served
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 OPEN = ("/healthz", "/ping")
 PATHS = sorted(
-    {route.path.replace("{id}", told.SESSION).replace("{step}", "1").replace("{digest}", "d") for route in ROUTES}
+    {route.path.replace("{id}", told.SESSION).replace("{step}", "1").replace("{digest}", "d") for route in EVERY}
     | {"/", "/sessions/x", "/compare", "/static/app.js", "/api/nothing", "/latest", "/api/sessions/%2e%2e%2f"}
 )
 

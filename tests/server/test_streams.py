@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import random
 import threading
@@ -10,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
+import msgspec
 import pytest
 
 from otel_agent_journal.event import JournalEvent
@@ -176,8 +180,6 @@ def test_what_a_step_streams_comes_in_pieces_that_follow_each_other() -> None:
 
 
 def _with_text(event: JournalEvent, text: str) -> JournalEvent:
-    import msgspec
-
     return msgspec.structs.replace(event, details={"text": text})
 
 
@@ -225,7 +227,7 @@ def _listener(server: Served) -> Callable[[], int]:
     keys: set[str] = set()
 
     def listen() -> None:
-        with server.stream(f"/api/stream?session={told.SESSION}") as messages:
+        with contextlib.suppress(httpx.HTTPError), server.stream(f"/api/stream?session={told.SESSION}") as messages:
             for message in messages:
                 if message["event"] == "rows":
                     keys.update(row[0] for row in json.loads(message["data"])["rows"])
@@ -246,21 +248,19 @@ def test_a_reader_that_is_too_slow_is_told_to_fetch_anew(monkeypatch: pytest.Mon
         feed.close()
         return [frame.event async for frame in feed.frames() if frame is not None]
 
-    import asyncio
-
     assert asyncio.run(read()) == ["resync", "rows"]
 
 
 def test_a_session_whose_writer_goes_silent_turns_interrupted_without_an_event() -> None:
     """A row that runs turns interrupted, lost, once its writer was silent for a minute: by time, not by an event."""
     store = MemoryStore()
-    now = time.time_ns()
-    silent = now - 59_000_000_000
-    keep(store, [told.start("root", silent)])
-    with served(store) as server:
+    keep(store, [told.start("root", time.time_ns())])
+    passed_ns = [0]
+    with served(store, clock=lambda: time.time_ns() + passed_ns[0]) as server:
         mirror = Mirror(server, told.SESSION)
         assert mirror.rows["root"][6] == "running"
         with server.stream(f"/api/stream?session={told.SESSION}&after={mirror.at}") as messages:
+            passed_ns[0] = 61_000_000_000
             for message in messages:
                 mirror.take(message)
                 if mirror.rows["root"][6] != "running":

@@ -6,6 +6,8 @@ import time
 from itertools import count
 from typing import Any
 
+import msgspec
+
 from otel_agent_journal.server.wire import Row, SessionRow
 
 _revisions = count(1)
@@ -41,6 +43,11 @@ def row(number: int, parent: int | None, kind: str, name: str, began: float, end
         "revision": next(_revisions),
     }
     return Row(**(fields | more))
+
+
+def revised(old: Row, revision: int, **changes: Any) -> Row:
+    """A row with another revision."""
+    return msgspec.structs.replace(old, revision=revision, **changes)
 
 
 def session(session_id: str, began: float, **more: Any) -> SessionRow:

@@ -40,6 +40,7 @@ class Played:
         self.events: list[dict[str, Any]] = []
         self.listeners: list[queue.Queue[bytes | None]] = []
         self.sent = 0
+        self.at = "1.0"
         self.lock = threading.Lock()
 
     def say(self, kind: str, message: Any) -> None:
@@ -145,7 +146,7 @@ def of_session(door: BaseHTTPRequestHandler, played: Played, rest: list[str], qu
     match rest:
         case ["tree"]:
             rows = tuple(sorted(played.rows.values(), key=lambda row: row.began_ms))
-            send(door, Tree(session=played.session, rows=rows, at="1.0", **played.tree))
+            send(door, Tree(session=played.session, rows=rows, at=played.at, **played.tree))
         case ["steps", step]:
             send(door, played.steps.get(step) or in_full(played, step))
         case ["messages"]:
@@ -197,6 +198,8 @@ def follow(door: BaseHTTPRequestHandler, played: Played | None) -> None:
         door.send_header("Connection", "close")
         door.end_headers()
         door.wfile.write(b"retry: 100\n\n")
+        if door.headers["Last-Event-ID"]:  # what was said in between is not kept here, as on a server long after
+            door.wfile.write(b'event: resync\ndata: {"session_id": null}\n\n')
         door.wfile.flush()
         while (data := listener.get()) is not None:
             door.wfile.write(data)

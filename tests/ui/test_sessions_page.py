@@ -8,11 +8,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
+from tests.ui.conftest import OpenPage
 
 from otel_agent_journal.query import query
 from otel_agent_journal.store.memory import MemoryStore
 from tests.server.served import TOKEN, Served, keep, served
-from tests.ui.conftest import OpenPage
 from tests.ui.journals import a_dozen, a_session
 
 OpenList = Callable[..., Page]

@@ -234,7 +234,9 @@ def instance_of_fork(session_id: str, agent: AgentContext, beside: list[AgentCon
     A graph's thread, and a context kept by hand, have the fork's id for their name; those beside it are named after it.
     """
     if agent.framework == "strands":
-        return derived_id(f"strands:{session_id}:{agent.known_as}")
+        alike = [one for one in beside if (one.framework, one.known_as) == (agent.framework, agent.known_as)]
+        name = agent.known_as if len(alike) == 1 else f"{agent.within}:{agent.known_as}"
+        return derived_id(f"strands:{session_id}:{name}")
     same = [one for one in beside if one.framework == agent.framework]
     first = next((one for one in same if one.known_as == agent.session_id), same[0])
     name = session_id if agent is first else f"{session_id}:{agent.known_as}"

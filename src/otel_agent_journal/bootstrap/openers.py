@@ -124,7 +124,7 @@ def open_journal(settings: Settings, *, adopt: bool = True, note: Callable[[str]
     journal = Journal(
         store,
         settings.spool,
-        take_in=lambda: _take_in(settings, store, note),
+        take_in=lambda: take_in(settings, store, note),
         note=note,
         prices=lambda: open_prices(settings),
     )
@@ -133,7 +133,8 @@ def open_journal(settings: Settings, *, adopt: bool = True, note: Callable[[str]
     return journal
 
 
-def _take_in(settings: Settings, store: JournalStore, note: Callable[[str], object]) -> None:
+def take_in(settings: Settings, store: JournalStore, note: Callable[[str], object]) -> None:
+    """Deliver what dead writers left in the settings' spool; what cannot be delivered now is noted, and waits."""
     try:
         forwarder = None if settings.otlp is None else open_forwarder(settings, store)
         try:

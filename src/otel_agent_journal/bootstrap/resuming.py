@@ -5,6 +5,7 @@ The store is opened when something is asked of it, and what was called is read o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, Final, TypeVar
@@ -63,7 +64,7 @@ def resumption_of(settings: Settings, asked: Resume) -> Resumption:
     """Return what frameworks ask of a session that is gone on with."""
     return Resumption(
         asked.session,
-        lambda: _loaded(settings, lambda store: _agents(store, asked.session)),
+        lambda: _loaded(settings, lambda store: agents_named(store, asked.session)),
         lambda: _receipts(settings, asked),
         bases=asked.bases,
         cut_off=asked.cut_off,
@@ -128,8 +129,18 @@ def _calls(
     return tool_calls(session_id, tree, resolved, since_ns=since_ns)
 
 
-def _agents(store: JournalStore, session_id: str) -> Agents:
-    return Agents(by_name={(one.framework, one.known_as): one.instance_id for one in agents_of(store, session_id)})
+def agents_named(store: JournalStore, session_id: str) -> Agents:
+    """Return the agents of a session that have a context, by what their programs call them."""
+    found = list(agents_of(store, session_id))
+    named = Counter((one.framework, one.known_as) for one in found)
+    return Agents(
+        by_name={
+            (one.framework, one.known_as): one.instance_id
+            for one in found
+            if one.within is None or named[one.framework, one.known_as] == 1
+        },
+        within={(one.framework, one.within, one.known_as): one.instance_id for one in found if one.within is not None},
+    )
 
 
 def _loaded(settings: Settings, load: Callable[[JournalStore], _Loaded]) -> _Loaded:

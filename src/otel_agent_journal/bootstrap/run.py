@@ -57,6 +57,7 @@ def run_agent(
     *,
     say: Callable[[str], None] | None = None,
     watch: Callable[[Sequence[JournalEvent]], None] | None = None,
+    started: Callable[[int], None] | None = None,
     **popen: Any,
 ) -> int:
     """Run a program journaled and return its exit code; 128 and the signal's number where a signal ended it.
@@ -66,13 +67,14 @@ def run_agent(
         command: the program and its arguments.
         say: takes each line for the user; default stderr.
         watch: called with events as they are delivered.
+        started: called with the program's process id once it runs.
         popen: further arguments of the child.
 
     Raises:
         ConfigError: a setting is malformed; nothing was started.
     """
     with _word_of_the_program() as word:
-        return _Run(settings, say or terminal.say, watch, word).run(command, popen)
+        return _Run(settings, say or terminal.say, watch, word, started).run(command, popen)
 
 
 class _Run:
@@ -84,11 +86,13 @@ class _Run:
         say: Callable[[str], None],
         watch: Callable[[Sequence[JournalEvent]], None] | None,
         word: Path,
+        started: Callable[[int], None] | None = None,
     ) -> None:
         self._settings = settings
         self._say = say
         self._watch = watch
         self._word = word
+        self._started = started
         self._sessions = IdSet()  # hashes of their ids: nine bytes each, where there are many
         self._latest: deque[str] = deque(maxlen=_SHOWN_SESSIONS)
         self._forwarder: Forwarder | None = None
@@ -102,6 +106,8 @@ class _Run:
                 if store is not None:
                     store.close()
                 return child
+            if self._started is not None:
+                self._started(child.pid)
             if drain is not None:
                 drain.start()
             code, ended_ns = wait_for_child(child), time.time_ns()

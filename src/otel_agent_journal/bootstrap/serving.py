@@ -14,11 +14,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from otel_agent_journal.bootstrap.openers import open_journal
+from otel_agent_journal.bootstrap.openers import open_journal, open_store
 from otel_agent_journal.config import SERVE_TOKEN, Settings
-from otel_agent_journal.errors import ConfigError, MissingExtra
+from otel_agent_journal.errors import ConfigError, MissingExtra, UnsupportedByStore
 
 if TYPE_CHECKING:
+    from otel_agent_journal.bootstrap.sessions import Sessions
     from otel_agent_journal.projections.head import SessionHead
     from otel_agent_journal.reading.journal import Journal
     from otel_agent_journal.server.serving import Server
@@ -37,6 +38,7 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     token_file: Path | None = None
     no_token: bool = False
     write: bool = False
+    agents: Path | None = None
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -46,6 +48,7 @@ class Served(msgspec.Struct, frozen=True):
     app: Any
     url: str
     base: str
+    runs: Any = None
 
     def link(self, session_id: str) -> str:
         """Return the link to a session."""
@@ -77,10 +80,12 @@ def open_server(settings: Settings, door: Door, *, create: bool = False) -> Serv
     try:
         from otel_agent_journal.server.app import App
         from otel_agent_journal.server.guard import Access, names_of
+        from otel_agent_journal.server.running import running_routes
         from otel_agent_journal.server.serving import Server, listening
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the viewer; {error.name}", "otel-agent-journal[ui]") from error
     from otel_agent_journal.receiver.security import is_loopback
+    from otel_agent_journal.sessions.http import SessionRoutes
 
     root_path = checked_root(door.root_path)
     local = is_loopback(door.host)
@@ -96,23 +101,32 @@ def open_server(settings: Settings, door: Door, *, create: bool = False) -> Serv
         proxies=door.proxies,
     )
     opened = _opener(settings, create=create)
-    app = App(opened, access, write=door.write, contexts=_contexts)
+    runs = None
     try:
+        runs = _runs(settings, door.agents) if door.write else None
+        routes = () if runs is None else running_routes(SessionRoutes(runs).answer)
+        app = App(opened, access, write=door.write, routes=routes, contexts=_contexts)
         app.start()
     except BaseException:
+        if runs is not None:
+            runs.close()
         for one in sockets:
             one.close()
         raise
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(door.host, f"[{door.host}]" if ":" in door.host else door.host)  # noqa: S104 - a name for the link
     base = f"http://{name}:{port}{root_path}/"
     server = Server(app, sockets, proxies=door.proxies)
-    return Served(server, app, f"{base}?token={tokens[0]}" if tokens else base, base)
+    return Served(server, app, f"{base}?token={tokens[0]}" if tokens else base, base, runs)
 
 
 def serve(served: Served) -> None:
     """Serve until SIGTERM or Ctrl-C; open streams end then."""
-    with _ended_by_signals(served.server):
-        served.server.serve_all()
+    try:
+        with _ended_by_signals(served.server):
+            served.server.serve_all()
+    finally:
+        if served.runs is not None:
+            served.runs.close()
 
 
 @contextlib.contextmanager
@@ -141,11 +155,32 @@ def _ended_by_signals(server: Server) -> Generator[None]:
             signal.signal(number, handler)
 
 
-def _opener(settings: Settings, *, create: bool) -> Callable[[], Journal]:
-    if create:
-        from otel_agent_journal.bootstrap.openers import open_store
+def _runs(settings: Settings, agents: Path | None) -> Sessions | None:
+    """Return what runs agents for callers, looking after the store's runs; None where the store cannot have any."""
+    from otel_agent_journal.bootstrap.sessions import Sessions
+    from otel_agent_journal.sessions.agents import agents_in
 
-        open_store(settings, create=True).close()
+    named = None if agents is None else agents_in(agents)
+    try:
+        return Sessions(None, named, settings=settings).start()
+    except UnsupportedByStore:
+        return None
+
+
+def _opener(settings: Settings, *, create: bool) -> Callable[[], Journal]:
+    """Return what opens a journal for one thread, once it is known that there is one.
+
+    Raises:
+        StoreUnreachable: there is none.
+        UnsupportedByStore: it can only be written to.
+    """
+    store = open_store(settings, create=create)
+    try:
+        if not store.capabilities.read:
+            raise UnsupportedByStore(store.url, "read", "serve the store that its events are shipped to")
+        store.tip()
+    finally:
+        store.close()
 
     def opened() -> Journal:
         return open_journal(settings, adopt=False, note=lambda _line: None)

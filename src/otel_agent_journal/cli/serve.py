@@ -26,6 +26,11 @@ from otel_agent_journal.cli.invocation import Invocation, common_options, pass_i
 )
 @click.option("--no-token", is_flag=True, help="Let in everybody on this machine.")
 @click.option("--write", is_flag=True, help="Let it change things: fork, and run agents.")
+@click.option(
+    "--agents",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A TOML file of the agents that callers may run, with --write. [env: AGENT_JOURNAL_AGENTS]",
+)
 @click.option("--open/--no-open", "opens", default=False, show_default=True, help="Open a browser.")
 @common_options
 @pass_invocation

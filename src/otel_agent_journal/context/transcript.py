@@ -197,6 +197,8 @@ class Transcript:
         held, last = self._holding.held, self._known[-1]
         if held is None or held.numbers != (last.first,) or live[: count - 1] != self._objects[:-1]:
             return
+        if last.first in self._log.history.redactions:  # which says what the message is, whatever the document has
+            return
         message = live[count - 1]
         if message.get("role") != "user" or message.get("tracking_id") != last.said.get("tracking_id"):
             return

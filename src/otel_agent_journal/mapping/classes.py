@@ -135,6 +135,15 @@ def _copied(value: Any) -> Any:
     return value
 
 
+def placed_at(value: Any, pointer: str) -> tuple[Any, Any]:
+    """Return what holds the value at a pointer other than the whole, and its key there.
+
+    Raises:
+        LookupError: there is none.
+    """
+    return _place([value], pointer)
+
+
 def _place(top: list[Any], pointer: str) -> tuple[Any, Any]:
     """Return what holds the value at a pointer, and its key there."""
     holder: Any = top

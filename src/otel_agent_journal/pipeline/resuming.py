@@ -34,9 +34,14 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Agents(msgspec.Struct, frozen=True, kw_only=True):
-    """The agent instances of the resumed session: `(framework, name) -> instance`, names as the program has them."""
+    """The agent instances of the resumed session: `(framework, name) -> instance`, names as the program has them.
+
+    Where names are unique in something only, as an agent's in a session of Strands, `within` has all of them:
+    `(framework, where, name) -> instance`. `by_name` then has those that are unique in the whole session.
+    """
 
     by_name: Mapping[tuple[str, str], str]
+    within: Mapping[tuple[str, str, str], str] = {}
 
 
 class AlreadyHappened(JournalError):
@@ -124,14 +129,16 @@ class Resumption:
         self._agents: Agents | None = None
         self._receipts: Receipts | None = None
         self._stand_ins: dict[tuple[str, str], str] = {}  # of a name of the program, the one that it had then
+        self._claimed: dict[str, str | None] = {}  # by an instance, what it was found within
         self._lock = Lock()
 
-    def instance_for(self, framework: str, name: str, *, or_only: bool = True) -> str | None:
+    def instance_for(self, framework: str, name: str, *, within: str | None = None, or_only: bool = True) -> str | None:
         """Return the agent instance that the session has for a thread or agent that the program names.
 
         Args:
             framework: of the agent.
             name: what the program knows it by.
+            within: what the name is unique in, as the program knows that; where it is not known, the name decides.
             or_only: a name that the session does not know stands for the only one of its framework that nobody has
                 named yet: for programs that make their thread's id anew in each run.
 
@@ -142,6 +149,12 @@ class Resumption:
             if self._agents is None:
                 self._agents = self._load_agents()
             known = self._agents.by_name
+            exact = None if within is None else self._agents.within.get((framework, within, name))
+            if exact is not None:
+                self._claimed[exact] = within
+                return exact
+            if within is not None and self._claimed.get(known.get((framework, name), ""), within) != within:
+                return None  # it is the other's
             if (framework, name) in known:
                 self._stand_ins.setdefault((framework, name), name)
                 return known[framework, name]

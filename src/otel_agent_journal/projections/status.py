@@ -20,7 +20,7 @@ from otel_agent_journal.projections.about import AboutState
 from otel_agent_journal.projections.cost import told_by_ending
 from otel_agent_journal.projections.head import LOST
 from otel_agent_journal.projections.id_set import MASK, IdSet
-from otel_agent_journal.projections.lifecycle import INVOCATION_TYPES, Said, said_by
+from otel_agent_journal.projections.lifecycle import INVOCATION_TYPES, Said, is_submission, said_by
 from otel_agent_journal.projections.links import fork_of, link_of
 from otel_agent_journal.projections.open_index import OpenByEnding, OpenByName
 from otel_agent_journal.projections.spent import Kept, Spending
@@ -349,6 +349,8 @@ def _lifecycle(state: StatusState, event: JournalEvent, said: Said) -> None:
     state.lifecycle = _latest(state.lifecycle, said)
     if said.type in INVOCATION_TYPES:
         _invocation(state, event)
+    elif is_submission(event):
+        state.invoked_ns = max(event.timestamp_ns, state.invoked_ns or 0)
     agent = event.details.get("agent")
     if isinstance(agent, str):
         state.named = _earliest(state.named, (said.timestamp_ns, said.event_id, agent))

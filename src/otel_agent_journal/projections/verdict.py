@@ -16,6 +16,7 @@ from otel_agent_journal.projections.head import (
     COMPLETED,
     ERROR,
     INTERRUPTED,
+    KILLED,
     LOST,
     PENDING,
     PROCESSING,
@@ -98,8 +99,11 @@ def _verdict(state: StatusState, running: list[Open]) -> _Verdict:
     over_ns = root.start_ns if verdict.ended_ns is None else verdict.ended_ns
     # What the caller says counts where it says more than the root: that it failed afterwards, or began anew since.
     said = state.lifecycle
-    if said is not None and said.failed and said.timestamp_ns >= over_ns:
-        return _Verdict(ERROR, None, said.timestamp_ns)
+    if said is not None and said.timestamp_ns >= over_ns:
+        if said.failed:
+            return _Verdict(ERROR, None, said.timestamp_ns)
+        if said.cancelled and verdict.reason in (KILLED, LOST):  # it was killed because it was given up
+            return _Verdict(INTERRUPTED, CANCELLED, said.timestamp_ns)
     if state.invoked_ns is not None and state.invoked_ns > over_ns:
         return _verdict_of_lifecycle(state) or _Verdict(PENDING)
     return verdict

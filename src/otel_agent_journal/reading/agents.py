@@ -19,7 +19,8 @@ class AgentContext(msgspec.Struct, frozen=True, kw_only=True):
     """An agent instance. `count`: of its events, those of the instances that it was forked from among them.
 
     `known_as` is what its program knows it by: of LangGraph the thread, of Strands the agent's id, else the instance;
-    of a fork that says nothing of it, that which the first of its bases is known by. `name` is for people.
+    of a fork that says nothing of it, that which the first of its bases is known by. `within` is what it is unique in,
+    where that is not the session: a session of Strands. `name` is for people.
     """
 
     instance_id: str
@@ -27,6 +28,7 @@ class AgentContext(msgspec.Struct, frozen=True, kw_only=True):
     framework: str
     name: str
     known_as: str
+    within: str | None = None
     count: int
     bases: tuple[tuple[str, int], ...] = ()
 
@@ -53,6 +55,7 @@ def agents_of(store: JournalStore, session_id: str) -> Iterator[AgentContext]:
             framework=str(agent.get("framework") or BY_HAND),
             name=str(agent.get("name") or known_as),
             known_as=known_as,
+            within=str(agent["session"]) if "session" in agent else None,
             count=tip.next_seq + sum(count for _, count in chain),
             bases=chain,
         )

@@ -14,6 +14,7 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.outline import outline
 from otel_agent_journal.projections.steps import Step, StepTree, fold_steps
 
+_DIGITS: int = 20  # of a number that no session has so many steps
 _MOST: int = 200  # steps that are kept in full: many have one name, and then it names none of them
 
 
@@ -22,7 +23,7 @@ class Candidates:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._number = int(text) if text.isdecimal() and text.isascii() else None
+        self._number = int(text) if text.isdecimal() and text.isascii() and len(text) < _DIGITS else None
         self._seen: set[str] = set()
         self._kept: set[str] = set()
 
@@ -64,7 +65,12 @@ def in_full(
     found = find(tree, text)
     if candidates.kept(found.step_id):
         return tree, found
-    whole = fold_steps(event for event in events() if event.step_id == found.step_id).step(found.step_id)
+    return tree, with_content(found, events())
+
+
+def with_content(step: Step, events: Iterable[JournalEvent]) -> Step:
+    """Return a step with all that its attempts took, gave and noted, as its events say."""
+    whole = fold_steps(event for event in events if event.step_id == step.step_id).step(step.step_id)
     known = {} if whole is None else {attempt.key: attempt for attempt in whole.attempts}
     attempts = tuple(
         msgspec.structs.replace(
@@ -75,6 +81,6 @@ def in_full(
         )
         if one.key in known
         else one
-        for one in found.attempts
+        for one in step.attempts
     )
-    return tree, msgspec.structs.replace(found, attempts=attempts)
+    return msgspec.structs.replace(step, attempts=attempts)

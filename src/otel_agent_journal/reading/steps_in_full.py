@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -41,10 +41,18 @@ def named(journal: Journal, head: SessionHead, text: str) -> tuple[StepTree, Ste
     )
 
 
+class Steps(Protocol):
+    """What knows the steps of a session: a tree of them."""
+
+    def step(self, step_id: str) -> Step | None:
+        """Return a step, or None."""
+        ...
+
+
 def record(
     journal: Journal,
     head: SessionHead,
-    tree: StepTree,
+    tree: Steps,
     step: Step,
     costs: Mapping[str, Cost],
     *,
@@ -105,7 +113,7 @@ def prompt(
     return prompt_of(lambda: journal.events(session_id, head), session_id, step, resolved or journal.resolved)
 
 
-def _above(tree: StepTree, step: Step) -> list[Step]:
+def _above(tree: Steps, step: Step) -> list[Step]:
     """Return the steps above one, the outermost first."""
     found: list[Step] = []
     seen = {step.step_id}

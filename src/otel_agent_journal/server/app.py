@@ -23,7 +23,7 @@ from otel_agent_journal.server.hub import Hub
 from otel_agent_journal.server.journals import AT_ONCE, Journals
 from otel_agent_journal.server.problems import Refused, refused_by, response_of
 from otel_agent_journal.server.routes import JSON, Call, Contexts, Found, Route, Routes
-from otel_agent_journal.server.table import ROUTES
+from otel_agent_journal.server.table import ROUTES, RUNNING
 from otel_agent_journal.store.protocol import SessionFilter
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class App:
         self._journals = Journals(open_journal)
         self._write = write
         self._contexts = contexts
-        self._routes = Routes((*ROUTES, *routes))
+        self._routes = Routes((*ROUTES, *(routes or RUNNING)))
         self._files = Files(access)
         self._limit: anyio.CapacityLimiter | None = None
         self._guarded = Guard(self._answer, access)

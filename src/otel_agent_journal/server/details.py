@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from starlette.responses import Response
 
@@ -14,13 +15,21 @@ from otel_agent_journal.projections.anthropic_request import anthropic_request
 from otel_agent_journal.projections.openai_request import openai_request
 from otel_agent_journal.reading import step_rows, steps_in_full
 from otel_agent_journal.reading.conversation import conversation
+from otel_agent_journal.reading.named_steps import with_content
+from otel_agent_journal.reading.prompts import prompt_of
 from otel_agent_journal.reading.session_records import stood
 from otel_agent_journal.server.bounded import MOST_ITEMS, PIECE, Cutter, at, bounded
 from otel_agent_journal.server.problems import Refused
+from otel_agent_journal.store.linked import read_whole
+from otel_agent_journal.store.rules import whole_of
 
 if TYPE_CHECKING:
+    from otel_agent_journal.event import JournalEvent
+    from otel_agent_journal.projections.cost import Cost
     from otel_agent_journal.projections.head import SessionHead
+    from otel_agent_journal.projections.steps import Step
     from otel_agent_journal.reading.journal import Journal
+    from otel_agent_journal.server.rooms import Room
     from otel_agent_journal.server.routes import Call
 
 INERT: Final = frozenset(("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"))  # which run nothing
@@ -38,7 +47,7 @@ def head_of(journal: Journal, session_id: str) -> SessionHead:
     head = journal.exact(session_id)
     if head is None:
         raise SessionNotFound(session_id, "GET /api/sessions lists them all")
-    return journal.session(session_id)
+    return whole_of(journal.store, head)
 
 
 def session(call: Call, journal: Journal) -> bytes:
@@ -76,19 +85,76 @@ def value(call: Call, journal: Journal) -> Response:
     )
 
 
-def _step(call: Call, journal: Journal) -> dict[str, Any]:
+class Looked(NamedTuple):
+    """A step that was looked at, with its content, and what goes with it."""
+
+    head: SessionHead
+    tree: steps_in_full.Steps
+    step: Step
+    costs: Mapping[str, Cost]
+    events: Callable[[], Iterable[JournalEvent]]
+
+
+def _looked(call: Call, journal: Journal) -> Looked:
+    """Find a step by its id or number in the fold, and read what it took and gave where it stands; else by its name.
+
+    Raises:
+        NoSuchStep: there is none; or several.
+    """
     head = head_of(journal, call.args["id"])
-    tree, found = steps_in_full.named(journal, head, call.args["step"])
-    return steps_in_full.record(journal, head, tree, found, journal.costs(tree), media=False)
+    session_id, text = head.session_id, call.args["step"]
+    room = call.hub.room(session_id)
+    with room.lock:
+        state = room.fold.state(text)
+        if state is None and text.isascii() and text.isdecimal():
+            state = room.fold.numbered(int(text[:12]))
+        known = None if state is None else room.fold.step(state.step_id)
+        costs = {} if state is None else room.fold.costs(state.step_id)
+    if state is None or known is None:
+        tree, found = steps_in_full.named(journal, head, text)
+        return Looked(head, tree, found, journal.costs(tree), lambda: journal.events(session_id, head))
+    first_ns, last_ns = state.first_ns, state.last_ns
+
+    def events(after_ns: int = 0) -> Iterator[JournalEvent]:
+        after = (after_ns - 1, "") if after_ns > 0 else None
+        for event in read_whole(journal.store, session_id, after, head=head):
+            if event.timestamp_ns > last_ns:
+                return
+            yield event
+
+    return Looked(head, _Locked(room), with_content(known, events(first_ns)), costs, events)
+
+
+class _Locked(NamedTuple):
+    """The steps of a room's fold."""
+
+    room: Room
+
+    def step(self, step_id: str) -> Step | None:
+        with self.room.lock:
+            return self.room.fold.step(step_id)
+
+
+def _step(call: Call, journal: Journal) -> dict[str, Any]:
+    one = _looked(call, journal)
+    return steps_in_full.record(
+        journal,
+        one.head,
+        one.tree,
+        one.step,
+        one.costs,
+        media=False,
+        events=one.events,
+        with_prompt=call.text("prompt") != "0",
+    )
 
 
 def prompt(call: Call, journal: Journal) -> bytes:
     """Return what a model call was given, as `show --prompt` does; `as` gives it in the form of a provider's API."""
-    head = head_of(journal, call.args["id"])
-    _, found = steps_in_full.named(journal, head, call.args["step"])
-    given = steps_in_full.prompt(journal, head, found, journal.without_media)
+    one = _looked(call, journal)
+    given = prompt_of(one.events, one.head.session_id, one.step, journal.without_media)
     if given is None:
-        raise Refused(404, f"step {found.number} is of kind {found.kind.lower()}; only a model call has a prompt")
+        raise Refused(404, f"step {one.step.number} is of kind {one.step.kind.lower()}; only a model call has a prompt")
     form = call.text("as")
     if form is None:
         return encode_value(bounded(given))
@@ -151,17 +217,3 @@ def _is(data: bytes, kind: str) -> bool:
         "image/avif": data[4:12] in (b"ftypavif", b"ftypavis"),
     }
     return begins.get(kind, False)
-
-
-def result(call: Call, journal: Journal) -> bytes:
-    """Return what a session's last run gave; 404 while it has given nothing."""
-    head = journal.judged(head_of(journal, call.args["id"]))
-    tree = journal.tree(head)
-    ended = [root for root in tree.roots if root.last.outcome is not None]
-    if not ended:
-        raise Refused(404, f"session {head.session_id} is {head.status} and has no result yet; ask again later")
-    last = max(ended, key=lambda root: (root.end_ns or 0, root.step_id))
-    _, found = steps_in_full.named(journal, head, last.step_id)
-    record = steps_in_full.record(journal, head, tree, found, journal.costs(tree), media=False)
-    told = {name: record[name] for name in ("session_id", "step_id", "number", "name", "ended_at", "output", "error")}
-    return encode_value(bounded({**told, "status": head.status, "reason": head.reason}))

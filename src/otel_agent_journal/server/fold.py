@@ -6,11 +6,10 @@ outline, a few words, and the end of the text that it streams. Used under its ow
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
-from collections import OrderedDict, deque
+from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import starmap
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -23,103 +22,11 @@ from otel_agent_journal.projections.status import StatusState, apply, heard
 from otel_agent_journal.projections.steps import Attempt, Step, attempt_of, by_start, closed
 from otel_agent_journal.projections.verdict import head_of, writers_of
 from otel_agent_journal.reading.gists import with_gist
+from otel_agent_journal.server.forest import Forest
+from otel_agent_journal.server.nodes import Node, Noted, Place, StepState
 from otel_agent_journal.server.streamed import STREAMED, Streamed
 
-GONE_KEPT: Final = 10_000  # keys of rows that are no more, for readers that come back
 _WARNED: Final = ("WARNING", "ERROR")
-
-
-class Noted(NamedTuple):
-    """Something that was noted at a step: a warning, or what a model was asked."""
-
-    at_ns: int
-    event_id: str
-    attempt: int
-    writer: str | None
-    warned: bool
-    asked: str
-
-
-class Node:
-    """An attempt in the tree. `raw`: the one that it ran in; `above`: the same, where no cycle was cut there."""
-
-    __slots__ = ("above", "attempt", "below", "calling", "cut", "own", "place", "raw", "step", "telling")
-
-    def __init__(self, attempt: Attempt, step: StepState) -> None:
-        self.attempt = attempt
-        self.step = step
-        self.raw: Node | None = None
-        self.cut = False
-        self.above: Node | None = None
-        self.below: dict[str, Node] = {}
-        self.place: Place | None = None
-        self.own = call_of_attempt(attempt)
-        self.telling = 0  # of those below: in how many something tells what it used
-        self.calling = 0
-
-    @property
-    def tells(self) -> bool:
-        """Whether it, or something beneath it, tells what was used."""
-        return self.telling > 0 or (self.own is not None and self.own.is_told)
-
-    @property
-    def calls(self) -> bool:
-        """Whether it, or something beneath it, is a call."""
-        return self.own is not None or self.calling > 0
-
-
-class StepState:
-    """What is known of a step: the events that pair, what was noted, its attempts in order of their start."""
-
-    __slots__ = ("events", "named", "nodes", "noted", "number", "order", "places", "spans", "step_id", "streamed")
-
-    def __init__(self, step_id: str) -> None:
-        self.step_id = step_id
-        self.events: list[JournalEvent] = []
-        self.noted: list[Noted] = []
-        self.streamed: dict[tuple[int, str | None], Streamed] = {}
-        self.nodes: list[Node] = []
-        self.places: list[Place] = []
-        self.named: dict[str, Node] = {}  # the attempts that name this step as their parent
-        self.spans: tuple[str, ...] = ()
-        self.order: tuple[int, str] | None = None
-        self.number = 0
-
-    def under_way(self, at_ns: int, own: list[Node] | None = None) -> Node | None:
-        """Return the attempt begun last by then, else the first; `own`: those of one's own, where there are any."""
-        ones = self.nodes
-        if len(ones) > 1 and own:
-            ones = own
-        if not ones:
-            return None
-        return ones[max(0, bisect_right(ones, at_ns, key=lambda one: one.attempt.start_ns) - 1)]
-
-
-class Place:
-    """A row: a step at one place, with the attempts made there."""
-
-    __slots__ = ("above", "below", "key", "nodes", "revision", "step")
-
-    def __init__(self, step: StepState, above: Place | None) -> None:
-        self.step = step
-        self.above = above
-        self.below: dict[str, Place] = {}
-        self.nodes: list[Node] = []
-        self.key = ""
-        self.revision = 0
-
-    def seen(self) -> Step:
-        """Return it as the step that it is in the tree."""
-        last = self.nodes[-1].attempt
-        return Step(
-            step_id=self.step.step_id,
-            parent_step_id=last.parent_step_id,
-            kind=last.kind,
-            name=last.name,
-            attempts=tuple(one.attempt for one in self.nodes),
-            orphan=self.above is None and last.parent_step_id is not None,
-            number=self.step.number,
-        )
 
 
 class SessionFold:
@@ -133,16 +40,11 @@ class SessionFold:
     def __init__(self, session_id: str, price: Price = lambda _billed: None) -> None:
         self.session_id = session_id
         self.status = StatusState()
-        self.revision = 0
+        self.forest = Forest()
         self.running: dict[str, Node] = {}  # attempts that have no ending, by their keys
-        self.tops: dict[str, Place] = {}
-        self.gone: deque[tuple[int, str]] = deque(maxlen=GONE_KEPT)
         self._price = price
         self._steps: dict[str, StepState] = {}
         self._nodes: dict[str, Node] = {}
-        self._by_key: dict[str, Place] = {}
-        self._recent: OrderedDict[Place, None] = OrderedDict()  # in order of their revisions
-        self._touched: dict[Place, None] = {}
         self._dirty: dict[str, None] = {}
         self._order: list[tuple[int, str, str]] = []  # start, key and step of each step's first attempt
         self._moved_from: int | None = None
@@ -164,10 +66,13 @@ class SessionFold:
         step_id = event.step_id
         if step_id is None:
             return
+        step = self._step(step_id)
+        step.first_ns = min(step.first_ns, event.timestamp_ns)
+        step.last_ns = max(step.last_ns, event.timestamp_ns)
         if event.type in START_TYPES or event.type in END_TYPES:
-            self._pairs(self._step(step_id), event, new=new)
+            self._pairs(step, event, new=new)
         elif new:
-            self._note(self._step(step_id), event)
+            self._note(step, event)
 
     def heard(self, writers: Mapping[str, int]) -> None:
         """Take in when writers were last seen alive."""
@@ -220,14 +125,14 @@ class SessionFold:
             if isinstance(text, str):
                 step.streamed.setdefault(of, Streamed()).add(event.timestamp_ns, event.event_id, text)
                 self._streaming[step.step_id, *of] = None
-                self._touched.update(dict.fromkeys(step.places))
+                self.forest.touch(step.places)
             return
         warned = event.level in _WARNED
         if not warned and event.type != REQUEST:
             return
         gist = str(with_gist(event).details.get("gist", "")) if event.type == REQUEST else ""
         insort(step.noted, Noted(event.timestamp_ns, event.event_id, event.attempt or 1, event.writer, warned, gist))
-        self._touched.update(dict.fromkeys(step.places))
+        self.forest.touch(step.places)
 
     def _kept(self, event: JournalEvent) -> JournalEvent:
         """Return what stays of an event; strings that many have in common are kept once."""
@@ -254,13 +159,7 @@ class SessionFold:
             del self._dirty[step_id]
             self._repair(self._steps[step_id])
         self._renumber()
-        for place in self._touched:
-            if place.nodes:
-                self.revision += 1
-                place.revision = self.revision
-                self._recent[place] = None
-                self._recent.move_to_end(place)
-        self._touched.clear()
+        self.forest.stamp()
 
     def _repair(self, step: StepState) -> None:
         """Pair the events of one step anew."""
@@ -286,9 +185,9 @@ class SessionFold:
             self._link(node)
         for place in {id(place): place for node in step.nodes if (place := node.place)}.values():
             place.nodes.sort(key=lambda node: by_start(node.attempt))
-            self._touched[place] = None
+            self.forest.touch((place,))
         if changed:
-            self._rename(step)
+            self.forest.rename(step)
         self._runs(step, before)
         self._spans(step, new=not before)
 
@@ -306,9 +205,9 @@ class SessionFold:
                 self._name(node, attempt.parent_step_id, added=True)
             node.attempt = attempt
             node.own = call_of_attempt(attempt)
-            self._tell_above(node, told)
+            self.forest.tell_above(node, told)
             if was != (node.own is not None and node.own.is_told) and node.calling:
-                self._touch_beneath(node)
+                self.forest.touch_beneath(node)
         return node
 
     def _runs(self, step: StepState, before: Iterable[Node]) -> None:
@@ -340,10 +239,10 @@ class SessionFold:
     def _remove(self, node: Node) -> None:
         """Take an attempt out that the events no longer tell of."""
         self._name(node, node.attempt.parent_step_id, added=False)
-        self._set_raw(node, None)
+        self.forest.set_raw(node, None)
         for child in list(node.below.values()):
-            self._set_raw(child, None)
-        self._leave(node)
+            self.forest.set_raw(child, None)
+        self.forest.leave(node)
         self.running.pop(node.attempt.key, None)
         del self._nodes[node.attempt.key]
 
@@ -387,153 +286,7 @@ class SessionFold:
         if step is not None and step.nodes:
             own = [one for one in step.nodes if one.attempt.writer == attempt.writer] if len(step.nodes) > 1 else None
             above = step.under_way(attempt.start_ns, own)
-        self._set_raw(node, above)
-
-    def _set_raw(self, node: Node, above: Node | None) -> None:
-        """Change what an attempt ran in; of a cycle that this closes the earliest member is the top."""
-        if node.raw is above and node.place is not None:
-            return
-        if self._in_cycle(node):
-            for member in self._cycle_of(node):
-                if member.cut:
-                    member.cut = False
-                    if member is not node:
-                        self._set_above(member, member.raw)
-        node.raw = above
-        node.cut = False
-        if above is not None and (node.below or above is node) and self._in_cycle(node):
-            top = min(self._cycle_of(node), key=lambda one: by_start(one.attempt))
-            top.cut = True
-            if top is not node:
-                self._set_above(top, None)
-        self._set_above(node, None if node.cut else above)
-
-    def _in_cycle(self, node: Node) -> bool:
-        """Tell whether going up from an attempt leads back to it."""
-        at, steps = node.raw, 0
-        while at is not None and at is not node and steps <= len(self._nodes):
-            at, steps = at.raw, steps + 1
-        return at is node
-
-    def _cycle_of(self, node: Node) -> Iterator[Node]:
-        members = [node]
-        at = node.raw
-        while at is not None and at is not node:
-            members.append(at)
-            at = at.raw
-        return iter(members)
-
-    def _set_above(self, node: Node, above: Node | None) -> None:
-        before = node.above
-        if before is not above:
-            if before is not None:
-                before.below.pop(node.attempt.key, None)
-                self._count(before, tells=-int(node.tells), calls=-int(node.calls))
-            node.above = above
-            if above is not None:
-                above.below[node.attempt.key] = node
-                self._count(above, tells=int(node.tells), calls=int(node.calls))
-        self._settle_in(node)
-
-    def _count(self, node: Node, *, tells: int, calls: int) -> None:
-        """Count below an attempt what tells and what calls, and so on above it as far as that changes anything."""
-        at: Node | None = node
-        while at is not None and (tells or calls):
-            told = at.tells, at.calls
-            at.telling += tells
-            at.calling += calls
-            if at.place is not None:
-                self._touched[at.place] = None
-            tells, calls = int(at.tells) - int(told[0]), int(at.calls) - int(told[1])
-            at = at.above
-
-    def _tell_above(self, node: Node, told: tuple[bool, bool]) -> None:
-        if node.above is not None:
-            tells, calls = int(node.tells) - int(told[0]), int(node.calls) - int(told[1])
-            self._count(node.above, tells=tells, calls=calls)
-
-    def _touch_beneath(self, node: Node) -> None:
-        pending = list(node.below.values())
-        while pending:
-            one = pending.pop()
-            if one.place is not None:
-                self._touched[one.place] = None
-            pending += one.below.values()
-
-    # --- rows ---
-
-    def _settle_in(self, node: Node) -> None:
-        """Put an attempt, and those beneath it, at the places where they belong."""
-        pending = [node]
-        while pending:
-            one = pending.pop()
-            above = None if one.above is None else one.above.place
-            if one.above is not None and above is None:
-                continue  # which is about to be put in its place, and its own with it
-            old = one.place
-            if old is not None and old.above is above:
-                continue
-            siblings = self.tops if above is None else above.below
-            target = siblings.get(one.step.step_id)
-            if target is None and old is not None and len(old.nodes) == 1:
-                self._move(old, above)
-                continue
-            if old is not None:
-                self._leave(one)
-            if target is None:
-                target = siblings[one.step.step_id] = Place(one.step, above)
-                one.step.places.append(target)
-            one.place = target
-            target.nodes.append(one)
-            target.nodes.sort(key=lambda node: by_start(node.attempt))
-            self._touched[target] = None
-            self._rename(one.step)
-            pending += one.below.values()
-
-    def _move(self, place: Place, above: Place | None) -> None:
-        before = self.tops if place.above is None else place.above.below
-        before.pop(place.step.step_id, None)
-        place.above = above
-        (self.tops if above is None else above.below)[place.step.step_id] = place
-        self._touched[place] = None
-
-    def _leave(self, node: Node) -> None:
-        place = node.place
-        if place is None:
-            return
-        place.nodes.remove(node)
-        node.place = None
-        self._touched[place] = None
-        if not place.nodes:
-            before = self.tops if place.above is None else place.above.below
-            if before.get(place.step.step_id) is place:
-                del before[place.step.step_id]
-            place.step.places.remove(place)
-            self._recent.pop(place, None)
-            self._touched.pop(place, None)
-            self._drop_key(place)
-
-    def _rename(self, step: StepState) -> None:
-        """Name the rows of a step by it: the one with its first attempt by its id, others with which is their first."""
-        for place in step.places:
-            if not place.nodes:
-                continue
-            ordinal = place.nodes[0].attempt.ordinal
-            name = step.step_id.replace("~", "~~")
-            key = name if place.nodes[0] is (step.nodes[0] if step.nodes else None) else f"{name}~{ordinal}"
-            if key != place.key:
-                self._drop_key(place)
-                place.key = key
-                self._by_key[key] = place
-                self._touched[place] = None
-                self._touched.update(dict.fromkeys(place.below.values()))
-
-    def _drop_key(self, place: Place) -> None:
-        if place.key and self._by_key.get(place.key) is place:
-            del self._by_key[place.key]
-            self.revision += 1
-            self.gone.append((self.revision, place.key))
-        place.key = ""
+        self.forest.set_raw(node, above)
 
     def _ordered(self, step: StepState) -> None:
         """Put a step where it stands among all, by its first attempt."""
@@ -558,7 +311,7 @@ class SessionFold:
             step = self._steps[self._order[number][2]]
             if step.number != number + 1:
                 step.number = number + 1
-                self._touched.update(dict.fromkeys(step.places))
+                self.forest.touch(step.places)
         self._moved_from = None
 
     # --- rows out ---
@@ -570,30 +323,52 @@ class SessionFold:
             yield from self._steps[step_id].places
 
     @property
+    def revision(self) -> int:
+        """What grows with each change of a row."""
+        return self.forest.revision
+
+    @property
     def rows(self) -> int:
         """How many rows there are."""
-        return len(self._by_key)
+        return len(self.forest.by_key)
 
     def place(self, key: str) -> Place | None:
         """Return the row with a key."""
-        return self._by_key.get(key)
+        return self.forest.by_key.get(key)
 
-    def step(self, step_id: str) -> StepState | None:
+    def state(self, step_id: str) -> StepState | None:
         """Return what is known of a step."""
         found = self._steps.get(step_id)
         return found if found is not None and found.nodes else None
 
-    def since(self, revision: int) -> tuple[list[Place], list[str]] | None:
-        """Return the rows that changed since a revision, and the keys of those that are gone; None: it is too old."""
-        gone = [key for at, key in self.gone if at > revision and key not in self._by_key]
-        if len(self.gone) == GONE_KEPT and self.gone[0][0] > revision:
+    def numbered(self, number: int) -> StepState | None:
+        """Return what is known of the step with a number."""
+        return self._steps[self._order[number - 1][2]] if 1 <= number <= len(self._order) else None
+
+    def step(self, step_id: str) -> Step | None:
+        """Return a step with all its attempts, wherever they were made, without their content; None: there is none."""
+        found = self.state(step_id)
+        if found is None:
             return None
-        changed: list[Place] = []
-        for place in reversed(self._recent):
-            if place.revision <= revision:
-                break
-            changed.append(place)
-        return changed[::-1], gone
+        first, last = found.nodes[0], found.nodes[-1].attempt
+        depth, above = 0, first.above
+        while above is not None:
+            depth, above = depth + 1, above.above
+        return Step(
+            step_id=step_id,
+            parent_step_id=last.parent_step_id,
+            kind=last.kind,
+            name=last.name,
+            attempts=tuple(node.attempt for node in found.nodes),
+            depth=depth,
+            orphan=depth == 0 and last.parent_step_id is not None,
+            number=found.number,
+        )
+
+    def costs(self, step_id: str) -> dict[str, Cost]:
+        """Return what the attempts at a step cost themselves, by their keys."""
+        found = self.state(step_id)
+        return {} if found is None else {node.attempt.key: self._cost_of(node) for node in found.nodes}
 
     def noted_in(self, place: Place) -> list[Noted]:
         """Return what was noted during the attempts of a row."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from otel_agent_journal.errors import JournalError, SessionNotFound, StoreUnreachable
+from otel_agent_journal.errors import JournalError, SessionNotFound, StoreError, StoreUnreachable
 from otel_agent_journal.server.comparing import Comparisons
 from otel_agent_journal.server.dashboard import Board
 from otel_agent_journal.server.feeds import Frame
@@ -28,7 +28,9 @@ _log = logging.getLogger("otel_agent_journal.server")
 
 POLL_S: Final = 0.05  # where the store does not say when to look
 WAIT_S: Final = 0.2  # where it does: how long a session that is asked for may wait for it
-QUIET_POLL_S: Final = 1.0  # of a session that has ended, and of the list
+QUIET_POLL_S: Final = 1.0  # of a session of which nothing comes
+RUNNING_POLL_S: Final = 0.25  # of one in which something runs
+QUIET_SHARE: Final = 20  # a session is looked at again after this part of the time that it was quiet
 PUBLISH_S: Final = 0.04  # between two tellings of one session: a burst is told together
 JUDGE_S: Final = 3.0
 ADOPT_S: Final = 5.0
@@ -114,6 +116,8 @@ class Hub:
         self._nudge.set()
         if not room.loaded.wait(LOAD_S):
             raise StoreUnreachable(f"session {session_id} could not be read within {LOAD_S:g} s; retry")
+        if room.broken is not None:
+            raise room.broken
         if not room.is_known:
             raise SessionNotFound(session_id, "agent-journal ls lists them all")
         return room
@@ -142,7 +146,7 @@ class Hub:
         with self._lock:
             rooms = list(self._rooms.values())
         for room in rooms:
-            if now >= self._due.get(room.session_id, 0.0) and self._safely(lambda room=room: self._look(room)):
+            if now >= self._due.get(room.session_id, 0.0) and self._safely(lambda room=room: self._look(room), room):
                 busy = True
         if self._list is not None and self._list.watched:
             self._safely(self._list.look)
@@ -159,32 +163,45 @@ class Hub:
         if not more or now - self._published.get(name, 0.0) > PUBLISH_S:
             self._published[name] = now
             room.publish()
-        if more:
-            self._due[name] = 0.0
-        else:
-            live = bool(room.fold.running) or not room.loaded.is_set() or room.watched
-            self._due[name] = now + (PUBLISH_S if live else QUIET_POLL_S)
+        self._due[name] = 0.0 if more else now + _pause_of(room, now)
         return more
 
-    def _safely(self, work: Callable[[], object]) -> bool:
-        """Do something with the store; where that is away, say so to all, and wait."""
+    def _safely(self, work: Callable[[], object], room: Room | None = None) -> bool:
+        """Do something with the store, of a room or of all; where it is away, say so to all, and wait."""
         try:
             result = bool(work())
-        except JournalError as error:
+        except StoreUnreachable as error:
             if not self._away:
                 self._away = True
                 self._tell(Delayed(delayed_s=0.0, why=str(error)))
                 _log.warning("error=<%s> | store cannot be followed, will be tried again", error)
             self._ending.wait(AWAY_S)
             return False
-        except Exception:  # noqa: BLE001 - one session that cannot be folded must not end all
-            _log.exception("the follower met an error of its own and goes on")
-            self._ending.wait(AWAY_S)
+        except Exception as error:  # noqa: BLE001 - one session that cannot be folded must not end all
+            _log.exception("session_id=<%s> | could not be followed", "all" if room is None else room.session_id)
+            if room is None:
+                self._ending.wait(AWAY_S)
+            else:
+                self._give_up(room, error)
             return False
         if self._away:
             self._away = False
             self._tell(Delayed())
         return result
+
+    def _give_up(self, room: Room, error: Exception) -> None:
+        """Tell those that wait for a session, or look at it, that it cannot be read; who asks again begins anew."""
+        room.broken = error if isinstance(error, JournalError) else StoreError(f"{type(error).__name__}: {error}")
+        room.loaded.set()
+        for feed in (*room.feeds, *room.listeners):
+            feed.close()
+        with self._lock:
+            self._forget(room)
+
+    def _forget(self, room: Room) -> None:
+        self._rooms.pop(room.session_id, None)
+        for kept in (self._due, self._published, self._judged):
+            kept.pop(room.session_id, None)
 
     def _tell(self, message: Delayed) -> None:
         frame = Frame("delayed", encode(message))
@@ -206,6 +223,12 @@ class Hub:
             idle = sorted((room for room in self._rooms.values() if not room.watched), key=lambda room: -room.used_s)
             for place, room in enumerate(idle):
                 if now - room.used_s > KEPT_S or (place >= MOST_UNWATCHED and room.loaded.is_set()):
-                    del self._rooms[room.session_id]
-                    for kept in (self._due, self._published, self._judged):
-                        kept.pop(room.session_id, None)
+                    self._forget(room)
+
+
+def _pause_of(room: Room, now: float) -> float:
+    """Return how long to let a session be: the longer nothing has come of it, up to a bound; less where it runs."""
+    if not room.watched:
+        return QUIET_POLL_S
+    longest = RUNNING_POLL_S if room.fold.running else QUIET_POLL_S
+    return min(longest, max(PUBLISH_S, (now - room.arrived_s) / QUIET_SHARE))

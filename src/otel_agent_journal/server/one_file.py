@@ -75,7 +75,8 @@ def write_page(journal: Journal, head: SessionHead, write: Callable[[str], objec
     write(
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n<title>{title}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="color-scheme" content="light dark">\n<title>{title}</title>\n'
         f'<style>{style}</style>\n</head>\n<body>\n<div id="app"></div>\n'
     )
     told = File(version=1, session_id=head.session_id, exported_ms=journal.clock() // 1_000_000)

@@ -102,6 +102,6 @@ def _query_param(param: Param) -> dict[str, Any]:
 if __name__ == "__main__":
     import sys
 
-    from otel_agent_journal.server.table import ROUTES
+    from otel_agent_journal.server.table import EVERY
 
-    sys.stdout.buffer.write(document(ROUTES))
+    sys.stdout.buffer.write(document(EVERY))

@@ -13,11 +13,13 @@ import msgspec
 from otel_agent_journal.projections.verdict import judged, silent_writers
 from otel_agent_journal.reading.following import Followed
 from otel_agent_journal.server.feeds import Feed, Frame
-from otel_agent_journal.server.fold import Place, SessionFold
+from otel_agent_journal.server.fold import SessionFold
+from otel_agent_journal.server.nodes import Place
 from otel_agent_journal.server.rows import row_of, session_row, waits_of
 from otel_agent_journal.server.wire import Resync, Row, Rows, SessionRow, Text, Tree
 
 if TYPE_CHECKING:
+    from otel_agent_journal.errors import JournalError
     from otel_agent_journal.reading.journal import Journal
 
 ROWS_A_FRAME: Final = 500
@@ -41,6 +43,8 @@ class Room:
         self.feeds: set[Feed] = set()
         self.listeners: set[Feed] = set()  # who are told only that something has arrived
         self.used_s = time.monotonic()
+        self.arrived_s = self.used_s  # when anything came
+        self.broken: JournalError | None = None  # why it cannot be read
         self.parts: tuple[str, ...] | None = None
         self._journal = journal
         self._followed = Followed(journal.store, session_id)
@@ -80,6 +84,7 @@ class Room:
             if events:
                 self.fold.settle()
         if events:
+            self.arrived_s = time.monotonic()
             for feed in list(self.listeners):
                 feed.nudge()
         if self._followed.at_end and not self.loaded.is_set():
@@ -121,7 +126,7 @@ class Room:
                 feed.put(frames)
 
     def _frames(self, since: int) -> Iterator[Frame]:
-        changed = self.fold.since(since)
+        changed = self.fold.forest.since(since)
         if changed is None:
             yield self._frame("resync", Resync(session_id=self.session_id))
             return
@@ -193,7 +198,7 @@ class Room:
 
 def _critical(fold: SessionFold) -> Iterator[str]:
     """Yield the keys of the rows that the end of the session waited for: from each end back to what ended before."""
-    for top in sorted(fold.tops.values(), key=_began):
+    for top in sorted(fold.forest.tops.values(), key=_began):
         pending = [top]
         while pending:
             place = pending.pop()

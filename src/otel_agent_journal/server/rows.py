@@ -12,7 +12,8 @@ from otel_agent_journal.projections.steps import Attempt, Step
 from otel_agent_journal.projections.times import waited_ns, worked_ns
 from otel_agent_journal.reading.gists import GIST
 from otel_agent_journal.reading.step_rows import usage_of
-from otel_agent_journal.server.fold import Node, Place, SessionFold
+from otel_agent_journal.server.fold import SessionFold
+from otel_agent_journal.server.nodes import Node, Place
 from otel_agent_journal.server.wire import Row, SessionRow
 
 LONGEST_TEXT: Final = 500  # characters of a name, an error or the like in a row
@@ -164,7 +165,7 @@ def _agent(node: Node) -> str:
 
 def last_line(fold: SessionFold, head: SessionHead) -> str | None:
     """Return the last line of a session that is worth reading: why it failed, else what its last run answered."""
-    tops = sorted(fold.tops.values(), key=lambda place: place.nodes[0].attempt.start_ns)
+    tops = sorted(fold.forest.tops.values(), key=lambda place: place.nodes[0].attempt.start_ns)
     for place in reversed(tops[-20:]):
         step = place.seen()
         if head.status in (ERROR, INTERRUPTED) and (error := _error(step)) is not None:
@@ -178,7 +179,7 @@ def waits_of(fold: SessionFold) -> Iterator[tuple[float, float, str]]:
     """Yield the stretches between runs in which nobody worked, with for what was waited."""
     from otel_agent_journal.projections.times import stretches
 
-    attempts = [node.attempt for place in fold.tops.values() for node in place.nodes]
+    attempts = [node.attempt for place in fold.forest.tops.values() for node in place.nodes]
     if not attempts:
         return
     ends = {one.end_ns: one for one in attempts if one.end_ns is not None}

@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from otel_agent_journal.codec import encode_value
 from otel_agent_journal.reading.moments import moment_of
-from otel_agent_journal.server import details, overview, streams, wire
+from otel_agent_journal.server import details, overview, running, streams, wire
 from otel_agent_journal.server.live_list import DEFAULT_PAGE, Wanted, page_of
 from otel_agent_journal.server.rooms import encode
 from otel_agent_journal.server.routes import JSON, Call, Param, Route
@@ -81,7 +81,7 @@ async def _healthy(_call: Call) -> Response:
 async def _openapi(_call: Call) -> Response:
     from otel_agent_journal.server.openapi import document
 
-    return Response(document(ROUTES), media_type=JSON)
+    return Response(document(EVERY), media_type=JSON)
 
 
 def _agents(_call: Call, journal: Journal) -> bytes:
@@ -149,6 +149,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         about="One step with all that is known of it; what is long is cut.",
         answers="Step",
         does=details.step,
+        params=(Param("prompt", "0 leaves out what a model call was given, which has a route of its own."),),
     ),
     Route(
         method="GET",
@@ -191,7 +192,12 @@ ROUTES: Final[tuple[Route, ...]] = (
         media_types=("application/octet-stream", *sorted(details.INERT)),
     ),
     Route(
-        method="GET", path=f"{_SESSION}/result", about="What the last run gave.", answers="Result", does=details.result
+        method="GET",
+        path=f"{_SESSION}/result",
+        about="What the last run gave; 202 while it goes on.",
+        answers="Result",
+        flows=running.result,
+        params=(Param("wait", "Wait so many seconds for it, 60 at most.", "number"),),
     ),
     Route(
         method="GET",
@@ -214,3 +220,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *overview.ROUTES,
     Route(method="GET", path="/openapi.json", about="This document.", answers="OpenApi", flows=_openapi),
 )
+RUNNING: Final = running.running_routes(running.nothing)
+EVERY: Final = (*ROUTES, *RUNNING)

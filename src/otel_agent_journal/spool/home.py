@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import socket
 import sys
 import time
@@ -107,7 +106,7 @@ def prepare_home(root: Path, info: WriterInfo) -> tuple[Path, FileLock]:
         lock = _locked(hidden)
         _write(hidden / INFO, msgspec.json.encode(info))
     except BaseException:
-        shutil.rmtree(hidden, ignore_errors=True)
+        remove_home(hidden)  # `shutil.rmtree` closes a number twice where it is interrupted
         raise
     return hidden, lock
 
@@ -133,7 +132,7 @@ def publish_home(hidden: Path, folder: Path, lock: FileLock) -> FileLock:
         os.rename(hidden, folder)
         return lock
     finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        remove_home(hidden)
 
 
 def is_home(path: Path) -> bool:

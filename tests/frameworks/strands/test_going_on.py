@@ -7,21 +7,24 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from opentelemetry import context as context_api
 from strands import Agent, tool
 from strands.types.exceptions import EventLoopException
 
 from otel_agent_journal import ContextService, JournalSessionManager
+from otel_agent_journal.bootstrap.going_back import instance_of_fork
+from otel_agent_journal.bootstrap.resuming import agents_named
 from otel_agent_journal.event import derived_id
 from otel_agent_journal.frameworks.strands.going_back import KEEPER
 from otel_agent_journal.frameworks.strands.serving import raw_of_result, result_of
 from otel_agent_journal.pipeline.resuming import (
-    Agents,
     Receipt,
     Receipts,
     Resumption,
     begin_resumption,
     end_resumption,
 )
+from otel_agent_journal.pipeline.session_writer import SESSION_KEY
 from otel_agent_journal.reading.agents import agents_of
 from otel_agent_journal.reading.tool_calls import ToolCall
 from otel_agent_journal.store.lineage import fork
@@ -41,10 +44,9 @@ def kept(store: MemoryStore, turns: list[Any], session_id: str = "s1", **options
 
 @contextmanager
 def resumed(store: MemoryStore, session_id: str = "s1", **options: Any) -> Iterator[None]:
-    by_name = {(one.framework, one.known_as): one.instance_id for one in agents_of(store, session_id)}
     calls: list[ToolCall] = options.pop("calls", [])
     once: list[ToolCall] = options.pop("once", [])
-    one = Resumption(session_id, lambda: Agents(by_name=by_name), lambda: Receipts(calls, once), **options)
+    one = Resumption(session_id, lambda: agents_named(store, session_id), lambda: Receipts(calls, once), **options)
     begin_resumption(one)
     try:
         yield
@@ -73,6 +75,24 @@ def test_an_open_question_is_answered_first() -> None:
         assert str(agent("again")) == "first\n"
         assert str(agent("more")) == "second\n"
     assert [[one["content"][0]["text"] for one in asked] for asked in model.asked] == [["go"], ["go", "first", "more"]]
+
+
+def test_two_sessions_of_strands_in_one_of_the_journal() -> None:
+    """Agents of one id in both go on each with its own; in a fork they are two as well."""
+    store = MemoryStore()
+    token = context_api.attach(context_api.set_value(SESSION_KEY, "shop"))
+    try:
+        for name in ("left", "right"):
+            kept(store, [say("hello")], name)(f"I am {name}")
+    finally:
+        context_api.detach(token)
+    with resumed(store, "shop"):
+        for name in ("right", "left"):
+            agent = kept(store, [say("again")], name)
+            assert [block["text"] for block in agent.messages[0]["content"]] == [f"I am {name}"]
+    both = list(agents_of(store, "shop"))
+    assert len({instance_of_fork("what-if", one, both) for one in both}) == 2
+    assert instance_of_fork("what-if", both[0], both[:1]) == derived_id("strands:what-if:default")
 
 
 async def test_however_it_is_called() -> None:

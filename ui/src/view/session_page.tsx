@@ -46,12 +46,14 @@ export function SessionPage({ id }: { id: string }) {
   return (
     <div class="session" style={{ "--detail": detailShare.value }}>
       <Header looking={looking} detail={detail} />
-      <Minimap looking={looking} />
-      <Pills looking={looking} />
-      <div class="work">
-        <Work looking={looking} />
-        {looking.detailOpen.value && looking.node.value ? <DetailPane looking={looking} detail={detail} /> : null}
-      </div>
+      <main>
+        <Minimap looking={looking} />
+        <Pills looking={looking} />
+        <div class="work">
+          <Work looking={looking} />
+          {looking.detailOpen.value && looking.node.value ? <DetailPane looking={looking} detail={detail} /> : null}
+        </div>
+      </main>
       <Footer looking={looking} />
       <Help looking={looking} />
       <Toast />

@@ -20,7 +20,7 @@ export function TreeGrid({ looking }: { looking: Looking }) {
   const height = useSignal(600);
   const width = useSignal(1000);
   const seen = useSignal(0); // how many rows there were as the reader left the end
-  const byUs = useRef(-1);
+  const byUs = useRef(NaN); // where the list was put by itself, not by its reader
   const from = useComputed(() => Math.max(0, Math.floor(top.value / ROW) - BEYOND));
   const bars = useComputed(() => barsShown(looking, Math.max(1, (width.value - 106) * (1 - nameShare.value / 100))));
 
@@ -77,7 +77,8 @@ export function TreeGrid({ looking }: { looking: Looking }) {
   });
   // The focus goes with the selection, once its line is drawn.
   useEffect(() => {
-    if (!selected || !scroller.current?.contains(document.activeElement)) return;
+    const focused = document.activeElement;
+    if (!selected || !scroller.current || (focused !== document.body && !scroller.current.contains(focused))) return;
     const row = scroller.current.querySelector<HTMLElement>('[aria-selected="true"]');
     if (row && row !== document.activeElement) row.focus({ preventScroll: true });
   });
@@ -85,7 +86,7 @@ export function TreeGrid({ looking }: { looking: Looking }) {
   const onScroll = () => {
     const element = scroller.current!;
     top.value = element.scrollTop;
-    if (Math.abs(byUs.current - element.scrollTop) < 2) return void (byUs.current = -1);
+    if (Math.abs(byUs.current - element.scrollTop) < 2) return void (byUs.current = NaN);
     const newest = tree.order.at(-1);
     if (!newest || !session.live) return;
     const y = tree.indexOf(newest) * ROW;

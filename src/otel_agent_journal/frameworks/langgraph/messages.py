@@ -46,6 +46,11 @@ def is_message(value: Any) -> bool:
     return _CLASSES.of(value) == _MESSAGE
 
 
+def is_command(value: Any) -> bool:
+    """Tell whether a value is a LangGraph `Command`, by its class."""
+    return _CLASSES.of(value) == _COMMAND
+
+
 def plain_documents(found: Any) -> Any:
     """Return content, metadata and id of each document that was found; what is none is left to the encoder."""
     inside = opened(found)
@@ -151,7 +156,7 @@ class _Update:
                 return self._message(plain_message(value))
             if found == _COMMAND:
                 parts = {name: own(value, name) for name in ("update", "goto", "resume", "graph")}
-                return {name: self.of(part, depth + 1) for name, part in parts.items() if not _is_nothing(part)}
+                return {name: self.of(part, depth + 1) for name, part in parts.items() if not is_nothing(part)}
             if found == _SEND:
                 return {"send": own(value, "node"), "arg": self.of(own(value, "arg"), depth + 1)}
         return self._mapping(value, depth)
@@ -181,5 +186,5 @@ class _Update:
         return count
 
 
-def _is_nothing(part: Any) -> bool:
+def is_nothing(part: Any) -> bool:
     return part is None or (is_a(part, str, tuple, list, dict) and not part)

@@ -16,6 +16,7 @@ from opentelemetry import context as context_api
 
 from otel_agent_journal.errors import JournalError
 from otel_agent_journal.foreign import own
+from otel_agent_journal.frameworks.langgraph.commands import command_of, is_told
 from otel_agent_journal.frameworks.langgraph.rebuilding import message_of
 from otel_agent_journal.pipeline.resuming import Receipt, Resumption, resumption
 from otel_agent_journal.pipeline.step import STEP_KEY
@@ -65,6 +66,12 @@ def _stand_in(one: Resumption, tool: Any, tool_input: Any, call_id: str | None) 
 def _result_of(receipt: Receipt, call_id: str | None) -> Any:
     """Return what a tool returned; `_NOTHING` where the record is not enough to make it of."""
     output = receipt.output
+    if is_told(receipt.raw):
+        try:
+            return command_of(output, receipt.raw, call_id)
+        except Exception:  # noqa: BLE001 - as below
+            _log.debug("a recorded command could not be made again", exc_info=True)
+            return _NOTHING
     if isinstance(output, Mapping) and cast("Mapping[str, Any]", output).get("role") == "tool":
         try:
             message = message_of({"output": output, "raw": receipt.raw})

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from otel_agent_journal.event import ErrorInfo, derived_id
 from otel_agent_journal.foreign import own
-from otel_agent_journal.frameworks.langgraph.answers import raw_of
+from otel_agent_journal.frameworks.langgraph.commands import raw_of_result
 from otel_agent_journal.frameworks.langgraph.endings import Endings
 from otel_agent_journal.frameworks.langgraph.messages import is_message, plain_documents, plain_message
 from otel_agent_journal.frameworks.langgraph.runs import Call, Memory, session_id_of
@@ -85,11 +85,10 @@ class ToolSteps(Endings):
         try:
             if recorder.content and is_message(output):
                 details = {"output": recorder.histories.of(step.session_id).origin(plain_message(output))}
-                more = raw_of(output)
-                if more:
-                    details["raw"] = more
             else:
                 details = self._content(recorder, output, step)
+            if recorder.content and (more := raw_of_result(output)):
+                details["raw"] = more
             if step.memory.served is not None:
                 details[SERVED] = step.memory.served
             on_span: dict[str, Any] | None = None

@@ -233,7 +233,7 @@ class StrandsSessions(SessionManager[Any]):
     def _transcript(self, name: str, shown: str) -> Transcript:
         assert self._store is not None
         resumed = resumption()
-        instance_id = None if resumed is None else resumed.instance_for(FRAMEWORK, name)
+        instance_id = None if resumed is None else resumed.instance_for(FRAMEWORK, name, within=self.session_id)
         session_id = meant(self.session_id)
         said = {"name": shown, "framework": FRAMEWORK, "session": self.session_id, "agent": name}
         return Transcript(
