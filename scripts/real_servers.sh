@@ -11,6 +11,7 @@
 #   postgresql   Debian's PostgreSQL, the folder of its programs
 #   moto         moto's server, a program in an environment of its own
 #   chromium     Debian's Chromium, a program: the browser of the viewer's tests
+#   nginx        Debian's nginx, a program: the proxy before the server
 #
 # A server is stamped by version: a second run costs nothing. What is printed on stdout is one path for each server;
 # everything else goes to stderr and to <cache>/build-<server>.log.
@@ -21,7 +22,7 @@ set -euo pipefail
 MANIFEST="$(cd "$(dirname "$0")/.." && pwd)/collector-config/builder.yaml"
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/otel-agent-journal"
 PYTHON="${PYTHON:-python3}"
-SERVERS=(jaeger collector minio dynamodb postgresql moto chromium)
+SERVERS=(jaeger collector minio dynamodb postgresql moto chromium nginx)
 JAEGER_VERSION=v1.76.0
 COLLECTOR_VERSION=v0.159.0
 MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
@@ -127,6 +128,13 @@ build_chromium() {
     fi
 }
 
+build_nginx() {
+    if [ ! -x "$(path_of nginx)" ]; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light
+    fi
+}
+
 # In an environment of its own: beside other clients of AWS pip looks for versions for minutes.
 build_moto() {
     local work="$CACHE/bin/moto"
@@ -160,7 +168,7 @@ version_of() {
         minio) echo "$MINIO_VERSION" ;;
         collector) echo "$COLLECTOR_VERSION $(cksum <"$MANIFEST")" ;; # built anew when its parts change
         dynamodb) echo "$DYNAMODB_VERSION" ;;
-        postgresql | chromium) echo debian ;;
+        postgresql | chromium | nginx) echo debian ;;
         moto) echo "$MOTO_VERSION" ;;
         *)
             say "unknown server «$1»; known: ${SERVERS[*]}"
@@ -174,6 +182,7 @@ path_of() {
     case "$1" in
         moto) echo "$CACHE/bin/moto/bin/moto_server" ;;
         chromium) echo "/usr/bin/chromium" ;;
+        nginx) echo "/usr/sbin/nginx" ;;
         postgresql)
             newest=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1 || true)
             echo "${newest:-/usr/lib/postgresql/bin}"
@@ -186,7 +195,7 @@ toolchain_of() {
     case "$1" in
         jaeger | collector | minio) echo go ;;
         dynamodb) echo jdk ;;
-        postgresql | chromium) echo debian ;;
+        postgresql | chromium | nginx) echo debian ;;
         moto) echo python ;;
     esac
 }
@@ -194,7 +203,7 @@ toolchain_of() {
 is_there() {
     case "$1" in
         postgresql) [ -x "$(path_of postgresql)/initdb" ] ;; # Debian's, whatever its version
-        chromium) [ -x "$(path_of chromium)" ] ;;
+        chromium | nginx) [ -x "$(path_of "$1")" ] ;;
         *) [ -e "$(path_of "$1")" ] && [ "$(cat "$CACHE/bin/.$1.version" 2>/dev/null || true)" = "$(version_of "$1")" ] ;;
     esac
 }

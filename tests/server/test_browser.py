@@ -12,10 +12,11 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 from otel_agent_journal.server.routes import Route
 from otel_agent_journal.store.memory import MemoryStore
 from tests.projections import told
+from tests.real.fixtures import server_program
 from tests.server.served import TOKEN, Served, keep, served
 
-CHROMIUM = "/usr/bin/chromium"
 EVIL = "evil.example"
+pytestmark = pytest.mark.real
 
 
 class Elsewhere(BaseHTTPRequestHandler):
@@ -63,7 +64,7 @@ def elsewhere() -> Iterator[str]:
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         args = ["--no-sandbox", f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"]
-        one = playwright.chromium.launch(executable_path=CHROMIUM, args=args)
+        one = playwright.chromium.launch(executable_path=str(server_program("chromium")), args=args)
         yield one
         one.close()
 

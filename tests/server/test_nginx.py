@@ -13,11 +13,11 @@ import pytest
 from otel_agent_journal.server.guard import Access
 from otel_agent_journal.store.memory import MemoryStore
 from tests.projections import told
+from tests.real.fixtures import server_program
 from tests.server.served import TOKEN, WAIT_S, Served, keep, messages, served
 
-NGINX = Path("/usr/sbin/nginx")
 ODD = "team/../42 ü"
-pytestmark = [pytest.mark.real, pytest.mark.skipif(not NGINX.exists(), reason="nginx is not installed")]
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture
@@ -64,7 +64,9 @@ http {{
 }}
 """
     )
-    nginx = subprocess.Popen([str(NGINX), "-p", str(tmp_path), "-c", str(config)], stderr=subprocess.DEVNULL)
+    nginx = subprocess.Popen(
+        [str(server_program("nginx")), "-p", str(tmp_path), "-c", str(config)], stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + WAIT_S
     while not where.exists():
         assert nginx.poll() is None, (tmp_path / "error.log").read_text()
