@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.ui.conftest import OpenPage
 
 from otel_agent_journal.event import Usage
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.testing.builders import JournalBuilder
 from tests.server.served import TOKEN, Served, keep, served
+from tests.ui.conftest import OpenPage
 
 
 def a_run(session_id: str, topic: str, answer: str) -> JournalBuilder:

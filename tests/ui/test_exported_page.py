@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.ui.conftest import OpenPage
 
 from otel_agent_journal.reading.journal import Journal
 from otel_agent_journal.server.one_file import write_page
 from otel_agent_journal.store.memory import MemoryStore
 from tests.server.served import keep
+from tests.ui.conftest import OpenPage
 from tests.ui.journals import a_session
 
 NAME = "reading/7 <script>alert(1)</script>"

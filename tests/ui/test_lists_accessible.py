@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.ui.conftest import OpenPage
 
 from scripts import build_ui
 from tests.server.served import TOKEN, Served, served
+from tests.ui.conftest import OpenPage
 from tests.ui.journals import a_dozen
 
 AXE = build_ui.UI / "node_modules" / "axe-core" / "axe.min.js"

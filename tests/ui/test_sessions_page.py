@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Callable, Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.ui.conftest import OpenPage
 
 from otel_agent_journal.query import query
 from otel_agent_journal.store.memory import MemoryStore
+from scripts import build_ui
 from tests.server.served import TOKEN, Served, keep, served
+from tests.ui.conftest import OpenPage
 from tests.ui.journals import a_dozen, a_session
 
 OpenList = Callable[..., Page]
@@ -55,6 +57,16 @@ def asked(page: Page) -> dict[str, list[str]]:
 
 def panel(page: Page, name: str):
     return page.get_by_role("region", name=name)
+
+
+def test_the_pages_about_many_sessions_are_small(viewer: None, open_page: OpenPage, server: Served) -> None:
+    """They take 40 KB of JavaScript beside a session's page, packed by gzip, and only where one of them is opened."""
+    assert len(gzip.compress((build_ui.STATIC / "lists.js").read_bytes(), 9)) <= 40 * 1024
+    page = open_page(f"/sessions/reading-0?token={TOKEN}", url=server.base)
+    page.wait_for_selector('[role="treegrid"] [role="row"]')
+    loaded = page.evaluate("performance.getEntriesByType('resource').map(one => one.name.split('/').pop())")
+    assert "app.js" in loaded
+    assert "lists.js" not in loaded
 
 
 def test_every_number_leads_to_what_it_counts(open_list: OpenList) -> None:
