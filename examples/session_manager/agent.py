@@ -1,7 +1,7 @@
 """The agent of the assessment service: one of Amazon Bedrock, whose action groups are the stages of an assessment.
 
-The stage is told as the agent calls the action group of its name; documents are told as an action group returns where
-they are. The journal has everything else by itself: the reasoning, each call and its answer, the text as it is streamed.
+An action group that is called is a stage by itself; here documents are told, as an action group returns where they are.
+The journal has all else by itself: the reasoning, each call and its answer, the text as it is streamed.
 """
 
 import json
@@ -41,10 +41,9 @@ def assess(given: dict[str, Any], run: Any) -> str:
 
 
 def follow(trace: dict[str, Any], run: Any) -> None:
-    """Tell the stage that an agent enters, and the document that it comes back with."""
+    """Tell the document that an action group comes back with; of a collaborator also the stage that it is."""
     asked = trace.get("invocationInput", {})
-    name = asked.get("actionGroupInvocationInput", {}).get("actionGroupName")
-    name = name or asked.get("agentCollaboratorInvocationInput", {}).get("agentCollaboratorName")
+    name = asked.get("agentCollaboratorInvocationInput", {}).get("agentCollaboratorName")
     if name in STAGES:
         run.stage(name, progress=STAGES[name])
     answered = trace.get("observation", {}).get("actionGroupInvocationOutput", {}).get("text", "")

@@ -97,14 +97,16 @@ def test_the_built_viewer_is_in_it(dist: Path) -> None:
 
 
 def test_without_the_viewer_nothing_is_built(dist: Path, tmp_path: Path) -> None:
-    """Where the built viewer is missing no wheel is built, and the message says what to run; who edits only hears it."""
+    """Where the built viewer is missing no wheel is built, and the message says what to run; who edits hears it."""
     with tarfile.open(dist / "otel_agent_journal-0.1.0.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     source = tmp_path / "otel_agent_journal-0.1.0"
     (source / "src" / "otel_agent_journal" / "server" / "static" / "app.js").unlink()
     for function, refused in (("build_wheel", True), ("build_sdist", True), ("build_editable", False)):
         code = f"from hatchling.build import {function}; {function}({str(tmp_path)!r})"
-        done = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, encoding="utf-8", check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=source, capture_output=True, encoding="utf-8", check=False
+        )
         assert ("RuntimeError: the viewer is not built: app.js missing" in done.stderr) is refused, done.stderr
         assert "the viewer is not built: app.js missing" in done.stderr
         assert "make ui" in done.stderr

@@ -215,6 +215,40 @@ def test_giving_up_after_the_agent_ended_decides_nothing() -> None:
     assert status(*called, *root) == (COMPLETED, None)
 
 
+@pytest.mark.parametrize("reason", [KILLED, LOST])
+def test_an_invocation_whose_process_was_seen_to_go(reason: str) -> None:
+    """A failure whose reason is `killed` or `lost` is INTERRUPTED for that reason, with and without roots."""
+    called = told.said(STARTED, 1, invocation="i1"), told.said(FAILED, 6, invocation="i1", reason=reason)
+    assert status(*called) == (INTERRUPTED, reason)
+    root = told.start("root", 2, writer="w2"), told.interrupted("w2", 4)
+    assert status(*called, *root) == (INTERRUPTED, KILLED)
+
+
+@pytest.mark.parametrize("reason", [None, 5, ["killed"], {"a": 1}, "else"])
+def test_other_reasons_are_failures(reason: Any) -> None:
+    """Whatever else stands there, the invocation failed."""
+    assert status(told.said(FAILED, 5, reason=reason)) == (ERROR, None)
+
+
+def test_what_was_killed_because_it_was_given_up_is_cancelled() -> None:
+    """The root of an agent that its caller had stopped is no root that was killed."""
+    root = told.start("root", 2, writer="w2"), told.interrupted("w2", 4)
+    called = told.said(STARTED, 1, invocation="i1"), told.said(FAILED, 6, invocation="i1", reason="cancelled")
+    assert status(*called, *root) == (INTERRUPTED, CANCELLED)
+    assert head(*called, *root).ended_ns == 6
+
+
+def test_a_run_that_was_asked_for_begins_anew() -> None:
+    """SESSION_INITIATED with a run makes an ended session PENDING until it begins; without one it changes nothing."""
+    before = told.start("root", 1), told.end("root", 1, 3)
+    asked = told.said("SESSION_INITIATED", 5, run="r2")
+    assert status(*before, told.said("SESSION_INITIATED", 5)) == (COMPLETED, None)
+    assert status(*before, asked) == (PENDING, None)
+    assert status(*before, asked, told.said(STARTED, 6, invocation="i1")) == (PROCESSING, None)
+    assert status(*before, asked, told.said(SUCCEEDED, 7)) == (COMPLETED, None)
+    assert status(asked, told.said("SESSION_INITIATED", 4, run="r1"), *before) == (PENDING, None)
+
+
 def test_a_caller_that_attends_is_processing() -> None:
     """From the start of an invocation that its caller attends to until its ending the session is PROCESSING."""
     started, root = told.said(STARTED, 2, invocation="i1"), (told.start("root", 3), told.end("root", 3, 4))

@@ -289,3 +289,38 @@ def test_the_list_tells_of_sessions_that_begin_and_end() -> None:
         while row["status"] != "COMPLETED":
             row = json.loads(next(messages)["data"])
         assert row["doing"] is None
+
+
+def test_the_latest_page_waits_for_the_first_session_and_leads_there() -> None:
+    """Of `run --ui`: until a session begins the page looks again each second; then it leads to that session."""
+    store = MemoryStore()
+    keep(store, [told.start("root", 1)])  # of before
+    with served(store) as server:
+        answer = server.client.get("/latest")
+        assert (answer.status_code, answer.headers["refresh"]) == (200, "1")
+        begun = msgspec.structs.replace(told.start("root", time.time_ns()), session_id="a/b")
+        keep(store, [begun])
+        answer = server.client.get("/latest")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/sessions/a%2Fb")
+
+
+def test_to_ask_a_stream_for_its_head_ends() -> None:
+    """HEAD of a stream is answered at once, without a body."""
+    store = MemoryStore()
+    keep(store, [told.start("root", 1)])
+    with served(store) as server:
+        answer = server.client.head(f"/api/stream?session={told.SESSION}")
+        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+
+
+def test_a_trace_that_is_part_of_a_session_leads_to_it() -> None:
+    """Whoever asks for the trace is shown the session, with the steps of both."""
+    store = MemoryStore()
+    link = told.said("SESSION_LINKED", 3, session=told.SESSION, trace="trace")
+    parts = [told.start("there", 4), told.end("there", 4, 5)]
+    keep(store, [told.start("root", 1), link])
+    keep(store, [msgspec.structs.replace(event, session_id="trace") for event in (link, *parts)])
+    with served(store) as server:
+        trees = [server.json(f"/api/sessions/{name}/tree") for name in (told.SESSION, "trace")]
+    assert [tree["session"]["session_id"] for tree in trees] == [told.SESSION] * 2
+    assert [[row[0] for row in tree["rows"]] for tree in trees] == [["root", "there"]] * 2

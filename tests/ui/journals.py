@@ -50,7 +50,7 @@ def a_session(session_id: str, ago_s: float, **more: Any) -> list[JournalEvent]:
 
 
 def a_dozen() -> MemoryStore:
-    """Twelve sessions of two agents: three failed by two causes, one called another tool, two are of another user."""
+    """Twelve sessions of two agents: three failed by two causes, one has a tool of its own, two are another user's."""
     store = MemoryStore()
     for number in range(12):
         more: dict[str, Any] = {"agent": ("researcher", "support")[number % 2]}

@@ -50,9 +50,11 @@ class Said(NamedTuple):
 
 def said_by(event: JournalEvent) -> Said | None:
     """Return what an event says of its session, or None where it is no lifecycle event."""
-    if event.type == ev.AGENT_INVOCATION_FAILED and (reason := event.details.get("reason")) in _CUT_OFF:
-        return Said(event.timestamp_ns, event.event_id, event.type, INTERRUPTED, reason)
     status = _STATUS.get(event.type)
+    if event.type == ev.AGENT_INVOCATION_FAILED:
+        reason = event.details.get("reason")
+        if isinstance(reason, str) and reason in _CUT_OFF:
+            return Said(event.timestamp_ns, event.event_id, event.type, INTERRUPTED, reason)
     return None if status is None else Said(event.timestamp_ns, event.event_id, event.type, status)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import anyio
 from anyio import to_thread
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from otel_agent_journal.errors import JournalError
 from otel_agent_journal.server.files import Files
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from otel_agent_journal.reading.journal import Journal
 
 _log = logging.getLogger("otel_agent_journal.server")
+EVENTS: Final = "text/event-stream"
+_WAITS: Final = (
+    '<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>agent-journal</title>'
+    "<p>Waiting for the program's first session…</p>"
+)
 _OURS: Final = frozenset(("/healthz", "/ping", "/openapi.json"))
 
 
@@ -105,18 +110,22 @@ class App:
         if found.route.writes and not self._write:
             raise Refused(403, "this server only reads; start it with --write to let it change anything")
         call = Call(request, found.args, self.hub, self._journals, self._contexts)
+        if request.method == "HEAD" and EVENTS in found.route.media_types:
+            return Response(media_type=EVENTS)  # whose body would have no end
         if found.route.flows is not None:
             return await found.route.flows(call)
         return await self._blocking(found, call)
 
     def _latest(self) -> Response:
-        """Lead to the session that began first since the server did; to the list, which waits for it, until then."""
+        """Lead to the session that began first since the server did; until then, a page that looks again."""
         with self._journals.one() as journal:
             wanted = SessionFilter(since_ns=self._began_ns)
             began = [head for head in journal.heads(wanted) if head.started_ns >= self._began_ns]
         first = min(began, key=lambda head: (head.started_ns, head.session_id), default=None)
-        page = "?follow=1" if first is None else f"sessions/{quote(first.session_id, safe='')}"
-        return Response(status_code=303, headers={"Location": f"{self.access.root_path}/{page}"})
+        if first is None:
+            return HTMLResponse(_WAITS, headers={"Refresh": "1"})
+        page = f"{self.access.root_path}/sessions/{quote(first.session_id, safe='')}"
+        return Response(status_code=303, headers={"Location": page})
 
     async def _blocking(self, found: Found, call: Call) -> Response:
         if self._limit is None:

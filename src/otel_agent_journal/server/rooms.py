@@ -20,6 +20,7 @@ from otel_agent_journal.server.wire import Resync, Row, Rows, SessionRow, Text, 
 
 if TYPE_CHECKING:
     from otel_agent_journal.errors import JournalError
+    from otel_agent_journal.projections.head import SessionHead
     from otel_agent_journal.reading.journal import Journal
 
 ROWS_A_FRAME: Final = 500
@@ -95,18 +96,28 @@ class Room:
     def judge(self) -> None:
         """Find out, by heartbeats and the time, which writers are gone. Raises as `look`."""
         stored = self._journal.store.head(self.session_id) if self._journal.store.capabilities.heads else None
-        waiting = self._journal.waiting()
         with self.lock:
             if stored is not None:
                 self.fold.heard(stored.writers)
-            self.fold.lose(silent_writers(self.fold.head(), self._journal.clock(), waiting_writers=waiting))
+            head, now_ns = self.fold.head(), self._journal.clock()
+            silent = silent_writers(head, now_ns)
+            if silent:
+                silent = silent_writers(head, now_ns, waiting_writers=self._journal.waiting())
+            self.fold.lose(silent)
             self.fold.settle()
 
     def row(self) -> SessionRow:
         """Return the session as it is now."""
         with self.lock:
-            head = judged(self.fold.head(), self._journal.clock(), waiting_writers=self._journal.waiting())
+            head = self._judged(self.fold.head())
             return session_row(self.fold, head, self._journal.cost(head))
+
+    def _judged(self, head: SessionHead) -> SessionHead:
+        """Return a head as it should be shown now; the spool is looked at only where a writer is silent."""
+        now_ns = self._journal.clock()
+        if judged(head, now_ns) is head:
+            return head
+        return judged(head, now_ns, waiting_writers=self._journal.waiting())
 
     def publish(self) -> None:
         """Tell those who look what has changed since this was last called."""

@@ -45,8 +45,9 @@ class Streamed:
 
     @property
     def tail(self) -> str:
-        """The end of the text, on one line."""
-        return " ".join("".join(text for _, _, text in self._chunks).split())[-TAIL:]
+        """The end of the text, on one line; a space at its end stays, since more is to follow."""
+        kept = "".join(text for _, _, text in self._chunks)
+        return (" ".join(kept.split()) + " " * kept[-1:].isspace())[-TAIL:]
 
 
 def units(text: str) -> int:

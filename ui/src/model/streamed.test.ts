@@ -33,3 +33,14 @@ test("A text without end is kept within bounds", () => {
 });
 
 test("A tail is one line", () => assert.equal(tailOf("a\n\n b\tc"), "a b c"));
+
+test("Who begins to listen in the middle sees what the row says of before, and nothing twice", () => {
+  const before = new Streamed();
+  before.take(1, 7, "now compare");
+  assert.equal(before.tail("I will "), "I will now compare");
+  before.take(1, 18, " the");
+  assert.equal(before.tail("whatever"), "I will now compare the");
+  const within = new Streamed();
+  within.take(1, 7, "now");
+  assert.equal(within.tail("I will now"), "I will now");
+});

@@ -9,6 +9,8 @@ export class Streamed {
   /** Where in the attempt's text the kept part begins. */
   start = 0;
   text = "";
+  /** The end of what came before the kept part, where it is known: null not looked for yet. */
+  private lead: string | null = null;
 
   /** Takes a piece; tells whether anything is new. */
   take(attempt: number, offset: number, piece: string): boolean {
@@ -17,11 +19,13 @@ export class Streamed {
       this.attempt = attempt;
       this.start = offset;
       this.text = "";
+      this.lead = null;
     }
     const end = this.start + this.text.length;
     if (offset > end) {
       this.start = offset; // what is missing in between comes with the step in full
       this.text = piece;
+      this.lead = "… ";
     } else {
       if (offset + piece.length <= end) return false;
       this.text += piece.slice(end - offset);
@@ -34,8 +38,14 @@ export class Streamed {
     return true;
   }
 
-  get tail(): string {
-    return tailOf(this.text);
+  /** The end of the text in one line; `known`: that of the row, which may hold what came before this was listened to. */
+  tail(known: string): string {
+    if (this.start === 0) return tailOf(this.text);
+    if (this.lead === null) {
+      const heard = tailOf(this.text);
+      this.lead = heard && known.endsWith(heard) ? known.slice(0, -heard.length) : known;
+    }
+    return tailOf(this.lead + this.text);
   }
 }
 

@@ -3,64 +3,19 @@
 // A row that arrives or changes costs what its depth costs, however many rows there are: each node knows how many lines
 // it has on the screen, and tells its parent the difference. There is no list of visible rows; a window of it is read by
 // descent. Nothing is moved by an ending: siblings stand in the order of their start.
-import { isExceptional, tokensOf } from "./rows.ts";
+import { isExceptional } from "./rows.ts";
+import type { Wait } from "./tree_node.ts";
+import { addSums, difference, mergeSums, negative, sumsOf, TreeNode } from "./tree_node.ts";
 import type { Row } from "./wire.ts";
+
+export type { Wait } from "./tree_node.ts";
+export { TreeNode } from "./tree_node.ts";
 
 /** So many siblings in a row of one kind and name stand in one fold. */
 export const FOLD_FROM = 5;
 
 /** Deeper rows stand beside their parent: no page is that wide, and no stack that high. */
 const DEEPEST = 200;
-
-export interface Wait {
-  readonly began: number;
-  readonly ended: number;
-  readonly what: string;
-}
-
-/** What stands below a node, itself included. */
-export interface Sums {
-  rows: number;
-  errors: number;
-  warnings: number;
-  running: number;
-  tokens: number | null;
-  cost: number | null;
-  unpriced: number;
-}
-
-export class TreeNode {
-  readonly key: string;
-  /** Null of a fold, and of the root. */
-  row: Row | null;
-  parent: TreeNode | null = null;
-  children: TreeNode[] = [];
-  /** How deep it stands; of the root -1. */
-  depth = -1;
-  open = true;
-  /** Whether the filter takes the row, and how many it takes below. */
-  taken = true;
-  takenBelow = 0;
-  /** Its lines on the screen as its parent counts them, and those of its children. */
-  counted = 0;
-  inner = 0;
-  wait: Wait | null = null;
-  sums: Sums = { rows: 0, errors: 0, warnings: 0, running: 0, tokens: null, cost: null, unpriced: 0 };
-
-  constructor(key: string, row: Row | null) {
-    this.key = key;
-    this.row = row;
-  }
-
-  get isFold(): boolean {
-    return this.row === null && this.parent !== null;
-  }
-
-  /** The row, or of a fold that of its first member. */
-  get first(): Row {
-    return this.row ?? this.children[0]!.row!;
-  }
-}
 
 /** One line of the screen. */
 export interface Line {
@@ -475,54 +430,4 @@ function insertByStart(list: TreeNode[], node: TreeNode): void {
   while (at > 0 && startOf(list[at - 1]!) > began) at--;
   if (at === list.length) list.push(node);
   else list.splice(at, 0, node);
-}
-
-function sumsOf(row: Row): Sums {
-  return {
-    rows: 1,
-    errors: row.errors,
-    warnings: row.warnings,
-    running: row.status === "running" ? 1 : 0,
-    tokens: tokensOf(row),
-    cost: row.cost_usd,
-    unpriced: row.unpriced_calls,
-  };
-}
-
-function plus(a: number | null, b: number | null): number | null {
-  return a === null ? b : b === null ? a : a + b;
-}
-
-function negative(sums: Sums): Sums {
-  return {
-    rows: -sums.rows,
-    errors: -sums.errors,
-    warnings: -sums.warnings,
-    running: -sums.running,
-    tokens: sums.tokens === null ? null : -sums.tokens,
-    cost: sums.cost === null ? null : -sums.cost,
-    unpriced: -sums.unpriced,
-  };
-}
-
-function mergeSums(into: Sums, more: Sums): void {
-  into.rows += more.rows;
-  into.errors += more.errors;
-  into.warnings += more.warnings;
-  into.running += more.running;
-  into.tokens = plus(into.tokens, more.tokens);
-  into.cost = plus(into.cost, more.cost);
-  into.unpriced += more.unpriced;
-}
-
-function difference(old: Row, row: Row): Sums {
-  const sums = sumsOf(row);
-  mergeSums(sums, negative(sumsOf(old)));
-  return sums;
-}
-
-/** Adds to a node and to all above it. */
-function addSums(above: TreeNode | null, node: TreeNode | null, more: Sums): void {
-  if (node) mergeSums(node.sums, more);
-  for (let one = above; one; one = one.parent) mergeSums(one.sums, more);
 }

@@ -163,7 +163,10 @@ export class Session {
   private hearText({ key, attempt, offset, text }: Text): void {
     let streamed = this.texts.get(key);
     if (!streamed) this.texts.set(key, (streamed = new Streamed()));
-    if (streamed.take(attempt, offset, text)) this.changed = true;
+    if (!streamed.take(attempt, offset, text)) return;
+    this.changed = true;
+    const row = this.pending.get(key) ?? this.tree.nodes.get(key)?.row;
+    if (row) streamed.tail(row.tail); // as it was before this
   }
 
   private hold(row: Row): void {
@@ -226,6 +229,6 @@ export class Session {
 
   /** The text that a step streams, as far as it is known here. */
   streamed(row: Row): string {
-    return this.texts.get(row.key)?.tail || row.tail;
+    return this.texts.get(row.key)?.tail(row.tail) || row.tail;
   }
 }

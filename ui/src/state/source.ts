@@ -19,10 +19,12 @@ export class Refusal extends Error {
   }
 }
 
-async function ask(path: string, accept: string, signal?: AbortSignal): Promise<Response> {
+async function ask(path: string, accept: string, signal?: AbortSignal, body?: unknown): Promise<Response> {
   let answer: Response;
+  const sent = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
+  const headers: HeadersInit = body === undefined ? { accept } : { accept, "content-type": "application/json" };
   try {
-    answer = await fetch(href(path), { headers: { accept }, signal: signal ?? null });
+    answer = await fetch(href(path), { headers, signal: signal ?? null, ...sent });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Refusal(0, "The server does not answer. Is agent-journal still running?");
@@ -54,4 +56,9 @@ export const source: Source = {
 /** The JSON of a path, as the type that the caller knows it has. */
 export function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
   return source.get(path, signal) as Promise<T>;
+}
+
+/** Asks the server to do something, which it does when it was started with `--write`; throws a Refusal. */
+export async function post<T>(path: string, body: unknown): Promise<T> {
+  return (await ask(path, "application/json", undefined, body)).json() as Promise<T>;
 }

@@ -17,7 +17,7 @@ export function App() {
 
 function pageOf(path: string) {
   if (path.startsWith("/sessions/")) {
-    const id = decodeURIComponent(path.slice("/sessions/".length));
+    const id = decoded(path.slice("/sessions/".length));
     return <SessionPage key={id} id={id} />;
   }
   if (!IN_FILE && LISTS.has(path)) return <OfLists compare={path === "/compare"} />;
@@ -29,6 +29,15 @@ function pageOf(path: string) {
       </p>
     </main>
   );
+}
+
+/** What a part of an address names; one that somebody mistyped is taken as it stands. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 const LISTS = new Set(["/", "/agents", "/tools", "/compare"]);

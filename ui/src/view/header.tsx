@@ -2,7 +2,7 @@ import { useSignal } from "@preact/signals";
 import { sessionState, STATE_WORDS } from "../model/rows.ts";
 import { clock, count, duration, money, plural, seen } from "../model/words.ts";
 import { setQuery } from "../state/location.ts";
-import { href, inFile } from "../state/location.ts";
+import { href, inFile, sessionPath } from "../state/location.ts";
 import type { Detail } from "../state/detail.ts";
 import type { Looking } from "../state/looking.ts";
 import { toggleTheme } from "../state/theme.ts";
@@ -21,6 +21,7 @@ export function Header({ looking, detail }: { looking: Looking; detail: Detail }
       <nav aria-label="Where">
         {!inFile && <a class="only-wide" href={href("/")}>Sessions</a>}
         {!inFile && <span class="only-wide" aria-hidden="true">/</span>}
+        <Above looking={looking} />
         <h1 title={session.id}>{seen(session.id)}</h1>
       </nav>
       <Doing looking={looking} />
@@ -35,6 +36,24 @@ export function Header({ looking, detail }: { looking: Looking; detail: Detail }
       {forking.value && <ForkDialog looking={looking} onClose={() => (forking.value = false)} />}
     </header>
   );
+}
+
+/** The session that this one runs below. */
+function Above({ looking }: { looking: Looking }) {
+  const above = looking.session.about.value?.above;
+  if (!above || inFile) return null;
+  return <><a class="above" href={href(sessionPath(above))}>{seen(above)}</a><span aria-hidden="true">/</span></>;
+}
+
+/** The session that this one was forked from, or those that were forked from it, to compare with. */
+function Lineage({ looking }: { looking: Looking }) {
+  const about = looking.session.about.value;
+  const other = about?.forked_from ?? about?.forks[0];
+  if (!about || !other || inFile) return null;
+  const [a, b] = about.forked_from ? [other, about.session_id] : [about.session_id, other];
+  const compare = `/compare?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}`;
+  const said = about.forked_from ? `fork of ${other}` : plural(about.forks.length, "fork");
+  return <a class="extra mute" href={href(compare)} title="Compare the two">{seen(said)}</a>;
 }
 
 function PauseButton({ looking }: { looking: Looking }) {
@@ -77,6 +96,7 @@ function Facts({ looking }: { looking: Looking }) {
       {about.errors > 0 && (
         <button class="error" onClick={() => setQuery({ show: "errors", tab: null })}><b>{about.errors}</b> {about.errors === 1 ? "error" : "errors"}</button>
       )}
+      <Lineage looking={looking} />
       {about.process && <span class="mute extra">{seen(about.process)}</span>}
     </div>
   );

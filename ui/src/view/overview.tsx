@@ -2,7 +2,7 @@ import { stateOf } from "../model/rows.ts";
 import { showCommand } from "../model/commands.ts";
 import type { TreeNode } from "../model/tree.ts";
 import type { Row } from "../model/wire.ts";
-import { clockMs, duration, seen } from "../model/words.ts";
+import { seen } from "../model/words.ts";
 import { asText } from "../model/json.ts";
 import { copy } from "../state/copying.ts";
 import type { ErrorInFull, StepInFull } from "../state/detail.ts";
@@ -11,6 +11,7 @@ import { setQuery } from "../state/location.ts";
 import { Cut } from "./cut.tsx";
 import { Part, ValuePart } from "./part.tsx";
 import { PromptView } from "./prompt_view.tsx";
+import { WhereAndWhen } from "./where_and_when.tsx";
 
 /** What one asks of a step first, in the order in which one asks it. */
 export function Overview({ step, looking, node }: { step: StepInFull | null; looking: Looking; node: TreeNode }) {
@@ -27,6 +28,7 @@ export function Overview({ step, looking, node }: { step: StepInFull | null; loo
       {step && row.kind !== "MODEL" && <ValuePart title="Output" value={step.output} pointer="/output" />}
       {step?.prompt && <PromptView prompt={step.prompt} few answer={step.output} />}
       {!step && (row.given || row.gave) && <ValuePart title="In short" value={[row.given, row.gave].filter(Boolean).join(" → ")} />}
+      <ValuePart title="Sources" value={step?.attempts.at(-1)?.details["sources"]} pointer={`/attempts/${(step?.attempts.length ?? 1) - 1}/details/sources`} />
       <AskedBy looking={looking} node={node} />
       <Part title="Next"><CommandLine command={showCommand(looking.session.id, row.number, null)} /></Part>
     </>
@@ -87,45 +89,6 @@ function told_of(step: StepInFull | null): string {
     .filter((one) => (one["event_type"] ?? one["type"]) === "CHUNK")
     .map((one) => String((one["details"] as { text?: unknown } | undefined)?.text ?? ""))
     .join("");
-}
-
-function WhereAndWhen({ step, looking, node }: { step: StepInFull | null; looking: Looking; node: TreeNode }) {
-  const row = node.row!;
-  const { session } = looking;
-  const began = session.about.value?.began_ms;
-  const parent = session.tree.above(node).at(-1)?.row;
-  const place = step?.attempts.at(-1)?.details["place"];
-  const process = step?.process ?? null;
-  const facts: [string, unknown, unknown?][] = [
-    ["in", parent ? `${parent.name}` : null, typeof place === "object" && place !== null ? Object.entries(place).map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(" · ") : null],
-    ["began", clockMs(row.began_ms), began === null || began === undefined ? null : `+ ${duration(row.began_ms - began)}`],
-    ["ended", row.ended_ms === null ? null : clockMs(row.ended_ms), row.waited_ms > 0 ? `waited ${duration(row.waited_ms)}` : null],
-    ["last seen", row.ended_ms === null && row.status !== "running" && row.seen_ms !== null ? clockMs(row.seen_ms) : null],
-    ["process", process ? [process["service"] ?? process["service_name"] ?? process["host"], process["version"]].filter(Boolean).join(" ") : null, process ? [process["service"] || process["service_name"] ? process["host"] : null, process["pid"] ? `pid ${process["pid"]}` : null, process["code"]].filter(Boolean).join(" · ") : null],
-    ["point", `${session.id}@${row.number}`],
-    ["effects", step?.effects ?? null],
-    ["trace", step?.trace_id ?? null, step?.span_id ?? null],
-  ];
-  return (
-    <Part title="Where and when">
-      <dl>
-        {facts.filter(([, value]) => value !== null && value !== "").map(([name, value, more]) => (
-          <Fact key={name} name={name} value={seen(String(value))} more={more ? seen(String(more)) : ""} />
-        ))}
-      </dl>
-      {row.attempts.length > 1 && (
-        <dl>
-          {row.attempts.map(([from, to, outcome], at) => (
-            <Fact key={at} name={`attempt ${at + 1}`} value={outcome ?? "running"} more={to === null ? "" : duration(to - from)} />
-          ))}
-        </dl>
-      )}
-    </Part>
-  );
-}
-
-function Fact({ name, value, more }: { name: string; value: string; more: string }) {
-  return <><dt>{name}</dt><dd>{value} {more && <span class="mute">{more}</span>}</dd></>;
 }
 
 /** Of a tool the model call before it, which asked for it. */
