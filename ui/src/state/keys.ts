@@ -97,7 +97,7 @@ function move(looking: Looking, by: number): void {
   const { tree } = looking.session;
   const at = looking.node.value ? tree.indexOf(looking.node.value) : -1;
   const step = by > 0 ? 1 : -1;
-  let line = Math.max(0, Math.min(tree.lines - 1, at < 0 ? (by > 0 ? 0 : tree.lines - 1) : at + by));
+  let line = Math.max(0, Math.min(tree.lines - 1, at < 0 && Number.isFinite(by) ? (by > 0 ? 0 : tree.lines - 1) : at + by));
   let found = tree.window(line, 1)[0];
   if (found?.wait) found = tree.window((line += step), 1)[0];
   if (found && !found.wait) looking.select(found.node);
