@@ -15,7 +15,7 @@ from tests.cli.command_line import cli
 from tests.cli.conftest import URL, Seeded
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
-RUNS: Final = {"run", "resume", "demo", "mcp", "collect"}
+RUNS: Final = {"run", "resume", "demo", "mcp", "collect", "serve"}
 LEFT_OUT: Final = {"`show --messages`"}  # of messages that have none: a message is printed as it was said
 TYPES: Final[dict[str, tuple[type, ...]]] = {
     "text": (str,),

@@ -311,3 +311,16 @@ def test_to_ask_a_stream_for_its_head_ends() -> None:
     with served(store) as server:
         answer = server.client.head(f"/api/stream?session={told.SESSION}")
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+
+
+def test_a_trace_that_is_part_of_a_session_leads_to_it() -> None:
+    """Whoever asks for the trace is shown the session, with the steps of both."""
+    store = MemoryStore()
+    link = told.said("SESSION_LINKED", 3, session=told.SESSION, trace="trace")
+    parts = [told.start("there", 4), told.end("there", 4, 5)]
+    keep(store, [told.start("root", 1), link])
+    keep(store, [msgspec.structs.replace(event, session_id="trace") for event in (link, *parts)])
+    with served(store) as server:
+        trees = [server.json(f"/api/sessions/{name}/tree") for name in (told.SESSION, "trace")]
+    assert [tree["session"]["session_id"] for tree in trees] == [told.SESSION] * 2
+    assert [[row[0] for row in tree["rows"]] for tree in trees] == [["root", "there"]] * 2

@@ -168,7 +168,9 @@ def messages(call: Call, journal: Journal) -> bytes:
     head = head_of(journal, call.args["id"])
     first = call.number("from", 0)
     limit = call.number("limit", DEFAULT_MESSAGES, least=1, most=MOST_ITEMS)
-    numbers = {one.step_id: one.number for one in journal.tree(head).steps}
+    room = call.hub.room(head.session_id)
+    with room.lock:
+        numbers = room.fold.numbers()
     said = conversation(lambda: journal.events(head.session_id, head), journal.without_media, numbers)
     page = list(islice(said, first, first + limit + 1))
     cutter = Cutter()

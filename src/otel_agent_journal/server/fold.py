@@ -365,6 +365,10 @@ class SessionFold:
             number=found.number,
         )
 
+    def numbers(self) -> dict[str, int]:
+        """Return the numbers of all steps, by their ids."""
+        return {step_id: number for number, (_, _, step_id) in enumerate(self._order, start=1)}
+
     def costs(self, step_id: str) -> dict[str, Cost]:
         """Return what the attempts at a step cost themselves, by their keys."""
         found = self.state(step_id)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from otel_agent_journal.errors import JournalError, SessionNotFound, StoreError, StoreUnreachable
+from otel_agent_journal.projections.links import part_of
 from otel_agent_journal.server.comparing import Comparisons
 from otel_agent_journal.server.dashboard import Board
 from otel_agent_journal.server.feeds import Frame
@@ -100,8 +101,12 @@ class Hub:
         room = self._rooms.get(session_id)
         return room if room is not None and room.loaded.is_set() else None
 
-    def room(self, session_id: str) -> Room:
-        """Return a session's room, loaded. Waits for that: not to be called by the loop.
+    def room(self, session_id: str, within: tuple[str, ...] = ()) -> Room:
+        """Return a session's room, loaded; of a trace that is part of one, that session's. Waits: not for the loop.
+
+        Args:
+            session_id: the session.
+            within: the traces that led to it.
 
         Raises:
             SessionNotFound: nothing is known of it.
@@ -120,7 +125,8 @@ class Hub:
             raise room.broken
         if not room.is_known:
             raise SessionNotFound(session_id, "agent-journal ls lists them all")
-        return room
+        whole = part_of(room.fold.status.links, session_id)
+        return room if whole is None or whole in within else self.room(whole, (*within, session_id))
 
     # --- the thread ---
 
