@@ -47,6 +47,5 @@ def test_an_append_is_on_the_screen(tmp_path: Path, open_page: OpenPage) -> None
         seen = page.evaluate("window.seen")
     store.close()
     taken = sorted(seen[name] - at for name, at in appended.items() if name in seen)
-    print({n: round(seen[n] - a) for n, a in appended.items()})
     assert len(taken) == 40
     assert taken[37] <= 400, [round(one) for one in taken]
