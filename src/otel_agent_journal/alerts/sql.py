@@ -12,6 +12,7 @@ from otel_agent_journal.alerts.state import Found
 from otel_agent_journal.alerts.unjudged import Unjudged
 from otel_agent_journal.errors import QueryFailed
 from otel_agent_journal.reading.journal import Journal
+from otel_agent_journal.reading.own_sessions import is_own
 
 MAX_LABEL: Final = 200  # characters of a label that count
 MAX_ROWS: Final = 1_000
@@ -41,6 +42,7 @@ def rows(journal: Journal, rule: Rule, now_ns: int) -> list[Found]:
             now_ns=now_ns,
             waiting_writers=journal.waiting(),
             price=journal.price,
+            without=is_own,  # else a rule that counts sessions or events finds the history of its own alerts
         ) as result:
             texts = frozenset(
                 name

@@ -56,8 +56,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """One alert as it is kept. Times are UTC nanoseconds.
 
     `began_ns`: since when it holds; `changed_ns`: since when it is in this state; `checked_ns`: when it was last known
-    to be so, within `REFRESH_NS`. `recorded`: history has it. `why`: more of it, for who reads the journal. `version` is
-    the store's, 0 before it was ever written.
+    to be so, within `REFRESH_NS`. `recorded`: history has it. `why`: more of it, for who reads the journal. `version`
+    is the store's, 0 before it was ever written.
     """
 
     rule: str

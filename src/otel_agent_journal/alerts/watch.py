@@ -284,9 +284,8 @@ class Watch:
     def _pause_s(self) -> float:
         times = [self._due_ns.get(rule.name, 0) for rule in self._rules]
         owed_ns = self._outbox.next_ns(self._known.values())
-        now_ns = self._journal.clock()
-        next_ns = min([*times, *([] if owed_ns is None else [owed_ns])], default=now_ns)
-        return min(IDLE_S, max(0.0, (next_ns - now_ns) / NS_PER_S))
+        next_ns = min([*times, *([] if owed_ns is None else [owed_ns])])  # there is a rule at least
+        return min(IDLE_S, max(0.0, (next_ns - self._journal.clock()) / NS_PER_S))
 
 
 def errors_of(alerts: Iterable[Alert]) -> dict[str, str]:
