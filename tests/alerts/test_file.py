@@ -146,13 +146,13 @@ def test_secrets_come_from_variables_and_files(tmp_path: Path) -> None:
 
 
 def test_it_is_found_from_below(tmp_path: Path) -> None:
-    """The file is the one in the folder, else the nearest above it in the same project; one that is named counts first."""
+    """The file is the one in the folder, else the nearest above it in the project; one that is named counts first."""
     project = tmp_path / "project"
     below = project / "src" / "deep"
     below.mkdir(parents=True)
     (project / ".git").mkdir()
     (tmp_path / "alerts.toml").write_text("")
-    with pytest.raises(ConfigError, match="there is no alerts.toml in"):
+    with pytest.raises(ConfigError, match=r"there is no alerts\.toml in"):
         found_rules(None, below)
     (project / "alerts.toml").write_text("")
     assert found_rules(None, below) == project / "alerts.toml"

@@ -204,7 +204,7 @@ def test_a_rule_is_judged_when_it_is_due(watched: Watched, receiver: LocalReceiv
 
 
 def test_a_broken_rule_is_an_alert(watched: Watched, receiver: LocalReceiver) -> None:
-    """A rule that cannot be judged is an alert by itself; its own alerts stay as they were, and it is over once it can."""
+    """A rule that cannot be judged is an alert, over once it can be; its own alerts stay as they were meanwhile."""
     pytest.importorskip("duckdb")
     fail(watched)
     text = '[[alert]]\nname = "fails"\nsql = "SELECT {} FROM sessions"\nfor = "0s"\nsend = ["ops"]\n' + hook(receiver)
