@@ -185,7 +185,7 @@ def test_spend_without_a_price_cannot_be_judged(watched: Watched) -> None:
 
 
 def test_slow(watched: Watched) -> None:
-    """A group takes so much longer than in the seven days before; one with too few calls, now or then, is not judged."""
+    """A group takes so much longer than in the week before; one with too few calls, now or then, is not judged."""
     tool(watched, "week", 20, ago_s=2 * DAY, took_ms=100)
     tool(watched, "now", 20, ago_s=600, took_ms=350)
     (one,) = found(watched, 'kind = "slow"\nby = "tool"\nfactor = 3')
@@ -301,7 +301,7 @@ def test_a_rules_time_bounds_what_is_read(watched: Watched, text: str) -> None:
 
 
 def test_what_does_not_change_is_read_once(watched: Watched) -> None:
-    """A watcher reads a session again only where something has arrived in it, and once for the rules of one grouping."""
+    """A watcher reads a session again only where something has arrived in it."""
     store = CountingStore()
     counted = Watched(store, watched.folder)
     for number in range(20):

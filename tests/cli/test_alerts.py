@@ -96,6 +96,7 @@ def test_what_is_wrong_exits_with_2(journal: Seeded) -> None:
 
 def test_the_file_may_be_named_by_a_variable(journal: Seeded, monkeypatch: pytest.MonkeyPatch) -> None:
     """AGENT_JOURNAL_ALERTS names the file, as --rules does."""
+    journal.completed("done")
     Path("mine.toml").write_text(RULE)
     monkeypatch.setenv("AGENT_JOURNAL_ALERTS", "mine.toml")
     assert cli("alerts", "check").exit_code == 0

@@ -282,9 +282,9 @@ class Watch:
             self._told(Change(outcome.alert, outcome))
 
     def _pause_s(self) -> float:
-        times = [self._due_ns.get(rule.name, 0) for rule in self._rules]
+        next_ns = min(self._due_ns.get(rule.name, 0) for rule in self._rules)
         owed_ns = self._outbox.next_ns(self._known.values())
-        next_ns = min([*times, *([] if owed_ns is None else [owed_ns])])  # there is a rule at least
+        next_ns = next_ns if owed_ns is None else min(next_ns, owed_ns)
         return min(IDLE_S, max(0.0, (next_ns - self._journal.clock()) / NS_PER_S))
 
 

@@ -7,7 +7,7 @@ what is sent again within five minutes comes once.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +15,8 @@ import msgspec
 from otel_agent_journal.alerts.fields import Table
 from otel_agent_journal.alerts.message import Message, payload
 from otel_agent_journal.alerts.receivers import NotSent, http_url, timeout_of
+from otel_agent_journal.errors import JournalError
+from otel_agent_journal_aws.failures import Refusal
 from otel_agent_journal_aws.place import Place
 from otel_agent_journal_aws.service import Service
 
@@ -52,7 +54,7 @@ class Topic:
         }
         if self._arn.endswith(".fifo"):
             said |= {"MessageGroupId": message.alert_id, "MessageDeduplicationId": message.message_id}
-        self._service.ask(f"publish to {self._arn}", lambda client: client.publish(**said), attempts=ATTEMPTS)
+        _ask(self._service, f"publish to {self._arn}", lambda client: client.publish(**said))
 
 
 class Bus:
@@ -76,9 +78,7 @@ class Bus:
             "Detail": msgspec.json.encode(detail).decode("utf-8"),
             "EventBusName": self._name,
         }
-        answer = self._service.ask(
-            f"put an event on {self._name}", lambda client: client.put_events(Entries=[entry]), attempts=ATTEMPTS
-        )
+        answer = _ask(self._service, f"put on {self._name}", lambda client: client.put_events(Entries=[entry]))
         if answer["FailedEntryCount"]:  # answered with 200 nevertheless
             failed = answer["Entries"][0]
             raise NotSent(f"{failed.get('ErrorCode')}: {failed.get('ErrorMessage')}")
@@ -100,6 +100,13 @@ def open_eventbridge(table: Table, environ: Mapping[str, str]) -> Bus:
     if not _BUS.fullmatch(name):
         raise table.wrong("bus", 'the name or the ARN of an event bus is expected, as in bus = "ops"')
     return Bus(name, _service(table, "events", name, None))
+
+
+def _ask(service: Service[Place], what: str, work: Callable[[Any], Any]) -> Any:
+    try:
+        return service.ask(what, work, attempts=ATTEMPTS)
+    except (Refusal, JournalError) as error:
+        raise NotSent(str(error).removeprefix(f"store {service.place.url}: ")) from error
 
 
 def _service(table: Table, name: str, shown: str, region: str | None) -> Service[Place]:
