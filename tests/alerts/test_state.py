@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otel_agent_journal.alerts.rules import NS_PER_S, Rule
 from otel_agent_journal.alerts.state import (
@@ -142,3 +144,40 @@ def test_labels_in_any_order_are_one_alert() -> None:
     """An alert is told by its rule and labels, whatever their order, and by nothing else."""
     assert alert_id("r", {"a": "1", "b": "2"}) == alert_id("r", {"b": "2", "a": "1"})
     assert len({alert_id("r", {}), alert_id("r", {"a": "1"}), alert_id("s", {}), alert_id("r", {"a": "2"})}) == 4
+
+
+# What happens to an alert: it is found or not, its first message is taken or not, and time goes by.
+DEEDS = st.lists(st.tuples(st.sampled_from(("found", "gone", "sent", "failed")), st.integers(1, 400)), max_size=60)
+
+
+@given(deeds=DEEDS, for_s=st.sampled_from((0, 60)))
+def test_no_change_is_lost_or_told_twice(deeds: list[tuple[str, int]], for_s: int) -> None:
+    """Whatever happens, firing and resolved alternate, and each is told once, owed, or has made room, in order."""
+    rule = msgspec.structs.replace(RULE, for_ns=for_s * NS_PER_S)
+    alert: Alert | None = None
+    changes: list[tuple[str, int]] = []
+    done: list[tuple[str, int]] = []
+    now_s = 0
+    for deed, later_s in deeds:
+        now_s += later_s
+        before = alert
+        if deed in ("found", "gone"):
+            alert = at(alert, FOUND if deed == "found" else None, now_s, rule)
+            if alert is not None and not alert.recorded:
+                changes.append((alert.state, alert.changed_ns))
+                alert = msgspec.structs.replace(alert, recorded=True)
+            if before is not None and alert is not None:
+                done += [(one.state, one.at_ns) for one in dropped_from(before, alert)]
+        elif alert is not None and alert.owed:
+            (owed,) = first_owed(alert)
+            tried = claimed(alert, owed, 0)
+            if deed == "sent":
+                alert = sent(tried, owed)
+                done.append((owed.state, owed.at_ns))
+            else:
+                alert = not_sent(tried, owed, "no", now_s * NS_PER_S)
+        if alert is not None and is_forgettable(alert):
+            alert = None
+        owing = [] if alert is None else [(one.state, one.at_ns) for one in alert.owed]
+        assert done + owing == changes
+    assert [state for state, _ in changes] == [FIRING, RESOLVED] * (len(changes) // 2) + [FIRING] * (len(changes) % 2)
