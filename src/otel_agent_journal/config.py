@@ -47,6 +47,7 @@ CHECKPOINT: Final = "AGENT_JOURNAL_CHECKPOINT"
 RESUME: Final = "AGENT_JOURNAL_RESUME"  # read where a process begins to journal, set by `agent-journal resume`
 TOOLS_ALLOW: Final = "AGENT_JOURNAL_TOOLS_ALLOW"  # read where the tools are wired
 PRICES: Final = "AGENT_JOURNAL_PRICES"  # read where calls are priced, by readers alone
+ALERTS: Final = "AGENT_JOURNAL_ALERTS"  # read where alerts are watched
 MARKER_NONCE: Final = "AGENT_JOURNAL_MARKER_NONCE"  # these two are read where sandboxes are listened to
 SANDBOX_TOOLS: Final = "AGENT_JOURNAL_SANDBOX_TOOLS"
 AGENTS: Final = "AGENT_JOURNAL_AGENTS"  # these are read where sessions are run for callers
@@ -88,6 +89,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     RESUME: "the session that agents go on with, as JSON; set by `agent-journal resume`",
     TOOLS_ALLOW: "sessions that agents' journal tools may use beside their own and its lineage, as in `team-*,shared`",
     PRICES: "the file of your own prices of models; default: `prices.toml` beside the journal",
+    ALERTS: "the file of rules of `agent-journal alerts`; default: the nearest `alerts.toml`",
     MARKER_NONCE: "what entries that a sandbox prints have to show to count; default none",
     SANDBOX_TOOLS: "names or patterns of the tools that run code in a sandbox; default code interpreters",
     AGENTS: "agents that are run for callers: a TOML file, or JSON of names to `module:function` or a command",
@@ -129,6 +131,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     context: bool = True
     checkpoint: bool = False
     prices: str | None = None
+    alerts: str | None = None
 
 
 def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
@@ -168,6 +171,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         context=_choice(found, CONTEXT, ("on", "off")) == "on",
         checkpoint=_choice(found, CHECKPOINT, ("off", "on")) == "on",
         prices=found.get(PRICES) or None,
+        alerts=found.get(ALERTS) or None,
     )
 
 

@@ -47,6 +47,10 @@ AGENT_BACKGROUND_TASK_STARTED: Final = "AGENT_BACKGROUND_TASK_STARTED"
 AGENT_BACKGROUND_TASK_COMPLETED: Final = "AGENT_BACKGROUND_TASK_COMPLETED"
 AGENT_BACKGROUND_TASK_FAILED: Final = "AGENT_BACKGROUND_TASK_FAILED"
 
+ALERT_FIRING: Final = "ALERT_FIRING"
+ALERT_RESOLVED: Final = "ALERT_RESOLVED"
+ALERT_UNSENT: Final = "ALERT_UNSENT"
+
 WRITTEN_BY: Final = "written_by"  # in the details of entries: which tool or sandbox let somebody else write them
 PROCESS: Final = "process"  # in the details of the first event that a process writes to a session: which it is
 

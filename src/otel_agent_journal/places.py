@@ -37,6 +37,19 @@ def found_from(start: Path) -> Path:
     return own
 
 
+def file_from(start: Path, name: str) -> Path | None:
+    """Return the file of this name in `start`, else the nearest above, looked for as the journal's folder is; or None.
+
+    Above `start` only one counts that this user owns.
+    """
+    if (start / name).is_file():
+        return start / name
+    with suppress(OSError):
+        found = (folder / name for folder in _above(start))
+        return next((file for file in found if file.is_file() and file.stat().st_uid == os.geteuid()), None)
+    return None
+
+
 def make_folder(path: Path) -> None:
     """Make a folder, and those above it that are missing, for its owner alone; what is there stays as it is.
 

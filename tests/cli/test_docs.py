@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from otel_agent_journal.cli import app, store
+from otel_agent_journal.cli import app
 from otel_agent_journal.cli.app import COMMANDS, group
 from otel_agent_journal.cli.contract import FORMATS
 from otel_agent_journal.cli.diagnosis import OWN_VARIABLES
@@ -38,7 +38,8 @@ def test_every_command_and_option_is_documented(name: str) -> None:
     assert f"| [`{name}`](#{name}) | {COMMANDS[name][0].lower()}{COMMANDS[name][1:-1]} |" in DOCS
     commands = [command]
     if isinstance(command, click.Group):
-        inner = {one: command.get_command(click.Context(command), one) for one in store.COMMANDS}
+        ctx = click.Context(command)
+        inner = {one: command.get_command(ctx, one) for one in command.list_commands(ctx)}
         commands += [found for found in inner.values() if found is not None]
         assert all(f"`agent-journal {name} {one} " in text and f"**`{one}`**" in text for one in inner)
     flags = {flag for one in commands for param in one.params for flag in (*param.opts, *param.secondary_opts)}

@@ -70,6 +70,7 @@ VIEWS: Final = (
     ("sweep",),
     ("verify",),
     ("doctor",),
+    ("alerts", "list"),
     ("query", "SELECT * FROM steps"),
     ("query", "SELECT * FROM events"),
     ("query", f'SELECT name AS "{EVIL}" FROM steps'),

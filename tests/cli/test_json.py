@@ -58,6 +58,7 @@ def seeded(journal: Seeded) -> Seeded:
     model = asked.start("MODEL", "m", details={"input": [{"role": "user", "content": "hello"}]})
     asked.end(model, details={"output": {"role": "assistant", "content": "hi"}})
     journal.keep(asked)
+    Path("rules.toml").write_text('[[alert]]\nname = "silent"\nkind = "stuck"\n')
     return journal
 
 
@@ -80,6 +81,7 @@ CALLS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("`drain --set-aside`", ("drain", "--set-aside")),
     ("`sweep`", ("sweep",)),
     ("`doctor`", ("doctor",)),
+    ("`alerts check`, `alerts watch`, `alerts list`", ("alerts", "check", "--rules", "rules.toml")),
     ("`store init`", ("store", "init", "--yes")),
     ("`store info`", ("store", "info")),
     ("`store copy`", ("store", "copy", URL, "sqlite:///copy.db")),

@@ -40,6 +40,7 @@ OF_STORES: Final = (
     ("verify", "--store", "{url}"),
     ("doctor", "--store", "{url}"),
     ("query", "SELECT 1", "--store", "{url}"),
+    ("alerts", "list", "--store", "{url}"),
     ("export", "s", "--store", "{url}", "--otlp", f"http://{HOST}"),
     ("compact", "s", "--store", "{url}"),
     ("store", "info", "{url}"),

@@ -55,6 +55,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "doctor": "Check settings, store, spool, OTLP endpoint and frameworks.",
     "query": "Ask the journal in SQL: sessions, steps, events, tools, models.",
     "serve": "Show the journal in a browser, live, and serve its API.",
+    "alerts": "Judge the rules of alerts.toml: once, for ever, or say what fires.",
     "mcp": "Offer the journal to agents as tools, by MCP over stdio.",
     "collect": "Receive OTLP from any source, and journal it.",
     "export": "Send a session's spans to an OTLP endpoint, or write its events out.",

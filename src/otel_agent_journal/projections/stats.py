@@ -29,7 +29,8 @@ _KINDS: Final[Mapping[str, str]] = {"agent": "AGENT", "tool": "TOOL", "model": "
 class Measured(NamedTuple):
     """What one attempt adds to its group: a call that took so long, or what a model call beneath it used.
 
-    `cause`: of a call that failed; `took_ns`: None while it runs, and of one that was cut off.
+    `cause`: of a call that failed; `took_ns`: None while it runs, and of one that was cut off; `start_ns`: when it
+    began.
     """
 
     group: str | None
@@ -38,6 +39,7 @@ class Measured(NamedTuple):
     cause: str | None = None
     usage: Usage | None = None
     cost: Cost = NO_CALLS
+    start_ns: int = 0
 
 
 class Group:
@@ -105,11 +107,11 @@ def measured(
             continue
         if one.kind == kind if kind else one.key in roots:
             cause = cause_of(tree, one, whose=kind not in ("TOOL", "MODEL"))
-            yield Measured(groups[one.key], 1, _took(one), cause)
+            yield Measured(groups[one.key], 1, _took(one), cause, start_ns=one.start_ns)
         call = calls.get(one.key)
         if call is not None and (by != "tool" or groups[one.key] is not None):
             group = _of_call(groups[one.key], by, call)
-            yield Measured(group, usage=call.usage, cost=cost_of(call, price))
+            yield Measured(group, usage=call.usage, cost=cost_of(call, price), start_ns=one.start_ns)
 
 
 def _groups(tree: StepTree, by: str, user: str | None) -> Mapping[str, str | None]:

@@ -48,6 +48,7 @@ class Query:
         progress: Callable[[int, int], None] | None,
         stuck: Callable[[], None] | None,
         price: Price,
+        without: Callable[[str], bool],
     ) -> None:
         self._failure: Exception | None = None
         self._progress = progress
@@ -57,7 +58,9 @@ class Query:
         self._time = TimeLimit(timeout_s, self._connection.interrupt, stuck)
         try:
             self._sql = only_reads(self._connection, sql)
-            self._reader = Reader(store, {}, now_ns=now_ns, waiting_writers=waiting_writers, moved=self._moved)
+            self._reader = Reader(
+                store, {}, now_ns=now_ns, waiting_writers=waiting_writers, moved=self._moved, without=without
+            )
             self._offer_tables()
             with self._time.running():
                 within = Bounds() if sessions is None else Bounds(session_ids=frozenset(sessions))

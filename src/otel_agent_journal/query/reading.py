@@ -69,6 +69,7 @@ class Reader:
         now_ns: when sessions are judged.
         waiting_writers: writers whose silence proves nothing, their spool holding events still.
         moved: called for every session and event that was read.
+        without: tells of a session, by its id, that it has no rows.
     """
 
     def __init__(
@@ -79,12 +80,14 @@ class Reader:
         now_ns: int,
         waiting_writers: Collection[str] = frozenset(),
         moved: Callable[[], None] = lambda: None,
+        without: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.tables = {name: TableRead(table=name, bounds=one) for name, one in bounds.items()}
         self._store = store
         self._now_ns = now_ns
         self._waiting = waiting_writers
         self._moved = moved
+        self._without = without
 
     def rows(self, table: str, columns: Sequence[Column]) -> Iterator[Any]:
         """Yield the sources of a table's rows, of which these columns are looked at."""
@@ -123,7 +126,7 @@ class Reader:
             known = (self._head(session_id, read) for session_id in sorted(bounds.session_ids))
             heads = (head for head in known if head is not None)
         for head in heads:
-            if bounds.until_ns is None or head.started_ns <= bounds.until_ns:
+            if (bounds.until_ns is None or head.started_ns <= bounds.until_ns) and not self._without(head.session_id):
                 yield head
 
     def _listed(self, read: TableRead) -> Iterator[SessionHead]:

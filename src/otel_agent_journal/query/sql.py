@@ -30,6 +30,7 @@ def query(
     progress: Callable[[int, int], None] | None = None,
     stuck: Callable[[], None] | None = None,
     price: Price = lambda _: None,
+    without: Callable[[str], bool] = lambda _: False,
 ) -> Query:
     """Return the result of one SELECT over a journal; rows are read from the store as they are asked for.
 
@@ -47,6 +48,7 @@ def query(
         progress: called now and then with the sessions and events read so far.
         stuck: called from another thread where a query goes on although its time is over.
         price: what calls are billed at; by default costs are those alone that a provider told.
+        without: tells of a session, by its id, that it has no rows here.
 
     Raises:
         MissingExtra: DuckDB or pyarrow is not installed.
@@ -70,4 +72,5 @@ def query(
         progress=progress,
         stuck=stuck,
         price=price,
+        without=without,
     )

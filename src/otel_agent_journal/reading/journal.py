@@ -27,6 +27,7 @@ from otel_agent_journal.projections.steps import StepTree, fold_steps
 from otel_agent_journal.projections.verdict import judged, silent_writers
 from otel_agent_journal.reading.blobs import Blobs
 from otel_agent_journal.reading.endings import deciding_event
+from otel_agent_journal.reading.own_sessions import is_own
 from otel_agent_journal.reading.prices import PriceList, Prices
 from otel_agent_journal.spool.survey import survey
 from otel_agent_journal.store.linked import read_whole
@@ -37,6 +38,7 @@ from otel_agent_journal.threads import side_by_side
 _Given = TypeVar("_Given")
 _Result = TypeVar("_Result")
 
+_SPARE: Final = 4  # sessions beyond a limit that are listed with it, in place of ours
 _MAX_NAMED: Final = 5  # candidates that an error names
 _SECOND_NS: Final = 1_000_000_000
 _RECENT_NS: Final = 600 * _SECOND_NS  # how far before its last event a running step is looked for in a listing
@@ -106,7 +108,9 @@ class Journal:
     def heads(
         self, wanted: SessionFilter, tags: Collection[str] = (), labels: Collection[tuple[str, str]] = ()
     ) -> Iterator[SessionHead]:
-        """Yield the judged heads of sessions, the latest updated first; filters apply to the status as judged.
+        """Yield the judged heads of agents' sessions, the latest updated first; filters apply to the status as judged.
+
+        Our own (`own_sessions`) are left out, but where they are asked for by the beginning of their id.
 
         Args:
             wanted: what the store filters by.
@@ -120,10 +124,28 @@ class Journal:
         exact = (PROCESSING not in asked or not asked) and not tags and not labels
         stored = msgspec.structs.replace(wanted, statuses=asked, limit=wanted.limit if exact else None)
         now_ns, waiting = self.clock(), self.waiting()
-        found = (judged(head, now_ns, waiting_writers=waiting) for head in current_sessions(self.store, stored))
+        found = (judged(head, now_ns, waiting_writers=waiting) for head in self._of_agents(stored))
         chosen = (head for head in found if not statuses or head.status in statuses)
         told = (head for head in chosen if all(map(head.about.has, tags)))
         yield from islice((head for head in told if all(starmap(head.about.says, labels))), wanted.limit)
+
+    def _of_agents(self, wanted: SessionFilter) -> Iterator[SessionHead]:
+        """Yield the sessions that are wanted, without ours: where few will do, a few more are listed for these."""
+        if wanted.id_prefix:
+            yield from current_sessions(self.store, wanted)
+            return
+        seen: set[str] = set()
+        if wanted.limit is not None:
+            limit = wanted.limit + _SPARE
+            for head in current_sessions(self.store, msgspec.structs.replace(wanted, limit=limit)):
+                seen.add(head.session_id)
+                if not is_own(head.session_id):
+                    yield head
+            if len(seen) < limit:
+                return
+        for head in current_sessions(self.store, msgspec.structs.replace(wanted, limit=None)):
+            if head.session_id not in seen and not is_own(head.session_id):
+                yield head
 
     def each(self, work: Callable[[_Given], _Result], given: Iterable[_Given]) -> Iterator[_Result]:
         """Yield what `work` returns for each of several, in their order: side by side where the store is read so.
@@ -132,6 +154,10 @@ class Journal:
             StoreUnreachable: and other errors of the store, in the turn of the one that met it.
         """
         return side_by_side(work, given, self.store.capabilities.threads)
+
+    def running(self, agent: str | None = None) -> Iterator[SessionHead]:
+        """Yield the heads of the sessions that are under way as far as their events say, however silent: not judged."""
+        return self._of_agents(SessionFilter(statuses=(PROCESSING,), agent=agent))
 
     def waiting(self) -> frozenset[str]:
         """Return the writers of whose events some still wait in the spool."""
@@ -143,11 +169,19 @@ class Journal:
 
     def newest(self) -> SessionHead | None:
         """Return the session updated last, or None in an empty journal."""
-        return next(current_sessions(self.store, SessionFilter(limit=1)), None)
+        return next(self._of_agents(SessionFilter(limit=1)), None)
 
-    def events(self, session_id: str, head: SessionHead | None = None) -> Iterator[JournalEvent]:
-        """Yield the events of a session and of its parts, in the session's order. `head`: the session's, if at hand."""
-        return read_whole(self.store, session_id, head=head)
+    def events(
+        self, session_id: str, head: SessionHead | None = None, *, after: tuple[int, str] | None = None
+    ) -> Iterator[JournalEvent]:
+        """Yield the events of a session and of its parts, in the session's order.
+
+        Args:
+            session_id: the session.
+            head: its head, where it is at hand.
+            after: the position, time and id, behind which they are wanted.
+        """
+        return read_whole(self.store, session_id, after, head=head)
 
     def tree(
         self,
