@@ -222,10 +222,3 @@ ROUTES: Final[tuple[Route, ...]] = (
 )
 RUNNING: Final = running.running_routes(running.nothing)
 EVERY: Final = (*ROUTES, *RUNNING)
-
-if __name__ == "__main__":
-    import sys
-
-    from otel_agent_journal.server.openapi import document
-
-    sys.stdout.buffer.write(document(EVERY))
