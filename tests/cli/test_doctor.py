@@ -68,6 +68,15 @@ def test_a_variable_that_is_none_of_ours_is_a_warning(monkeypatch: pytest.Monkey
     assert "did you mean AGENT_JOURNAL_STORE?" in result.stdout
 
 
+def test_variables_that_are_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a secret is set is said, and nothing of it."""
+    for name in ("AGENT_JOURNAL_WEBHOOK_SECRET", "AGENT_JOURNAL_SERVE_TOKEN", "AGENT_JOURNAL_MARKER_NONCE"):
+        monkeypatch.setenv(name, "hunter2hunter2hunter2")
+    result = cli("doctor")
+    assert "AGENT_JOURNAL_WEBHOOK_SECRET=***" in result.stdout
+    assert "hunter2" not in result.stdout
+
+
 def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords in URLs do not get into a bug report."""
     monkeypatch.setenv("AGENT_JOURNAL_STORE", "postgresql://me:hunter2@db/agents?password=hunter2")

@@ -58,7 +58,7 @@ def polled(client: Any, path: str) -> list[dict[str, Any]]:
 
 
 def test_an_assessment(url: str) -> None:
-    """From submitted to its documents: stages in their order, progress that never falls, events, the request's fields."""
+    """From submitted to its documents: stages in order, progress that never falls, events, the request's fields."""
 
     def looked(path: str) -> Any:
         with urllib.request.urlopen(f"{url}{path}", timeout=LONG_S) as answer:

@@ -152,7 +152,7 @@ def test_a_busy_session_rejects_enqueues_or_is_interrupted(sessions: Sessions, t
 
 
 def test_a_next_turn(sessions: Sessions) -> None:
-    """A session that has ended takes the next input with the agent that it had; meanwhile it is PENDING, then as new."""
+    """A session that has ended takes the next input with the agent that it had, and is PENDING meanwhile."""
     done = sessions.submit("echo", 1, session_id="we/../ird é")
     assert sessions.wait(done.session_id, LONG_S).status == "COMPLETED"
     again = sessions.answer("we/../ird é", 2)

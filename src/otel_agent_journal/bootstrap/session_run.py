@@ -26,10 +26,12 @@ from otel_agent_journal.bootstrap.session_call import Called, Result
 from otel_agent_journal.bootstrap.session_watch import TIMEOUT, Watch
 from otel_agent_journal.bootstrap.sessions import open_service
 from otel_agent_journal.config import (
+    AGENTS,
     CHECKPOINT,
     RESULT,
     RESUME,
     RUN,
+    SERVE_TOKEN,
     STAGES,
     WEBHOOK_SECRET,
     Settings,
@@ -53,6 +55,7 @@ _LONGEST_WAIT_S: Final = 30.0
 _TAIL_BYTES: Final = 64 * 1024  # of what a command printed, where that is its answer
 _SAID_BYTES: Final = 4 * 1024  # of what it said on stderr, where it failed
 _SIGNALLED: Final = 128
+_NOT_OF_AGENTS: Final = frozenset((AGENTS, SERVE_TOKEN, WEBHOOK_SECRET))  # the server's own
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,7 +209,7 @@ def _environment(work: _Work, folder: Path) -> dict[str, str]:
     called = Called(
         session_id=order.session_id, run=run.run, agent=run.agent, metadata=run.metadata, answers=run.answers
     )
-    environ = {**os.environ, **order.agent.env}
+    environ = {name: value for name, value in os.environ.items() if name not in _NOT_OF_AGENTS} | order.agent.env
     environ |= {RUN: msgspec.json.encode(called).decode(), RESULT: str(folder / "result.json")}
     if order.agent.stages:
         environ[STAGES] = msgspec.json.encode(order.agent.stages).decode()

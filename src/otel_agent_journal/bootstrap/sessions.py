@@ -15,7 +15,7 @@ import msgspec
 from otel_agent_journal.bootstrap.openers import late_redactor, open_prices, take_in
 from otel_agent_journal.bootstrap.settings import settings_of_process
 from otel_agent_journal.config import AGENTS, RUN, SPOOL, STORE, WEBHOOK_SECRET, Settings, absolute_store, spool_of
-from otel_agent_journal.errors import ConfigError
+from otel_agent_journal.errors import ConfigError, SessionNotFound
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.reading.journal import Journal
 from otel_agent_journal.sessions.agents import Agent, Order, Runs, agents_from, agents_of
@@ -135,7 +135,9 @@ def _forks(journal: Journal) -> Fork:
     def fork(session_id: str, at: int | str | None, state: Mapping[str, Any] | None, new: str | None) -> str:
         from otel_agent_journal.bootstrap.going_back import fork_at, point_of
 
-        head = journal.session(session_id)
+        head = journal.exact(session_id)
+        if head is None:
+            raise SessionNotFound(session_id, "nothing was forked: agent-journal ls lists what there is")
         return fork_at(journal, point_of(journal, head, at), new, state)
 
     return fork

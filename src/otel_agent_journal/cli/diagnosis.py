@@ -15,9 +15,18 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from otel_agent_journal.cli import readable
-from otel_agent_journal.config import OTLP, SPOOL_CAP, STORE, VARIABLES, settings_with
+from otel_agent_journal.config import (
+    MARKER_NONCE,
+    OTLP,
+    SERVE_TOKEN,
+    SPOOL_CAP,
+    STORE,
+    VARIABLES,
+    WEBHOOK_SECRET,
+    settings_with,
+)
 from otel_agent_journal.errors import ConfigError, JournalError, StoreUnreachable
-from otel_agent_journal.masking import masked, masked_within
+from otel_agent_journal.masking import HIDDEN, masked, masked_within
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
 
 State = Literal["ok", "warning", "red", "absent"]
 
+_SECRETS: Final = frozenset((MARKER_NONCE, SERVE_TOKEN, WEBHOOK_SECRET))
 OWN_VARIABLES: Final = frozenset(VARIABLES) | {"AGENT_JOURNAL_OUTPUT", "AGENT_JOURNAL_PAGER"}
 _PREFIX: Final = "AGENT_JOURNAL_"
 _PACKAGES: Final = ("opentelemetry-api", "opentelemetry-sdk", "msgspec", "click", "rich")
@@ -107,6 +117,8 @@ def _variables() -> Iterator[Check]:
 
 def _shown(name: str) -> str:
     value = os.environ[name]
+    if name in _SECRETS:
+        return HIDDEN
     return masked(value) if name in (STORE, OTLP) else value
 
 

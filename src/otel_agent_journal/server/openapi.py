@@ -97,11 +97,3 @@ def _query_param(param: Param) -> dict[str, Any]:
     if param.several:
         schema = {"type": "array", "items": schema}
     return {"name": param.name, "in": "query", "description": param.about, "schema": schema}
-
-
-if __name__ == "__main__":
-    import sys
-
-    from otel_agent_journal.server.table import EVERY
-
-    sys.stdout.buffer.write(document(EVERY))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from otel_agent_journal.errors import JournalError
+from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.sessions.notices import Notices
 from otel_agent_journal.sessions.processes import is_gone
 from otel_agent_journal.sessions.queue import KEPT_KEYS_NS
@@ -85,7 +85,12 @@ class Dispatcher:
         under_way = False
         for line in self._service.lines.all():
             under_way = True
-            self.look_at(line)
+            try:
+                self.look_at(line)
+            except StoreUnreachable:
+                raise
+            except Exception as error:  # noqa: BLE001 - of one session, which must not keep the others waiting
+                _log.warning("session_id=<%s>, reason=<%s> | could not be looked after", line.session_id, error)
         if time.monotonic() >= self._forget_at:
             self._forget_at = time.monotonic() + _FORGET_EVERY_S
             self._service.lines.forget_keys(time.time_ns() - KEPT_KEYS_NS)
@@ -140,7 +145,7 @@ class Dispatcher:
                 if time.monotonic() >= look_at:
                     pause = _SHORTEST_LOOK_S if self.look() else min(pause * 1.5, _LONGEST_LOOK_S)
                     look_at = time.monotonic() + pause
-            except (JournalError, OSError) as error:  # it is tried again
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 _log.warning("reason=<%s> | the session API could not look after its runs", error)
                 look_at = time.monotonic() + _LONGEST_LOOK_S
             with self._wake:
