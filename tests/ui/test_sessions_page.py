@@ -197,6 +197,21 @@ def test_the_copied_sql_makes_the_number(open_list: OpenList, store: MemoryStore
     assert shown == found
 
 
+def test_the_list_is_of_the_time_that_the_numbers_are_of(open_page: OpenPage) -> None:
+    """Where nobody chose a time, list and numbers are of the last day that has a session; another one is a choice."""
+    store = MemoryStore()
+    keep(store, a_session("of today", 60))
+    keep(store, a_session("of this week", 3 * 86_400))
+    with served(store) as server:
+        page = open_page(f"/?token={TOKEN}", url=server.base)
+        expect(page.locator(".big a", has_text="session").locator("b")).to_have_text("1")
+        expect(lines(page)).to_have_count(1)
+        page.get_by_role("combobox", name="Time").select_option("7d")
+        expect(lines(page)).to_have_count(2)
+        expect(page.locator(".big a", has_text="session").locator("b")).to_have_text("2")
+        page.close()
+
+
 def test_an_empty_journal_says_what_to_type(open_page: OpenPage) -> None:
     """A journal without sessions shows the commands that make one, and takes the first in by itself."""
     store = MemoryStore()
