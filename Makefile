@@ -4,7 +4,7 @@
 #   make bench  the measurements of the README   make soak   the long forms of the tests
 #   make steady all of `make test` ten times on a machine that is kept busy (N=10 LOAD=4)
 #   make dist   all distributions, checked, in dist/
-#   make ui     the viewer, built into the package (npm's packages are fetched once)
+#   make ui     the viewer, built into the package (npm's packages are fetched once); make demo UI=1 shows the demo in it
 #   make stack  Collector, Jaeger, receiver and an agent, until Ctrl-C (the servers are built once: minutes, with Go)
 
 .DEFAULT_GOAL := help
@@ -34,7 +34,8 @@ ui: venv
 # Does not wait for the whole environment where that is not there yet.
 demo:
 	@if [ -e $(STAMP) ] || [ -e .venv/.demo ]; then true; else PYTHON=$(PYTHON) scripts/venv.sh demo && touch .venv/.demo; fi
-	@$(BIN)/agent-journal demo
+	@$(if $(UI),$(BIN)/python scripts/build_ui.py)
+	@$(BIN)/agent-journal demo $(if $(UI),--ui)
 
 # Stamped too: nothing is built again until a file changes that goes into it.
 DISTRIBUTED = $(shell find README.md CHANGELOG.md LICENSE docs examples src ui/src ui/*.* exporters/*/src exporters/*/*.* scripts/dist.py \
@@ -75,5 +76,5 @@ constraints: venv
 	@$(BIN)/python scripts/compile_constraints.py
 
 clean:
-	@rm -rf .venv ui/node_modules ui/.built src/otel_agent_journal/server/static .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* .import_linter_cache .grimp_cache build dist
+	@rm -rf .venv ui/node_modules ui/.built* src/otel_agent_journal/server/static .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* .import_linter_cache .grimp_cache build dist
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -27,7 +27,7 @@ fi
 what=(--editable '.[dev]')
 for folder in exporters/*/; do what+=(--editable "$folder"); done
 takes="about two minutes"
-if [ "${1:-}" = demo ]; then what=(--editable '.[langgraph,otlp]'); takes="about half a minute"; fi
+if [ "${1:-}" = demo ]; then what=(--editable '.[langgraph,otlp,ui]'); takes="about half a minute"; fi
 
 say "making .venv with $("$PYTHON" --version), once, $takes"
 [ -x .venv/bin/python ] || "$PYTHON" -m venv .venv

@@ -64,6 +64,7 @@ THAT_RUN: Final = (
     ("collect", "--no-grpc", "--http", "127.0.0.1:0", "--store", "{url}"),
     ("demo", "--store", "{url}"),
     ("mcp", "--store", "{url}"),
+    ("serve", "--port", "0", "--store", "{url}"),
 )
 MALFORMED: Final = (
     "s3://AKIA:{secret}@bucket/j?region=us-east-1",

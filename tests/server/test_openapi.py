@@ -36,7 +36,7 @@ def server() -> Iterator[Served]:
 
 
 def test_the_document_that_is_checked_in_is_the_one_that_is_served(server: Served) -> None:
-    """docs/openapi.json is what the routes say. To renew it: python -m otel_agent_journal.server.table > FILE."""
+    """docs/openapi.json is what the routes say. To renew it: python -m otel_agent_journal.server > FILE."""
     assert CHECKED_IN.read_bytes() == document(EVERY)
     assert server.client.get("/openapi.json").content == document(EVERY)
 

@@ -91,7 +91,7 @@ def _page(invocation: Invocation, output: Output, session: str | None, page: Pat
         raise MissingExtra(f"the viewer; {error.name}", "otel-agent-journal[ui]") from error
     journal = invocation.journal()
     if not session:
-        raise need_session(journal, "export --html")
+        raise need_session(journal, f"export --html {page}")
     head = journal.session(session)
     made = page.with_name(f".{page.name}.part")
     try:

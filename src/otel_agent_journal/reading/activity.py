@@ -142,6 +142,7 @@ class Activity:
         self._max_events = max_events
         self._sessions: dict[str, _Session] = {}
         self._turn = 0
+        self._known_since_ns = 0  # there was no room for sessions that were last updated before
 
     def refresh(self, heads: Sequence[SessionHead], since_ns: int, *, at_once_s: float = AT_ONCE_S) -> int:
         """Read what is new of sessions, for so long at most.
@@ -160,6 +161,8 @@ class Activity:
         self._turn += 1
         stale: list[tuple[_Session, SessionHead]] = []
         for head in heads:
+            if head.updated_ns < self._known_since_ns:
+                break
             one = self._sessions.pop(head.session_id, None)
             if one is None or one.facts.since_ns > since_ns:
                 one = _Session(self._store, head.session_id, since_ns)
@@ -167,28 +170,49 @@ class Activity:
             one.turn = self._turn
             if one.known != (head.updated_ns, head.events):
                 stale.append((one, head))
-        room = self._max_events - sum(one.facts.count for one in self._sessions.values())
+        room = self._room()
         ends_s, looks = self._monotonic() + at_once_s, count()
 
         def over() -> bool:
             return self._monotonic() > ends_s and next(looks) >= _LEAST_LOOKS
 
-        def catch_up(stale: tuple[_Session, SessionHead]) -> tuple[_Session, SessionHead, int, bool]:
+        def catch_up(stale: tuple[_Session, SessionHead]) -> tuple[SessionHead, int, bool]:
             one, head = stale
             before = one.facts.count
             done = one.catch_up(head, over)
-            return one, head, one.facts.count - before, done
+            return head, one.facts.count - before, done
 
-        for _, head, more, done in side_by_side(catch_up, stale, self._store.capabilities.threads):
+        for head, more, done in side_by_side(catch_up, stale, self._store.capabilities.threads):
             room -= more
-            if not done or (room <= 0 and not (room := room + self._forgotten())):
-                return head.updated_ns + 1
-        return since_ns
+            if room <= 0:
+                room = self._made_room(heads)
+            if not done:
+                return max(since_ns, head.updated_ns + 1)
+            if head.updated_ns < self._known_since_ns:
+                break
+        return max(since_ns, self._known_since_ns)
 
-    def _forgotten(self) -> int:
-        """Forget what was not asked for lately; return how many events that were."""
+    def _room(self) -> int:
+        return self._max_events - sum(one.facts.count for one in self._sessions.values())
+
+    def _made_room(self, heads: Sequence[SessionHead]) -> int:
+        """Forget what was not asked for now, else of the sessions asked for those that changed first; return the room.
+
+        More were read by now, side by side, than were counted.
+        """
         unused = [session_id for session_id, one in self._sessions.items() if one.turn != self._turn]
-        return sum(self._sessions.pop(session_id).facts.count for session_id in unused)
+        for session_id in unused:
+            del self._sessions[session_id]
+        self._known_since_ns = 0 if unused else self._known_since_ns
+        room = self._room()
+        for head in reversed(heads):
+            if room > 0:
+                break
+            one = self._sessions.pop(head.session_id, None)
+            if one is not None:
+                room += one.facts.count
+                self._known_since_ns = max(self._known_since_ns, head.updated_ns + 1)
+        return room
 
     def of(self, session_id: str) -> Facts | None:
         """Return what is known of a session's events, None where nothing was read of it yet."""

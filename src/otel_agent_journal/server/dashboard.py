@@ -41,6 +41,7 @@ _ANSWERS: Final = 64
 _LEAST_S: Final = 2.0  # for which an answer holds
 _MOST_S: Final = 60.0
 _READING_S: Final = 0.4  # and where more is being read
+_WAIT_S: Final = 5.0  # for events that a list goes by
 _TIMES_AS_LONG: Final = 10  # as it took to make
 _PARTS: Final = 120  # of the panel's timeline
 _PARTS_ZOOMED: Final = 240
@@ -128,7 +129,10 @@ class Board:
         """Return the sessions in which an error of a cause began, or a call of a tool ended. Raises as `dashboard`."""
 
         def find() -> frozenset[str]:
+            ends_s = self._monotonic() + _WAIT_S
             listed, wanted, known, since_ns = self._read(asked)
+            while since_ns > (wanted.since_ns or 0) and self._monotonic() < ends_s:
+                listed, wanted, known, since_ns = self._read(asked)
             return frozenset(_with(known, _gone(listed, cause), wanted, since_ns, cause, tool))
 
         return self._kept(("sessions", asked, cause, tool), find, lambda _: False)

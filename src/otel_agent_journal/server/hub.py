@@ -59,7 +59,7 @@ class Hub:
         self._thread: threading.Thread | None = None
         self._journal: Journal | None = None
         self._list: LiveList | None = None
-        self._due: dict[str, float] = {}
+        self._looked: dict[str, float] = {}
         self._published: dict[str, float] = {}
         self._judged: dict[str, float] = {}
         self._away = False
@@ -152,7 +152,11 @@ class Hub:
         with self._lock:
             rooms = list(self._rooms.values())
         for room in rooms:
-            if now >= self._due.get(room.session_id, 0.0) and self._safely(lambda room=room: self._look(room), room):
+            looked_s = self._looked.get(room.session_id)
+            is_due = looked_s is None or now - looked_s >= _pause_of(
+                room, now
+            )  # asked anew: who begins to look waits not
+            if is_due and self._safely(lambda room=room: self._look(room), room):
                 busy = True
         if self._list is not None and self._list.watched:
             self._safely(self._list.look)
@@ -169,7 +173,10 @@ class Hub:
         if not more or now - self._published.get(name, 0.0) > PUBLISH_S:
             self._published[name] = now
             room.publish()
-        self._due[name] = 0.0 if more else now + _pause_of(room, now)
+        if more:
+            self._looked.pop(name, None)
+        else:
+            self._looked[name] = now
         return more
 
     def _safely(self, work: Callable[[], object], room: Room | None = None) -> bool:
@@ -206,7 +213,7 @@ class Hub:
 
     def _forget(self, room: Room) -> None:
         self._rooms.pop(room.session_id, None)
-        for kept in (self._due, self._published, self._judged):
+        for kept in (self._looked, self._published, self._judged):
             kept.pop(room.session_id, None)
 
     def _tell(self, message: Delayed) -> None:

@@ -61,7 +61,7 @@ def counted_in(call: Call) -> frozenset[str] | None:
     cause, tool = call.text("cause"), call.text("tool")
     if cause is None and tool is None:
         return None
-    asked = Asked(since=call.text("since") or "all", until=call.text("begun"))
+    asked = Asked(since=call.text("since"), until=call.text("begun"))
     try:
         return call.hub.board.sessions_with(asked, cause=cause, tool=tool)
     except ValueError as error:

@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from otel_agent_journal.codec import encode_value
 from otel_agent_journal.reading.moments import moment_of
 from otel_agent_journal.server import details, overview, running, streams, wire
+from otel_agent_journal.server.dashboard import ALL
 from otel_agent_journal.server.live_list import DEFAULT_PAGE, Wanted, page_of
 from otel_agent_journal.server.rooms import encode
 from otel_agent_journal.server.routes import JSON, Call, Param, Route
@@ -23,7 +24,7 @@ _FILTERS: Final = (
     Param("agent", "Only sessions of this agent."),
     Param("user", "Only sessions of this user."),
     Param("tag", "Only sessions that were given this tag, label, or NAME=VALUE.", several=True),
-    Param("since", "Updated since: 30m, 2h, 7d, today, a date, or RFC 3339."),
+    Param("since", "Updated since: 30m, 2h, 7d, today, all, a date, or RFC 3339."),
     Param("until", "Last updated until then."),
     Param("begun", "Only those that had begun by then."),
     Param("min_cost", "Only those that are known to have cost so many dollars.", "number"),
@@ -45,7 +46,7 @@ def wanted_of(call: Call) -> Wanted:
         agent=call.text("agent"),
         user=call.text("user"),
         tags=tuple(call.request.query_params.getlist("tag")),
-        since_ns=call.parsed("since", moment_of),
+        since_ns=call.parsed("since", lambda text: None if text == ALL else moment_of(text)),
         until_ns=call.parsed("until", lambda text: moment_of(text, end=True)),
         begun_ns=call.parsed("begun", lambda text: moment_of(text, end=True)),
         text=call.text("q"),
@@ -222,10 +223,3 @@ ROUTES: Final[tuple[Route, ...]] = (
 )
 RUNNING: Final = running.running_routes(running.nothing)
 EVERY: Final = (*ROUTES, *RUNNING)
-
-if __name__ == "__main__":
-    import sys
-
-    from otel_agent_journal.server.openapi import document
-
-    sys.stdout.buffer.write(document(EVERY))

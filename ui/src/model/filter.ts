@@ -9,7 +9,7 @@ export type Pill = (typeof PILLS)[number];
 export const SLOW_MS = 1000;
 
 const OF_PILL: Readonly<Record<Pill, (row: Row, critical: ReadonlySet<string>) => boolean>> = {
-  errors: (row) => row.errors > 0 || row.status === "error",
+  errors: (row) => row.errors > 0, // where they began; those above it only pass them on
   models: (row) => row.kind === "MODEL",
   tools: (row) => row.kind === "TOOL",
   retrievals: (row) => row.kind === "RETRIEVAL",

@@ -1,6 +1,5 @@
 // The keyboard of a session's page. The list that `?` shows is this one.
 import type { TreeNode } from "../model/tree.ts";
-import { stateOf } from "../model/rows.ts";
 import type { Detail } from "./detail.ts";
 import { setQuery } from "./location.ts";
 import type { Looking } from "./looking.ts";
@@ -83,8 +82,8 @@ const IN_TREE: Readonly<Record<string, Act>> = {
   ArrowRight: (looking) => unfold(looking),
   ArrowLeft: (looking) => fold(looking),
   Enter: (looking) => enter(looking),
-  e: (looking) => jump(looking, 1, (node) => node.row!.errors > 0 || stateOf(node.row!) === "error"),
-  E: (looking) => jump(looking, -1, (node) => node.row!.errors > 0 || stateOf(node.row!) === "error"),
+  e: (looking) => jump(looking, 1, (node) => node.row!.errors > 0),
+  E: (looking) => jump(looking, -1, (node) => node.row!.errors > 0),
   "]": (looking) => sameName(looking, 1),
   "[": (looking) => sameName(looking, -1),
   "*": (looking) => allOpen(looking, true),
@@ -97,7 +96,7 @@ function move(looking: Looking, by: number): void {
   const { tree } = looking.session;
   const at = looking.node.value ? tree.indexOf(looking.node.value) : -1;
   const step = by > 0 ? 1 : -1;
-  let line = Math.max(0, Math.min(tree.lines - 1, at < 0 ? (by > 0 ? 0 : tree.lines - 1) : at + by));
+  let line = Math.max(0, Math.min(tree.lines - 1, at < 0 && Number.isFinite(by) ? (by > 0 ? 0 : tree.lines - 1) : at + by));
   let found = tree.window(line, 1)[0];
   if (found?.wait) found = tree.window((line += step), 1)[0];
   if (found && !found.wait) looking.select(found.node);

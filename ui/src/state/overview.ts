@@ -102,7 +102,6 @@ export class Overview {
     } else if (since) {
       asked.set("since", since);
     }
-    if (listed && asked.get("since") === "all") asked.delete("since");
     return asked;
   }
 
@@ -176,6 +175,7 @@ export class Overview {
         this.rows.value = [...had, ...page.sessions.filter((one) => !ids.has(one.session_id))];
         this.cursor = page.cursor;
         this.more.value = page.cursor !== null;
+        this.cutToWindow();
         this.known.value = true;
         this.refusal.value = null;
       });
@@ -183,6 +183,18 @@ export class Overview {
       if (!signal.aborted) this.refusal.value = error instanceof Refusal ? error : new Refusal(0, String(error));
     }
     if (!signal.aborted) this.loading = false;
+  }
+
+  /** Where the server chose the window, the list ends where that does: it shows what the panels count. */
+  private cutToWindow(): void {
+    const { query } = place.peek();
+    const since = this.board.peek()?.since_ms ?? null;
+    if (since === null || query.has("since") || zoomOf(query)) return;
+    const rows = this.rows.peek().filter((one) => one.updated_ms === null || one.updated_ms >= since || one.live);
+    if (rows.length === this.rows.peek().length) return;
+    this.rows.value = rows;
+    this.more.value = false;
+    this.cursor = null;
   }
 
   private boardSoon(after: number): void {
@@ -196,7 +208,10 @@ export class Overview {
     try {
       const board = await getJson<Dashboard>(`/api/dashboard?${this.query()}`, signal);
       if (signal.aborted) return;
-      this.board.value = board;
+      batch(() => {
+        this.board.value = board;
+        this.cutToWindow();
+      });
       this.boardSoon(board.reading ? READING_MS : EVERY_MS);
     } catch {
       if (!signal.aborted) this.boardSoon(EVERY_MS); // the list says what is wrong

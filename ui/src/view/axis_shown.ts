@@ -4,7 +4,7 @@ import type { Looking } from "../state/looking.ts";
 import type { BarsShown } from "./bar.tsx";
 import { amountOf } from "./bar.tsx";
 
-const ROOM = 1.15; // for the labels of what ends last
+const LABEL = 110; // pixels for the label of what ends last
 
 /** From when to when a session goes, as far as is known now. */
 export function extentOf(looking: Looking): { began: number; ended: number } {
@@ -36,7 +36,7 @@ export function barsShown(looking: Looking, width: number): BarsShown {
   const played = looking.playedAt.value;
   const basis = looking.basis.value;
   return {
-    axis: zoom ? axisOf({ from: began + zoom[0], to: began + zoom[1] }, waits) : wholeAxis(looking, ROOM),
+    axis: zoom ? axisOf({ from: began + zoom[0], to: began + zoom[1] }, waits) : wholeAxis(looking, 1 + Math.min(0.4, LABEL / Math.max(1, width - LABEL))),
     basis,
     now: session.live ? session.now.value : ended,
     playedAt: played === null ? Infinity : began + played,

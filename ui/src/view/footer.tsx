@@ -25,5 +25,5 @@ function linkWords({ session }: Looking): string {
   if (link === "reconnecting") return "connection lost, trying again…";
   if (link === "connecting") return "connecting…";
   if (session.delayed.value !== null) return `delayed by ${session.delayed.value} s`;
-  return session.live ? "live" : "ended";
+  return session.live ? "live" : "not running";
 }

@@ -2,7 +2,7 @@ import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { inParts, laneClass, partsOf } from "../model/scatter.ts";
 import type { Lane, Lanes } from "../model/wire_dashboard.ts";
-import { clock, date } from "../model/words.ts";
+import { clock, clockMs, date } from "../model/words.ts";
 import { href, place } from "../state/location.ts";
 import type { Overview } from "../state/overview.ts";
 import { listPath, setList } from "../state/overview.ts";
@@ -20,7 +20,7 @@ export function Scatter({ lanes, rows, overview }: { lanes: Lanes; rows: readonl
   const marked = useSignal<readonly [number, number] | null>(null); // parts, both included
   const dragged = useRef<number | null>(null);
   const last = partsOf(lanes) - 1;
-  const said = marked.value && `${timeOf(lanes, marked.value[0])} – ${timeOf(lanes, marked.value[1] + 1)}: ${inParts(rows, Math.min(...marked.value), Math.max(...marked.value))}`;
+  const said = marked.value && saidOf(lanes, rows, Math.min(...marked.value), Math.max(...marked.value));
 
   useLayoutEffect(() => {
     const watch = new ResizeObserver(([entry]) => (width.value = entry!.contentRect.width));
@@ -114,7 +114,12 @@ function widen(overview: Overview): void {
   setList({ from: String(Math.round(middle - half)), to: String(Math.round(middle + half)) });
 }
 
+function saidOf(lanes: Lanes, rows: readonly Lane[], from: number, to: number): string {
+  return `${timeOf(lanes, from)} – ${timeOf(lanes, to + 1)}: ${inParts(rows, from, to)}`;
+}
+
 function timeOf(lanes: Lanes, part: number): string {
   const at = lanes.from_ms + part * lanes.width_ms;
-  return lanes.width_ms >= 86_400_000 ? date(at) : clock(at);
+  if (lanes.width_ms >= 3_600_000) return date(at).slice(5);
+  return lanes.width_ms >= 60_000 ? clock(at).slice(0, 5) : lanes.width_ms >= 1000 ? clock(at) : clockMs(at);
 }
