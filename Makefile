@@ -76,5 +76,5 @@ constraints: venv
 	@$(BIN)/python scripts/compile_constraints.py
 
 clean:
-	@rm -rf .venv ui/node_modules ui/.built src/otel_agent_journal/server/static .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* .import_linter_cache .grimp_cache build dist
+	@rm -rf .venv ui/node_modules ui/.built* src/otel_agent_journal/server/static .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* .import_linter_cache .grimp_cache build dist
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

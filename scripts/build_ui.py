@@ -98,6 +98,13 @@ def sources_digest() -> str:
 
 
 def build(node_command: list[str]) -> int:
+    """Bundle, one at a time: whoever comes second finds it done."""
+    with (UI / ".built.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return bundle(node_command)
+
+
+def bundle(node_command: list[str]) -> int:
     """Bundle, unless what is there was made of these very sources."""
     stamp = UI / ".built"  # not beside what is built: everything there goes into the wheel
     wanted = sources_digest()

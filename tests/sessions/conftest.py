@@ -20,6 +20,7 @@ AGENTS: dict[str, Any] = {
     "cat": ["sh", "-c", "cat; echo !"],
     "broken": ["sh", "-c", "echo it is broken >&2; exit 3"],
     "missing": "no_such_module:agent",
+    "booking": "tests.sessions.asking:booking",
 }
 LONG_S = 110.0  # the machine is shared; none of it takes a tenth of that alone
 

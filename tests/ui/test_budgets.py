@@ -69,6 +69,25 @@ def test_many_steps_are_a_window(stage: Stage, open_page: OpenPage, size: int) -
 
 
 @pytest.mark.long_form
+def test_changes_leave_nothing_behind(stage: Stage, open_page: OpenPage) -> None:
+    """Rows that change and text that streams, 3,000 times or in the long form 300,000, leave memory as it was."""
+    now = time.time() * 1000
+    played = stage.play(scenes.session("churn", now), [scenes.row(1, None, "MODEL", "claude", now, None)])
+    page = open_page("/sessions/churn")
+    line(page, 1).click()
+    heap: list[float] = []
+    rounds = 300_000 if LONG else 3000
+    for number in range(rounds):
+        played.put(scenes.row(1, None, "MODEL", "claude", now, None, warnings=number))
+        played.stream("k1", number * 40, "x" * 40)
+        if number in (rounds // 3, rounds - 1):
+            expect(line(page, 1)).to_contain_text(f"⚠ {number}")
+            page.request_gc()
+            heap.append(metrics(page)["JSHeapUsedSize"])
+    assert heap[1] - heap[0] < 4 << 20, heap
+
+
+@pytest.mark.long_form
 def test_bursts_block_nothing(browser: Browser, stage: Stage, open_page: OpenPage) -> None:
     """While 200 events a second arrive, 5 s or in the long form a minute, no task takes 50 ms of the main thread."""
     now = time.time() * 1000

@@ -90,6 +90,7 @@ def open_server(settings: Settings, door: Door, *, create: bool = False) -> Serv
     root_path = checked_root(door.root_path)
     local = is_loopback(door.host)
     tokens = _tokens(door, os.environ, local=local)
+    opened = _opener(settings, create=create)
     sockets = listening(door.host, door.port)
     port = sockets[0].getsockname()[1]
     access = Access(
@@ -100,7 +101,6 @@ def open_server(settings: Settings, door: Door, *, create: bool = False) -> Serv
         everywhere=not local,
         proxies=door.proxies,
     )
-    opened = _opener(settings, create=create)
     runs = None
     try:
         runs = _runs(settings, door.agents) if door.write else None

@@ -103,7 +103,7 @@ class App:
         path = request.scope["path"]
         if not (path.startswith("/api/") or path in _OURS):
             self.seen_browser = True
-            if path == "/latest":
+            if path == "/latest" and request.method in ("GET", "HEAD"):
                 return await to_thread.run_sync(self._latest)
             return self._files.response(request, path)
         found = self._routes.find(request.method, path)

@@ -5,8 +5,10 @@ import { duration, seen } from "../model/words.ts";
 import type { Detail, StepInFull } from "../state/detail.ts";
 import { restOf } from "../state/detail.ts";
 import { setQuery } from "../state/location.ts";
+import { detailShare, setDetailShare } from "../state/prefs.ts";
 import type { Looking } from "../state/looking.ts";
 import { RestOf } from "./cut.tsx";
+import { Divider } from "./divider.tsx";
 import { JsonView } from "./json_view.tsx";
 import { Overview } from "./overview.tsx";
 import { ValuePart } from "./part.tsx";
@@ -35,6 +37,7 @@ export function DetailPane({ looking, detail }: { looking: Looking; detail: Deta
           <button class="close" aria-label="Close details" title="Close (d)" onClick={() => (looking.detailOpen.value = false)}>✕</button>
         </div>
       </div>
+      <Divider label="Width of the details" value={detailShare.value} least={20} most={60} rightIsMore={false} at={(x) => ((innerWidth - x) / innerWidth) * 100} onChange={setDetailShare} />
       {node.isFold ? <FoldBody node={node} /> : <StepBody looking={looking} detail={detail} node={node} />}
     </aside>
   );

@@ -1,12 +1,22 @@
-import { nameShare, setNameShare } from "../state/prefs.ts";
+interface DividerProps {
+  readonly label: string;
+  readonly value: number;
+  readonly least: number;
+  readonly most: number;
+  /** Whether the arrow to the right makes it more. */
+  readonly rightIsMore: boolean;
+  /** The percentage that a pointer at this place of the box around means. */
+  readonly at: (x: number, around: DOMRect) => number;
+  readonly onChange: (percent: number) => void;
+}
 
-/** Between names and bars: dragged, or moved by the arrow keys. */
-export function Divider() {
+/** A line between two parts of the page: dragged, or moved by the arrow keys. */
+export function Divider({ label, value, least, most, rightIsMore, at, onChange }: DividerProps) {
   const onPointerDown = (down: PointerEvent) => {
     const handle = down.currentTarget as HTMLElement;
-    const { left, width } = handle.parentElement!.getBoundingClientRect();
+    const around = handle.parentElement!.getBoundingClientRect();
     handle.setPointerCapture(down.pointerId);
-    handle.onpointermove = (move) => setNameShare(((move.clientX - left - 106) / (width - 106)) * 100);
+    handle.onpointermove = (move) => onChange(at(move.clientX, around));
     handle.onpointerup = () => (handle.onpointermove = null);
   };
   const onKeyDown = (event: KeyboardEvent) => {
@@ -14,17 +24,17 @@ export function Divider() {
     if (!by) return;
     event.preventDefault();
     event.stopPropagation();
-    setNameShare(nameShare.value + by);
+    onChange(value + (rightIsMore ? by : -by));
   };
   return (
     <div
       class="divider"
       role="separator"
       aria-orientation="vertical"
-      aria-label="Width of the names"
-      aria-valuemin={15}
-      aria-valuemax={85}
-      aria-valuenow={Math.round(nameShare.value)}
+      aria-label={label}
+      aria-valuemin={least}
+      aria-valuemax={most}
+      aria-valuenow={Math.round(value)}
       tabIndex={0}
       onPointerDown={onPointerDown}
       onKeyDown={onKeyDown}

@@ -20,6 +20,7 @@ export function ShareMenu({ looking, detail, onFork }: { looking: Looking; detai
     open.value = false;
     then();
   };
+  const base = looking.session.about.value?.forked_from;
   return (
     <div
       class="menu"
@@ -38,6 +39,7 @@ export function ShareMenu({ looking, detail, onFork }: { looking: Looking; detai
           <button onClick={close(() => copyCommand(looking))}>Copy command <kbd>y</kbd></button>
           <button onClick={close(() => copyMarkdown(looking, detail))}>Copy as Markdown <kbd>m</kbd></button>
           {!inFile && <button onClick={close(onFork)}>Fork here…</button>}
+          {!inFile && base && <a href={href(`/compare?${new URLSearchParams({ a: base, b: looking.session.id })}`)}>Compare with what it was forked from</a>}
           {!inFile && <a href={href(`${looking.session.path}/events`)} download={`${looking.session.id}.jsonl`}>Events as JSON lines</a>}
           <button onClick={close(() => copyCommand(looking, "html"))}>Copy the command for one HTML file</button>
         </div>

@@ -4,7 +4,7 @@ import "./grid.css";
 import type { TreeNode } from "../model/tree.ts";
 import { plural, tick } from "../model/words.ts";
 import type { Looking } from "../state/looking.ts";
-import { nameShare } from "../state/prefs.ts";
+import { nameShare, setNameShare } from "../state/prefs.ts";
 import { barsShown } from "./axis_shown.ts";
 import { Divider } from "./divider.tsx";
 import { TreeLine } from "./tree_line.tsx";
@@ -22,7 +22,7 @@ export function TreeGrid({ looking }: { looking: Looking }) {
   const seen = useSignal(0); // how many rows there were as the reader left the end
   const byUs = useRef(NaN); // where the list was put by itself, not by its reader
   const from = useComputed(() => Math.max(0, Math.floor(top.value / ROW) - BEYOND));
-  const bars = useComputed(() => barsShown(looking, Math.max(1, (width.value - 106) * (1 - nameShare.value / 100))));
+  const bars = useComputed(() => barsShown(looking, Math.max(1, (width.value - FIXED) * (1 - nameShare.value / 100))));
 
   session.version.value;
   const { tree } = session;
@@ -124,7 +124,7 @@ export function TreeGrid({ looking }: { looking: Looking }) {
         </div>
       </div>
       <div class="gaps">{bars.value.basis === "time" && bars.value.axis.gaps.map((gap) => <i key={gap.place} style={{ left: `${gap.place * 100}%` }} />)}</div>
-      <Divider />
+      <Divider label="Width of the names" value={nameShare.value} least={15} most={85} rightIsMore at={shareAt} onChange={setNameShare} />
       {tree.lines === 0 && <p class="empty">{emptyWords(looking)}</p>}
       {fresh > 0 && (
         <button class="new" onClick={() => (looking.following.value = true)}>
@@ -133,6 +133,12 @@ export function TreeGrid({ looking }: { looking: Looking }) {
       )}
     </div>
   );
+}
+
+const FIXED = 106; // pixels of the columns of numbers
+
+function shareAt(x: number, around: DOMRect): number {
+  return ((x - around.left - FIXED) / (around.width - FIXED)) * 100;
 }
 
 function emptyWords(looking: Looking): string {
