@@ -207,7 +207,9 @@ def test_a_broken_rule_is_an_alert(watched: Watched, receiver: LocalReceiver) ->
     """A rule that cannot be judged is an alert, over once it can be; its own alerts stay as they were meanwhile."""
     pytest.importorskip("duckdb")
     fail(watched)
-    text = '[[alert]]\nname = "fails"\nsql = "SELECT {} FROM sessions"\nfor = "0s"\nsend = ["ops"]\n' + hook(receiver)
+    text = '[[alert]]\nname = "fails"\nsql = "SELECT {} FROM sessions"\ntimeout = "60s"\nsend = ["ops"]\n' + hook(
+        receiver
+    )
     good, bad = text.replace("{}", "agent"), text.replace("{}", "agnt")
     watched.watch(good).check()
     broken = watched.watch(bad)
