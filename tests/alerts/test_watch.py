@@ -207,7 +207,9 @@ def test_a_broken_rule_is_an_alert(watched: Watched, receiver: LocalReceiver) ->
     """A rule that cannot be judged is an alert, over once it can be; its own alerts stay as they were meanwhile."""
     pytest.importorskip("duckdb")
     fail(watched)
-    text = '[[alert]]\nname = "fails"\nsql = "SELECT {} FROM sessions"\nfor = "0s"\nsend = ["ops"]\n' + hook(receiver)
+    text = '[[alert]]\nname = "fails"\nsql = "SELECT {} FROM sessions"\ntimeout = "60s"\nsend = ["ops"]\n' + hook(
+        receiver
+    )
     good, bad = text.replace("{}", "agent"), text.replace("{}", "agnt")
     watched.watch(good).check()
     broken = watched.watch(bad)
@@ -248,11 +250,16 @@ def test_a_rule_that_is_gone_is_over_after_a_day(watched: Watched, receiver: Loc
 
 
 def test_a_message_to_a_receiver_that_is_gone_is_not_lost_silently(watched: Watched, receiver: LocalReceiver) -> None:
-    """What is owed to a receiver that the file has no more is given up, in history and with a word."""
+    """What is owed to a receiver that no file has for a day is given up, in history and with a word."""
     fail(watched)
     receiver.status = 500
-    watched.watch(FAILS + hook(receiver)).check()
-    (alert,) = watched.watch(FAILS.replace('send = ["ops"]\n', "")).check()
+    rule = FAILS.replace("at_least", 'within = "7d"\nat_least')
+    watched.watch(rule + hook(receiver)).check()
+    other = watched.watch(rule.replace('send = ["ops"]\n', ""))
+    (alert,) = other.check()
+    assert [one.receiver for one in alert.owed] == ["ops"]  # another watcher's file may have it
+    watched.clock.advance(STALE_NS)
+    (alert,) = other.check()
     assert alert.owed == ()
     assert watched.history()[-1].type == "ALERT_UNSENT"
     assert "ops is no receiver" in watched.notes[0]

@@ -25,7 +25,7 @@ from tests.real.backends import Backend
 from tests.real.fault_proxy import AtRandom
 
 S = 1_000_000_000
-AGENTS = 3
+AGENTS = 2
 WATCHERS = 3
 RULE = """
 [[alert]]

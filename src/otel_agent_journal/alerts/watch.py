@@ -6,7 +6,7 @@ alike. Several may watch one journal; each alert is moved on, and told, by one o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -246,17 +246,18 @@ class Watch:
         for key, alert in list(self._known.items()):
             known = self._recorded(alert)
             if known is not None and self.is_ours(known):
-                known = self._without_unknown_receivers(known)
+                known = self._without_unknown_receivers(known, now_ns)
             elif known is not None and known.state != RESOLVED and now_ns - known.checked_ns >= STALE_NS:
                 self._write(known, unwatched(known, now_ns))
                 continue
             self._keep(key, self._forgotten(known))
 
-    def _without_unknown_receivers(self, alert: Alert) -> Alert | None:
+    def _without_unknown_receivers(self, alert: Alert, now_ns: int) -> Alert | None:
+        """Give up what is owed to a receiver that this file has not, once no other watcher's file seems to have it."""
         for owed in alert.owed:
-            if owed.receiver not in self._told_of_end:
+            if owed.receiver not in self._told_of_end and now_ns - owed.at_ns >= STALE_NS:
                 why = f"{owed.receiver} is no receiver of alerts.toml any more"
-                self._book.record_unsent(alert, owed, why, self._journal.clock())
+                self._book.record_unsent(alert, owed, why, now_ns)
                 self._note(f"a message of {alert.rule} was not sent: {why}")
                 noted = self._book.put(sent(alert, owed))
                 if noted is None:
@@ -286,8 +287,3 @@ class Watch:
         owed_ns = self._outbox.next_ns(self._known.values())
         next_ns = next_ns if owed_ns is None else min(next_ns, owed_ns)
         return min(IDLE_S, max(0.0, (next_ns - self._journal.clock()) / NS_PER_S))
-
-
-def errors_of(alerts: Iterable[Alert]) -> dict[str, str]:
-    """Return the receivers that have not taken something, with what the last attempt came to."""
-    return {owed.receiver: owed.last_error for alert in alerts for owed in alert.owed if owed.last_error is not None}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from threading import Timer
+from contextlib import contextmanager, suppress
+from threading import Event, Timer
 from typing import Final
 
 from otel_agent_journal.errors import QueryFailed
 
+AGAIN_S: Final = 0.05  # between two interrupts: one that comes between two calls of DuckDB is forgotten by it
 GRACE_S: Final = 3.0  # from asking a query to stop to holding it for stuck: one function call cannot be interrupted
 
 
@@ -35,12 +36,14 @@ class TimeLimit:
         """Count the time of this block; in it the query is interrupted when its time is over."""
         began_s = time.monotonic()
         self._ends_s = began_s + self._left_s
-        timers = [_started(self._left_s, self._stop)]
+        ended = Event()
+        timers = [_started(self._left_s, lambda: self._stop(ended))]
         if self._stuck is not None:
             timers.append(_started(self._left_s + GRACE_S, self._stuck))
         try:
             yield
         finally:
+            ended.set()
             for timer in timers:
                 timer.cancel()
             self._left_s = max(0.0, self._left_s - (time.monotonic() - began_s))
@@ -58,9 +61,12 @@ class TimeLimit:
             limit="timeout",
         )
 
-    def _stop(self) -> None:
+    def _stop(self, ended: Event) -> None:
         self.over = True
-        self._interrupt()
+        while not ended.is_set():
+            with suppress(Exception):  # it was closed this very moment
+                self._interrupt()
+            ended.wait(AGAIN_S)
 
 
 def _started(after_s: float, function: Callable[[], None]) -> Timer:
