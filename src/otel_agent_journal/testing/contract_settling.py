@@ -204,6 +204,7 @@ class SettlingContract(ContractSetup):
         store.append(told(step="again", at_ns=50))
         assert not store.delete_session("s1", before.cursor, before.version)
         assert len(list(store.read("s1"))) == 4
+        assert [head.events for head in current_sessions(store)] == [4]  # what stays is judged by its events, as before
         now = settled(store)
         store.write_head(msgspec.structs.replace(now, writers={"w9": LATER_NS}))
         assert not store.delete_session("s1", now.cursor, now.version)

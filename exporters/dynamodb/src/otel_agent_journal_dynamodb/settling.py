@@ -129,7 +129,9 @@ class Settling:
             if deleted:
                 self._remove(partition, vanished or ())
         last = self._emptied(partition, listed) if deleted else []
-        write_all(self._connection, [*last, *(self._marks.let_go(partition, listed.last.number) or ())])
+        # Where it stays, so does our mark of what we have written there: no head may have that.
+        gone = listed.last.number if deleted else 0
+        write_all(self._connection, [*last, *(self._marks.let_go(partition, gone) or ())])
         return deleted
 
     def session_ids(self) -> Iterator[str]:
