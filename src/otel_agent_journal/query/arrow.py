@@ -64,7 +64,7 @@ class JournalDataset(_Dataset):
         columns = [self._table.columns[places[name]] for name in read]
         schema = pa.schema([self._schema.field(name) for name in read])
         for lists in _chunks(columns, self._rows(columns), self._price):
-            arrays = [_array(column.kind, values) for column, values in zip(columns, lists, strict=True)]
+            arrays = [array_of(column.kind, values) for column, values in zip(columns, lists, strict=True)]
             batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
             if condition is not None:
                 batch = batch.filter(condition)
@@ -130,14 +130,14 @@ def _taken(column: Column, price: Price) -> Callable[[Any], Any]:
     return column.value if priced is None else lambda source: priced(source, price)
 
 
-def _array(kind: str, values: list[Any]) -> Any:
-    """Return values as Arrow; of numbers beyond 64 bits, which SQL has no room for, NULL."""
+def array_of(kind: str, values: list[Any], *, as_text: bool = False) -> Any:
+    """Return values as Arrow; of numbers beyond 64 bits, which SQL has no room for, NULL. `as_text`: JSON as text."""
     plain = pa.string() if kind == JSON else _TYPES[kind]
     try:
         array = pa.array(values, plain)
     except (OverflowError, UnicodeEncodeError, pa.ArrowException):
         array = pa.array([_fitting(value) for value in values], plain)
-    return pa.ExtensionArray.from_storage(_TYPES[JSON], array) if kind == JSON else array
+    return pa.ExtensionArray.from_storage(_TYPES[JSON], array) if kind == JSON and not as_text else array
 
 
 def _fitting(value: Any) -> Any:

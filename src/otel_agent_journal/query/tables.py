@@ -7,6 +7,7 @@ its tests can list the tables where the extra is not installed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -94,15 +95,8 @@ def _known(time_ns: int | None) -> int | None:
     return time_ns or None
 
 
-def _attribute(name: str) -> Callable[[Any], Any]:
-    def value(source: Any) -> Any:
-        return getattr(source, name)
-
-    return value
-
-
 def _fields(kind: str, *names: str) -> tuple[Column, ...]:
-    return tuple(Column(name, kind, _attribute(name)) for name in names)
+    return tuple(Column(name, kind, attrgetter(name)) for name in names)
 
 
 def _of_error(pick: Callable[[Any], ErrorInfo | None]) -> tuple[Column, ...]:
@@ -173,7 +167,7 @@ SESSIONS: Final = Table(
         *_fields(INT, "events", "steps", "errors", *_TOKENS),
         Column("started_at", TIME, lambda head: _known(head.started_ns)),
         Column("updated_at", TIME, lambda head: _known(head.updated_ns)),
-        Column("ended_at", TIME, _attribute("ended_ns")),
+        Column("ended_at", TIME, attrgetter("ended_ns")),
         Column("started_ns", INT, lambda head: _known(head.started_ns)),
         Column("updated_ns", INT, lambda head: _known(head.updated_ns)),
         *_fields(INT, "ended_ns"),
@@ -205,10 +199,10 @@ def _tool_name(event: JournalEvent) -> str | None:
 EVENTS: Final = Table(
     "events",
     (
-        Column("timestamp", TIME, _attribute("timestamp_ns")),
+        Column("timestamp", TIME, attrgetter("timestamp_ns")),
         *_fields(INT, "timestamp_ns"),
         *_fields(TEXT, "session_id"),
-        Column("event_type", TEXT, _attribute("type")),
+        Column("event_type", TEXT, attrgetter("type")),
         Column("tool_name", TEXT, _tool_name),
         *_fields(TEXT, "level"),
         Column("details", JSON, lambda event: _json(event.details)),
@@ -219,8 +213,8 @@ EVENTS: Final = Table(
         *_fields(TEXT, "trace_id", "span_id", "outcome"),
         *_fields(INT, "duration_ns"),
         Column("duration_ms", REAL, lambda event: _ms(event.duration_ns)),
-        *_of_error(_attribute("error")),
-        *_of_usage(_attribute("usage")),
+        *_of_error(attrgetter("error")),
+        *_of_usage(attrgetter("usage")),
         *_fields(TEXT, "digest"),
         *_fields(INT, "schema_version"),
     ),
