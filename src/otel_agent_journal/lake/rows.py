@@ -6,7 +6,8 @@ the length of JSON in them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -20,10 +21,13 @@ from otel_agent_journal.projections.outline import outline
 from otel_agent_journal.projections.paid import paid
 from otel_agent_journal.projections.steps import fold_steps
 from otel_agent_journal.query.arrow import array_of, pa
-from otel_agent_journal.query.tables import JSON, TIME, AttemptRow, Column, StepRow
+from otel_agent_journal.query.tables import JSON, REAL, TIME, AttemptRow, Column, StepRow
 from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import JournalStore
 
+pc: Final[Any] = import_module("pyarrow.compute")  # it carries no types
+
+_NS_PER_MS: Final = 1e6
 _ROWS: Final = 4_096  # that wait of a table, at most
 _JSON_BYTES: Final = 4 * 1024**2  # of JSON in them
 _OF_STEPS: Final = START_TYPES | END_TYPES
@@ -47,8 +51,12 @@ class _Waiting:
         self._sink = sink
         self._schema = schema_of(table)
         self._columns = TABLES[table].columns
-        self._large = [(_taken(column, price), []) for column in self._columns if column.kind == JSON]
-        self._plain = [_taken(column, price) for column in self._columns if column.kind not in (JSON, TIME)]
+        self._large: list[tuple[str, Callable[[Any], Any], list[str | None]]] = [
+            (column.name, _taken(column, price), []) for column in self._columns if column.kind == JSON
+        ]
+        self._plain = [
+            (column, _taken(column, price)) for column in self._columns if column.kind != JSON and not _is_derived(column)
+        ]
         self._sources: list[Any] = []
         self._bytes = 0
         self.rows = 0
@@ -56,7 +64,7 @@ class _Waiting:
     def add(self, source: Any) -> None:
         """Take a row."""
         self._sources.append(source)
-        for taken, texts in self._large:
+        for _, taken, texts in self._large:
             text = taken(source)
             texts.append(text)
             if text is not None:
@@ -68,21 +76,14 @@ class _Waiting:
         """Write what waits."""
         if not self._sources:
             return
-        large, plain = iter(self._large), iter(self._plain)
-        made: dict[str, Any] = {}
+        made = {column.name: array_of(column.kind, list(map(taken, self._sources))) for column, taken in self._plain}
+        for name, _, texts in self._large:
+            made[name] = array_of(JSON, texts, as_text=True)
+            texts.clear()
         for column in self._columns:
-            if column.kind == JSON:
-                texts = next(large)[1]
-                made[column.name] = array_of(JSON, texts, as_text=True)
-                texts.clear()
-            elif column.kind != TIME:
-                made[column.name] = array_of(column.kind, list(map(next(plain), self._sources)))
-        arrays = [
-            made[twin_of(field.name)].cast(pa.timestamp("ns", tz="UTC")).cast(field.type, safe=False)
-            if field.name not in made
-            else made[field.name].cast(field.type)
-            for field in self._schema
-        ]
+            if _is_derived(column):
+                made[column.name] = _derived(column, made)
+        arrays = [made[field.name].cast(field.type) for field in self._schema]
         self._sink.add(self._table, pa.RecordBatch.from_arrays(arrays, schema=self._schema))
         self.rows += len(self._sources)
         self._sources.clear()
@@ -174,6 +175,18 @@ def _needed(event: JournalEvent) -> JournalEvent:
     if event.type in _OF_STEPS:
         return event
     return event if not event.details or event.type not in _BARE else outline(event)
+
+
+def _is_derived(column: Column) -> bool:
+    """Tell whether a column says what another one says in nanoseconds."""
+    return column.kind == TIME or (column.kind == REAL and column.name.endswith("_ms"))
+
+
+def _derived(column: Column, made: Mapping[str, Any]) -> Any:
+    """Return such a column of the one of nanoseconds."""
+    if column.kind == REAL:
+        return pc.divide(made[f"{column.name.removesuffix('_ms')}_ns"].cast(pa.float64(), safe=False), _NS_PER_MS)
+    return made[twin_of(column.name)].cast(pa.timestamp("ns", tz="UTC")).cast(pa.timestamp("us", tz="UTC"), safe=False)
 
 
 def _taken(column: Column, price: Price) -> Callable[[Any], Any]:
