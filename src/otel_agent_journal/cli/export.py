@@ -1,4 +1,4 @@
-"""`agent-journal export`: the spans of a session to an OTLP backend, its events as JSON lines, or the journal to a lake."""
+"""`agent-journal export`: a session's spans to an OTLP backend, its events as lines, or the journal to a lake."""
 
 from __future__ import annotations
 

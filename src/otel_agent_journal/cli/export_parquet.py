@@ -1,4 +1,4 @@
-"""`agent-journal export --parquet`: the journal to a lake of Parquet files, and what has changed since (the extra `query`)."""
+"""`agent-journal export --parquet`: the journal to a lake of Parquet files, then what has changed (extra `query`)."""
 
 from __future__ import annotations
 

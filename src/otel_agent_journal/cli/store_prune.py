@@ -47,8 +47,8 @@ def command(
 ) -> None:
     """Delete old sessions, whole: their events, head, context and the values kept apart.
 
-    A session in progress stays, however old its last event, while its process is heard of. With --archived only those go
-    that a lake has as they are now, as its manifest says (export --parquet).
+    A session in progress stays, however old its last event, while its process is heard of. With --archived only those
+    go that a lake has as they are now, as its manifest says (export --parquet).
     """
     from otel_agent_journal.codec import format_timestamp
     from otel_agent_journal.spool.keeping import KeptFiles

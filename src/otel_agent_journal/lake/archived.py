@@ -24,7 +24,9 @@ class Archive:
     def __init__(self, lake: Lake, store: JournalStore) -> None:
         identity = identity_of(store.url, {})
         if lake.store != identity:
-            raise LakeError(f"lake {lake.place.url} is of the store {lake.store}, not of {identity}; nothing was deleted")
+            raise LakeError(
+                f"lake {lake.place.url} is of the store {lake.store}, not of {identity}; nothing was deleted"
+            )
         if "events" not in lake.tables:
             raise LakeError(f"lake {lake.place.url} has no events; export these, too, before anything is deleted")
         lake.recover()

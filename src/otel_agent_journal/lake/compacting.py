@@ -65,8 +65,8 @@ def _merged(
     writer, done, total = PartWriter(lake.place, name, sessions), 0, sum(part.rows for part in parts)
     tables = sorted({(file.table, file.day) for part in parts for file in part.files})
     for table, day in tables:
-        named = [file.path(part.name) for part in parts for file in part.files if (file.table, file.day) == (table, day)]
-        files = [OldFile(lake.place, table, path) for path in named]
+        of_day = ((file, part.name) for part in parts for file in part.files if (file.table, file.day) == (table, day))
+        files = [OldFile(lake.place, table, file.path(part)) for file, part in of_day]
         while True:
             left = sorted((one.next_session, at) for at, one in enumerate(files) if one.next_session is not None)
             if not left:

@@ -1,8 +1,8 @@
 """A store's sessions into a lake: first all of them, then those alone in which something has changed.
 
-What has changed is found by the store's cursor: sessions of which events arrived behind it, and those that the lake knows
-as open, whose verdict time changes. Without a cursor, or within `since` and `until`, by a listing; a session that is in the
-lake as it is now is not read again. A session that has changed takes the place of what the lake had of it.
+What has changed is found by the store's cursor: sessions of which events arrived behind it, and those that the lake
+knows as open, whose verdict time changes. Without a cursor, or within `since` and `until`, by a listing; a session that
+is in the lake as it is now is not read again. One that has changed takes the place of what the lake had of it.
 """
 
 from __future__ import annotations
@@ -253,5 +253,3 @@ def _parts(day: int, due: list[_Due], taken: set[str]) -> Iterator[tuple[str, li
         if one is not None:
             those.append(one)
             events += one.events
-
-

@@ -6,9 +6,9 @@ give the same bytes, whenever and wherever they are written by one version of py
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from otel_agent_journal.lake.manifest import File
 from otel_agent_journal.lake.place import Place
@@ -166,13 +166,21 @@ class OldFile:
         return batch.column(batch.schema.get_field_index("session_id"))
 
 
+class Within(NamedTuple):
+    """Times: one of a row's columns is `least` or later, and one, perhaps another, `greatest` or before."""
+
+    columns: Sequence[str]
+    least: int | None
+    greatest: int | None
+
+
 def batches_of(
     place: Place,
     path: str,
     columns: Collection[str],
     *,
     ids: Collection[str] | None = None,
-    within: Mapping[str, tuple[int | None, int | None]] | None = None,
+    within: Within | None = None,
     rows: int = BATCH_ROWS,
 ) -> Iterator[Any]:
     """Yield some columns of a file, of those row groups that may have what is looked for.
@@ -182,7 +190,7 @@ def batches_of(
         path: of the file.
         columns: those wanted; what an older file does not have is left out.
         ids: sessions of which one must be in a row group.
-        within: by column the least and the greatest that is wanted; of several columns one must be within.
+        within: which times are looked for.
         rows: of a batch, at most.
     """
     with place.explained(f"read {path}"), place.open(path) as source:
@@ -190,7 +198,7 @@ def batches_of(
         names = file.schema_arrow.names
         wanted = [name for name in columns if name in names]
         for group in range(file.metadata.num_row_groups):
-            if _may_have(file.metadata.row_group(group), names, ids, within or {}):
+            if _may_have(file.metadata.row_group(group), ids, within):
                 yield from file.iter_batches(rows, row_groups=[group], columns=wanted, use_threads=False)
 
 
@@ -208,9 +216,7 @@ def conformed(batch: Any, schema: Any) -> Any:
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _may_have(
-    group: Any, names: list[str], ids: Collection[str] | None, within: Mapping[str, tuple[int | None, int | None]]
-) -> bool:
+def _may_have(group: Any, ids: Collection[str] | None, within: Within | None) -> bool:
     """Tell whether a row group may have a row that is looked for, by its statistics."""
     places = {group.column(at).path_in_schema: at for at in range(group.num_columns)}
 
@@ -222,12 +228,10 @@ def _may_have(
         bounds = bounds_of("session_id")
         if bounds is not None and not any(bounds[0] <= one <= bounds[1] for one in ids):
             return False
-    if not within:
-        return True
-    for name, (least, greatest) in within.items():
-        bounds = bounds_of(name)
-        if bounds is None:
-            return True  # it is not known
-        if (least is None or bounds[1] >= least) and (greatest is None or bounds[0] <= greatest):
-            return True
-    return False
+    known = [bounds_of(name) for name in within.columns] if within else []
+    if within is None or None in known:
+        return True  # of a column nothing is known
+    bounded = [one for one in known if one is not None]
+    return (within.least is None or any(one[1] >= within.least for one in bounded)) and (
+        within.greatest is None or any(one[0] <= within.greatest for one in bounded)
+    )

@@ -1,11 +1,11 @@
 """What is in a lake: which sessions, up to where, in which files. Kept beside the files, in `_journal/`.
 
-`_journal/lake.json` says whose lake it is, and up to which cursor of the store everything is in it. Each part has a file
-of its own, `_journal/parts/{part}.json`. What engines of others read never begins with `_`, so they pass over it.
+`_journal/lake.json` says whose lake it is, and up to which cursor of the store everything is in it. Each part has a
+file of its own, `_journal/parts/{part}.json`. Engines of others pass over what begins with `_`.
 
-A part is replaced by what is on the disk before it is believed: new files are staged below `_journal/staged/`, the part's
-manifest names them and what goes (`Move`), and then they are moved. Broken off before, nothing has happened; broken off
-afterwards, whoever opens the lake next ends the move. So no session is ever in two files of one table and day.
+A part is replaced by what is on the disk before it is believed: new files are staged below `_journal/staged/`, the
+part's manifest names them and what goes (`Move`), and then they are moved. Broken off before, nothing has happened;
+broken off afterwards, whoever writes the lake next ends the move. So no session is in two files of one table and day.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     """A session that is in a part, and how it was then.
 
     `cursor` and `events` are its head's, `status`, `reason` and `ended_ns` as it was judged; `is_open`: a verdict that
-    time alone may change. `first` is the key of its first event: where the store has it no more, the session was deleted
-    there, and what begins anew under its id does not replace this. `parts`: its linked traces, and their cursors.
+    time alone may change. `first` is the key of its first event: where the store has it no more, the session was
+    deleted there, and what begins anew under its id does not replace this. `parts`: its traces, and their cursors.
     """
 
     session_id: str

@@ -1,7 +1,7 @@
 """A session's rows of all tables, of one reading of it. The same rows as SQL over the store gives.
 
-Events stream; steps are folded, which holds the session's steps together. What is not written yet is bounded by rows and by
-the length of JSON in them.
+Events stream; steps are folded, which holds the session's steps together. What is not written yet is bounded by rows
+and by the length of JSON in them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class _Waiting:
             (column.name, _taken(column, price), []) for column in self._columns if column.kind == JSON
         ]
         self._plain = [
-            (column, _taken(column, price)) for column in self._columns if column.kind != JSON and not _is_derived(column)
+            (column, _taken(column, price))
+            for column in self._columns
+            if column.kind != JSON and not _is_derived(column)
         ]
         self._sources: list[Any] = []
         self._bytes = 0

@@ -1,7 +1,8 @@
 """The tables of a lake: those of `query`, column by column, in types that every engine reads. Pure but for Arrow.
 
-A time is a TIMESTAMP of microseconds in UTC, which Spark, Trino, Athena and DuckDB all take for the same moment; its twin
-in `_ns` is exact. JSON is text. Two rules hold: columns are only added, and a type never changes; `VERSION` moves otherwise.
+A time is a TIMESTAMP of microseconds in UTC, which Spark, Trino, Athena and DuckDB all take for the same moment; its
+twin in `_ns` is exact. JSON is text. Two rules hold: columns are only added, and a type never changes; `VERSION` moves
+otherwise.
 """
 
 from __future__ import annotations
@@ -11,7 +12,20 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from otel_agent_journal.query.arrow import pa
-from otel_agent_journal.query.tables import EVENTS, INT, JSON, MODELS, REAL, SESSIONS, STEPS, TEXT, TEXTS, TIME, TOOLS, Table
+from otel_agent_journal.query.tables import (
+    EVENTS,
+    INT,
+    JSON,
+    MODELS,
+    REAL,
+    SESSIONS,
+    STEPS,
+    TEXT,
+    TEXTS,
+    TIME,
+    TOOLS,
+    Table,
+)
 
 VERSION: Final = 1
 TABLES: Final[Mapping[str, Table]] = {

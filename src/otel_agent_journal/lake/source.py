@@ -1,8 +1,8 @@
 """SQL over a lake: the tables of `query`, with the same names and types, read of the files that its manifest names.
 
 The engine is that of `query`, with its sandbox: SQL reaches these tables and nothing else, and files are read through
-pyarrow, on S3 too. What a query's bounds leave out is passed over by file, where a table's day says it, and by row group,
-by its statistics; DuckDB's filters are applied exactly.
+pyarrow, on S3 too. What a query's bounds leave out is passed over by file, where a table's day says it, and by row
+group, by its statistics; DuckDB's filters are applied exactly.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_agent_journal.lake.files import batches_of, conformed
+from otel_agent_journal.lake.files import Within, batches_of, conformed
 from otel_agent_journal.lake.manifest import Lake, open_lake
 from otel_agent_journal.lake.place import Place
 from otel_agent_journal.lake.schema import NS_PER_DAY, TABLES, day_number, schema_of, twin_of
@@ -86,11 +86,9 @@ class LakeSource:
     def _of_file(self, path: str, columns: Sequence[str], table: Table, bounds: Bounds) -> Iterator[Any]:
         within = None
         if bounds.since_ns is not None or bounds.until_ns is not None:
-            within = {name: (bounds.since_ns, bounds.until_ns) for name in _time_columns(table)}
+            within = Within(_time_columns(table), bounds.since_ns, bounds.until_ns)
         columns = columns or ["session_id"]  # rows are counted, too, of which nothing is looked at
-        return batches_of(
-            self._place, path, columns, ids=bounds.session_ids, within=within, rows=BATCH_ROWS
-        )
+        return batches_of(self._place, path, columns, ids=bounds.session_ids, within=within, rows=BATCH_ROWS)
 
 
 class _LakeDataset(_Dataset):

@@ -44,7 +44,7 @@ _KINDS: Final = {"tools": "TOOL", "models": "MODEL"}
 class TableRead(msgspec.Struct, kw_only=True):
     """What was read for one table: how often it was scanned, and how much that took: of a store sessions and events.
 
-    Of a lake `files` and `rows`; `of_files` is how many the table has. `brief`: what listings show of sessions is enough.
+    Of a lake `files` and `rows`; `of_files` is how many the table has. `brief`: what listings show is enough.
     """
 
     table: str
