@@ -80,6 +80,7 @@ CALLS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("`drain --set-aside`", ("drain", "--set-aside")),
     ("`sweep`", ("sweep",)),
     ("`doctor`", ("doctor",)),
+    ("`export --parquet`", ("export", "--parquet", "lake")),
     ("`store init`", ("store", "init", "--yes")),
     ("`store info`", ("store", "info")),
     ("`store copy`", ("store", "copy", URL, "sqlite:///copy.db")),

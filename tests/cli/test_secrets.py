@@ -41,6 +41,7 @@ OF_STORES: Final = (
     ("doctor", "--store", "{url}"),
     ("query", "SELECT 1", "--store", "{url}"),
     ("export", "s", "--store", "{url}", "--otlp", f"http://{HOST}"),
+    ("export", "--parquet", "lake", "--store", "{url}"),
     ("compact", "s", "--store", "{url}"),
     ("store", "info", "{url}"),
     ("store", "init", "{url}"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 KEYS: Final = ("session_id", "spans", "otlp")
 
 
-@click.command("export", short_help="Send a session's spans to an OTLP endpoint, or write events or the journal out.")
+@click.command("export", short_help="Send spans to an OTLP endpoint, write events out, or the journal to Parquet.")
 @click.argument("session", required=False)
 @click.option("--jsonl", is_flag=True, help="Write its events to stdout, for `import`, with the values kept apart.")
 @click.option("--otlp", metavar="URL", help="Where to, as http://localhost:4318. [env: AGENT_JOURNAL_OTLP]")
@@ -39,7 +39,7 @@ def command(
     tables: str | None,
     day: str | None,
 ) -> None:
-    """Send a session's spans to an OTLP endpoint, or write events or the journal out.
+    """Send spans to an OTLP endpoint, write events out, or the journal to Parquet.
 
     Works for any session, however old. Span ids are those of the run, so that sending it twice shows it once. Steps
     that the program's sampler left out are left out here. Without --otlp the OTLP variables say where to. With --jsonl

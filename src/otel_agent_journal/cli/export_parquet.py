@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.cli.output import Output
     from otel_agent_journal.lake.place import Place
 
-KEYS: Final = ("lake", "sessions", "events", "rows", "files", "bytes")
+KEYS: Final = ("lake", "sessions", "events", "rows", "files", "size_bytes")
 _FAILED: Final = 1
 
 
@@ -72,7 +72,7 @@ def compact_day(invocation: Invocation, output: Output, url: str, day: str) -> N
         done = compact(open_lake(place), named, bar.to)
     if not output.for_people:
         files, left, size_bytes = (0, 0, 0) if done is None else done[2:]
-        output.record({"lake": place.url, "day": named, "files_before": files, "files": left, "bytes": size_bytes})
+        output.record({"lake": place.url, "day": named, "files_before": files, "files": left, "size_bytes": size_bytes})
     elif done is None:
         output.text(f"nothing to do: {place.url} has no two parts of {named}")
     else:
