@@ -1,6 +1,6 @@
 """What engines of others have to be told of a lake's tables: the statements of docs/lakes_ddl.md, made of the schema.
 
-    python tests/lake/ddl.py    prints the page's blocks
+python tests/lake/ddl.py    prints the page's blocks
 """
 
 from __future__ import annotations
