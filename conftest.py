@@ -17,6 +17,8 @@ from hypothesis import HealthCheck, is_hypothesis_test, settings
 pytest_plugins = ["tests.real.fixtures"]
 pytest.register_assert_rewrite("otel_agent_journal.testing.contract_setup")  # some tests use it without the contract
 
+_SAID_OF_A_FAILURE = 40_000  # characters: a whole example of a state machine, which may not come again
+
 KEPT = frozenset(("AGENT_JOURNAL_SOAK", "AGENT_JOURNAL_TEST_SERVERS"))
 
 # Before any test module imports the package: settings of the developer's shell are not those of a test.
@@ -92,7 +94,9 @@ class _SaysAtOnce:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         terminal = self._plugins.get_plugin("terminalreporter") if report.failed else None
         if terminal is not None:
-            terminal.write_line(f"\nFAILED {report.nodeid} ({report.duration:.0f} s)\n{report.longreprtext[-2000:]}")
+            terminal.write_line(
+                f"\nFAILED {report.nodeid} ({report.duration:.0f} s)\n{report.longreprtext[-_SAID_OF_A_FAILURE:]}"
+            )
 
 
 def pytest_configure(config: pytest.Config) -> None:
