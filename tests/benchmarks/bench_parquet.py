@@ -5,8 +5,8 @@
     python tests/benchmarks/bench_parquet.py --json FILE       figures for machines as well
 
 The journal is sessions of 200 events: tool calls, each of which is two events, a step and a tool call. All five tables
-are written. Beside it the same events are read of the store in plain Python and dropped. Exit code 5 if less than 30,000
-events a second are written (of CPU with --cpu, on a machine that is busy), if memory rises by more than 200 MB beyond
+are written. Beside it the same events are read of the store in plain Python and dropped. Exit code 5 if less than
+30,000 events a second are written (of CPU with --cpu, on a busy machine), if memory rises by more than 200 MB beyond
 that of a tenth of the sessions, or if the second run writes a file.
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib import import_module
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -78,7 +79,15 @@ class _Waiting:
         """Write what waits."""
         if not self._sources:
             return
-        made = {column.name: array_of(column.kind, list(map(taken, self._sources))) for column, taken in self._plain}
+        made: dict[str, Any] = {}
+        things: dict[Callable[..., Any], list[Any]] = {}  # of which several columns are parts
+        for column, taken in self._plain:
+            if column.of is None or column.part is None:
+                made[column.name] = array_of(column.kind, list(map(taken, self._sources)))
+                continue
+            if column.of not in things:
+                things[column.of] = list(map(taken, self._sources))
+            made[column.name] = array_of(column.kind, _parts_of(things[column.of], column.part))
         for name, _, texts in self._large:
             made[name] = array_of(JSON, texts, as_text=True)
             texts.clear()
@@ -191,6 +200,14 @@ def _derived(column: Column, made: Mapping[str, Any]) -> Any:
     return made[twin_of(column.name)].cast(pa.timestamp("ns", tz="UTC")).cast(pa.timestamp("us", tz="UTC"), safe=False)
 
 
+def _parts_of(things: list[Any], name: str) -> list[Any]:
+    part = attrgetter(name)
+    return [None if thing is None else part(thing) for thing in things]
+
+
 def _taken(column: Column, price: Price) -> Callable[[Any], Any]:
-    priced = column.priced
+    """Return what takes of a row's source a column, or the thing that it is a part of."""
+    priced, of = column.priced, column.of
+    if of is not None and column.kind != JSON:
+        return of if priced is None else lambda source: of(source, price)
     return column.value if priced is None else lambda source: priced(source, price)

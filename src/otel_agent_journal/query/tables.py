@@ -34,13 +34,16 @@ _TOKENS: Final = tuple(Usage.__struct_fields__)
 class Column(msgspec.Struct, frozen=True):
     """A column: its name, its DuckDB type, and how it is taken from a row's source.
 
-    `priced`: how it is, where it takes a price to say it.
+    `priced`: how it is, where it takes a price to say it. `of` and `part`: where several columns are parts of one
+    thing, what gives that of a row's source (and a price), and the part's name; of no thing each is NULL.
     """
 
     name: str
     kind: str
     value: Callable[[Any], Any]
     priced: Callable[[Any, Price], Any] | None = None
+    of: Callable[..., Any] | None = None
+    part: str | None = None
 
 
 class Table(NamedTuple):
@@ -111,7 +114,7 @@ def _of_error(pick: Callable[[Any], ErrorInfo | None]) -> tuple[Column, ...]:
 
     return (
         Column("error", JSON, lambda source: _error(pick(source))),
-        *(Column(f"error_{name}", TEXT, part(name)) for name in ("type", "message", "code")),
+        *(Column(f"error_{name}", TEXT, part(name), of=pick, part=name) for name in ("type", "message", "code")),
     )
 
 
@@ -125,14 +128,21 @@ def _of_usage(pick: Callable[[Any], Usage | None]) -> tuple[Column, ...]:
 
         return value
 
-    return tuple(Column(name, INT, part(name)) for name in _TOKENS)
+    return tuple(Column(name, INT, part(name), of=pick, part=name) for name in _TOKENS)
 
 
 def _of_cost(pick: Callable[[Any, Price], Cost]) -> tuple[Column, ...]:
     """Return the two columns of a cost; `pick` takes it from a row's source, by a price."""
     return (
-        Column("cost_usd", REAL, _nothing, lambda source, price: pick(source, price).usd),
-        Column("unpriced_calls", INT, _nothing, lambda source, price: pick(source, price).unpriced),
+        Column("cost_usd", REAL, _nothing, lambda source, price: pick(source, price).usd, of=pick, part="usd"),
+        Column(
+            "unpriced_calls",
+            INT,
+            _nothing,
+            lambda source, price: pick(source, price).unpriced,
+            of=pick,
+            part="unpriced",
+        ),
     )
 
 
@@ -285,7 +295,11 @@ def _of_attempt(name: str) -> Callable[[AttemptRow], Any]:
 
 
 def _detail(name: str) -> Callable[[AttemptRow], str | None]:
-    return lambda row: _json(_details(row.attempt).get(name))
+    def value(row: AttemptRow) -> str | None:
+        said = row.attempt.details_end if name in row.attempt.details_end else row.attempt.details_start
+        return _json(said.get(name))
+
+    return value
 
 
 _ATTEMPT: Final = (
