@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from otel_agent_journal.query.reading import TableRead
 
 IN_A_TABLE: Final = 1_000  # rows; a table is laid out whole, data formats stream
-EXPLAINED: Final = ("table", "scans", "sessions", "events", "bounds", "files", "rows")
+EXPLAINED: Final = ("table", "scans", "sessions", "events", "bounds")
+OF_LAKES: Final = ("files", "rows")
 _NAMED: Final = {"session_ids": "session_id", "statuses": "status", "agents": "agent"}  # as columns
 _UNITS: Final = {"": 1024**2, "k": 1024, "m": 1024**2, "g": 1024**3}
 # What the process may take beside DuckDB's own limit: Python, a batch of events, the result's rows on their way out.
@@ -207,7 +208,7 @@ def _explain(output: Output, result: Query) -> None:
     """Run the query for what it reads, its rows aside."""
     rows = sum(batch.num_rows for batch in result.batches())
     if not output.for_people:
-        read = [dict(zip(EXPLAINED, _read(one), strict=True)) for one in result.read]
+        read = [_read(one) for one in result.read]
         output.record({"plan": result.plan, "rows": rows, "read": read})
         return
     for line in result.plan.splitlines():
@@ -218,9 +219,9 @@ def _explain(output: Output, result: Query) -> None:
     output.text(f"{readable.plural(rows, 'row')} of result")
 
 
-def _read(one: TableRead) -> tuple[Any, ...]:
-    of_lake = (None, None) if one.of_files is None else (one.files, one.rows)
-    return (one.table, one.scans, one.sessions, one.events, one.pushed(), *of_lake)
+def _read(one: TableRead) -> dict[str, Any]:
+    said = dict(zip(EXPLAINED, (one.table, one.scans, one.sessions, one.events, one.pushed()), strict=True))
+    return said if one.of_files is None else said | dict(zip(OF_LAKES, (one.files, one.rows), strict=True))
 
 
 def _sentence(one: TableRead) -> str:
