@@ -17,7 +17,8 @@ from otel_agent_journal.lake.place import Place, open_place
 from otel_agent_journal.lake.schema import TABLES
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.rules import current
-from otel_agent_journal.testing.clocks import EPOCH_2026_NS
+from otel_agent_journal.testing.builders import JournalBuilder
+from otel_agent_journal.testing.clocks import EPOCH_2026_NS, SteppingClock
 from tests.lake.lakes import DAY_NS, NOW_NS, NUMBERS, asked, counts, export, files, more_of, part_names
 from tests.query.journals import a_session, keep, rows_of
 
@@ -209,6 +210,24 @@ def test_a_session_that_was_deleted_and_begins_anew_replaces_nothing(store: Memo
     assert export(store, folder).sessions == 1
     assert asked(folder, "SELECT events FROM sessions WHERE session_id = 's0' ORDER BY 1") == [(2,), (9,)]
     assert asked(folder, "SELECT count(DISTINCT event_id) FROM events WHERE session_id = 's0'") == [(11,)]
+
+
+def test_no_part_takes_the_name_of_another(folder: Path) -> None:
+    """A part whose sessions have all begun anew since keeps its name, and what is in it."""
+    store = MemoryStore("memory://lakes")
+    keep(store, a_session(0).events)
+    export(store, folder)
+    head = current(store, "s0")
+    assert head is not None
+    assert store.delete_session("s0", head.cursor, head.version)
+    later = JournalBuilder("s0", clock=SteppingClock(EPOCH_2026_NS + DAY_NS))
+    later.end(later.start("AGENT", "researcher"))
+    keep(store, later.events)
+    export(store, folder)
+    keep(store, a_session(1).events)
+    export(store, folder)
+    assert part_names(folder) == ["2026-01-01-0001", "2026-01-01-0002", "2026-01-02-0001"]
+    assert asked(folder, "SELECT session_id, events FROM sessions ORDER BY ALL") == [("s0", 2), ("s0", 9), ("s1", 9)]
 
 
 def test_a_lake_is_of_one_store(store: MemoryStore, folder: Path) -> None:

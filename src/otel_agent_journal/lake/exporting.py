@@ -97,12 +97,13 @@ class Export:
         changed: Iterator[SessionHead] | None = None if is_bounded else self._changed(lake.cursor, known)
         if changed is None:
             changed = current_sessions(self._store, SessionFilter(since_ns=since_ns, until_ns=until_ns))
-        due = self._due(changed, known)
+        names = frozenset(lake.names())
+        due = self._due(changed, known, names)
         if due or not known:
             lake.create()
         self._total = sum(one.events for those in due.values() for one in those)
         for name in sorted(due):
-            self._write(lake, name, due[name], known)
+            self._write(lake, name, due[name], is_old=name in names)
         if not is_bounded:
             lake.keep_cursor(cursor)
         return self._said
@@ -139,8 +140,10 @@ class Export:
                 seen.add(whole.session_id)
                 yield whole
 
-    def _due(self, heads: Iterator[SessionHead], known: dict[str, Known]) -> dict[str, list[_Due]]:
-        """Return by part the sessions that are not in the lake as they are."""
+    def _due(
+        self, heads: Iterator[SessionHead], known: dict[str, Known], names: frozenset[str]
+    ) -> dict[str, list[_Due]]:
+        """Return by part the sessions that are not in the lake as they are. `names`: of the parts that are there."""
         old: dict[str, list[_Due]] = {}
         new: dict[int, list[_Due]] = {}
         for head in heads:
@@ -152,8 +155,7 @@ class Export:
                 old.setdefault(found.part, []).append(due)
             else:
                 new.setdefault(due.day, []).append(due)
-        taken = {one.part for one in known.values()}
-        return old | {name: those for day in sorted(new) for name, those in _parts(day, new[day], taken)}
+        return old | {name: those for day in sorted(new) for name, those in _parts(day, new[day], names)}
 
     def _is_there(self, key: Key | None) -> bool:
         return key is not None and has_event(self._store, key)
@@ -163,9 +165,8 @@ class Export:
 
     # --- doing it -----------------------------------------------------------------------------------------------
 
-    def _write(self, lake: Lake, name: str, due: list[_Due], known: dict[str, Known]) -> None:
+    def _write(self, lake: Lake, name: str, due: list[_Due], *, is_old: bool) -> None:
         """Write a part anew: what was in it, and these sessions as they are now."""
-        is_old = any(one.part == name for one in known.values())
         part = lake.part(name) if is_old else Part(name=name, day=day_text(due[0].day), files=(), sessions=())
         ids = sorted(one.session_id for one in due)
         writer = PartWriter(self._place, name, len(part.sessions) + len(ids))
@@ -240,7 +241,7 @@ def _copy(old: Sequence[OldFile], writer: PartWriter, session_id: str | None) ->
             writer.add(file.table, batch)
 
 
-def _parts(day: int, due: list[_Due], taken: set[str]) -> Iterator[tuple[str, list[_Due]]]:
+def _parts(day: int, due: list[_Due], taken: frozenset[str]) -> Iterator[tuple[str, list[_Due]]]:
     """Yield new parts of a day, named in order, each of as many sessions as fit."""
     number, those, events = 0, list[_Due](), 0
     for one in [*sorted(due), None]:
