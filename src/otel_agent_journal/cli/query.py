@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 IN_A_TABLE: Final = 1_000  # rows; a table is laid out whole, data formats stream
 EXPLAINED: Final = ("table", "scans", "sessions", "events", "bounds")
-OF_LAKES: Final = ("files", "rows")
 _NAMED: Final = {"session_ids": "session_id", "statuses": "status", "agents": "agent"}  # as columns
 _UNITS: Final = {"": 1024**2, "k": 1024, "m": 1024**2, "g": 1024**3}
 # What the process may take beside DuckDB's own limit: Python, a batch of events, the result's rows on their way out.
@@ -220,8 +219,9 @@ def _explain(output: Output, result: Query) -> None:
 
 
 def _read(one: TableRead) -> dict[str, Any]:
-    said = dict(zip(EXPLAINED, (one.table, one.scans, one.sessions, one.events, one.pushed()), strict=True))
-    return said if one.of_files is None else said | dict(zip(OF_LAKES, (one.files, one.rows), strict=True))
+    names, values = EXPLAINED, (one.table, one.scans, one.sessions, one.events, one.pushed())
+    said: dict[str, Any] = dict(zip(names, values, strict=True))
+    return said if one.of_files is None else {**said, "files": one.files, "rows": one.rows}
 
 
 def _sentence(one: TableRead) -> str:

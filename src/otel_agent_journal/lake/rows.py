@@ -29,8 +29,9 @@ from otel_agent_journal.store.protocol import JournalStore
 pc: Final[Any] = import_module("pyarrow.compute")  # it carries no types
 
 _NS_PER_MS: Final = 1e6
-_ROWS: Final = 4_096  # that wait of a table, at most
-_JSON_BYTES: Final = 4 * 1024**2  # of JSON in them
+_ROWS: Final = 1_024  # that wait of a table, at most
+_FIRST_ROWS: Final = 32  # how large rows are is seen by those before
+_JSON_BYTES: Final = 4 * 1024**2  # of JSON in them, about
 _OF_STEPS: Final = START_TYPES | END_TYPES
 _BARE: Final = IN_STEP_TYPES | CONTEXT_TYPES  # of which a tree needs no details
 _ATTEMPTS: Final = {"MODEL": "model_calls", "TOOL": "tool_calls"}
@@ -45,34 +46,27 @@ class Sink(Protocol):
 
 
 class _Waiting:
-    """The rows of a table that are not written yet: their sources, and their JSON, which is made as they come."""
+    """The rows of a table that are not written yet: their sources, as many as their JSON lets be."""
 
     def __init__(self, table: str, sink: Sink, price: Price) -> None:
         self._table = table
         self._sink = sink
         self._schema = schema_of(table)
         self._columns = TABLES[table].columns
-        self._large: list[tuple[str, Callable[[Any], Any], list[str | None]]] = [
-            (column.name, _taken(column, price), []) for column in self._columns if column.kind == JSON
-        ]
+        self._large = [(column.name, _taken(column, price)) for column in self._columns if column.kind == JSON]
         self._plain = [
             (column, _taken(column, price))
             for column in self._columns
             if column.kind != JSON and not _is_derived(column)
         ]
         self._sources: list[Any] = []
-        self._bytes = 0
+        self._most = _FIRST_ROWS
         self.rows = 0
 
     def add(self, source: Any) -> None:
         """Take a row."""
         self._sources.append(source)
-        for _, taken, texts in self._large:
-            text = taken(source)
-            texts.append(text)
-            if text is not None:
-                self._bytes += len(text)
-        if len(self._sources) >= _ROWS or self._bytes >= _JSON_BYTES:
+        if len(self._sources) >= self._most:
             self.flush()
 
     def flush(self) -> None:
@@ -88,17 +82,17 @@ class _Waiting:
             if column.of not in things:
                 things[column.of] = list(map(taken, self._sources))
             made[column.name] = array_of(column.kind, _parts_of(things[column.of], column.part))
-        for name, _, texts in self._large:
-            made[name] = array_of(JSON, texts, as_text=True)
-            texts.clear()
+        for name, taken in self._large:
+            made[name] = array_of(JSON, list(map(taken, self._sources)), as_text=True)
         for column in self._columns:
             if _is_derived(column):
                 made[column.name] = _derived(column, made)
         arrays = [made[field.name].cast(field.type) for field in self._schema]
         self._sink.add(self._table, pa.RecordBatch.from_arrays(arrays, schema=self._schema))
-        self.rows += len(self._sources)
+        count, size_bytes = len(self._sources), sum(made[name].nbytes for name, _ in self._large)
+        self.rows += count
+        self._most = max(1, min(2 * self._most, _ROWS, _JSON_BYTES * count // (size_bytes + 1)))
         self._sources.clear()
-        self._bytes = 0
 
 
 class Read(NamedTuple):
