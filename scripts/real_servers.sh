@@ -12,6 +12,7 @@
 #   moto         moto's server, a program in an environment of its own
 #   chromium     Debian's Chromium, a program: the browser of the viewer's tests
 #   nginx        Debian's nginx, a program: the proxy before the server
+#   spark        PySpark, the Python of an environment of its own   needs a JDK 17 to run
 #
 # A server is stamped by version: a second run costs nothing. What is printed on stdout is one path for each server;
 # everything else goes to stderr and to <cache>/build-<server>.log.
@@ -22,12 +23,13 @@ set -euo pipefail
 MANIFEST="$(cd "$(dirname "$0")/.." && pwd)/collector-config/builder.yaml"
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/otel-agent-journal"
 PYTHON="${PYTHON:-python3}"
-SERVERS=(jaeger collector minio dynamodb postgresql moto chromium nginx)
+SERVERS=(jaeger collector minio dynamodb postgresql moto chromium nginx spark)
 JAEGER_VERSION=v1.76.0
 COLLECTOR_VERSION=v0.159.0
 MINIO_VERSION=v0.0.0-20260212201848-7aac2a2c5b7c
 DYNAMODB_VERSION=3.1.0
 MOTO_VERSION=5.2.5
+SPARK_VERSION=4.3.0
 
 say() { printf 'real_servers: %s\n' "$*" >&2; }
 
@@ -143,12 +145,27 @@ build_moto() {
     "$work/bin/python" -m pip install --quiet --disable-pip-version-check "moto[server]==$MOTO_VERSION"
 }
 
+# No server: a program of a test starts it, and reads with it what we wrote.
+build_spark() {
+    local work="$CACHE/bin/spark"
+    rm -rf "$work"
+    "$PYTHON" -m venv "$work"
+    "$work/bin/python" -m pip install --quiet --disable-pip-version-check setuptools wheel
+    "$work/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir "pyspark==$SPARK_VERSION"
+}
+
 need() { # toolchain, what for
     case "$1" in
         go) need_go "$2" ;;
         jdk)
             if ! command -v java >/dev/null 2>&1 || ! command -v mvn >/dev/null 2>&1; then
                 say "cannot build $2: a JDK and Maven are needed. Install them (Debian: default-jdk-headless maven) and run this again."
+                exit 3
+            fi
+            ;;
+        java)
+            if ! command -v java >/dev/null 2>&1; then
+                say "cannot run $2: Java is not installed. Install a JDK 17 (Debian: openjdk-17-jre-headless) and run this again."
                 exit 3
             fi
             ;;
@@ -170,6 +187,7 @@ version_of() {
         dynamodb) echo "$DYNAMODB_VERSION" ;;
         postgresql | chromium | nginx) echo debian ;;
         moto) echo "$MOTO_VERSION" ;;
+        spark) echo "$SPARK_VERSION" ;;
         *)
             say "unknown server «$1»; known: ${SERVERS[*]}"
             exit 2
@@ -183,6 +201,7 @@ path_of() {
         moto) echo "$CACHE/bin/moto/bin/moto_server" ;;
         chromium) echo "/usr/bin/chromium" ;;
         nginx) echo "/usr/sbin/nginx" ;;
+        spark) echo "$CACHE/bin/spark/bin/python" ;;
         postgresql)
             newest=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1 || true)
             echo "${newest:-/usr/lib/postgresql/bin}"
@@ -197,6 +216,7 @@ toolchain_of() {
         dynamodb) echo jdk ;;
         postgresql | chromium | nginx) echo debian ;;
         moto) echo python ;;
+        spark) echo java ;;
     esac
 }
 

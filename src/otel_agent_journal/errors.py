@@ -7,6 +7,7 @@
     ├── CodecError             bytes or a mapping that is not an event
     │   └── NewerSchema        written by a newer version of this package
     ├── WaitTimeout            what was waited for did not come in time; a TimeoutError too
+    ├── LakeError              a lake of Parquet files could not be read, written or trusted
     ├── QueryError             SQL that is malformed, names what is not there, or would do more than read
     │   └── QueryFailed        a query that ran into a limit, or a value that it cannot take
     └── StoreError             a store could not do what was asked
@@ -103,6 +104,10 @@ class WaitTimeout(JournalError, TimeoutError):
         self.until = until
         self.status = status
         self.last_type = last_type
+
+
+class LakeError(JournalError):
+    """A lake of Parquet files could not be read, written or trusted; the same command may be repeated."""
 
 
 class QueryError(JournalError):

@@ -82,6 +82,7 @@ CALLS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("`sweep`", ("sweep",)),
     ("`doctor`", ("doctor",)),
     ("`alerts check`, `alerts watch`, `alerts list`", ("alerts", "check", "--rules", "rules.toml")),
+    ("`export --parquet`", ("export", "--parquet", "lake")),
     ("`store init`", ("store", "init", "--yes")),
     ("`store info`", ("store", "info")),
     ("`store copy`", ("store", "copy", URL, "sqlite:///copy.db")),

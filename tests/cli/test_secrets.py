@@ -42,6 +42,7 @@ OF_STORES: Final = (
     ("query", "SELECT 1", "--store", "{url}"),
     ("alerts", "list", "--store", "{url}"),
     ("export", "s", "--store", "{url}", "--otlp", f"http://{HOST}"),
+    ("export", "--parquet", "lake", "--store", "{url}"),
     ("compact", "s", "--store", "{url}"),
     ("store", "info", "{url}"),
     ("store", "init", "{url}"),

@@ -58,7 +58,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "alerts": "Judge the rules of alerts.toml: once, for ever, or say what fires.",
     "mcp": "Offer the journal to agents as tools, by MCP over stdio.",
     "collect": "Receive OTLP from any source, and journal it.",
-    "export": "Send a session's spans to an OTLP endpoint, or write its events out.",
+    "export": "Send spans to an OTLP endpoint, write events out, or the journal to Parquet.",
     "import": "Take in JSON lines that were written out of a journal.",
     "store": "Prepare, look at, copy, prune, delete from and repair stores.",
     "compact": "Rewrite sessions into their compact form, in stores such as S3.",

@@ -1,4 +1,4 @@
-"""`agent-journal export`: the spans of a session, rebuilt from its events, to any OTLP backend."""
+"""`agent-journal export`: a session's spans to an OTLP backend, its events as lines, or the journal to a lake."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from otel_agent_journal.cli import readable
+from otel_agent_journal.cli import readable, when
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.progress import progress
 
@@ -18,28 +18,63 @@ if TYPE_CHECKING:
 KEYS: Final = ("session_id", "spans", "otlp")
 
 
-@click.command("export", short_help="Send a session's spans to an OTLP endpoint, or write its events out.")
+@click.command("export", short_help="Send spans to an OTLP endpoint, write events out, or the journal to Parquet.")
 @click.argument("session", required=False)
 @click.option("--jsonl", is_flag=True, help="Write its events to stdout, for `import`, with the values kept apart.")
 @click.option(
     "--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write it as one page that opens offline."
 )
 @click.option("--otlp", metavar="URL", help="Where to, as http://localhost:4318. [env: AGENT_JOURNAL_OTLP]")
+@click.option("--parquet", "lake", metavar="LAKE", help="Write the journal to Parquet files: a folder, or s3://...")
+@click.option("--since", "since_ns", callback=when.since, metavar="WHEN", help=f"Updated since: {when.FORMS}.")
+@click.option("--until", "until_ns", callback=when.until, metavar="WHEN", help="Updated by then.")
+@click.option("--tables", metavar="NAMES", help="Of --parquet: these alone, as events,sessions. [default: all]")
+@click.option("--compact", "day", metavar="DAY", help="Of --parquet: make one file a table of a day's, as 2026-11-30.")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, session: str | None, jsonl: bool, page: Path | None, otlp: str | None) -> None:
-    """Send a session's spans to an OTLP endpoint, or write its events out.
+def command(
+    invocation: Invocation,
+    session: str | None,
+    jsonl: bool,
+    page: Path | None,
+    otlp: str | None,
+    lake: str | None,
+    since_ns: int | None,
+    until_ns: int | None,
+    tables: str | None,
+    day: str | None,
+) -> None:
+    """Send spans to an OTLP endpoint, write events out, or the journal to Parquet.
 
     Works for any session, however old. Span ids are those of the run, so that sending it twice shows it once. Steps
     that the program's sampler left out are left out here. Without --otlp the OTLP variables say where to. With --jsonl
     it is written to stdout instead, all that there is of it: agent-journal export SESSION --jsonl > session.jsonl
     With --html it becomes the viewer and the session in one file: agent-journal export SESSION --html session.html
+
+    With --parquet the whole journal is written to a lake, for SQL, Spark, Athena and Trino; what has changed since is
+    written by the same command later.
     """
     from otel_agent_journal.cli.choosing import need_session
     from otel_agent_journal.forwarding.export import export_session
     from otel_agent_journal.masking import masked
 
     output = invocation.output()
+    if lake is None and (since_ns, until_ns, tables, day) != (None, None, None, None):
+        raise click.UsageError("--since, --until, --tables and --compact go with --parquet LAKE")
+    if lake is not None:
+        from otel_agent_journal.cli import export_parquet
+
+        if session or jsonl or otlp or page:
+            raise click.UsageError(
+                "--parquet takes the whole journal; it goes with no session, --jsonl, --html or --otlp"
+            )
+        if day is not None:
+            if (since_ns, until_ns, tables) != (None, None, None):
+                raise click.UsageError("--compact rewrites what is there; it goes with --parquet alone")
+            export_parquet.compact_day(invocation, output, lake, day)
+        else:
+            export_parquet.export(invocation, output, lake, since_ns, until_ns, tables)
+        return
     if jsonl:
         if otlp:
             raise click.UsageError("--jsonl writes to stdout; it does not go with --otlp")

@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, cast
 
 import click
 
@@ -58,6 +59,7 @@ def _seconds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> fl
 @click.argument("sql", required=False)
 @click.option("-f", "--file", "file", metavar="FILE", help="Read the SQL from a file; - is stdin.")
 @click.option("--session", "sessions", multiple=True, metavar="ID", help="Only this session; may be given again.")
+@click.option("--from", "lake", metavar="LAKE", help="Ask a lake, not the store: a folder, or s3://...")
 @click.option("--explain", is_flag=True, help="Show the plan, and what was read of the store, not the rows.")
 @click.option("--memory", "memory_bytes", callback=_bytes, default="512MB", metavar="SIZE", help="Default 512MB.")
 @click.option("--timeout", "timeout_s", callback=_seconds, default="60", metavar="SECONDS", help="Default 60.")
@@ -68,43 +70,67 @@ def command(
     sql: str | None,
     file: str | None,
     sessions: tuple[str, ...],
+    lake: str | None,
     explain: bool,
     memory_bytes: int,
     timeout_s: float,
 ) -> None:
     """Ask the journal in SQL: sessions, steps, events, tools, models.
 
-    One SELECT of DuckDB's SQL, over any store. It reads, and reaches nothing but the journal: no file, no network.
+    One SELECT of DuckDB's SQL, over any store, or with --from over a lake that `export --parquet` wrote. It reads, and
+    reaches nothing but the journal: no file, no network.
 
     \b
       agent-journal query 'SELECT name, count(*) FROM tools GROUP BY name'
     """  # noqa: D301 - click wants the character itself, which keeps the command on a line of its own
+    limits = _Limits(memory_bytes, timeout_s)
     with _ended_by_ctrl_c():
-        _ask(invocation, _sql(sql, file), sessions, explain, memory_bytes, timeout_s)
+        output, text = invocation.output(), _sql(sql, file)
+        open_query = _of_lake(lake, text, sessions) if lake else _of_store(invocation, text, sessions)
+        _ask(output, open_query, limits, explain)
 
 
-def _ask(
-    invocation: Invocation, sql: str, sessions: Sequence[str], explain: bool, memory_bytes: int, timeout_s: float
-) -> None:
+class _Limits(NamedTuple):
+    memory_bytes: int
+    timeout_s: float
+
+
+def _of_store(invocation: Invocation, sql: str, sessions: Sequence[str]) -> Callable[..., Query]:
     from otel_agent_journal.query import query
 
-    output = invocation.output()
     journal = invocation.journal()
     ids = [journal.session(one).session_id for one in sessions] if sessions else None
+    return partial(
+        query,
+        journal.store,
+        sql,
+        sessions=ids,
+        now_ns=journal.clock(),
+        waiting_writers=journal.waiting(),
+        price=journal.price,
+    )
+
+
+def _of_lake(lake: str, sql: str, sessions: Sequence[str]) -> Callable[..., Query]:
+    from otel_agent_journal.cli.export_parquet import place_of
+    from otel_agent_journal.query.sql import require_packages
+
+    require_packages("what `query` runs on (DuckDB and pyarrow)", "duckdb", "pyarrow")
+    place = place_of(lake)
+    from otel_agent_journal.lake.source import query_lake
+
+    return partial(query_lake, place, sql, sessions=sessions or None)
+
+
+def _ask(output: Output, open_query: Callable[..., Query], limits: _Limits, explain: bool) -> None:
     with (
         _progress() as moved,
-        _bounded(memory_bytes),
-        query(
-            journal.store,
-            sql,
-            sessions=ids,
-            memory_bytes=memory_bytes,
-            timeout_s=timeout_s,
-            now_ns=journal.clock(),
-            waiting_writers=journal.waiting(),
+        _bounded(limits.memory_bytes),
+        open_query(
+            memory_bytes=limits.memory_bytes,
+            timeout_s=limits.timeout_s,
             progress=moved,
-            stuck=lambda: _give_up(timeout_s),
-            price=journal.price,
+            stuck=lambda: _give_up(limits.timeout_s),
         ) as result,
     ):
         if explain:
@@ -182,7 +208,7 @@ def _explain(output: Output, result: Query) -> None:
     """Run the query for what it reads, its rows aside."""
     rows = sum(batch.num_rows for batch in result.batches())
     if not output.for_people:
-        read = [dict(zip(EXPLAINED, _read(one), strict=True)) for one in result.read]
+        read = [_read(one) for one in result.read]
         output.record({"plan": result.plan, "rows": rows, "read": read})
         return
     for line in result.plan.splitlines():
@@ -193,8 +219,10 @@ def _explain(output: Output, result: Query) -> None:
     output.text(f"{readable.plural(rows, 'row')} of result")
 
 
-def _read(one: TableRead) -> tuple[Any, ...]:
-    return (one.table, one.scans, one.sessions, one.events, one.pushed())
+def _read(one: TableRead) -> dict[str, Any]:
+    names, values = EXPLAINED, (one.table, one.scans, one.sessions, one.events, one.pushed())
+    said: dict[str, Any] = dict(zip(names, values, strict=True))
+    return said if one.of_files is None else {**said, "files": one.files, "rows": one.rows}
 
 
 def _sentence(one: TableRead) -> str:
@@ -206,6 +234,9 @@ def _sentence(one: TableRead) -> str:
             pushed.append(f"{_NAMED[name]} {', '.join(cast('list[str]', value)) or 'none'}")
         else:
             pushed.append(f"{name.removesuffix('_ns')} {format_timestamp(value) if name.endswith('_ns') else value}")
+    if one.of_files is not None:
+        amount = f"{readable.plural(one.files, 'file')} of {one.of_files}, {readable.plural(one.rows, 'row')}"
+        return f"read for {one.table}: {amount}; pushed down: {'; '.join(pushed) or 'nothing'}"
     amount = f"{readable.plural(one.sessions, 'session')}, {readable.plural(one.events, 'event')}"
     return f"read for {one.table}: {amount}; pushed down: {'; '.join(pushed) or 'nothing'}"
 

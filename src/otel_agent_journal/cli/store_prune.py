@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +14,15 @@ from otel_agent_journal.cli.operating import administered, agree, yes_option
 from otel_agent_journal.cli.progress import progress
 from otel_agent_journal.reading import moments
 
+if TYPE_CHECKING:
+    from otel_agent_journal.projections.head import SessionHead
+    from otel_agent_journal.store.protocol import JournalStore
 
-def _age(_ctx: click.Context, _parameter: click.Parameter, value: str) -> int:
+
+def _age(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
     """Return how long ago, given as 90d, in nanoseconds."""
+    if value is None:
+        return None
     age_ns = moments.span_of(value)
     if age_ns is None or not 0 < age_ns < time.time_ns():
         raise click.BadParameter(f"'{value}' is no age; give how long ago, as 30s, 12h, 90d, 2w")
@@ -28,36 +36,43 @@ def _age(_ctx: click.Context, _parameter: click.Parameter, value: str) -> int:
     "age_ns",
     callback=_age,
     metavar="AGE",
-    required=True,
-    help="Not updated for so long: 30s, 12h, 90d, 2w.",
+    help="Not updated for so long: 30s, 12h, 90d, 2w. Has to be said, but with --archived.",
 )
+@click.option("--archived", "lake", metavar="LAKE", help="Only what this lake has: a folder, or s3://...")
 @click.option("--dry-run", is_flag=True, help="Say how many, and delete none.")
 @yes_option
 @common_options
 @pass_invocation
-def command(invocation: Invocation, url: str | None, age_ns: int, dry_run: bool, yes: bool) -> None:
+def command(
+    invocation: Invocation, url: str | None, age_ns: int | None, lake: str | None, dry_run: bool, yes: bool
+) -> None:
     """Delete old sessions, whole: their events, head, context and the values kept apart.
 
-    A session in progress stays, however old its last event, while its process is heard of.
+    A session in progress stays, however old its last event, while its process is heard of. With --archived only those
+    go that a lake has as they are now, as its manifest says (export --parquet).
     """
     from otel_agent_journal.codec import format_timestamp
     from otel_agent_journal.spool.keeping import KeptFiles
     from otel_agent_journal.store.rules import prune
 
+    if age_ns is None and lake is None:
+        raise click.UsageError("say how old: --older-than 90d; or what else keeps them: --archived LAKE")
     output = invocation.output()
     invocation.store = url or invocation.store
     journal = invocation.journal()
     store = journal.store  # what dead processes left in its spool taken in, so that times are right
     administered(store)
-    limit_ns = time.time_ns() - age_ns
+    limit_ns = time.time_ns() - (age_ns or 0)
     before = readable.clock(limit_ns, date=True)
+    only = _everything if lake is None else _kept_by(invocation, lake, store)
     with progress(0, "looking for old sessions") as bar:
-        count = prune(store, limit_ns, dry_run=True, progress=bar.to)
+        count = prune(store, limit_ns, dry_run=True, only=only, progress=bar.to)
     if count and not dry_run:
-        plan = [f"delete {readable.plural(count, 'session')} last updated before {before}, for good"]
+        where = "for good" if lake is None else "which the lake has; values kept apart are not in it"
+        plan = [f"delete {readable.plural(count, 'session')} last updated before {before}, {where}"]
         agree(f"to prune {store.url}", plan, yes=yes)
         with progress(0, f"deleting {readable.plural(count, 'session')}") as bar:
-            count = prune(store, limit_ns, progress=bar.to)
+            count = prune(store, limit_ns, only=only, progress=bar.to)
         KeptFiles(journal.spool).forget()  # a history that goes on is journaled once more
     if not output.for_people:
         output.record(
@@ -68,4 +83,21 @@ def command(invocation: Invocation, url: str | None, age_ns: int, dry_run: bool,
     elif count:
         output.text(f"{readable.plural(count, 'session')} deleted, last updated before {before}")
     else:
-        output.text(f"nothing to do: no session was last updated before {before}")
+        which = "" if lake is None else ", and is in the lake as it is now"
+        output.text(f"nothing to do: no session was last updated before {before}{which}")
+
+
+def _everything(_head: SessionHead) -> bool:
+    return True
+
+
+def _kept_by(invocation: Invocation, lake: str, store: JournalStore) -> Callable[[SessionHead], bool]:
+    """Return what tells of a session whether a lake has it as it is."""
+    from otel_agent_journal.cli.export_parquet import alone, place_of
+
+    place = place_of(lake)
+    from otel_agent_journal.lake.archived import Archive
+    from otel_agent_journal.lake.manifest import open_lake
+
+    invocation.resources.enter_context(alone(invocation, place))  # until all is deleted
+    return Archive(open_lake(place), store).has

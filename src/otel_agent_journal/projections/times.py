@@ -52,6 +52,8 @@ def waited_ns(step: Step) -> int | None:
     """Return how long nobody worked at a step between its attempts; None while it runs."""
     if step.end_ns is None:
         return None
+    if len(step.attempts) == 1:
+        return 0
     found = stretches(step.attempts, 0)
     return found[-1].end_ns - found[0].start_ns - sum(one.length_ns for one in found)
 

@@ -32,6 +32,11 @@ _TYPES: Final[dict[str, Any]] = {
 }
 
 
+def dataset_schema(table: Table) -> Any:
+    """Return the columns of a table's dataset, as DuckDB sees them."""
+    return pa.schema([(f"{table.name}.{column.name}", _TYPES[column.kind]) for column in table.columns])
+
+
 class JournalDataset(_Dataset):
     """One table of a journal.
 
@@ -46,32 +51,32 @@ class JournalDataset(_Dataset):
         self._table = table
         self._price = price
         self._rows = rows
-        self._schema = pa.schema([(f"{table.name}.{column.name}", _TYPES[column.kind]) for column in table.columns])
+        self._schema = dataset_schema(table)
 
     @property
     def schema(self) -> Any:
         """The columns as DuckDB sees them."""
         return self._schema
 
-    def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_options: Any) -> _Scan:  # noqa: A002
+    def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_options: Any) -> Scan:  # noqa: A002
         """Return a scan of some columns, with the filter that DuckDB leaves to us applied exactly."""
         names = list(self._schema.names if columns is None else columns)
-        read = _with_those_of(filter, names, self._schema)
-        return _Scan(self._batches(read, names, filter), pa.schema([self._schema.field(name) for name in names]))
+        read = with_those_of(filter, names, self._schema)
+        return Scan(self._batches(read, names, filter), pa.schema([self._schema.field(name) for name in names]))
 
     def _batches(self, read: list[str], names: list[str], condition: Any) -> Iterator[Any]:
         places = {name: place for place, name in enumerate(self._schema.names)}
         columns = [self._table.columns[places[name]] for name in read]
         schema = pa.schema([self._schema.field(name) for name in read])
         for lists in _chunks(columns, self._rows(columns), self._price):
-            arrays = [_array(column.kind, values) for column, values in zip(columns, lists, strict=True)]
+            arrays = [array_of(column.kind, values) for column, values in zip(columns, lists, strict=True)]
             batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
             if condition is not None:
                 batch = batch.filter(condition)
             yield batch.select(names)
 
 
-class _Scan:
+class Scan:
     """What DuckDB takes a dataset's scanner for: it is read once."""
 
     def __init__(self, batches: Iterator[Any], schema: Any) -> None:
@@ -82,7 +87,7 @@ class _Scan:
         return pa.RecordBatchReader.from_batches(self.projected_schema, self._batches)
 
 
-def _with_those_of(condition: Any, names: list[str], schema: Any) -> list[str]:
+def with_those_of(condition: Any, names: list[str], schema: Any) -> list[str]:
     """Return the columns to read: those wanted, and those that the filter looks at, which may be others."""
     if condition is None or _can_judge(condition, [schema.field(name) for name in names]):
         return names
@@ -130,14 +135,14 @@ def _taken(column: Column, price: Price) -> Callable[[Any], Any]:
     return column.value if priced is None else lambda source: priced(source, price)
 
 
-def _array(kind: str, values: list[Any]) -> Any:
-    """Return values as Arrow; of numbers beyond 64 bits, which SQL has no room for, NULL."""
+def array_of(kind: str, values: list[Any], *, as_text: bool = False) -> Any:
+    """Return values as Arrow; of numbers beyond 64 bits, which SQL has no room for, NULL. `as_text`: JSON as text."""
     plain = pa.string() if kind == JSON else _TYPES[kind]
     try:
         array = pa.array(values, plain)
     except (OverflowError, UnicodeEncodeError, pa.ArrowException):
         array = pa.array([_fitting(value) for value in values], plain)
-    return pa.ExtensionArray.from_storage(_TYPES[JSON], array) if kind == JSON else array
+    return pa.ExtensionArray.from_storage(_TYPES[JSON], array) if kind == JSON and not as_text else array
 
 
 def _fitting(value: Any) -> Any:

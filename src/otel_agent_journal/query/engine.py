@@ -7,7 +7,7 @@ query's plan beforehand (`bounds.py`), in the transaction in which the query the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
@@ -15,20 +15,19 @@ import duckdb
 import msgspec
 
 from otel_agent_journal.errors import JournalError
-from otel_agent_journal.projections.cost import Price
-from otel_agent_journal.query.arrow import JournalDataset, pa
+from otel_agent_journal.query.arrow import pa
 from otel_agent_journal.query.bounds import Bounds, bounds_by_table
 from otel_agent_journal.query.complaints import at_run, at_start, only_reads, was_interrupted
 from otel_agent_journal.query.conditions import Tree
 from otel_agent_journal.query.latest import latest_of
 from otel_agent_journal.query.limits import TimeLimit
-from otel_agent_journal.query.reading import Reader, TableRead
-from otel_agent_journal.query.tables import SESSIONS, TABLES, Column
+from otel_agent_journal.query.reading import TableRead
+from otel_agent_journal.query.sources import Source
+from otel_agent_journal.query.tables import SESSIONS, TABLES
 from otel_agent_journal.query.values import plain_columns
-from otel_agent_journal.store.protocol import JournalStore
 
 RESULT_ROWS: Final = 2_048
-_EVERY: Final = 256  # events between two looks at the clock
+_EVERY: Final = 256  # events, or batches of a file, between two looks at the clock
 _EXPLAIN: Final = "EXPLAIN (FORMAT json) "
 
 
@@ -37,30 +36,23 @@ class Query:
 
     def __init__(
         self,
-        store: JournalStore,
+        source: Callable[[Callable[[], None]], Source],
         sql: str,
         *,
         sessions: Collection[str] | None,
         memory_bytes: int,
         timeout_s: float,
-        now_ns: int,
-        waiting_writers: Collection[str],
         progress: Callable[[int, int], None] | None,
         stuck: Callable[[], None] | None,
-        price: Price,
-        without: Callable[[str], bool],
     ) -> None:
         self._failure: Exception | None = None
         self._progress = progress
         self._moves = 0
-        self._price = price
         self._connection = sandbox(memory_bytes)
         self._time = TimeLimit(timeout_s, self._connection.interrupt, stuck)
         try:
             self._sql = only_reads(self._connection, sql)
-            self._reader = Reader(
-                store, {}, now_ns=now_ns, waiting_writers=waiting_writers, moved=self._moved, without=without
-            )
+            self._source = source(self._moved)
             self._offer_tables()
             with self._time.running():
                 within = Bounds() if sessions is None else Bounds(session_ids=frozenset(sessions))
@@ -82,7 +74,7 @@ class Query:
     @property
     def read(self) -> tuple[TableRead, ...]:
         """What was read of the store so far, table by table, and within which bounds."""
-        return tuple(self._reader.tables.values())
+        return tuple(self._source.tables.values())
 
     @property
     def plan(self) -> str:
@@ -133,8 +125,7 @@ class Query:
 
     def _offer_tables(self) -> None:
         for name, table in TABLES.items():
-            dataset: Any = JournalDataset(table, self._rows_of(name), self._price)
-            self._connection.register(f"journal.{name}", dataset)
+            self._connection.register(f"journal.{name}", self._source.dataset(table, self._watched))
             columns = ", ".join(f'"{name}.{column.name}" AS "{column.name}"' for column in table.columns)
             self._connection.execute(f'CREATE VIEW "{name}" AS SELECT {columns} FROM "journal.{name}"')  # noqa: S608
         self._connection.execute("CREATE MACRO ago(span) AS (now()::TIMESTAMP - span)::TIMESTAMP_NS")
@@ -147,8 +138,8 @@ class Query:
             self._plan_text: str = self._one("EXPLAIN " + self._sql)[1]
             found = bounds_by_table(plans, self._parsed)
             for name, bounds in found.items():
-                self._reader.tables[name] = TableRead(table=name, bounds=bounds.both(within))
-            sessions = self._reader.tables.get(SESSIONS.name)
+                self._source.tables[name] = TableRead(table=name, bounds=bounds.both(within))
+            sessions = self._source.tables.get(SESSIONS.name)
             if sessions is not None and sessions.bounds.session_ids is None:  # in the order of a listing
                 sessions.latest = latest_of(plans, self._tree(self._sql), self._parsed)
             self._relation = self._connection.sql(self._sql)
@@ -169,15 +160,12 @@ class Query:
 
     # --- while it runs ------------------------------------------------------------------------------------------
 
-    def _rows_of(self, table: str) -> Callable[[Sequence[Column]], Iterator[Any]]:
-        def rows(columns: Sequence[Column]) -> Iterator[Any]:
-            try:
-                yield from self._reader.rows(table, columns)
-            except Exception as error:
-                self._failure = error  # DuckDB makes an error of its own of it
-                raise
-
-        return rows
+    def _watched(self, rows: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from rows
+        except Exception as error:
+            self._failure = error  # DuckDB makes an error of its own of it
+            raise
 
     def _moved(self) -> None:
         self._moves += 1
@@ -185,7 +173,7 @@ class Query:
             return
         self._time.check()
         if self._progress is not None:
-            self._progress(sum(one.sessions for one in self.read), sum(one.events for one in self.read))
+            self._progress(sum(one.sessions for one in self.read), sum(one.events or one.rows for one in self.read))
 
     @contextmanager
     def _explained(self, explain: Callable[[Exception, str], JournalError]) -> Generator[None]:

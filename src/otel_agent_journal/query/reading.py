@@ -42,9 +42,9 @@ _KINDS: Final = {"tools": "TOOL", "models": "MODEL"}
 
 
 class TableRead(msgspec.Struct, kw_only=True):
-    """What was read of the store for one table: how often it was scanned, and how much that took.
+    """What was read for one table: how often it was scanned, and how much that took: of a store sessions and events.
 
-    `brief`: what listings show of sessions is enough, as the query is run.
+    Of a lake `files` and `rows`; `of_files` is how many the table has. `brief`: what listings show is enough.
     """
 
     table: str
@@ -54,6 +54,9 @@ class TableRead(msgspec.Struct, kw_only=True):
     scans: int = 0
     sessions: int = 0
     events: int = 0
+    files: int = 0
+    of_files: int | None = None
+    rows: int = 0
 
     def pushed(self) -> dict[str, Any]:
         """Return what the store was given of the query, as data."""

@@ -54,23 +54,32 @@ def query(
         MissingExtra: DuckDB or pyarrow is not installed.
         QueryError: the SQL is malformed, names what is not there, or would do more than read.
     """
-    try:
-        for package in ("duckdb", "pyarrow"):
-            import_module(package)
-    except ImportError as error:
-        raise MissingExtra("what `query` runs on (DuckDB and pyarrow)", "otel-agent-journal[query]") from error
+    require_packages("what `query` runs on (DuckDB and pyarrow)", "duckdb", "pyarrow")
     from otel_agent_journal.query.engine import Query
+    from otel_agent_journal.query.sources import StoreSource
 
+    judged_ns = time.time_ns() if now_ns is None else now_ns
     return Query(
-        store,
+        lambda moved: StoreSource(
+            store, moved, now_ns=judged_ns, waiting_writers=waiting_writers, price=price, without=without
+        ),
         sql,
         sessions=sessions,
         memory_bytes=memory_bytes,
         timeout_s=timeout_s,
-        now_ns=time.time_ns() if now_ns is None else now_ns,
-        waiting_writers=waiting_writers,
         progress=progress,
         stuck=stuck,
-        price=price,
-        without=without,
     )
+
+
+def require_packages(what: str, *packages: str) -> None:
+    """See that packages of the extra `query` can be imported.
+
+    Raises:
+        MissingExtra: one cannot.
+    """
+    try:
+        for package in packages:
+            import_module(package)
+    except ImportError as error:
+        raise MissingExtra(what, "otel-agent-journal[query]") from error

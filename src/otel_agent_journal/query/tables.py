@@ -7,6 +7,7 @@ its tests can list the tables where the extra is not installed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -33,13 +34,16 @@ _TOKENS: Final = tuple(Usage.__struct_fields__)
 class Column(msgspec.Struct, frozen=True):
     """A column: its name, its DuckDB type, and how it is taken from a row's source.
 
-    `priced`: how it is, where it takes a price to say it.
+    `priced`: how it is, where it takes a price to say it. `of` and `part`: where several columns are parts of one
+    thing, what gives that of a row's source (and a price), and the part's name; of no thing each is NULL.
     """
 
     name: str
     kind: str
     value: Callable[[Any], Any]
     priced: Callable[[Any, Price], Any] | None = None
+    of: Callable[..., Any] | None = None
+    part: str | None = None
 
 
 class Table(NamedTuple):
@@ -94,15 +98,8 @@ def _known(time_ns: int | None) -> int | None:
     return time_ns or None
 
 
-def _attribute(name: str) -> Callable[[Any], Any]:
-    def value(source: Any) -> Any:
-        return getattr(source, name)
-
-    return value
-
-
 def _fields(kind: str, *names: str) -> tuple[Column, ...]:
-    return tuple(Column(name, kind, _attribute(name)) for name in names)
+    return tuple(Column(name, kind, attrgetter(name)) for name in names)
 
 
 def _of_error(pick: Callable[[Any], ErrorInfo | None]) -> tuple[Column, ...]:
@@ -117,7 +114,7 @@ def _of_error(pick: Callable[[Any], ErrorInfo | None]) -> tuple[Column, ...]:
 
     return (
         Column("error", JSON, lambda source: _error(pick(source))),
-        *(Column(f"error_{name}", TEXT, part(name)) for name in ("type", "message", "code")),
+        *(Column(f"error_{name}", TEXT, part(name), of=pick, part=name) for name in ("type", "message", "code")),
     )
 
 
@@ -131,14 +128,21 @@ def _of_usage(pick: Callable[[Any], Usage | None]) -> tuple[Column, ...]:
 
         return value
 
-    return tuple(Column(name, INT, part(name)) for name in _TOKENS)
+    return tuple(Column(name, INT, part(name), of=pick, part=name) for name in _TOKENS)
 
 
 def _of_cost(pick: Callable[[Any, Price], Cost]) -> tuple[Column, ...]:
     """Return the two columns of a cost; `pick` takes it from a row's source, by a price."""
     return (
-        Column("cost_usd", REAL, _nothing, lambda source, price: pick(source, price).usd),
-        Column("unpriced_calls", INT, _nothing, lambda source, price: pick(source, price).unpriced),
+        Column("cost_usd", REAL, _nothing, lambda source, price: pick(source, price).usd, of=pick, part="usd"),
+        Column(
+            "unpriced_calls",
+            INT,
+            _nothing,
+            lambda source, price: pick(source, price).unpriced,
+            of=pick,
+            part="unpriced",
+        ),
     )
 
 
@@ -173,7 +177,7 @@ SESSIONS: Final = Table(
         *_fields(INT, "events", "steps", "errors", *_TOKENS),
         Column("started_at", TIME, lambda head: _known(head.started_ns)),
         Column("updated_at", TIME, lambda head: _known(head.updated_ns)),
-        Column("ended_at", TIME, _attribute("ended_ns")),
+        Column("ended_at", TIME, attrgetter("ended_ns")),
         Column("started_ns", INT, lambda head: _known(head.started_ns)),
         Column("updated_ns", INT, lambda head: _known(head.updated_ns)),
         *_fields(INT, "ended_ns"),
@@ -205,10 +209,10 @@ def _tool_name(event: JournalEvent) -> str | None:
 EVENTS: Final = Table(
     "events",
     (
-        Column("timestamp", TIME, _attribute("timestamp_ns")),
+        Column("timestamp", TIME, attrgetter("timestamp_ns")),
         *_fields(INT, "timestamp_ns"),
         *_fields(TEXT, "session_id"),
-        Column("event_type", TEXT, _attribute("type")),
+        Column("event_type", TEXT, attrgetter("type")),
         Column("tool_name", TEXT, _tool_name),
         *_fields(TEXT, "level"),
         Column("details", JSON, lambda event: _json(event.details)),
@@ -219,8 +223,8 @@ EVENTS: Final = Table(
         *_fields(TEXT, "trace_id", "span_id", "outcome"),
         *_fields(INT, "duration_ns"),
         Column("duration_ms", REAL, lambda event: _ms(event.duration_ns)),
-        *_of_error(_attribute("error")),
-        *_of_usage(_attribute("usage")),
+        *_of_error(attrgetter("error")),
+        *_of_usage(attrgetter("usage")),
         *_fields(TEXT, "digest"),
         *_fields(INT, "schema_version"),
     ),
@@ -291,7 +295,11 @@ def _of_attempt(name: str) -> Callable[[AttemptRow], Any]:
 
 
 def _detail(name: str) -> Callable[[AttemptRow], str | None]:
-    return lambda row: _json(_details(row.attempt).get(name))
+    def value(row: AttemptRow) -> str | None:
+        said = row.attempt.details_end if name in row.attempt.details_end else row.attempt.details_start
+        return _json(said.get(name))
+
+    return value
 
 
 _ATTEMPT: Final = (

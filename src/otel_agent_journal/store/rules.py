@@ -250,6 +250,7 @@ def prune(
     older_than_ns: int,
     *,
     dry_run: bool = False,
+    only: Callable[[SessionHead], bool] = lambda _: True,
     progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> int:
     """Delete whole sessions last updated before a time, and return how many there are, or with `dry_run` would be.
@@ -263,6 +264,7 @@ def prune(
         store: which can prune.
         older_than_ns: UTC nanoseconds.
         dry_run: delete nothing.
+        only: tells of a session or part, as it is when it goes, whether it may.
         progress: called with how many sessions and parts were looked at, and of how many.
 
     Raises:
@@ -275,7 +277,7 @@ def prune(
     listed = [head for head in current_sessions(store, wanted) if is_prunable(head, older_than_ns)]
 
     def goes(head: SessionHead) -> bool:
-        return _goes(store, head, older_than_ns, dry_run=dry_run) and head.part_of is None
+        return _goes(store, head, older_than_ns, only, dry_run=dry_run) and head.part_of is None
 
     count, done = 0, 0
     for those in ([head for head in listed if head.part_of is None], [head for head in listed if head.part_of]):
@@ -286,13 +288,15 @@ def prune(
     return count
 
 
-def _goes(store: JournalStore, listed: SessionHead, older_than_ns: int, *, dry_run: bool) -> bool:
+def _goes(
+    store: JournalStore, listed: SessionHead, older_than_ns: int, only: Callable[[SessionHead], bool], *, dry_run: bool
+) -> bool:
     """Delete a session or a part if it may go; tell whether it did, or would."""
     head: SessionHead | None = listed
     for _ in range(_DELETE_TRIES):
         if head is None or not is_prunable(head, older_than_ns) or not _whole_goes(store, head, older_than_ns):
             return False
-        if _is_referred_to(store, head):
+        if _is_referred_to(store, head) or not only(head):
             return False
         if dry_run or not isinstance(store, DeletesBesideOthers):
             if isinstance(store, PutByOthers) and any(store.put_by_others(head.session_id, older_than_ns)):
