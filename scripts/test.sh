@@ -17,7 +17,7 @@ outcomes=$(mktemp)
 gates=$(mktemp)
 trap 'rm -f "$outcomes" "$gates"' EXIT
 get_servers() {
-    for server in jaeger collector minio dynamodb postgresql moto chromium nginx; do
+    for server in jaeger collector minio dynamodb postgresql moto chromium nginx spark; do
         scripts/real_servers.sh "$server" >/dev/null
         echo "$server $?"
     done
