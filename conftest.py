@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -44,6 +45,18 @@ if os.environ.get("AGENT_JOURNAL_SOAK"):
     settings.load_profile("soak")
 else:
     settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(autouse=True)
+def bare_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What drives the browsers leaves its event loop marked as this thread's: other tests run loops of their own."""
+    loop = None if "browsers" in request.fixturenames else asyncio._get_running_loop()
+    if loop is None:
+        yield
+        return
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(loop)
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,3 +72,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     for name, value in AWS.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def browsers() -> Iterator[Any]:
+    """Playwright, one a process; see `bare_loop` of the root's conftest."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        yield driver

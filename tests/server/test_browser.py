@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Playwright
 
 from otel_agent_journal.server.routes import Route
 from otel_agent_journal.store.memory import MemoryStore
@@ -61,12 +61,11 @@ def elsewhere() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        args = ["--no-sandbox", f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"]
-        one = playwright.chromium.launch(executable_path=str(server_program("chromium")), args=args)
-        yield one
-        one.close()
+def browser(browsers: Playwright) -> Iterator[Browser]:
+    args = ["--no-sandbox", f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"]
+    one = browsers.chromium.launch(executable_path=str(server_program("chromium")), args=args)
+    yield one
+    one.close()
 
 
 @pytest.fixture

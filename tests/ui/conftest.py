@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from scripts import build_ui
 from tests.real.fixtures import server_program
@@ -22,13 +22,13 @@ def viewer() -> None:
 
 
 @pytest.fixture(scope="session")
-def browser(viewer: None) -> Iterator[Browser]:
+def browser(viewer: None, browsers: Playwright) -> Iterator[Browser]:
     """A Chromium."""
+    expect.set_options(timeout=30_000)  # the machine is shared, and a slow page is not a wrong one
     program = server_program("chromium")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(program), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    chromium = browsers.chromium.launch(executable_path=str(program), args=["--no-sandbox"])
+    yield chromium
+    chromium.close()
 
 
 @pytest.fixture
