@@ -90,7 +90,7 @@ def open_server(settings: Settings, door: Door, *, create: bool = False) -> Serv
     root_path = checked_root(door.root_path)
     local = is_loopback(door.host)
     tokens = _tokens(door, os.environ, local=local)
-    opened = _opener(settings, create=create)
+    opened = _opener(settings, create=create or door.write)  # who submits begins the journal
     sockets = listening(door.host, door.port)
     port = sockets[0].getsockname()[1]
     access = Access(

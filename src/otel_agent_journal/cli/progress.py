@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from otel_agent_journal.cli import readable
+from otel_agent_journal.terminal import neutral
 
 _REDRAW_S: Final = 0.1  # drawing it for every event would take longer than the work
 _WIDTH: Final = 30
@@ -24,7 +25,7 @@ class Bar:
 
     def __init__(self, total: int | None, label: str, write: Callable[[str], object] | None) -> None:
         self._total = total
-        self._label = label
+        self._label = neutral(label)
         self._write = write
         self._done = 0
         self._began_s = time.monotonic()
@@ -78,7 +79,7 @@ class Bar:
 
 @contextmanager
 def progress(total: int | None, label: str) -> Generator[Bar]:
-    """Give the bar of a piece of work of `total` units, None: nobody knows. `label`: of our own words and numbers."""
+    """Give the bar of a piece of work of `total` units, None: nobody knows. `label`: whatever it names cannot drive the terminal."""
     bar = Bar(total, label, _to_stderr if sys.stderr.isatty() else None)
     try:
         yield bar
