@@ -79,7 +79,7 @@ class Bar:
 
 @contextmanager
 def progress(total: int | None, label: str) -> Generator[Bar]:
-    """Give the bar of a piece of work of `total` units, None: nobody knows. `label`: whatever it names cannot drive the terminal."""
+    """Give the bar of a piece of work of `total` units, None: nobody knows. `label` may name what others named."""
     bar = Bar(total, label, _to_stderr if sys.stderr.isatty() else None)
     try:
         yield bar
