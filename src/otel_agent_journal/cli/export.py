@@ -54,39 +54,50 @@ def command(
     With --parquet the whole journal is written to a lake, for SQL, Spark, Athena and Trino; what has changed since is
     written by the same command later.
     """
+    output = invocation.output()
+    forms = {"--parquet": lake, "--jsonl": jsonl, "--html": page, "--otlp": otlp}
+    given = [name for name, value in forms.items() if value]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} are different forms; give one of them")
+    if lake is not None:
+        if session:
+            raise click.UsageError("--parquet takes the whole journal; leave the session out")
+        _to_lake(invocation, output, lake, since_ns, until_ns, tables, day)
+        return
+    if (since_ns, until_ns, tables, day) != (None, None, None, None):
+        raise click.UsageError("--since, --until, --tables and --compact go with --parquet LAKE")
+    if jsonl:
+        _written_out(invocation, output, session)
+    elif page is not None:
+        _page(invocation, output, session, page)
+    else:
+        _sent(invocation, output, session, otlp)
+
+
+def _to_lake(
+    invocation: Invocation,
+    output: Output,
+    lake: str,
+    since_ns: int | None,
+    until_ns: int | None,
+    tables: str | None,
+    day: str | None,
+) -> None:
+    from otel_agent_journal.cli import export_parquet
+
+    if day is None:
+        export_parquet.export(invocation, output, lake, since_ns, until_ns, tables)
+    elif (since_ns, until_ns, tables) == (None, None, None):
+        export_parquet.compact_day(invocation, output, lake, day)
+    else:
+        raise click.UsageError("--compact rewrites what is there; it goes with --parquet alone")
+
+
+def _sent(invocation: Invocation, output: Output, session: str | None, otlp: str | None) -> None:
     from otel_agent_journal.cli.choosing import need_session
     from otel_agent_journal.forwarding.export import export_session
     from otel_agent_journal.masking import masked
 
-    output = invocation.output()
-    if lake is None and (since_ns, until_ns, tables, day) != (None, None, None, None):
-        raise click.UsageError("--since, --until, --tables and --compact go with --parquet LAKE")
-    if lake is not None:
-        from otel_agent_journal.cli import export_parquet
-
-        if session or jsonl or otlp or page:
-            raise click.UsageError(
-                "--parquet takes the whole journal; it goes with no session, --jsonl, --html or --otlp"
-            )
-        if day is not None:
-            if (since_ns, until_ns, tables) != (None, None, None):
-                raise click.UsageError("--compact rewrites what is there; it goes with --parquet alone")
-            export_parquet.compact_day(invocation, output, lake, day)
-        else:
-            export_parquet.export(invocation, output, lake, since_ns, until_ns, tables)
-        return
-    if jsonl:
-        if otlp:
-            raise click.UsageError("--jsonl writes to stdout; it does not go with --otlp")
-        if page:
-            raise click.UsageError("--jsonl and --html are two forms; give one of them")
-        _written_out(invocation, output, session)
-        return
-    if page is not None:
-        if otlp:
-            raise click.UsageError("--html writes a file; it does not go with --otlp")
-        _page(invocation, output, session, page)
-        return
     target = invocation.settings(otlp=otlp).otlp
     if target is None:
         raise click.UsageError("there is nowhere to send to; give --otlp URL, as in --otlp http://localhost:4318")

@@ -15,18 +15,17 @@ from otel_agent_journal.lake.files import Within, batches_of, conformed
 from otel_agent_journal.lake.manifest import Lake, open_lake
 from otel_agent_journal.lake.place import Place
 from otel_agent_journal.lake.schema import NS_PER_DAY, TABLES, day_number, schema_of, twin_of
-from otel_agent_journal.query.arrow import Scan, dataset_schema, pa, with_those_of
+from otel_agent_journal.query.arrow import TableDataset, dataset_schema, pa
 from otel_agent_journal.query.bounds import Bounds
 from otel_agent_journal.query.reading import TableRead
 from otel_agent_journal.query.sources import Watched
 from otel_agent_journal.query.sql import DEFAULT_MEMORY_BYTES, DEFAULT_TIMEOUT_S
-from otel_agent_journal.query.tables import JSON, TIME, Table
+from otel_agent_journal.query.tables import JSON, TIME, Column, Table
 
 if TYPE_CHECKING:
     from otel_agent_journal.query.engine import Query
 
 pc: Final[Any] = import_module("pyarrow.compute")  # they carry no types
-_Dataset: Any = import_module("pyarrow.dataset").Dataset
 
 NAMES: Final = {table.name: name for name, table in TABLES.items()}  # of the lake by those of SQL
 BATCH_ROWS: Final = 2_048  # DuckDB's own vector
@@ -49,10 +48,10 @@ class LakeSource:
     def dataset(self, table: Table, watched: Watched) -> Any:
         """Return a table as a dataset that reads its files when it is scanned."""
 
-        def batches(names: Sequence[str]) -> Iterator[Any]:
-            return watched(self._batches(table, names))
+        def batches(columns: Sequence[Column]) -> Iterator[Any]:
+            return watched(self._batches(table, [column.name for column in columns]))
 
-        return _LakeDataset(table, batches)
+        return TableDataset(table, batches)
 
     def _batches(self, table: Table, names: Sequence[str]) -> Iterator[Any]:
         read = self.tables.setdefault(table.name, TableRead(table=table.name, bounds=Bounds()))
@@ -89,32 +88,6 @@ class LakeSource:
             within = Within(_time_columns(table), bounds.since_ns, bounds.until_ns)
         columns = columns or ["session_id"]  # rows are counted, too, of which nothing is looked at
         return batches_of(self._place, path, columns, ids=bounds.session_ids, within=within, rows=BATCH_ROWS)
-
-
-class _LakeDataset(_Dataset):
-    """One table of a lake. Made as `query.arrow.JournalDataset` is."""
-
-    def __init__(self, table: Table, batches: Callable[[Sequence[str]], Iterator[Any]]) -> None:
-        self._table = table
-        self._read = batches
-        self._schema = dataset_schema(table)
-
-    @property
-    def schema(self) -> Any:
-        """The columns as DuckDB sees them."""
-        return self._schema
-
-    def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_options: Any) -> Scan:  # noqa: A002
-        """Return a scan of some columns, with the filter that DuckDB leaves to us applied exactly."""
-        names = list(self._schema.names if columns is None else columns)
-        read = with_those_of(filter, names, self._schema)
-        return Scan(self._filtered(read, names, filter), pa.schema([self._schema.field(name) for name in names]))
-
-    def _filtered(self, read: list[str], names: list[str], condition: Any) -> Iterator[Any]:
-        cut = len(self._table.name) + 1
-        for batch in self._read([name[cut:] for name in read]):
-            kept = batch if condition is None else batch.filter(condition)
-            yield kept.select(names)
 
 
 def query_lake(

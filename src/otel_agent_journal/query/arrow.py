@@ -37,21 +37,20 @@ def dataset_schema(table: Table) -> Any:
     return pa.schema([(f"{table.name}.{column.name}", _TYPES[column.kind]) for column in table.columns])
 
 
-class JournalDataset(_Dataset):
-    """One table of a journal.
+class TableDataset(_Dataset):
+    """One table, as DuckDB takes an Arrow dataset.
 
     Args:
         table: which one.
-        rows: called for each scan with the columns that are looked at; yields the sources of rows.
-        price: what calls are billed at.
+        batches: called for each scan with the columns that are looked at; yields record batches of these, named
+            `table.column`.
     """
 
     # Made without pyarrow's own constructor, which wants a dataset of C++: DuckDB asks for schema and scanner alone.
-    def __init__(self, table: Table, rows: Callable[[Sequence[Column]], Iterator[Any]], price: Price) -> None:
-        self._table = table
-        self._price = price
-        self._rows = rows
+    def __init__(self, table: Table, batches: Callable[[Sequence[Column]], Iterator[Any]]) -> None:
+        self._batches = batches
         self._schema = dataset_schema(table)
+        self._columns = {f"{table.name}.{column.name}": column for column in table.columns}
 
     @property
     def schema(self) -> Any:
@@ -61,19 +60,29 @@ class JournalDataset(_Dataset):
     def scanner(self, columns: Sequence[str] | None = None, filter: Any = None, **_options: Any) -> Scan:  # noqa: A002
         """Return a scan of some columns, with the filter that DuckDB leaves to us applied exactly."""
         names = list(self._schema.names if columns is None else columns)
-        read = with_those_of(filter, names, self._schema)
-        return Scan(self._batches(read, names, filter), pa.schema([self._schema.field(name) for name in names]))
+        read = _with_those_of(filter, names, self._schema)
+        return Scan(self._filtered(read, names, filter), pa.schema([self._schema.field(name) for name in names]))
 
-    def _batches(self, read: list[str], names: list[str], condition: Any) -> Iterator[Any]:
-        places = {name: place for place, name in enumerate(self._schema.names)}
-        columns = [self._table.columns[places[name]] for name in read]
-        schema = pa.schema([self._schema.field(name) for name in read])
-        for lists in _chunks(columns, self._rows(columns), self._price):
-            arrays = [array_of(column.kind, values) for column, values in zip(columns, lists, strict=True)]
-            batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
-            if condition is not None:
-                batch = batch.filter(condition)
-            yield batch.select(names)
+    def _filtered(self, read: list[str], names: list[str], condition: Any) -> Iterator[Any]:
+        for batch in self._batches([self._columns[name] for name in read]):
+            kept = batch if condition is None else batch.filter(condition)
+            yield kept.select(names)
+
+
+def batches_of_rows(table: Table, columns: Sequence[Column], rows: Iterator[Any], price: Price) -> Iterator[Any]:
+    """Yield record batches of some columns.
+
+    Args:
+        table: whose columns they are.
+        columns: which.
+        rows: what a column takes its values from.
+        price: what calls are billed at.
+    """
+    whole = dataset_schema(table)
+    schema = pa.schema([whole.field(f"{table.name}.{column.name}") for column in columns])
+    for lists in _chunks(columns, rows, price):
+        arrays = [array_of(column.kind, values) for column, values in zip(columns, lists, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 class Scan:
@@ -87,7 +96,7 @@ class Scan:
         return pa.RecordBatchReader.from_batches(self.projected_schema, self._batches)
 
 
-def with_those_of(condition: Any, names: list[str], schema: Any) -> list[str]:
+def _with_those_of(condition: Any, names: list[str], schema: Any) -> list[str]:
     """Return the columns to read: those wanted, and those that the filter looks at, which may be others."""
     if condition is None or _can_judge(condition, [schema.field(name) for name in names]):
         return names

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Protocol
 
 from otel_agent_journal.projections.cost import Price
-from otel_agent_journal.query.arrow import JournalDataset
+from otel_agent_journal.query.arrow import TableDataset, batches_of_rows
 from otel_agent_journal.query.reading import Reader, TableRead
 from otel_agent_journal.query.tables import Column, Table
 from otel_agent_journal.store.protocol import JournalStore
@@ -51,7 +51,7 @@ class StoreSource:
     def dataset(self, table: Table, watched: Watched) -> Any:
         """Return a table as a dataset that reads the store when it is scanned."""
 
-        def rows(columns: Sequence[Column]) -> Iterator[Any]:
-            return watched(self._reader.rows(table.name, columns))
+        def batches(columns: Sequence[Column]) -> Iterator[Any]:
+            return batches_of_rows(table, columns, watched(self._reader.rows(table.name, columns)), self._price)
 
-        return JournalDataset(table, rows, self._price)
+        return TableDataset(table, batches)

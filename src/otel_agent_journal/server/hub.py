@@ -153,9 +153,8 @@ class Hub:
             rooms = list(self._rooms.values())
         for room in rooms:
             looked_s = self._looked.get(room.session_id)
-            is_due = looked_s is None or now - looked_s >= _pause_of(
-                room, now
-            )  # asked anew: who begins to look waits not
+            # Asked anew in each round: who begins to look at a quiet session does not wait.
+            is_due = looked_s is None or now - looked_s >= _pause_of(room, now)
             if is_due and self._safely(lambda room=room: self._look(room), room):
                 busy = True
         if self._list is not None and self._list.watched:

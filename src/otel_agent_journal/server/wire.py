@@ -14,9 +14,9 @@ import msgspec
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     """A session in a list, and above its tree.
 
-    `doing`: in a few words what runs in it, or in a session below it, now: "researcher is thinking…", "3 tools
-    running". `last`: the last line worth reading: an answer, a question, an error. `above`: the session that this one
-    runs below; `forked_from` as in `status`. `live`: whether it may still change by itself.
+    `doing`: in a few words what runs in it now: "researcher is thinking…", "3 tools
+    running"; what other processes do for the session is part of it. `last`: the last line worth reading: an answer, a
+    question, an error. `forked_from` as in `status`. `live`: whether it may still change by itself.
     """
 
     session_id: str
@@ -44,7 +44,6 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     labels: dict[str, str] = {}
     process: str | None = None
-    above: str | None = None
     forked_from: str | None = None
     forks: tuple[str, ...] = ()
 

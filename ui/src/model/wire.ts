@@ -3,9 +3,9 @@
 /**
  * A session in a list, and above its tree.
  *
- * `doing`: in a few words what runs in it, or in a session below it, now: "researcher is thinking…", "3 tools
- * running". `last`: the last line worth reading: an answer, a question, an error. `above`: the session that this one
- * runs below; `forked_from` as in `status`. `live`: whether it may still change by itself.
+ * `doing`: in a few words what runs in it now: "researcher is thinking…", "3 tools
+ * running"; what other processes do for the session is part of it. `last`: the last line worth reading: an answer, a
+ * question, an error. `forked_from` as in `status`. `live`: whether it may still change by itself.
  */
 export interface SessionRow {
   readonly session_id: string;
@@ -33,7 +33,6 @@ export interface SessionRow {
   readonly tags: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly process: string | null;
-  readonly above: string | null;
   readonly forked_from: string | null;
   readonly forks: readonly string[];
 }

@@ -21,7 +21,6 @@ export function Header({ looking, detail }: { looking: Looking; detail: Detail }
       <nav aria-label="Where">
         {!inFile && <a class="only-wide" href={href("/")}>Sessions</a>}
         {!inFile && <span class="only-wide" aria-hidden="true">/</span>}
-        <Above looking={looking} />
         <h1 title={session.id}>{seen(session.id)}</h1>
       </nav>
       <Doing looking={looking} />
@@ -36,13 +35,6 @@ export function Header({ looking, detail }: { looking: Looking; detail: Detail }
       {forking.value && <ForkDialog looking={looking} onClose={() => (forking.value = false)} />}
     </header>
   );
-}
-
-/** The session that this one runs below. */
-function Above({ looking }: { looking: Looking }) {
-  const above = looking.session.about.value?.above;
-  if (!above || inFile) return null;
-  return <><a class="above" href={href(sessionPath(above))}>{seen(above)}</a><span aria-hidden="true">/</span></>;
 }
 
 /** The session that this one was forked from, or those that were forked from it, to compare with. */
