@@ -9,11 +9,11 @@ from base64 import b64decode
 import pytest
 
 from otel_agent_journal.alerts.message import Message, payload
-from otel_agent_journal.alerts.posting import post
-from otel_agent_journal.alerts.receivers import NotSent, shown_place
+from otel_agent_journal.alerts.receivers import shown_place
 from otel_agent_journal.alerts.slack import Slack, told
-from otel_agent_journal.alerts.webhook import Webhook, signature
+from otel_agent_journal.alerts.webhook import Webhook
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
+from otel_agent_journal.webhooks import NotSent, headers_of, key_of, post
 from scripts.ports import reserved_port
 from tests.alerts.receiver import LocalReceiver
 
@@ -35,8 +35,10 @@ MESSAGE = Message(
 
 def test_the_signature_is_that_of_the_specification() -> None:
     """A signature is the one that Standard Webhooks' own vector has."""
-    said = signature(KEY, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
-    assert said == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    key = key_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    said = headers_of("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}', [key])
+    assert said["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    assert "webhook-signature" not in headers_of("m", 1, b"")
 
 
 def test_a_webhook(receiver: LocalReceiver) -> None:
@@ -50,8 +52,9 @@ def test_a_webhook(receiver: LocalReceiver) -> None:
     assert got.headers["webhook-id"] == "m1"
     assert got.headers["webhook-timestamp"] == str(seconds)
     assert got.headers["content-type"] == "application/json"
-    signed = " ".join(signature(key, "m1", seconds, got.body) for key in (KEY, KEY * 2))
+    signed = headers_of("m1", seconds, got.body, (KEY, KEY * 2))["webhook-signature"]
     assert got.headers["webhook-signature"] == signed
+    assert len(signed.split()) == 2
 
 
 def test_slack(receiver: LocalReceiver) -> None:

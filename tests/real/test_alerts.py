@@ -12,7 +12,6 @@ import pytest
 from otel_agent_journal.alerts.book import Book, firing
 from otel_agent_journal.alerts.file import read_rules
 from otel_agent_journal.alerts.message import Message
-from otel_agent_journal.alerts.receivers import NotSent
 from otel_agent_journal.alerts.rules import Rules
 from otel_agent_journal.alerts.watch import Watch
 from otel_agent_journal.errors import StoreUnreachable
@@ -21,6 +20,7 @@ from otel_agent_journal.store.protocol import JournalStore
 from otel_agent_journal.store.registry import open_store
 from otel_agent_journal.testing.builders import JournalBuilder
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS, FixedClock
+from otel_agent_journal.webhooks import NotSent
 from tests.real.backends import Backend
 from tests.real.fault_proxy import AtRandom
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
 from collections.abc import Callable
 
 import pytest
 
 from otel_agent_journal import Sessions
-from otel_agent_journal.sessions.notices import HEARTBEAT_S, Notices, signed
+from otel_agent_journal.errors import ConfigError
+from otel_agent_journal.sessions.notices import HEARTBEAT_S, Notices
 from otel_agent_journal.sessions.runs import ENDED, Run
+from otel_agent_journal.webhooks import headers_of, key_of
 from tests.sessions.conftest import LONG_S
 from tests.sessions.test_runs import wait_until
 from tests.sessions.wire import Wire
@@ -44,17 +44,6 @@ def ended(sessions: Sessions, **asked: str | None) -> tuple[str, Run]:
     return done.session_id, run
 
 
-def test_a_signature_is_that_of_standard_webhooks() -> None:
-    """HMAC SHA-256 over id, time and body with the secret's bytes, base64, version 1."""
-    headers = signed(SECRET, "msg_1", 1700000000, b'{"a":1}')
-    mac = hmac.new(b"a key of some length", b'msg_1.1700000000.{"a":1}', hashlib.sha256).digest()
-    assert headers == {
-        "webhook-id": "msg_1",
-        "webhook-timestamp": "1700000000",
-        "webhook-signature": f"v1,{base64.b64encode(mac).decode()}",
-    }
-
-
 def test_a_run_tells_its_webhook(opened: Callable[..., Sessions]) -> None:
     """The run's own process posts status, result and metadata, signed, as it ends; then the line is empty."""
     with Wire() as wire:
@@ -69,7 +58,15 @@ def test_a_run_tells_its_webhook(opened: Callable[..., Sessions]) -> None:
     assert told["result"] == {"said": "x"}
     assert told["metadata"] == {"team": "a"}
     stamp = int(one.headers["webhook-timestamp"])
-    assert one.headers["webhook-signature"] == signed(SECRET, done.run, stamp, one.body)["webhook-signature"]
+    signed = headers_of(done.run, stamp, one.body, [key_of(SECRET)])
+    assert one.headers["webhook-signature"] == signed["webhook-signature"]
+
+
+def test_a_secret_that_is_none_is_refused_at_once(opened: Callable[..., Sessions]) -> None:
+    """Not when the first run has ended, and nobody looks."""
+    with pytest.raises(ConfigError, match="AGENT_JOURNAL_WEBHOOK_SECRET") as refused:
+        opened(webhook_secret="whsec_no base64")
+    assert "no base64" not in str(refused.value)
 
 
 def test_a_webhook_that_fails_is_told_again(opened: Callable[..., Sessions]) -> None:

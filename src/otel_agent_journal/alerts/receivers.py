@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from otel_agent_journal.alerts.fields import Table
 from otel_agent_journal.alerts.message import Message
 from otel_agent_journal.alerts.rules import NS_PER_S, ReceiverEntry, Rules
-from otel_agent_journal.errors import ConfigError, JournalError, MissingExtra
+from otel_agent_journal.errors import ConfigError, MissingExtra
 
 GROUP: Final = "otel_agent_journal.receivers"
 BUILT_IN: Final = {
@@ -28,14 +28,6 @@ EXPORTERS: Final = {"eventbridge": "otel-agent-journal[aws]", "sns": "otel-agent
 MAX_TIMEOUT_S: Final = 30
 _VARIABLE: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _MAX_SECRET_BYTES: Final = 16 * 1024
-
-
-class NotSent(JournalError):
-    """A receiver did not take a message. `retry_after_s`: when it said to come again, 0 where it did not say."""
-
-    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 class Receiver(Protocol):

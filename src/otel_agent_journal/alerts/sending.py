@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from otel_agent_journal.alerts.book import Book
 from otel_agent_journal.alerts.message import Message, message_of
-from otel_agent_journal.alerts.receivers import NotSent, Receiver
+from otel_agent_journal.alerts.receivers import Receiver
 from otel_agent_journal.alerts.rules import NS_PER_S
 from otel_agent_journal.alerts.state import (
     GIVEN_UP_NS,
@@ -27,6 +27,7 @@ from otel_agent_journal.alerts.state import (
 )
 from otel_agent_journal.errors import JournalError
 from otel_agent_journal.threads import Bell, start_thread
+from otel_agent_journal.webhooks import NotSent
 
 LEASE_NS: Final = 90 * NS_PER_S  # three times the longest that a receiver may take
 AWAY_NS: Final = 30 * NS_PER_S  # how long a receiver that failed is left alone at most, by all alerts

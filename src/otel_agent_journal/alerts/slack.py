@@ -9,8 +9,8 @@ import msgspec
 
 from otel_agent_journal.alerts.fields import Table
 from otel_agent_journal.alerts.message import Message, is_firing
-from otel_agent_journal.alerts.posting import post
 from otel_agent_journal.alerts.receivers import Receiver, http_url, secret_of, shown_place, timeout_of
+from otel_agent_journal.webhooks import post
 
 _MARKS: Final = {"critical": ":rotating_light:", "warning": ":warning:", "info": ":information_source:"}
 _OVER: Final = ":white_check_mark:"

@@ -1,26 +1,19 @@
-"""A webhook, signed as Standard Webhooks has it: whoever has the secret knows that it was us, and when.
-
-https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-"""
+"""A webhook, signed: whoever has the secret knows that it was us, and when. See `otel_agent_journal.webhooks`."""
 
 from __future__ import annotations
 
 import binascii
 import time
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
-from hmac import digest
 from typing import Final
 
 import msgspec
 
 from otel_agent_journal.alerts.fields import Table
 from otel_agent_journal.alerts.message import Message, payload
-from otel_agent_journal.alerts.posting import post
 from otel_agent_journal.alerts.receivers import Receiver, http_url, secret_of, shown_place, timeout_of
+from otel_agent_journal.webhooks import PREFIX, headers_of, key_of, post
 
-PREFIX: Final = "whsec_"
 KEY_BYTES: Final = range(24, 65)  # as the specification has it
 _MAKE_ONE: Final = f'make one: echo "{PREFIX}$(openssl rand -base64 32)"'
 
@@ -51,19 +44,8 @@ class Webhook:
     def send(self, message: Message) -> None:
         """Send a message, once. Raises NotSent."""
         body = msgspec.json.encode(payload(message))
-        post(self._url, body, self.headers(message.message_id, body), self._timeout_s)
-
-    def headers(self, message_id: str, body: bytes) -> dict[str, str]:
-        """Return the headers that tell which message it is, when it was sent, and by whom."""
         seconds = self._clock() // 1_000_000_000
-        signed = " ".join(signature(key, message_id, seconds, body) for key in self._keys)
-        found = {"webhook-id": message_id, "webhook-timestamp": str(seconds)}
-        return {**found, "webhook-signature": signed} if signed else found
-
-
-def signature(key: bytes, message_id: str, seconds: int, body: bytes) -> str:
-    """Return the signature of a message: HMAC SHA-256 of its id, time and body."""
-    return "v1," + b64encode(digest(key, f"{message_id}.{seconds}.".encode() + body, sha256)).decode("ascii")
+        post(self._url, body, headers_of(message.message_id, seconds, body, self._keys), self._timeout_s)
 
 
 def open_receiver(table: Table, environ: Mapping[str, str]) -> Receiver:
@@ -90,7 +72,7 @@ def open_receiver(table: Table, environ: Mapping[str, str]) -> Receiver:
 
 def _key(table: Table, secret: str) -> bytes:
     try:
-        key = b64decode(secret.removeprefix(PREFIX), validate=True)
+        key = key_of(secret)
     except (binascii.Error, ValueError):
         key = b""
     if not secret.startswith(PREFIX) or len(key) not in KEY_BYTES:

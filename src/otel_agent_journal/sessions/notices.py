@@ -1,29 +1,23 @@
 """Telling who asked for a run that it has ended: by webhook, and to a Step Functions task that waits. At least once.
 
-What is still to be told lies in the session's line until it is told, so it outlives whoever tries. A webhook is signed
-as Standard Webhooks have it: `webhook-id`, `webhook-timestamp`, `webhook-signature`, HMAC SHA-256 over the three.
+What is still to be told lies in the session's line until it is told, so it outlives whoever tries. See `webhooks`.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import http.client
 import logging
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from typing import Any, Final, cast
 
 import msgspec
 
 from otel_agent_journal.codec import encode_value
-from otel_agent_journal.errors import JournalError, MissingExtra
+from otel_agent_journal.errors import ConfigError, MissingExtra
 from otel_agent_journal.projections.head import AWAITING_INPUT, COMPLETED
 from otel_agent_journal.sessions.runs import Run
 from otel_agent_journal.sessions.service import SessionService
+from otel_agent_journal.webhooks import headers_of, key_of, post
 
 _log = logging.getLogger(__name__)
 
@@ -32,30 +26,9 @@ TIMEOUT_S: Final = 10.0
 HEARTBEAT_S: Final = 20.0
 _FIRST_WAIT_S: Final = 15.0
 _LONGEST_WAIT_S: Final = 12 * 3600.0
-_SECRET_PREFIX: Final = "whsec_"
 _MAX_TASK_OUTPUT: Final = 256 * 1024  # bytes that Step Functions takes
 _MAX_CAUSE: Final = 32_768
 _SECOND_NS: Final = 1_000_000_000
-
-Post = Callable[[str, bytes, dict[str, str]], int]
-
-
-class Undelivered(JournalError):
-    """Who asked could not be told; it is tried again."""
-
-
-def signed(secret: str, message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
-    """Return the headers of a webhook. A secret `whsec_...` is base64, any other is taken as it is."""
-    key = (
-        base64.b64decode(secret.removeprefix(_SECRET_PREFIX)) if secret.startswith(_SECRET_PREFIX) else secret.encode()
-    )
-    content = b".".join((message_id.encode(), str(timestamp_s).encode(), body))
-    signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": str(timestamp_s),
-        "webhook-signature": f"v1,{signature}",
-    }
 
 
 class Notices:
@@ -64,8 +37,10 @@ class Notices:
     Args:
         service: whose runs they are.
         secret: what webhooks are signed with; without one they are sent unsigned.
-        post: sends a body to a URL with headers and returns the status.
         states: returns a client of Step Functions.
+
+    Raises:
+        ConfigError: the secret is malformed.
     """
 
     def __init__(
@@ -73,12 +48,16 @@ class Notices:
         service: SessionService,
         *,
         secret: str | None = None,
-        post: Post | None = None,
         states: Callable[[], Any] | None = None,
     ) -> None:
         self._service = service
-        self._secret = secret
-        self._post = post or _post
+        try:
+            self._keys = () if secret is None else (key_of(secret),)
+        except ValueError:
+            raise ConfigError(
+                "AGENT_JOURNAL_WEBHOOK_SECRET begins with whsec_, and what follows is not base64; make one: echo"
+                ' "whsec_$(openssl rand -base64 32)"'
+            ) from None
         self._states = states or _states
 
     def tell(self, session_id: str, run: Run) -> bool:
@@ -131,14 +110,7 @@ class Notices:
         }
         if run.webhook is not None:
             body = encode_value(told)
-            headers = {"content-type": "application/json"}
-            if self._secret is not None:
-                headers |= signed(self._secret, run.run, int(time.time()), body)
-            else:
-                headers["webhook-id"] = run.run
-            status = self._post(run.webhook, body, headers)
-            if not 200 <= status < 300:
-                raise Undelivered(f"the webhook answered {status}")
+            post(run.webhook, body, headers_of(run.run, int(time.time()), body, self._keys), TIMEOUT_S)
             if run.task_token is not None:
                 self._service.lines.told_webhook(session_id, run.run)
         if run.task_token is not None and run.reason != AWAITING_INPUT:
@@ -162,22 +134,6 @@ class Notices:
             code = getattr(error, "response", {}).get("Error", {}).get("Code")
             if code not in ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken"):  # else nobody waits any more
                 raise
-
-
-def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
-    request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310 - checked as asked
-    try:
-        with urllib.request.build_opener(_NoRedirects).open(request, timeout=TIMEOUT_S) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-    except (OSError, http.client.HTTPException) as error:
-        raise Undelivered(f"the webhook could not be reached: {type(error).__name__}") from error
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
 
 
 def _states() -> Any:

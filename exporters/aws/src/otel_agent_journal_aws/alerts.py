@@ -14,8 +14,9 @@ import msgspec
 
 from otel_agent_journal.alerts.fields import Table
 from otel_agent_journal.alerts.message import Message, payload
-from otel_agent_journal.alerts.receivers import NotSent, http_url, timeout_of
+from otel_agent_journal.alerts.receivers import http_url, timeout_of
 from otel_agent_journal.errors import JournalError
+from otel_agent_journal.webhooks import NotSent
 from otel_agent_journal_aws.failures import Refusal
 from otel_agent_journal_aws.place import Place
 from otel_agent_journal_aws.service import Service

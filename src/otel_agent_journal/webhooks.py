@@ -1,19 +1,55 @@
-"""A POST to a receiver: one attempt, no redirect followed, within its time. Of the answer the status counts alone.
+"""Webhooks: a POST in one attempt, and the headers that say who it is from.
 
-Headers and body go to the host that was named, and to no other. Errors never have the URL in them.
+No redirect is followed: headers and body go to the host that was named, and to no other. Of the answer the status
+counts alone, and errors never have the URL in them. Signed as Standard Webhooks has it:
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md. Repeating is the caller's.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from hmac import digest
 from typing import Any, Final
 
-from otel_agent_journal.alerts.receivers import NotSent
+from otel_agent_journal.errors import JournalError
 from otel_agent_journal.uninstrumented import uninstrumented
 
+PREFIX: Final = "whsec_"  # of a secret in base64
 _SECONDS: Final = re.compile(r"\d{1,6}", re.ASCII)
 _LONGEST_PAUSE_S: Final = 3600
+
+
+class NotSent(JournalError):
+    """A receiver did not take a message. `retry_after_s`: when it said to come again, 0 where it did not say."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+def key_of(secret: str) -> bytes:
+    """Return the key that a secret stands for: `whsec_` and base64, or any other text as it is. Raises ValueError."""
+    if secret.startswith(PREFIX):
+        return b64decode(secret.removeprefix(PREFIX), validate=True)
+    return secret.encode()
+
+
+def headers_of(message_id: str, seconds: int, body: bytes, keys: Sequence[bytes] = ()) -> dict[str, str]:
+    """Return the headers of a message: which it is, when it was sent, and by whom.
+
+    Args:
+        message_id: the same in each attempt.
+        seconds: UTC, of this attempt.
+        body: what is sent.
+        keys: to sign by; several while one takes the place of another. None: it is not signed.
+    """
+    found = {"webhook-id": message_id, "webhook-timestamp": str(seconds)}
+    content = f"{message_id}.{seconds}.".encode() + body
+    signed = " ".join("v1," + b64encode(digest(key, content, sha256)).decode("ascii") for key in keys)
+    return {**found, "webhook-signature": signed} if signed else found
 
 
 @uninstrumented()
