@@ -378,8 +378,11 @@ def test_a_store_that_refuses_everything_is_ill(tmp_path, error, known):
     sizes = []
     append = store.append
     store.append = lambda events: (sizes.append(len(events)), append(events))[1]
-    with pytest.raises(StoreUnreachable, match=r"takes nothing of what it is given|cannot be reached"):
-        drain.drain_once(patience_s=0.2)
+    for patience_s in (0.2, 1, 5, 20):  # on a busy machine the first attempt takes all of it
+        with pytest.raises(StoreUnreachable, match=r"takes nothing of what it is given|cannot be reached"):
+            drain.drain_once(patience_s=patience_s)
+        if 1 in sizes:
+            break
     assert set(sizes) == {1000, 1}
     assert count(tmp_path) == drain.stats.set_aside == 0
     store.fault = None
