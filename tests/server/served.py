@@ -95,6 +95,7 @@ def served(
     spool: Path = Path("no-spool"),
     access: Access | None = None,
     clock: Callable[[], int] = time.time_ns,
+    headers_s: float = 15,
     **options: Any,
 ) -> Generator[Served]:
     """Serve a store."""
@@ -104,7 +105,7 @@ def served(
     access = msgspec.structs.replace(access or Access(tokens=(TOKEN,)), port=port)
     app = App(opener(store, spool, clock), access, **options)
     app.start()
-    server = Server(app, sockets)
+    server = Server(app, sockets, headers_s=headers_s)
     thread = threading.Thread(target=server.serve_all, daemon=True)
     thread.start()
     deadline = time.monotonic() + WAIT_S

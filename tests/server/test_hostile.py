@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import time
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -13,7 +16,7 @@ from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.server.bounded import MOST_TEXT, PIECE
 from otel_agent_journal.store.memory import MemoryStore
 from tests.projections import told
-from tests.server.served import WAIT_S, Served, keep, served
+from tests.server.served import TOKEN, WAIT_S, Served, keep, served
 
 IDS = (
     "a/b",
@@ -181,3 +184,24 @@ def test_a_store_that_is_away_is_said_and_taken_up_again() -> None:
         said = next(one for one in messages if one["event"] == "delayed")
         assert json.loads(said["data"])["delayed_s"] is None
     assert WAIT_S
+
+
+def test_headers_that_do_not_come_keep_no_connection() -> None:
+    """A client that is slow with them is let go; one that reads a stream for longer than that is not."""
+    store = MemoryStore()
+    keep(store, [of(told.start("root", 1), "s")])
+    with served(store, headers_s=0.5) as one, socket.create_connection(("127.0.0.1", one.port), WAIT_S) as slow:
+        began = time.monotonic()
+        asked = (
+            f"GET /api/stream?session=s HTTP/1.1\r\nHost: 127.0.0.1:{one.port}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", one.port), WAIT_S) as reading:
+            reading.sendall(asked.encode())
+            assert b"200 OK" in reading.recv(65536)
+            slow.sendall(b"GET / HTTP/1.1\r\nHost: x")
+            assert slow.recv(1) == b""
+            assert time.monotonic() - began < WAIT_S
+            reading.settimeout(1.5)
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    assert reading.recv(65536), "the stream was closed"

@@ -8,9 +8,9 @@ import ssl
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from otel_agent_journal.receiver.timed_protocol import HEADERS_S, timed_protocol
 
 if TYPE_CHECKING:
     import socket
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from otel_agent_journal.receiver.http_door import HttpDoor
     from otel_agent_journal.receiver.security import Tls
 
-_HEADERS_S: Final = 15.0  # for the headers of a request, from its first byte, and for the first request
 _IDLE_S: Final = 75  # between requests; longer than exporters pause, so that they keep their connection
 
 
@@ -32,13 +31,10 @@ class HttpServer:
         patience_s: for headers to arrive.
     """
 
-    def __init__(self, door: HttpDoor, tls: Tls | None, *, grace_s: float, patience_s: float = _HEADERS_S) -> None:
-        class Protocol(_Protocol):
-            headers_s = patience_s
-
+    def __init__(self, door: HttpDoor, tls: Tls | None, *, grace_s: float, patience_s: float = HEADERS_S) -> None:
         config = uvicorn.Config(
             door,
-            http=Protocol,
+            http=timed_protocol(patience_s),
             ws="none",  # else an upgrade would be answered with a 500
             lifespan="off",
             log_level="warning",
@@ -69,34 +65,6 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
-
-
-class _Protocol(H11Protocol):
-    """Closes connections whose headers do not come: uvicorn waits for ever."""
-
-    headers_s = _HEADERS_S
-    _due: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._due = self.loop.call_later(self.headers_s, self._look)
-
-    def data_received(self, data: bytes) -> None:
-        if self._due is None:
-            self._due = self.loop.call_later(self.headers_s, self._look)
-        super().data_received(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._due is not None:
-            self._due.cancel()
-        super().connection_lost(exc)
-
-    def _look(self) -> None:
-        self._due = None
-        first: Any = self.cycle
-        pending = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
-        if first is None or pending:
-            self.transport.close()
 
 
 def _certificates(tls: Tls | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 
 from otel_agent_journal.errors import ConfigError
+from otel_agent_journal.receiver.timed_protocol import HEADERS_S, timed_protocol
 
 if TYPE_CHECKING:
     from otel_agent_journal.server.app import App
@@ -63,12 +64,21 @@ class Server(uvicorn.Server):
     Args:
         app: which it starts and closes.
         sockets: that listen.
+        proxies: whose word of the scheme is taken.
+        headers_s: for the headers of a request to arrive.
     """
 
-    def __init__(self, app: App, sockets: Sequence[socket.socket], *, proxies: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        app: App,
+        sockets: Sequence[socket.socket],
+        *,
+        proxies: Sequence[str] = (),
+        headers_s: float = HEADERS_S,
+    ) -> None:
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=timed_protocol(headers_s),
             ws="none",
             lifespan="off",
             log_level="warning",
