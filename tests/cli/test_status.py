@@ -74,15 +74,15 @@ def refused(journal: Seeded) -> None:
     journal.keep(builder)
 
 
-def given_up(journal: Seeded) -> None:
-    """Keep a session whose caller pressed Ctrl-C."""
+def given_up(journal: Seeded, reason: str = "cancelled", error: str = "KeyboardInterrupt") -> None:
+    """Keep a session whose caller pressed Ctrl-C, or saw its process go."""
     builder = JournalBuilder("left")
     builder.record("AGENT_INVOCATION_STARTED", details={"agent": "helper", "invocation": "i1"})
     builder.record(
         "AGENT_INVOCATION_FAILED",
         level="WARNING",
-        details={"invocation": "i1", "reason": "cancelled"},
-        error=ErrorInfo(type="KeyboardInterrupt"),
+        details={"invocation": "i1", "reason": reason},
+        error=ErrorInfo(type=error),
     )
     journal.keep(builder)
 
@@ -112,6 +112,15 @@ def test_lists_and_trees_say_it_too(journal: Seeded) -> None:
     assert line.split()[1:3] == ["✗", "AGENT_INVOCATION_FAILED"]
     assert line.endswith(SAID)
     assert rows(cli("show", "refused", "--events"))[-1]["error"]["message"] == "Rate exceeded"
+
+
+def test_an_invocation_whose_process_was_killed(journal: Seeded) -> None:
+    """What its caller saw killed is INTERRUPTED, killed, and no error; its event's mark says so."""
+    given_up(journal, "killed", "ProcessKilled")
+    (found,) = rows(cli("status", "left"))
+    assert (found["status"], found["reason"], found["error"]) == ("INTERRUPTED", "killed", None)
+    line = terminal("show", "left", "--events", columns=200).text.splitlines()[-1]
+    assert line.split()[1:] == ["‼", "AGENT_INVOCATION_FAILED", "ProcessKilled", "killed"]
 
 
 def test_an_invocation_that_was_cancelled(journal: Seeded) -> None:

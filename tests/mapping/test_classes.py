@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_agent_journal.codec import decode_value, encode_value
-from otel_agent_journal.mapping.classes import classes_in, with_classes
+from otel_agent_journal.mapping.classes import classes_in, placed_at, with_classes
 
 VALUES: dict[str, Any] = {
     "bytes": b"\x00\xff",
@@ -92,6 +92,14 @@ def test_what_does_not_fit() -> None:
     assert with_classes(plain, classes, nothing) == (plain, sorted(classes))
     assert with_classes(plain, {"/a": "builtins.tuple"}, nothing)[0] == {"a": (1,), "b": "x"}
     assert plain == {"a": [1], "b": "x"}
+
+
+def test_where_a_value_stands() -> None:
+    """A pointer leads to what holds a value, and to its key there; one that leads nowhere is told."""
+    inner: list[Any] = [1, 2]
+    assert placed_at({"a/b": inner}, "/a~1b/1") == (inner, 1)
+    with pytest.raises(LookupError):
+        placed_at({"a": inner}, "/a/7")
 
 
 def test_more_than_is_looked_at() -> None:

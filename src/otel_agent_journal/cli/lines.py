@@ -28,7 +28,8 @@ from otel_agent_journal.event import (
     JournalEvent,
     kind_of,
 )
-from otel_agent_journal.projections.lifecycle import is_cancelled
+from otel_agent_journal.projections.head import INTERRUPTED
+from otel_agent_journal.projections.lifecycle import said_by
 from otel_agent_journal.projections.status import outcome_of
 
 if TYPE_CHECKING:
@@ -146,8 +147,9 @@ def _mark(event: JournalEvent) -> tuple[str, str]:
         return _MARKS[outcome_of(event)]
     if event.type == SESSION_INTERRUPTED:
         return _MARKS["interrupted"]
-    if is_cancelled(event):
-        return _MARKS["cancelled"]
+    said = said_by(event)
+    if said is not None and said.status == INTERRUPTED:
+        return _MARKS["cancelled" if said.cancelled else "interrupted"]
     return _MARKS_OF_INVOCATIONS.get(event.type) or ("·", _LEVEL_COLORS.get(event.level, "dim"))
 
 

@@ -61,8 +61,3 @@ def said_by(event: JournalEvent) -> Said | None:
 def is_submission(event: JournalEvent) -> bool:
     """Tell whether an event says that a run of the session was asked for, which is still to begin."""
     return event.type == ev.SESSION_INITIATED and isinstance(event.details.get("run"), str)
-
-
-def is_cancelled(event: JournalEvent) -> bool:
-    """Tell whether an event says that the invocation of an agent was cancelled."""
-    return event.type == ev.AGENT_INVOCATION_FAILED and event.details.get("reason") == CANCELLED
