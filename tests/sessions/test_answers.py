@@ -14,7 +14,7 @@ VERY_LONG_S = 300.0  # two processes import LangGraph on a machine that is share
 
 @pytest.mark.timeout(3 * VERY_LONG_S)
 def test_an_answer_goes_on_from_the_interrupt(sessions: Sessions) -> None:
-    """The graph gets it as the value of its interrupt, in a process of its own; a fork stands where it stood."""
+    """The graph gets it as the value of its interrupt, in a process of its own; a fork is answered by itself."""
     done = sessions.submit("booking", {"to": "Rome"}, session_id="trip")
     state = sessions.wait(done.session_id, VERY_LONG_S)
     assert (state.status, state.reason) == ("INTERRUPTED", "awaiting_input")
@@ -24,6 +24,10 @@ def test_an_answer_goes_on_from_the_interrupt(sessions: Sessions) -> None:
     assert sessions.state("trip").status == "COMPLETED"
     assert sessions.result("trip")[1] == {"to": "Rome", "agreed": "yes"}
     assert sessions.state(fork).status == "PENDING"
+    sessions.answer(fork, "no")
+    wait_until(lambda: sessions.state(fork).ended, VERY_LONG_S)
+    assert sessions.result(fork)[1] == {"to": "Rome", "agreed": "no"}
+    assert sessions.result("trip")[1]["agreed"] == "yes"
 
 
 def test_only_what_is_there_is_forked(sessions: Sessions) -> None:

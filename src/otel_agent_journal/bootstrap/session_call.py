@@ -104,15 +104,22 @@ def call(agent: Any, given: Any, run: Called) -> Any:
     """Return what an agent answers: a function, sync or async, or an object with `invoke`, as a graph."""
     invoke = getattr(agent, "invoke", None)
     if invoke is not None and not inspect.isroutine(agent):
-        return invoke(_resumed(given, run), {"configurable": {"thread_id": run.session_id}})
+        config = {"configurable": {"thread_id": run.session_id}}
+        return invoke(_resumed(given) if run.answers or _asks(agent, config) else given, config)
     answer = agent(given, run) if _takes_two(agent) else agent(given)
     return asyncio.run(_awaited(answer)) if inspect.isawaitable(answer) else answer
 
 
-def _resumed(given: Any, run: Called) -> Any:
-    """Return what a graph is given: the answer to its interrupt, where the input is one."""
-    if not run.answers:
-        return given
+def _asks(graph: Any, config: Any) -> bool:
+    """Tell whether a graph waits for an answer by its own word, as in a fork: no run there has asked."""
+    try:
+        return bool(graph.get_state(config).interrupts)
+    except Exception:  # noqa: BLE001 - it has no checkpointer, or is no graph
+        return False
+
+
+def _resumed(given: Any) -> Any:
+    """Return an answer to its interrupt as a graph takes it."""
     command: Any = importlib.import_module("langgraph.types").Command
     return command(resume=given)
 
