@@ -42,6 +42,8 @@ def served(tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> I
 
 def test_a_caller_runs_an_agent_through_the_server(served: httpx.Client) -> None:
     """Submitted, run, its next turn taken, and each step of it where the server shows sessions."""
+    known = {one["name"]: one for one in served.get("/api/agents").json()["agents"]}
+    assert {name: one["runs"] for name, one in known.items()} == {"echo": True, "staged": True}
     done = served.post("/api/sessions", json={"agent": "staged", "input": "it", "session_id": "a/../b"})
     assert done.status_code == 202, done.text
     place = done.headers["location"]

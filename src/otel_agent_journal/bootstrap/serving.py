@@ -105,7 +105,8 @@ def open_server(settings: Settings, door: Door, *, create: bool = False) -> Serv
     try:
         runs = _runs(settings, door.agents) if door.write else None
         routes = () if runs is None else running_routes(SessionRoutes(runs).answer)
-        app = App(opened, access, write=door.write, routes=routes, contexts=_contexts)
+        described = {} if runs is None else {name: one.description or "" for name, one in runs.agents.items()}
+        app = App(opened, access, write=door.write, routes=routes, contexts=_contexts, agents=described)
         app.start()
     except BaseException:
         if runs is not None:

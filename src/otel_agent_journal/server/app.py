@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from otel_agent_journal.errors import JournalError
+from otel_agent_journal.event import EMPTY
 from otel_agent_journal.server.files import Files
 from otel_agent_journal.server.guard import Access, Guard, said_of
 from otel_agent_journal.server.hub import Hub
@@ -49,6 +50,7 @@ class App:
         write: whether routes that change anything are served.
         routes: further ones, as those that run agents.
         contexts: reads what the agents of a session have in their contexts.
+        agents: those that can be run, and what they do.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class App:
         write: bool = False,
         routes: tuple[Route, ...] = (),
         contexts: Contexts | None = None,
+        agents: Mapping[str, str] = EMPTY,
     ) -> None:
         self.hub = Hub(open_journal)
         self.access = access
@@ -67,6 +70,7 @@ class App:
         self._journals = Journals(open_journal)
         self._write = write
         self._contexts = contexts
+        self._agents = agents
         self._routes = Routes((*ROUTES, *(routes or RUNNING)))
         self._files = Files(access)
         self._limit: anyio.CapacityLimiter | None = None
@@ -109,7 +113,7 @@ class App:
         found = self._routes.find(request.method, path)
         if found.route.writes and not self._write:
             raise Refused(403, "this server only reads; start it with --write to let it change anything")
-        call = Call(request, found.args, self.hub, self._journals, self._contexts)
+        call = Call(request, found.args, self.hub, self._journals, self._contexts, self._agents)
         if request.method == "HEAD" and EVENTS in found.route.media_types:
             return Response(media_type=EVENTS)  # whose body would have no end
         if found.route.flows is not None:

@@ -37,13 +37,17 @@ class Param(msgspec.Struct, frozen=True):
 
 
 class Call(NamedTuple):
-    """A request as a route sees it. `args` are the parts of its path that the route names, decoded."""
+    """A request as a route sees it.
+
+    `args` are the parts of its path that the route names, decoded; `agents` those that can be run, and what they do.
+    """
 
     request: Request
     args: Mapping[str, str]
     hub: Hub
     journals: Journals
     contexts: Contexts | None
+    agents: Mapping[str, str]
 
     def text(self, name: str) -> str | None:
         """Return a parameter, None where it is not there or empty."""

@@ -9,7 +9,7 @@ from typing import Final
 from otel_agent_journal.projections.cost import Cost
 from otel_agent_journal.projections.head import AWAITING_INPUT, ERROR, INTERRUPTED, PENDING, PROCESSING, SessionHead
 from otel_agent_journal.projections.steps import Attempt, Step
-from otel_agent_journal.projections.times import waited_ns, worked_ns
+from otel_agent_journal.projections.times import stretches, waited_ns, worked_ns
 from otel_agent_journal.reading.gists import GIST
 from otel_agent_journal.reading.step_rows import usage_of
 from otel_agent_journal.server.fold import SessionFold
@@ -177,8 +177,6 @@ def last_line(fold: SessionFold, head: SessionHead) -> str | None:
 
 def waits_of(fold: SessionFold) -> Iterator[tuple[float, float, str]]:
     """Yield the stretches between runs in which nobody worked, with for what was waited."""
-    from otel_agent_journal.projections.times import stretches
-
     attempts = [node.attempt for place in fold.forest.tops.values() for node in place.nodes]
     if not attempts:
         return

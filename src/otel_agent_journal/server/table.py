@@ -15,6 +15,8 @@ from otel_agent_journal.server.dashboard import ALL
 from otel_agent_journal.server.live_list import DEFAULT_PAGE, Wanted, page_of
 from otel_agent_journal.server.rooms import encode
 from otel_agent_journal.server.routes import JSON, Call, Param, Route
+from otel_agent_journal.server.rows import ms
+from otel_agent_journal.store.protocol import SessionFilter
 
 if TYPE_CHECKING:
     from otel_agent_journal.reading.journal import Journal
@@ -85,19 +87,26 @@ async def _openapi(_call: Call) -> Response:
     return Response(document(EVERY), media_type=JSON)
 
 
-def _agents(_call: Call, journal: Journal) -> bytes:
-    seen: dict[str, dict[str, Any]] = {}
-    from otel_agent_journal.server.rows import ms
-    from otel_agent_journal.store.protocol import SessionFilter
+def _agents(call: Call, journal: Journal) -> bytes:
+    found: dict[str, dict[str, Any]] = {}
 
-    for head in journal.heads(SessionFilter(limit=1000)):
+    def named(name: str) -> dict[str, Any]:
+        known = call.agents.get(name)
+        first = {"name": name, "description": known, "runs": known is not None, "sessions": 0, "updated_ms": None}
+        return found.setdefault(name, first)
+
+    for name in call.agents:
+        named(name)
+    for head in journal.heads(SessionFilter(limit=_LATEST)):
         if head.agent is not None:
-            one = seen.setdefault(head.agent, {"name": head.agent, "sessions": 0, "updated_ms": ms(head.updated_ns)})
+            one = named(head.agent)
             one["sessions"] += 1
-    return encode_value({"agents": list(seen.values())})
+            one["updated_ms"] = one["updated_ms"] or ms(head.updated_ns)
+    return encode_value({"agents": list(found.values())})
 
 
 _SESSION: Final = "/api/sessions/{id}"
+_LATEST: Final = 1000  # sessions whose agents are named
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
@@ -213,7 +222,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         ),
         media_types=("text/event-stream",),
     ),
-    Route(method="GET", path="/api/agents", about="The agents of the latest sessions.", answers="Agents", does=_agents),
+    Route(
+        method="GET",
+        path="/api/agents",
+        about="The agents that can be run here, and those of the latest sessions.",
+        answers="Agents",
+        does=_agents,
+    ),
     Route(
         method="GET", path="/healthz", about="Whether the server answers.", flows=_healthy, media_types=("text/plain",)
     ),

@@ -16,9 +16,7 @@ import msgspec
 
 from otel_agent_journal.codec import encode_value
 from otel_agent_journal.errors import SessionNotFound
-from otel_agent_journal.event import (
-    time_ordered_id,
-)
+from otel_agent_journal.event import time_ordered_id
 from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.plain import plain
 from otel_agent_journal.projections.head import AWAITING_INPUT, CANCELLED, INTERRUPTED, LOST, PENDING, PROCESSING
