@@ -24,7 +24,7 @@ def test_demo_shows_and_suggests_what_works(workdir: Workdir) -> None:
     (session,) = workdir.sessions()
     assert (session["status"], session["agent"], session["errors"]) == ("COMPLETED", "research_agent", 1)
     suggested = [line.split("  ")[1] for line in after.partition("what to try next:")[2].splitlines() if line]
-    assert len(suggested) == 8
+    assert len(suggested) == 9
     for command in suggested[:3]:
         name, *arguments = shlex.split(command)
         assert name in ("agent-journal", str(BIN / "agent-journal"))  # as one has to type it

@@ -169,6 +169,8 @@ def _tries(session_id: str, show: Show, otlp: str | None) -> list[tuple[str, str
         ("agent-journal tail -f", "every step as it begins and ends, in a second terminal"),
         ("agent-journal run -- python my_agent.py", "your own agent, no line of it changed"),
     ]
+    if find_spec("starlette") is not None:
+        tries.insert(3, ("agent-journal serve --open", "the same in a browser, and all sessions, live"))
     if otlp is None:
         tries.append(("agent-journal demo --otlp http://localhost:4318", "the same, and its trace in Jaeger"))
     if find_spec(FAILING.needs) is not None:
