@@ -99,7 +99,7 @@ class Mirror:
 def test_raw_events_survive_a_connection_cut_a_hundred_times(kind: str, tmp_path: Path) -> None:
     """Each event comes once and in order, though the connection is cut at random and taken up by Last-Event-ID."""
     store, chance = stored(kind, tmp_path), random.Random(7)
-    events = a_run(150)
+    events = a_run(200)
     keep(store, events[:1])
     had: list[str] = []
     last: dict[str, str] = {}
@@ -115,7 +115,7 @@ def test_raw_events_survive_a_connection_cut_a_hundred_times(kind: str, tmp_path
                     if not left or len(had) == len(events):
                         break
             cuts += 1
-    assert cuts >= 50
+    assert cuts >= CUTS
     assert had == [event.event_id for event in events]
 
 
