@@ -16,6 +16,7 @@ from otel_agent_journal.errors import JournalError, SessionNotFound, StoreError,
 from otel_agent_journal.projections.links import part_of
 from otel_agent_journal.server.comparing import Comparisons
 from otel_agent_journal.server.dashboard import Board
+from otel_agent_journal.server.ears import Ear
 from otel_agent_journal.server.feeds import Frame
 from otel_agent_journal.server.live_list import LiveList
 from otel_agent_journal.server.rooms import Room, encode
@@ -53,6 +54,7 @@ class Hub:
         self.board = Board(open_journal)
         self.comparisons = Comparisons()
         self._rooms: dict[str, Room] = {}
+        self._ears: dict[str, Ear] = {}
         self._lock = threading.Lock()
         self._nudge = threading.Event()
         self._ending = threading.Event()
@@ -76,7 +78,10 @@ class Hub:
         self._ending.set()
         self._nudge.set()
         for room in list(self._rooms.values()):
-            for feed in (*room.feeds, *room.listeners):
+            for feed in room.feeds:
+                feed.close()
+        for ear in list(self._ears.values()):
+            for feed in ear.readers:
                 feed.close()
         if self._list is not None:
             self._list.close()
@@ -88,7 +93,8 @@ class Hub:
     def watched(self) -> bool:
         """Whether any stream is open."""
         listed = self._list is not None and self._list.watched
-        return listed or any(room.watched for room in list(self._rooms.values()))
+        read = any(ear.readers for ear in list(self._ears.values()))
+        return listed or read or any(room.watched for room in list(self._rooms.values()))
 
     @property
     def listed(self) -> LiveList:
@@ -128,6 +134,23 @@ class Hub:
         whole = part_of(room.fold.status.links, session_id)
         return room if whole is None or whole in within else self.room(whole, (*within, session_id))
 
+    def ear(self, session_id: str) -> Ear:
+        """Return what hears of new events of a session, from now on. Waits: not for the loop.
+
+        Raises:
+            StoreUnreachable: it could not be begun in time.
+        """
+        with self._lock:
+            ear = self._ears.get(session_id)
+            if ear is None:
+                assert self._journal is not None
+                ear = self._ears[session_id] = Ear(session_id, self._journal.store)
+            ear.used_s = time.monotonic()
+        self._nudge.set()
+        if not ear.ready.wait(LOAD_S):
+            raise StoreUnreachable(f"session {session_id} could not be followed within {LOAD_S:g} s; retry")
+        return ear
+
     # --- the thread ---
 
     def _run(self) -> None:
@@ -150,7 +173,10 @@ class Hub:
         busy = False
         now = time.monotonic()
         with self._lock:
-            rooms = list(self._rooms.values())
+            rooms, ears = list(self._rooms.values()), list(self._ears.values())
+        for ear in ears:
+            if ear.is_due(now) and self._safely(lambda ear=ear: self._hear(ear)):
+                busy = True
         for room in rooms:
             looked_s = self._looked.get(room.session_id)
             # Asked anew in each round: who begins to look at a quiet session does not wait.
@@ -160,6 +186,20 @@ class Hub:
         if self._list is not None and self._list.watched:
             self._safely(self._list.look)
         return busy
+
+    def _hear(self, ear: Ear) -> bool:
+        """Listen for a session; where it cannot be followed its readers are let go, and may come again."""
+        try:
+            return ear.look()
+        except StoreUnreachable:
+            raise
+        except Exception:
+            with self._lock:
+                self._ears.pop(ear.session_id, None)
+            ear.ready.set()
+            for feed in list(ear.readers):
+                feed.close()
+            raise
 
     def _look(self, room: Room) -> bool:
         more = room.look()
@@ -205,7 +245,7 @@ class Hub:
         """Tell those that wait for a session, or look at it, that it cannot be read; who asks again begins anew."""
         room.broken = error if isinstance(error, JournalError) else StoreError(f"{type(error).__name__}: {error}")
         room.loaded.set()
-        for feed in (*room.feeds, *room.listeners):
+        for feed in room.feeds:
             feed.close()
         with self._lock:
             self._forget(room)
@@ -223,15 +263,19 @@ class Hub:
 
     def _pause(self) -> None:
         assert self._journal is not None
-        if isinstance(self._journal.store, Wakes) and self._rooms:
+        followed = bool(self._rooms or self._ears)
+        if isinstance(self._journal.store, Wakes) and followed:
             self._journal.store.wait(WAIT_S)
         else:
-            self._nudge.wait(POLL_S if self._rooms or (self._list and self._list.watched) else QUIET_POLL_S)
+            self._nudge.wait(POLL_S if followed or (self._list and self._list.watched) else QUIET_POLL_S)
         self._nudge.clear()
 
     def _let_go(self, now: float) -> None:
         """Forget the sessions that nobody has looked at for a while, of the others those beyond a number."""
         with self._lock:
+            for ear in list(self._ears.values()):
+                if not ear.readers and now - ear.used_s > ADOPT_S:
+                    del self._ears[ear.session_id]
             idle = sorted((room for room in self._rooms.values() if not room.watched), key=lambda room: -room.used_s)
             for place, room in enumerate(idle):
                 if now - room.used_s > KEPT_S or (place >= MOST_UNWATCHED and room.loaded.is_set()):

@@ -42,7 +42,6 @@ class Room:
         self.fold = SessionFold(session_id, journal.price)
         self.loaded = threading.Event()
         self.feeds: set[Feed] = set()
-        self.listeners: set[Feed] = set()  # who are told only that something has arrived
         self.used_s = time.monotonic()
         self.arrived_s = self.used_s  # when anything came
         self.broken: JournalError | None = None  # why it cannot be read
@@ -62,7 +61,7 @@ class Room:
     @property
     def watched(self) -> bool:
         """Whether anybody looks."""
-        return bool(self.feeds or self.listeners)
+        return bool(self.feeds)
 
     @property
     def is_known(self) -> bool:
@@ -86,8 +85,6 @@ class Room:
                 self.fold.settle()
         if events:
             self.arrived_s = time.monotonic()
-            for feed in list(self.listeners):
-                feed.nudge()
         if self._followed.at_end and not self.loaded.is_set():
             self.judge()
             self.loaded.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,9 @@ from anyio import to_thread
 from starlette.responses import Response, StreamingResponse
 
 from otel_agent_journal.codec import encode_line
+from otel_agent_journal.errors import SessionNotFound
 from otel_agent_journal.event import CHUNK, REASONING, kind_of
+from otel_agent_journal.projections.links import part_named_by
 from otel_agent_journal.server import sse
 from otel_agent_journal.server.feeds import HEARTBEAT_S, Feed, Frame
 from otel_agent_journal.server.problems import Refused
@@ -20,6 +23,7 @@ from otel_agent_journal.store.linked import parts_in
 
 if TYPE_CHECKING:
     from otel_agent_journal.event import JournalEvent
+    from otel_agent_journal.server.ears import Ear
     from otel_agent_journal.server.journals import Journals
     from otel_agent_journal.server.live_list import Wanted
     from otel_agent_journal.server.rooms import Room
@@ -119,6 +123,8 @@ class Events:
             page = store.follow(cursor, session_id=name, limit=PAGE)
             for count, event in enumerate(page.events[had:], start=had + 1):
                 self._streams[name] = (cursor, count)
+                if (part := part_named_by(event)) is not None:
+                    self._streams.setdefault(part, (None, 0))
                 yield event, Cursor(self._streams).text
             if page.events:
                 self._streams[name] = (page.cursor, 0)
@@ -126,13 +132,22 @@ class Events:
 
 async def raw(call: Call) -> Response:
     """Stream events as they arrive (`Accept: text/event-stream`), or say those that there are, a line each."""
-    room = await to_thread.run_sync(call.hub.room, call.args["id"])
+    session_id = call.args["id"]
+    await to_thread.run_sync(_known, call.journals, session_id)
     after = call.request.headers.get("last-event-id") or call.text("after")
-    events = Events(call.journals, call.args["id"], Cursor.read(after))
+    events = Events(call.journals, session_id, Cursor.read(after))
     wanted = _Wanted(call)
     if "text/event-stream" in call.request.headers.get("accept", ""):
-        return sse.response(_streamed(call, room, events, wanted))
+        ear = await to_thread.run_sync(call.hub.ear, session_id)
+        return sse.response(_streamed(ear, events, wanted))
     return StreamingResponse(_lines(events, wanted, call.number("limit", 0)), media_type=LINES)
+
+
+def _known(journals: Journals, session_id: str) -> None:
+    """Raise SessionNotFound where nothing is known of a session."""
+    with journals.one() as journal:
+        if journal.exact(session_id) is None:
+            raise SessionNotFound(session_id, "agent-journal ls lists them all")
 
 
 class _Wanted:
@@ -148,9 +163,9 @@ class _Wanted:
         return not self._kinds or event.type in self._kinds or (kind_of(event.type) or "") in self._kinds
 
 
-async def _streamed(call: Call, room: Room, events: Events, wanted: Any) -> AsyncGenerator[bytes]:
+async def _streamed(ear: Ear, events: Events, wanted: Any) -> AsyncGenerator[bytes]:
     feed = Feed(_RESYNC)
-    room.listeners.add(feed)
+    ear.readers.add(feed)
     frames = feed.frames(HEARTBEAT_S)
     try:
         while True:
@@ -165,7 +180,8 @@ async def _streamed(call: Call, room: Room, events: Events, wanted: Any) -> Asyn
                 yield sse.BEAT
     finally:
         await frames.aclose()
-        room.listeners.discard(feed)
+        ear.readers.discard(feed)
+        ear.used_s = time.monotonic()
 
 
 async def _lines(events: Events, wanted: Any, limit: int) -> AsyncGenerator[bytes]:
