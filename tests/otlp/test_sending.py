@@ -316,3 +316,17 @@ def test_a_resource_is_made_once_for_all_its_spans(monkeypatch: pytest.MonkeyPat
     encoder._resource({"service.name": "q"})
     assert encoder._resource(resource) is not first
     assert SimpleNamespace(resources=encoder._resources).resources.keys() == {id(resource)}
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc", "dynamodb"])
+def test_a_scheme_without_its_slashes_is_no_host(scheme: str) -> None:
+    """What follows may be a login: it is refused, and not repeated."""
+    with pytest.raises(ConfigError, match="is not a URL like") as refused:
+        otlp_target(f"{scheme}:/ann:s3cr3t@127.0.0.1:1/name", {})
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_a_login_in_a_path_is_not_shown() -> None:
+    """Where the endpoint is said, in errors and in counts, what stands before an @ is left out."""
+    assert "s3cr3t" not in otlp_target("http://host/ann:s3cr3t@127.0.0.1:1/name", {}).display
+    assert otlp_target("http://host:4318/v1/traces", {}).display == "http://host:4318/v1/traces"

@@ -100,7 +100,7 @@ def otlp_target(url: str | None, environ: Mapping[str, str], signal: Signal = TR
         certificate=_variable(environ, signal, "CERTIFICATE") or None,
         client_key=_variable(environ, signal, "CLIENT_KEY") or None,
         client_certificate=_variable(environ, signal, "CLIENT_CERTIFICATE") or None,
-        display=display,
+        display=masked(display),  # a path may hold what was meant for a login
     )
 
 
@@ -124,7 +124,8 @@ def _parsed(text: str) -> tuple[SplitResult, str, int | None]:
         port = parts.port
     except ValueError:  # its text may repeat a password that stands where the port should
         raise ConfigError(f"OTLP endpoint {masked(text)} is malformed, or its port is no number") from None
-    if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname:
+    mistyped = "://" not in text and parts.netloc.endswith(":")  # as http:/host, whose scheme would be the host
+    if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname or mistyped:
         raise ConfigError(
             f"OTLP endpoint {masked(text)} is not a URL like http://localhost:4318 or grpc://localhost:4317"
         )
