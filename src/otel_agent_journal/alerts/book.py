@@ -55,7 +55,7 @@ class Book:
 
     def __init__(self, store: JournalStore) -> None:
         can = store.capabilities
-        if not can.documents or not can.read or not isinstance(store, DocumentStore):
+        if not keeps_alerts(store) or not isinstance(store, DocumentStore):
             raise UnsupportedByStore(
                 store.url, "documents" if can.read else "read", "watch the store that the events come to"
             )
@@ -106,6 +106,12 @@ class Book:
 def listed(alerts: Iterable[Alert]) -> Iterator[Alert]:
     """Yield alerts in the order to show them: what fires first, the longest first."""
     yield from sorted(alerts, key=lambda one: (_ORDER.get(one.state, 3), one.began_ns, one.rule, one.alert_id))
+
+
+def keeps_alerts(store: JournalStore) -> bool:
+    """Tell whether a store can have alerts."""
+    can = store.capabilities
+    return can.documents and can.read and isinstance(store, DocumentStore)
 
 
 def firing(store: JournalStore) -> list[Alert]:

@@ -14,16 +14,21 @@ from urllib.parse import quote
 
 import msgspec
 
+from otel_agent_journal.bootstrap.alerts import open_rules, open_watch
 from otel_agent_journal.bootstrap.openers import open_journal, open_store
 from otel_agent_journal.config import SERVE_TOKEN, Settings
 from otel_agent_journal.errors import ConfigError, MissingExtra, UnsupportedByStore
+from otel_agent_journal.terminal import say
 
 if TYPE_CHECKING:
+    from otel_agent_journal.alerts.rules import Rules
+    from otel_agent_journal.alerts.watch import Watch
     from otel_agent_journal.bootstrap.sessions import Sessions
     from otel_agent_journal.projections.head import SessionHead
     from otel_agent_journal.reading.journal import Journal
     from otel_agent_journal.server.serving import Server
 
+_LAST_MESSAGES_S: Final = 35.0  # for what is on its way to receivers, each of which may take 30 s
 _LEAST_TOKEN: Final = 16  # characters of one that others may try from afar
 
 
@@ -39,6 +44,8 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     no_token: bool = False
     write: bool = False
     agents: Path | None = None
+    alerts: bool = False
+    rules: str | None = None
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -49,6 +56,7 @@ class Served(msgspec.Struct, frozen=True):
     url: str
     base: str
     runs: Any = None
+    watched: tuple[Watch, Journal] | None = None
 
     def link(self, session_id: str) -> str:
         """Return the link to a session."""
@@ -90,7 +98,9 @@ def open_server(settings: Settings, door: Door, *, create: bool = False) -> Serv
     root_path = checked_root(door.root_path)
     local = is_loopback(door.host)
     tokens = _tokens(door, os.environ, local=local)
+    rules = open_rules(settings, door.rules) if door.alerts or door.rules else None
     opened = _opener(settings, create=create or door.write)  # who submits begins the journal
+    watched = None if rules is None else _watched(rules, opened())
     sockets = listening(door.host, door.port)
     port = sockets[0].getsockname()[1]
     access = Access(
@@ -117,13 +127,13 @@ def open_server(settings: Settings, door: Door, *, create: bool = False) -> Serv
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(door.host, f"[{door.host}]" if ":" in door.host else door.host)  # noqa: S104 - a name for the link
     base = f"http://{name}:{port}{root_path}/"
     server = Server(app, sockets, proxies=door.proxies)
-    return Served(server, app, f"{base}?token={tokens[0]}" if tokens else base, base, runs)
+    return Served(server, app, f"{base}?token={tokens[0]}" if tokens else base, base, runs, watched)
 
 
 def serve(served: Served) -> None:
     """Serve until SIGTERM or Ctrl-C; open streams end then."""
     try:
-        with _ended_by_signals(served.server):
+        with _watching(served.watched), _ended_by_signals(served.server):
             served.server.serve_all()
     finally:
         if served.runs is not None:
@@ -140,6 +150,38 @@ def serving(served: Served) -> Generator[None]:
     finally:
         served.server.end()
         thread.join(10)
+
+
+def _watched(rules: Rules, journal: Journal) -> tuple[Watch, Journal]:
+    try:
+        return open_watch(rules, journal, note=lambda line: say(f"agent-journal: {line}")), journal
+    except BaseException:
+        journal.close()
+        raise
+
+
+@contextlib.contextmanager
+def _watching(watched: tuple[Watch, Journal] | None) -> Generator[None]:
+    """Judge alerts in a thread of its own within this block."""
+    if watched is None:
+        yield
+        return
+    watch, journal = watched
+    thread = threading.Thread(target=_watch, args=(watch,), name="agent-journal-alerts", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        watch.stop()
+        thread.join(_LAST_MESSAGES_S)
+        journal.close()
+
+
+def _watch(watch: Watch) -> None:
+    try:
+        watch.run()
+    except Exception as error:  # noqa: BLE001 - a server goes on; what it does not do any more, it says
+        say(f"agent-journal: alerts are watched no more: {error}")
 
 
 @contextlib.contextmanager

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from otel_agent_journal.alerts.records import KEYS, record
 from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.contract import note
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
@@ -22,18 +23,6 @@ if TYPE_CHECKING:
     from otel_agent_journal.reading.journal import Journal
 
 FIRES: Final = 5  # the exit code
-KEYS: Final = (
-    "rule",
-    "state",
-    "severity",
-    "labels",
-    "summary",
-    "values",
-    "why",
-    "began_at",
-    "changed_at",
-    "unsent",
-)
 STYLES: Final = {"firing": "red", "pending": "yellow", "resolved": "green"}
 POLL_S: Final = 1.0  # between two looks for a journal that is not there yet
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
@@ -282,36 +271,6 @@ def _away(alerts: Iterable[Alert], now_ns: int) -> Iterator[str]:
         since = readable.ago(min(one.at_ns for one in waiting), now_ns)
         why = f": {failed.last_error}" if failed.last_error else ""
         yield f"receiver {receiver} has not taken {many}, the first of {since}{why}"
-
-
-# --- data ---------------------------------------------------------------------------------------------------------
-
-
-def record(alert: Alert) -> Mapping[str, Any]:
-    """Return an alert as data."""
-    from otel_agent_journal.codec import format_timestamp
-
-    return {
-        "rule": alert.rule,
-        "state": alert.state,
-        "severity": alert.severity,
-        "labels": dict(alert.labels),
-        "summary": alert.summary,
-        "values": dict(alert.values),
-        "why": alert.why,
-        "began_at": format_timestamp(alert.began_ns),
-        "changed_at": format_timestamp(alert.changed_ns),
-        "unsent": [
-            {
-                "receiver": one.receiver,
-                "state": one.state,
-                "attempts": one.attempts,
-                "next_at": format_timestamp(one.next_ns) if one.next_ns else None,
-                "last_error": one.last_error,
-            }
-            for one in alert.owed
-        ],
-    }
 
 
 def _rules(invocation: Invocation, file: str | None) -> Rules:

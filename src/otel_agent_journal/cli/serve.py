@@ -31,6 +31,8 @@ from otel_agent_journal.cli.invocation import Invocation, common_options, pass_i
     type=click.Path(path_type=Path, dir_okay=False),
     help="A TOML file of the agents that callers may run, with --write. [env: AGENT_JOURNAL_AGENTS]",
 )
+@click.option("--alerts", is_flag=True, help="Judge the rules of the nearest alerts.toml, and tell who is to be told.")
+@click.option("--rules", metavar="FILE", help="The same, of this file. [env: AGENT_JOURNAL_ALERTS]")
 @click.option("--open/--no-open", "opens", default=False, show_default=True, help="Open a browser.")
 @common_options
 @pass_invocation

@@ -19,6 +19,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from otel_agent_journal.alerts.book import firing, keeps_alerts
+from otel_agent_journal.alerts.state import Alert
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.about import About
 from otel_agent_journal.projections.head import SessionHead
@@ -30,13 +32,15 @@ from otel_agent_journal.reading.stats import USER
 from otel_agent_journal.server import panel_sql, panels
 from otel_agent_journal.server.panel_sql import SHOWN_EVENTS, Wanted
 from otel_agent_journal.server.panels import Counted, Known
-from otel_agent_journal.server.wire_dashboard import Dashboard, EventRow, Timeline
+from otel_agent_journal.server.rows import cut
+from otel_agent_journal.server.wire_dashboard import AlertRow, Dashboard, EventRow, Timeline
 from otel_agent_journal.store.linked import read_whole
 from otel_agent_journal.store.protocol import SessionFilter
 
 ALL: Final = "all"
 WINDOWS: Final = ("24h", "7d", "30d")  # of which the first that has a session is shown where none is asked for
 MAX_SESSIONS: Final = 50_000
+MOST_ALERTS: Final = 50
 _ANSWERS: Final = 64
 _LEAST_S: Final = 2.0  # for which an answer holds
 _MOST_S: Final = 60.0
@@ -180,10 +184,14 @@ class Board:
             tags=panels.shares(sessions, "tag", wanted, sparks),
             began_ms=sparks.from_ms,
             began_width_ms=sparks.width_ms,
+            alerts=tuple(map(_alert_row, islice(self._firing(), MOST_ALERTS))),
             causes=panels.causes(sessions, known, wanted, since_ns),
             tools=panels.tools(known, wanted, since_ns),
             lanes=panels.lanes(known, wanted, since_ns, now_ns, _PARTS),
         )
+
+    def _firing(self) -> list[Alert]:
+        return firing(self._journal.store) if keeps_alerts(self._journal.store) else []
 
     def _timeline(self, asked: Asked, types: tuple[str, ...]) -> Timeline:
         _, wanted, known, since_ns = self._read(asked)
@@ -344,3 +352,13 @@ def _said(event: JournalEvent) -> str:
         told = gist_of(event) or next((text for text in texts if isinstance(text, str) and text), "")
     line = " ".join(told[: 2 * LONGEST].split())
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+
+
+def _alert_row(alert: Alert) -> AlertRow:
+    return AlertRow(
+        rule=alert.rule,
+        severity=alert.severity,
+        summary=cut(alert.summary),
+        began_ms=alert.began_ns / panels.NS_PER_MS,
+        session_id=alert.labels.get("session_id"),
+    )

@@ -13,6 +13,8 @@ from otel_agent_journal.server.routes import JSON, Param, Route
 _MESSAGES: Final = (wire.SessionRow, wire.Rows, wire.Text, wire.Resync, wire.Delayed)  # of the viewer's stream
 _OBJECT: Final = {"type": "object", "additionalProperties": True}
 _ABOUT: Final = {
+    "Alerts": "`alerts`, each as `agent-journal alerts list -o json` prints it.",
+    "Agents": "`agents`: `name`, `description`, `runs` (whether it can be run here), `sessions`, `updated_ms`.",
     "Status": "As `agent-journal status -o json` prints it: docs/json.md.",
     "Steps": "As `agent-journal show -o json` prints them: docs/json.md.",
     "Step": "As `agent-journal show SESSION/STEP -o json` prints it. `cut` names what is not whole.",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from starlette.responses import PlainTextResponse, Response
 
+from otel_agent_journal.alerts.book import Book, keeps_alerts, listed
+from otel_agent_journal.alerts.records import record
 from otel_agent_journal.codec import encode_value
 from otel_agent_journal.reading.moments import moment_of
 from otel_agent_journal.server import details, overview, running, streams, wire
@@ -103,6 +105,11 @@ def _agents(call: Call, journal: Journal) -> bytes:
             one["sessions"] += 1
             one["updated_ms"] = one["updated_ms"] or ms(head.updated_ns)
     return encode_value({"agents": list(found.values())})
+
+
+def _alerts(_call: Call, journal: Journal) -> bytes:
+    found = listed(Book(journal.store).alerts().values()) if keeps_alerts(journal.store) else ()
+    return encode_value({"alerts": list(map(record, found))})
 
 
 _SESSION: Final = "/api/sessions/{id}"
@@ -221,6 +228,13 @@ ROUTES: Final[tuple[Route, ...]] = (
             *_FILTERS,
         ),
         media_types=("text/event-stream",),
+    ),
+    Route(
+        method="GET",
+        path="/api/alerts",
+        about="The alerts that fire, that may soon, and those that somebody is still to be told of.",
+        answers="Alerts",
+        does=_alerts,
     ),
     Route(
         method="GET",

@@ -124,11 +124,21 @@ class Lanes(msgspec.Struct, frozen=True, kw_only=True):
     sql: str
 
 
+class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert that fires. `session_id` is that which it is about, where it is about one."""
+
+    rule: str
+    severity: str
+    summary: str
+    began_ms: float
+    session_id: str | None = None
+
+
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     """The panels. `window`: what was asked for as `since`, or what was chosen: 24h, 7d, 30d, all.
 
     Sessions count that were updated since `since_ms`, events since `events_since_ms`: later where there are more than
-    were read by now. `reading`: there will be more of them in a moment.
+    were read by now. `reading`: there will be more of them in a moment. `alerts` fire now, whatever was asked for.
     """
 
     at_ms: float
@@ -144,6 +154,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     tags: Shares
     began_ms: float
     began_width_ms: float
+    alerts: tuple[AlertRow, ...]
     causes: Causes
     tools: ToolTimes
     lanes: Lanes

@@ -125,10 +125,21 @@ export interface Lanes {
 }
 
 /**
+ * An alert that fires. `session_id` is that which it is about, where it is about one.
+ */
+export interface AlertRow {
+  readonly rule: string;
+  readonly severity: string;
+  readonly summary: string;
+  readonly began_ms: number;
+  readonly session_id: string | null;
+}
+
+/**
  * The panels. `window`: what was asked for as `since`, or what was chosen: 24h, 7d, 30d, all.
  *
  * Sessions count that were updated since `since_ms`, events since `events_since_ms`: later where there are more than
- * were read by now. `reading`: there will be more of them in a moment.
+ * were read by now. `reading`: there will be more of them in a moment. `alerts` fire now, whatever was asked for.
  */
 export interface Dashboard {
   readonly at_ms: number;
@@ -144,6 +155,7 @@ export interface Dashboard {
   readonly tags: Shares;
   readonly began_ms: number;
   readonly began_width_ms: number;
+  readonly alerts: readonly AlertRow[];
   readonly causes: Causes;
   readonly tools: ToolTimes;
   readonly lanes: Lanes;

@@ -3,6 +3,7 @@ import { useEffect, useMemo } from "preact/hooks";
 import { Overview } from "../state/overview.ts";
 import { place } from "../state/location.ts";
 import { AgentsPage } from "./agents_page.tsx";
+import { AlertStrip } from "./alert_strip.tsx";
 import { TimelineEvents } from "./timeline_events.tsx";
 import { FilterBar } from "./filter_bar.tsx";
 import { ListHelp } from "./list_help.tsx";
@@ -46,6 +47,7 @@ function Lists({ overview }: { overview: Overview }) {
   return (
     <main class="lists">
       <h1 class="hidden">Sessions</h1>
+      {overview.board.value && <AlertStrip alerts={overview.board.value.alerts} />}
       <Panels overview={overview} />
       <FilterBar overview={overview} />
       {overview.events.value ? <TimelineEvents overview={overview} /> : <SessionList overview={overview} />}
