@@ -44,6 +44,7 @@ def test_what_fires_is_seen_first(open_page: OpenPage) -> None:
         expect(strip).not_to_contain_text("over")
         strip.get_by_role("link").click()
         page.wait_for_url(f"**/sessions/{session_id}")
+        page.goto("about:blank")  # before the server goes
 
 
 def test_nothing_is_said_of_no_alerts(open_page: OpenPage) -> None:
@@ -52,3 +53,4 @@ def test_nothing_is_said_of_no_alerts(open_page: OpenPage) -> None:
         page = open_page(f"/?token={TOKEN}", url=server.base)
         page.wait_for_selector(".big")
         expect(page.get_by_role("region", name="Alerts that fire")).to_have_count(0)
+        page.goto("about:blank")

@@ -1,5 +1,5 @@
 import type { AlertRow } from "../model/wire_dashboard.ts";
-import { clock, seen } from "../model/words.ts";
+import { date, seen } from "../model/words.ts";
 import { href, sessionPath } from "../state/location.ts";
 
 const SHOWN = 3;
@@ -15,7 +15,7 @@ export function AlertStrip({ alerts }: { alerts: readonly AlertRow[] }) {
             <b>{seen(one.rule)}</b>
             <span>{one.session_id === null ? seen(one.summary) : <a href={href(sessionPath(one.session_id))}>{seen(one.summary)}</a>}</span>
             {one.severity === "critical" && <span class="badge error">critical</span>}
-            <span class="mute">since {clock(one.began_ms)}</span>
+            <span class="mute">since {date(one.began_ms)}</span>
           </li>
         ))}
       </ul>

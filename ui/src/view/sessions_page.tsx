@@ -47,8 +47,10 @@ function Lists({ overview }: { overview: Overview }) {
   return (
     <main class="lists">
       <h1 class="hidden">Sessions</h1>
-      {overview.board.value && <AlertStrip alerts={overview.board.value.alerts} />}
-      <Panels overview={overview} />
+      <div>
+        {overview.board.value && <AlertStrip alerts={overview.board.value.alerts} />}
+        <Panels overview={overview} />
+      </div>
       <FilterBar overview={overview} />
       {overview.events.value ? <TimelineEvents overview={overview} /> : <SessionList overview={overview} />}
     </main>
