@@ -52,8 +52,9 @@ def opener(store: JournalStore, spool: Path, clock: Callable[[], int] = time.tim
 class Served:
     """A server that runs, and a client with its token."""
 
-    def __init__(self, app: App, port: int) -> None:
+    def __init__(self, app: App, port: int, end: Callable[[], None]) -> None:
         self.app = app
+        self.end = end
         self.port = port
         self.base = f"http://127.0.0.1:{port}"
         self.client = httpx.Client(
@@ -111,7 +112,7 @@ def served(
     deadline = time.monotonic() + WAIT_S
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.01)
-    one = Served(app, port)
+    one = Served(app, port, server.end)
     try:
         yield one
     finally:

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.server import feeds
 from otel_agent_journal.store.memory import MemoryStore
-from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.store.protocol import JournalStore, Page
 from otel_agent_journal.store.sqlite import SqliteStore
 from tests.projections import told
 from tests.server.served import WAIT_S, Served, keep, served
@@ -324,3 +325,41 @@ def test_a_trace_that_is_part_of_a_session_leads_to_it() -> None:
         trees = [server.json(f"/api/sessions/{name}/tree") for name in (told.SESSION, "trace")]
     assert [tree["session"]["session_id"] for tree in trees] == [told.SESSION] * 2
     assert [[row[0] for row in tree["rows"]] for tree in trees] == [["root", "there"]] * 2
+
+
+class Stalled(MemoryStore):
+    """A store that answers no question about one session until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.let_go = threading.Event(), threading.Event()
+
+    def follow(self, cursor: str | None, *, session_id: str | None = None, limit: int = 1000) -> Page:
+        """Wait, where it is of the session."""
+        if session_id == told.SESSION:
+            self.asked.set()
+            self.let_go.wait(WAIT_S)
+        return super().follow(cursor, session_id=session_id, limit=limit)
+
+
+@pytest.mark.parametrize("path", [f"/api/stream?session={told.SESSION}", f"/api/sessions/{told.SESSION}/events"])
+def test_who_waits_for_a_server_that_ends_is_told(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A request that the store holds up does not hold up the end; it is answered 503, and the log is quiet."""
+    store = Stalled()
+    keep(store, [told.start("root", 1)])
+    answers: list[httpx.Response] = []
+    with ThreadPoolExecutor(1) as pool, served(store) as server:
+
+        def ask() -> None:
+            answers.append(httpx.get(server.base + path, headers=server.client.headers, timeout=WAIT_S))
+
+        asking = pool.submit(ask)
+        assert store.asked.wait(WAIT_S)
+        began_s = time.monotonic()
+        server.end()
+        asking.result(WAIT_S)
+        took_s = time.monotonic() - began_s
+        store.let_go.set()
+    assert [answer.status_code for answer in answers] == [503]
+    assert took_s < 15
+    assert not [record for record in caplog.records if "Exception" in record.getMessage()]

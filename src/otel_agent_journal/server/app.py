@@ -5,6 +5,7 @@ Requests are answered in threads, each with a journal of its own; streams in the
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ from otel_agent_journal.server.table import ROUTES, RUNNING
 from otel_agent_journal.store.protocol import SessionFilter
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
     from otel_agent_journal.reading.journal import Journal
 
@@ -38,6 +39,7 @@ _WAITS: Final = (
     '<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>agent-journal</title>'
     "<p>Waiting for the program's first session…</p>"
 )
+_ENDING: Final = response_of(Refused(503, "this server is ending; ask again once it is back"))
 _OURS: Final = frozenset(("/healthz", "/ping", "/openapi.json"))
 
 
@@ -86,8 +88,21 @@ class App:
         self._journals.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        await self._guarded(scope, receive, send)
+        """Answer a request; one that is cut off by the server's end with 503."""
+        began = False
+
+        async def noted(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self._guarded(scope, receive, noted)
+        except asyncio.CancelledError:
+            if not self.hub.ending:
+                raise
+            if not began:
+                await _ENDING(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)

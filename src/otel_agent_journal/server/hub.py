@@ -74,20 +74,32 @@ class Hub:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread and every stream."""
-        self._ending.set()
+        """End the thread and every stream, and let go of who waits."""
+        with self._lock:
+            self._ending.set()
+            rooms, ears = list(self._rooms.values()), list(self._ears.values())
         self._nudge.set()
-        for room in list(self._rooms.values()):
-            for feed in room.feeds:
+        for feeds in (*(room.feeds for room in rooms), *(ear.readers for ear in ears)):
+            for feed in list(feeds):
                 feed.close()
-        for ear in list(self._ears.values()):
-            for feed in ear.readers:
-                feed.close()
+        for room in rooms:
+            room.loaded.set()
+        for ear in ears:
+            ear.ready.set()
         if self._list is not None:
             self._list.close()
         if self._thread is not None:
             self._thread.join(10)
         self.board.close()
+
+    @property
+    def ending(self) -> bool:
+        """Whether it was closed."""
+        return self._ending.is_set()
+
+    def _check_open(self) -> None:
+        if self._ending.is_set():
+            raise StoreUnreachable("this server is ending; ask again once it is back")
 
     @property
     def watched(self) -> bool:
@@ -116,9 +128,10 @@ class Hub:
 
         Raises:
             SessionNotFound: nothing is known of it.
-            StoreUnreachable: it could not be read in time.
+            StoreUnreachable: it could not be read in time, or the server is ending.
         """
         with self._lock:
+            self._check_open()
             room = self._rooms.get(session_id)
             if room is None:
                 assert self._journal is not None
@@ -127,6 +140,7 @@ class Hub:
         self._nudge.set()
         if not room.loaded.wait(LOAD_S):
             raise StoreUnreachable(f"session {session_id} could not be read within {LOAD_S:g} s; retry")
+        self._check_open()
         if room.broken is not None:
             raise room.broken
         if not room.is_known:
@@ -138,9 +152,10 @@ class Hub:
         """Return what hears of new events of a session, from now on. Waits: not for the loop.
 
         Raises:
-            StoreUnreachable: it could not be begun in time.
+            StoreUnreachable: it could not be begun in time, or the server is ending.
         """
         with self._lock:
+            self._check_open()
             ear = self._ears.get(session_id)
             if ear is None:
                 assert self._journal is not None
@@ -149,6 +164,7 @@ class Hub:
         self._nudge.set()
         if not ear.ready.wait(LOAD_S):
             raise StoreUnreachable(f"session {session_id} could not be followed within {LOAD_S:g} s; retry")
+        self._check_open()
         return ear
 
     # --- the thread ---
