@@ -2,7 +2,7 @@ import { useSignal } from "@preact/signals";
 import { sessionState, STATE_WORDS } from "../model/rows.ts";
 import { clock, count, duration, money, plural, seen } from "../model/words.ts";
 import { setQuery } from "../state/location.ts";
-import { href, inFile, sessionPath } from "../state/location.ts";
+import { href, inFile } from "../state/location.ts";
 import type { Detail } from "../state/detail.ts";
 import type { Looking } from "../state/looking.ts";
 import { toggleTheme } from "../state/theme.ts";
