@@ -44,6 +44,8 @@ FLUSH_TIMEOUT: Final = "AGENT_JOURNAL_FLUSH_TIMEOUT"
 DRAIN: Final = "AGENT_JOURNAL_DRAIN"
 CONTEXT: Final = "AGENT_JOURNAL_CONTEXT"
 CHECKPOINT: Final = "AGENT_JOURNAL_CHECKPOINT"
+NO_NETWORK: Final = "AGENT_JOURNAL_REPLAY_NO_NETWORK"
+REPLAY: Final = "AGENT_JOURNAL_REPLAY"  # the same, set by `agent-journal replay`
 RESUME: Final = "AGENT_JOURNAL_RESUME"  # read where a process begins to journal, set by `agent-journal resume`
 TOOLS_ALLOW: Final = "AGENT_JOURNAL_TOOLS_ALLOW"  # read where the tools are wired
 PRICES: Final = "AGENT_JOURNAL_PRICES"  # read where calls are priced, by readers alone
@@ -86,6 +88,8 @@ VARIABLES: Final[Mapping[str, str]] = {
     DRAIN: "`self` (default): this process drains its spool; `parent`: another does, set by `agent-journal run`",
     CHECKPOINT: "`on`: graphs without a checkpointer get ours; set by `agent-journal run --checkpoint`",
     CONTEXT: "`on` (default) or `off`: whether `ContextService` writes and reads anything",
+    NO_NETWORK: "`on`: a program that is replayed connects to this machine alone; set by `replay --no-network`",
+    REPLAY: "the session that is replayed and how, as JSON; set by `agent-journal replay`",
     RESUME: "the session that agents go on with, as JSON; set by `agent-journal resume`",
     TOOLS_ALLOW: "sessions that agents' journal tools may use beside their own and its lineage, as in `team-*,shared`",
     PRICES: "the file of your own prices of models; default: `prices.toml` beside the journal",

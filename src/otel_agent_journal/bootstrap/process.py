@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from otel_agent_journal.config import RESUME, SPOOL, Settings, absolute_store, settings_from_env, spool_of
+from otel_agent_journal.config import REPLAY, RESUME, SPOOL, Settings, absolute_store, settings_from_env, spool_of
 from otel_agent_journal.delivered import ALL, Delivered
 from otel_agent_journal.errors import ConfigError, JournalError, StoreError
 from otel_agent_journal.forks import is_main_interpreter
@@ -127,7 +127,11 @@ def _start(settings: Settings, redactor: Redactor | None, *, at_exit: bool = Tru
         from otel_agent_journal.pipeline.checkpointing import provide_checkpointer
 
         provide_checkpointer(_new_saver, settings.session)
-    if resumed := os.environ.get(RESUME):
+    if replayed := os.environ.get(REPLAY):
+        from otel_agent_journal.bootstrap.replaying import replay_from_env
+
+        replay_from_env(replayed)
+    elif resumed := os.environ.get(RESUME):
         from otel_agent_journal.bootstrap.resuming import resume_from_env
 
         resume_from_env(resumed)

@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "status": "Say where a session stands: status, stage, open steps, tokens.",
     "context": "Show the messages and the state of a session's agents, at any point.",
     "resume": "Run a program that goes on with a session, from where that stands.",
+    "replay": "Run a program against a recorded session: nothing is called, all is compared.",
     "copy": "Fork a session: go on from a point of it in a session of its own.",
     "overwrite": "Rewind a session: go on from an earlier point of it, in place.",
     "stats": "Count calls, failures, times, tokens and cost by agent, tool, model, user, day.",

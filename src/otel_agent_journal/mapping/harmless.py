@@ -20,6 +20,7 @@ from otel_agent_journal.mapping.processes import harmless_process, without_argum
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanLink, SpanRecord
 
 CUT: Final = "$cut"  # of details: the fields of which a part is journaled
+REDACTED: Final = "$redacted"  # of details: the fields that a redactor has changed
 SAID: Final = "$said"  # of details: fields that a program gave an event by hand, under names that are else ours
 WITHHELD: Final = "message not kept: content is off"  # in the place of an error's message
 
@@ -316,6 +317,7 @@ _DETAILS: Final[Mapping[str, Callable[[Any], Any]]] = {
             "attempt",
             "backoff_s",
             "base",
+            "by_hand",
             "cached",
             "checkpoint_id",
             "code",
@@ -338,7 +340,9 @@ _DETAILS: Final[Mapping[str, Callable[[Any], Any]]] = {
             "request_id",
             "resumes",
             "run",
+            "remote",
             "sampled",
+            "servable",
             "served",
             "session",
             "span_kind",
@@ -358,6 +362,7 @@ _DETAILS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "context": _within("instance", "seq"),
     "links": _each(_within("trace_id", "span_id")),
     "place": _as_it_is,
+    "replay": _within("of", "attempt", "verdict", "live"),
     "request": _as_it_is,
     "scope": _within("name", "version"),
     "service": _as_it_is,
@@ -365,6 +370,7 @@ _DETAILS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "tags": _each(_scalar),
     "trace_state": _trace_state,
     CUT: _names_of_fields,
+    REDACTED: _names_of_fields,
     PROCESS: _process,
 }
 _USUAL: Final = frozenset(("attributes", "place", "request"))  # of most steps: nothing need be looked at one by one

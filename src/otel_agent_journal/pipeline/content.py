@@ -16,7 +16,7 @@ import msgspec
 from otel_agent_journal.codec import DIGEST_BYTES, encode_value
 from otel_agent_journal.event import EMPTY, PROCESS, ErrorInfo
 from otel_agent_journal.mapping.facts import BlobKept, Fact, encode_fact
-from otel_agent_journal.mapping.harmless import CUT, METADATA, SAID, harmless_details, harmless_fact
+from otel_agent_journal.mapping.harmless import CUT, METADATA, REDACTED, SAID, harmless_details, harmless_fact
 from otel_agent_journal.mapping.media import WITHIN, Medium, hints_at_media, media_within, without_media
 from otel_agent_journal.mapping.processes import OF_PROCESS, harmless_process
 from otel_agent_journal.mapping.references import MESSAGE_FIELDS, with_messages
@@ -155,12 +155,14 @@ class ContentEncoder:
             details = {**details, PROCESS: self.process(cast("Mapping[str, Any]", told if type(told) is dict else {}))}
         if self.redactor is None:
             return details
-        return {
+        allowed = {
             key: value
             if key in self._NOT_REDACTED and key not in theirs
             else self._redacted(_FIELDS.get(key, key), value)
             for key, value in details.items()
         }
+        changed = [key for key, value in allowed.items() if value is not details[key] and _differ(value, details[key])]
+        return {**allowed, REDACTED: changed} if changed else allowed
 
     def _redacted(self, field: str, value: Any) -> Any:
         try:
@@ -191,6 +193,13 @@ class ContentEncoder:
             else:
                 blobs.append(BlobKept(session_id, digest, text))
         return kept, blobs
+
+
+def _differ(one: Any, other: Any) -> bool:
+    try:
+        return bool(one != other)
+    except Exception:  # noqa: BLE001 - what a redactor returns is not ours to know
+        return True
 
 
 def fitted(details: Mapping[str, Any], *, exact: bool = False) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_context
 from otel_agent_journal.pipeline.step_span import Ending
 from otel_agent_journal.pipeline.who import SAID
 from otel_agent_journal.plain import text_of
+from otel_agent_journal.replay.current import REPLAY, replaying
 from otel_agent_journal.threads import watch_collections
 
 _CLOSE_S: Final = 5.0  # how long the end of the process waits for the processors of the program's spans
@@ -177,6 +178,8 @@ class Recorder(SessionWriter):
             parent.child_began(step)
         if kind == "MODEL":
             step.request = attributes
+        if (replay := replaying()) is not None:
+            details[REPLAY] = replay.began(step, details)
         if waits:
             step.pending = PendingStep(step, self._spans, self._begun, context, enclosing, shown, details, links)
         else:
@@ -247,6 +250,8 @@ class Recorder(SessionWriter):
         found = session_id if detached and session_id else self.session_of(context, session_id) or ""
         if session_id and found != session_id:
             details["framework_session_id"] = session_id
+        if (replay := replaying()) is not None:
+            found = replay.session_of(found)
         if not found.isascii():
             found = valid_text(found)  # what the journal can hold is what the span says too
         attempt = 1 if step_id is None else self._attempts.next(step_id)
@@ -273,7 +278,9 @@ class Recorder(SessionWriter):
             ending.info = self.error_info(error)
             if ending.outcome == "error":
                 ending.told = self.told_of(error, step)
-        if step.kind == "MODEL":
+        if step.recorded is not None and step.recorded.is_served:
+            ending.was_served(step.recorded.attempt.step_id)
+        elif step.kind == "MODEL":
             self.metrics.model_ended(step, ending)
         attributes = span.leaves(ending.attributes, details)
         if attributes:

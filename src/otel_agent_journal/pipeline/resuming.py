@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -16,9 +16,9 @@ from otel_agent_journal.errors import JournalError
 from otel_agent_journal.pipeline.digests import encoded
 from otel_agent_journal.plain import plain
 from otel_agent_journal.reading.tool_calls import ToolCall
+from otel_agent_journal.replay.current import replaying
 from otel_agent_journal.threads import Lock
 
-SERVED: Final = "served"  # in the details of an ending: the step whose recorded result stands for a call
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,7 +191,13 @@ def resumption() -> Resumption | None:
 
 
 def meant(session_id: str) -> str:
-    """Return the session that a program means by an id: of one that the resumed session was forked from, the fork."""
+    """Return the session that a program means by an id.
+
+    Of one that the resumed session was forked from, it is the fork; of one that is replayed, the replay.
+    """
+    replay = replaying()
+    if replay is not None:
+        return replay.session_of(session_id)
     one = resumption()
     return one.session_id if one is not None and session_id in one.bases else session_id
 

@@ -17,6 +17,7 @@ from otel_agent_journal.pipeline.introductions import Introductions
 from otel_agent_journal.pipeline.step import SESSION_KEY, STEP_KEY, Step
 
 _SESSION_BAGGAGE: Final = ("gen_ai.conversation.id", "session.id")
+from otel_agent_journal.replay.current import replaying
 
 
 class Root(Protocol):
@@ -96,6 +97,8 @@ class SessionWriter(FactWriter):
 
         `error`: why, where it tells of a failure; `failed`: the step, if another, that the error has ended already.
         """
+        if (replay := replaying()) is not None:
+            session_id = replay.session_of(session_id)
         if self._details_change:
             details = self.encoder.details(details)
         if error is not None and level == "ERROR":

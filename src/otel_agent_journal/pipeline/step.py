@@ -67,6 +67,7 @@ class Step:
         "parent_step_id",
         "pending",
         "place",
+        "recorded",
         "request",
         "session_id",
         "span",
@@ -103,6 +104,7 @@ class Step:
         self.beside: list[Any] | None = None  # spans that its framework opened beside its steps
         self.failures: tuple[Any, ...] = ()  # what has failed in it and right below it: `origin.Failure`s
         self.place: Place | None = None  # where its code runs, of one whose end its framework may never tell
+        self.recorded: Any = None  # in a replay: the `Claim` that says what of the recording it is
         # Made here: what is made when it is needed is made twice where the making is interrupted.
         self._ordinals: dict[str, itertools.count[int]] = {}
         self._index = itertools.count()

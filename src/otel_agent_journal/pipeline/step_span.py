@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from opentelemetry.trace import Span, SpanContext
 
 from otel_agent_journal.event import EMPTY, ErrorInfo, Usage
+from otel_agent_journal.mapping.genai import USAGE_COST
 from otel_agent_journal.mapping.harmless import harmless_attributes, harmless_error
 
+SERVED: Final = "served"  # in the details of an ending: the step whose recorded result stands for a call
 Attributes = dict[str, Any] | None
 
 
@@ -27,6 +29,14 @@ class Ending(msgspec.Struct):
     info: ErrorInfo | None = None
     told: Mapping[str, Any] = EMPTY
     span_content: bool = False
+
+    def was_served(self, step_id: str) -> None:
+        """Say that a recorded step stands for a call that was not made: what that one cost is not spent again."""
+        self.details[SERVED] = step_id
+        self.usage = None
+        for values in (self.attributes, self.on_span):
+            if values is not None:
+                values.pop(USAGE_COST, None)
 
     @property
     def shown(self) -> Attributes:

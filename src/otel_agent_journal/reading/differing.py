@@ -47,8 +47,9 @@ def fingerprinted(event: JournalEvent, session_id: str) -> JournalEvent:
     kept: dict[str, Any] = {
         name: _digest(details[name], session_id) for name in _CONTENT if details.get(name) is not None
     }
-    if "place" in details:
-        kept["place"] = details["place"]
+    for name in ("place", "replay", "served"):
+        if name in details:
+            kept[name] = details[name]
     request: Any = details.get("request")
     if isinstance(request, Mapping):
         told = cast("Mapping[str, Any]", request)
@@ -162,15 +163,21 @@ def _named(value: Any) -> Any:
     return cast("Mapping[str, Any]", value).get("digest") if isinstance(value, Mapping) else value
 
 
+def without_ids(value: Any) -> Any:
+    """Return a value without the ids of the messages and calls in it."""
+    return rebuilt(value, _without_ids)
+
+
 def _digest(value: Any, session_id: str) -> str:
     """Return a digest of a value without ids; nor is the session's own id a difference, where it can be told."""
-    said = _canonical(rebuilt(value, _without_ids))
+    said = canonical(without_ids(value))
     if len(session_id) >= _LEAST_ID:
         said = said.replace(session_id.encode("utf-8", "surrogatepass"), b"<session>")
     return blake2b(said, digest_size=DIGEST_BYTES).hexdigest()
 
 
-def _canonical(value: Any) -> bytes:
+def canonical(value: Any) -> bytes:
+    """Return plain data as JSON, the same for what is equal."""
     try:
         return _encode(value)
     except UNENCODABLE:  # half of a surrogate pair, or nested too deep

@@ -16,6 +16,12 @@ from typing import Any, Final, cast
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
+from otel_agent_journal.frameworks.langgraph.replaying import (
+    chat_model_served,
+    retriever_served,
+    text_model_served,
+    text_stream_served,
+)
 from otel_agent_journal.pipeline.step import Step
 
 _BOUND_KEY: Final = context_api.create_key("agent-journal-call")
@@ -63,28 +69,36 @@ class Calls:
 
     def _patch_chat_models(self, module: Any) -> None:
         model = module.BaseChatModel
-        self._put(model, "_generate_with_cache", _called)
-        self._put(model, "_agenerate_with_cache", _awaited)
-        self._put(model, "_iter_v2_events", _iterated)
-        self._put(model, "_aiter_v2_events", _async_iterated)
-        self._put(model, "stream", _iterated)
-        self._put(model, "astream", _async_iterated)
+        self._put(model, "_generate_with_cache", _called, chat_model_served)
+        self._put(model, "_agenerate_with_cache", _awaited, chat_model_served)
+        self._put(model, "_iter_v2_events", _iterated, chat_model_served)
+        self._put(model, "_aiter_v2_events", _async_iterated, chat_model_served)
+        self._put(model, "stream", _iterated, chat_model_served)
+        self._put(model, "astream", _async_iterated, chat_model_served)
 
     def _patch_text_models(self, module: Any) -> None:
         model = module.BaseLLM
-        self._put(model, "_generate_helper", _called)
-        self._put(model, "_agenerate_helper", _awaited)
-        self._put(model, "stream", _iterated)
-        self._put(model, "astream", _async_iterated)
+        served = text_model_served(self._find)
+        self._put(model, "_generate_helper", _called, served)
+        self._put(model, "_agenerate_helper", _awaited, served)
+        self._put(model, "stream", _iterated, text_stream_served)
+        self._put(model, "astream", _async_iterated, text_stream_served)
 
     def _patch_retrievers(self, module: Any) -> None:
-        self._put(module.BaseRetriever, "invoke", _called)
-        self._put(module.BaseRetriever, "ainvoke", _awaited)
+        self._put(module.BaseRetriever, "invoke", _called, retriever_served)
+        self._put(module.BaseRetriever, "ainvoke", _awaited, retriever_served)
 
-    def _put(self, owner: Any, name: str, wrap: Callable[[Any, Callable[..., Bound]], Any]) -> None:
+    def _put(
+        self,
+        owner: Any,
+        name: str,
+        wrap: Callable[[Any, Callable[..., Bound]], Any],
+        served: Callable[[Any], Any],
+    ) -> None:
+        """Put a method within its step, and have what is served stand in for what it is of in a replay."""
         original = owner.__dict__.get(name)
         if original is not None:  # else a version without it
-            self._replace(owner, name, original, wrap(original, self._bound))
+            self._replace(owner, name, original, wrap(served(original), self._bound))
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
         managers: Any = (

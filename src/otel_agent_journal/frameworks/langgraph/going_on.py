@@ -21,6 +21,7 @@ from otel_agent_journal import terminal
 from otel_agent_journal.pipeline.checkpointing import Checkpointing, checkpointing
 from otel_agent_journal.pipeline.resuming import Resumption, resumption
 from otel_agent_journal.pipeline.session import current_session
+from otel_agent_journal.replay.current import replaying
 
 _NESTED: Final = ("__pregel_task_id", "__pregel_read")  # of a graph that runs within another's task
 _CHECKPOINTER: Final = "__pregel_checkpointer"
@@ -78,6 +79,8 @@ def with_checkpoints(original: Any, enabled: Callable[[], bool]) -> Any:
 
     @functools.wraps(original)
     def stream(graph: Any, *args: Any, **kwargs: Any) -> Any:
+        if enabled() and replaying() is not None:
+            forget_checkpoints(graph)
         given_to_all = checkpointing() if enabled() else None
         if given_to_all is not None:
             try:
@@ -91,6 +94,30 @@ def with_checkpoints(original: Any, enabled: Callable[[], bool]) -> Any:
         return original(graph, *args, **kwargs)
 
     return stream
+
+
+def forget_checkpoints(graph: Any) -> None:
+    """Give a graph that is replayed a checkpointer in memory in the place of its own, which knows how it ended."""
+    own: Any = graph.checkpointer
+    saver_class: Any = vars(importlib.import_module("langgraph.checkpoint.base"))["BaseCheckpointSaver"]
+    memory_class: Any = vars(importlib.import_module("langgraph.checkpoint.memory"))["InMemorySaver"]
+    replay = replaying()
+    if replay is None or not isinstance(own, saver_class) or id(own) in {id(one) for one in replay.in_memory.values()}:
+        return
+    graph.checkpointer = replay.in_memory.setdefault(id(own), memory_class(serde=own.serde))
+    replay.kept.append(own)  # so that its id is not another's
+
+
+def begins_anew(original: Any, enabled: Callable[[], bool]) -> Any:
+    """Return the `Pregel.__init__` of a graph that knows nothing of the run that is replayed."""
+
+    @functools.wraps(original)
+    def made(graph: Any, *args: Any, **kwargs: Any) -> None:
+        original(graph, *args, **kwargs)
+        if enabled() and replaying() is not None:
+            forget_checkpoints(graph)
+
+    return made
 
 
 def _with_thread(graph: Any, config: Any, given: Checkpointing) -> Any:

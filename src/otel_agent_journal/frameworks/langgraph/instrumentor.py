@@ -19,7 +19,7 @@ from opentelemetry import context as context_api
 from otel_agent_journal.foreign import is_a
 from otel_agent_journal.frameworks.langgraph.calls import Calls
 from otel_agent_journal.frameworks.langgraph.chains import graph_is_called
-from otel_agent_journal.frameworks.langgraph.going_on import goes_on, with_checkpoints
+from otel_agent_journal.frameworks.langgraph.going_on import begins_anew, goes_on, with_checkpoints
 from otel_agent_journal.frameworks.langgraph.handler import GraphSteps
 from otel_agent_journal.frameworks.langgraph.receipts import serve_receipts
 from otel_agent_journal.frameworks.langgraph.remote import patched_astream, patched_stream
@@ -140,6 +140,8 @@ class LangGraphInstrumentor(Instrumentor):
         for name in ("stream", "astream"):
             original = module.Pregel.__dict__[name]
             self.replace(module.Pregel, name, original, with_checkpoints(original, lambda: self.enabled))
+        made = module.Pregel.__init__
+        self.replace(module.Pregel, "__init__", made, begins_anew(made, lambda: self.enabled))
         for name in ("get_callback_manager_for_config", "get_async_callback_manager_for_config"):
             original = getattr(module, name, None)
             if original is not None:

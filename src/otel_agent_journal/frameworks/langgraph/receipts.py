@@ -19,7 +19,8 @@ from otel_agent_journal.foreign import own
 from otel_agent_journal.frameworks.langgraph.commands import command_of, is_told
 from otel_agent_journal.frameworks.langgraph.rebuilding import message_of
 from otel_agent_journal.pipeline.resuming import Receipt, Resumption, resumption
-from otel_agent_journal.pipeline.step import STEP_KEY
+from otel_agent_journal.pipeline.step import STEP_KEY, Step
+from otel_agent_journal.replay.current import replaying
 
 _log = logging.getLogger(__name__)
 _NOTHING: Final = object()
@@ -42,11 +43,61 @@ def _served(original: Any, enabled: Callable[[], bool]) -> Any:
     @functools.wraps(original)
     def run(tool: Any, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
         one = resumption() if enabled() else None
-        if one is not None:
+        if enabled() and replaying() is not None:
+            tool = _replayed(tool, kwargs.get("tool_call_id"))
+        elif one is not None:
             tool = _stand_in(one, tool, tool_input, kwargs.get("tool_call_id")) or tool
         return original(tool, tool_input, *args, **kwargs)
 
     return run
+
+
+def _replayed(tool: Any, call_id: str | None) -> Any:
+    """Return a copy of a tool that gives what was recorded, once its step has begun and is known."""
+    stand_in = copy.copy(tool)
+    call, acall = tool._run, tool._arun  # noqa: SLF001 - what a tool defines itself by
+
+    def served() -> Any:
+        """Return what was recorded; `_NOTHING` where the tool is called."""
+        replay, step = replaying(), context_api.get_current().get(STEP_KEY)
+        if replay is None:
+            return _NOTHING
+        if not isinstance(step, Step) or step.kind != "TOOL" or step.recorded is None:
+            raise replay.lost(f"tool {tool.name}")
+        attempt = replay.serve(step)
+        if attempt is None:
+            return _NOTHING
+        stand_in.__dict__["response_format"] = "content"
+        output, raw = replay.recording.output(attempt)
+        if attempt.outcome == "interrupted":
+            return _asked_again(attempt.details_end.get("interrupts") or ())
+        if attempt.outcome != "ok" and output is None:
+            raise replay.error(attempt)
+        found = _result_of(Receipt(step_id=attempt.step_id, output=output, raw=raw), call_id)
+        return output if found is _NOTHING else found
+
+    @functools.wraps(call)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        found = served()
+        return call(*args, **kwargs) if found is _NOTHING else found
+
+    @functools.wraps(acall)
+    async def arun(*args: Any, **kwargs: Any) -> Any:
+        found = served()
+        return await acall(*args, **kwargs) if found is _NOTHING else found
+
+    stand_in.__dict__.update(_run=run, _arun=arun)
+    return stand_in
+
+
+def _asked_again(questions: Any) -> Any:
+    """Ask what a tool asked; the graph pauses, as it did. One that goes on has the answer of the last."""
+    from langgraph.types import interrupt
+
+    answer: Any = None
+    for one in questions:
+        answer = interrupt(one.get("value"))
+    return answer
 
 
 def _stand_in(one: Resumption, tool: Any, tool_input: Any, call_id: str | None) -> Any:

@@ -23,8 +23,8 @@ from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.effects import effects_hinted
 from otel_agent_journal.pipeline.failure import MAX_MESSAGE_CHARACTERS
 from otel_agent_journal.pipeline.recorder import recorder_of
-from otel_agent_journal.pipeline.resuming import SERVED
 from otel_agent_journal.pipeline.step import Step
+from otel_agent_journal.pipeline.step_span import SERVED
 from otel_agent_journal.plain import text_of
 
 

@@ -21,8 +21,8 @@ from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.effects import effects_hinted
 from otel_agent_journal.pipeline.marked import runs_code, take_entries
 from otel_agent_journal.pipeline.recorder import recorder_of
-from otel_agent_journal.pipeline.resuming import SERVED
 from otel_agent_journal.pipeline.step import Step, current_step
+from otel_agent_journal.pipeline.step_span import SERVED
 from otel_agent_journal.plain import text_of
 
 UNKNOWN_TOOL: Final = "unknown tool"  # the name of one that the model has made up is what a model said
