@@ -23,6 +23,10 @@ class Diverged(JournalError):
         self.verdict = verdict
 
 
+class Answered(JournalError):
+    """A tool is called that the recording does not have; its caller is answered that it failed."""
+
+
 class ReplayEnded(JournalError):
     """A replay has come to the step at which it is to end."""
 

@@ -240,7 +240,9 @@ class Matcher:
     def _differing(self, found: Attempt, kind: str, details: Mapping[str, Any]) -> list[str]:
         ours, theirs = request_of(found.details_start), request_of(details)
         if kind == "MODEL" and ours is not None and theirs is not None:
-            return [name for name in ("model", "messages", "tools", "params") if ours.get(name) != theirs.get(name)]
+            differs = [name for name in ("model", "messages", "tools", "params") if ours.get(name) != theirs.get(name)]
+            if differs or "messages" in ours:
+                return differs
         if "input" not in found.details_start:
             return []
         if self._given(kind, details) == _taken(self._recording, found):
@@ -255,7 +257,7 @@ class Matcher:
     def _given(self, kind: str, details: Mapping[str, Any]) -> Any:
         """Return what a step takes that begins now, as `_taken` has it of one that was recorded."""
         request = request_of(details) if kind == "MODEL" else None
-        if request is not None:
+        if request is not None and "messages" in request:
             return canonical(request)
         value = plain(details.get("input"))
         return comparable(value if kind in SERVED_KINDS else without_ids(value), self._names)
@@ -263,7 +265,7 @@ class Matcher:
 
 def _taken(recording: Recording, one: Attempt) -> Any:
     request = request_of(one.details_start) if one.kind == "MODEL" else None
-    if request is not None:
+    if request is not None and "messages" in request:
         return canonical(request)
     if one.kind in SERVED_KINDS:
         return recording.given(one)

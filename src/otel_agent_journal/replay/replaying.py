@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from otel_agent_journal.errors import JournalError
 from otel_agent_journal.projections.steps import Attempt
-from otel_agent_journal.replay.errors import Diverged, ReplayEnded, recorded_error
+from otel_agent_journal.replay.errors import Answered, Diverged, ReplayEnded, recorded_error
 from otel_agent_journal.replay.ignoring import Ignoring
 from otel_agent_journal.replay.matching import AMBIGUOUS, CHANGED_ARGS, NEW, SAME, UNREPLAYABLE, Claim, Matcher
 from otel_agent_journal.replay.recording import SERVED_KINDS, Recording
@@ -34,10 +34,6 @@ class Begun(Protocol):
     step_id: str
     parent: Any
     recorded: Any
-
-
-class Answered(JournalError):
-    """A tool is called that the recording does not have; its caller is answered that it failed."""
 
 
 class Replay:
@@ -146,6 +142,8 @@ class Replay:
     def serve(self, step: Begun) -> Attempt | None:
         """Return the recorded attempt that stands for a call; None where the call is made.
 
+        What ran within it is served with it: nothing of that is made here.
+
         Args:
             step: of the call: a model, a tool, a retrieval, or an agent that runs elsewhere.
 
@@ -161,7 +159,10 @@ class Replay:
                 raise self._stopped
             try:
                 attempt = self._served(step, claim)
-                claim.is_served = attempt is not None
+                if attempt is not None:
+                    claim.is_served = True
+                    assert self._matcher is not None
+                    self._matcher.within(claim)
                 return attempt
             except JournalError as error:
                 if not isinstance(error, Answered):
@@ -196,6 +197,13 @@ class Replay:
             raise Diverged(CHANGED_ARGS, f"tool {step.name}", "it was called with other arguments, and is called once")
         return attempt if attempt.outcome == "ok" else None
 
+    def runs(self, step: Begun) -> bool:
+        """Tell whether a tool is run, and what it calls is served: one that is declared to read, and has steps in it."""
+        claim: Claim = step.recorded
+        if claim.attempt is None or claim.attempt.details_start.get("effects") != READ:
+            return False
+        return self._stopped is None and bool(self.recording.beneath(claim.attempt))
+
     def error(self, attempt: Attempt) -> Exception:
         """Return what a recorded call raised."""
         return recorded_error(attempt.error)
@@ -206,12 +214,3 @@ class Replay:
             found = Diverged(NEW, what, "it could not be told which of the recorded ones it is")
             self._stopped = self._stopped or found
             return found
-
-    def serve_whole(self, step: Begun) -> Attempt | None:
-        """As `serve`, of a step whose own steps are not made here: these are served with it."""
-        attempt = self.serve(step)
-        if attempt is not None:
-            with self._lock:
-                assert self._matcher is not None
-                self._matcher.within(step.recorded)
-        return attempt

@@ -15,7 +15,7 @@ from otel_agent_journal.projections.steps import Attempt, Step, StepTree
 from otel_agent_journal.replay.contents import Comparison
 from otel_agent_journal.replay.current import REPLAY
 from otel_agent_journal.replay.matching import AMBIGUOUS, CHANGED_ARGS, DRIFT, NEW, SAME, UNREPLAYABLE
-from otel_agent_journal.replay.recording import SERVED_KINDS, Recording
+from otel_agent_journal.replay.recording import SERVED_KINDS, Recording, call_id_of, place_of
 
 MISSING: Final = "MISSING"
 REORDERED: Final = "REORDERED"
@@ -263,11 +263,19 @@ def _reorder(
         )
         for (now, then), (after, later) in zip(pairs, pairs[1:], strict=False):
             apart = now.end_ns is not None and now.end_ns <= after.start_ns
-            if apart and later.end_ns is not None and later.end_ns <= then.start_ns:
+            if apart and later.end_ns is not None and later.end_ns <= then.start_ns and not _beside(then, later):
                 at = places[now.key]
                 if found[at].verdict == SAME:
                     why = f"it came after {later.kind.lower()} {later.name}, and comes before it"
                     found[at] = msgspec.structs.replace(found[at], verdict=REORDERED, why=why)
+
+
+def _beside(one: Attempt, other: Attempt) -> bool:
+    """Tell whether two may run in any order: tasks of one step of a graph, and calls that a model has asked for."""
+    if one.kind == other.kind == "TOOL":
+        return None not in (call_id_of(one.details_start), call_id_of(other.details_start))
+    places = place_of(one.details_start), place_of(other.details_start)
+    return places[0] is not None and places[1] is not None and places[0].step == places[1].step
 
 
 def _missing(

@@ -21,6 +21,7 @@ from otel_agent_journal.frameworks.langgraph.rebuilding import message_of
 from otel_agent_journal.pipeline.resuming import Receipt, Resumption, resumption
 from otel_agent_journal.pipeline.step import STEP_KEY, Step
 from otel_agent_journal.replay.current import replaying
+from otel_agent_journal.replay.errors import Answered
 
 _log = logging.getLogger(__name__)
 _NOTHING: Final = object()
@@ -64,7 +65,15 @@ def _replayed(tool: Any, call_id: str | None) -> Any:
             return _NOTHING
         if not isinstance(step, Step) or step.kind != "TOOL" or step.recorded is None:
             raise replay.lost(f"tool {tool.name}")
-        attempt = replay.serve(step)
+        if replay.runs(step):
+            return _NOTHING
+        try:
+            attempt = replay.serve(step)
+        except Answered as error:
+            if call_id is None:
+                raise
+            stand_in.__dict__["response_format"] = "content"
+            return _failed(str(error), call_id)
         if attempt is None:
             return _NOTHING
         stand_in.__dict__["response_format"] = "content"
@@ -88,6 +97,12 @@ def _replayed(tool: Any, call_id: str | None) -> Any:
 
     stand_in.__dict__.update(_run=run, _arun=arun)
     return stand_in
+
+
+def _failed(why: str, call_id: str) -> Any:
+    from langchain_core.messages import ToolMessage
+
+    return ToolMessage(content=why, tool_call_id=call_id, status="error")
 
 
 def _asked_again(questions: Any) -> Any:

@@ -26,9 +26,11 @@ from otel_agent_journal.frameworks.strands.contexts import CALL_KEY, Call, Left,
 from otel_agent_journal.frameworks.strands.invocations import SCOPE
 from otel_agent_journal.frameworks.strands.models import ModelSteps
 from otel_agent_journal.frameworks.strands.multiagent import MultiAgentSteps
+from otel_agent_journal.frameworks.strands.replaying import with_other_session
 from otel_agent_journal.frameworks.strands.tools import ToolSteps
 from otel_agent_journal.pipeline.current import adopt_scope, get_recorder
 from otel_agent_journal.pipeline.patching import Instrumentor, Patch
+from otel_agent_journal.replay.current import replaying
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +102,8 @@ class StrandsInstrumentor(Instrumentor):
 
         @functools.wraps(ask)
         async def asked(self_: Any, *args: Any, **kwargs: Any) -> Any:
+            if span and self.steps.enabled and (replay := replaying()) is not None:
+                raise replay.lost("structured_output, which calls the model past every hook; structured_output_model=")
             answer = ask(self_, *args, **kwargs)
             self._hook(self.hook_agent, self_)
             if not self._journals(self_):
@@ -129,7 +133,7 @@ class StrandsInstrumentor(Instrumentor):
 
         @functools.wraps(make)
         def made(self_: Any, *args: Any, **kwargs: Any) -> None:
-            make(self_, *args, **kwargs)
+            make(self_, *args, **(with_other_session(kwargs) if self.steps.enabled else kwargs))
             self._hook(hook, self_)
 
         @functools.wraps(stream)

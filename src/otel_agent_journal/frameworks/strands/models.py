@@ -18,6 +18,7 @@ from otel_agent_journal.frameworks.strands.contexts import context_of
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations
 from otel_agent_journal.frameworks.strands.messages import answer, raw_of, reasoning_of, system_message, usage_of
 from otel_agent_journal.frameworks.strands.points import point_details
+from otel_agent_journal.frameworks.strands.replaying import model_events
 from otel_agent_journal.frameworks.strands.requests import Asked, asked_of, offered
 from otel_agent_journal.mapping.genai import (
     RESPONSE_FINISH_REASONS,
@@ -85,7 +86,8 @@ class ModelSteps(Invocations):
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
             if recorder is not None:
                 recorder.failed("a request could not be journaled")
-        events = call(context)
+        is_ours = step is not None and step.kind == "MODEL" and self.enabled
+        events = model_events(step, context, call) if is_ours and step is not None else call(context)
         try:
             async for event in events:
                 yield event
@@ -100,11 +102,17 @@ class ModelSteps(Invocations):
                 yield event
             return
         step = model.step
-        around, events = context_api.get_current(), call(context)
+        around = context_api.get_current()
         context_api.attach(
             context_of(step, around, "chat")
         )  # for the whole call, as Strands does: its stream as a whole is isolated
         try:
+            within = context.agent in self._told_within  # then what is innermost serves, behind all middleware
+            try:
+                events = call(context) if within else model_events(step, context, call)
+            except BaseException:
+                context_api.attach(around)
+                raise
             try:
                 async for event in events:
                     try:

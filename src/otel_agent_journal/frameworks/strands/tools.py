@@ -14,6 +14,7 @@ from otel_agent_journal.frameworks.strands.contexts import context_of
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations
 from otel_agent_journal.frameworks.strands.messages import plain_result, printed_in, said_in
 from otel_agent_journal.frameworks.strands.points import point_details
+from otel_agent_journal.frameworks.strands.replaying import tool_result
 from otel_agent_journal.frameworks.strands.said import session_id_of
 from otel_agent_journal.frameworks.strands.serving import raw_of_result, receipt_for, served
 from otel_agent_journal.mapping.genai import TOOL_CALL_ID, TOOL_DESCRIPTION
@@ -74,6 +75,16 @@ class ToolSteps(Invocations):
                 yield event
             return
         step = tool.step
+        try:
+            recorded = tool_result(step, context)
+        except BaseException as error:
+            self._tool_left(tool, error)
+            raise
+        if recorded is not None:
+            tool.take(recorded)
+            self._tool_ended(tool)
+            yield recorded
+            return
         around, events = context_api.get_current(), call(context)
         context_api.attach(
             context_of(step, around, "execute_tool")
