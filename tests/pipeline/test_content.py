@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from otel_agent_journal.event import ErrorInfo
 from otel_agent_journal.mapping.facts import BlobKept, StepEnded, StepStarted, decode_fact
-from otel_agent_journal.mapping.harmless import SAID, WITHHELD, by_hand
+from otel_agent_journal.mapping.harmless import REDACTED, SAID, WITHHELD, by_hand
 from otel_agent_journal.pipeline.content import CUT, MAX_BLOB_BYTES, ContentEncoder, as_json
 from otel_agent_journal.plain import WHOLE
 
@@ -173,7 +173,7 @@ def test_what_others_told() -> None:
     assert (both.error, both.details) == (off.error, {})
     redacted = ContentEncoder(redactor=lambda field, value: f"{field}?").told(failed)
     assert redacted.error == ErrorInfo(type="ValueError", message="error.message?", code="E1")
-    assert redacted.details == {"input": "input?"}
+    assert redacted.details == {"input": "input?", REDACTED: ["input"]}
 
 
 def test_a_redactor_sees_what_is_said_under_names_of_ours() -> None:
@@ -181,7 +181,8 @@ def test_a_redactor_sees_what_is_said_under_names_of_ours() -> None:
     encoder = ContentEncoder(redactor=lambda field, value: "***")
     assert encoder.details({"reason": "killed", "process": {"pid": 7}}) == {"reason": "killed", "process": {"pid": 7}}
     said = encoder.details(by_hand({"reason": "secret", "process": "secret", "agent": "a"}))
-    assert said == {"reason": "***", "process": "***", "agent": "a", SAID: ["reason", "process"]}
+    changed = ["reason", "process"]
+    assert said == {"reason": "***", "process": "***", "agent": "a", SAID: changed, REDACTED: changed}
 
 
 def test_redactor_sees_every_content_field() -> None:
@@ -196,6 +197,7 @@ def test_redactor_sees_every_content_field() -> None:
     assert encoder.details({"input": Point(1), "parent_span_id": "b" * 16}) == {
         "input": "***",
         "parent_span_id": "b" * 16,
+        REDACTED: ["input"],
     }
     assert seen == [("input", {"x": 1})]
 
@@ -203,7 +205,10 @@ def test_redactor_sees_every_content_field() -> None:
 def test_failing_redactor_leaves_the_field_out() -> None:
     """A field that the redactor fails on is not journaled, and counted."""
     encoder = ContentEncoder(redactor=lambda field, value: 1 / 0)
-    assert encoder.details({"input": "secret"}) == {"input": "[left out: the redactor failed]"}
+    assert encoder.details({"input": "secret"}) == {
+        "input": "[left out: the redactor failed]",
+        REDACTED: ["input"],
+    }
     assert encoder.failures == 1
 
 

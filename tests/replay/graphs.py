@@ -172,9 +172,7 @@ def sent_into_subgraphs(calls: Calls, slow_s: float = 0.0) -> Any:
 
 def at_once(calls: Calls, slow_s: float = 0.0) -> Any:
     """A node that asks several models at a time, by itself."""
-    model = Noting(
-        script=[lambda messages: f"{messages[-1].content} {random.random()}"], calls=calls, slow_s=slow_s
-    )
+    model = Noting(script=[lambda messages: f"{messages[-1].content} {random.random()}"], calls=calls, slow_s=slow_s)
 
     async def ask(state: Any) -> Notes:
         answers = await asyncio.gather(*(model.ainvoke(f"question {n}") for n in range(8)))

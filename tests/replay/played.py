@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,12 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from otel_agent_journal.bootstrap.replaying import recording_in, report_in
 from otel_agent_journal.frameworks.langgraph import LangGraphInstrumentor
-from otel_agent_journal.frameworks.strands import StrandsInstrumentor
 from otel_agent_journal.reading.journal import Journal
 from otel_agent_journal.replay.current import replayed
 from otel_agent_journal.replay.replaying import Replay
 from otel_agent_journal.replay.report import Report
 from otel_agent_journal.replay.rules import Rules
-from tests.frameworks.langgraph.recording import Recording, recording_at
+from tests.frameworks.langgraph.recording import recording_at
 from tests.frameworks.strands.recording import strands_recording_at
 
 Program = Callable[[list[str]], Any]
@@ -36,11 +34,19 @@ class Played:
         self.gave: Any = None
         self.calls: list[str] = []
         self.journal: Any = None
-        self._kept: Recording | None = None
+        self._recorded_with: dict[str, Any] = {}
+
+    def with_options(self, **options: Any) -> None:
+        """Record with further options of the recorder; replays are without them."""
+        self._recorded_with = options
+
+    def recording(self) -> Any:
+        """The recorded session."""
+        return recording_in(self.journal, self.session)
 
     def record(self, program: Program) -> Played:
         """Run a program, and keep its one session."""
-        with self._at(self._root / "recorded", **self._options) as recording:
+        with self._at(self._root / "recorded", **self._options, **self._recorded_with) as recording:
             self.gave = _run(program, self.calls)
             recording.drain()
         (head,) = recording.store.sessions()
@@ -67,7 +73,7 @@ class Played:
 def _run(program: Program, calls: list[str]) -> Any:
     try:
         return program(calls)
-    except Exception as error:  # noqa: BLE001 - what it raises is what it gives
+    except Exception as error:
         return error
 
 
@@ -79,12 +85,3 @@ def langgraph_played(root: Path) -> Played:
 def strands_played(root: Path) -> Played:
     """A program of Strands."""
     return Played(root, strands_recording_at)
-
-
-@contextmanager
-def instrumented() -> Iterator[None]:
-    """Nothing."""
-    yield
-
-
-__all__ = ["Played", "StrandsInstrumentor", "langgraph_played", "strands_played"]

@@ -50,7 +50,9 @@ def environment_of_replay(
 ) -> dict[str, str]:
     """Return the environment of a program that is replayed: clients can be made without a key, spans are not sent."""
     child = {**dict.fromkeys(KEYS, PLACEHOLDER), "AWS_DEFAULT_REGION": "us-east-1", **environ}
-    if any(name in environ for name in ("AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI")):
+    if any(
+        name in environ for name in ("AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+    ):
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             if name not in environ:
                 del child[name]

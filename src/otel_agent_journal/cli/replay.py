@@ -171,8 +171,8 @@ def _free_name(journal: Journal, session_id: str) -> str:
 def _recorded_program(journal: Journal, head: SessionHead) -> list[str]:
     """Return the program that made the recording, as far as the journal knows it."""
     for event in journal.events(head.session_id, head):
-        process: Any = event.details.get("process")
-        entry: Any = process.get("entry_point") if isinstance(process, dict) else None
+        process: Any = event.details.get("process") or {}
+        entry: Any = process.get("entry_point")
         if isinstance(entry, str) and entry:
             arguments = [str(one) for one in process.get("argv", ())]
             if any("***" in one for one in arguments):
@@ -194,7 +194,9 @@ def _unreplayable(recording: Recording, asked: Rules) -> list[tuple[Attempt, str
     found: list[tuple[Attempt, str]] = []
     for attempt in recording.calls():
         number = recording.number(attempt)
-        if asked.calls(attempt.kind, attempt.name) or number >= min(asked.since or number + 1, asked.until or number + 1):
+        if asked.calls(attempt.kind, attempt.name) or number >= min(
+            asked.since or number + 1, asked.until or number + 1
+        ):
             continue
         why = recording.why_not(attempt)
         if why is not None:
@@ -331,7 +333,8 @@ def _lines(output: Output, one: Divergence) -> Iterator[str]:
     live = " live" if one.live else ""
     beneath = f" (+{one.below} beneath)" if one.below else ""
     name = readable.one_line(one.name, 40)
-    yield f"{number:>5} {output.paint(mark, color)} {one.kind.lower():<9} {name}{beneath}{live}  {said}  {parts}".rstrip()
+    line = f"{number:>5} {output.paint(mark, color)} {one.kind.lower():<9} {name}{beneath}{live}"
+    yield f"{line}  {said}  {parts}".rstrip()
     if one.verdict == "SAME":
         return
     if one.differs:

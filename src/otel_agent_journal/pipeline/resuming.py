@@ -20,7 +20,6 @@ from otel_agent_journal.replay.current import replaying
 from otel_agent_journal.threads import Lock
 
 
-
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The recorded result of a tool call, served instead of calling again.
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Token
+from inspect import isawaitable, iscoroutinefunction
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, NoReturn, Self, cast
 
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
@@ -36,6 +37,7 @@ from otel_agent_journal.event import (
     ErrorInfo,
 )
 from otel_agent_journal.foreign import is_a
+from otel_agent_journal.mapping.classes import CLASSES, classes_in, with_classes
 from otel_agent_journal.mapping.genai import USAGE_COST
 from otel_agent_journal.mapping.harmless import by_hand
 from otel_agent_journal.mapping.usage import cost_of, number_in, usage_of
@@ -50,6 +52,7 @@ from otel_agent_journal.pipeline.step import Step, current_context, current_step
 from otel_agent_journal.pipeline.who import said_of_run
 from otel_agent_journal.plain import text_of
 from otel_agent_journal.readers import Listed, opened
+from otel_agent_journal.replay.current import BY_HAND, SERVABLE, SERVED_KINDS, replaying
 
 _log = logging.getLogger(__name__)
 
@@ -116,11 +119,65 @@ class StepBlock(Block):
         self._details = details
         self._options = options
         self._step: Step | None = None
+        self._recorded: Any = None  # in a replay: the attempt that stands for the call
 
     @property
     def step_id(self) -> str | None:
         """The step's id, once the block is entered."""
         return self._step.step_id if self._step else None
+
+    def served(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Make the call that the step is, and complete the step with what it gives; in a replay, give what is recorded.
+
+        What is given to a replay is plain data: dicts, lists, texts and numbers. `call` may be a coroutine function:
+        then await what this returns.
+
+        Raises:
+            Exception: what the call raises, or raised when it was recorded.
+        """
+        if self._recorded is not None:
+            return self._serve(self._recorded, awaited=iscoroutinefunction(call))
+        try:
+            given = call(*args, **kwargs)
+        except Exception as error:
+            self._fail_served(error)
+            raise
+        if isawaitable(given):
+            return self._awaited(given)
+        self._complete_served(given)
+        return given
+
+    async def _awaited(self, given: Awaitable[Any]) -> Any:
+        try:
+            found = await given
+        except Exception as error:
+            self._fail_served(error)
+            raise
+        self._complete_served(found)
+        return found
+
+    def _fail_served(self, error: Exception) -> None:
+        if self._step is not None:
+            self._step.end("error", error=error, details={SERVABLE: True})
+
+    def _complete_served(self, output: Any) -> None:
+        if self._step is not None:
+            details: dict[str, Any] = {"output": output, SERVABLE: True}
+            if output is not None and (classes := classes_in({"output": output})):
+                details["raw"] = {CLASSES: classes}
+            self._step.end("ok", details=details)
+
+    def _serve(self, recorded: Any, *, awaited: bool) -> Any:
+        replay = replaying()
+        assert replay is not None
+        if recorded.outcome != "ok":
+            error = replay.error(recorded)
+            self._fail_served(error)
+            raise error
+        output, raw = replay.recording.output(recorded)
+        found, _ = with_classes({"output": output}, (raw or EMPTY).get(CLASSES) or EMPTY, _no_class)
+        self._complete_served(found["output"])
+        return _given(found["output"]) if awaited else found["output"]
 
     def progress(self, message: str, **details: Any) -> None:
         """Journal how far the step has come."""
@@ -188,6 +245,12 @@ class StepBlock(Block):
         self._step = self._recorder.start_step(
             self._kind, self._name, parent=self._parent, details=dict(self._details), **self._options
         )
+        if self._kind in SERVED_KINDS and (replay := replaying()) is not None:
+            try:
+                self._recorded = replay.serve(self._step)
+            except BaseException as error:
+                _end(self._step, error)
+                raise
         self._attach(self._step.context())
         return self
 
@@ -399,7 +462,17 @@ def step_block(
     details: dict[str, Any] = {} if input is None else {"input": input}
     if known_effects(effects):
         details["effects"] = effects
+    if text_of(kind).upper() in SERVED_KINDS:
+        details[BY_HAND] = True
     return StepBlock(recorder, kind, name, parent, details, options)
+
+
+async def _given(value: Any) -> Any:
+    return value
+
+
+def _no_class(name: str, value: Any) -> NoReturn:
+    raise LookupError(name)
 
 
 def _end(step: Step, error: BaseException | None) -> None:

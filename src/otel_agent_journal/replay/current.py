@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from otel_agent_journal.replay.replaying import Replay
 
 REPLAY: Final = "replay"  # in the details of a START: what of the recording the step is
+SERVED_KINDS: Final = frozenset(("MODEL", "TOOL", "RETRIEVAL"))
+BY_HAND: Final = "by_hand"  # on a START: code of the program's own makes the call
+SERVABLE: Final = "servable"  # on an ending: that code asks whether it is served
+REMOTE: Final = "remote"  # on a START: an agent that runs elsewhere, whose steps are told and not made here
 
 _current: list[Replay] = []
 
@@ -31,7 +35,7 @@ def end_replay(one: Replay) -> None:
 
 
 @contextmanager
-def replayed(one: Replay) -> Iterator[Replay]:
+def replayed(one: Replay) -> Generator[Replay]:
     """Have this process be replayed while the block runs."""
     begin_replay(one)
     try:

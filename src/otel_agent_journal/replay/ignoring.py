@@ -1,8 +1,8 @@
 """What is no difference in a replay: times and ids that stand in texts, and values at a path. Each use is counted.
 
-    time                 2026-12-01T10:00:00Z, 10:00:00, 2026-12-01, and Unix times in seconds or finer
-    uuid                 8-4-4-4-12 hex digits, and 32 of them
-    messages[0].content  a value of what a model was shown; input.url of what a tool was given; [*] for any place
+time                 2026-12-01T10:00:00Z, 10:00:00, 2026-12-01, and Unix times in seconds or finer
+uuid                 8-4-4-4-12 hex digits, and 32 of them
+messages[0].content  a value of what a model was shown; input.url of what a tool was given; [*] for any place
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class Ignoring:
             return value
         if isinstance(value, Mapping):
             return {
-                name: self._below(one, paths, str(name), depth) for name, one in cast("Mapping[str, Any]", value).items()
+                name: self._below(one, paths, str(name), depth)
+                for name, one in cast("Mapping[str, Any]", value).items()
             }
         if isinstance(value, list | tuple):
             return [self._below(one, paths, str(at), depth) for at, one in enumerate(cast("list[Any]", value))]

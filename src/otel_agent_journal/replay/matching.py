@@ -16,9 +16,9 @@ from typing import Any, Final
 from otel_agent_journal.plain import plain
 from otel_agent_journal.projections.steps import Attempt
 from otel_agent_journal.reading.differing import canonical, without_ids
+from otel_agent_journal.replay.current import SERVED_KINDS
 from otel_agent_journal.replay.ignoring import Ignoring
 from otel_agent_journal.replay.recording import (
-    SERVED_KINDS,
     Place,
     Recording,
     call_id_of,
@@ -56,9 +56,7 @@ class Claim:
 class _Beneath:
     """What ran in one attempt, and is not claimed yet."""
 
-    def __init__(
-        self, recording: Recording, claimed: set[str], attempts: Sequence[Attempt], first_step: int
-    ) -> None:
+    def __init__(self, recording: Recording, claimed: set[str], attempts: Sequence[Attempt], first_step: int) -> None:
         self._recording = recording
         self._claimed = claimed
         self._by_place: dict[Any, deque[Attempt]] = defaultdict(deque)

@@ -16,11 +16,8 @@ from otel_agent_journal.reading.answers import answer_of
 from otel_agent_journal.reading.blobs import refers_to_blob
 from otel_agent_journal.reading.differing import canonical
 from otel_agent_journal.reading.values import mappings_in
+from otel_agent_journal.replay.current import BY_HAND, REMOTE, SERVABLE, SERVED_KINDS
 
-SERVED_KINDS: Final = frozenset(("MODEL", "TOOL", "RETRIEVAL"))
-BY_HAND: Final = "by_hand"  # on a START: code of the program's own makes the call
-SERVABLE: Final = "servable"  # on an ending: that code asks whether it is served
-REMOTE: Final = "remote"  # on a START: an agent that runs elsewhere, whose steps are told and not made here
 _LEAST_NAME: Final = 6  # characters; a shorter id stands in words that do not mean it
 
 Resolved = Callable[[str, Any], Any]
@@ -57,9 +54,7 @@ class Recording:
         self._steps: dict[str, Step] = {step.step_id: step for step in self.tree.steps}
         self._inputs: dict[str, bytes] = {}
         self._first_step: dict[str, int] = {}
-        self._parents = {
-            one.key: above for above in self.tree.attempts for one in self.tree.beneath(above)
-        }
+        self._parents = {one.key: above for above in self.tree.attempts for one in self.tree.beneath(above)}
 
     @property
     def is_in_a_session_of_others(self) -> bool:
@@ -108,7 +103,9 @@ class Recording:
         known = self._first_step.get(parent.key)
         if known is None:
             places = (self.place(one) for one in self.beneath(parent) if one.kind == "NODE")
-            known = self._first_step[parent.key] = min((at.step for at in places if at and at.step is not None), default=0)
+            known = self._first_step[parent.key] = min(
+                (at.step for at in places if at and at.step is not None), default=0
+            )
         return known
 
     def given(self, attempt: Attempt) -> bytes:

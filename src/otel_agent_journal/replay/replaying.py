@@ -13,10 +13,11 @@ from typing import Any, Final, Protocol
 
 from otel_agent_journal.errors import JournalError
 from otel_agent_journal.projections.steps import Attempt
+from otel_agent_journal.replay.current import SERVED_KINDS
 from otel_agent_journal.replay.errors import Answered, Diverged, ReplayEnded, recorded_error
 from otel_agent_journal.replay.ignoring import Ignoring
 from otel_agent_journal.replay.matching import AMBIGUOUS, CHANGED_ARGS, NEW, SAME, UNREPLAYABLE, Claim, Matcher
-from otel_agent_journal.replay.recording import SERVED_KINDS, Recording
+from otel_agent_journal.replay.recording import Recording
 from otel_agent_journal.replay.rules import Rules
 from otel_agent_journal.threads import Lock
 
@@ -198,7 +199,7 @@ class Replay:
         return attempt if attempt.outcome == "ok" else None
 
     def runs(self, step: Begun) -> bool:
-        """Tell whether a tool is run, and what it calls is served: one that is declared to read, and has steps in it."""
+        """Tell whether a tool is run, and what it calls is served: it is declared to read, and has steps in it."""
         claim: Claim = step.recorded
         if claim.attempt is None or claim.attempt.details_start.get("effects") != READ:
             return False

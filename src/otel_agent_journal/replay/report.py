@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final, cast
 
 import msgspec
 
 from otel_agent_journal.projections.steps import Attempt, Step, StepTree
 from otel_agent_journal.replay.contents import Comparison
-from otel_agent_journal.replay.current import REPLAY
+from otel_agent_journal.replay.current import REPLAY, SERVED_KINDS
 from otel_agent_journal.replay.matching import AMBIGUOUS, CHANGED_ARGS, DRIFT, NEW, SAME, UNREPLAYABLE
-from otel_agent_journal.replay.recording import SERVED_KINDS, Recording, call_id_of, place_of
+from otel_agent_journal.replay.recording import Recording, call_id_of, place_of
 
 MISSING: Final = "MISSING"
 REORDERED: Final = "REORDERED"
@@ -136,10 +137,8 @@ def report_of(both: Both) -> Report:
     found: list[Divergence] = []
     claimed: dict[str, Attempt] = {}  # by the key of a recorded attempt, the one of the replay
     stopped = False
-    attempts = sorted(replay.attempts, key=lambda one: (one.start_ns, one.key))
+    attempts = sorted(filter(_is_reached, replay.attempts), key=lambda one: (one.start_ns, one.key))
     numbers = {step.step_id: step.number for step in replay.steps}
-    changed_below: set[str] = set()
-    parents = {one.key: above for above in attempts for one in replay.beneath(above)}
     for attempt in attempts:
         told = _told(attempt)
         recorded = _recorded(recording, told)
@@ -147,15 +146,7 @@ def report_of(both: Both) -> Report:
             claimed[recorded.key] = attempt
         stopped = stopped or (attempt.error is not None and attempt.error.type == _STOPS[0])
         found.append(_judged(both, attempt, recorded, told, numbers[attempt.step_id]))
-    for attempt, one in zip(reversed(attempts), reversed(found), strict=True):
-        if one.verdict != SAME:
-            above = parents.get(attempt.key)
-            while above is not None and above.key not in changed_below:
-                changed_below.add(above.key)
-                above = parents.get(above.key)
-    for at, attempt in enumerate(attempts):
-        if found[at].verdict == SAME and attempt.key not in changed_below:
-            found[at] = _with_outcome(both, attempt, _recorded(recording, _told(attempt)), found[at])
+    _judge_outcomes(both, attempts, found)
     _reorder(recording, attempts, found, claimed)
     reached = max((one.number or 0 for one in found), default=0)
     missing, not_reached = _missing(both, claimed, stopped=stopped, reached=reached)
@@ -189,9 +180,7 @@ def _recorded(recording: Recording, told: Mapping[str, Any]) -> Attempt | None:
     return next((one for one in step.attempts if one.ordinal == told.get("attempt")), step.last)
 
 
-def _judged(
-    both: Both, attempt: Attempt, recorded: Attempt | None, told: Mapping[str, Any], number: int
-) -> Divergence:
+def _judged(both: Both, attempt: Attempt, recorded: Attempt | None, told: Mapping[str, Any], number: int) -> Divergence:
     verdict, at, ours, theirs = str(told.get("verdict", NEW)), None, None, None
     differs = tuple(str(name) for name in told.get("differs", ()))
     if recorded is not None and verdict == SAME and attempt.kind == "MODEL":
@@ -219,6 +208,26 @@ def _judged(
         why=str(told["why"]) if "why" in told else None,
         live=bool(told.get("live")),
     )
+
+
+def _is_reached(attempt: Attempt) -> bool:
+    """Tell whether an attempt is not the call before which the replay was to end."""
+    return attempt.kind not in SERVED_KINDS or attempt.error is None or attempt.error.type != _STOPS[1]
+
+
+def _judge_outcomes(both: Both, attempts: Sequence[Attempt], found: list[Divergence]) -> None:
+    """Mark the steps that took the same and gave something else, and not for what is different within them."""
+    places = {one.key: at for at, one in enumerate(attempts)}
+    parents = {one.key: above for above in attempts for one in both.replay.beneath(above)}
+    changed: set[str] = set()  # steps within which something is different
+    for attempt in reversed(both.replay.attempts):  # what is within a step before it
+        at = places.get(attempt.key)
+        if at is None:
+            continue
+        if found[at].verdict == SAME and attempt.key not in changed:
+            found[at] = _with_outcome(both, attempt, _recorded(both.recording, _told(attempt)), found[at])
+        if (found[at].verdict != SAME or attempt.key in changed) and attempt.key in parents:
+            changed.add(parents[attempt.key].key)
 
 
 def _with_outcome(both: Both, attempt: Attempt, recorded: Attempt | None, found: Divergence) -> Divergence:
@@ -261,7 +270,7 @@ def _reorder(
         pairs = sorted(
             ((claimed[one.key], one) for one in siblings if one.key in claimed), key=lambda pair: pair[0].start_ns
         )
-        for (now, then), (after, later) in zip(pairs, pairs[1:], strict=False):
+        for (now, then), (after, later) in pairwise(pairs):
             apart = now.end_ns is not None and now.end_ns <= after.start_ns
             if apart and later.end_ns is not None and later.end_ns <= then.start_ns and not _beside(then, later):
                 at = places[now.key]
@@ -283,7 +292,6 @@ def _missing(
 ) -> tuple[list[Divergence], int]:
     """Return what was never asked for, and how many recorded steps the replay did not come to."""
     recording = both.recording
-    found: list[Divergence] = []
     not_reached = 0
     below: dict[str, str] = {}  # of what is missing with the step around it, the key of the outermost
     counts: Counter[str] = Counter()
@@ -306,19 +314,19 @@ def _missing(
         below[attempt.key] = attempt.key
         outermost.append(attempt)
     not_reached += counts.pop("", 0)
-    for attempt in outermost:
-        found.append(
-            Divergence(
-                verdict=MISSING,
-                kind=attempt.kind,
-                name=attempt.name,
-                number=recording.number(attempt),
-                step_id=attempt.step_id,
-                below=counts[attempt.key],
-                why="recorded, and never asked for",
-            )
+    missing = [
+        Divergence(
+            verdict=MISSING,
+            kind=attempt.kind,
+            name=attempt.name,
+            number=recording.number(attempt),
+            step_id=attempt.step_id,
+            below=counts[attempt.key],
+            why="recorded, and never asked for",
         )
-    return found, not_reached
+        for attempt in outermost
+    ]
+    return missing, not_reached
 
 
 def _in_order(found: Sequence[Divergence], missing: Iterable[Divergence]) -> list[Divergence]:

@@ -36,7 +36,9 @@ def text_model_served(find: _Find) -> Callable[[Any], Any]:
         def call(model: Any, prompts: Any, stop: Any = None, run_managers: Any = (), **kwargs: Any) -> Any:
             if replaying() is None or run_managers is None:
                 return original(model, prompts, stop, run_managers, **kwargs)
-            return original(_text_model(model, [find(one) for one in run_managers]), prompts, stop, run_managers, **kwargs)
+            return original(
+                _text_model(model, [find(one) for one in run_managers]), prompts, stop, run_managers, **kwargs
+            )
 
         return call
 

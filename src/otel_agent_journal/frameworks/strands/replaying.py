@@ -1,7 +1,7 @@
 """Models, tools and session managers of Strands in a process that is replayed: served from the recording.
 
-Middleware gives Strands the events that a call would: what was streamed, and how it ended. A session manager would bring
-back how the recorded session ended, and write to it: agents are given one of a folder that goes with the process.
+Middleware gives Strands the events that a call would: what was streamed, and how it ended. A session manager would
+bring back how the recorded session ended, and write to it: agents are given one of a folder that goes with the process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import copy
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from otel_agent_journal.event import REASONING
 from otel_agent_journal.frameworks.strands.rebuilding import answered
@@ -61,9 +61,7 @@ async def _streamed(attempt: Attempt) -> AsyncGenerator[Any, None]:
     if attempt.outcome != "ok":
         raise replay.error(attempt)
     told: Any = copy.deepcopy(answered(replay.recording.answer(attempt)))
-    yield ModelStopReason(
-        stop_reason=told.stop_reason, message=told.message, usage=told.usage, metrics=told.metrics
-    )
+    yield ModelStopReason(stop_reason=told.stop_reason, message=told.message, usage=told.usage, metrics=told.metrics)
 
 
 def tool_result(step: Step, context: Any) -> Any:
@@ -98,7 +96,8 @@ def tool_result(step: Step, context: Any) -> Any:
 def _is_of_strands(tool: Any) -> bool:
     """Tell whether a tool is a way of Strands itself to go on: to another agent, or to an answer that is structured."""
     function: Any = getattr(tool, "_tool_func", None)
-    home: Any = getattr(function if function is not None else type(tool), "__module__", "")
+    kind: Any = cast("type[Any]", type(tool))
+    home: Any = getattr(kind if function is None else function, "__module__", "")
     return isinstance(home, str) and home.startswith(_WAYS)
 
 

@@ -1,0 +1,319 @@
+"""Each class of divergence: a change of the program that makes exactly it, and who is to blame for it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.tools import tool
+from langgraph.graph import START, StateGraph
+
+from otel_agent_journal.errors import ConfigError
+from otel_agent_journal.replay.errors import Diverged, ReplayEnded
+from otel_agent_journal.replay.report import CLASSES, Report
+from tests.replay.graphs import THREAD, Calls, Notes, Noting, an_agent, question, said
+from tests.replay.played import Program, langgraph_played
+
+Node = Callable[[Any, Any, Any], Any]
+
+
+def program(node: Node, text: str = "x") -> Program:
+    """A graph whose one node is given tools, and a model that is asked the same."""
+
+    def run(calls: Calls) -> Any:
+        @tool
+        def fetch(url: str) -> str:
+            """Fetch."""
+            calls.append(f"fetch {url}")
+            return f"page {random.random()}"
+
+        @tool
+        def store(page: str) -> str:
+            """Store."""
+            calls.append(f"store {page}")
+            return "stored"
+
+        model = Noting(script=[lambda messages: f"answer {random.random()}"], calls=calls)
+        builder = StateGraph(Notes)
+        builder.add_node("work", lambda state: {"notes": node(fetch, store, model)})
+        builder.add_edge(START, "work")
+        return builder.compile(name="worker").invoke({"notes": [text]}, THREAD)["notes"]
+
+    return run
+
+
+def work(fetch: Any, store: Any, model: Any, *, url: str = "a", prompt: str = "Answer briefly.") -> list[str]:
+    """What the recorded node does."""
+    page = fetch.invoke({"url": url})
+    return [store.invoke({"page": "p"}), model.invoke([("system", prompt), ("user", page)]).text]
+
+
+def classes(report: Report) -> list[str]:
+    """The classes that are there, but for the same."""
+    return [one.verdict for one in report.divergences]
+
+
+def with_new(fetch: Any, store: Any, model: Any) -> list[str]:
+    """Fetch once more."""
+    found = work(fetch, store, model)
+    return [*found, fetch.invoke({"url": "b"})]
+
+
+def without_store(fetch: Any, store: Any, model: Any) -> list[str]:
+    """Do not store, and say so all the same."""
+    page = fetch.invoke({"url": "a"})
+    return ["stored", model.invoke([("system", "Answer briefly."), ("user", page)]).text]
+
+
+def the_other_way_round(fetch: Any, store: Any, model: Any) -> list[str]:
+    """Store first."""
+    stored = store.invoke({"page": "p"})
+    page = fetch.invoke({"url": "a"})
+    return [stored, model.invoke([("system", "Answer briefly."), ("user", page)]).text]
+
+
+CHANGES: dict[str, tuple[Node, str]] = {
+    "DRIFT": (lambda *given: work(*given, prompt="Answer in one line."), "a prompt, or code that makes one: message 0"),
+    "CHANGED_ARGS": (lambda *given: work(*given, url="b"), 'code in node "work", and not a served answer'),
+    "NEW": (with_new, 'code in node "work", and not a served answer'),
+    "MISSING": (without_store, 'code in node "work", and not a served answer'),
+    "REORDERED": (the_other_way_round, 'code in node "work", and not a served answer'),
+    "CHANGED_OUTCOME": (lambda *given: [*work(*given), "more"], 'code in node "work", and not a served answer'),
+}
+
+
+@pytest.mark.parametrize("verdict", CHANGES)
+def test_a_change_of_the_program_is_of_its_class_alone(verdict: str, tmp_path: Path) -> None:
+    """Nothing is called, the class is the only one, and its cause is named."""
+    changed, cause = CHANGES[verdict]
+    played = langgraph_played(tmp_path).record(program(work))
+    report, gave, calls = played.replay(program(changed))
+    assert calls == []
+    assert classes(report) == [verdict]
+    assert report.cause == cause
+    assert report.diverged() == (verdict != "DRIFT")
+    assert report.diverged(strict=True)
+    assert isinstance(gave, Diverged) == (verdict in ("CHANGED_ARGS", "NEW"))
+    assert verdict in CLASSES
+
+
+def test_what_differs_is_shown(tmp_path: Path) -> None:
+    """A pointer, and what each side has there."""
+    played = langgraph_played(tmp_path).record(program(work))
+    report, _, _ = played.replay(program(CHANGES["DRIFT"][0]))
+    assert report.first is not None
+    assert (report.first.at, report.first.recorded, report.first.replayed) == (
+        "/0/content",
+        "Answer briefly.",
+        "Answer in one line.",
+    )
+    report, _, _ = played.replay(program(CHANGES["CHANGED_ARGS"][0]))
+    assert report.first is not None
+    assert (report.first.at, report.first.recorded, report.first.replayed) == ("/url", "a", "b")
+    assert report.stopped
+    assert report.not_reached == 2
+
+
+def gathered(prompt: str) -> Program:
+    """Several models at a time in one node."""
+
+    def run(calls: Calls) -> Any:
+        model = Noting(script=[lambda messages: f"{random.random()}"], calls=calls, slow_s=0.01)
+
+        async def ask(state: Any) -> Notes:
+            return {"notes": [one.text for one in await asyncio.gather(*(model.ainvoke(prompt) for _ in range(3)))]}
+
+        builder = StateGraph(Notes)
+        builder.add_node("ask", ask)
+        builder.add_edge(START, "ask")
+        return asyncio.run(builder.compile(name="gather").ainvoke({"notes": []}, THREAD))["notes"]
+
+    return run
+
+
+@pytest.mark.parametrize("prompt", ["the same", "another"])
+def test_equal_calls_at_a_time_with_other_results_are_ambiguous(prompt: str, tmp_path: Path) -> None:
+    """Nobody can tell which of them is which, so none is served."""
+    played = langgraph_played(tmp_path).record(gathered("the same"))
+    report, gave, calls = played.replay(gathered(prompt))
+    assert (calls, isinstance(gave, Diverged)) == ([], True)
+    assert set(classes(report)) == {"AMBIGUOUS"}
+    assert report.first is not None
+    assert report.first.why == "3 that ran at the same time fit, and gave different results"
+
+
+def test_an_answer_that_is_not_in_the_journal_cannot_be_served(tmp_path: Path) -> None:
+    """A redactor has changed it: what the program would get is not what it got."""
+    played = langgraph_played(tmp_path)
+    played.with_options(redactor=lambda field, value: "***" if field == "output" else value)
+    played.record(program(work))
+    report, gave, calls = played.replay(program(work))
+    assert (calls, type(gave)) == ([], Diverged)
+    assert classes(report) == ["UNREPLAYABLE"]
+    assert report.first is not None
+    assert report.first.why == "a redactor has changed its output"
+    assert report.cause == "the recording, and not the code"
+
+
+def test_without_content_nothing_can_be_served(tmp_path: Path) -> None:
+    """Of a journal without content."""
+    played = langgraph_played(tmp_path)
+    played.with_options(content=False)
+    played.record(lambda calls: said(an_agent(calls).invoke(question(), THREAD)))
+    report, gave, calls = played.replay(lambda calls: said(an_agent(calls).invoke(question(), THREAD)))
+    assert (calls, type(gave)) == ([], Diverged)
+    assert classes(report) == ["UNREPLAYABLE"]
+
+
+def test_a_program_that_catches_everything_is_served_nothing_more(tmp_path: Path) -> None:
+    """After the first call that was not recorded nothing is served or called, whatever is made of the error."""
+
+    def stubborn(fetch: Any, store: Any, model: Any) -> list[str]:
+        found: list[str] = []
+        for url in ("b", "a", "c"):
+            try:
+                found.append(fetch.invoke({"url": url}))
+            except Exception as error:
+                found.append(type(error).__name__)
+        return found
+
+    played = langgraph_played(tmp_path).record(program(work))
+    report, gave, calls = played.replay(program(stubborn))
+    assert (gave, calls) == (["x", "Diverged", "Diverged", "Diverged"], [])
+    assert classes(report)[0] == "CHANGED_ARGS"
+
+
+def clocked(calls: Calls) -> Any:
+    """A program that tells its model the time, and an id."""
+    model = Noting(script=["ok"], calls=calls)
+    builder = StateGraph(Notes)
+    text = f"now {time.time_ns()} it is 2026-12-0{random.randint(1, 9)}T10:00:{random.randint(10, 59)}Z"
+    builder.add_node("ask", lambda state: {"notes": [model.invoke(text).text]})
+    builder.add_edge(START, "ask")
+    return builder.compile(name="clock").invoke({"notes": []}, THREAD)["notes"]
+
+
+def test_a_clock_in_a_prompt_is_drift_until_it_is_ignored_and_counted(tmp_path: Path) -> None:
+    """What a rule hides is said: a replay that is green for it says so."""
+    played = langgraph_played(tmp_path).record(clocked)
+    report, _, _ = played.replay(clocked)
+    assert classes(report) == ["DRIFT"]
+    assert report.hidden == 0
+    report, _, _ = played.replay(clocked, ignore=("time",))
+    assert (classes(report), report.hidden) == ([], 1)
+    report, _, _ = played.replay(clocked, ignore=("messages[*].content",))
+    assert (classes(report), report.hidden) == ([], 1)
+
+
+def test_on_drift_stop(tmp_path: Path) -> None:
+    """Stops before the model that is asked something else."""
+    played = langgraph_played(tmp_path).record(program(work))
+    report, gave, calls = played.replay(program(CHANGES["DRIFT"][0]), on_drift="stop")
+    assert (type(gave), calls) == (Diverged, [])
+    assert classes(report) == ["DRIFT"]
+
+
+def test_live_models_are_called_and_what_they_say_is_compared(tmp_path: Path) -> None:
+    """Tools are served, by what they take where a model asks with ids of its own."""
+    played = langgraph_played(tmp_path).record(program(work))
+    report, _, calls = played.replay(program(work), live=("models",))
+    assert calls == ["model"]
+    assert (report.served, report.live) == (2, 1)
+    assert classes(report) == ["CHANGED_OUTCOME"]
+    assert report.cause == "a call that was made live"
+
+
+def test_a_live_model_that_asks_for_what_was_recorded_is_served(tmp_path: Path) -> None:
+    """Ids of calls are others then."""
+    played = langgraph_played(tmp_path).record(lambda calls: said(an_agent(calls).invoke(question(), THREAD)))
+
+    def renamed(calls: Calls) -> Any:
+        from otel_agent_journal.testing.scripted import reply
+
+        script = [
+            reply("let me see", calls=[("search", {"query": "b"}), ("search", {"query": "a"})], call_ids=["x", "y"]),
+            reply("It is c."),
+        ]
+        return said(an_agent(calls, script).invoke(question(), THREAD))
+
+    _, gave, calls = played.replay(renamed, live=("models",))
+    assert calls == ["model", "model"]
+    tools = {content for kind, content, _ in gave if kind == "tool"}
+    assert tools == {content for kind, content, _ in played.gave[:4] if kind == "tool"}
+
+
+def test_one_live_tool(tmp_path: Path) -> None:
+    """By its name; all else is served."""
+    played = langgraph_played(tmp_path).record(program(work))
+    report, _, calls = played.replay(program(work), live=("tool:store",))
+    assert calls == ["store p"]
+    assert classes(report) == []
+
+
+def test_a_tool_that_was_not_recorded_may_be_answered_that_it_failed(tmp_path: Path) -> None:
+    """With `on_new=error` the model hears of it, and goes on."""
+    from otel_agent_journal.testing.scripted import reply
+
+    script = [reply("x", calls=[("search", {"query": "z"})], call_ids=["9"]), reply("It is c.")]
+    played = langgraph_played(tmp_path).record(lambda calls: said(an_agent(calls).invoke(question(), THREAD)))
+    report, gave, calls = played.replay(
+        lambda calls: said(an_agent(calls, script).invoke(question(), THREAD)), live=("models",), on_new="error"
+    )
+    assert calls == ["model", "model"]
+    assert "was not called" in gave[2][1]
+    assert "NEW" in classes(report)
+
+
+def test_from_a_step_on_everything_is_live(tmp_path: Path) -> None:
+    """Served up to it: a fork by running again, for programs without a checkpointer."""
+    played = langgraph_played(tmp_path).record(lambda calls: said(an_agent(calls).invoke(question(), THREAD)))
+    (last,) = [step.number for step in played.recording().tree.steps if step.kind == "MODEL"][-1:]
+    report, _, calls = played.replay(lambda calls: said(an_agent(calls).invoke(question(), THREAD)), since=last)
+    assert calls == ["model"]
+    assert (report.served, report.live) == (5, 1)
+
+
+def test_until_a_step(tmp_path: Path) -> None:
+    """Ends before it; what comes after is not missing."""
+    played = langgraph_played(tmp_path).record(program(work))
+    (model,) = [step.number for step in played.recording().tree.steps if step.kind == "MODEL"]
+    report, gave, calls = played.replay(program(work), until=model)
+    assert (type(gave), calls, classes(report)) == (ReplayEnded, [], [])
+    assert report.not_reached == 1
+
+
+def test_once_does_nothing_twice(tmp_path: Path) -> None:
+    """Behind the step from which on all is live a tool that may change the world is served what it did."""
+    played = langgraph_played(tmp_path).record(program(work))
+    _, gave, calls = played.replay(program(work), since=2, once=True)
+    assert calls == ["model"]
+    assert gave[1] == played.gave[1]
+
+
+def test_another_session_of_the_program_is_not_the_one_that_is_replayed(tmp_path: Path) -> None:
+    """Its calls are not made, and the reason is said."""
+
+    def both(calls: Calls) -> Any:
+        result = said(an_agent(calls).invoke(question(), THREAD))
+        an_agent(calls).invoke(question(), {"configurable": {"thread_id": "another"}})
+        an_agent(calls).invoke(question(), {"configurable": {"thread_id": "yet another"}})
+        return result
+
+    played = langgraph_played(tmp_path).record(lambda calls: said(an_agent(calls).invoke(question(), THREAD)))
+    _, gave, calls = played.replay(both)
+    assert calls == []
+    assert isinstance(gave, Diverged)
+
+
+@pytest.mark.parametrize("given", [{"live": ("model",)}, {"on_new": "maybe"}, {"on_drift": ""}, {"live": ("tool:",)}])
+def test_rules_that_are_none_are_named(given: dict[str, Any]) -> None:
+    """With what they can be."""
+    from otel_agent_journal.replay.rules import Rules
+
+    with pytest.raises(ConfigError, match="one of"):
+        Rules(session="s", name="r", **given)
