@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_agent_journal import Usage, session
 from otel_agent_journal.codec import decode_line, encode_line
 from otel_agent_journal.pipeline.recorder import Recorder
-from otel_agent_journal.pipeline.session import attributes_of
+from otel_agent_journal.pipeline.step_block import attributes_of
 from tests.pipeline.conftest import Written
 from tests.strategies import anything
 from tests.untouchable import Noticing

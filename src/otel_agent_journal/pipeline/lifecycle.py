@@ -32,8 +32,9 @@ from otel_agent_journal.mapping.harmless import by_hand
 from otel_agent_journal.pipeline.agent_ids import is_placeholder
 from otel_agent_journal.pipeline.failure import is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder
-from otel_agent_journal.pipeline.session import Block, checked_session, checked_type, process_recorder
+from otel_agent_journal.pipeline.session import checked_session, checked_type, process_recorder
 from otel_agent_journal.pipeline.step import SESSION_KEY, STEP_KEY, Step, current_step
+from otel_agent_journal.pipeline.step_block import Block
 from otel_agent_journal.projections.head import CANCELLED
 
 CONFIGURATION_ERROR: Final = "CONFIGURATION_ERROR"

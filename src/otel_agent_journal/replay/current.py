@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from otel_agent_journal.replay.replaying import Replay
 
-REPLAY: Final = "replay"  # in the details of a START: what of the recording the step is
-SERVED_KINDS: Final = frozenset(("MODEL", "TOOL", "RETRIEVAL"))
-BY_HAND: Final = "by_hand"  # on a START: code of the program's own makes the call
-SERVABLE: Final = "servable"  # on an ending: that code asks whether it is served
-REMOTE: Final = "remote"  # on a START: an agent that runs elsewhere, whose steps are told and not made here
 
 _current: list[Replay] = []
 

@@ -13,12 +13,12 @@ from typing import Any, Final, Protocol
 
 from otel_agent_journal.errors import JournalError
 from otel_agent_journal.projections.steps import Attempt
-from otel_agent_journal.replay.current import SERVED_KINDS
 from otel_agent_journal.replay.errors import Answered, Diverged, ReplayEnded, recorded_error
 from otel_agent_journal.replay.ignoring import Ignoring
 from otel_agent_journal.replay.matching import AMBIGUOUS, CHANGED_ARGS, NEW, SAME, UNREPLAYABLE, Claim, Matcher
 from otel_agent_journal.replay.recording import Recording
 from otel_agent_journal.replay.rules import Rules
+from otel_agent_journal.replay.words import SERVED_KINDS
 from otel_agent_journal.threads import Lock
 
 _log = logging.getLogger(__name__)

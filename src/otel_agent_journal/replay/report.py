@@ -14,9 +14,9 @@ import msgspec
 
 from otel_agent_journal.projections.steps import Attempt, Step, StepTree
 from otel_agent_journal.replay.contents import Comparison
-from otel_agent_journal.replay.current import REPLAY, SERVED_KINDS
 from otel_agent_journal.replay.matching import AMBIGUOUS, CHANGED_ARGS, DRIFT, NEW, SAME, UNREPLAYABLE
 from otel_agent_journal.replay.recording import Recording, call_id_of, place_of
+from otel_agent_journal.replay.words import REPLAY, SERVED_KINDS
 
 MISSING: Final = "MISSING"
 REORDERED: Final = "REORDERED"
