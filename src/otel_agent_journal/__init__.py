@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.bootstrap.context import ContextService
     from otel_agent_journal.bootstrap.going_back import fork, resume, rewind
     from otel_agent_journal.bootstrap.process import configure, flush, shutdown
+    from otel_agent_journal.bootstrap.replay_here import replay
     from otel_agent_journal.bootstrap.serverless import lambda_handler
     from otel_agent_journal.bootstrap.session_lambda import LambdaSessions, lambda_session_handler
     from otel_agent_journal.bootstrap.sessions import Sessions
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.pipeline.processor import JournalSpanProcessor
     from otel_agent_journal.pipeline.recorder import Recorder
     from otel_agent_journal.pipeline.session import current_session, session, step
+    from otel_agent_journal.replays.current import replaying
     from otel_agent_journal.store.registry import open_store
 
 __version__ = "0.1.0"
@@ -78,6 +80,8 @@ _HOME = {
     "query_journal": "otel_agent_journal.bootstrap.agent_tools",
     "read_journal": "otel_agent_journal.bootstrap.agent_tools",
     "record_event": "otel_agent_journal.pipeline.lifecycle",
+    "replay": "otel_agent_journal.bootstrap.replay_here",
+    "replaying": "otel_agent_journal.replays.current",
     "resume": "otel_agent_journal.bootstrap.going_back",
     "rewind": "otel_agent_journal.bootstrap.going_back",
     "session": "otel_agent_journal.pipeline.session",
@@ -121,6 +125,8 @@ __all__ = [
     "query_journal",
     "read_journal",
     "record_event",
+    "replay",
+    "replaying",
     "resume",
     "rewind",
     "session",

@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_agent_journal.bootstrap.replaying import recording_in, report_in
 from otel_agent_journal.frameworks.langgraph import LangGraphInstrumentor
 from otel_agent_journal.reading.journal import Journal
-from otel_agent_journal.replay.current import replayed
-from otel_agent_journal.replay.replaying import Replay
-from otel_agent_journal.replay.report import Report
-from otel_agent_journal.replay.rules import Rules
+from otel_agent_journal.replays.current import replayed
+from otel_agent_journal.replays.replaying import Replay
+from otel_agent_journal.replays.report import Report
+from otel_agent_journal.replays.rules import Rules
 from tests.frameworks.langgraph.recording import recording_at
 from tests.frameworks.strands.recording import strands_recording_at
 

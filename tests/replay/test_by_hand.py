@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from otel_agent_journal.pipeline.session import session
-from otel_agent_journal.replay.errors import Diverged
+from otel_agent_journal.replays.errors import Diverged
 from tests.replay.played import langgraph_played
 
 SESSION = "by-hand-1"

@@ -14,8 +14,8 @@ from langchain_core.tools import tool
 from langgraph.graph import START, StateGraph
 
 from otel_agent_journal.errors import ConfigError
-from otel_agent_journal.replay.errors import Diverged, ReplayEnded
-from otel_agent_journal.replay.report import CLASSES, Report
+from otel_agent_journal.replays.errors import Diverged, ReplayEnded
+from otel_agent_journal.replays.report import CLASSES, Report
 from tests.replay.graphs import THREAD, Calls, Notes, Noting, an_agent, question, said
 from tests.replay.played import Program, langgraph_played
 
@@ -313,7 +313,7 @@ def test_another_session_of_the_program_is_not_the_one_that_is_replayed(tmp_path
 @pytest.mark.parametrize("given", [{"live": ("model",)}, {"on_new": "maybe"}, {"on_drift": ""}, {"live": ("tool:",)}])
 def test_rules_that_are_none_are_named(given: dict[str, Any]) -> None:
     """With what they can be."""
-    from otel_agent_journal.replay.rules import Rules
+    from otel_agent_journal.replays.rules import Rules
 
     with pytest.raises(ConfigError, match="one of"):
         Rules(session="s", name="r", **given)

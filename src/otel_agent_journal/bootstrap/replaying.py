@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -13,13 +15,14 @@ from otel_agent_journal.config import NO_NETWORK, OTLP, REPLAY, RESUME, Settings
 from otel_agent_journal.errors import ConfigError, SessionNotFound
 from otel_agent_journal.projections.steps import fold_steps
 from otel_agent_journal.reading.journal import Journal
-from otel_agent_journal.replay.contents import Comparison, Contents
-from otel_agent_journal.replay.current import begin_replay
-from otel_agent_journal.replay.ignoring import Ignoring
-from otel_agent_journal.replay.recording import Recording
-from otel_agent_journal.replay.replaying import Replay
-from otel_agent_journal.replay.report import Both, Report, report_of
-from otel_agent_journal.replay.rules import Rules
+from otel_agent_journal.replays.contents import Comparison, Contents
+from otel_agent_journal.replays.current import begin_replay
+from otel_agent_journal.replays.files import read_recording
+from otel_agent_journal.replays.ignoring import Ignoring
+from otel_agent_journal.replays.recording import Recording
+from otel_agent_journal.replays.replaying import Replay
+from otel_agent_journal.replays.report import Both, Report, report_of
+from otel_agent_journal.replays.rules import Rules
 
 # What clients of models want to be made at all. Nothing is called with it.
 PLACEHOLDER: Final = "replayed-by-agent-journal"
@@ -77,14 +80,19 @@ def replay_from_env(text: str) -> None:
     except msgspec.DecodeError as error:
         raise ConfigError(f"{REPLAY} is '{text}'; `agent-journal replay` sets it: {error}") from error
     settings = settings_from_env()
-    begin_replay(Replay(rules, lambda: _loaded(settings, rules.session)))
+    if os.environ.get(NO_NETWORK) == "on":
+        from otel_agent_journal.bootstrap.no_network import forbid_network
+
+        forbid_network()
+    begin_replay(Replay(rules, lambda: _loaded(settings, rules)))
 
 
-def _loaded(settings: Settings, session_id: str) -> Recording:
+def _loaded(settings: Settings, rules: Rules) -> Recording:
     """Return the recording; its store stays open, for values that are kept apart, until the process ends."""
-    journal = Journal(open_store(settings), settings.spool)
+    store = open_store(settings) if rules.recording is None else read_recording(Path(rules.recording))[0]
+    journal = Journal(store, settings.spool)
     atexit.register(journal.close)
-    return recording_in(journal, session_id)
+    return recording_in(journal, rules.session)
 
 
 def recording_in(journal: Journal, session_id: str) -> Recording:

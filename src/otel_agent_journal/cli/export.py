@@ -24,6 +24,9 @@ KEYS: Final = ("session_id", "spans", "otlp")
 @click.option(
     "--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write it as one page that opens offline."
 )
+@click.option(
+    "--recording", type=click.Path(path_type=Path, dir_okay=False), help="Write it as one file to commit and replay."
+)
 @click.option("--otlp", metavar="URL", help="Where to, as http://localhost:4318. [env: AGENT_JOURNAL_OTLP]")
 @click.option("--parquet", "lake", metavar="LAKE", help="Write the journal to Parquet files: a folder, or s3://...")
 @click.option("--since", "since_ns", callback=when.since, metavar="WHEN", help=f"Updated since: {when.FORMS}.")
@@ -37,6 +40,7 @@ def command(
     session: str | None,
     jsonl: bool,
     page: Path | None,
+    recording: Path | None,
     otlp: str | None,
     lake: str | None,
     since_ns: int | None,
@@ -50,12 +54,13 @@ def command(
     that the program's sampler left out are left out here. Without --otlp the OTLP variables say where to. With --jsonl
     it is written to stdout instead, all that there is of it: agent-journal export SESSION --jsonl > session.jsonl
     With --html it becomes the viewer and the session in one file: agent-journal export SESSION --html session.html
+    With --recording it becomes one file that `replay` and pytest run code against.
 
     With --parquet the whole journal is written to a lake, for SQL, Spark, Athena and Trino; what has changed since is
     written by the same command later.
     """
     output = invocation.output()
-    forms = {"--parquet": lake, "--jsonl": jsonl, "--html": page, "--otlp": otlp}
+    forms = {"--parquet": lake, "--jsonl": jsonl, "--html": page, "--recording": recording, "--otlp": otlp}
     given = [name for name, value in forms.items() if value]
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} are different forms; give one of them")
@@ -70,6 +75,8 @@ def command(
         _written_out(invocation, output, session)
     elif page is not None:
         _page(invocation, output, session, page)
+    elif recording is not None:
+        _recording(invocation, output, session, recording)
     else:
         _sent(invocation, output, session, otlp)
 
@@ -124,6 +131,23 @@ def _written_out(invocation: Invocation, output: Output, session: str | None) ->
     if not session:
         raise need_session(journal, "export --jsonl")
     output.lines(lines_of(journal.store, journal.session(session).session_id))
+
+
+def _recording(invocation: Invocation, output: Output, session: str | None, file: Path) -> None:
+    """Write a session as a file to replay, redacted where the settings say how."""
+    from otel_agent_journal.bootstrap.recording_here import redacted_by
+    from otel_agent_journal.cli.choosing import need_session
+    from otel_agent_journal.replays.files import write_recording
+
+    journal = invocation.journal()
+    if not session:
+        raise need_session(journal, f"export --recording {file}")
+    head = journal.session(session)
+    size = write_recording(journal.store, head.session_id, file, redacted_by(invocation.settings()))
+    if output.for_people:
+        output.text(f"session {head.session_id} written to {file}, {readable.size(size)}")
+    else:
+        output.record({"session_id": head.session_id, "file": str(file), "bytes": size})
 
 
 def _page(invocation: Invocation, output: Output, session: str | None, page: Path) -> None:

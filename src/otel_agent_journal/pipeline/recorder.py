@@ -39,8 +39,8 @@ from otel_agent_journal.pipeline.step import STEP_KEY, Step, current_context
 from otel_agent_journal.pipeline.step_span import Ending
 from otel_agent_journal.pipeline.who import SAID
 from otel_agent_journal.plain import text_of
-from otel_agent_journal.replay.current import replaying
-from otel_agent_journal.replay.words import REPLAY
+from otel_agent_journal.replays.current import replaying
+from otel_agent_journal.replays.words import REPLAY
 from otel_agent_journal.threads import watch_collections
 
 _CLOSE_S: Final = 5.0  # how long the end of the process waits for the processors of the program's spans
@@ -181,6 +181,8 @@ class Recorder(SessionWriter):
             step.request = attributes
         if (replay := replaying()) is not None:
             details[REPLAY] = replay.began(step, details)
+            if parent is None:
+                details["tags"] = [*(details.get("tags") or ()), REPLAY]
         if waits:
             step.pending = PendingStep(step, self._spans, self._begun, context, enclosing, shown, details, links)
         else:

@@ -16,7 +16,7 @@ from otel_agent_journal.errors import JournalError
 from otel_agent_journal.pipeline.digests import encoded
 from otel_agent_journal.plain import plain
 from otel_agent_journal.reading.tool_calls import ToolCall
-from otel_agent_journal.replay.current import replaying
+from otel_agent_journal.replays.current import replaying
 from otel_agent_journal.threads import Lock
 
 

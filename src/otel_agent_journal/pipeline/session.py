@@ -42,7 +42,7 @@ from otel_agent_journal.pipeline.step import Step, current_context, current_step
 from otel_agent_journal.pipeline.step_block import Block, StepBlock, attributes_of, end_by
 from otel_agent_journal.pipeline.who import said_of_run
 from otel_agent_journal.plain import text_of
-from otel_agent_journal.replay.words import BY_HAND, SERVED_KINDS
+from otel_agent_journal.replays.words import BY_HAND, SERVED_KINDS
 
 _log = logging.getLogger(__name__)
 

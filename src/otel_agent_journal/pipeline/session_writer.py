@@ -15,7 +15,7 @@ from otel_agent_journal.pipeline.content import ContentEncoder
 from otel_agent_journal.pipeline.fact_writer import Appender, FactWriter
 from otel_agent_journal.pipeline.introductions import Introductions
 from otel_agent_journal.pipeline.step import SESSION_KEY, STEP_KEY, Step
-from otel_agent_journal.replay.current import replaying
+from otel_agent_journal.replays.current import replaying
 
 _SESSION_BAGGAGE: Final = ("gen_ai.conversation.id", "session.id")
 

@@ -30,8 +30,8 @@ from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.pipeline.step import Step
 from otel_agent_journal.plain import text_of
 from otel_agent_journal.readers import Listed, opened
-from otel_agent_journal.replay.current import replaying
-from otel_agent_journal.replay.words import SERVABLE, SERVED_KINDS
+from otel_agent_journal.replays.current import replaying
+from otel_agent_journal.replays.words import SERVABLE, SERVED_KINDS
 
 _ATTRIBUTE_KINDS: Final = frozenset((str, bool, int, float))
 

@@ -21,7 +21,7 @@ from otel_agent_journal import terminal
 from otel_agent_journal.pipeline.checkpointing import Checkpointing, checkpointing
 from otel_agent_journal.pipeline.resuming import Resumption, resumption
 from otel_agent_journal.pipeline.session import current_session
-from otel_agent_journal.replay.current import replaying
+from otel_agent_journal.replays.current import replaying
 
 _NESTED: Final = ("__pregel_task_id", "__pregel_read")  # of a graph that runs within another's task
 _CHECKPOINTER: Final = "__pregel_checkpointer"

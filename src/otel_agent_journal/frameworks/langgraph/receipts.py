@@ -20,8 +20,8 @@ from otel_agent_journal.frameworks.langgraph.commands import command_of, is_told
 from otel_agent_journal.frameworks.langgraph.rebuilding import message_of
 from otel_agent_journal.pipeline.resuming import Receipt, Resumption, resumption
 from otel_agent_journal.pipeline.step import STEP_KEY, Step
-from otel_agent_journal.replay.current import replaying
-from otel_agent_journal.replay.errors import Answered
+from otel_agent_journal.replays.current import replaying
+from otel_agent_journal.replays.errors import Answered
 
 _log = logging.getLogger(__name__)
 _NOTHING: Final = object()

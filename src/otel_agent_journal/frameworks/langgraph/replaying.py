@@ -16,7 +16,7 @@ from otel_agent_journal.foreign import own
 from otel_agent_journal.frameworks.langgraph.rebuilding import llm_result
 from otel_agent_journal.pipeline.step import Step, current_step
 from otel_agent_journal.projections.steps import Attempt
-from otel_agent_journal.replay.current import replaying
+from otel_agent_journal.replays.current import replaying
 
 _STANDS_IN: Final = "_agent_journal_stands_in"
 _Find = Callable[[Any], "Step | None"]

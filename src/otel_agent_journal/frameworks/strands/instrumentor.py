@@ -30,7 +30,7 @@ from otel_agent_journal.frameworks.strands.replaying import with_other_session
 from otel_agent_journal.frameworks.strands.tools import ToolSteps
 from otel_agent_journal.pipeline.current import adopt_scope, get_recorder
 from otel_agent_journal.pipeline.patching import Instrumentor, Patch
-from otel_agent_journal.replay.current import replaying
+from otel_agent_journal.replays.current import replaying
 
 _log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from otel_agent_journal.frameworks.strands.serving import result_of
 from otel_agent_journal.pipeline.resuming import Receipt
 from otel_agent_journal.pipeline.step import Step
 from otel_agent_journal.projections.steps import Attempt
-from otel_agent_journal.replay.current import replaying
-from otel_agent_journal.replay.errors import Answered
+from otel_agent_journal.replays.current import replaying
+from otel_agent_journal.replays.errors import Answered
 
 _WAYS: Final = ("strands.agent.", "strands.multiagent.", "strands.tools.structured_output.")
 _NAMES: Final = {"model": "model_id"}

@@ -13,12 +13,12 @@ from typing import Any, Final, Protocol
 
 from otel_agent_journal.errors import JournalError
 from otel_agent_journal.projections.steps import Attempt
-from otel_agent_journal.replay.errors import Answered, Diverged, ReplayEnded, recorded_error
-from otel_agent_journal.replay.ignoring import Ignoring
-from otel_agent_journal.replay.matching import AMBIGUOUS, CHANGED_ARGS, NEW, SAME, UNREPLAYABLE, Claim, Matcher
-from otel_agent_journal.replay.recording import Recording
-from otel_agent_journal.replay.rules import Rules
-from otel_agent_journal.replay.words import SERVED_KINDS
+from otel_agent_journal.replays.errors import Answered, Diverged, ReplayEnded, recorded_error
+from otel_agent_journal.replays.ignoring import Ignoring
+from otel_agent_journal.replays.matching import AMBIGUOUS, CHANGED_ARGS, NEW, SAME, UNREPLAYABLE, Claim, Matcher
+from otel_agent_journal.replays.recording import Recording
+from otel_agent_journal.replays.rules import Rules
+from otel_agent_journal.replays.words import SERVED_KINDS
 from otel_agent_journal.threads import Lock
 
 _log = logging.getLogger(__name__)
@@ -208,6 +208,13 @@ class Replay:
     def error(self, attempt: Attempt) -> Exception:
         """Return what a recorded call raised."""
         return recorded_error(attempt.error)
+
+    def refused(self, what: str) -> Diverged:
+        """Return the error of something that the program does and the recording does not have; nothing is served on."""
+        with self._lock:
+            found = Diverged(NEW, what, "the program connects to what is not on this machine")
+            self._stopped = self._stopped or found
+            return found
 
     def lost(self, what: str) -> Diverged:
         """Return the error of a call of which nobody knows which it is: nothing is called any more."""

@@ -16,8 +16,8 @@ from typing import Any, Final
 from otel_agent_journal.plain import plain
 from otel_agent_journal.projections.steps import Attempt
 from otel_agent_journal.reading.differing import canonical, without_ids
-from otel_agent_journal.replay.ignoring import Ignoring
-from otel_agent_journal.replay.recording import (
+from otel_agent_journal.replays.ignoring import Ignoring
+from otel_agent_journal.replays.recording import (
     Place,
     Recording,
     call_id_of,
@@ -25,7 +25,7 @@ from otel_agent_journal.replay.recording import (
     place_of,
     request_of,
 )
-from otel_agent_journal.replay.words import SERVED_KINDS
+from otel_agent_journal.replays.words import SERVED_KINDS
 
 SAME: Final = "SAME"
 DRIFT: Final = "DRIFT"

@@ -6,17 +6,17 @@ Made of the journals of both sessions alone: the STARTs of a replay say which re
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, cast
 
 import msgspec
 
 from otel_agent_journal.projections.steps import Attempt, Step, StepTree
-from otel_agent_journal.replay.contents import Comparison
-from otel_agent_journal.replay.matching import AMBIGUOUS, CHANGED_ARGS, DRIFT, NEW, SAME, UNREPLAYABLE
-from otel_agent_journal.replay.recording import Recording, call_id_of, place_of
-from otel_agent_journal.replay.words import REPLAY, SERVED_KINDS
+from otel_agent_journal.replays.contents import Comparison
+from otel_agent_journal.replays.matching import AMBIGUOUS, CHANGED_ARGS, DRIFT, NEW, SAME, UNREPLAYABLE
+from otel_agent_journal.replays.recording import Recording, call_id_of, place_of
+from otel_agent_journal.replays.words import REPLAY, SERVED_KINDS
 
 MISSING: Final = "MISSING"
 REORDERED: Final = "REORDERED"
@@ -32,7 +32,7 @@ CLASSES: Final[Mapping[str, str]] = {
     AMBIGUOUS: "more than one recorded call fits, and their results differ",
     UNREPLAYABLE: "what was recorded is not enough to serve it",
 }
-_STOPS: Final = ("otel_agent_journal.replay.errors.Diverged", "otel_agent_journal.replay.errors.ReplayEnded")
+_STOPS: Final = ("otel_agent_journal.replays.errors.Diverged", "otel_agent_journal.replays.errors.ReplayEnded")
 
 
 class Divergence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -136,6 +136,7 @@ def report_of(both: Both) -> Report:
     recording, replay = both.recording, both.replay
     found: list[Divergence] = []
     claimed: dict[str, Attempt] = {}  # by the key of a recorded attempt, the one of the replay
+    beside: dict[str, list[Divergence]] = {}  # what was refused within an attempt, and is no step
     stopped = False
     attempts = sorted(filter(_is_reached, replay.attempts), key=lambda one: (one.start_ns, one.key))
     numbers = {step.step_id: step.number for step in replay.steps}
@@ -146,10 +147,14 @@ def report_of(both: Both) -> Report:
             claimed[recorded.key] = attempt
         stopped = stopped or (attempt.error is not None and attempt.error.type == _STOPS[0])
         found.append(_judged(both, attempt, recorded, told, numbers[attempt.step_id]))
+        beside[attempt.key] = list(_refused(attempt, numbers[attempt.step_id]))
     _judge_outcomes(both, attempts, found)
     _reorder(recording, attempts, found, claimed)
     reached = max((one.number or 0 for one in found), default=0)
     missing, not_reached = _missing(both, claimed, stopped=stopped, reached=reached)
+    refused = [(at, one) for at, attempt in enumerate(attempts) for one in beside[attempt.key]]
+    for at, one in reversed(refused):
+        found.insert(at + 1, one)
     steps = _in_order(found, missing)
     first = next((one for one in steps if one.verdict != SAME), None)
     calls = [attempt for attempt in attempts if attempt.kind in SERVED_KINDS]
@@ -208,6 +213,22 @@ def _judged(both: Both, attempt: Attempt, recorded: Attempt | None, told: Mappin
         why=str(told["why"]) if "why" in told else None,
         live=bool(told.get("live")),
     )
+
+
+def _refused(attempt: Attempt, number: int) -> Iterator[Divergence]:
+    """Yield what a step did that is no step, and was refused: a connection to another machine."""
+    for note in attempt.notes:
+        told: Any = note.details.get(REPLAY)
+        if isinstance(told, Mapping):
+            said = cast("Mapping[str, Any]", told)
+            yield Divergence(
+                verdict=str(said.get("verdict", NEW)),
+                kind=attempt.kind,
+                name=str(said.get("name", "")),
+                replay_number=number,
+                replay_step_id=attempt.step_id,
+                why=str(note.details.get("message", "")),
+            )
 
 
 def _is_reached(attempt: Attempt) -> bool:

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from otel_agent_journal.replay.replaying import Replay
+    from otel_agent_journal.replays.replaying import Replay
 
 
 _current: list[Replay] = []
 
 
 def replaying() -> Replay | None:
-    """Return the replay that this process runs, or None where everything is called."""
+    """Return the replay that this process runs, or None where everything is called. Programs may ask it, too."""
     return _current[-1] if _current else None
 
 

@@ -24,8 +24,8 @@ from otel_agent_journal.projections.request import (
 from otel_agent_journal.projections.steps import Attempt
 from otel_agent_journal.reading.differing import first_within, without_ids
 from otel_agent_journal.reading.references import Referred, replaced
-from otel_agent_journal.replay.ignoring import Ignoring
-from otel_agent_journal.replay.recording import comparable
+from otel_agent_journal.replays.ignoring import Ignoring
+from otel_agent_journal.replays.recording import comparable
 
 _LISTS_KEPT: Final = 16
 _PARTS: Final = ("model", "messages", *DEFINED)

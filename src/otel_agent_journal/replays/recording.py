@@ -16,7 +16,7 @@ from otel_agent_journal.reading.answers import answer_of
 from otel_agent_journal.reading.blobs import refers_to_blob
 from otel_agent_journal.reading.differing import canonical
 from otel_agent_journal.reading.values import mappings_in
-from otel_agent_journal.replay.words import BY_HAND, REMOTE, SERVABLE, SERVED_KINDS
+from otel_agent_journal.replays.words import BY_HAND, REMOTE, SERVABLE, SERVED_KINDS
 
 _LEAST_NAME: Final = 6  # characters; a shorter id stands in words that do not mean it
 
