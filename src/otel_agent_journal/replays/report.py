@@ -110,7 +110,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     def diverged(self, *, strict: bool = False) -> bool:
         """Tell whether the program went another way. Another question to a model counts where it is `strict` alone."""
-        return any(one.verdict != DRIFT or strict for one in self.divergences)
+        return self.stopped or any(one.verdict != DRIFT or strict for one in self.divergences)
 
 
 class Both(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,6 +198,9 @@ def _judged(both: Both, attempt: Attempt, recorded: Attempt | None, told: Mappin
             verdict = SAME
         else:
             at, ours, theirs = places[differs[0]] or (None, None, None)
+    why = str(told["why"]) if "why" in told else None
+    if verdict == SAME and attempt.kind in SERVED_KINDS and attempt.error and attempt.error.type == _STOPS[0]:
+        verdict, why = NEW, attempt.error.message  # something that is no step has stopped the replay before it
     return Divergence(
         verdict=verdict,
         kind=attempt.kind,
@@ -210,7 +213,7 @@ def _judged(both: Both, attempt: Attempt, recorded: Attempt | None, told: Mappin
         at=at,
         recorded=ours,
         replayed=theirs,
-        why=str(told["why"]) if "why" in told else None,
+        why=why,
         live=bool(told.get("live")),
     )
 
