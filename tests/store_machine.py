@@ -138,7 +138,8 @@ class StoreMachine(RuleBasedStateMachine):
             head = self.done(lambda session=session: self.store.head(session))
             replayed = self.done(lambda session=session: fold_from_beginning(self.store, session))
             assert head is not None
-            assert same_head(head, replayed.head(session))
+            told = replayed.head(session)
+            assert same_head(head, told), f"{head}\n{told}"
             assert head.cursor == replayed.cursor
             self.heads[session] = head
 

@@ -101,6 +101,7 @@ def test_a_spool_s_name_tells_the_place_and_no_secret() -> None:
 
 @given(secret_urls())
 @example(("postgresql://ann:1jjjjj,2jjjjj", Secret("1jjjjj", ",", "2jjjjj")))
+@example(("dynamodb://host/name#token=1jjjjj@2jjjjj", Secret("1jjjjj", "@", "2jjjjj")))
 def test_a_spool_s_name_tells_no_secret_of_a_mistyped_url(case: tuple[str, Secret]) -> None:
     """What is taken for a host may be the rest of a password."""
     url, secret = case

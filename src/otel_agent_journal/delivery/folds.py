@@ -180,9 +180,11 @@ class Folds:
         stored = self._store.head(session_id)
         version, cursor = (stored.version, stored.cursor) if stored else (0, None)
         # Where others write too, the head has what they have folded; without a snapshot, ours goes on. Where there
-        # is none, or another of our version, the session may have been deleted, and have begun anew.
+        # is none, another of our version or an earlier one, or one that does not say what it has, the session may have
+        # been deleted, and have begun anew.
         ours = (version, cursor) == (one.version, one.written) and stored is not None
-        ours = ours or (stored is not None and not stored.snapshot and not one.parts)
+        goes_on = cursor is not None and version > one.version
+        ours = ours or (stored is not None and not stored.snapshot and not one.parts and goes_on)
         one.version, one.written = version, cursor
         if folded is not None and ours:
             return fold_on(self._store, session_id, folded)

@@ -8,6 +8,7 @@ import pytest
 
 from otel_agent_journal.errors import UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.store import lineage
 from otel_agent_journal.store.deleting import StandsUnder, delete, in_order
 from otel_agent_journal.store.protocol import (
@@ -140,3 +141,32 @@ class DeletingContract(ContractSetup):
         for session_id in ("fork", "base"):
             delete(store, session_id)
         assert list(current_sessions(store)) == []
+
+    def test_delete_and_go_on_by_another_client(self, store: JournalStore) -> None:
+        """A writer that has heard of no deletion writes behind the cursors of those who follow, and says so."""
+        assert isinstance(store, StoreAdmin)
+        if not store.capabilities.prune:
+            pytest.skip("the store deletes nothing")
+        early = self.another(store)
+        begun, ended = _steps("s1")
+        early.append([begun])
+        store.append([ended])
+        assert early.write_head(self._head(store)) is not None  # which has all that it wrote
+        for number in range(3):
+            store.append([an_event(number, session_id="s1")])
+        assert store.write_head(self._head(store)) is not None
+        assert delete(store, "s1") is not None
+        store.append([an_event(7, session_id="s1")])
+        seen, cursor = everything(store, session_id="s1")
+        assert len(seen) == 1
+        late = an_event(8, session_id="s1")
+        arrived = early.append([late])
+        assert everything(store, cursor, session_id="s1")[0] == [late]
+        where = arrived.get("s1") if arrived else None
+        assert where is None or where.after == cursor
+        early.close()
+
+    def _head(self, store: JournalStore) -> SessionHead:
+        head = current(store, "s1")
+        assert head is not None
+        return head

@@ -135,6 +135,13 @@ class Logs:
         if len(self._known) > MAX_KNOWN:
             self._known.pop(next(iter(self._known)), None)
 
+    def forget_session(self, partition: str) -> None:
+        """Ask for a session's last number anew: while it had no mark of ours it may have been deleted.
+
+        What is left of the numbers then is the last alone: the next one after ours may be free, and lie behind it.
+        """
+        self._known.pop(partition, None)
+
     def forget(self) -> None:
         """Ask for the last numbers anew: the table is gone, and may come back as another."""
         self._known.clear()

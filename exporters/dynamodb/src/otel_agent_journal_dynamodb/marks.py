@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 from typing import Final, NamedTuple
@@ -61,10 +61,16 @@ class _Hold:
 
 
 class Marks:
-    """The marks in one table, and those that this object holds. Thread-safe."""
+    """The marks in one table, and those that this object holds. Thread-safe.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        connection: to the table.
+        begun: told the session of each mark, once it is put: what was known of that before may not be so any more.
+    """
+
+    def __init__(self, connection: Connection, begun: Callable[[str], object]) -> None:
         self._connection = connection
+        self._begun = begun
         self._lock = Lock()
         self._holds: dict[str, _Hold] = {}
         self._pid = os.getpid()
@@ -211,8 +217,9 @@ class Marks:
             for partition, hold in old
         ]
         self._put(items)
-        for _, hold in old:
+        for partition, hold in old:
             hold.at_s = now_s
+            self._begun(partition)
 
     def _put(self, items: list[Item]) -> None:
         if len(items) > 1:
