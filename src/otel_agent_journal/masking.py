@@ -70,8 +70,9 @@ def named_place(url: str, place: str) -> str:
     What is taken for a host may be the rest of a password then, and so may what stands behind an @ in a path or option.
     """
     scheme, _, rest = url.partition("://")
-    is_mistyped = "@" in rest[len(_authority(rest)) :]
-    is_mistyped = is_mistyped or _is_no_host(scheme.lower().partition("+")[0], rest.rpartition("@")[2])
+    kind = scheme.lower().partition("+")[0]
+    is_mistyped = kind not in _WITH_USER and "@" in rest[len(_authority(rest)) :]
+    is_mistyped = is_mistyped or _is_no_host(kind, rest.rpartition("@")[2])
     return _options(scheme) if is_mistyped else masked(place)
 
 

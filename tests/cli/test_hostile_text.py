@@ -98,6 +98,7 @@ VIEWS: Final = (
     ("profile", SESSION, "--speedscope", "-"),
     ("profile", SESSION, "--chrome", f"no/{EVIL}"),
     ("diff", SESSION, "cut"),
+    ("replay", SESSION, "--dry-run"),
     ("diff", SESSION, f"{SESSION}@2", "--all"),
     ("mcp", "--allow", EVIL, EVIL),
     ("serve", "--host", EVIL),

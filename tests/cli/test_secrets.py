@@ -34,6 +34,7 @@ OF_STORES: Final = (
     ("overwrite", "s@1", "--store", "{url}", "--yes"),
     ("resume", "s", "--store", "{url}", "--yes", "--", sys.executable, "-c", "pass"),
     ("diff", "s", "t", "--store", "{url}"),
+    ("replay", "s", "--store", "{url}", "--", "python", "-c", "0"),
     ("stats", "--store", "{url}"),
     ("profile", "s", "--store", "{url}"),
     ("sweep", "--store", "{url}"),
