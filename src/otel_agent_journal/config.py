@@ -18,7 +18,7 @@ import msgspec
 
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.event import EFFECTS, EMPTY
-from otel_agent_journal.masking import named_place, no_url
+from otel_agent_journal.masking import masked, named_place, no_url
 from otel_agent_journal.places import HOME, found_from
 from otel_agent_journal.store.identity import identity_of
 
@@ -30,6 +30,7 @@ SPOOL_CAP: Final = "AGENT_JOURNAL_SPOOL_CAP"
 SESSION: Final = "AGENT_JOURNAL_SESSION"
 BAGGAGE: Final = "AGENT_JOURNAL_BAGGAGE"
 OTLP: Final = "AGENT_JOURNAL_OTLP"
+SINKS: Final = "AGENT_JOURNAL_SINKS"
 CONTENT: Final = "AGENT_JOURNAL_CONTENT"
 FIELD_LIMIT: Final = "AGENT_JOURNAL_FIELD_LIMIT"
 REDACTOR: Final = "AGENT_JOURNAL_REDACTOR"
@@ -66,6 +67,8 @@ DEFAULT_FIELD_LIMIT_BYTES: Final = 64 * 1024
 DEFAULT_STORE_TIMEOUT_S: Final = 2.0
 DEFAULT_FLUSH_TIMEOUT_S: Final = 2.0
 
+_BETWEEN_URLS: Final = re.compile(r",(?=\s*(?:[A-Za-z][A-Za-z0-9+.-]*://|,|$))")
+
 VARIABLES: Final[Mapping[str, str]] = {
     STORE: f"the journal's store, as a URL; default {DEFAULT_STORE}",
     SPOOL: "the folder of the spool; default: beside an SQLite journal, else in .agent-journal",
@@ -73,6 +76,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     SESSION: "the session of everything that names none, as `run --session`",
     BAGGAGE: "`ignore` (default) or `trust`: whether baggage, which any client may send, names a session",
     OTLP: "the OTLP endpoint that spans are forwarded to, as `run --otlp`",
+    SINKS: "the streams that events are sent on to, as URLs with commas between, as `kinesis://STREAM?region=REGION`",
     CONTENT: "`full` (default) or `metadata`: whether messages, inputs and outputs are journaled",
     FIELD_LIMIT: "bytes over which one field of an event is kept as a blob; default 65536",
     REDACTOR: "`module:function`, called as function(field, value) before anything is written",
@@ -119,6 +123,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
     trusts_baggage: bool = False
     otlp: str | None = None
+    sinks: tuple[str, ...] = ()
     content: bool = True
     field_limit_bytes: int = DEFAULT_FIELD_LIMIT_BYTES
     redactor: str | None = None
@@ -159,6 +164,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         session=found.get(SESSION) or None,
         trusts_baggage=_choice(found, BAGGAGE, ("ignore", "trust")) == "trust",
         otlp=found.get(OTLP) or _standard_otlp(found),
+        sinks=_urls(found, SINKS),
         content=_choice(found, CONTENT, ("full", "metadata")) == "full",
         field_limit_bytes=_whole(found, FIELD_LIMIT, DEFAULT_FIELD_LIMIT_BYTES, least=256),
         redactor=_reference(found, REDACTOR),
@@ -242,6 +248,15 @@ def _standard_otlp(found: Mapping[str, str]) -> str | None:
     if "otlp" not in exporters or found.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
     return found.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or found.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
+
+
+def _urls(found: Mapping[str, str], variable: str) -> tuple[str, ...]:
+    """Return URLs with commas between; one that has a comma in it, not before another URL, keeps it."""
+    urls = tuple(url.strip() for url in _BETWEEN_URLS.split(found.get(variable, "")) if url.strip())
+    for url in urls:
+        if "://" not in url:
+            raise ConfigError(f"{variable} has '{masked(url)}', which is not a URL, as kinesis://STREAM?region=REGION")
+    return urls
 
 
 def _choice(found: Mapping[str, str], variable: str, choices: tuple[str, ...]) -> str:

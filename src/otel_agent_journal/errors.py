@@ -10,6 +10,9 @@
     ├── LakeError              a lake of Parquet files could not be read, written or trusted
     ├── QueryError             SQL that is malformed, names what is not there, or would do more than read
     │   └── QueryFailed        a query that ran into a limit, or a value that it cannot take
+    ├── SinkError              a stream did not take the events that it was sent
+    │   ├── SinkUnreachable    not there, throttled or not permitted; worth a retry
+    │   └── SinkRefused        a record is not as the service wants it
     └── StoreError             a store could not do what was asked
         ├── StoreUnreachable   not there, locked, full or refused; worth a retry
         ├── StoreUnusable      damaged, of another program or closed; nothing can be written until somebody acts
@@ -132,6 +135,31 @@ class QueryFailed(QueryError):
     def __init__(self, message: str, *, limit: str | None = None) -> None:
         super().__init__(message)
         self.limit = limit
+
+
+class SinkError(JournalError):
+    """A sink did not take the events that it was sent; the store has them."""
+
+
+class SinkUnreachable(SinkError):
+    """The sink is not there, throttled or refuses us; the same call may succeed later.
+
+    `retry_after_s`: when the service said to come again; 0 where it did not say.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class SinkRefused(SinkError):
+    """A request will never be taken as it is: one of its records is not as the service wants it. `reason`: in words."""
+
+    def __init__(self, sink: str, reason: str) -> None:
+        super().__init__(f"sink {sink}: refused: {reason}")
+        self.reason = reason
 
 
 class StoreError(JournalError):

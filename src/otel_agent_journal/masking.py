@@ -25,8 +25,9 @@ max_protocol_version min_protocol_version port replication require_auth requirep
 sslcrl sslcrldir ssl_max_protocol_version ssl_min_protocol_version sslmode sslnegotiation sslrootcert sslsni
 target_session_attrs tcp_user_timeout user
 """
-_HARMLESS: Final = frozenset(f"{_OF_STORES} {_OF_LIBPQ}".split())
-_WITHOUT_PORT: Final = ("dynamodb", "memory", "s3", "sqlite")
+_OF_SINKS: Final = "aggregate from"
+_HARMLESS: Final = frozenset(f"{_OF_STORES} {_OF_LIBPQ} {_OF_SINKS}".split())
+_WITHOUT_PORT: Final = ("dynamodb", "firehose", "kinesis", "memory", "s3", "sqlite")
 _WITH_USER: Final = ("postgresql",)  # where a user is a name that may be shown; elsewhere it may be a token
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9.-]*(\+[a-z0-9.-]+)?", re.IGNORECASE)

@@ -67,6 +67,7 @@ VIEWS: Final = (
     ("tail", SESSION),
     ("drain",),
     ("drain", "--set-aside"),
+    ("sinks", "status"),
     ("sweep",),
     ("verify",),
     ("doctor",),

@@ -42,6 +42,8 @@ OF_STORES: Final = (
     ("doctor", "--store", "{url}"),
     ("query", "SELECT 1", "--store", "{url}"),
     ("alerts", "list", "--store", "{url}"),
+    ("sinks", "status", "--store", "{url}"),
+    ("sinks", "forget", "s", "--store", "{url}", "--yes"),
     ("export", "s", "--store", "{url}", "--otlp", f"http://{HOST}"),
     ("export", "--parquet", "lake", "--store", "{url}"),
     ("compact", "s", "--store", "{url}"),
@@ -58,6 +60,9 @@ OF_STORES: Final = (
 OF_OTLP: Final = (
     ("export", "done", "--otlp", "{url}"),
     ("drain", "--otlp", "{url}"),
+    ("drain", "--sinks", "{url}"),
+    ("sinks", "iam-policy", "{url}"),
+    ("sinks", "forget", "{url}", "--yes"),
     ("run", "--otlp", "{url}", "--", sys.executable, "-c", "pass"),
 )
 # That begin to work where the URL is good: each is tried with those that are not, by hand.

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_agent_journal import forks
@@ -17,7 +17,7 @@ from otel_agent_journal.bootstrap.providers import Providers, resource_of, resou
 from otel_agent_journal.config import Settings
 from otel_agent_journal.delivered import ALL, UNKNOWN, Delivered
 from otel_agent_journal.delivery.adoption import wait_delivered
-from otel_agent_journal.event import EMPTY
+from otel_agent_journal.event import EMPTY, JournalEvent
 from otel_agent_journal.mapping.facts import FlushAsked, encode_fact
 from otel_agent_journal.mapping.processes import harmless_resource
 from otel_agent_journal.pipeline.content import ContentEncoder
@@ -29,6 +29,7 @@ from otel_agent_journal.spool.keeping import KeptFiles
 from otel_agent_journal.spool.writer import SpoolWriter
 
 if TYPE_CHECKING:
+    from otel_agent_journal.bootstrap.sinks import Sinks
     from otel_agent_journal.delivery.drain import Drain
     from otel_agent_journal.delivery.store_durable import DurableAppend
     from otel_agent_journal.forwarding.forwarder import Forwarder
@@ -50,6 +51,7 @@ class AgentProcess:
         self._store: JournalStore | None = None
         self._drain: Drain | None = None
         self._forwarder: Forwarder | None = None
+        self._sinks: Sinks | None = None
         self._heartbeat: Heartbeat | None = None
         self._flushes = 0
         self.instrumented: list[Any] = []  # instrumentors that were enabled for it
@@ -117,7 +119,7 @@ class AgentProcess:
     def after_fork(self) -> None:
         """Go on in a forked child as a process of its own: its parent's threads and connections are not here."""
         STATE.earlier.clear()
-        self._store = self._drain = self._forwarder = None
+        self._store = self._drain = self._forwarder = self._sinks = None
         if not self.settings.drained_by_parent:
             self._start_drain()
 
@@ -127,10 +129,31 @@ class AgentProcess:
             store = self._opened_store()
             if self.settings.otlp is not None:
                 self._forwarder = open_forwarder(self.settings, store)
-            self._drain = open_drain(self.settings, store, forward=self._forwarder, only_writer=self.writer.writer)
+            forward = self._forward if self._forwarder is not None or self.settings.sinks else None
+            self._drain = open_drain(self.settings, store, forward=forward, only_writer=self.writer.writer)
             self._drain.start()
         except Exception as error:  # noqa: BLE001 - the one boundary: the agent must not feel it
             _log.warning("reason=<%s> | events stay in the spool until agent-journal drain delivers them", error)
+
+        if self.settings.sinks:
+            self._start_sinks()
+
+    def _start_sinks(self) -> None:
+        """Send events on from threads; sinks that cannot be opened are said once, the agent goes on."""
+        try:
+            from otel_agent_journal.bootstrap.sinks import open_sinks
+
+            self._sinks = open_sinks(self.settings)
+            self._sinks.start()
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.warning("reason=<%s> | events are not sent on until agent-journal drain does", error)
+
+    def _forward(self, events: Sequence[JournalEvent], writer: Any) -> None:
+        """Take in what was delivered, in the drain's thread."""
+        if self._forwarder is not None:
+            self._forwarder(events, writer)
+        if self._sinks is not None:
+            self._sinks.poke()
 
     def _opened_store(self) -> JournalStore:
         if self._store is None:
@@ -236,6 +259,8 @@ class AgentProcess:
             _log.warning("bytes=<%d> | not delivered; they wait in the spool for: agent-journal drain", waiting)
         if self._forwarder is not None:
             self._forwarder.close(FLUSH_S)
+        if self._sinks is not None:
+            self._sinks.close(FLUSH_S)
         if drain is not None and drain.is_running:  # it is in the store's hands, and closing would wait for it
             self._store = None
 

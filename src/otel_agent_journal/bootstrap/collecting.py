@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from otel_agent_journal.bootstrap.openers import load_redactor, open_drain, open_reception, open_store
+from otel_agent_journal.bootstrap.sinks import left_over, open_sinks
 from otel_agent_journal.config import Settings
 from otel_agent_journal.delivery.interruptions import interruptions
 from otel_agent_journal.delivery.rounds import READ_BYTES
@@ -104,12 +105,24 @@ def collect(
         reception = open_reception(settings, delivered=service.delivered if ack_store else None)
         sweep = _Sweep(settings, store, reception, silence_s)
         read_bytes = READ_BYTES if ack_store else _READ_BYTES
-        drain = open_drain(settings, store, reception=lambda: reception, read_bytes=read_bytes, rounds_up=sweep)
+        sinks = open_sinks(settings)
+        drain = open_drain(
+            settings,
+            store,
+            reception=lambda: reception,
+            read_bytes=read_bytes,
+            rounds_up=sweep,
+            forward=sinks.came if settings.sinks else None,
+        )
         look = _FirstLook(store, say)
         with _ended_by_signals(over):
             look.start()
+            sinks.start()
             _serve(service, drain, reception, over, look, lambda: _say_where(say, service, store.url, settings, tls))
         drain.stop(DELIVER_S)
+        for line in map(left_over, sinks.close(DELIVER_S)):
+            if line is not None:
+                say(f"agent-journal: {line}")
         return drain.stats
     finally:
         store.close()

@@ -24,6 +24,7 @@ from otel_agent_journal.bootstrap.instrumenting import modules_of_others
 from otel_agent_journal.bootstrap.openers import open_drain, open_forwarder, open_store
 from otel_agent_journal.bootstrap.process import ANNOUNCE, ELSEWHERE
 from otel_agent_journal.bootstrap.signals import held_signals, wait_for_child
+from otel_agent_journal.bootstrap.sinks import Sinks, left_over, open_sinks
 from otel_agent_journal.config import DRAIN, OTLP, SESSION, SPOOL, STORE, Settings
 from otel_agent_journal.errors import JournalError, StoreError
 from otel_agent_journal.masking import masked
@@ -42,6 +43,7 @@ _NOT_EXECUTABLE: Final = 126
 _SIGNAL: Final = 128
 _DELIVER_S: Final = 30.0  # once the program has ended, while the store takes what is left; one that does not, less
 _FORWARD_S: Final = 10.0
+_SINK_S: Final = 10.0  # for sinks that take what is left; one that does not, less
 _MAX_SESSIONS: Final = 1_000_000
 _SHOWN_SESSIONS: Final = 5
 WATCH: Final = "AGENT_JOURNAL_WATCH"  # names to `autoload` what starts the journal, beside the frameworks it knows
@@ -96,6 +98,7 @@ class _Run:
         self._sessions = IdSet()  # hashes of their ids: nine bytes each, where there are many
         self._latest: deque[str] = deque(maxlen=_SHOWN_SESSIONS)
         self._forwarder: Forwarder | None = None
+        self._sinks = Sinks([])
 
     def run(self, command: Sequence[str], popen: dict[str, Any]) -> int:
         started_ns = time.time_ns()
@@ -110,6 +113,7 @@ class _Run:
                 self._started(child.pid)
             if drain is not None:
                 drain.start()
+                self._sinks.start()
             code, ended_ns = wait_for_child(child), time.time_ns()
         if drain is not None and store is not None:
             for writer in _writers_of(child.pid, self._settings.spool, started_ns):
@@ -123,10 +127,13 @@ class _Run:
         here = f"sqlite:///{quote(str(Path.cwd()))}/"
         shown = masked(settings.store).replace(here, "sqlite:///", 1)
         store = self._open(settings)
+        self._sinks = open_sinks(settings)
         if settings.otlp is not None:
             self._forwarder = open_forwarder(settings, store, warn=self._warn)
         target = self._forwarder.stats.target if self._forwarder is not None else "off (--otlp http://localhost:4318)"
         self._say(f"agent-journal: store {shown}   otlp {target}")
+        for sink in settings.sinks:
+            self._say(f"agent-journal: sink {masked(sink)}")
         if store is None:
             return None, None
         return store, open_drain(settings, store, forward=self._take, spans_pending=self._spans_pending)
@@ -163,6 +170,7 @@ class _Run:
             self._watch(events)
         if self._forwarder is not None:
             self._forwarder(events, writer)
+        self._sinks.poke()
 
     def _spans_pending(self) -> int:
         if self._forwarder is None:
@@ -185,6 +193,9 @@ class _Run:
                         f"agent-journal: {sent.pending + sent.dropped} spans did not reach {sent.target}"
                         f" ({sent.last_error}); the journal has them: agent-journal export SESSION --otlp URL"
                     )
+            for line in map(left_over, self._sinks.close(_SINK_S)):
+                if line is not None:
+                    self._say(f"agent-journal: {line}")
             if code < 0:
                 self._say(f"agent-journal: process {pid} was killed by {_signal_name(-code)}")
             if delivered:

@@ -61,6 +61,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "collect": "Receive OTLP from any source, and journal it.",
     "export": "Send spans to an OTLP endpoint, write events out, or the journal to Parquet.",
     "import": "Take in JSON lines that were written out of a journal.",
+    "sinks": "Say how far streams are that events are sent on to.",
     "store": "Prepare, look at, copy, prune, delete from and repair stores.",
     "compact": "Rewrite sessions into their compact form, in stores such as S3.",
 }

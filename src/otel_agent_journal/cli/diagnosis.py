@@ -19,6 +19,7 @@ from otel_agent_journal.config import (
     MARKER_NONCE,
     OTLP,
     SERVE_TOKEN,
+    SINKS,
     SPOOL_CAP,
     STORE,
     VARIABLES,
@@ -83,6 +84,7 @@ def _checks(store: str | None) -> Iterator[Check]:
     yield from _spool(settings)
     yield from _other_spools(settings)
     yield from _otlp(settings)
+    yield from _sinks(settings)
     yield from _prices(settings)
     yield from _frameworks()
 
@@ -119,7 +121,7 @@ def _shown(name: str) -> str:
     value = os.environ[name]
     if name in _SECRETS:
         return HIDDEN
-    return masked(value) if name in (STORE, OTLP) else value
+    return masked_within(value) if name == SINKS else masked(value) if name in (STORE, OTLP) else value
 
 
 def _store(settings: Settings) -> Iterator[Check]:
@@ -236,6 +238,37 @@ def _otlp(settings: Settings) -> Iterator[Check]:
         yield Check("otlp", "red", f"{name}: {getattr(error, 'strerror', None) or 'no answer'}", _OTLP_ADVICE)
         return
     yield Check("otlp", "ok", f"{name}: accepts connections")
+
+
+def _sinks(settings: Settings) -> Iterator[Check]:
+    """Say of each sink how far it is behind, and why; whether it can be opened, where it was sent nothing yet."""
+    if not settings.sinks:
+        yield Check("sinks", "absent", f"none: events are not sent on to streams ({SINKS})")
+        return
+    from otel_agent_journal.bootstrap import open_store
+    from otel_agent_journal.bootstrap.sinks import open_sinks
+    from otel_agent_journal.cli.sinks import said
+    from otel_agent_journal.sinks.lag import lags
+
+    try:
+        open_sinks(settings).close(0)
+        store = open_store(settings)
+        try:
+            now_ns = time.time_ns()
+            found = lags(store, settings.sinks, now_ns, of_others=False)
+        finally:
+            store.close()
+    except JournalError as error:
+        yield Check("sinks", "red", str(error), "correct it; docs/streams.md says how sinks are named")
+        return
+    for lag in found:
+        what = f"{lag.sink}: {said(lag, now_ns)}"
+        if lag.error is not None:
+            yield Check("sinks", "red", f"{what}: {readable.one_line(lag.error)}", "the store keeps what it lacks")
+        elif lag.behind and lag.held_by is None:
+            yield Check("sinks", "warning", f"{what}, and nobody sends", "agent-journal drain")
+        else:
+            yield Check("sinks", "ok", what)
 
 
 def _prices(settings: Settings) -> Iterator[Check]:

@@ -15,43 +15,61 @@ if TYPE_CHECKING:
     from otel_agent_journal.config import Settings
     from otel_agent_journal.delivery.drain import DrainReport
     from otel_agent_journal.forwarding.outbox import ForwardStats
+    from otel_agent_journal.sinks.shipper import Shipper, ShipStats
     from otel_agent_journal.store.protocol import JournalStore
 
 PATIENCE_S: Final = 5.0  # how long a store that cannot be reached is tried
 _FORWARD_S: Final = 10.0
+_UNREACHABLE: Final = 4
 
 
 @click.command("drain", short_help="Deliver what agents left in the spool to the store.")
 @click.option("--otlp", metavar="URL", help="Forward the spans of what is delivered. [env: AGENT_JOURNAL_OTLP]")
+@click.option(
+    "--sinks",
+    metavar="URLS",
+    help="Send what the store has on to these streams, too, with commas between. [env: AGENT_JOURNAL_SINKS]",
+)
 @click.option("--set-aside", is_flag=True, help="Try again what was set aside, in place of what is new.")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, otlp: str | None, *, set_aside: bool) -> None:
+def command(invocation: Invocation, otlp: str | None, sinks: str | None, *, set_aside: bool) -> int:
     """Deliver what agents left in the spool to the store.
 
     Takes in the spools of dead processes, and of live ones that nobody drains. With --set-aside, what the store had
     refused by itself is tried again: what passes is removed from there, the rest stays. Exits with 4 if the store
-    cannot be reached; then the spool keeps what is left.
+    cannot be reached, then the spool keeps what is left; or a sink, for which the store keeps it.
     """
     from otel_agent_journal.bootstrap import open_store
+    from otel_agent_journal.bootstrap.sinks import open_sinks
     from otel_agent_journal.spool.survey import survey
 
     output = invocation.output()
     invocation.log()
-    settings = invocation.settings(otlp=otlp)
+    settings = invocation.settings(otlp=otlp, sinks=sinks)
+    shippers = open_sinks(settings)
     found = survey(settings.spool)
     store = open_store(settings, create=bool(found.folders or found.set_aside))
     invocation.resources.callback(store.close)
     if set_aside:
         _redeliver(output, settings, store)
-        return
+        return 0
     if not found.folders:
         next(iter(store.sessions()), None)  # nothing to deliver, but whether it could be is worth an exit code
     report, forwarded = _deliver(settings, store, found.pending_bytes)
+    sent = [_ship(shipper) for shipper in shippers]
     if output.for_people:
         _print(output, report, forwarded)
+        for one in sent:
+            _print_sink(output, one)
     else:
-        output.record(_record(report, forwarded))
+        output.record(_record(report, forwarded, sent))
+    return _UNREACHABLE if any(one.is_failing for one in sent) else 0
+
+
+def _ship(shipper: Shipper) -> ShipStats:
+    with progress(None, f"sending to {shipper.stats.sink}") as bar:
+        return shipper.ship_once(patience_s=PATIENCE_S, progress=bar.to)
 
 
 def _redeliver(output: Output, settings: Settings, store: JournalStore) -> None:
@@ -92,13 +110,37 @@ def _deliver(settings: Settings, store: JournalStore, total: int) -> tuple[Drain
     return report, forwarded
 
 
-def _record(report: DrainReport, forwarded: ForwardStats | None) -> dict[str, Any]:
+def _record(report: DrainReport, forwarded: ForwardStats | None, sent: list[ShipStats]) -> dict[str, Any]:
     import msgspec
 
     record: dict[str, Any] = msgspec.to_builtins(report)
     record.pop("forwarded")
     record.pop("forward_failures")
-    return {**record, "spans": None if forwarded is None else msgspec.to_builtins(forwarded)}
+    spans = None if forwarded is None else msgspec.to_builtins(forwarded)
+    sinks = [
+        {
+            "sink": one.sink,
+            "sent": one.sent,
+            "withheld": one.withheld,
+            "caught_up": one.caught_up,
+            "held_by_other": one.held_by_other,
+            "last_error": one.last_error if one.is_failing else None,
+        }
+        for one in sent
+    ]
+    return {**record, "spans": spans, "sinks": sinks}
+
+
+def _print_sink(output: Output, stats: ShipStats) -> None:
+    from otel_agent_journal.bootstrap.sinks import left_over
+
+    if stats.held_by_other:
+        output.text(f"{stats.sink}: left to who sends there now")
+        return
+    withheld = f", {stats.withheld} of them without details" if stats.withheld else ""
+    output.text(f"sent {readable.plural(stats.sent, 'event')} to {stats.sink}{withheld}")
+    if (line := left_over(stats)) is not None:
+        output.text(output.paint(line, "red"))
 
 
 def _print(output: Output, report: DrainReport, forwarded: ForwardStats | None) -> None:

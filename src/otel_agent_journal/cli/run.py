@@ -15,6 +15,9 @@ from otel_agent_journal.cli.invocation import Invocation, common_options, pass_i
     context_settings={"allow_interspersed_args": False},
 )
 @click.option("--otlp", metavar="URL", help="Forward spans there, as http://localhost:4318. [env: AGENT_JOURNAL_OTLP]")
+@click.option(
+    "--sinks", metavar="URLS", help="Send events on to these streams, with commas between. [env: AGENT_JOURNAL_SINKS]"
+)
 @click.option("--session", metavar="ID", help="Journal under this session id. [env: AGENT_JOURNAL_SESSION]")
 @click.option("--checkpoint", is_flag=True, help="Keep the checkpoints of LangGraph graphs that have no checkpointer.")
 @click.option("--ui", is_flag=True, help="Show it live in a browser: prints the link, and serves it meanwhile.")
@@ -26,6 +29,7 @@ from otel_agent_journal.cli.invocation import Invocation, common_options, pass_i
 def command(
     invocation: Invocation,
     otlp: str | None,
+    sinks: str | None,
     session: str | None,
     checkpoint: bool,
     ui: bool,
@@ -47,7 +51,7 @@ def command(
     from otel_agent_journal.config import CHECKPOINT
 
     environ = {**os.environ, **({CHECKPOINT: "on"} if checkpoint else {})}
-    settings = invocation.settings(otlp=otlp, session=session)
+    settings = invocation.settings(otlp=otlp, sinks=sinks, session=session)
     if not ui:
         return run_agent(settings, cmd, env=environ)
     from otel_agent_journal.bootstrap.watched_run import run_watched

@@ -33,10 +33,25 @@ def command(invocation: Invocation, session: str | None) -> None:
         raise need_session(journal, "status")
     stored = journal.session(session)
     found = stood(journal, stored)
+    sinks = _sinks(invocation, journal)
+    if sinks is not None:
+        found["sinks"] = sinks
     if not output.for_people:
         output.record(found)
         return
     _print(output, journal, journal.judged(stored), found)
+
+
+def _sinks(invocation: Invocation, journal: Journal) -> list[dict[str, Any]] | None:
+    """Return how far the sinks of the settings are with the whole store; None where there are none."""
+    urls = invocation.settings().sinks
+    if not urls:
+        return None
+    from otel_agent_journal.cli.sinks import record
+    from otel_agent_journal.sinks.lag import lags
+
+    now_ns = journal.clock()
+    return [record(lag, now_ns) for lag in lags(journal.store, urls, now_ns, of_others=False)]
 
 
 def _print(output: Output, journal: Journal, head: SessionHead, found: dict[str, Any]) -> None:
@@ -69,6 +84,10 @@ def _print(output: Output, journal: Journal, head: SessionHead, found: dict[str,
         what = readable.one_line(f"{step['number']} {step['kind'].lower()} {step['name']}", 60)
         state = "running" if step["status"] == "running" else f"left open ({step['reason']})"
         say("open", f"{what}  {state}, began {since}")
+    for sink in found.get("sinks", ()):
+        far = f"{sink['behind']:,}{' or more' if sink['or_more'] else ''} events, {sink['lag_s']:,.0f} s behind"
+        wrong = "" if sink["error"] is None else f": {readable.one_line(sink['error'])}"
+        say("sink", f"{sink['sink']}  {far if sink['behind'] else 'caught up'}{wrong}")
     say("steps", f"{head.steps:,}")
     say("errors", output.paint(str(head.errors), "red") if head.errors else "0")
     say("tokens", f"{head.input_tokens:,} in, {head.output_tokens:,} out")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from otel_agent_journal.cli import readable
+from otel_agent_journal.cli.contract import CliError, note
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.operating import administered, agree, yes_option
 from otel_agent_journal.cli.progress import progress
@@ -39,17 +40,25 @@ def _age(_ctx: click.Context, _parameter: click.Parameter, value: str | None) ->
     help="Not updated for so long: 30s, 12h, 90d, 2w. Has to be said, but with --archived.",
 )
 @click.option("--archived", "lake", metavar="LAKE", help="Only what this lake has: a folder, or s3://...")
+@click.option("--ahead-of-sinks", is_flag=True, help="Delete what a sink was not sent, too.")
 @click.option("--dry-run", is_flag=True, help="Say how many, and delete none.")
 @yes_option
 @common_options
 @pass_invocation
 def command(
-    invocation: Invocation, url: str | None, age_ns: int | None, lake: str | None, dry_run: bool, yes: bool
+    invocation: Invocation,
+    url: str | None,
+    age_ns: int | None,
+    lake: str | None,
+    ahead_of_sinks: bool,
+    dry_run: bool,
+    yes: bool,
 ) -> None:
     """Delete old sessions, whole: their events, head, context and the values kept apart.
 
     A session in progress stays, however old its last event, while its process is heard of. With --archived only those
-    go that a lake has as they are now, as its manifest says (export --parquet).
+    go that a lake has as they are now, as its manifest says (export --parquet). A session that a sink was not sent
+    whole stays.
     """
     from otel_agent_journal.codec import format_timestamp
     from otel_agent_journal.spool.keeping import KeptFiles
@@ -65,15 +74,29 @@ def command(
     limit_ns = time.time_ns() - (age_ns or 0)
     before = readable.clock(limit_ns, date=True)
     only = _everything if lake is None else _kept_by(invocation, lake, store)
+    waiting = frozenset[str]() if ahead_of_sinks else _waiting(store)
+    spared: set[str] = set()
+
+    def goes(head: SessionHead) -> bool:
+        if head.session_id in waiting:
+            spared.add(head.session_id)
+            return False
+        return only(head)
+
     with progress(0, "looking for old sessions") as bar:
-        count = prune(store, limit_ns, dry_run=True, only=only, progress=bar.to)
+        count = prune(store, limit_ns, dry_run=True, only=goes, progress=bar.to)
     if count and not dry_run:
         where = "for good" if lake is None else "which the lake has; values kept apart are not in it"
         plan = [f"delete {readable.plural(count, 'session')} last updated before {before}, {where}"]
         agree(f"to prune {store.url}", plan, yes=yes)
         with progress(0, f"deleting {readable.plural(count, 'session')}") as bar:
-            count = prune(store, limit_ns, only=only, progress=bar.to)
+            count = prune(store, limit_ns, only=goes, progress=bar.to)
         KeptFiles(journal.spool).forget()  # a history that goes on is journaled once more
+    if spared:
+        note(
+            f"{readable.plural(len(spared), 'session')} spared that a sink was not sent whole: agent-journal sinks says"
+            " which is behind, sinks forget gives one up, --ahead-of-sinks deletes them all the same"
+        )
     if not output.for_people:
         output.record(
             {"store": store.url, "before": format_timestamp(limit_ns), "sessions": count, "deleted": not dry_run}
@@ -85,6 +108,28 @@ def command(
     else:
         which = "" if lake is None else ", and is in the lake as it is now"
         output.text(f"nothing to do: no session was last updated before {before}{which}")
+
+
+def _waiting(store: JournalStore) -> frozenset[str]:
+    """Return the sessions that a sink was not sent whole.
+
+    Raises:
+        CliError: a sink is too far behind to tell.
+    """
+    from otel_agent_journal.errors import UnsupportedByStore
+    from otel_agent_journal.sinks.lag import waiting_sessions
+
+    try:
+        found = waiting_sessions(store)
+    except UnsupportedByStore:
+        return frozenset()
+    if found is None:
+        raise CliError(
+            "a sink is so far behind that what it lacks cannot be told apart: agent-journal sinks says which; send with"
+            " agent-journal drain, give it up with sinks forget, or say --ahead-of-sinks",
+            1,
+        )
+    return found
 
 
 def _everything(_head: SessionHead) -> bool:

@@ -78,6 +78,12 @@ def _dynamodb(url: _Url) -> str:
     return "/".join(filter(None, (_endpoint(url, "DYNAMODB"), region, unquote(url.host))))
 
 
+def _kinesis(url: _Url) -> str:
+    """Region and stream, and the endpoint where it is not Amazon's own."""
+    region = url.said("region", "AWS_REGION", "AWS_DEFAULT_REGION") or url.said("profile", "AWS_PROFILE")
+    return "/".join(filter(None, (_endpoint(url, url.scheme.upper()), region, unquote(url.host))))
+
+
 def _s3(url: _Url) -> str:
     """Bucket and prefix, and the endpoint where it is not Amazon's own: a bucket's name is good for all regions."""
     return "/".join(filter(None, (_endpoint(url, "S3"), unquote(url.host), url.path)))
@@ -106,6 +112,8 @@ def _with_port(host: str, default: str) -> str:
 
 _RULES: Final[Mapping[str, Callable[[_Url], str]]] = {
     "dynamodb": _dynamodb,
+    "firehose": _kinesis,
+    "kinesis": _kinesis,
     "otlp": _otlp,
     "otlps": _otlp,
     "otlp+http": _otlp,

@@ -68,30 +68,31 @@ def known_schemes() -> tuple[str, ...]:
     return tuple(sorted(BUILT_IN.keys() | {entry_point.name for entry_point in entry_points(group=GROUP)}))
 
 
-def options_of(url: str) -> dict[str, str]:
-    """Return the options of a store's URL.
+def options_of(url: str, what: str = "store") -> dict[str, str]:
+    """Return the options of the URL of a store, or of `what` else there is.
 
     Raises:
         ConfigError: one of them is not written as options are.
     """
     options = dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
     if not all(is_option(name, value) for name, value in options.items()):
-        raise ConfigError(f"store {masked(url)}: its options are written ?NAME=VALUE&NAME=VALUE")
+        raise ConfigError(f"{what} {masked(url)}: its options are written ?NAME=VALUE&NAME=VALUE")
     return options
 
 
-def refuse_credentials(url: str, instead: str) -> None:
+def refuse_credentials(url: str, instead: str, what: str = "store") -> None:
     """For backends whose URLs have no place for credentials: refuse one that has some, or seems to.
 
     Args:
         url: the store's.
         instead: where credentials belong, as the end of a sentence.
+        what: it is, if no store.
 
     Raises:
         ConfigError: it has; none of them is in the message.
     """
     if has_credentials(url):
-        raise ConfigError(f"store {masked(url)}: its URL has no place for credentials; {instead}")
+        raise ConfigError(f"{what} {masked(url)}: its URL has no place for credentials; {instead}")
 
 
 def _factory(scheme: str, url: str) -> OpenStore:

@@ -40,20 +40,22 @@ class Options:
     Args:
         url: the whole of it.
         known: the names that there are.
+        what: it is the URL of.
 
     Raises:
         ConfigError: an option is unknown or empty; or, of `number`, none.
     """
 
-    def __init__(self, url: str, known: Sequence[str]) -> None:
-        refuse_credentials(url, AWS_CREDENTIALS)
+    def __init__(self, url: str, known: Sequence[str], what: str = "store") -> None:
+        refuse_credentials(url, AWS_CREDENTIALS, what)
         self.url = masked(url)
-        self._given = options_of(url)
+        self._what = what
+        self._given = options_of(url, what)
         for name, value in self._given.items():
             if name not in known:
-                raise ConfigError(f"store {self.url}: '{name}' is no option; there are {', '.join(known)}")
+                raise ConfigError(f"{what} {self.url}: '{name}' is no option; there are {', '.join(known)}")
             if not value:
-                raise ConfigError(f"store {self.url}: '{name}' is empty; give it a value or leave it out")
+                raise ConfigError(f"{what} {self.url}: '{name}' is empty; give it a value or leave it out")
 
     def text(self, name: str) -> str | None:
         """Return an option, None where it is not given."""
@@ -65,7 +67,7 @@ class Options:
         if text is None:
             return None
         if not _NUMBER.fullmatch(text) or float(text) == 0:
-            raise ConfigError(f"store {self.url}: {name} is no number above 0")
+            raise ConfigError(f"{self._what} {self.url}: {name} is no number above 0")
         return float(text)
 
     def reach(self) -> dict[str, Any]:

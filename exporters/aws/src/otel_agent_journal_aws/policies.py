@@ -98,6 +98,11 @@ class Policy:
         """Return the ARN of a bucket, or of objects in it."""
         return f"arn:{self._partition}:s3:::{name}" + (f"/{objects}" if objects else "")
 
+    def stream(self, service: str, name: str) -> str:
+        """Return the ARN of a stream: of `kinesis`, or of `firehose`, which calls its streams delivery streams."""
+        kind = "deliverystream" if service == "firehose" else "stream"
+        return f"arn:{self._partition}:{service}:{self._region or '*'}:{_ACCOUNT}:{kind}/{name}"
+
     def document(self, note: Note | None) -> dict[str, Any]:
         """Return the whole; `note` is told what had to be assumed."""
         if note is not None and self._region is None:
