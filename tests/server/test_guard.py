@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from otel_agent_journal.server.guard import MAX_BODY_BYTES, Access
+from otel_agent_journal.errors import ConfigError
+from otel_agent_journal.server.guard import MAX_BODY_BYTES, Access, origins_of
 from otel_agent_journal.server.table import EVERY
 from otel_agent_journal.store.memory import MemoryStore
 from tests.projections import told
@@ -15,8 +16,14 @@ from tests.server.served import TOKEN, Served, keep, served
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 OPEN = ("/healthz", "/ping")
+
+
+def _named(path: str) -> str:
+    return path.replace("{id}", told.SESSION).replace("{step}", "1").replace("{digest}", "d")
+
+
 PATHS = sorted(
-    {route.path.replace("{id}", told.SESSION).replace("{step}", "1").replace("{digest}", "d") for route in EVERY}
+    {_named(route.path) for route in EVERY}
     | {"/", "/sessions/x", "/compare", "/static/app.js", "/api/nothing", "/latest", "/api/sessions/%2e%2e%2f"}
 )
 
@@ -175,7 +182,60 @@ def test_listening_everywhere_any_address_is_ours_and_no_foreign_name() -> None:
 
 
 def test_it_only_reads_unless_it_may_write(server: Served) -> None:
-    """No route that reads takes a method that writes, and those that write are refused without --write."""
+    """No route that reads takes a method that writes, and those that write are refused without --write.
+
+    LangGraph's clients ask by POST what they search for, and what is not done says so.
+    """
+    asking = {_named(route.path) for route in EVERY if route.method == "POST" and not route.writes}
+    absent = {(route.method, _named(route.path)) for route in EVERY if route.about.startswith("Not done here")}
     for method, path in every():
         if method in ("POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS"):
-            assert asked(server, method, path).status in (403, 404, 405), (method, path)
+            answer = asked(server, method, path)
+            if (method, path) in absent:
+                assert answer.status == 501, (method, path)
+            elif method == "POST" and path in asking:
+                assert answer.status in (200, 404, 422, 501), (method, path)
+            else:
+                assert answer.status in (403, 404, 405), (method, path)
+
+
+def test_a_key_of_langgraphs_clients_is_a_token(server: Served) -> None:
+    """What they send as x-api-key admits as a bearer token does, and nothing else does."""
+    assert asked(server, "GET", "/ok", Authorization="", X_Api_Key=TOKEN).status == 200
+    for key in ("", "wrong", f"Bearer {TOKEN}"):
+        assert asked(server, "GET", "/ok", Authorization="", X_Api_Key=key).status == 401
+
+
+def test_a_page_of_an_allowed_origin_asks_the_api_with_a_token_of_its_own() -> None:
+    """Its browser is told that it may; our cookie is nothing there; other origins, other paths get what they got."""
+    app = "https://app.example"
+    with served(access=Access(tokens=(TOKEN,), origins=(app,))) as server:
+        before = asked(server, "OPTIONS", "/threads/search", Authorization="", Origin=app)
+        assert before.status == 204
+        assert before.headers["access-control-allow-origin"] == app
+        assert "access-control-allow-credentials" not in before.headers
+        for site in ("cross-site", "same-site"):
+            answer = asked(server, "POST", "/threads/search", Origin=app, Sec_Fetch_Site=site, Sec_Fetch_Mode="cors")
+            assert answer.status in (200, 422, 501)
+            assert answer.headers["access-control-allow-origin"] == app
+            assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+        sealed = f"{server.app.access.cookie}={server.app.access.sealed(TOKEN)}"
+        assert asked(server, "GET", "/ok", Authorization="", Origin=app, Cookie=sealed).status == 401
+        assert asked(server, "GET", "/ok", Authorization="", Cookie=sealed).status == 200
+        for origin in ("https://evil.example", "http://app.example", "https://app.example.evil.example", "null"):
+            answer = asked(server, "POST", "/threads/search", Origin=origin)
+            assert answer.status == 403, origin
+            assert "access-control-allow-origin" not in answer.headers
+            assert asked(server, "OPTIONS", "/threads/search", Origin=origin).status == 405
+        page = asked(server, "GET", "/sessions/x", Origin=app)
+        assert "access-control-allow-origin" not in page.headers
+        assert asked(server, "GET", "/ok", Origin=app, Host="evil.example").status == 421
+
+
+@pytest.mark.parametrize(
+    "origin", ["app.example", "https://app.example/", "https://app.example/a", "*", "null", "ftp://a"]
+)
+def test_an_origin_is_scheme_name_and_port(origin: str) -> None:
+    """Anything else is refused as the server starts."""
+    with pytest.raises(ConfigError, match="--allow-origin"):
+        origins_of((origin,))

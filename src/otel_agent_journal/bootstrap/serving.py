@@ -15,6 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from otel_agent_journal.bootstrap.alerts import open_rules, open_watch
+from otel_agent_journal.bootstrap.clients import open_a2a, open_clients
 from otel_agent_journal.bootstrap.openers import open_journal, open_store
 from otel_agent_journal.config import SERVE_TOKEN, Settings
 from otel_agent_journal.errors import ConfigError, MissingExtra, UnsupportedByStore
@@ -40,9 +41,11 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     root_path: str = ""
     hosts: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
     token_file: Path | None = None
     no_token: bool = False
     write: bool = False
+    a2a: bool = False
     agents: Path | None = None
     alerts: bool = False
     rules: str | None = None
@@ -87,8 +90,8 @@ def open_server(settings: Settings, door: Door, *, create: bool = False) -> Serv
     """
     try:
         from otel_agent_journal.server.app import App
-        from otel_agent_journal.server.guard import Access, names_of
-        from otel_agent_journal.server.running import running_routes
+        from otel_agent_journal.server.guard import Access, names_of, origins_of
+        from otel_agent_journal.server.running import nothing, running_routes
         from otel_agent_journal.server.serving import Server, listening
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the viewer; {error.name}", "otel-agent-journal[ui]") from error
@@ -101,6 +104,7 @@ def open_server(settings: Settings, door: Door, *, create: bool = False) -> Serv
     rules = open_rules(settings, door.rules) if door.alerts or door.rules else None
     opened = _opener(settings, create=create or door.write)  # who submits begins the journal
     watched = None if rules is None else _watched(rules, opened())
+    origins = origins_of(door.origins)
     sockets = listening(door.host, door.port)
     port = sockets[0].getsockname()[1]
     access = Access(
@@ -110,13 +114,24 @@ def open_server(settings: Settings, door: Door, *, create: bool = False) -> Serv
         hosts=names_of((*door.hosts, *(() if local else (door.host,)))),
         everywhere=not local,
         proxies=door.proxies,
+        origins=origins,
     )
     runs = None
     try:
         runs = _runs(settings, door.agents) if door.write else None
-        routes = () if runs is None else running_routes(SessionRoutes(runs).answer)
+        answers = nothing if runs is None else SessionRoutes(runs).answer
+        threads, of_clients = open_clients(settings, opened, runs)
         described = {} if runs is None else {name: one.description or "" for name, one in runs.agents.items()}
-        app = App(opened, access, write=door.write, routes=routes, contexts=_contexts, agents=described)
+        routes = (*running_routes(answers), *of_clients, *(open_a2a(runs, described) if door.a2a else ()))
+        app = App(
+            opened,
+            access,
+            write=door.write,
+            routes=routes,
+            contexts=_contexts,
+            agents=described,
+            closes=(threads.close,),
+        )
         app.start()
     except BaseException:
         if runs is not None:

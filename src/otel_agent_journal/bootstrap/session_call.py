@@ -20,9 +20,11 @@ from typing import Any, Final, cast
 import msgspec
 
 from otel_agent_journal.config import RESULT, RUN
-from otel_agent_journal.event import ARTEFACT_ADDED
+from otel_agent_journal.event import ARTEFACT_ADDED, STREAM_PART
 from otel_agent_journal.mapping.harmless import by_hand
+from otel_agent_journal.pipeline.content import fitted
 from otel_agent_journal.pipeline.failure import error_info
+from otel_agent_journal.pipeline.graph_calls import ATTEMPT, GraphCall
 from otel_agent_journal.pipeline.lifecycle import CONFIGURATION_ERROR
 from otel_agent_journal.pipeline.session import checked_type, process_recorder
 from otel_agent_journal.pipeline.step import current_step
@@ -35,7 +37,8 @@ _OF_FILES: Final = "agent_journal_agent"  # what a file is imported as
 class Called(msgspec.Struct, frozen=True, kw_only=True):
     """The run that a function is called for: its second argument, where it takes one.
 
-    `answers`: the input answers what the session waits for.
+    `answers`: the input answers what the session waits for. `graph`: how a graph is called, where a client of LangGraph
+    says so; `attempt`: how often this run was tried before.
     """
 
     session_id: str
@@ -43,6 +46,8 @@ class Called(msgspec.Struct, frozen=True, kw_only=True):
     agent: str
     metadata: dict[str, Any] = {}
     answers: bool = False
+    graph: GraphCall | None = None
+    attempt: int = 0
 
     def stage(self, stage: str, *, progress: float | None = None) -> None:
         """Journal which stage the work has reached. `progress`: percent, 0 to 100; by default the stage's own."""
@@ -103,11 +108,27 @@ def load(reference: str) -> Any:
 def call(agent: Any, given: Any, run: Called) -> Any:
     """Return what an agent answers: a function, sync or async, or an object with `invoke`, as a graph."""
     invoke = getattr(agent, "invoke", None)
+    if run.graph is not None and hasattr(agent, "astream") and hasattr(agent, "get_state"):
+        return _streamed(agent, given, run, run.graph)
+    if run.graph is not None and run.graph.update is not None:
+        raise ValueError(f"agent {run.agent} is no graph: it has no state that could be updated")
     if invoke is not None and not inspect.isroutine(agent):
         config = {"configurable": {"thread_id": run.session_id}}
         return invoke(_resumed(given) if run.answers or _asks(agent, config) else given, config)
     answer = agent(given, run) if _takes_two(agent) else agent(given)
     return asyncio.run(_awaited(answer)) if inspect.isawaitable(answer) else answer
+
+
+def _streamed(graph: Any, given: Any, run: Called, how: GraphCall) -> Any:
+    """Return what a graph answers a client of LangGraph, and journal what it streams meanwhile."""
+    called: Any = importlib.import_module("otel_agent_journal.frameworks.langgraph.called")
+    recorder = process_recorder()
+
+    def record(details: Mapping[str, Any]) -> None:
+        recorder.record(run.session_id, STREAM_PART, fitted({**details, "run": run.run}), level="DEBUG")
+
+    parts = called.Parts(record if recorder.content else None, run.attempt * ATTEMPT)
+    return called.call_graph(graph, given, run.session_id, how, parts)
 
 
 def _asks(graph: Any, config: Any) -> bool:

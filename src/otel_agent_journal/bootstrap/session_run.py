@@ -150,7 +150,7 @@ def _run(work: _Work) -> None:
 def _attempts(work: _Work, call: Invocation) -> Outcome:
     """Try until it goes through, is no longer throttled, or was tried often enough."""
     attempts = work.order.agent.attempts
-    outcome = _attempt(work)
+    outcome = _attempt(work, 0)
     for attempt in range(1, attempts + 1):
         throttled = outcome.error is not None and kind_of_error(outcome.error) == THROTTLING
         if not throttled or outcome.reason is not None or attempt == attempts or outcome.error is None:
@@ -160,12 +160,12 @@ def _attempts(work: _Work, call: Invocation) -> Outcome:
         backoff = {"message": message, "attempt": attempt, "max_attempts": attempts, "backoff_s": round(wait_s, 3)}
         call.record(WARNING, {**backoff, "code": outcome.error.code or outcome.error.type}, level="WARNING")
         work.pause(wait_s)
-        outcome = _attempt(work)
+        outcome = _attempt(work, attempt)
     return outcome
 
 
-def _attempt(work: _Work) -> Outcome:
-    """Run the agent's process once."""
+def _attempt(work: _Work, number: int) -> Outcome:
+    """Run the agent's process once; `number`: how often it was tried before."""
     agent, watch = work.order.agent, work.watch
     if watch.reason is not None:
         return _stopped(watch)
@@ -173,7 +173,7 @@ def _attempt(work: _Work) -> Outcome:
         folder = Path(name)
         (folder / "in").write_bytes(_given(work))
         command = agent.command or (sys.executable, "-m", "otel_agent_journal.bootstrap.session_call", str(agent.call))
-        environ = _environment(work, folder)
+        environ = _environment(work, folder, number)
         with (
             (folder / "in").open("rb") as given,
             (folder / "out").open("wb") as out,
@@ -204,15 +204,23 @@ def _given(work: _Work) -> bytes:
     return text.encode()
 
 
-def _environment(work: _Work, folder: Path) -> dict[str, str]:
+def _environment(work: _Work, folder: Path, attempt: int) -> dict[str, str]:
     order, run = work.order, work.run
     called = Called(
-        session_id=order.session_id, run=run.run, agent=run.agent, metadata=run.metadata, answers=run.answers
+        session_id=order.session_id,
+        run=run.run,
+        agent=run.agent,
+        metadata=run.metadata,
+        answers=run.answers,
+        graph=run.graph,
+        attempt=attempt,
     )
     environ = {name: value for name, value in os.environ.items() if name not in _NOT_OF_AGENTS} | order.agent.env
     environ |= {RUN: msgspec.json.encode(called).decode(), RESULT: str(folder / "result.json")}
     if order.agent.stages:
         environ[STAGES] = msgspec.json.encode(order.agent.stages).decode()
+    if run.graph is not None:  # its thread is to be there for the client
+        environ[CHECKPOINT] = "on"
     with contextlib.suppress(JournalError):
         environ |= resuming(work.service, order.session_id)
     return environ

@@ -20,6 +20,9 @@ from otel_agent_journal.cli.invocation import Invocation, common_options, pass_i
     "--trusted-proxy", "proxies", multiple=True, metavar="ADDRESS", help="Believe this proxy's X-Forwarded-Proto."
 )
 @click.option(
+    "--allow-origin", "origins", multiple=True, metavar="ORIGIN", help="Let pages of this origin ask the API."
+)
+@click.option(
     "--token-file",
     type=click.Path(path_type=Path),
     help="Tokens that admit, one a line. [env: AGENT_JOURNAL_SERVE_TOKEN] Default: one is made, and printed.",
@@ -31,6 +34,7 @@ from otel_agent_journal.cli.invocation import Invocation, common_options, pass_i
     type=click.Path(path_type=Path, dir_okay=False),
     help="A TOML file of the agents that callers may run, with --write. [env: AGENT_JOURNAL_AGENTS]",
 )
+@click.option("--a2a", is_flag=True, help="Answer A2A clients, too, with --write.")
 @click.option("--alerts", is_flag=True, help="Judge the rules of the nearest alerts.toml, and tell who is to be told.")
 @click.option("--rules", metavar="FILE", help="The same, of this file. [env: AGENT_JOURNAL_ALERTS]")
 @click.option("--open/--no-open", "opens", default=False, show_default=True, help="Open a browser.")

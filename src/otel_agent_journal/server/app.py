@@ -20,12 +20,14 @@ from starlette.responses import HTMLResponse, Response
 from otel_agent_journal.errors import JournalError
 from otel_agent_journal.event import EMPTY
 from otel_agent_journal.server.files import Files
-from otel_agent_journal.server.guard import Access, Guard, said_of
+from otel_agent_journal.server.guard import Access, Guard, is_api, said_of
 from otel_agent_journal.server.hub import Hub
 from otel_agent_journal.server.journals import AT_ONCE, Journals
 from otel_agent_journal.server.problems import Refused, refused_by, response_of
 from otel_agent_journal.server.routes import JSON, Call, Contexts, Found, Route, Routes
-from otel_agent_journal.server.table import ROUTES, RUNNING
+from otel_agent_journal.server.sse import EVENTS
+from otel_agent_journal.server.table import LANGGRAPH, ROUTES, RUNNING
+from otel_agent_journal.sessions.runs import Refused as Unfit
 from otel_agent_journal.store.protocol import SessionFilter
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from otel_agent_journal.reading.journal import Journal
 
 _log = logging.getLogger("otel_agent_journal.server")
-EVENTS: Final = "text/event-stream"
 _WAITS: Final = (
     '<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>agent-journal</title>'
     "<p>Waiting for the program's first session…</p>"
@@ -53,6 +54,7 @@ class App:
         routes: further ones, as those that run agents.
         contexts: reads what the agents of a session have in their contexts.
         agents: those that can be run, and what they do.
+        closes: called as it is closed.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class App:
         routes: tuple[Route, ...] = (),
         contexts: Contexts | None = None,
         agents: Mapping[str, str] = EMPTY,
+        closes: tuple[Callable[[], object], ...] = (),
     ) -> None:
         self.hub = Hub(open_journal)
         self.access = access
@@ -73,7 +76,8 @@ class App:
         self._write = write
         self._contexts = contexts
         self._agents = agents
-        self._routes = Routes((*ROUTES, *(routes or RUNNING)))
+        self._closes = closes
+        self._routes = Routes((*ROUTES, *(routes or (*RUNNING, *LANGGRAPH))))
         self._files = Files(access)
         self._limit: anyio.CapacityLimiter | None = None
         self._guarded = Guard(self._answer, access)
@@ -86,6 +90,8 @@ class App:
         """End every stream, and close every journal."""
         self.hub.close()
         self._journals.close()
+        for close in self._closes:
+            close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; one that is cut off by the server's end with 503."""
@@ -110,6 +116,8 @@ class App:
             response = await self._response(request)
         except Refused as refused:
             response = response_of(refused)
+        except Unfit as error:
+            response = response_of(Refused(error.status, str(error)))
         except JournalError as error:
             response = response_of(refused_by(error))
         except Exception:  # noqa: BLE001 - the boundary: one answer fails, and the log says why
@@ -120,7 +128,7 @@ class App:
 
     async def _response(self, request: Request) -> Response:
         path = request.scope["path"]
-        if not (path.startswith("/api/") or path in _OURS):
+        if not (is_api(path) or path in _OURS):
             self.seen_browser = True
             if path == "/latest" and request.method in ("GET", "HEAD"):
                 return await to_thread.run_sync(self._latest)

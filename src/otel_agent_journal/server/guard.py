@@ -1,8 +1,10 @@
 """Who may ask: the rules that keep other people, and other pages in the same browser, out. Around the whole app.
 
 1. `Host` must be ours, else 421: a name that was pointed at this machine (DNS rebinding) gets nothing.
-2. A token, else 401: as `Authorization: Bearer`, or as the cookie that the printed link is exchanged for.
+2. A token, else 401: as `Authorization: Bearer`, as `x-api-key`, or as the cookie that the printed
+   link is exchanged for.
 3. What is not GET or HEAD must come from our own page or from no browser, else 403 (as Go's CrossOriginProtection).
+   A page of an origin that was allowed by name may ask the API, with a token in a header; our cookie is none there.
 4. A body is JSON, else 415, and of bounded size, else 413.
 5. Answers may not be framed, sniffed, read by others or kept; scripts are our own files alone.
 """
@@ -21,6 +23,7 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, Response
 
+from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.server.problems import Refused, response_of
 
 if TYPE_CHECKING:
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 OPEN_PATHS: Final = frozenset(("/healthz", "/ping"))  # which say nothing of the journal
+_API: Final = ("/api/", "/threads", "/runs", "/assistants", "/info", "/ok", "/store", "/a2a", "/.well-known/")
+_METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
+_EXPOSED: Final = "Content-Location, Location, X-Pagination-Total, X-Pagination-Next"
+_KEPT_S: Final = 600  # what an answer to a preflight holds for
 _SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
@@ -57,6 +64,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         hosts: names that we are asked by, beside those of loopback.
         everywhere: whether we listen beyond this machine: then any address of ours will do as `Host`.
         proxies: addresses of proxies whose `X-Forwarded-Proto` is believed.
+        origins: of pages elsewhere that may ask the API.
     """
 
     tokens: tuple[str, ...] = ()
@@ -65,6 +73,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()
     everywhere: bool = False
     proxies: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
 
     @property
     def cookie(self) -> str:
@@ -79,6 +88,10 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         """Tell whether an `Authorization` header admits."""
         scheme, _, offered = authorization.partition(" ")
         return scheme.lower() == "bearer" and _is_any(offered.strip(), self.tokens)
+
+    def admits_key(self, key: str) -> bool:
+        """Tell whether an `x-api-key` header admits, as LangGraph's clients send it."""
+        return _is_any(key.strip(), self.tokens)
 
     def admits_cookie(self, header: str) -> bool:
         """Tell whether the cookies of a request admit."""
@@ -125,6 +138,11 @@ def _name_of(host: str) -> str | None:
     return parts.hostname.lower().rstrip(".")
 
 
+def is_api(path: str) -> bool:
+    """Tell whether a path is one that programs ask, and no page."""
+    return any(path == one or path.startswith(one if one.endswith("/") else f"{one}/") for one in _API)
+
+
 def _within(path: str) -> str:
     """Return a path so that a browser takes it for one of this server: no slash, of either kind, at its beginning."""
     return quote(path, safe="/%:@!$&'()*+,;=~-._").lstrip("/").replace("%5C", "").replace("%5c", "")
@@ -142,18 +160,24 @@ class Guard:
         if scope["type"] != "http":
             return
 
+        headers = Headers(scope=scope)
+        path = self._path(scope)
+        origin = self._allowed(headers, path)
+        ours = HEADERS if origin is None else (*_shared(origin), *HEADERS)
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 known = {name for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(pair for pair in HEADERS if pair[0] not in known)]
+                message["headers"] = [*message["headers"], *(pair for pair in ours if pair[0] not in known)]
             await send(message)
 
-        headers = Headers(scope=scope)
-        path = self._path(scope)
         try:
             self._check_host(headers)
-            answered = self._check_token(scope, headers, path)
-            if answered is None:
+            preflight = origin is not None and scope["method"] == "OPTIONS"
+            answered = _preflight(headers) if preflight else self._check_token(scope, headers, path, origin)
+            if answered is None and origin is not None:
+                self._check_body(scope, headers)
+            elif answered is None:
                 self._check_origin(scope, headers, path)
                 self._check_body(scope, headers)
         except Refused as refused:
@@ -178,6 +202,12 @@ class Guard:
             return path[len(root) :]
         return path  # a proxy that takes it off
 
+    def _allowed(self, headers: Headers, path: str) -> str | None:
+        """Return the origin of the page that asks, where it may."""
+        origins = headers.getlist("origin")
+        known = len(origins) == 1 and origins[0] in self._access.origins and is_api(path)
+        return origins[0] if known else None
+
     def _check_host(self, headers: Headers) -> None:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._access.is_ours(hosts[0]):
@@ -186,18 +216,20 @@ class Guard:
                 421, f"Host is '{said}', which is not this server's; name it with --allow-host, or use 127.0.0.1"
             )
 
-    def _check_token(self, scope: Scope, headers: Headers, path: str) -> Response | None:
+    def _check_token(self, scope: Scope, headers: Headers, path: str, origin: str | None) -> Response | None:
         access = self._access
         if not access.tokens or path in OPEN_PATHS:
             return None
-        is_page = scope["method"] in ("GET", "HEAD") and not path.startswith(("/api/", "/static/"))
+        is_page = scope["method"] in ("GET", "HEAD") and not is_api(path) and not path.startswith("/static/")
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         offered = next((value for name, value in query if name == "token"), None)
         if is_page and offered is not None and access.admits_token(offered):
             return self._exchanged(scope, headers, path, offered, query)
         if access.admits_bearer(headers.get("authorization", "")):
             return None
-        if access.admits_cookie("; ".join(headers.getlist("cookie"))):
+        if access.admits_key(headers.get("x-api-key", "")):
+            return None
+        if origin is None and access.admits_cookie("; ".join(headers.getlist("cookie"))):
             return None
         if is_page and "text/html" in headers.get("accept", ""):
             return HTMLResponse(_ASKS, 401, headers={"Cache-Control": "no-store"})
@@ -232,7 +264,7 @@ class Guard:
     def _check_origin(self, scope: Scope, headers: Headers, path: str) -> None:
         site = headers.get("sec-fetch-site")
         if scope["method"] in _SAFE:
-            if site in ("cross-site", "same-site") and path.startswith(("/api/", "/static/")):
+            if site in ("cross-site", "same-site") and (is_api(path) or path.startswith("/static/")):
                 raise Refused(403, "a page of another origin asked; open the viewer itself, or use a bearer token")
             return
         if site is not None:
@@ -256,6 +288,29 @@ class Guard:
             raise Refused(415, f"the body's type is '{media[:80]}'; send it as Content-Type: application/json")
 
 
+def _shared(origin: str) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers by which a browser lets a page of this origin have an answer."""
+    return (
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", _EXPOSED.encode()),
+        (b"cross-origin-resource-policy", b"cross-origin"),
+        (b"vary", b"Origin"),
+    )
+
+
+def _preflight(headers: Headers) -> Response:
+    """Return what a browser is told that asks whether a page may ask; it sends no token with that."""
+    told = {
+        "Access-Control-Allow-Methods": _METHODS,
+        "Access-Control-Allow-Headers": headers.get("access-control-request-headers", ""),
+        "Access-Control-Max-Age": str(_KEPT_S),
+        "Cache-Control": "no-store",
+    }
+    if headers.get("access-control-request-private-network") == "true":
+        told["Access-Control-Allow-Private-Network"] = "true"
+    return Response(status_code=204, headers=told)
+
+
 def _too_large() -> Refused:
     return Refused(413, f"the body is over {MAX_BODY_BYTES:,} bytes; send less, or a reference to what is large")
 
@@ -273,6 +328,21 @@ def _bounded(receive: Receive) -> Receive:
         return message
 
     return bounded
+
+
+def origins_of(origins: Collection[str]) -> tuple[str, ...]:
+    """Return origins as browsers send them.
+
+    Raises:
+        ConfigError: one is none.
+    """
+    for one in origins:
+        parts = urlsplit(one)
+        if parts.scheme not in ("http", "https") or not parts.netloc or one != f"{parts.scheme}://{parts.netloc}":
+            raise ConfigError(
+                f"--allow-origin is '{one[:200]}'; scheme, name and port are expected, as https://app.example"
+            )
+    return tuple(one.lower() for one in origins)
 
 
 def names_of(hosts: Collection[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from otel_agent_journal.server.routes import JSON, Param, Route
 
 _MESSAGES: Final = (wire.SessionRow, wire.Rows, wire.Text, wire.Resync, wire.Delayed)  # of the viewer's stream
 _OBJECT: Final = {"type": "object", "additionalProperties": True}
+_LISTS: Final = frozenset(("LangGraphAssistants", "LangGraphRuns", "LangGraphStates", "LangGraphThreads", "Steps"))
 _ABOUT: Final = {
     "Alerts": "`alerts`, each as `agent-journal alerts list -o json` prints it.",
     "Agents": "`agents`: `name`, `description`, `runs` (whether it can be run here), `sessions`, `updated_ms`.",
@@ -30,7 +31,7 @@ def document(routes: tuple[Route, ...]) -> bytes:
     _, components = msgspec.json.schema_components(dict.fromkeys(structs), ref_template="#/components/schemas/{name}")
     named = {one for route in routes if isinstance(one := route.answers, str)}
     for name in sorted(named):
-        shape: dict[str, Any] = {"type": "array", "items": _OBJECT} if name == "Steps" else dict(_OBJECT)
+        shape: dict[str, Any] = {"type": "array", "items": _OBJECT} if name in _LISTS else dict(_OBJECT)
         components[name] = shape | ({"description": _ABOUT[name]} if name in _ABOUT else {})
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:

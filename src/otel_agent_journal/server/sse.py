@@ -8,6 +8,7 @@ from typing import Final
 
 from starlette.responses import StreamingResponse
 
+EVENTS: Final = "text/event-stream"
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 BEAT: Final = b": still here\n\n"
 RETRY: Final = b"retry: 1000\n\n"
@@ -29,4 +30,4 @@ def response(messages: AsyncGenerator[bytes]) -> StreamingResponse:
             async for one in messages:
                 yield one
 
-    return StreamingResponse(all_of(), headers=HEADERS, media_type="text/event-stream")
+    return StreamingResponse(all_of(), headers=HEADERS, media_type=EVENTS)

@@ -14,6 +14,7 @@ from otel_agent_journal.codec import encode_value
 from otel_agent_journal.reading.moments import moment_of
 from otel_agent_journal.server import details, overview, running, streams, wire
 from otel_agent_journal.server.dashboard import ALL
+from otel_agent_journal.server.langgraph import routes as langgraph_routes
 from otel_agent_journal.server.live_list import DEFAULT_PAGE, Wanted, page_of
 from otel_agent_journal.server.rooms import encode
 from otel_agent_journal.server.routes import JSON, Call, Param, Route
@@ -251,4 +252,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(method="GET", path="/openapi.json", about="This document.", answers="OpenApi", flows=_openapi),
 )
 RUNNING: Final = running.running_routes(running.nothing)
-EVERY: Final = (*ROUTES, *RUNNING)
+LANGGRAPH: Final = langgraph_routes.nothing()
+EVERY: Final = (*ROUTES, *RUNNING, *LANGGRAPH)

@@ -13,6 +13,7 @@ import msgspec
 
 from otel_agent_journal.errors import JournalError
 from otel_agent_journal.event import EMPTY
+from otel_agent_journal.pipeline.graph_calls import GraphCall
 
 QUEUED: Final = "queued"
 CLAIMED: Final = "claimed"  # a server is about to start it
@@ -42,7 +43,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     `input`: any JSON. `session_id`: of a session that is gone on with, or of a new one; by default a fresh id.
     `metadata`: whose the run is and what it is found by, as `session(attributes=...)` takes it. `webhook`: a URL that
     is told of the end. `task_token`: of a Step Functions task that waits for the end. `on_busy`: what to do where the
-    session is at work.
+    session is at work. `graph`: how a graph is called, where a client of LangGraph says that.
     """
 
     agent: str | None = None
@@ -52,6 +53,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     webhook: str | None = None
     task_token: str | None = None
     on_busy: OnBusy = "reject"
+    graph: GraphCall | None = None
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +92,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: str | None = None
     reason: str | None = None
     tries: int = 0
+    graph: GraphCall | None = None
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):

@@ -111,7 +111,7 @@ class SessionService:
             Refused: it cannot be done: of no agent here, malformed, the session at work, or the key of another body.
             StoreUnreachable: and other errors of the store.
         """
-        asked = checked(asked)
+        asked = msgspec.structs.replace(checked(asked), metadata=dict(asked.metadata))
         named, text = self._agent_of(asked), encode_value(asked.input).decode()
         now_ns = time.time_ns()
         fresh = asked.session_id is None
@@ -145,6 +145,7 @@ class SessionService:
             webhook=asked.webhook,
             task_token=asked.task_token,
             answers=answers,
+            graph=asked.graph,
         )
 
         def joined(line: Line | None) -> Line:
@@ -213,6 +214,22 @@ class SessionService:
             )
         self._cancel(line, list(line.active))
         return self.state(session_id)
+
+    def cancel_run(self, session_id: str, run_id: str) -> None:
+        """Ask for one run of a session to stop; of those behind it nothing is asked.
+
+        Raises:
+            Refused: it is not under way.
+        """
+        line = self.lines.get(checked_id(session_id))
+        run = None if line is None else line.find(run_id)
+        if line is None or run is None or run not in line.active:
+            raise Refused(f"run {run_id} is not under way", status=409, title="Nothing to cancel")
+        self._cancel(line, [run])
+
+    def agent_for(self, session_id: str) -> str | None:
+        """Return the agent that a session ran with last, or that of the session that it was forked from."""
+        return self._last_agent(session_id)
 
     def fork(
         self,

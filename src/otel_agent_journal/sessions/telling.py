@@ -32,12 +32,16 @@ class Telling:
     def submitted(self, session_id: str, run: Run, asked: Asked) -> None:
         """Say that a run was asked for, with what."""
         details: dict[str, Any] = {"agent": run.agent, "run": run.run, "input": asked.input}
-        if asked.metadata:
-            tags = asked.metadata.get("tags", ())
-            rest = {name: value for name, value in asked.metadata.items() if name != "tags"}
-            details |= said_of_run(rest, cast("list[Any]", tags) if isinstance(tags, list) else (tags,))
+        details |= _who(asked.metadata)
         event_id = derived_id(f"run:{run.run}")
         self._say(session_id, SESSION_INITIATED, details, name=run.agent, at_ns=run.at_ns, event_id=event_id)
+
+    def opened(self, session_id: str, metadata: Mapping[str, Any]) -> None:
+        """Say that a session was made, of which no run is asked for yet."""
+        details = _who(metadata)
+        self._say(
+            session_id, SESSION_INITIATED, details, at_ns=time.time_ns(), event_id=derived_id(f"open:{session_id}")
+        )
 
     def cancelled(self, session_id: str, run_id: str) -> None:
         """Say that a run is to stop."""
@@ -88,3 +92,11 @@ class Telling:
         if blobs and isinstance(self._store, BlobStore):
             self._store.put_blobs(session_id, {one.digest: Blob(one.data, one.media_type) for one in blobs})
         self._store.append([sealed(event)])
+
+
+def _who(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    if not metadata:
+        return {}
+    tags = metadata.get("tags", ())
+    rest = {name: value for name, value in metadata.items() if name != "tags"}
+    return said_of_run(rest, cast("list[Any]", tags) if isinstance(tags, list) else (tags,))

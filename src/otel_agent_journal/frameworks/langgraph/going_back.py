@@ -44,7 +44,7 @@ class ThreadKeeper(Keeper):
         try:
             found = thread.tuple_of(serde, saved)
             versions = found.checkpoint["channel_versions"]
-            left = [name for name in versions if name not in found.checkpoint["channel_values"] and _is_state(name)]
+            left = [name for name in versions if name not in found.checkpoint["channel_values"] and is_state(name)]
             history = thread.delta_history(serde, saved, left)
         except NotImplementedError as error:
             raise StoreError(
@@ -54,13 +54,13 @@ class ThreadKeeper(Keeper):
         values = dict(found.checkpoint["channel_values"])
         for name, told in history.items():
             if told["writes"] or "seed" in told:
-                values[name] = _rebuilt(told)
+                values[name] = rebuilt(told)
         messages: list[dict[str, Any]] = []
         state: dict[str, Any] = {}
         for name, value in values.items():
             if _are_messages(value):
                 messages += cast("list[dict[str, Any]]", convert_to_openai_messages(value))
-            elif _is_state(name):
+            elif is_state(name):
                 state[name] = plain(value)
         return {"messages": messages, "state": state}
 
@@ -118,9 +118,9 @@ def _with_state(saver: Saver, found: CheckpointTuple, state: Mapping[str, Any]) 
 
 def _check_names(found: CheckpointTuple, state: Mapping[str, Any]) -> None:
     known = found.checkpoint["channel_versions"]
-    unknown = sorted(name for name in state if name not in known or not _is_state(name))
+    unknown = sorted(name for name in state if name not in known or not is_state(name))
     if unknown:
-        names = ", ".join(sorted(filter(_is_state, known)))
+        names = ", ".join(sorted(filter(is_state, known)))
         raise StoreError(f"the graph has no {', '.join(unknown)} in its state; it has {names}")
 
 
@@ -150,7 +150,8 @@ class _Past(ThreadLog):
         """Have all values, as read."""
 
 
-def _is_state(name: str) -> bool:
+def is_state(name: str) -> bool:
+    """Tell whether a channel is of a graph's state, and none of LangGraph's own."""
     return not name.startswith(_PLUMBING)
 
 
@@ -159,7 +160,7 @@ def _are_messages(value: Any) -> bool:
     return bool(found) and all(isinstance(one, BaseMessage) for one in found)
 
 
-def _rebuilt(told: Mapping[str, Any]) -> Any:
+def rebuilt(told: Mapping[str, Any]) -> Any:
     """Return what a delta channel has, as far as one can tell without its reducer: messages added, else its writes."""
     seed = getattr(told.get("seed"), "value", told.get("seed"))
     written = [write[2] for write in told["writes"]]

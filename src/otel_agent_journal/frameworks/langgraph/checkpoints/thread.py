@@ -131,6 +131,12 @@ class Thread:
                 found[channel]["seed"] = self._channels.of_channel(serde, saved.ns, channel, seeds[channel][0])
         return found
 
+    def tasks(self, saved: Saved) -> dict[str, str]:
+        """Return the tasks that wrote anything on a checkpoint: by their ids their paths, in LangGraph's words."""
+        numbers = self.log.checkpoints.writes(saved.ns, saved.id)
+        told = [self.log.said[number].plain for number in numbers]
+        return {str(one["task"]): str(one.get("path", "")) for one in told}
+
     def _of(self, serde: Serde, saved: Saved, what: str) -> Any:
         return self._channels.value(serde, saved.number, self.log.said[saved.number].body[what])
 
