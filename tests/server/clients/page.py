@@ -38,6 +38,7 @@ function Chat() {
     h("ul", null, ...said),
     h("p", { id: "asks" }, String(stream.interrupt?.value ?? "")),
     h("p", { id: "agreed" }, String(stream.values?.agreed ?? "")),
+    h("p", { id: "busy" }, String(stream.isLoading)),
     h("p", { id: "error" }, String(stream.error ?? "")),
     h("button", { id: "ask", onClick: ask }, "ask"),
     h("button", { id: "answer", onClick: answer }, "answer"));

@@ -55,6 +55,7 @@ def test_a_page_asks_is_asked_and_answers(browser: Browser, serve: Serve, page_u
     page.click("#ask")
     expect(page.locator("#asks")).to_have_text("Book it?")
     expect(page.locator("li")).to_have_text(["human: Is it free?", "ai: The seat is free."])
+    expect(page.locator("#busy")).to_have_text("false")
     page.click("#answer")
     expect(page.locator("#agreed")).to_have_text("yes")
     expect(page.locator("#asks")).to_have_text("")

@@ -100,7 +100,7 @@ async def _called(
 def _take(parts: Parts, call: GraphCall, chunk: Any) -> None:
     if call.subgraphs:
         ns, mode, data = chunk
-        parts.add(mode, tuple(map(str, cast("Any", ns))), data)
+        parts.add(mode, tuple(map(str, ns)), data)
     else:
         mode, data = chunk
         parts.add(mode, (), data)
