@@ -56,7 +56,7 @@ def test_counted_requests(store: DynamoDBStore, dynamodb_server: DynamoDB) -> No
     assert costs[1] == append
     assert costs[2]["BatchWriteItem"] == 1
     assert costs[3] == {"Query": 4}
-    assert costs[4] == {**append, "PutItem": 3}
+    assert costs[4] == {**append, "PutItem": 3, "Query": 1}
 
 
 def test_a_mark_of_another_stays(store: DynamoDBStore, other: DynamoDBStore) -> None:

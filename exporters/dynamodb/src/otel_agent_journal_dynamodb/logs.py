@@ -88,10 +88,15 @@ class Logs:
         self._forgotten = forgotten
         self._expiry = expiry
         self._known: dict[str, Known] = {}
+        self._unsure: set[str] = set()  # sessions whose last number is asked for before it is relied on
 
     def before(self, partition: str) -> int:
         """Return a number such that what is written from now on will be logged after it."""
-        return self.known(partition) or self.last(partition).number
+        if partition not in self._unsure and (known := self.known(partition)):
+            return known
+        number = self.last(partition).number
+        self._unsure.discard(partition)  # and not before: another thread asks, too
+        return number
 
     def doubtful(self, partition: str) -> Key | None:
         """Return the key of the last known record, where it was not seen lately: its table may be another by now.
@@ -135,12 +140,15 @@ class Logs:
         if len(self._known) > MAX_KNOWN:
             self._known.pop(next(iter(self._known)), None)
 
-    def forget_session(self, partition: str) -> None:
+    def doubt(self, partition: str) -> None:
         """Ask for a session's last number anew: while it had no mark of ours it may have been deleted.
 
         What is left of the numbers then is the last alone: the next one after ours may be free, and lie behind it.
         """
-        self._known.pop(partition, None)
+        self._unsure.add(partition)
+        if len(self._unsure) > MAX_KNOWN:  # of sessions to which a value alone was written
+            self._unsure.clear()
+            self._known.clear()
 
     def forget(self) -> None:
         """Ask for the last numbers anew: the table is gone, and may come back as another."""

@@ -71,7 +71,7 @@ class DynamoDBStore:
 
     def __init__(self, url: str) -> None:
         self._connection = Connection(place_of(url))
-        self._marks = Marks(self._connection, lambda partition: self._arrivals.logs.forget_session(partition))  # noqa: PLW0108 - made next
+        self._marks = Marks(self._connection, lambda partition: self._arrivals.logs.doubt(partition))  # noqa: PLW0108 - made next
         self._arrivals = Arrivals(self._connection, self._marks.forget, self._expiry)
         self._following = Following(self._connection, self._arrivals)
         self._blobs = Blobs(self._connection)
