@@ -54,6 +54,14 @@ def encode_value(value: Any) -> bytes:
         return _to_json(plain(value))
 
 
+def encode_canonical(value: Any) -> bytes:
+    """Return any value as JSON in one form: keys sorted, no spaces; total, see `plain`."""
+    try:
+        return _to_canonical_json(value)
+    except UNENCODABLE:
+        return _to_canonical_json(plain(value))
+
+
 def decode_value(data: bytes | str) -> Any:
     """Return the value of JSON text, integers of any size exact, lone surrogates as their escapes.
 
@@ -236,11 +244,7 @@ def digest(event: JournalEvent) -> str:
     body = to_neutral(event)
     body.pop("digest", None)
     body.pop("schema_version", None)
-    try:
-        canonical = _to_canonical_json(body)
-    except UNENCODABLE:
-        canonical = _to_canonical_json(plain(body))
-    return blake2b(canonical, digest_size=DIGEST_BYTES).hexdigest()
+    return blake2b(encode_canonical(body), digest_size=DIGEST_BYTES).hexdigest()
 
 
 def sealed(event: JournalEvent) -> JournalEvent:

@@ -53,6 +53,7 @@ PRICES: Final = "AGENT_JOURNAL_PRICES"  # read where calls are priced, by reader
 ALERTS: Final = "AGENT_JOURNAL_ALERTS"  # read where alerts are watched
 MARKER_NONCE: Final = "AGENT_JOURNAL_MARKER_NONCE"  # these two are read where sandboxes are listened to
 SANDBOX_TOOLS: Final = "AGENT_JOURNAL_SANDBOX_TOOLS"
+SEAL_KEY: Final = "AGENT_JOURNAL_SEAL_KEY"  # read where sessions are sealed
 AGENTS: Final = "AGENT_JOURNAL_AGENTS"  # these are read where sessions are run for callers
 WEBHOOK_SECRET: Final = "AGENT_JOURNAL_WEBHOOK_SECRET"
 RUN: Final = "AGENT_JOURNAL_RUN"  # these two are set for an agent that is run for a caller
@@ -100,6 +101,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     ALERTS: "the file of rules of `agent-journal alerts`; default: the nearest `alerts.toml`",
     MARKER_NONCE: "what entries that a sandbox prints have to show to count; default none",
     SANDBOX_TOOLS: "names or patterns of the tools that run code in a sandbox; default code interpreters",
+    SEAL_KEY: "the secret key of `agent-journal seal`: a file, or `kms:ARN`",
     AGENTS: "agents that are run for callers: a TOML file, or JSON of names to `module:function` or a command",
     WEBHOOK_SECRET: "what webhooks of sessions are signed with, as `whsec_...`; default: they are not signed",
     RUN: "the run that an agent was started for, as JSON; set for agents that are run for callers",

@@ -33,6 +33,7 @@ with journal.session(sys.argv[1]), journal.step("TOOL", sys.argv[1]):
     pass
 """
 
+PETER: Final = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"  # a public key of Go's examples
 VIEWS: Final = (
     ("ls",),
     ("ls", "--agent", EVIL),
@@ -70,6 +71,21 @@ VIEWS: Final = (
     ("sinks", "status"),
     ("sweep",),
     ("verify",),
+    ("seal", "keygen", "seal.key", "--name", "ops"),
+    ("seal", "keygen", f"no/{EVIL}"),
+    ("seal", "keygen", "other.key", "--name", EVIL),
+    ("seal", SESSION, "--key", "seal.key"),
+    ("seal", f"nobody{EVIL}", "--key", "seal.key"),
+    ("seal", "--ended", "--key", EVIL),
+    ("seal", "anchor", "--to", f"x{EVIL}"),
+    ("seal", "anchor", "--to", f"ftp://{EVIL}"),
+    ("seal", "log"),
+    ("verify", "--sealed", "--key", PETER),
+    ("verify", "--sealed", "--key", EVIL),
+    ("verify", "--proof", EVIL, "--key", PETER),
+    ("export", SESSION, "--proof", f"e{EVIL}"),
+    ("erase", f"nobody{EVIL}", "--yes"),
+    ("erase", SESSION, "--event", EVIL, "--yes"),
     ("doctor",),
     ("alerts", "list"),
     ("query", "SELECT * FROM steps"),

@@ -22,6 +22,7 @@ from tests.cli.command_line import cli, program
 from tests.cli.conftest import Seeded
 from tests.secret_urls import HOST, Secret, secret_urls
 
+PETER: Final = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"  # a public key of Go's examples
 SECRET: Final = Secret("1hunter", "", "2hunter")
 OF_STORES: Final = (
     ("ls", "--store", "{url}"),
@@ -39,6 +40,10 @@ OF_STORES: Final = (
     ("profile", "s", "--store", "{url}"),
     ("sweep", "--store", "{url}"),
     ("verify", "--store", "{url}"),
+    ("verify", "--sealed", "--key", PETER, "--store", "{url}"),
+    ("seal", "s", "--key", "seal.key", "--store", "{url}"),
+    ("seal", "log", "--store", "{url}"),
+    ("erase", "s", "--store", "{url}", "--yes"),
     ("doctor", "--store", "{url}"),
     ("query", "SELECT 1", "--store", "{url}"),
     ("alerts", "list", "--store", "{url}"),

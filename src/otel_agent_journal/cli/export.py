@@ -28,6 +28,8 @@ KEYS: Final = ("session_id", "spans", "otlp")
     "--recording", type=click.Path(path_type=Path, dir_okay=False), help="Write it as one file to commit and replay."
 )
 @click.option("--otlp", metavar="URL", help="Where to, as http://localhost:4318. [env: AGENT_JOURNAL_OTLP]")
+@click.option("--proof", "event", metavar="EVENT", help="Print one event with all that shows it to be sealed, as JSON.")
+@click.option("--anchor", "anchors", multiple=True, metavar="WHERE", help="Of --proof: where the log is anchored.")
 @click.option("--parquet", "lake", metavar="LAKE", help="Write the journal to Parquet files: a folder, or s3://...")
 @click.option("--since", "since_ns", callback=when.since, metavar="WHEN", help=f"Updated since: {when.FORMS}.")
 @click.option("--until", "until_ns", callback=when.until, metavar="WHEN", help="Updated by then.")
@@ -42,6 +44,8 @@ def command(
     page: Path | None,
     recording: Path | None,
     otlp: str | None,
+    event: str | None,
+    anchors: tuple[str, ...],
     lake: str | None,
     since_ns: int | None,
     until_ns: int | None,
@@ -60,10 +64,19 @@ def command(
     written by the same command later.
     """
     output = invocation.output()
-    forms = {"--parquet": lake, "--jsonl": jsonl, "--html": page, "--recording": recording, "--otlp": otlp}
+    forms = {
+        "--parquet": lake,
+        "--jsonl": jsonl,
+        "--html": page,
+        "--recording": recording,
+        "--otlp": otlp,
+        "--proof": event,
+    }
     given = [name for name, value in forms.items() if value]
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} are different forms; give one of them")
+    if anchors and not event:
+        raise click.UsageError("--anchor goes with --proof EVENT")
     if lake is not None:
         if session:
             raise click.UsageError("--parquet takes the whole journal; leave the session out")
@@ -77,6 +90,10 @@ def command(
         _page(invocation, output, session, page)
     elif recording is not None:
         _recording(invocation, output, session, recording)
+    elif event is not None:
+        from otel_agent_journal.cli.export_proof import export as export_proof
+
+        export_proof(invocation, output, session, event, anchors)
     else:
         _sent(invocation, output, session, otlp)
 

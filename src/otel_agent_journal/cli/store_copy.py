@@ -138,6 +138,20 @@ class _Copying:
                 self.heads = copy.heads(current_sessions(self.source, SessionFilter(parts=True)))
             self._copy_events(copy, state, move)  # what came meanwhile, of which heads may speak already
             self.heads += copy.heads(())
+        self._carry_seals()
+
+    def _carry_seals(self) -> None:
+        """Bring along the seals of sessions; the log of seals stays the source's."""
+        from otel_agent_journal.seals.carrying import carry
+        from otel_agent_journal.seals.retention import has_seals
+        from otel_agent_journal.store.protocol import SessionFilter
+        from otel_agent_journal.store.rules import current_sessions
+
+        can = self.target.capabilities
+        if not (can.read and can.documents and can.blobs) or not _insist(lambda: has_seals(self.source)):
+            return
+        for head in list(current_sessions(self.source, SessionFilter(parts=True))):
+            _insist(lambda one=head.session_id: carry(self.source, self.target, one))
 
     def _copy_events(self, copy: StoreCopy, state: CopyState, move: Callable[[int], None]) -> None:
         for page in copy.events(self._cursor(state)):

@@ -12,6 +12,7 @@ from otel_agent_journal.cli.contract import CliError
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.operating import administered, agree, yes_option
 from otel_agent_journal.cli.progress import progress
+from otel_agent_journal.cli.sealing import recorder_of, seal_key_option
 
 if TYPE_CHECKING:
     from otel_agent_journal.projections.head import SessionHead
@@ -27,10 +28,13 @@ _MAX_SHOWN: Final = 50  # sessions that the plan names
 @click.argument("sessions", nargs=-1, required=True, metavar="SESSION...")
 @click.option("--forks", is_flag=True, help="Delete the sessions that were forked from these, too.")
 @click.option("--dry-run", is_flag=True, help="Say what would go, and delete nothing.")
+@seal_key_option
 @yes_option
 @common_options
 @pass_invocation
-def command(invocation: Invocation, sessions: tuple[str, ...], forks: bool, dry_run: bool, yes: bool) -> None:
+def command(
+    invocation: Invocation, sessions: tuple[str, ...], forks: bool, dry_run: bool, yes: bool, seal_key: str | None
+) -> None:
     """Delete sessions, whole and everywhere.
 
     Events, head, contexts of agents, documents, values kept apart, the traces that are part of it, and what the spool
@@ -47,8 +51,11 @@ def command(invocation: Invocation, sessions: tuple[str, ...], forks: bool, dry_
     heads = in_order(journal.store, list(named.values()), forks=forks)
     for head in heads:
         not_running(journal, head)
+    recorded = recorder_of(journal.store, seal_key) if not dry_run else None
     if not dry_run:
         agree(f"to delete for good, in {journal.store.url}", _plan(heads), yes=yes)
+    if recorded is not None:
+        recorded([one for head in heads for one in (head.session_id, *head.parts)], "deleted")
     gone: dict[str, Deleted] = {}
     if not dry_run:
         gone = {one.session_id: one for one in _deleted(journal, heads)}

@@ -13,6 +13,7 @@ from otel_agent_journal.cli.contract import CliError, note
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.operating import administered, agree, yes_option
 from otel_agent_journal.cli.progress import progress
+from otel_agent_journal.cli.sealing import recorder_of, seal_key_option
 from otel_agent_journal.reading import moments
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def _age(_ctx: click.Context, _parameter: click.Parameter, value: str | None) ->
 @click.option("--archived", "lake", metavar="LAKE", help="Only what this lake has: a folder, or s3://...")
 @click.option("--ahead-of-sinks", is_flag=True, help="Delete what a sink was not sent, too.")
 @click.option("--dry-run", is_flag=True, help="Say how many, and delete none.")
+@seal_key_option
 @yes_option
 @common_options
 @pass_invocation
@@ -53,6 +55,7 @@ def command(
     ahead_of_sinks: bool,
     dry_run: bool,
     yes: bool,
+    seal_key: str | None,
 ) -> None:
     """Delete old sessions, whole: their events, head, context and the values kept apart.
 
@@ -75,7 +78,9 @@ def command(
     before = readable.clock(limit_ns, date=True)
     only = _everything if lake is None else _kept_by(invocation, lake, store)
     waiting = frozenset[str]() if ahead_of_sinks else _waiting(store)
+    recorded = None if dry_run else recorder_of(store, seal_key)
     spared: set[str] = set()
+    going: list[str] = []
 
     def goes(head: SessionHead) -> bool:
         if head.session_id in waiting:
@@ -83,12 +88,19 @@ def command(
             return False
         return only(head)
 
+    def listed(head: SessionHead) -> bool:
+        gone = goes(head)
+        going.extend([head.session_id] if gone and recorded is not None else [])
+        return gone
+
     with progress(0, "looking for old sessions") as bar:
-        count = prune(store, limit_ns, dry_run=True, only=goes, progress=bar.to)
+        count = prune(store, limit_ns, dry_run=True, only=listed, progress=bar.to)
     if count and not dry_run:
         where = "for good" if lake is None else "which the lake has; values kept apart are not in it"
         plan = [f"delete {readable.plural(count, 'session')} last updated before {before}, {where}"]
         agree(f"to prune {store.url}", plan, yes=yes)
+        if recorded is not None:
+            recorded(going, "pruned")
         with progress(0, f"deleting {readable.plural(count, 'session')}") as bar:
             count = prune(store, limit_ns, only=goes, progress=bar.to)
         KeptFiles(journal.spool).forget()  # a history that goes on is journaled once more

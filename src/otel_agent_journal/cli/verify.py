@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from otel_agent_journal.cli import readable
+from otel_agent_journal.cli.findings import CHECK_FAILED, print_findings
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.progress import Bar, progress
 from otel_agent_journal.mapping.media import WITHIN
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from otel_agent_journal.projections.head import SessionHead
     from otel_agent_journal.reading.journal import Journal
 
-CHECK_FAILED: Final = 5
-KEYS: Final = ("session_id", "check", "event_id", "detail")
 _HEAD_LAG_NS: Final = 10 * readable.NS_PER_S  # heads are written once a second; of a busy session they may be behind
 _HEAD_LAG_S: Final = 1.5
 
@@ -53,14 +52,41 @@ CHECKS: Final[Mapping[str, str]] = {
 
 @click.command("verify", short_help="Check digests, order, parents and heads of the journal.")
 @click.argument("session", required=False)
+@click.option("--sealed", is_flag=True, help="Check against the seals instead; needs --key.")
+@click.option("--key", "keys", multiple=True, metavar="PUB", help="A public key that seals are signed by, or its file.")
+@click.option("--anchor", "anchors", multiple=True, metavar="WHERE", help="Where the log's checkpoints are kept.")
+@click.option("--tsa", "roots", multiple=True, metavar="PEM", help="Certificates of a time-stamp service, a file.")
+@click.option("--strict", is_flag=True, help="Exit with 5, too, where something is not sealed or anchored yet.")
+@click.option("--proof", metavar="FILE", help="Check one event by a file of `export --proof`; needs --key alone.")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, session: str | None) -> int:
+def command(
+    invocation: Invocation,
+    session: str | None,
+    sealed: bool,
+    keys: tuple[str, ...],
+    anchors: tuple[str, ...],
+    roots: tuple[str, ...],
+    strict: bool,
+    proof: str | None,
+) -> int:
     """Check digests, order, parents and heads of the journal.
 
     Of one SESSION, or of all, each with the traces that are part of it. Prints what it finds as it finds it, and exits
-    with 5 if that is anything.
+    with 5 if that is anything. With --sealed: whether what was sealed is what is there (docs/seals.md).
     """
+    if sealed or proof:
+        from otel_agent_journal.cli import verify_sealed
+
+        if proof:
+            if sealed or session or anchors or strict:
+                raise click.UsageError(
+                    "--proof FILE is checked without the journal; it goes with --key and --tsa alone"
+                )
+            return verify_sealed.check_proof(invocation, proof, keys, roots)
+        return verify_sealed.check(invocation, session, keys, anchors, roots, strict=strict)
+    if keys or anchors or roots or strict:
+        raise click.UsageError("--key, --anchor, --tsa and --strict go with --sealed")
     from otel_agent_journal.store.protocol import SessionFilter
     from otel_agent_journal.store.rules import current_sessions
 
@@ -101,25 +127,7 @@ def _claimed(journal: Journal, head: SessionHead) -> SessionHead:
 
 
 def _print(output: Output, findings: Iterator[Finding], heads: list[SessionHead]) -> None:
-    if not output.for_people:
-        output.records(output.prompt(finding._asdict() for finding in findings), KEYS)
-        return
-    from otel_agent_journal.cli.table import ID_WIDTH, Cell, Column, cell_len
-
-    names = readable.short_ids([head.session_id for head in heads])
-    columns = (
-        Column("SESSION", least=min(ID_WIDTH, max(map(cell_len, names.values()), default=0)), middle=True),
-        Column("CHECK", least=max(map(len, CHECKS))),
-        Column("EVENT", least=ID_WIDTH, middle=True),
-        Column("DETAIL"),
-    )
-    output.rows(
-        columns,
-        (
-            (Cell(names[one.session_id]), Cell(one.check, "red"), Cell(one.event_id or "-"), Cell(one.detail))
-            for one in findings
-        ),
-    )
+    print_findings(output, findings, [head.session_id for head in heads], CHECKS)
 
 
 def findings_of(journal: Journal, heads: Sequence[SessionHead], move: Callable[[int], None]) -> Iterator[Finding]:

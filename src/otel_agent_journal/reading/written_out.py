@@ -50,11 +50,14 @@ def lines_of(store: JournalStore, session_id: str) -> Iterator[bytes]:
         if wanted and isinstance(store, BlobStore) and store.capabilities.blobs:
             told.update((event.session_id, one) for one in wanted)
             for digest, blob in store.get_blobs(event.session_id, wanted).items():
-                data = base64.b64encode(blob.data).decode()
-                yield encode_value(
-                    {"blob": digest, "session_id": event.session_id, "media_type": blob.media_type, "data": data}
-                )
+                yield blob_line(event.session_id, digest, blob)
         yield encode_line(event)
+
+
+def blob_line(session_id: str, digest: str, blob: Blob) -> bytes:
+    """Return the line of a value that is kept apart."""
+    data = base64.b64encode(blob.data).decode()
+    return encode_value({"blob": digest, "session_id": session_id, "media_type": blob.media_type, "data": data})
 
 
 class Import:

@@ -101,12 +101,13 @@ def delete(store: JournalStore, session_id: str) -> Deleted | None:
         return None
     parts = parts_in(store, session_id, head)
     for part in parts:
-        _delete(store, part)
-    _delete(store, session_id)
+        delete_alone(store, part)
+    delete_alone(store, session_id)
     return Deleted(session_id, head.events, parts)
 
 
-def _delete(store: JournalStore, session_id: str) -> None:
+def delete_alone(store: JournalStore, session_id: str) -> None:
+    """Delete a session and none of its parts, until it is gone. Raises as `delete`."""
     assert isinstance(store, StoreAdmin)
     for head in _as_it_is(store, session_id):
         store.delete_session(session_id, head.cursor, head.version)
