@@ -43,6 +43,8 @@ def test_public_names() -> None:
         "query_journal",
         "read_journal",
         "record_event",
+        "replay",
+        "replaying",
         "resume",
         "rewind",
         "session",

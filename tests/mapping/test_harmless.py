@@ -16,6 +16,7 @@ from otel_agent_journal.mapping.facts import FailureNoted, Heartbeat, StepEnded,
 from otel_agent_journal.mapping.harmless import (
     CUT,
     METADATA,
+    REDACTED,
     SAID,
     WITHHELD,
     by_hand,
@@ -150,6 +151,8 @@ PARTS: dict[str, tuple[Any, Any]] = {
     "tags": (["beta", {"deep": CANARY}], ["beta"]),
     "trace_state": (f"vendor={CANARY},ot=th:8", "ot=th:8"),
     CUT: (["place", CANARY], ["place"]),
+    REDACTED: (["place", CANARY], ["place"]),
+    "replay": ({"of": "a", "verdict": "NEW", "why": CANARY}, {"of": "a", "verdict": "NEW"}),
     PROCESS: (
         {"pid": 7, "argv": [CANARY], "resource": {"team": CANARY, "service.name": "s"}},
         {"pid": 7, "resource": {"service.name": "s"}},
