@@ -68,11 +68,11 @@ def masked(url: str) -> str:
 def named_place(url: str, place: str) -> str:
     """Return where a URL leads, as a file may be named for it: its scheme alone where its host seems mistyped.
 
-    What is taken for a host may be the rest of a password then, and so may what stands behind an @ in a path or option.
+    What is taken for a host may be the rest of a password then, and so may what stands behind an @ in a fragment.
     """
     scheme, _, rest = url.partition("://")
     kind = scheme.lower().partition("+")[0]
-    is_mistyped = kind not in _WITH_USER and "@" in rest[len(_authority(rest)) :]
+    is_mistyped = kind not in _WITH_USER and "@" in rest.partition("#")[2]
     is_mistyped = is_mistyped or _is_no_host(kind, rest.rpartition("@")[2])
     return _options(scheme) if is_mistyped else masked(place)
 

@@ -90,8 +90,8 @@ def redacted_agent(workdir: Workdir) -> None:
     assert steps(events) == ["TOOL send ok", "AGENT mailer ok"]
     begun = {event["name"]: event["details"] for event in events if str(event["event_type"]).endswith("_START")}
     assert begun == {
-        "mailer": {"input": {"to": "[mail]", "password": "[hidden]"}},
-        "send": {"input": "Dear [mail]"},
+        "mailer": {"input": {"to": "[mail]", "password": "[hidden]"}, "$redacted": ["input"]},
+        "send": {"input": "Dear [mail]", "by_hand": True, "$redacted": ["input"]},
     }
     journal = b"".join(file.read_bytes() for file in (workdir.path / ".agent-journal").iterdir() if file.is_file())
     assert b"hunter2" not in journal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -102,6 +103,17 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None]:
         """Leave signals to whoever has us serve."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop as uvicorn does, and close the connections whose requests did not end in time, too."""
+        await super().shutdown(sockets)
+        if tasks := list(self.server_state.tasks):  # which were told to end, and say so to whoever asked
+            await asyncio.wait(tasks, timeout=GRACE_S)
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.close()
+        await asyncio.sleep(0)
 
     def serve_all(self) -> None:
         """Serve until `end` is called; returns when all is closed."""
