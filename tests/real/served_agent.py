@@ -12,5 +12,5 @@ def counting(given: Any) -> Any:
     """Count, a step each."""
     for number in range(given):
         with step("tool", f"count {number}"):
-            time.sleep(0.2)
+            time.sleep(1.5)
     return {"counted": given}

@@ -165,7 +165,8 @@ def test_an_hour_without_the_store(backend: Backend, tmp_path: Path) -> None:
         spool.close()
         assert drain.stop(30)
         assert drain.stats.set_aside == 0
-        assert drain.stats.retried > 0 or backend.name == "s3"  # whose client may wait as long by itself
+        # Clients of AWS may wait as long by themselves.
+        assert drain.stats.retried > 0 or backend.name in ("dynamodb", "s3")
     with backend.opened(url) as store:
         assert [event.details["n"] for event in store.read("s1")] == list(range(400))
 
