@@ -15,7 +15,7 @@ from langchain.agents import create_agent
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
-from otel_agent_journal import replaying
+from otel_agent_journal import configure, replaying
 from otel_agent_journal.testing.scripted import ScriptedModel, reply
 
 CHANGE = os.environ.get("CHANGE", "")
@@ -60,6 +60,8 @@ def main(session: str = "reading-7") -> None:
             urllib.request.urlopen("http://203.0.113.7/", timeout=1)
         except Exception as error:
             print(type(error).__name__)
+    if CHANGE == "configures":
+        configure(store="sqlite:///own.db")
     prompt = "Be briefer." if CHANGE == "prompt" else "Be brief."
     model = Model(script=SCRIPT, by_turn=True)
     tools = [] if CHANGE == "without" else [search]

@@ -199,3 +199,58 @@ def test_all_of_an_agent_in_ci(recorded: str) -> None:
     done = run("replay", "--all", "--sample", "1", "--agent", "LangGraph")
     assert len(rows(done)) == 1
     assert called() == []
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "agent_journal_langgraph"}, "langgraph cannot be served: disabled"),
+        ({"AGENT_JOURNAL_FIELD_LIMIT": "nothing"}, "AGENT_JOURNAL_FIELD_LIMIT"),
+    ],
+)
+def test_a_program_that_cannot_be_served_does_not_run(recorded: str, env: dict[str, str], said: str) -> None:
+    """It would call what it asks for; so it is ended before it does, and the reason is said."""
+    done = run("replay", recorded, "--", sys.executable, AGENT, **env)
+    assert done.returncode in (2, 5)
+    assert said in done.stderr
+    assert called() == []
+
+
+def test_a_malformed_replay_ends_the_program(recorded: str) -> None:
+    """Whoever set the variable: what was to be replayed is never called instead."""
+    done = run("run", "--", sys.executable, AGENT, AGENT_JOURNAL_REPLAY="nothing")
+    assert (done.returncode, called()) == (5, [])
+    assert "the program was not run" in done.stderr
+
+
+def test_a_program_with_a_journal_of_its_own_is_replayed_into_ours(recorded: str) -> None:
+    """What it configures is left aside, so that the report is of all that it did."""
+    done = run("replay", recorded, "--", sys.executable, AGENT, change="configures")
+    assert (done.returncode, called(), report(done)["served"]) == (0, [], 5)
+    assert not Path("own.db").exists()
+
+
+TWICE = """
+import sys
+from otel_agent_journal import configure, flush, replay, session
+
+def agent(text):
+    with session("twice-1") as s, s.step("tool", "search", input=text) as step:
+        return step.served(lambda one: f"found {one}", text)
+
+configure()
+agent("birds")
+flush()
+for text, verdicts in (("fish", ["CHANGED_ARGS"]), ("birds", [])):
+    with replay("twice-1") as replayed:
+        agent(text)
+    assert [one.verdict for one in replayed.divergences] == verdicts, replayed.divergences
+    print(replayed.report.replay)
+"""
+
+
+def test_replays_in_one_process_are_sessions_of_their_own(home: Path) -> None:
+    """The second is not compared with what the first has done."""
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, encoding="utf-8", timeout=60, check=False)
+    assert done.stderr == ""
+    assert done.stdout.split() == ["twice-1~replay-1", "twice-1~replay-2"]

@@ -54,14 +54,18 @@ class Played:
         self.journal = Journal(recording.store, self._root / "recorded")
         return self
 
-    def replay(self, program: Program, **rules: Any) -> tuple[Report, Any, list[str]]:
-        """Run a program against it: the report, what it gave, and what was called live."""
+    def replay(self, program: Program, *, again: bool = False, **rules: Any) -> tuple[Report, Any, list[str]]:
+        """Run a program against it: the report, what it gave, and what was called live.
+
+        `again`: with the options that it was recorded with.
+        """
+        options = self._options | (self._recorded_with if again else {})
         self._count += 1
         folder = self._root / f"replay-{self._count}"
         asked = Rules(session=self.session, name=f"{self.session}~replay-{self._count}", **rules)
         recorded = recording_in(self.journal, self.session)
         calls: list[str] = []
-        with self._at(folder, **self._options) as recording:
+        with self._at(folder, **options) as recording:
             with replayed(Replay(asked, lambda: recorded)):
                 gave = _run(program, calls)
             recording.drain()

@@ -317,3 +317,91 @@ def test_rules_that_are_none_are_named(given: dict[str, Any]) -> None:
 
     with pytest.raises(ConfigError, match="one of"):
         Rules(session="s", name="r", **given)
+
+
+def test_once_knows_a_call_by_what_it_takes_where_a_live_model_gives_it_another_id(tmp_path: Path) -> None:
+    """The same call is served what it did; another one of a tool that has done something is refused."""
+    from otel_agent_journal.testing.scripted import reply
+
+    def asking(query: str) -> Program:
+        script = [reply("s", calls=[("search", {"query": query})], call_ids=["new"]), reply("done"), reply("done")]
+        return lambda calls: said(an_agent(calls, script).invoke(question(), THREAD))
+
+    script = [reply("s", calls=[("search", {"query": "a"})], call_ids=["1"]), reply("done")]
+    played = langgraph_played(tmp_path).record(lambda calls: said(an_agent(calls, script).invoke(question(), THREAD)))
+    _, gave, calls = played.replay(asking("a"), since=3, once=True)
+    assert (calls, gave[2][1]) == (["model", "model"], played.gave[2][1])
+    _, gave, calls = played.replay(asking("b"), since=3, once=True)
+    assert (calls, type(gave)) == (["model"], Diverged)
+
+
+def test_a_tool_that_is_live_is_not_called_anew_unless_that_is_asked_for(tmp_path: Path) -> None:
+    """`live` is for calls that were recorded; `on_new=live` for others."""
+    played = langgraph_played(tmp_path).record(program(work))
+    report, _, calls = played.replay(program(with_new), live=("tools",))
+    assert (calls, classes(report)[-1]) == (["fetch a", "store p"], "NEW")
+    _, _, calls = played.replay(program(with_new), live=("tools",), on_new="live")
+    assert calls == ["fetch a", "store p", "fetch b"]
+
+
+def test_what_is_asked_is_redacted_before_it_is_compared(tmp_path: Path) -> None:
+    """A recording that a redactor has seen is replayed with that redactor, as long as no answer was changed."""
+
+    def redactor(field: str, value: Any) -> Any:
+        return "***" if field == "input" and value == {"url": "a"} else value
+
+    played = langgraph_played(tmp_path)
+    played.with_options(redactor=redactor)
+    played.record(program(work))
+    report, _, calls = played.replay(program(work), again=True)
+    assert (calls, classes(report)) == ([], [])
+
+
+def nested(calls: Calls) -> Any:
+    """An agent whose tool asks another agent."""
+    from otel_agent_journal.testing.scripted import reply
+
+    inner = an_agent(calls)
+
+    @tool
+    def research(about: str) -> str:
+        """Have it looked up."""
+        calls.append("research")
+        return inner.invoke(question(about))["messages"][-1].text
+
+    script = [reply("r", calls=[("research", {"about": "x"})], call_ids=["r1"]), reply("done")]
+    return said(an_agent(calls, script, tools=[research]).invoke(question(), THREAD))
+
+
+@pytest.mark.parametrize("effects", [{}, {"research": "read"}])
+def test_a_tool_with_an_agent_in_it(effects: dict[str, str], tmp_path: Path) -> None:
+    """It is served as a whole; declared to read, it is run, and what is asked in it is served."""
+    played = langgraph_played(tmp_path)
+    played.with_options(tool_effects=effects)
+    played.record(nested)
+    report, gave, calls = played.replay(nested, again=True)
+    assert (gave, classes(report)) == (played.gave, [])
+    assert calls == (["research"] if effects else [])
+    assert report.served == (8 if effects else 3)
+
+
+def test_a_context_by_hand_begins_anew_and_stays_as_it_was(tmp_path: Path) -> None:
+    """What a program keeps by `ContextService` is kept in memory: the recorded one is neither read nor written."""
+    from otel_agent_journal import ContextService
+
+    url = f"sqlite:///{tmp_path}/contexts.db"
+
+    def keeping(calls: Calls) -> Any:
+        context = ContextService(url, "support")
+        context.append_message("user", "hello")
+        found = [one["content"] for one in context.get_messages()]
+        result = said(an_agent(calls).invoke(question(found[0]), THREAD))
+        context.close()
+        return found, result
+
+    played = langgraph_played(tmp_path).record(keeping)
+    report, gave, calls = played.replay(keeping)
+    assert (gave[0], calls, classes(report)) == (["hello"], [], [])
+    kept = ContextService(url, "support")
+    assert len(kept.get_messages()) == 1
+    kept.close()

@@ -121,7 +121,10 @@ def _start() -> None:
                 f"agent-journal: this Python is not journaled: {sys.executable} cannot import otel_agent_journal"
                 f" ({error}); install it there: {sys.executable} -m pip install otel-agent-journal",
                 file=sys.stderr,
+                flush=True,
             )
+        if os.environ.get("AGENT_JOURNAL_REPLAY"):  # nothing would be served, and all be called
+            os._exit(5)
         return
     start(_is_first)
 

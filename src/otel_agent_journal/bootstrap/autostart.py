@@ -7,7 +7,8 @@ from collections.abc import Callable
 from importlib import metadata
 
 from otel_agent_journal.bootstrap.instrumenting import instrument_frameworks
-from otel_agent_journal.bootstrap.process import attach, is_attached
+from otel_agent_journal.bootstrap.process import attach, is_attached, refuse_to_run
+from otel_agent_journal.replays.current import replaying
 from otel_agent_journal.terminal import say
 
 
@@ -22,6 +23,8 @@ def start(is_first: Callable[[str], bool]) -> None:
             said.append(f"{name} {_version(distribution)}".rstrip())
         elif not reason.endswith("is not installed"):  # what is not there is no news
             said.append(f"not {name} ({reason})")
+            if replaying() is not None:
+                refuse_to_run(f"{name} cannot be served: {reason}")
 
     if is_attached():
         instrument_frameworks(report)

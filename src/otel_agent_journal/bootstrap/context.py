@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from otel_agent_journal.bootstrap.settings import settings_of_process
@@ -12,9 +12,12 @@ from otel_agent_journal.errors import UnsupportedByStore
 from otel_agent_journal.pipeline.resuming import resumption
 from otel_agent_journal.pipeline.session import current_session
 from otel_agent_journal.reading.agents import BY_HAND
+from otel_agent_journal.replays.current import replaying
 from otel_agent_journal.store import registry
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import JournalStore
+
+_CONTEXTS: Final = "contexts"  # of a replay, in memory
 
 
 class ContextService(Context):
@@ -47,6 +50,9 @@ class ContextService(Context):
     ) -> None:
         settings, _ = settings_of_process()
         self._off = not settings.context
+        replay = replaying()
+        if replay is not None:  # which begins where the session did, and writes nothing to it
+            store = replay.in_memory.setdefault(_CONTEXTS, MemoryStore())
         self._own = None if isinstance(store, JournalStore) else _opened(None if self._off else store, settings)
         opened = store if isinstance(store, JournalStore) else self._own
         assert opened is not None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 import msgspec
 
@@ -16,6 +17,7 @@ from otel_agent_journal.errors import ConfigError, JournalError, StoreError
 from otel_agent_journal.forks import is_main_interpreter
 from otel_agent_journal.masking import masked, no_url
 from otel_agent_journal.pipeline.current import STATE
+from otel_agent_journal.replays.current import replaying
 from otel_agent_journal.terminal import say
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 FLUSH_S: Final = 5.0
+NOT_REPLAYED: Final = 5  # the exit code of a program that was to be replayed, and cannot be
 ELSEWHERE: Final = "elsewhere"  # in the folder that ANNOUNCE names: the store of a program that configured its own
 ANNOUNCE: Final = "AGENT_JOURNAL_ANNOUNCE"  # names the folder in which the program tells `run` what it did
 
@@ -79,6 +82,8 @@ def _settings_with(
 ) -> Settings:
     settings = settings_from_env()
     changes: dict[str, Any] = {}
+    if os.environ.get(REPLAY):  # its report is read where `replay` says
+        store = spool = otlp = None
     if store is not None:
         if ":" not in store:
             raise ConfigError(no_url("store", store))
@@ -116,6 +121,18 @@ def attach(*, at_exit: bool = True) -> None:
         say(f"agent-journal: not journaling: {error}")
     except Exception:  # noqa: BLE001 - the one boundary: the program must start
         _log.warning("not journaling", exc_info=True)
+    if os.environ.get(REPLAY) and replaying() is None:
+        refuse_to_run("the replay could not begin")
+
+
+def refuse_to_run(why: str) -> NoReturn:
+    """End a program that was to be replayed and would call what it asks for, before it does.
+
+    At once: there is nothing that it could catch.
+    """
+    say(f"agent-journal: the program was not run: {why}, and it would call what it asks for")
+    sys.stderr.flush()
+    os._exit(NOT_REPLAYED)
 
 
 def _start(settings: Settings, redactor: Redactor | None, *, at_exit: bool = True) -> None:
@@ -130,7 +147,8 @@ def _start(settings: Settings, redactor: Redactor | None, *, at_exit: bool = Tru
     if replayed := os.environ.get(REPLAY):
         from otel_agent_journal.bootstrap.replaying import replay_from_env
 
-        replay_from_env(replayed)
+        if replaying() is None:
+            replay_from_env(replayed)
     elif resumed := os.environ.get(RESUME):
         from otel_agent_journal.bootstrap.resuming import resume_from_env
 

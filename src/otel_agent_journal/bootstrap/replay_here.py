@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from otel_agent_journal.bootstrap.openers import open_journal
 from otel_agent_journal.bootstrap.process import configure, flush, shutdown
-from otel_agent_journal.bootstrap.replaying import recording_in, report_in
+from otel_agent_journal.bootstrap.replaying import free_name, recording_in, report_in
 from otel_agent_journal.bootstrap.settings import settings_of_process
 from otel_agent_journal.pipeline.current import STATE
 from otel_agent_journal.reading.journal import Journal
@@ -46,11 +46,11 @@ class Replayed:
             self._recorded = _opened(store)
             session_id = self._recorded.session(str(source)).session_id
         self.recording: Recording = recording_in(self._recorded, session_id)
-        self.rules = Rules(session=session_id, name=_name_of(session_id), **rules)
-        self._replay = Replay(self.rules, lambda: self.recording)
         if STATE.agent is None:
             self._folder = Path(tempfile.mkdtemp(prefix="agent-journal-replay-"))
             configure(store=f"sqlite:///{self._folder}/journal.db", spool=self._folder / "spool")
+        self.rules = Rules(session=session_id, name=_name_of(session_id), **rules)
+        self._replay = Replay(self.rules, lambda: self.recording)
         begin_replay(self._replay)
 
     @property
@@ -148,4 +148,10 @@ def _opened(store: str | None) -> Journal:
 
 
 def _name_of(session_id: str) -> str:
-    return f"{session_id}~replay"
+    """Return a name that no replay in this process's store has, also one of which nothing is delivered yet."""
+    flush()
+    journal = _opened(None)
+    try:
+        return free_name(session_id, lambda name: journal.exact(name) is not None)
+    finally:
+        journal.close()

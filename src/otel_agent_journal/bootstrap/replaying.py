@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -107,6 +107,14 @@ def recording_in(journal: Journal, session_id: str) -> Recording:
         raise SessionNotFound(session_id, "agent-journal ls lists them all")
     events = journal.events(session_id, head)
     return Recording(session_id, events, journal.resolved, lost_writers=journal.silent(head))
+
+
+def free_name(session_id: str, is_taken: Callable[[str], bool]) -> str:
+    """Return what the next replay of a session is journaled as: `SESSION~replay-1`, or the first that is not taken."""
+    number = 1
+    while is_taken(f"{session_id}~replay-{number}"):
+        number += 1
+    return f"{session_id}~replay-{number}"
 
 
 def report_in(journal: Journal, recording: Recording, rules: Rules, replays: Journal | None = None) -> Report:

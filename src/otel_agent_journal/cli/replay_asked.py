@@ -63,6 +63,7 @@ class Asked:
             ConfigError: an option is none of what it can be, or goes with another.
             NoSuchStep: one that is named is not there.
         """
+        from otel_agent_journal.bootstrap.replaying import free_name
         from otel_agent_journal.errors import ConfigError
         from otel_agent_journal.reading.naming import find_step
         from otel_agent_journal.replays.ignoring import Ignoring
@@ -80,7 +81,7 @@ class Asked:
         }
         rules = Rules(
             session=source.session_id,
-            name=self.name or _free_name(source),
+            name=self.name or free_name(source.session_id, lambda name: _is_taken(source, name)),
             live=self.live,
             on_drift=self.on_drift,
             on_new=self.on_new,
@@ -147,13 +148,6 @@ def _is_taken(source: Source, name: str) -> bool:
     if isinstance(source.names, frozenset):
         return name in source.names
     return source.names.exact(name) is not None
-
-
-def _free_name(source: Source) -> str:
-    number = 1
-    while _is_taken(source, f"{source.session_id}~replay-{number}"):
-        number += 1
-    return f"{source.session_id}~replay-{number}"
 
 
 def _changed(text: str) -> tuple[str, Any]:

@@ -340,7 +340,6 @@ _DETAILS: Final[Mapping[str, Callable[[Any], Any]]] = {
             "request_id",
             "resumes",
             "run",
-            "remote",
             "sampled",
             "servable",
             "served",

@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Final, Self
 
 from wrapt import register_post_import_hook
 
+from otel_agent_journal.replays.current import replaying
+
 _log = logging.getLogger(__name__)
 
 _OURS: Final = "_agent_journal"  # marks what was put in the place of a function, also where it is wrapped since
@@ -106,7 +108,10 @@ class Instrumentor:
         try:
             self.patches()[name](module)
             self._patched.add(name)
-        except Exception:  # noqa: BLE001 - an import of the program's must not fail for us
+        except Exception:
+            if replaying() is not None:  # what is not patched would be called
+                raise
+            # An import of the program's must not fail for us.
             _log.warning("module=<%s> | could not be instrumented", name, exc_info=True)
 
     def replace(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
@@ -42,6 +42,9 @@ from otel_agent_journal.plain import text_of
 from otel_agent_journal.replays.current import replaying
 from otel_agent_journal.replays.words import REPLAY
 from otel_agent_journal.threads import watch_collections
+
+if TYPE_CHECKING:
+    from otel_agent_journal.replays.replaying import Replay
 
 _CLOSE_S: Final = 5.0  # how long the end of the process waits for the processors of the program's spans
 
@@ -180,14 +183,18 @@ class Recorder(SessionWriter):
         if kind == "MODEL":
             step.request = attributes
         if (replay := replaying()) is not None:
-            details[REPLAY] = replay.began(step, details)
-            if parent is None:
-                details["tags"] = [*(details.get("tags") or ()), REPLAY]
+            self._is_replayed(replay, step, details)
         if waits:
             step.pending = PendingStep(step, self._spans, self._begun, context, enclosing, shown, details, links)
         else:
             self._begun(step, self._spans.open(step, context, enclosing, shown, links), details, links)
         return step
+
+    def _is_replayed(self, replay: Replay, step: Step, details: dict[str, Any]) -> None:
+        """Say in a step's details what of the recording it is: compared as it would be journaled."""
+        details[REPLAY] = replay.began(step, self.encoder.details(details) if self._details_change else details)
+        if step.parent is None:
+            details["tags"] = [*(details.get("tags") or ()), REPLAY]
 
     def _shown(
         self,

@@ -154,6 +154,9 @@ class Matcher:
                 with ids of their own.
         """
         if parent is not None and parent.attempt is None:
+            found = self._elsewhere(name, self._given(kind, details)) if anywhere and kind == "TOOL" else None
+            if found is not None:
+                return self._made(found, kind, name, step_id, f":{step_id}", details)
             return Claim(name, None, NEW, why="what it runs in is not in the recording")
         above = "" if parent is None or parent.attempt is None else parent.attempt.key
         left = self._left(parent)
@@ -169,6 +172,11 @@ class Matcher:
         if found is None:
             return Claim(name, None, AMBIGUOUS if why else NEW, why=why or "the recording does not have it")
         return self._made(found, kind, name, step_id, above, details)
+
+    def left_of_tool(self, name: str, since: int) -> list[Attempt]:
+        """Return the calls of a tool from a step on that no step of the replay is."""
+        calls = (one for step in self._recording.tree.steps if step.number >= since for one in step.attempts)
+        return [one for one in calls if one.kind == "TOOL" and one.name == name and one.key not in self._claimed]
 
     def within(self, claim: Claim) -> None:
         """Take all that ran in an attempt for claimed: it is served as a whole."""

@@ -16,7 +16,7 @@ from otel_agent_journal.reading.answers import answer_of
 from otel_agent_journal.reading.blobs import refers_to_blob
 from otel_agent_journal.reading.differing import canonical
 from otel_agent_journal.reading.values import mappings_in
-from otel_agent_journal.replays.words import BY_HAND, REMOTE, SERVABLE, SERVED_KINDS
+from otel_agent_journal.replays.words import BY_HAND, READ, SERVABLE, SERVED_KINDS
 
 _LEAST_NAME: Final = 6  # characters; a shorter id stands in words that do not mean it
 
@@ -62,13 +62,13 @@ class Recording:
         return any("framework_session_id" in root.details_start for root in self.roots)
 
     def calls(self) -> list[Attempt]:
-        """Return the calls that are served: not those within an agent that runs elsewhere, and is served as a whole."""
-        return [one for one in self.tree.attempts if one.kind in SERVED_KINDS and not self._is_remote(one)]
+        """Return the calls that are served: not those within a tool that is served as a whole."""
+        return [one for one in self.tree.attempts if one.kind in SERVED_KINDS and not self._is_served_with(one)]
 
-    def _is_remote(self, attempt: Attempt) -> bool:
+    def _is_served_with(self, attempt: Attempt) -> bool:
         above = self.parent(attempt)
         while above is not None:
-            if above.details_start.get(REMOTE):
+            if above.kind == "TOOL" and above.details_start.get("effects") != READ:
                 return True
             above = self.parent(above)
         return False

@@ -18,12 +18,12 @@ from otel_agent_journal.replays.ignoring import Ignoring
 from otel_agent_journal.replays.matching import AMBIGUOUS, CHANGED_ARGS, NEW, SAME, UNREPLAYABLE, Claim, Matcher
 from otel_agent_journal.replays.recording import Recording
 from otel_agent_journal.replays.rules import Rules
-from otel_agent_journal.replays.words import SERVED_KINDS
+from otel_agent_journal.replays.words import READ, SERVED_KINDS
 from otel_agent_journal.threads import Lock
 
 _log = logging.getLogger(__name__)
-READ: Final = "read"
 ANSWER: Final = "error"  # of `on_new`
+LIVE: Final = "live"
 
 
 class Begun(Protocol):
@@ -53,7 +53,7 @@ class Replay:
         self._lock = Lock()
         self._stopped: JournalError | None = None
         self._past = False  # the step is behind us from which on all is live
-        self.in_memory: dict[int, Any] = {}  # what stands for what keeps an agent's state, by the id of that
+        self.in_memory: dict[Any, Any] = {}  # what stands for what keeps an agent's state, by the id of that
         self.kept: list[Any] = []
         self._stands_in: str | None = None  # what the program calls the session, where it has made up a name
 
@@ -125,7 +125,12 @@ class Replay:
             return Claim(step.name, None, NEW, why=f"it is of another session than {rules.session}, which is replayed")
         above: Any = step.parent.recorded if step.parent is not None else None
         claim = self._matcher.claim(
-            step.kind, step.name, step.step_id, above, details, anywhere=rules.calls_models and not self._past
+            step.kind,
+            step.name,
+            step.step_id,
+            above,
+            details,
+            anywhere=rules.once if self._past else rules.calls_models,
         )
         number = None if claim.attempt is None else recording.number(claim.attempt)
         if number is not None and rules.until is not None and number >= rules.until:
@@ -135,10 +140,16 @@ class Replay:
             claim.is_live = claim.attempt is None or number is None or number >= rules.since
         if step.kind not in SERVED_KINDS:
             return claim
-        claim.is_live = claim.is_live or rules.calls(step.kind, step.name)
+        claim.is_live = claim.is_live or self._is_called(step, claim)
         if claim.attempt is not None and not claim.is_live and (why := recording.why_not(claim.attempt)):
             claim.verdict, claim.why = UNREPLAYABLE, why
         return claim
+
+    def _is_called(self, step: Begun, claim: Claim) -> bool:
+        """Tell whether a call is made that the rules name: a new one of a tool only where new ones are asked for."""
+        if not self.rules.calls(step.kind, step.name):
+            return False
+        return claim.attempt is not None or step.kind == "MODEL" or self.rules.on_new == LIVE
 
     def serve(self, step: Begun) -> Attempt | None:
         """Return the recorded attempt that stands for a call; None where the call is made.
@@ -146,7 +157,7 @@ class Replay:
         What ran within it is served with it: nothing of that is made here.
 
         Args:
-            step: of the call: a model, a tool, a retrieval, or an agent that runs elsewhere.
+            step: of the call: a model, a tool, or a retrieval.
 
         Raises:
             Answered: a tool is answered that it failed, in place of a call.
@@ -191,12 +202,14 @@ class Replay:
 
     def _once(self, step: Begun, claim: Claim) -> Attempt | None:
         """Return what a tool returned that may have changed the world, and is not to do that twice."""
-        attempt = claim.attempt
-        if step.kind != "TOOL" or attempt is None or attempt.details_start.get("effects") == READ:
+        attempt, matcher = claim.attempt, self._matcher
+        assert matcher is not None
+        if step.kind != "TOOL" or (attempt is not None and attempt.details_start.get("effects") == READ):
             return None
-        if claim.verdict == CHANGED_ARGS:
+        left = [] if attempt is not None else matcher.left_of_tool(step.name, self.rules.since or 0)
+        if claim.verdict == CHANGED_ARGS or any(one.details_start.get("effects") != READ for one in left):
             raise Diverged(CHANGED_ARGS, f"tool {step.name}", "it was called with other arguments, and is called once")
-        return attempt if attempt.outcome == "ok" else None
+        return attempt if attempt is not None and attempt.outcome == "ok" else None
 
     def runs(self, step: Begun) -> bool:
         """Tell whether a tool is run, and what it calls is served: it is declared to read, and has steps in it."""

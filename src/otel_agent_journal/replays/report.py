@@ -320,13 +320,18 @@ def _missing(
     below: dict[str, str] = {}  # of what is missing with the step around it, the key of the outermost
     counts: Counter[str] = Counter()
     outermost: list[Attempt] = []
+    served: set[str] = set()  # and what ran within that, which was served with it
     for attempt in recording.tree.attempts:
-        if attempt.key in claimed:
-            continue
         above = recording.parent(attempt)
-        if above is not None and (above.details_start.get("remote") or above.key in below):
-            top = below.get(above.key, above.key if above.key not in claimed else "")
-            below[attempt.key] = top
+        if attempt.key in claimed:
+            if "served" in claimed[attempt.key].details_end:
+                served.add(attempt.key)
+            continue
+        if above is not None and above.key in served:
+            served.add(attempt.key)
+            continue
+        if above is not None and above.key in below:
+            top = below[attempt.key] = below[above.key]
             counts[top] += 1
             continue
         number = recording.number(attempt)

@@ -8,4 +8,4 @@ REPLAY: Final = "replay"  # in the details of a START: what of the recording the
 SERVED_KINDS: Final = frozenset(("MODEL", "TOOL", "RETRIEVAL"))
 BY_HAND: Final = "by_hand"  # on a START: code of the program's own makes the call
 SERVABLE: Final = "servable"  # on an ending: that code asks whether it is served
-REMOTE: Final = "remote"  # on a START: an agent that runs elsewhere, whose steps are told and not made here
+READ: Final = "read"  # the effects of a tool that changes nothing

@@ -23,6 +23,7 @@ from otel_agent_journal.replays.current import replaying
 from otel_agent_journal.replays.errors import Answered
 
 _WAYS: Final = ("strands.agent.", "strands.multiagent.", "strands.tools.structured_output.")
+_FOLDER: Final = "strands"
 _NAMES: Final = {"model": "model_id"}
 
 
@@ -128,9 +129,9 @@ def with_other_session(options: dict[str, Any]) -> dict[str, Any]:
         return options
     from strands.session.file_session_manager import FileSessionManager
 
-    folder = replay.in_memory.get(0)
+    folder = replay.in_memory.get(_FOLDER)
     if folder is None:
-        folder = replay.in_memory[0] = tempfile.mkdtemp(prefix="agent-journal-replay-")
+        folder = replay.in_memory[_FOLDER] = tempfile.mkdtemp(prefix="agent-journal-replay-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     session_id = str(getattr(manager, "session_id", "") or "session").replace("/", "_")
     return {**options, "session_manager": FileSessionManager(session_id, storage_dir=folder)}
