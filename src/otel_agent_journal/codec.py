@@ -141,7 +141,7 @@ def to_neutral(event: JournalEvent) -> dict[str, Any]:
     if event.details:
         record["details"] = event.details
     record["event_id"] = event.event_id
-    for field in _PLAIN_FIELDS:
+    for field in PLAIN_FIELDS:
         value = getattr(event, field)
         if value is not None:
             record[field] = value
@@ -155,7 +155,7 @@ def to_neutral(event: JournalEvent) -> dict[str, Any]:
     return record
 
 
-_PLAIN_FIELDS: Final = (
+PLAIN_FIELDS: Final = (
     "name",
     "writer",
     "instance_id",
@@ -182,7 +182,7 @@ def from_neutral(record: Mapping[str, Any], *, fallback_id: str | None = None) -
     """
     record = upcast(record)
     session_id = _required(record, "session_id")
-    fields: dict[str, Any] = {field: value for field in _PLAIN_FIELDS if (value := record.get(field)) is not None}
+    fields: dict[str, Any] = {field: value for field in PLAIN_FIELDS if (value := record.get(field)) is not None}
     if "name" not in fields:
         fields["name"] = record.get("tool_name")
     for field in ("error", "usage", "digest"):

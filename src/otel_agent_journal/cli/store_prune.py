@@ -77,37 +77,23 @@ def command(
     limit_ns = time.time_ns() - (age_ns or 0)
     before = readable.clock(limit_ns, date=True)
     only = _everything if lake is None else _kept_by(invocation, lake, store)
-    waiting = frozenset[str]() if ahead_of_sinks else _waiting(store)
     recorded = None if dry_run else recorder_of(store, seal_key)
-    spared: set[str] = set()
-    going: list[str] = []
-
-    def goes(head: SessionHead) -> bool:
-        if head.session_id in waiting:
-            spared.add(head.session_id)
-            return False
-        return only(head)
-
-    def listed(head: SessionHead) -> bool:
-        gone = goes(head)
-        going.extend([head.session_id] if gone and recorded is not None else [])
-        return gone
-
+    chosen = _Chosen(only, frozenset[str]() if ahead_of_sinks else _waiting(store), records=recorded is not None)
     with progress(0, "looking for old sessions") as bar:
-        count = prune(store, limit_ns, dry_run=True, only=listed, progress=bar.to)
+        count = prune(store, limit_ns, dry_run=True, only=chosen.found, progress=bar.to)
     if count and not dry_run:
         where = "for good" if lake is None else "which the lake has; values kept apart are not in it"
         plan = [f"delete {readable.plural(count, 'session')} last updated before {before}, {where}"]
         agree(f"to prune {store.url}", plan, yes=yes)
         if recorded is not None:
-            recorded(going, "pruned")
+            recorded(list(chosen.going), "pruned")
         with progress(0, f"deleting {readable.plural(count, 'session')}") as bar:
-            count = prune(store, limit_ns, only=goes, progress=bar.to)
+            count = prune(store, limit_ns, only=chosen.goes, progress=bar.to)
         KeptFiles(journal.spool).forget()  # a history that goes on is journaled once more
-    if spared:
+    if chosen.spared:
         note(
-            f"{readable.plural(len(spared), 'session')} spared that a sink was not sent whole: agent-journal sinks says"
-            " which is behind, sinks forget gives one up, --ahead-of-sinks deletes them all the same"
+            f"{readable.plural(len(chosen.spared), 'session')} spared that a sink was not sent whole:"
+            " agent-journal sinks says which is behind, sinks forget gives one up, --ahead-of-sinks deletes them all the same"
         )
     if not output.for_people:
         output.record(
@@ -120,6 +106,33 @@ def command(
     else:
         which = "" if lake is None else ", and is in the lake as it is now"
         output.text(f"nothing to do: no session was last updated before {before}{which}")
+
+
+class _Chosen:
+    """Which sessions go: all but those that a sink was not sent; where deletions are recorded, those recorded alone."""
+
+    def __init__(self, only: Callable[[SessionHead], bool], waiting: frozenset[str], *, records: bool) -> None:
+        self.spared: set[str] = set()
+        self.going: set[str] = set()
+        self._only = only
+        self._waiting = waiting
+        self._records = records
+
+    def found(self, head: SessionHead) -> bool:
+        """Tell whether a session is to go, as they are looked for."""
+        if head.session_id in self._waiting:
+            self.spared.add(head.session_id)
+            return False
+        goes = self._only(head)
+        if goes and self._records:
+            self.going.add(head.session_id)
+        return goes
+
+    def goes(self, head: SessionHead) -> bool:
+        """Tell whether a session goes still, as they are deleted."""
+        if head.session_id in self._waiting or (self._records and head.session_id not in self.going):
+            return False
+        return self._only(head)
 
 
 def _waiting(store: JournalStore) -> frozenset[str]:

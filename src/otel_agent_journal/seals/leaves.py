@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
-from otel_agent_journal.codec import encode_canonical, sealed
+from otel_agent_journal.codec import PLAIN_FIELDS, encode_canonical, sealed
 from otel_agent_journal.event import JournalEvent
 
 SALT_BYTES: Final = 16
@@ -138,7 +138,7 @@ def _leaf(event: JournalEvent, fields: Mapping[str, Any], message: str | None) -
         "timestamp_ns": str(event.timestamp_ns),
         "type": event.type,
     }
-    for name in _PLAIN:
+    for name in PLAIN_FIELDS:
         value = getattr(event, name)
         if value is not None:
             leaf[name] = value
@@ -147,21 +147,6 @@ def _leaf(event: JournalEvent, fields: Mapping[str, Any], message: str | None) -
     if event.usage is not None:
         leaf["usage"] = event.usage
     return _to_json(leaf)
-
-
-_PLAIN: Final = (
-    "name",
-    "writer",
-    "instance_id",
-    "seq",
-    "step_id",
-    "parent_step_id",
-    "attempt",
-    "trace_id",
-    "span_id",
-    "outcome",
-    "duration_ns",
-)
 
 
 class _Erased(msgspec.Struct, frozen=True):
