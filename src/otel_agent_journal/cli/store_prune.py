@@ -92,8 +92,8 @@ def command(
         KeptFiles(journal.spool).forget()  # a history that goes on is journaled once more
     if chosen.spared:
         note(
-            f"{readable.plural(len(chosen.spared), 'session')} spared that a sink was not sent whole:"
-            " agent-journal sinks says which is behind, sinks forget gives one up, --ahead-of-sinks deletes them all the same"
+            f"{readable.plural(len(chosen.spared), 'session')} spared that a sink was not sent whole: agent-journal"
+            " sinks says which is behind, sinks forget gives one up, --ahead-of-sinks deletes them all the same"
         )
     if not output.for_people:
         output.record(
