@@ -16,6 +16,7 @@ from typing import Any, Final
 
 _ALL: Final = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
 _STOPS: Final = frozenset((signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
+_LOOK_S: Final = 0.5  # at the child, whatever signals say
 _BY_KEYS: Final = frozenset((signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP))
 
 
@@ -43,7 +44,7 @@ def wait_for_child(child: subprocess.Popen[Any]) -> int:
     stopping = False
     while (code := child.poll()) is None:
         number, from_outside = _next_signal()
-        if number == signal.SIGCHLD:
+        if number is None or number == signal.SIGCHLD:
             if stopping and _is_stopped(child.pid):  # so are we then, for the shell that asked for it
                 os.kill(os.getpid(), signal.SIGSTOP)
                 stopping = False
@@ -59,12 +60,17 @@ def _note(_number: int, _frame: object) -> None:
     """Do nothing."""
 
 
-def _next_signal() -> tuple[int, bool]:
-    """Wait for a signal; return it, and whether the child does not get it by itself."""
+def _next_signal() -> tuple[int | None, bool]:
+    """Wait for a signal for a while; return it, if one came, and whether the child does not get it by itself.
+
+    Not for ever: a thread that was there before us holds no signals, and may be given the one that tells of the child.
+    """
     if not hasattr(signal, "sigwaitinfo"):  # as on macOS
         number = signal.sigwait(_ALL)
         return number, not (number in _BY_KEYS and os.isatty(0))
-    info = signal.sigwaitinfo(_ALL)
+    info = signal.sigtimedwait(_ALL, _LOOK_S)
+    if info is None:
+        return None, False
     by_kernel = info.si_code > 0  # siginfo.h: what processes send has none, or a negative one
     return info.si_signo, info.si_pid != os.getpid() and (not by_kernel or info.si_signo == signal.SIGHUP)
 
