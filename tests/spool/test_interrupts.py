@@ -6,6 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -67,6 +68,16 @@ def lines_of(call: Callable[[], object], at: int | None = None, again: int | Non
     return interrupting.lines
 
 
+def apart(work: Callable[[], None]) -> None:
+    """Do something in a thread of its own.
+
+    One that is interrupted as it leaves a handler goes on as if it handled that exception for ever, and whatever is
+    raised in it later, by another test, has it for a context.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work).result()
+
+
 def check(root: Path, at: int, again: int | None = None) -> None:
     """Interrupt the first append of a writer, which makes its folder and segment; the next one must be taken."""
     writer = SpoolWriter(root / f"{at}-{again}", writer=uuid4().hex, segment_bytes=64 * 1024, retry_s=0)
@@ -98,8 +109,12 @@ def lines(tmp_path: Path) -> int:
 def test_an_interrupt_at_any_line(tmp_path: Path, lines: int) -> None:
     """Each line once; of every third in the short form."""
     assert lines > 100
-    for line in range(1, lines + 1, 1 if LONG else 3):
-        check(tmp_path, line)
+
+    def work() -> None:
+        for line in range(1, lines + 1, 1 if LONG else 3):
+            check(tmp_path, line)
+
+    apart(work)
 
 
 @pytest.mark.long_form
@@ -107,5 +122,9 @@ def test_an_interrupt_at_any_line(tmp_path: Path, lines: int) -> None:
 def test_an_interrupt_of_what_an_interrupt_has_left_to_do(tmp_path: Path, lines: int) -> None:
     """A second one, while what the first left half done is put away."""
     chance = random.Random(4711)
-    for _ in range(PAIRS):
-        check(tmp_path, chance.randint(1, lines), chance.randint(0, 120))
+
+    def work() -> None:
+        for _ in range(PAIRS):
+            check(tmp_path, chance.randint(1, lines), chance.randint(0, 120))
+
+    apart(work)

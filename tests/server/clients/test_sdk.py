@@ -250,9 +250,9 @@ async def test_what_is_not_done_is_refused_by_name(client: LangGraphClient, serv
         assert odd.status_code == 400
 
 
-async def test_a_graph_runs_here_for_another_graph(served: Serving) -> None:
+async def test_a_graph_runs_here_for_another_graph(client: LangGraphClient) -> None:
     """RemoteGraph invokes, streams, asks and is answered, and reads and writes state, as a graph of this process."""
-    remote = RemoteGraph("booking", url=served.url, api_key=TOKEN)
+    remote = RemoteGraph("booking", client=client)
     config: Any = {"configurable": {"thread_id": "remote"}}
     modes = [mode async for mode, *_ in remote.astream(HELLO, config, stream_mode=["values", "custom", "messages"])]
     assert {"values", "custom", "messages"} <= set(modes)
