@@ -139,3 +139,16 @@ def test_live(agent_journal):
     )
     done = pytest_in(project)
     assert done.returncode == 0, done.stdout
+
+
+def test_nothing_ran(project: Path) -> None:
+    """All that was recorded is missing, and nothing fails for want of a journal."""
+    assert pytest_in(project).returncode == 0
+    body = '    with replay_session("recordings/reader.jsonl") as replayed:\n        pass\n'
+    looked = '    assert {one.verdict for one in replayed.divergences} == {"MISSING"}\n    assert CALLS == []\n'
+    looked += '    with pytest.raises(LookupError, match="no agent ran"):\n        replayed.journal.tools\n'
+    (project / "test_agent.py").write_text(
+        "import pytest\n" + TESTS.split("    with replay", maxsplit=1)[0] + body + looked
+    )
+    done = pytest_in(project)
+    assert done.returncode == 0, done.stdout

@@ -121,6 +121,7 @@ def test_the_whole_by_keyboard(research: Page) -> None:
     expect(line(page, 49)).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("tab", name="Error")).to_be_focused()
+    expect(page.get_by_role("tab", name="Input")).to_be_visible()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("tab", name="Input")).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Escape")

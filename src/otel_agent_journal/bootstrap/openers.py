@@ -107,12 +107,15 @@ def open_forwarder(
     return forwarder.open_forwarder(url or settings.otlp, os.environ if environ is None else environ, **options)
 
 
-def open_journal(settings: Settings, *, adopt: bool = True, note: Callable[[str], object]) -> Journal:
+def open_journal(
+    settings: Settings, *, adopt: bool = True, create: bool = False, note: Callable[[str], object]
+) -> Journal:
     """Open a journal for reading; with `adopt`, what dead writers left in its spool is delivered first.
 
     Args:
         settings: the store, the spool, and where spans are forwarded to.
         adopt: take in what dead writers left.
+        create: make an embedded store that is not there yet, as one does that this process is about to write.
         note: takes a line that readers should see beside what they asked for.
 
     Raises:
@@ -120,7 +123,7 @@ def open_journal(settings: Settings, *, adopt: bool = True, note: Callable[[str]
     """
     from otel_agent_journal.reading.journal import Journal, has_dead
 
-    store = open_store(settings, create=has_dead(settings.spool))
+    store = open_store(settings, create=create or has_dead(settings.spool))
     journal = Journal(
         store,
         settings.spool,

@@ -36,6 +36,7 @@ class Replayed:
     def __init__(self, source: str | Path, store: str | None = None, **rules: Any) -> None:
         self._folder: Path | None = None
         self._report: Report | None = None
+        self._view: SessionView | None = None
         self.looked_at = False  # by the test: else what it did not look at fails it
         self._settings, _ = settings_of_process()
         file = Path(source)
@@ -59,10 +60,11 @@ class Replayed:
         if self._report is None:
             end_replay(self._replay)
             flush()
-            replays = _opened(None)
+            replays = _opened(None, create=True)
             try:
                 self._report = report_in(self._recorded, self.recording, self.rules, replays)
-                self._view = SessionView(replays, self.rules.name)
+                if replays.exact(self.rules.name) is not None:
+                    self._view = SessionView(replays, self.rules.name)
             finally:
                 replays.close()
                 self._recorded.close()
@@ -79,8 +81,16 @@ class Replayed:
 
     @property
     def journal(self) -> SessionView:
-        """The replay's own journal: which tools it asked for, what its models were asked."""
+        """The replay's own journal: which tools it asked for, what its models were asked.
+
+        Raises:
+            LookupError: no agent ran in the replay.
+        """
         _ = self.report
+        if self._view is None:
+            raise LookupError(
+                f"no agent ran in this replay of {self.recording.session_id}; run it inside the with block"
+            )
         return self._view
 
     def assert_same(self, *, strict: bool = True) -> None:
@@ -135,7 +145,7 @@ def replay(
     return Replayed(source, store, live=live, on_drift=on_drift, on_new=on_new, ignore=ignore)
 
 
-def _opened(store: str | None) -> Journal:
+def _opened(store: str | None, *, create: bool = False) -> Journal:
     import msgspec
 
     from otel_agent_journal.config import absolute_store, spool_of
@@ -144,13 +154,13 @@ def _opened(store: str | None) -> Journal:
     if store is not None:
         url = absolute_store(store)
         settings = msgspec.structs.replace(settings, store=url, spool=spool_of(url).absolute())
-    return open_journal(settings, note=lambda line: None)
+    return open_journal(settings, create=create, note=lambda line: None)
 
 
 def _name_of(session_id: str) -> str:
     """Return a name that no replay in this process's store has, also one of which nothing is delivered yet."""
     flush()
-    journal = _opened(None)
+    journal = _opened(None, create=True)
     try:
         return free_name(session_id, lambda name: journal.exact(name) is not None)
     finally:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from otel_agent_journal.cli import readable
@@ -126,9 +129,10 @@ def replayed(
 
     settings = invocation.settings()
     recording = source.recording
-    code = run_replayed(
-        settings, program, rules, recording, no_network=asked.no_network, export=asked.export, shows=shows
-    )
+    with _reachable(source, rules, no_network=asked.no_network) as given:
+        code = run_replayed(
+            settings, program, given, recording, no_network=asked.no_network, export=asked.export, shows=shows
+        )
     replays = open_journal(settings, note=lambda line: None)
     try:
         report = report_in(source.journal, recording, rules, replays)
@@ -137,6 +141,22 @@ def replayed(
     did_not_fail = all(root.outcome == "ok" for root in recording.roots)
     failed = bool(code) and not report.stopped and did_not_fail and rules.until is None
     return Done(report, code, failed)
+
+
+@contextmanager
+def _reachable(source: Source, rules: Rules, *, no_network: bool) -> Generator[Rules]:
+    """Give rules by which the program reads the recording: from a file, where it may not connect to the store."""
+    import msgspec
+
+    from otel_agent_journal.replays.files import write_recording
+
+    if not no_network or rules.recording is not None:
+        yield rules
+        return
+    with TemporaryDirectory(prefix="agent-journal-replay-") as folder:
+        file = Path(folder) / "recording.jsonl"
+        write_recording(source.journal.store, source.session_id, file)
+        yield msgspec.structs.replace(rules, recording=str(file))
 
 
 def run_replayed(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any, Final
 
 from otel_agent_journal.plain import plain
@@ -33,6 +33,7 @@ CHANGED_ARGS: Final = "CHANGED_ARGS"
 NEW: Final = "NEW"
 AMBIGUOUS: Final = "AMBIGUOUS"
 UNREPLAYABLE: Final = "UNREPLAYABLE"
+_LOOKED_AT: Final = 32  # of calls that may be meant: so many at a time, at most, are told apart
 
 
 class Claim:
@@ -106,7 +107,10 @@ class _Beneath:
             known = self._by_given[called] = defaultdict(deque)
             for one in self._by_name.get(called, ()):
                 known[_taken(self._recording, one)].append(one)
-        return [one for one in known.get(given, ()) if one.key not in self._claimed]
+        alike = known.get(given)
+        if alike is None or self._next(alike) is None:
+            return []
+        return list(islice((one for one in alike if one.key not in self._claimed), _LOOKED_AT))
 
     def left(self) -> Iterator[Attempt]:
         """Yield what was not claimed."""
@@ -175,8 +179,8 @@ class Matcher:
 
     def left_of_tool(self, name: str, since: int) -> list[Attempt]:
         """Return the calls of a tool from a step on that no step of the replay is."""
-        calls = (one for step in self._recording.tree.steps if step.number >= since for one in step.attempts)
-        return [one for one in calls if one.kind == "TOOL" and one.name == name and one.key not in self._claimed]
+        calls = (one for one in self._recording.calls_of(name) if self._recording.number(one) >= since)
+        return [one for one in calls if one.key not in self._claimed]
 
     def within(self, claim: Claim) -> None:
         """Take all that ran in an attempt for claimed: it is served as a whole."""
@@ -211,7 +215,7 @@ class Matcher:
         if kind == "TOOL" and call_id is not None:
             return left.called(name, call_id), ""
         alike = left.taking(kind, name, self._given(kind, details))
-        others = alike or list(left.named(kind, name))
+        others = alike or list(islice(left.named(kind, name), _LOOKED_AT))
         if not others:
             return None, ""
         if len(others) > 1 and self._may_be_any(others if alike else _beside(others)):
@@ -220,18 +224,14 @@ class Matcher:
 
     def _may_be_any(self, several: Sequence[Attempt]) -> bool:
         """Tell whether some ran at the same time, and it matters which is meant."""
-        if not any(_overlap(one, other) for one, other in combinations(several[:32], 2)):
+        if not any(_overlap(one, other) for one, other in combinations(several, 2)):
             return False
         return len({_came_of(one) for one in several}) > 1
 
     def _elsewhere(self, name: str, given: Any) -> Attempt | None:
         """Return a call of a tool, wherever it was made, that took the same and is left."""
-        for step in self._recording.tree.steps:
-            if step.kind == "TOOL" and step.name == name:
-                for one in step.attempts:
-                    if one.key not in self._claimed and self._recording.given(one) == given:
-                        return one
-        return None
+        calls = (one for one in self._recording.calls_of(name) if one.key not in self._claimed)
+        return next((one for one in calls if self._recording.given(one) == given), None)
 
     def _made(
         self, found: Attempt, kind: str, name: str, step_id: str, above: str, details: Mapping[str, Any]

@@ -5,6 +5,7 @@ The whole session is in memory, as it is for `show`; values that it keeps apart 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
@@ -54,12 +55,22 @@ class Recording:
         self._steps: dict[str, Step] = {step.step_id: step for step in self.tree.steps}
         self._inputs: dict[str, bytes] = {}
         self._first_step: dict[str, int] = {}
+        self._tools: defaultdict[str, list[Attempt]] | None = None
         self._parents = {one.key: above for above in self.tree.attempts for one in self.tree.beneath(above)}
 
     @property
     def is_in_a_session_of_others(self) -> bool:
         """Whether the program called the session something else: it was named by who ran it."""
         return any("framework_session_id" in root.details_start for root in self.roots)
+
+    def calls_of(self, tool: str) -> Sequence[Attempt]:
+        """Return the calls of a tool, in order of start."""
+        if self._tools is None:
+            self._tools = defaultdict(list)
+            for one in sorted(self.tree.attempts, key=lambda one: one.start_ns):
+                if one.kind == "TOOL":
+                    self._tools[one.name].append(one)
+        return self._tools.get(tool, ())
 
     def calls(self) -> list[Attempt]:
         """Return the calls that are served: not those within a tool that is served as a whole."""
