@@ -53,6 +53,7 @@ ALERT_RESOLVED: Final = "ALERT_RESOLVED"
 ALERT_UNSENT: Final = "ALERT_UNSENT"
 
 WRITTEN_BY: Final = "written_by"  # in the details of entries: which tool or sandbox let somebody else write them
+REPLAY: Final = "replay"  # in the details of a START in a replay: what of the recording the step is
 PROCESS: Final = "process"  # in the details of the first event that a process writes to a session: which it is
 
 CONTEXT_FORKED: Final = "CONTEXT_FORKED"

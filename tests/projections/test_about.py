@@ -63,6 +63,13 @@ def test_labels_are_the_scalars_of_metadata() -> None:
     ]
 
 
+def test_what_a_replay_is_of() -> None:
+    """The session that was replayed is a label; what is no text, or is of a step alone, is none."""
+    assert about([event(1, replay={"verdict": "SAME", "session": "r"})]).labels == {"replay_of": "r"}
+    for replay in ("r", None, {"verdict": "SAME"}, {"session": ["r"]}):
+        assert about([event(1, replay=replay)]).labels == {}
+
+
 def test_bounded_and_the_same_in_any_order() -> None:
     """However many there are, a head names so many, and it does not matter in which order they came."""
     events = [event(number, metadata={f"m{number:03}": number}, tags=[f"t{number:03}"]) for number in range(60)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from otel_agent_journal.errors import SessionNotFound, StoreUnreachable
@@ -67,6 +68,21 @@ def test_the_beginning_of_an_id_takes_a_listing() -> None:
         journal.session_and_step("walk/search")
     with pytest.raises(SessionNotFound, match="no session matches 'swim'; the newest is"):
         journal.session_and_step("swim/search")
+
+
+def test_replays_leave_the_short_id_to_what_they_are_of() -> None:
+    """The beginning of an id names the session, however often it was replayed; a replay that is left alone is named."""
+    journal, store = a_journal("run-1")
+    for number in range(1, 9):
+        name, replay = f"run-1~replay-{number}", {"verdict": "SAME", "session": "run-1"}
+        store.append([msgspec.structs.replace(events(1, session_id=name)[0], details={"replay": replay})])
+    assert journal.session("ru").session_id == "run-1"
+    assert journal.session("run-1~replay-8").session_id == "run-1~replay-8"
+    store.append(events(1, session_id="run-2"))
+    with pytest.raises(AmbiguousSession, match=r"2 candidates: run-1 [^~]*, run-2 "):
+        journal.session("run")
+    with pytest.raises(AmbiguousSession, match="more than 5 candidates"):
+        journal.session("run-1~")
 
 
 class Meeting(CountingStore):

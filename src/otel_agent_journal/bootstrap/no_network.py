@@ -10,11 +10,10 @@ import ipaddress
 import socket
 from typing import Any
 
-from otel_agent_journal.event import WARNING
+from otel_agent_journal.event import REPLAY, WARNING
 from otel_agent_journal.pipeline.step import current_step
 from otel_agent_journal.replays.current import replaying
 from otel_agent_journal.replays.matching import NEW
-from otel_agent_journal.replays.words import REPLAY
 
 _HERE = ("localhost", "localhost.localdomain", "")
 

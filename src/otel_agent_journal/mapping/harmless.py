@@ -361,7 +361,7 @@ _DETAILS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "context": _within("instance", "seq"),
     "links": _each(_within("trace_id", "span_id")),
     "place": _as_it_is,
-    "replay": _within("of", "attempt", "verdict", "live"),
+    "replay": _within("of", "attempt", "verdict", "live", "session"),
     "request": _as_it_is,
     "scope": _within("name", "version"),
     "service": _as_it_is,

@@ -18,7 +18,7 @@ from opentelemetry.trace import Link, SpanContext
 
 from otel_agent_journal import forks
 from otel_agent_journal.codec import valid_text
-from otel_agent_journal.event import EMPTY
+from otel_agent_journal.event import EMPTY, REPLAY
 from otel_agent_journal.mapping.content import said_attributes
 from otel_agent_journal.mapping.facts import StepEnded, StepNoted, StepStarted
 from otel_agent_journal.mapping.genai import TOOL_EFFECTS
@@ -40,7 +40,6 @@ from otel_agent_journal.pipeline.step_span import Ending
 from otel_agent_journal.pipeline.who import SAID
 from otel_agent_journal.plain import text_of
 from otel_agent_journal.replays.current import replaying
-from otel_agent_journal.replays.words import REPLAY
 from otel_agent_journal.threads import watch_collections
 
 if TYPE_CHECKING:
@@ -194,6 +193,7 @@ class Recorder(SessionWriter):
         """Say in a step's details what of the recording it is: compared as it would be journaled."""
         details[REPLAY] = replay.began(step, self.encoder.details(details) if self._details_change else details)
         if step.parent is None:
+            details[REPLAY]["session"] = replay.rules.session
             details["tags"] = [*(details.get("tags") or ()), REPLAY]
 
     def _shown(

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from otel_agent_journal.codec import valid_text
-from otel_agent_journal.event import PROCESS, START_TYPES, WRITTEN_BY, JournalEvent
+from otel_agent_journal.event import PROCESS, REPLAY, START_TYPES, WRITTEN_BY, JournalEvent
 from otel_agent_journal.projections.spent import NONE_SPENT, Spent
 
 # What a head names of them; it is read with others in a listing.
@@ -23,7 +23,9 @@ MAX_PROCESSES: Final = 6
 MAX_NAME: Final = 64  # characters
 MAX_TEXT: Final = 128
 
-_SAID: Final = frozenset(("metadata", "tags", "tenant", "user"))
+REPLAY_OF: Final = "replay_of"  # the label of a replay's session: the session that it is a replay of
+
+_SAID: Final = frozenset(("metadata", REPLAY, "tags", "tenant", "user"))
 
 
 class Process(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -143,7 +145,7 @@ def process_of(writer: str, told: Mapping[str, Any]) -> Process:
 
 
 def labels_of(details: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield of what was said of a run the names with one text, number or truth value each."""
+    """Yield of what was said of a run the names with one text, number or truth value each; what a replay is of."""
     metadata: Any = details.get("metadata")
     said = cast("Mapping[Any, Any]", metadata if isinstance(metadata, Mapping) else {})
     for source in (said, {name: details[name] for name in ("user", "tenant") if name in details}):
@@ -151,6 +153,10 @@ def labels_of(details: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             text = _text(value)
             if text is not None and isinstance(name, str) and 0 < len(name) <= MAX_NAME:
                 yield valid_text(name), text
+    replay: Any = details.get(REPLAY)
+    replayed = _text(cast("Mapping[str, Any]", replay).get("session")) if isinstance(replay, Mapping) else None
+    if replayed is not None:
+        yield REPLAY_OF, replayed
 
 
 def _texts(value: Any) -> list[str]:

@@ -18,6 +18,7 @@ import msgspec
 
 from otel_agent_journal.errors import SessionNotFound
 from otel_agent_journal.event import END_TYPES, START_TYPES, ErrorInfo, JournalEvent, kind_of
+from otel_agent_journal.projections.about import REPLAY_OF
 from otel_agent_journal.projections.cost import NO_CALLS, Billed, Cost, Rates
 from otel_agent_journal.projections.head import ERROR, INTERRUPTED, PROCESSING, SessionHead
 from otel_agent_journal.projections.outline import outline
@@ -40,6 +41,7 @@ _Result = TypeVar("_Result")
 
 _SPARE: Final = 4  # sessions beyond a limit that are listed with it, in place of ours
 _MAX_NAMED: Final = 5  # candidates that an error names
+_MAX_LISTED: Final = 50  # sessions whose ids begin so that are looked at: the replays of one may be among them
 _SECOND_NS: Final = 1_000_000_000
 _RECENT_NS: Final = 600 * _SECOND_NS  # how far before its last event a running step is looked for in a listing
 
@@ -224,7 +226,7 @@ class Journal:
         return self._near(text) if exact is None else self._whole(exact)
 
     def _near(self, text: str) -> SessionHead:
-        near = self._beginning_so(text) if text else []
+        near = _without_replays(self._beginning_so(text)) if text else []
         if len(near) == 1:
             return near[0]
         if near:
@@ -245,7 +247,7 @@ class Journal:
 
     def _beginning_so(self, prefix: str) -> list[SessionHead]:
         """Return sessions whose ids begin so; where there are none, those of the parts whose ids do."""
-        wanted = SessionFilter(id_prefix=prefix, limit=_MAX_NAMED + 1)
+        wanted = SessionFilter(id_prefix=prefix, limit=_MAX_LISTED)
         near = list(current_sessions(self.store, wanted))
         if near:
             return near
@@ -315,6 +317,12 @@ class Journal:
     def blob(self, session_id: str, digest: str) -> bytes | None:
         """Return a value that a session or a part of it keeps apart, as JSON text, or None where it is not there."""
         return self._blobs.get(session_id, digest)
+
+
+def _without_replays(heads: list[SessionHead]) -> list[SessionHead]:
+    """Return those that are no replays of one of them; a replay begins with the id of what it is of."""
+    there = {head.session_id for head in heads}
+    return [head for head in heads if head.about.labels.get(REPLAY_OF) not in there]
 
 
 def has_dead(spool: Path) -> bool:

@@ -12,11 +12,12 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from otel_agent_journal.event import REPLAY
 from otel_agent_journal.projections.steps import Attempt, Step, StepTree
 from otel_agent_journal.replays.contents import Comparison
 from otel_agent_journal.replays.matching import AMBIGUOUS, CHANGED_ARGS, DRIFT, NEW, SAME, UNREPLAYABLE
 from otel_agent_journal.replays.recording import Recording, call_id_of, place_of
-from otel_agent_journal.replays.words import REPLAY, SERVED_KINDS
+from otel_agent_journal.replays.words import SERVED_KINDS
 
 MISSING: Final = "MISSING"
 REORDERED: Final = "REORDERED"

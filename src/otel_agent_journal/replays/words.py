@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-REPLAY: Final = "replay"  # in the details of a START: what of the recording the step is
 SERVED_KINDS: Final = frozenset(("MODEL", "TOOL", "RETRIEVAL"))
 BY_HAND: Final = "by_hand"  # on a START: code of the program's own makes the call
 SERVABLE: Final = "servable"  # on an ending: that code asks whether it is served
