@@ -1,8 +1,9 @@
 """What is content and what is not: the one place that says it, for the journal and for spans. Pure.
 
-Content is what anybody said or made up: it may be anything, so what is not on a list here is content. Metadata is what
-names, counts, times and places are: see `docs/configuration.md`. With content off a fact is journaled as
-`harmless_fact` returns it, and a span leaves as `harmless_span` does; both go by field, never by the type of an event.
+Content is what anybody said or made up: it may be anything, so what is on no list, here or in `metadata.py`, is
+content. Metadata is what names, counts, times and places are: see `docs/configuration.md`. With content off a fact is
+journaled as `harmless_fact` returns it, and a span leaves as `harmless_span` does; both go by field, never by the type
+of an event.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 from otel_agent_journal.event import EMPTY, PROCESS, ErrorInfo
 from otel_agent_journal.foreign import is_a
 from otel_agent_journal.mapping import genai
+from otel_agent_journal.mapping.metadata import COUNTED, KNOWN_EVENTS, OF_EVENTS, OF_NOTES, OF_SPANS
 from otel_agent_journal.mapping.processes import harmless_process, without_arguments
 from otel_agent_journal.mapping.span_record import SpanEvent, SpanLink, SpanRecord
 
@@ -28,170 +30,14 @@ _OTHER_EVENT: Final = "event"  # in the place of a span event's name that nobody
 _CANCELLED: Final = "cancelled"
 _NUMBERS: Final = (bool, int, float)
 _SCALARS: Final = (str, *_NUMBERS)
+_WORD: Final = re.compile(r"[\w.:<>\[\]$/#+-]{1,200}")  # what a class or a code of a service is called
 
 Told = TypeVar("Told")
 
 # --- of spans -----------------------------------------------------------------------------------------------------
 
-# Of an event within a step. Messages, outputs and texts are content, whichever event they stand in.
-_OF_NOTES: Final = frozenset(
-    (
-        "attempt",
-        "backoff_s",
-        "checkpoint_id",
-        "code",
-        "invocation",
-        "max_attempts",
-        "operation",
-        "phase",
-        "progress",
-        "request_id",
-        "resumes",
-        "stage",
-        "task_id",
-    )
-)
-# Of spans of agents: the GenAI conventions' names, ours, and those of the dialects.
-_OF_AGENTS: Final = frozenset(
-    (
-        genai.AGENT_ID,
-        genai.AGENT_NAME,
-        genai.AGENT_VERSION,
-        genai.ATTEMPT,
-        genai.CONVERSATION_ID,
-        genai.DATA_SOURCE_ID,
-        genai.ERROR_TYPE,
-        genai.LEFT_OPEN,
-        genai.NODE_NAME,
-        genai.OPERATION_NAME,
-        genai.OUTCOME,
-        genai.OUTPUT_TYPE,
-        genai.PASSED_THROUGH,
-        genai.PROVIDER_NAME,
-        genai.RAISED_AT,
-        genai.REQUEST_MAX_TOKENS,
-        genai.REQUEST_MODEL,
-        genai.REQUEST_TEMPERATURE,
-        genai.REQUEST_TOP_P,
-        genai.RESPONSE_FINISH_REASONS,
-        genai.RESPONSE_ID,
-        genai.RESPONSE_MODEL,
-        genai.RESPONSE_TIME_TO_FIRST_CHUNK,
-        genai.SERVER_ADDRESS,
-        genai.SERVER_PORT,
-        *genai.SERVICE_TIER_READINGS,
-        genai.STEP_ID,
-        genai.STEP_KIND,
-        genai.STEP_NAME,
-        genai.STEP_PARENT_ID,
-        genai.SYSTEM,
-        genai.TOOL_CALL_ID,
-        genai.TOOL_EFFECTS,
-        genai.TOOL_NAME,
-        genai.TOOL_TYPE,
-        genai.USAGE_INPUT_TOKENS,
-        genai.USAGE_OUTPUT_TOKENS,
-        genai.WORKFLOW_NAME,
-        genai.WRITER,
-        "aws.bedrock.agent_alias.id",
-        "aws.bedrock.flow.id",
-        "aws.bedrock.flow_alias.id",
-        "aws.request_id",
-        "event_loop.cycle_id",
-        "event_loop.parent_cycle_id",
-        "gen_ai.event.end_time",
-        "gen_ai.event.start_time",
-        "gen_ai.prompt.name",
-        "gen_ai.prompt.version",
-        "gen_ai.request.encoding_formats",
-        "gen_ai.tool.status",
-        "llm.request.type",
-        "openinference.span.kind",
-        "session.id",
-        "strands.cancellation.type",
-        "traceloop.entity.name",
-        "traceloop.span.kind",
-        "traceloop.workflow.name",
-    )
-)
-# Of spans of clients and servers: what is asked of whom, and how that went. No URL, no path, no statement, no header.
-_OF_OTHERS: Final = frozenset(
-    (
-        "aws.region",
-        "cloud.region",
-        "code.column.number",
-        "code.file.path",
-        "code.filepath",
-        "code.function",
-        "code.function.name",
-        "code.line.number",
-        "code.lineno",
-        "code.namespace",
-        "db.collection.name",
-        "db.name",
-        "db.namespace",
-        "db.operation",
-        "db.operation.name",
-        "db.response.status_code",
-        "db.sql.table",
-        "db.system",
-        "db.system.name",
-        "exception.escaped",
-        "exception.type",
-        "faas.invocation_id",
-        "faas.trigger",
-        "http.flavor",
-        "http.method",
-        "http.request.method",
-        "http.response.status_code",
-        "http.route",
-        "http.scheme",
-        "http.status_code",
-        "messaging.destination.name",
-        "messaging.operation",
-        "messaging.operation.name",
-        "messaging.operation.type",
-        "messaging.system",
-        "net.host.name",
-        "net.peer.name",
-        "net.transport",
-        "network.protocol.name",
-        "network.protocol.version",
-        "network.transport",
-        "network.type",
-        "peer.service",
-        "rpc.grpc.status_code",
-        "rpc.method",
-        "rpc.service",
-        "rpc.system",
-        "thread.name",
-        "url.scheme",
-    )
-)
-_OF_SPANS: Final = _OF_AGENTS | _OF_OTHERS
-_OF_EVENTS: Final = _OF_SPANS | {"finish_reason", "id", "role"}
-# Numbers are harmless under every name of these namespaces.
-_COUNTED: Final = (
-    "agent_journal.",
-    "aws.",
-    "db.",
-    "embedding.",
-    "event_loop.",
-    "gen_ai.",
-    "http.",
-    "llm.",
-    "messaging.",
-    "net.",
-    "network.",
-    "rpc.",
-    "server.",
-    "thread.",
-)
-_KNOWN_EVENTS: Final = ("agent_journal.", "exception", "gen_ai.", "llm.")
-_WORD: Final = re.compile(r"[\w.:<>\[\]$/#+-]{1,200}")  # what a class or a code of a service is called
 
-
-def harmless_attributes(attributes: Mapping[str, Any], names: frozenset[str] = _OF_SPANS) -> dict[str, Any]:
+def harmless_attributes(attributes: Mapping[str, Any], names: frozenset[str] = OF_SPANS) -> dict[str, Any]:
     """Return what may leave of a span's attributes; themselves, where that is all of them."""
     if names.issuperset(attributes):
         return cast("dict[str, Any]", attributes)
@@ -199,22 +45,22 @@ def harmless_attributes(attributes: Mapping[str, Any], names: frozenset[str] = _
 
 
 def _is_count(key: str, value: Any) -> bool:
-    return key.startswith(_COUNTED) and is_a(value, int, float)
+    return key.startswith(COUNTED) and is_a(value, int, float)
 
 
 def harmless_note(details: Mapping[str, Any]) -> dict[str, Any]:
     """Return what may leave of the details of an event within a step."""
     said = _said_by_hand(details)
-    return {key: value for key, value in details.items() if key in _OF_NOTES and key not in said and _is_scalar(value)}
+    return {key: value for key, value in details.items() if key in OF_NOTES and key not in said and _is_scalar(value)}
 
 
 def harmless_events(events: tuple[SpanEvent, ...]) -> tuple[SpanEvent, ...]:
     """Return a span's events as they may leave: when they were, and their names where these are known."""
     return tuple(
         SpanEvent(
-            event.name if event.name.startswith(_KNOWN_EVENTS) else _OTHER_EVENT,
+            event.name if event.name.startswith(KNOWN_EVENTS) else _OTHER_EVENT,
             event.timestamp_ns,
-            harmless_attributes(event.attributes, _OF_EVENTS),
+            harmless_attributes(event.attributes, OF_EVENTS),
         )
         for event in events
     )
@@ -416,7 +262,7 @@ def harmless_details(details: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return of an event's details what is journaled with content off; themselves, where that is all of them."""
     if _USUAL.issuperset(details):
         attributes = details.get("attributes")
-        if attributes is None or (type(attributes) is dict and _OF_SPANS.issuperset(cast("Any", attributes))):
+        if attributes is None or (type(attributes) is dict and OF_SPANS.issuperset(cast("Any", attributes))):
             return details
     said = _said_by_hand(details)
     kept: dict[str, Any] = {}

@@ -1,0 +1,166 @@
+"""The names under which spans and notes hold metadata: what is not on a list here is content. Pure.
+
+What is done by these lists is `harmless.py`'s; what of an event's details is metadata stands there, with its rules.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from otel_agent_journal.mapping import genai
+
+# Of an event within a step. Messages, outputs and texts are content, whichever event they stand in.
+OF_NOTES: Final = frozenset(
+    (
+        "attempt",
+        "backoff_s",
+        "checkpoint_id",
+        "code",
+        "invocation",
+        "max_attempts",
+        "operation",
+        "phase",
+        "progress",
+        "request_id",
+        "resumes",
+        "stage",
+        "task_id",
+    )
+)
+# Of spans of agents: the GenAI conventions' names, ours, and those of the dialects.
+_OF_AGENTS: Final = frozenset(
+    (
+        genai.AGENT_ID,
+        genai.AGENT_NAME,
+        genai.AGENT_VERSION,
+        genai.ATTEMPT,
+        genai.CONVERSATION_ID,
+        genai.DATA_SOURCE_ID,
+        genai.ERROR_TYPE,
+        genai.LEFT_OPEN,
+        genai.NODE_NAME,
+        genai.OPERATION_NAME,
+        genai.OUTCOME,
+        genai.OUTPUT_TYPE,
+        genai.PASSED_THROUGH,
+        genai.PROVIDER_NAME,
+        genai.RAISED_AT,
+        genai.REQUEST_MAX_TOKENS,
+        genai.REQUEST_MODEL,
+        genai.REQUEST_TEMPERATURE,
+        genai.REQUEST_TOP_P,
+        genai.RESPONSE_FINISH_REASONS,
+        genai.RESPONSE_ID,
+        genai.RESPONSE_MODEL,
+        genai.RESPONSE_TIME_TO_FIRST_CHUNK,
+        genai.SERVER_ADDRESS,
+        genai.SERVER_PORT,
+        *genai.SERVICE_TIER_READINGS,
+        genai.STEP_ID,
+        genai.STEP_KIND,
+        genai.STEP_NAME,
+        genai.STEP_PARENT_ID,
+        genai.SYSTEM,
+        genai.TOOL_CALL_ID,
+        genai.TOOL_EFFECTS,
+        genai.TOOL_NAME,
+        genai.TOOL_TYPE,
+        genai.USAGE_INPUT_TOKENS,
+        genai.USAGE_OUTPUT_TOKENS,
+        genai.WORKFLOW_NAME,
+        genai.WRITER,
+        "aws.bedrock.agent_alias.id",
+        "aws.bedrock.flow.id",
+        "aws.bedrock.flow_alias.id",
+        "aws.request_id",
+        "event_loop.cycle_id",
+        "event_loop.parent_cycle_id",
+        "gen_ai.event.end_time",
+        "gen_ai.event.start_time",
+        "gen_ai.prompt.name",
+        "gen_ai.prompt.version",
+        "gen_ai.request.encoding_formats",
+        "gen_ai.tool.status",
+        "llm.request.type",
+        "openinference.span.kind",
+        "session.id",
+        "strands.cancellation.type",
+        "traceloop.entity.name",
+        "traceloop.span.kind",
+        "traceloop.workflow.name",
+    )
+)
+# Of spans of clients and servers: what is asked of whom, and how that went. No URL, no path, no statement, no header.
+_OF_OTHERS: Final = frozenset(
+    (
+        "aws.region",
+        "cloud.region",
+        "code.column.number",
+        "code.file.path",
+        "code.filepath",
+        "code.function",
+        "code.function.name",
+        "code.line.number",
+        "code.lineno",
+        "code.namespace",
+        "db.collection.name",
+        "db.name",
+        "db.namespace",
+        "db.operation",
+        "db.operation.name",
+        "db.response.status_code",
+        "db.sql.table",
+        "db.system",
+        "db.system.name",
+        "exception.escaped",
+        "exception.type",
+        "faas.invocation_id",
+        "faas.trigger",
+        "http.flavor",
+        "http.method",
+        "http.request.method",
+        "http.response.status_code",
+        "http.route",
+        "http.scheme",
+        "http.status_code",
+        "messaging.destination.name",
+        "messaging.operation",
+        "messaging.operation.name",
+        "messaging.operation.type",
+        "messaging.system",
+        "net.host.name",
+        "net.peer.name",
+        "net.transport",
+        "network.protocol.name",
+        "network.protocol.version",
+        "network.transport",
+        "network.type",
+        "peer.service",
+        "rpc.grpc.status_code",
+        "rpc.method",
+        "rpc.service",
+        "rpc.system",
+        "thread.name",
+        "url.scheme",
+    )
+)
+OF_SPANS: Final = _OF_AGENTS | _OF_OTHERS
+OF_EVENTS: Final = OF_SPANS | {"finish_reason", "id", "role"}
+# Numbers are harmless under every name of these namespaces.
+COUNTED: Final = (
+    "agent_journal.",
+    "aws.",
+    "db.",
+    "embedding.",
+    "event_loop.",
+    "gen_ai.",
+    "http.",
+    "llm.",
+    "messaging.",
+    "net.",
+    "network.",
+    "rpc.",
+    "server.",
+    "thread.",
+)
+KNOWN_EVENTS: Final = ("agent_journal.", "exception", "gen_ai.", "llm.")
