@@ -168,6 +168,20 @@ PLAIN_FIELDS: Final = (
     "outcome",
     "duration_ns",
 )
+NEUTRAL_FIELDS: Final = (
+    "timestamp",
+    "session_id",
+    "event_type",
+    "tool_name",
+    "level",
+    "details",
+    "event_id",
+    *PLAIN_FIELDS,
+    "error",
+    "usage",
+    "digest",
+    "schema_version",
+)
 
 
 def from_neutral(record: Mapping[str, Any], *, fallback_id: str | None = None) -> JournalEvent:

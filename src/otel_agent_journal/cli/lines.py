@@ -1,14 +1,14 @@
-"""One line an event: what `tail`, `show --events` and `demo` print for people."""
+"""One line an event: what `tail`, `show --events` and `demo` print for people; and what they print for programs."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.cells import cell_len, cut_middle, padded, within
-from otel_agent_journal.codec import encode_value
+from otel_agent_journal.codec import NEUTRAL_FIELDS, encode_line, encode_value, to_neutral
 from otel_agent_journal.event import (
     AGENT_INVOCATION_FAILED,
     AGENT_INVOCATION_STARTED,
@@ -28,6 +28,7 @@ from otel_agent_journal.event import (
     JournalEvent,
     kind_of,
 )
+from otel_agent_journal.mapping.media import BLOB
 from otel_agent_journal.projections.head import INTERRUPTED
 from otel_agent_journal.projections.lifecycle import said_by
 from otel_agent_journal.projections.status import outcome_of
@@ -125,13 +126,25 @@ class EventLines:
         return known
 
 
+def print_events(output: Output, events: Iterable[JournalEvent], *, sessions: bool) -> None:
+    """Print events as they come: a line each for people, else whole. `sessions`: lines say whose an event is."""
+    if output.for_people:
+        lines = EventLines(output, sessions=sessions)
+        for event in events:
+            lines.show(event)
+    elif output.format == "csv":
+        output.records(map(to_neutral, events), NEUTRAL_FIELDS)
+    else:
+        output.encoded(map(encode_line, events))
+
+
 def preview(value: Any) -> str:
     """Return a value of the details as text: a blob by its preview, a message by its words, the rest as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping):
         mapping = cast("Mapping[str, Any]", value)
-        if "$blob" in mapping:
+        if BLOB in mapping:
             return str(mapping.get("preview", ""))
         if isinstance(mapping.get("content"), str) and mapping["content"]:
             return mapping["content"]

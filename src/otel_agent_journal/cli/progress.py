@@ -80,7 +80,7 @@ class Bar:
 @contextmanager
 def progress(total: int | None, label: str) -> Generator[Bar]:
     """Give the bar of a piece of work of `total` units, None: nobody knows. `label` may name what others named."""
-    bar = Bar(total, label, _to_stderr if sys.stderr.isatty() else None)
+    bar = Bar(total, label, to_terminal())
     try:
         yield bar
     finally:
@@ -90,7 +90,7 @@ def progress(total: int | None, label: str) -> Generator[Bar]:
 @contextmanager
 def fleeting(label: str) -> Generator[Callable[[], None]]:
     """Give what counts pieces of work: shown from its second second on, and taken away when it is done."""
-    bar = Bar(None, label, _to_stderr if sys.stderr.isatty() else None)
+    bar = Bar(None, label, to_terminal())
     shown_s, done = time.monotonic() + _QUIET_S, 0
 
     def moved() -> None:
@@ -103,6 +103,11 @@ def fleeting(label: str) -> Generator[Callable[[], None]]:
         yield moved
     finally:
         bar.clear()
+
+
+def to_terminal() -> Callable[[str], object] | None:
+    """Return what draws on stderr at once, None where that is no terminal."""
+    return _to_stderr if sys.stderr.isatty() else None
 
 
 def _to_stderr(text: str) -> None:

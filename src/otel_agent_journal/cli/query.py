@@ -20,6 +20,7 @@ import click
 from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.contract import CTRL_C
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
+from otel_agent_journal.cli.progress import to_terminal
 from otel_agent_journal.reading import moments
 
 if TYPE_CHECKING:
@@ -321,13 +322,8 @@ class Progress:
 
 @contextmanager
 def _progress() -> Generator[Progress]:
-    progress = Progress(_to_stderr if sys.stderr.isatty() else None)
+    progress = Progress(to_terminal())
     try:
         yield progress
     finally:
         progress.clear()
-
-
-def _to_stderr(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()

@@ -21,30 +21,6 @@ if TYPE_CHECKING:
     from otel_agent_journal.projections.steps import Step, StepTree
     from otel_agent_journal.reading.journal import Journal
 
-EVENT_COLUMNS = (
-    "timestamp",
-    "session_id",
-    "event_type",
-    "tool_name",
-    "level",
-    "details",
-    "event_id",
-    "name",
-    "writer",
-    "instance_id",
-    "seq",
-    "step_id",
-    "parent_step_id",
-    "attempt",
-    "trace_id",
-    "span_id",
-    "outcome",
-    "duration_ns",
-    "error",
-    "usage",
-    "digest",
-    "schema_version",
-)
 _POSITIVE = click.IntRange(min=1)
 
 
@@ -177,19 +153,11 @@ def step_with_content(journal: Journal, head: SessionHead, text: str) -> tuple[S
 
 
 def _events(output: Output, events: Iterable[JournalEvent], errors: bool) -> None:
-    from otel_agent_journal.cli.lines import EventLines
-    from otel_agent_journal.codec import encode_line, to_neutral
+    from otel_agent_journal.cli.lines import print_events
 
     if errors:
         events = (event for event in events if event.level == "ERROR")
-    if output.for_people:
-        lines = EventLines(output, sessions=False)
-        for event in events:
-            lines.show(event)
-    elif output.format == "csv":
-        output.records((to_neutral(event) for event in events), EVENT_COLUMNS)
-    else:
-        output.encoded(encode_line(event) for event in events)
+    print_events(output, events, sessions=False)
 
 
 def _messages(output: Output, journal: Journal, head: SessionHead, last: int | None, full: bool) -> None:

@@ -49,27 +49,14 @@ def command(invocation: Invocation, session: str | None, follow: bool, last: int
     With a session come the events of the traces that are part of it, from the moment on that it is known that they
     are. With -f a journal or a SESSION that is not there yet is waited for, and so is a store that cannot be reached.
     """
+    from otel_agent_journal.cli.lines import print_events
+
     output = invocation.output()
     journal, came = _journal(invocation, follow)
     session_id = _session(journal, session, follow) if session else None
     if last is None and session is None and not came:
         last = LAST
-    _print(output, arriving(output, journal, session_id, last, forever=follow), sessions=session is None)
-
-
-def _print(output: Output, events: Iterator[JournalEvent], *, sessions: bool) -> None:
-    from otel_agent_journal.cli.lines import EventLines
-    from otel_agent_journal.cli.show import EVENT_COLUMNS
-    from otel_agent_journal.codec import encode_line, to_neutral
-
-    if output.for_people:
-        lines = EventLines(output, sessions=sessions)
-        for event in events:
-            lines.show(event)
-    elif output.format == "csv":
-        output.records((to_neutral(event) for event in events), EVENT_COLUMNS)
-    else:
-        output.encoded(encode_line(event) for event in events)
+    print_events(output, arriving(output, journal, session_id, last, forever=follow), sessions=session is None)
 
 
 def arriving(

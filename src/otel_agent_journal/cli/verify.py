@@ -13,7 +13,7 @@ from otel_agent_journal.cli import readable
 from otel_agent_journal.cli.findings import CHECK_FAILED, print_findings
 from otel_agent_journal.cli.invocation import Invocation, common_options, pass_invocation
 from otel_agent_journal.cli.progress import Bar, progress
-from otel_agent_journal.mapping.media import WITHIN
+from otel_agent_journal.mapping.media import BLOB, WITHIN
 from otel_agent_journal.reading.blobs import refers_to_blob
 from otel_agent_journal.reading.values import mappings_in
 from otel_agent_journal.terminal import say
@@ -278,7 +278,7 @@ def _kept_apart(event: JournalEvent) -> Iterator[tuple[str, str]]:
     for field, value in event.details.items():
         for one in mappings_in(value, lambda mapping: not refers_to_blob(mapping)):
             if refers_to_blob(one) and "lost" not in one:
-                yield field, one["$blob"]
+                yield field, one[BLOB]
                 yield from ((field, digest) for digest in one.get(WITHIN, ()))
 
 

@@ -222,7 +222,7 @@ def put_together(details: Mapping[str, Any], get: Callable[[list[str]], Mapping[
     for within, key, reference in found:
         blob = blobs.get(str(reference[BLOB]))
         if blob is None:
-            raise StoreError(f"a part of the context, {reference['bytes']:,} bytes, is not there: {reference['$blob']}")
+            raise StoreError(f"a part of the context, {reference['bytes']:,} bytes, is not there: {reference[BLOB]}")
         within[key] = _whole(blob.data, reference)
     return whole
 

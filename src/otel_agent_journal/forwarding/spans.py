@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from otel_agent_journal.event import SESSION_INTERRUPTED, JournalEvent
+from otel_agent_journal.mapping.media import BLOB
 from otel_agent_journal.mapping.span_join import SpanJoiner
 from otel_agent_journal.mapping.span_record import SpanRecord
 from otel_agent_journal.pairing import is_ending, is_start
@@ -134,7 +135,7 @@ def with_blobs(event: JournalEvent, get_blob: GetBlob | None) -> JournalEvent:
     found: dict[str, Any] = {}
     for key in ("attributes", "events", "links"):
         value: Any = event.details.get(key)
-        if isinstance(value, Mapping) and "$blob" in value:
+        if isinstance(value, Mapping) and BLOB in value:
             found[key] = _blob(event.session_id, cast("Mapping[str, Any]", value), get_blob)
     if not found:
         return event
@@ -142,7 +143,7 @@ def with_blobs(event: JournalEvent, get_blob: GetBlob | None) -> JournalEvent:
 
 
 def _blob(session_id: str, reference: Mapping[str, Any], get_blob: GetBlob | None) -> Any:
-    data = None if get_blob is None else get_blob(session_id, str(reference["$blob"]))
+    data = None if get_blob is None else get_blob(session_id, str(reference[BLOB]))
     if data is None:
         return None
     try:

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from otel_agent_journal.mapping import genai
+from otel_agent_journal.mapping.media import BLOB
 
 _to_json: Final = msgspec.json.Encoder().encode
 _from_json: Final = msgspec.json.Decoder().decode
@@ -146,7 +147,7 @@ def _messages(value: Any, role: str) -> Any:
 
 
 def _is_blob(value: Any) -> bool:
-    return isinstance(value, Mapping) and "$blob" in value
+    return isinstance(value, Mapping) and BLOB in value
 
 
 def _message(item: Any, role: str) -> Any:

@@ -17,7 +17,7 @@ from otel_agent_journal.codec import DIGEST_BYTES, encode_value
 from otel_agent_journal.event import EMPTY, PROCESS, ErrorInfo
 from otel_agent_journal.mapping.facts import BlobKept, Fact, encode_fact
 from otel_agent_journal.mapping.harmless import CUT, METADATA, REDACTED, SAID, harmless_details, harmless_fact
-from otel_agent_journal.mapping.media import WITHIN, Medium, hints_at_media, media_within, without_media
+from otel_agent_journal.mapping.media import BLOB, WITHIN, Medium, hints_at_media, media_within, without_media
 from otel_agent_journal.mapping.processes import OF_PROCESS, harmless_process
 from otel_agent_journal.mapping.references import MESSAGE_FIELDS, with_messages
 from otel_agent_journal.plain import MESSAGES, Budget, light
@@ -183,7 +183,7 @@ class ContentEncoder:
                 kept[key] = value
                 continue
             digest = blake2b(text, digest_size=DIGEST_BYTES).hexdigest()
-            reference: dict[str, Any] = {"$blob": digest, "bytes": len(text), "preview": _preview(text)}
+            reference: dict[str, Any] = {BLOB: digest, "bytes": len(text), "preview": _preview(text)}
             within = list(dict.fromkeys(media_within(value)))
             if within:
                 reference[WITHIN] = within

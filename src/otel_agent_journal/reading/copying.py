@@ -15,7 +15,7 @@ import msgspec
 
 from otel_agent_journal.errors import EventTooLarge, UnsupportedByStore
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.mapping.media import WITHIN
+from otel_agent_journal.mapping.media import BLOB, WITHIN
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.reading.writing import EventWriter, runs_of, sequence_of
 from otel_agent_journal.store.protocol import BlobStore, JournalStore, PutByOthers
@@ -174,7 +174,7 @@ def blobs_of(value: Any) -> Iterator[str]:
     """Yield the digests of the values kept apart that some details refer to, however deep."""
     if isinstance(value, Mapping):
         mapping = cast("Mapping[str, Any]", value)
-        digest = mapping.get("$blob")
+        digest = mapping.get(BLOB)
         if isinstance(digest, str):
             yield digest
             within: Any = mapping.get(WITHIN)
