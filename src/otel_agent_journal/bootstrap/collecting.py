@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.receiver.counters import Row
     from otel_agent_journal.receiver.security import Tls
     from otel_agent_journal.receiver.service import Service
+    from otel_agent_journal.receiver.worker import Plan
     from otel_agent_journal.store.protocol import JournalStore
 
 COLLECT_EXTRA: Final = "otel-agent-journal[collect]"
@@ -79,21 +81,12 @@ def collect(
     """
     try:
         from otel_agent_journal.receiver.service import Service, address_of
-        from otel_agent_journal.receiver.worker import Plan
     except ImportError as error:
         raise MissingExtra("the receiver of OTLP", COLLECT_EXTRA) from error
 
     grpc = None if doors.grpc is None else address_of(doors.grpc, "--grpc")
     http = None if doors.http is None else address_of(doors.http, "--http")
-    tokens, tls = _keys(doors, [address.host for address in (grpc, http) if address is not None])
-    plan = Plan(
-        spool=settings.spool.absolute(),
-        cap_bytes=settings.spool_cap_bytes,
-        budget_bytes=doors.in_flight_bytes,
-        content=settings.content,
-        tokens=tokens,
-        tls=tls,
-    )
+    plan = _plan(settings, doors, [address.host for address in (grpc, http) if address is not None])
     if settings.redactor is not None:
         load_redactor(settings.redactor)  # there is no program to wait for: one that is not there is said now
     over = until or threading.Event()
@@ -104,21 +97,18 @@ def collect(
         service = Service(plan, grpc=grpc, http=http, workers=doors.workers, tells=ack_store)
         reception = open_reception(settings, delivered=service.delivered if ack_store else None)
         sweep = _Sweep(settings, store, reception, silence_s)
-        read_bytes = READ_BYTES if ack_store else _READ_BYTES
         sinks = open_sinks(settings)
+        forward = sinks.came if settings.sinks else None
+        read_bytes = READ_BYTES if ack_store else _READ_BYTES
         drain = open_drain(
-            settings,
-            store,
-            reception=lambda: reception,
-            read_bytes=read_bytes,
-            rounds_up=sweep,
-            forward=sinks.came if settings.sinks else None,
+            settings, store, reception=lambda: reception, read_bytes=read_bytes, rounds_up=sweep, forward=forward
         )
         look = _FirstLook(store, say)
+        begun = partial(_say_where, say, service, store.url, settings, plan.tls)
         with _ended_by_signals(over):
             look.start()
             sinks.start()
-            _serve(service, drain, reception, over, look, lambda: _say_where(say, service, store.url, settings, tls))
+            _serve(service, drain, reception, over, look, begun)
         drain.stop(DELIVER_S)
         for line in map(left_over, sinks.close(DELIVER_S)):
             if line is not None:
@@ -149,6 +139,21 @@ def _serve(
             first_look.tell()
     finally:
         service.stop()
+
+
+def _plan(settings: Settings, doors: Doors, hosts: Sequence[str]) -> Plan:
+    """Return what each worker is told."""
+    from otel_agent_journal.receiver.worker import Plan
+
+    tokens, tls = _keys(doors, hosts)
+    return Plan(
+        spool=settings.spool.absolute(),
+        cap_bytes=settings.spool_cap_bytes,
+        budget_bytes=doors.in_flight_bytes,
+        content=settings.content,
+        tokens=tokens,
+        tls=tls,
+    )
 
 
 def _keys(doors: Doors, hosts: Sequence[str]) -> tuple[tuple[str, ...], Tls | None]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from otel_agent_journal.bootstrap.sessions import Sessions
     from otel_agent_journal.projections.head import SessionHead
     from otel_agent_journal.reading.journal import Journal
+    from otel_agent_journal.server.app import App
+    from otel_agent_journal.server.guard import Access
     from otel_agent_journal.server.serving import Server
 
 _LAST_MESSAGES_S: Final = 35.0  # for what is on its way to receivers, each of which may take 30 s
@@ -89,14 +91,11 @@ def open_server(settings: Settings, door: Door, *, create: bool = False) -> Serv
         StoreUnreachable: there is no journal.
     """
     try:
-        from otel_agent_journal.server.app import App
         from otel_agent_journal.server.guard import Access, names_of, origins_of
-        from otel_agent_journal.server.running import nothing, running_routes
         from otel_agent_journal.server.serving import Server, listening
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the viewer; {error.name}", "otel-agent-journal[ui]") from error
     from otel_agent_journal.receiver.security import is_loopback
-    from otel_agent_journal.sessions.http import SessionRoutes
 
     root_path = checked_root(door.root_path)
     local = is_loopback(door.host)
@@ -119,19 +118,7 @@ def open_server(settings: Settings, door: Door, *, create: bool = False) -> Serv
     runs = None
     try:
         runs = _runs(settings, door.agents) if door.write else None
-        answers = nothing if runs is None else SessionRoutes(runs).answer
-        threads, of_clients = open_clients(settings, opened, runs)
-        described = {} if runs is None else {name: one.description or "" for name, one in runs.agents.items()}
-        routes = (*running_routes(answers), *of_clients, *(open_a2a(runs, described) if door.a2a else ()))
-        app = App(
-            opened,
-            access,
-            write=door.write,
-            routes=routes,
-            contexts=_contexts,
-            agents=described,
-            closes=(threads.close,),
-        )
+        app = _app(settings, door, opened, access, runs)
         app.start()
     except BaseException:
         if runs is not None:
@@ -143,6 +130,26 @@ def open_server(settings: Settings, door: Door, *, create: bool = False) -> Serv
     base = f"http://{name}:{port}{root_path}/"
     server = Server(app, sockets, proxies=door.proxies)
     return Served(server, app, f"{base}?token={tokens[0]}" if tokens else base, base, runs, watched)
+
+
+def _app(settings: Settings, door: Door, opened: Callable[[], Journal], access: Access, runs: Sessions | None) -> App:
+    """Return what answers: the viewer, the routes of clients, and where runs are made, theirs."""
+    from otel_agent_journal.server.app import App
+    from otel_agent_journal.server.running import nothing, running_routes
+    from otel_agent_journal.sessions.http import SessionRoutes
+
+    answers = nothing if runs is None else SessionRoutes(runs).answer
+    threads, of_clients = open_clients(settings, opened, runs)
+    described = {} if runs is None else {name: one.description or "" for name, one in runs.agents.items()}
+    return App(
+        opened,
+        access,
+        write=door.write,
+        routes=(*running_routes(answers), *of_clients, *(open_a2a(runs, described) if door.a2a else ())),
+        contexts=_contexts,
+        agents=described,
+        closes=(threads.close,),
+    )
 
 
 def serve(served: Served) -> None:

@@ -96,9 +96,8 @@ def command(
             " sinks says which is behind, sinks forget gives one up, --ahead-of-sinks deletes them all the same"
         )
     if not output.for_people:
-        output.record(
-            {"store": store.url, "before": format_timestamp(limit_ns), "sessions": count, "deleted": not dry_run}
-        )
+        said = {"store": store.url, "before": format_timestamp(limit_ns), "sessions": count, "deleted": not dry_run}
+        output.record(said)
     elif dry_run:
         output.text(f"{readable.plural(count, 'session')} would be deleted, last updated before {before}")
     elif count:

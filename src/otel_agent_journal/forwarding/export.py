@@ -139,29 +139,38 @@ def export_session(
             get_blob=get_blob,
         )
     )
-    sent = 0
     try:
-        waiting = [spans[at : at + BATCH_SPANS] for at in range(0, len(spans), BATCH_SPANS)][::-1]
-        while waiting:
-            batch = waiting.pop()
-            try:
-                rejected = _insist(outlet, batch, pause)
-            except BatchRefused as refusal:
-                if len(batch) == 1:
-                    raise _unreachable(outlet, refusal, sent, len(spans)) from refusal
-                middle = len(batch) // 2
-                waiting += [batch[middle:], batch[:middle]]
-                continue
-            except SendFailed as failure:
-                raise _unreachable(outlet, failure, sent, len(spans)) from failure
-            sent += len(batch) - rejected
-            if progress is not None:
-                progress(sent)
-        if sent < len(spans):
-            rejection = SendFailed(f"rejected {len(spans) - sent} spans")
-            raise _unreachable(outlet, rejection, sent, len(spans))
+        return _send_all(outlet, spans, progress, pause)
     finally:
         outlet.close()
+
+
+def _send_all(
+    sender: SpanSender,
+    spans: list[SpanRecord],
+    progress: Callable[[int], None] | None,
+    pause: Callable[[float], None],
+) -> int:
+    """Send spans in batches, one that is refused in halves; return how many arrived: all of them."""
+    sent = 0
+    waiting = [spans[at : at + BATCH_SPANS] for at in range(0, len(spans), BATCH_SPANS)][::-1]
+    while waiting:
+        batch = waiting.pop()
+        try:
+            rejected = _insist(sender, batch, pause)
+        except BatchRefused as refusal:
+            if len(batch) == 1:
+                raise _unreachable(sender, refusal, sent, len(spans)) from refusal
+            middle = len(batch) // 2
+            waiting += [batch[middle:], batch[:middle]]
+            continue
+        except SendFailed as failure:
+            raise _unreachable(sender, failure, sent, len(spans)) from failure
+        sent += len(batch) - rejected
+        if progress is not None:
+            progress(sent)
+    if sent < len(spans):
+        raise _unreachable(sender, SendFailed(f"rejected {len(spans) - sent} spans"), sent, len(spans))
     return sent
 
 

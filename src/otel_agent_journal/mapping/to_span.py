@@ -73,28 +73,25 @@ def span_of_attempt(
     opening = EMPTY if start is None else start.details
     start_ns = first.timestamp_ns - (first.duration_ns or 0)
     name = first.name or ""
-    extra = _mapping(opening.get("attributes"))
+    extra = asked = _mapping(opening.get("attributes"))
     if end is not None and (start is None or "scope" in opening):
         extra = {**extra, **_mapping(end.details.get("attributes"))}  # of a foreign span the ending says everything
     if not capture_content:
         extra = harmless_attributes(extra)
-    operation = (extra if start is None else _mapping(opening.get("attributes"))).get(genai.OPERATION_NAME)
+    operation = (extra if start is None else asked).get(genai.OPERATION_NAME)
     outcome, error = ("interrupted", None) if end is None else (end.outcome or "ok", end.error)
     if not capture_content:
         error = harmless_error(error)
-    attributes = genai.start_attributes(
-        kind, name, first.session_id, first.step_id or "", first.parent_step_id, first.attempt or 1, extra
-    )
-    if kind == "TOOL" and isinstance(opening.get("effects"), str):
-        attributes[genai.TOOL_EFFECTS] = opening["effects"]
+    ending = EMPTY if end is None else end.details
+    attributes = _start_attributes(first, kind, opening, extra)
     closing = _cut_attributes(first, reason) if end is None else _end_attributes(end, outcome, error)
     attributes.update(closing if capture_content else harmless_attributes(closing))
     if capture_content:
         attributes.update(content_attributes(kind, opening))
-        attributes.update(content_attributes(kind, EMPTY if end is None else end.details))
+        attributes.update(content_attributes(kind, ending))
     code, description = _status(end, outcome, error, capture_content)
     scope = _mapping(opening.get("scope"))
-    links = links_of(opening) + links_of(EMPTY if end is None else end.details)
+    links = links_of(opening) + links_of(ending)
     trace_state = str(opening.get("trace_state") or "")
     span_name = opening.get("span_name") or genai.span_name(kind, name, None if operation is None else str(operation))
     return SpanRecord(
@@ -102,7 +99,7 @@ def span_of_attempt(
         span_id=span_id_of(first, end),
         parent_span_id=opening.get("parent_span_id") or parent_span_id,
         name=str(span_name),
-        kind=str(opening.get("span_kind") or genai.span_kind(kind, _mapping(opening.get("attributes")))),
+        kind=str(opening.get("span_kind") or genai.span_kind(kind, asked)),
         start_ns=start_ns,
         end_ns=max(start_ns, end.timestamp_ns if end is not None else interrupted_ns or start_ns),
         attributes=plain_attributes(attributes),
@@ -115,6 +112,23 @@ def span_of_attempt(
         scope_version=str(scope.get("version", "") if scope else scope_version),
         trace_state=trace_state if capture_content else harmless_trace_state(trace_state),
     )
+
+
+def _start_attributes(
+    first: JournalEvent, kind: str, opening: Mapping[str, Any], extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    attributes = genai.start_attributes(
+        kind,
+        first.name or "",
+        first.session_id,
+        first.step_id or "",
+        first.parent_step_id,
+        first.attempt or 1,
+        extra,
+    )
+    if kind == "TOOL" and isinstance(opening.get("effects"), str):
+        attributes[genai.TOOL_EFFECTS] = opening["effects"]
+    return attributes
 
 
 def _end_attributes(end: JournalEvent, outcome: str, error: ErrorInfo | None) -> dict[str, Any]:

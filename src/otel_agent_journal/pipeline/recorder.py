@@ -171,14 +171,7 @@ class Recorder(SessionWriter):
             step = self._root(kind, name, start_ns, context, session_id, step_id, details, detached)
             self._roots[id(step)] = step
         else:
-            if parent.pending is not None:
-                parent.begin()  # its framework has opened no span for it: it is not sampled
-            if session_id and session_id != parent.session_id:
-                details["framework_session_id"] = session_id
-            step_id = step_id or parent.child_id(kind, name)
-            attempt = self._attempts.next(step_id)
-            step = Step(self, kind, name, parent.session_id, parent, step_id, attempt, start_ns)
-            parent.child_began(step)
+            step = self._child(kind, name, start_ns, parent, session_id, step_id, details)
         if kind == "MODEL":
             step.request = attributes
         if (replay := replaying()) is not None:
@@ -266,6 +259,25 @@ class Recorder(SessionWriter):
             found = valid_text(found)  # what the journal can hold is what the span says too
         attempt = 1 if step_id is None else self._attempts.next(step_id)
         return Step(self, kind, name, found, None, step_id or self.ids.hex(), attempt, start_ns)
+
+    def _child(
+        self,
+        kind: str,
+        name: str,
+        start_ns: int,
+        parent: Step,
+        session_id: str | None,
+        step_id: str | None,
+        details: dict[str, Any],
+    ) -> Step:
+        if parent.pending is not None:
+            parent.begin()  # its framework has opened no span for it: it is not sampled
+        if session_id and session_id != parent.session_id:
+            details["framework_session_id"] = session_id
+        step_id = step_id or parent.child_id(kind, name)
+        step = Step(self, kind, name, parent.session_id, parent, step_id, self._attempts.next(step_id), start_ns)
+        parent.child_began(step)
+        return step
 
     def end_step(self, step: Step, ending: Ending) -> None:
         """Journal a step's ending and end its span. Call `Step.end`, which lets only the first through.

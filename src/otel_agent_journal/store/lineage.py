@@ -57,14 +57,8 @@ def fork(
     base = _session_of(store, instance_id, at_seq)
     if base == new_session:
         raise StoreError(f"instance {instance_id} is of session {base}; a fork of it is in another session")
-    details = {
-        **said,
-        "base": base,
-        "fork": new_session,
-        "instance": instance_id,
-        "seq": at_seq,
-        "fork_instance": new_instance,
-    }
+    forked = {"instance": instance_id, "seq": at_seq}
+    details = {**said, "base": base, "fork": new_session, **forked, "fork_instance": new_instance}
     both = (new_session, base)  # from when the base says so, it is not deleted before the fork
     store.append([_event(SESSION_FORKED, one, f"{new_instance}:{one}", now_ns, details) for one in both])
     _session_of(store, instance_id, at_seq)
@@ -73,7 +67,7 @@ def fork(
         new_session,
         f"{new_instance}:0",
         now_ns,
-        {"instance": instance_id, "seq": at_seq}
+        forked
         | ({} if checkpoint is None else {"checkpoint": dict(checkpoint)})
         | ({} if agent is None else {"agent": dict(agent)}),
         instance_id=new_instance,
