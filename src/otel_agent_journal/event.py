@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha1
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -85,6 +85,12 @@ CONTEXT_TYPES: Final = frozenset(
 )
 
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+def mapping_of(value: Any) -> Mapping[str, Any]:
+    """Return a part of some details that is an object; of anything else an empty one."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else EMPTY
+
 
 # The namespace of every id derived here: uuid5(NAMESPACE_URL, "urn:otel-agent-journal")
 _NAMESPACE: Final = bytes.fromhex("f76a8d2d4d245fe1b67c8f2ebbd57e92")

@@ -10,7 +10,7 @@ broken off afterwards, whoever writes the lake next ends the move. So no session
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -263,11 +263,3 @@ def _decoded(place: Place, path: str, data: bytes, kind: type[Any]) -> Any:
 
 def _write(place: Place, path: str, value: Any) -> None:
     place.write(path, msgspec.json.encode(value))
-
-
-def by_part(known: Mapping[str, Known]) -> dict[str, list[Entry]]:
-    """Return the entries of sessions by the part that they are in."""
-    found: dict[str, list[Entry]] = {}
-    for part, entry in known.values():
-        found.setdefault(part, []).append(entry)
-    return found

@@ -39,7 +39,6 @@ INVOKE_NODE: Final = "invoke_node"  # ours: the conventions know no graph nodes
 CONVERSATION_ID: Final = "gen_ai.conversation.id"
 AGENT_ID: Final = "gen_ai.agent.id"
 AGENT_NAME: Final = "gen_ai.agent.name"
-AGENT_DESCRIPTION: Final = "gen_ai.agent.description"
 AGENT_VERSION: Final = "gen_ai.agent.version"
 WORKFLOW_NAME: Final = "gen_ai.workflow.name"
 PROVIDER_NAME: Final = "gen_ai.provider.name"

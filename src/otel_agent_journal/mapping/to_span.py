@@ -24,6 +24,7 @@ from otel_agent_journal.event import (
     ErrorInfo,
     JournalEvent,
     kind_of,
+    mapping_of,
 )
 from otel_agent_journal.mapping import genai
 from otel_agent_journal.mapping.content import content_attributes
@@ -73,9 +74,9 @@ def span_of_attempt(
     opening = EMPTY if start is None else start.details
     start_ns = first.timestamp_ns - (first.duration_ns or 0)
     name = first.name or ""
-    extra = asked = _mapping(opening.get("attributes"))
+    extra = asked = mapping_of(opening.get("attributes"))
     if end is not None and (start is None or "scope" in opening):
-        extra = {**extra, **_mapping(end.details.get("attributes"))}  # of a foreign span the ending says everything
+        extra = {**extra, **mapping_of(end.details.get("attributes"))}  # of a foreign span the ending says everything
     if not capture_content:
         extra = harmless_attributes(extra)
     operation = (extra if start is None else asked).get(genai.OPERATION_NAME)
@@ -90,7 +91,7 @@ def span_of_attempt(
         attributes.update(content_attributes(kind, opening))
         attributes.update(content_attributes(kind, ending))
     code, description = _status(end, outcome, error, capture_content)
-    scope = _mapping(opening.get("scope"))
+    scope = mapping_of(opening.get("scope"))
     links = links_of(opening) + links_of(ending)
     trace_state = str(opening.get("trace_state") or "")
     span_name = opening.get("span_name") or genai.span_name(kind, name, None if operation is None else str(operation))
@@ -132,7 +133,7 @@ def _start_attributes(
 
 
 def _end_attributes(end: JournalEvent, outcome: str, error: ErrorInfo | None) -> dict[str, Any]:
-    attributes = genai.end_attributes(outcome, end.usage, error, _mapping(end.details.get("attributes")))
+    attributes = genai.end_attributes(outcome, end.usage, error, mapping_of(end.details.get("attributes")))
     return attributes | genai.told_attributes(end.details)
 
 
@@ -148,7 +149,7 @@ def _status(
     """Return what the SDK would have: OK set by user code is final, an error wins over anything else set."""
     if end is None:
         return genai.STATUS_ERROR, INTERRUPTED_WITHOUT_END
-    recorded = _mapping(end.details.get("status"))
+    recorded = mapping_of(end.details.get("status"))
     code = recorded.get("code")
     if code == genai.STATUS_OK:
         return genai.STATUS_OK, None
@@ -181,10 +182,10 @@ def links_of(details: Mapping[str, Any]) -> tuple[SpanLink, ...]:
         return ()
     found: list[SpanLink] = []
     for entry in cast("list[Any]", entries):
-        link = _mapping(entry)
+        link = mapping_of(entry)
         trace_id, span_id = _hex(link.get("trace_id"), 32), _hex(link.get("span_id"), 16)
         if trace_id and span_id:
-            found.append(SpanLink(trace_id, span_id, plain_attributes(_mapping(link.get("attributes")))))
+            found.append(SpanLink(trace_id, span_id, plain_attributes(mapping_of(link.get("attributes")))))
     return tuple(found)
 
 
@@ -213,10 +214,10 @@ def _events(end: JournalEvent | None, notes: Iterable[JournalEvent], capture_con
     events = [span_event_of(note, capture_content=capture_content) for note in said]
     recorded: Any = None if end is None else end.details.get("events")
     if end is not None and isinstance(recorded, list | tuple):
-        for entry in map(_mapping, cast("list[Any]", recorded)):
+        for entry in map(mapping_of, cast("list[Any]", recorded)):
             when = entry.get("timestamp_ns")
             when = when if isinstance(when, int) else end.timestamp_ns
-            event = SpanEvent(str(entry.get("name", "")), when, plain_attributes(_mapping(entry.get("attributes"))))
+            event = SpanEvent(str(entry.get("name", "")), when, plain_attributes(mapping_of(entry.get("attributes"))))
             events += (event,) if capture_content else harmless_events((event,))
     return tuple(sorted(events, key=lambda event: event.timestamp_ns)[-MAX_SPAN_EVENTS:])
 
@@ -227,7 +228,3 @@ def last_seen_ns(interruption: JournalEvent) -> int:
         return parse_timestamp(str(interruption.details["last_seen"]))
     except (KeyError, CodecError):
         return interruption.timestamp_ns - 1
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else EMPTY

@@ -12,6 +12,8 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from otel_agent_journal.event import mapping_of
+
 _ROLES: Final = {
     "human": "user",
     "ai": "assistant",
@@ -126,7 +128,7 @@ def _message(role: str, content: Any, said: Json, calls: list[dict[str, Any]], c
     }
     if said.get("name"):
         made["name"] = said["name"]
-    thought = said.get("reasoning_content") or _mapping(said.get("additional_kwargs")).get("reasoning_content")
+    thought = said.get("reasoning_content") or mapping_of(said.get("additional_kwargs")).get("reasoning_content")
     if isinstance(thought, str) and thought:
         made["reasoning"] = thought
     if calls:
@@ -143,7 +145,7 @@ def _content(blocks: list[Any]) -> Any:
     only: Any = blocks[0]
     if len(blocks) > 1:
         return blocks
-    named = _mapping(only)
+    named = mapping_of(only)
     if isinstance(named.get("text"), str) and not named.keys() - {"type", "text"}:
         return named["text"]
     return only if isinstance(only, str) else blocks
@@ -151,20 +153,20 @@ def _content(blocks: list[Any]) -> Any:
 
 def _block(block: Any) -> Any:
     """Return a content block; a part of the conventions that is a text as the text block that it is elsewhere."""
-    named = _mapping(block)
+    named = mapping_of(block)
     is_part = named.get("type") == "text" and "content" in named and "text" not in named
     return {"type": "text", "text": named["content"]} if is_part else block
 
 
 def _result(block: Any) -> dict[str, Any] | None:
     """Return the result of a tool that a block is, as a message; None of what is none."""
-    named = _mapping(block)
+    named = mapping_of(block)
     if "toolResult" in named:
-        result = _mapping(named["toolResult"])
+        result = mapping_of(named["toolResult"])
         return _message("tool", _content(_listed(result.get("content"))), {}, [], result.get("toolUseId"))
     for key in ("functionResponse", "function_response"):
         if isinstance(named.get(key), Mapping):
-            result = _mapping(named[key])
+            result = mapping_of(named[key])
             return _message("tool", _content(_listed(result.get("response"))), result, [], result.get("id"))
     match named.get("type"):
         case "tool_call_response":
@@ -179,7 +181,7 @@ def _result(block: Any) -> dict[str, Any] | None:
 
 
 def _call_within(block: Any) -> dict[str, Any] | None:
-    named = _mapping(block)
+    named = mapping_of(block)
     for key in ("toolUse", "functionCall", "function_call"):
         if isinstance(named.get(key), Mapping) and "role" not in named:
             return _call(named[key])
@@ -187,8 +189,8 @@ def _call_within(block: Any) -> dict[str, Any] | None:
 
 
 def _call(call: Any) -> dict[str, Any]:
-    named = _mapping(call)
-    function = _mapping(named.get("function")) or named
+    named = mapping_of(call)
+    function = mapping_of(named.get("function")) or named
     arguments = next((function[key] for key in _ARGUMENTS if key in function), None)
     own_id = next((named[key] for key in _IDS if named.get(key)), None)
     return {"id": own_id, "name": function.get("name"), "arguments": _decoded(arguments)}
@@ -198,7 +200,7 @@ def _call(call: Any) -> dict[str, Any]:
 
 
 def _tools(tool: Any) -> Iterator[dict[str, Any]]:
-    named = _mapping(tool)
+    named = mapping_of(tool)
     several: Any = named.get("function_declarations", named.get("functionDeclarations"))
     if several is not None:
         yield from tools_in(several)
@@ -210,7 +212,7 @@ def _tools(tool: Any) -> Iterator[dict[str, Any]]:
         yield {"name": str(tool), "description": None, "parameters": None}
         return
     schema: Any = next((named[key] for key in _SCHEMAS if named.get(key) is not None), None)
-    inner = _mapping(schema)
+    inner = mapping_of(schema)
     yield {
         "name": named.get("name", named.get("type")),
         "description": named.get("description"),
@@ -222,10 +224,6 @@ def _listed(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(cast("Sequence[Any]", value)) if isinstance(value, list | tuple) else [value]
-
-
-def _mapping(value: Any) -> Json:
-    return cast("Json", value) if isinstance(value, Mapping) else {}
 
 
 def _decoded(value: Any) -> Any:

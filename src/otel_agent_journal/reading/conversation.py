@@ -17,7 +17,7 @@ import msgspec
 
 from otel_agent_journal.codec import UNENCODABLE, encode_value, format_timestamp
 from otel_agent_journal.context.history import MESSAGES
-from otel_agent_journal.event import REASONING, REQUEST, JournalEvent
+from otel_agent_journal.event import REASONING, REQUEST, JournalEvent, mapping_of
 from otel_agent_journal.mapping.references import TOOL, key_of, messages_of
 from otel_agent_journal.projections.prompt import messages_in, system_message
 from otel_agent_journal.projections.request import ListTold, digest_and_name, keys_of_parts, list_told
@@ -141,7 +141,7 @@ class _Listener:
         """Yield what an event says that was not said before."""
         details, attempt = event.details, (event.step_id, event.attempt)
         if event.type in _ASKED:
-            told = list_told(_mapping(_mapping(details.get("request")).get("messages")))
+            told = list_told(mapping_of(mapping_of(details.get("request")).get("messages")))
             yield from self._given(event, attempt) if told is None else self._told(event, attempt, told)
         elif event.type in _ANSWERED:
             if "messages" in details and ("output" in details or event.type == "MODEL_ERROR"):
@@ -332,7 +332,3 @@ def mark_of(message: Mapping[str, Any]) -> bytes:
     except UNENCODABLE:  # half of a surrogate pair, or nested too deep
         text = encode_value(said)
     return blake2b(text, digest_size=16).digest()
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, cast
 import msgspec
 
 from otel_agent_journal.event import REQUEST as REQUEST_TOLD
-from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.event import JournalEvent, mapping_of
 from otel_agent_journal.mapping import genai
 from otel_agent_journal.projections.prompt import asks_for_tools, messages_in, system_message, tools_in
 from otel_agent_journal.projections.request import DEFINED, REQUEST, RequestFold, digest_and_name
@@ -87,7 +87,7 @@ def _told(events: Events, request: Mapping[str, Any], attempt: Attempt, session_
         if name in request and (value is None or refers_to_blob(defined[name])):
             why.append(f"its {name} are not in the journal")
             defined[name] = None
-    params = dict(_mapping(defined["params"]))
+    params = dict(mapping_of(defined["params"]))
     model = str(request.get("model") or attempt.name)
     return _Found(messages, tools_in(defined["tools"]), params, model, why, trimmed)
 
@@ -156,18 +156,14 @@ def _given(attempt: Attempt, session_id: str, resolved: Resolved) -> _Found:
     if not offered and asks_for_tools([*messages, *messages_in(details.get("output"), "assistant")]):
         why.append("which tools it was offered was not told")
     attributes = {
-        **_mapping(attempt.details_start.get("attributes")),
-        **_mapping(attempt.details_end.get("attributes")),
+        **mapping_of(attempt.details_start.get("attributes")),
+        **mapping_of(attempt.details_end.get("attributes")),
     }
     params = {
         key.removeprefix(_PARAMETERS): value
         for key, value in attributes.items()
         if key.startswith(_PARAMETERS) and key not in _NO_PARAMETERS
     }
-    params.update(_mapping(_mapping(details.get("metadata")).get("llm.invocation_parameters")))
-    params.update(_mapping(details.get("params")))
+    params.update(mapping_of(mapping_of(details.get("metadata")).get("llm.invocation_parameters")))
+    params.update(mapping_of(details.get("params")))
     return _Found(messages, offered, params, str(attributes.get(genai.REQUEST_MODEL) or attempt.name), why)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

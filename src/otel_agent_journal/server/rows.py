@@ -17,7 +17,6 @@ from otel_agent_journal.server.nodes import Node, Place
 from otel_agent_journal.server.wire import Row, SessionRow
 
 LONGEST_TEXT: Final = 500  # characters of a name, an error or the like in a row
-LONGEST_ID: Final = 2000
 MOST_ATTEMPTS: Final = 50  # of one row
 _MARK: Final = "…"
 

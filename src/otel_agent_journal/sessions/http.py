@@ -125,10 +125,6 @@ class SessionRoutes:
         self._writes = writes
         self.max_body_bytes = max_body_bytes
 
-    def handles(self, method: str, path: str) -> bool:
-        """Tell whether a request is for one of these routes."""
-        return (found := _route(path)) is not None and method in _ROUTES[found[0]]
-
     def answer(self, request: HttpRequest) -> HttpAnswer:
         """Return the answer to a request; never raises."""
         return refusals_told(lambda: self._answer(request))

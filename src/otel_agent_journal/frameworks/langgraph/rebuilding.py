@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
+from otel_agent_journal.event import mapping_of
 from otel_agent_journal.mapping.classes import CLASSES, with_classes
 
 _IN_PLAIN: Final = ("content", "id", "name", "tool_call_id", "status", "additional_kwargs", "invalid_tool_calls")
@@ -33,10 +34,10 @@ def llm_result(answer: Mapping[str, Any]) -> Any:
     """
     from langchain_core.outputs import LLMResult
 
-    raw = _mapping(answer.get("raw"))
+    raw = mapping_of(answer.get("raw"))
     others = cast("Sequence[Any]", raw.get("candidates") or ())
     candidates = [] if answer.get("output") is None else [answer, *others]
-    beside, _ = with_classes(dict(raw), _mapping(raw.get(CLASSES)), _made)
+    beside, _ = with_classes(dict(raw), mapping_of(raw.get(CLASSES)), _made)
     return LLMResult.model_construct(
         generations=[list(map(_generation, candidates))], llm_output=beside.get("llm_output")
     )
@@ -55,9 +56,9 @@ def lost_of(answer: Mapping[str, Any]) -> list[str]:
 def _generation(answer: Mapping[str, Any]) -> Any:
     from langchain_core.outputs import ChatGeneration, Generation
 
-    raw = _mapping(answer.get("raw"))
+    raw = mapping_of(answer.get("raw"))
     if isinstance(answer["output"], str):
-        told, _ = with_classes(raw, _mapping(raw.get(CLASSES)), _made)
+        told, _ = with_classes(raw, mapping_of(raw.get(CLASSES)), _made)
         return Generation(text=answer["output"], generation_info=told.get("generation_info"))
     message, info = _rebuilt(answer)[:2]
     return ChatGeneration(message=message, generation_info=info)
@@ -70,8 +71,8 @@ def _message(answer: Mapping[str, Any]) -> tuple[Any, list[str]]:
 
 def _rebuilt(answer: Mapping[str, Any]) -> tuple[Any, Any, list[str]]:
     """Return a message, what stood beside it, and what of both stays plain."""
-    plain, raw = _mapping(answer["output"]), _mapping(answer.get("raw"))
-    classes = dict(_mapping(raw.get(CLASSES)))
+    plain, raw = mapping_of(answer["output"]), mapping_of(answer.get("raw"))
+    classes = dict(mapping_of(raw.get(CLASSES)))
     whole = classes.pop("", None)
     fields = {name: plain[name] for name in _IN_PLAIN if name in plain}
     if "tool_calls" in plain:
@@ -127,7 +128,3 @@ def _imported(name: str) -> Any:
     for part in rest.split(".") if module else ():
         found = getattr(found, part, None)
     return found
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
