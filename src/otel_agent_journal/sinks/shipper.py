@@ -107,6 +107,8 @@ class Shipper:
         self._moved_sent = 0
         self._caught_up = self._held_by_other = self._is_done = False
         self._store_error: str | None = None
+        self._failing_at = float("inf")
+        self._said: str | None = None
 
     def after_fork(self) -> None:
         """Become, in a forked child, a shipper that was never started."""
@@ -163,25 +165,33 @@ class Shipper:
 
     @uninstrumented()
     def _run(self) -> None:
-        said: str | None = None
         while True:
             self._seen = self._poked
             try:
                 pause_s = self._step()
             except JournalError as error:
-                self._store_error, pause_s = str(error), AWAY_S
+                self._store_error, self._caught_up, pause_s = str(error), False, AWAY_S
             except Exception as error:  # noqa: BLE001 - whatever it was, the store has the events and the agent goes on
-                self._store_error, pause_s = f"{type(error).__name__}: {error}", AWAY_S
-            why = self.stats.last_error if self.stats.is_failing else None
-            if why is not None and why != said:
-                _log.warning("sink=<%s>, error=<%s> | events wait in the store", self._sink.url, why)
-            said = why
+                self._store_error, self._caught_up, pause_s = f"{type(error).__name__}: {error}", False, AWAY_S
+            self._say(amid_page=False)
             if self._is_over(pause_s):
                 break
             if pause_s:
                 self._changes.wait_until(self._is_due, pause_s)
                 self._changes.wait_until(self._is_stopping, LINGER_S if self._poked != self._seen else 0.0)
         self._end()
+
+    def _say(self, *, amid_page: bool) -> None:
+        """Log why nothing is taken: amid a page once that lasts, each reason once, and again once it was well."""
+        why = self._store_error or (self._transfer.last_error if self._transfer.is_failing else None)
+        now = time.monotonic()
+        if why is None:
+            self._failing_at, self._said = float("inf"), None
+            return
+        self._failing_at = min(self._failing_at, now)
+        if why != self._said and (not amid_page or now >= self._failing_at + FAILING_S):
+            _log.warning("sink=<%s>, error=<%s> | events wait in the store", self._sink.url, why)
+            self._said = why
 
     def _is_stopping(self) -> bool:
         return self._stop_at != float("inf")
@@ -206,6 +216,7 @@ class Shipper:
         end = time.monotonic() + seconds
         if self._transfer.sent != self._moved_sent:
             self._moved_sent, self._moved_at = self._transfer.sent, time.monotonic()
+        self._say(amid_page=True)
         while True:
             self._keep_turn()
             left = end - time.monotonic()
@@ -262,11 +273,11 @@ class Shipper:
         assert store is not None
         page = store.follow(self._cursor, limit=PAGE)
         self._store_error, self._page = None, page.events
+        self._caught_up = not page.events
         if page.events and not self._transfer.bring(page.events):
             self._save(now=True)
             return 0.0
         self._cursor, self._page = page.cursor, ()
-        self._caught_up = not page.events
         self._is_done = self._caught_up and is_last_look
         self._save(now=False)
         return self._idle_s if self._caught_up else 0.0
