@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from otel_agent_journal.errors import ConfigError
+from otel_agent_journal.server.a2a.routes import a2a_routes
 from otel_agent_journal.server.guard import MAX_BODY_BYTES, Access, origins_of
-from otel_agent_journal.server.table import EVERY
+from otel_agent_journal.server.table import EVERY, LANGGRAPH, RUNNING
 from otel_agent_journal.store.memory import MemoryStore
 from tests.projections import told
 from tests.server.served import TOKEN, Served, keep, served
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 OPEN = ("/healthz", "/ping")
+NOBODY: Any = None  # who would run agents, which none of these requests gets to
+A2A = a2a_routes(NOBODY, {"booking": "Books seats."})
 
 
 def _named(path: str) -> str:
-    return path.replace("{id}", told.SESSION).replace("{step}", "1").replace("{digest}", "d")
+    named = path.replace("{id}", told.SESSION).replace("{step}", "1").replace("{digest}", "d")
+    return named.replace("{agent}", "booking")
 
 
 PATHS = sorted(
-    {_named(route.path) for route in EVERY}
+    {_named(route.path) for route in (*EVERY, *A2A)}
     | {"/", "/sessions/x", "/compare", "/static/app.js", "/api/nothing", "/latest", "/api/sessions/%2e%2e%2f"}
 )
 
@@ -32,7 +37,7 @@ PATHS = sorted(
 def server() -> Iterator[Served]:
     store = MemoryStore()
     keep(store, [told.start("root", 1), told.end("root", 1, 2)])
-    with served(store) as one:
+    with served(store, routes=(*RUNNING, *LANGGRAPH, *A2A)) as one:
         yield one
 
 
@@ -84,6 +89,15 @@ def test_without_a_token_nothing_is_said(server: Served) -> None:
                 assert answer.status == 401, (method, path, authorization)
 
 
+def test_a2a_is_behind_the_guard(server: Served) -> None:
+    """Its endpoint and its cards are among the routes above, and answer who has a token."""
+    cards = ("/.well-known/agent-card.json", "/a2a/booking/.well-known/agent-card.json")
+    assert {"/a2a/booking", *cards} <= set(PATHS)
+    for card in cards:
+        assert asked(server, "GET", card).status == 200
+    assert asked(server, "GET", "/a2a/nobody/.well-known/agent-card.json").status == 404
+
+
 def test_another_origin_changes_nothing(server: Served) -> None:
     """What is not GET, HEAD or OPTIONS is refused with 403 where a page of another origin asks, on every route."""
     for method, path in every():
@@ -108,7 +122,7 @@ def test_our_own_page_and_no_browser_are_let_through(server: Served) -> None:
 
 def test_no_page_of_another_origin_loads_the_api(server: Served) -> None:
     """Reads of the API and of files by another site are refused, too: a script tag is no way in."""
-    for path in (path for path in PATHS if path.startswith(("/api/", "/static/"))):
+    for path in (path for path in PATHS if path.startswith(("/api/", "/static/", "/a2a/", "/.well-known/"))):
         assert asked(server, "GET", path, Sec_Fetch_Site="cross-site").status == 403
 
 

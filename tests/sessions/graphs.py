@@ -12,6 +12,8 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import interrupt
 
+BULK = 1_500_000
+
 
 class Talk(MessagesState, total=False):
     """What the graphs work on."""
@@ -38,6 +40,12 @@ def slow(_state: Talk) -> Any:
     return {"notes": ["slept"]}
 
 
+def bulky(_state: Talk) -> Any:
+    """Stream a part and keep a note, each of 1.5 MB and of no message."""
+    get_stream_writer()({"page": "x" * BULK})
+    return {"notes": ["y" * BULK]}
+
+
 def fail(_state: Talk) -> Any:
     """Raise."""
     raise ValueError("the seat is broken")
@@ -58,3 +66,4 @@ chat = built(answer)
 booking = built(answer, ask)
 sleeper = built(slow)
 broken = built(answer, fail)
+large = built(bulky, answer)

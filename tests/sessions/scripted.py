@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from otel_agent_journal import step
+
 
 def echo(given: Any) -> Any:
     """Answer with what was asked."""
@@ -20,6 +22,15 @@ def staged(given: Any, run: Any) -> str:
     run.stage("look back", progress=20)
     run.artefact("report", "https://example.com/report.pdf", media_type="application/pdf")
     return f"done with {given}"
+
+
+def talker(_given: Any) -> str:
+    """Answer word by word, as a model would."""
+    with step("MODEL", "m") as model:
+        for word in ("The seat ", "is ", "free."):
+            model.chunk(word)
+            time.sleep(0.4)
+    return "The seat is free."
 
 
 def failing(given: Any) -> None:

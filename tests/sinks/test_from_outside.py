@@ -117,7 +117,7 @@ def test_collect_says_what_it_leaves(sent: Path, tmp_path: Path) -> None:
 
 
 def test_a_sink_that_is_forgotten_begins_anew(sent: Path, tmp_path: Path) -> None:
-    """By its URL or its name, also amid a sender: all comes again, told by its ids; what there is not is exit code 3."""
+    """By its URL or its name, also amid a sender: all comes again, told by ids; what is not there is said."""
     sent.mkdir()
     with Collecting(tmp_path, *HTTP) as collecting:
         post(collecting, "1" * 16)

@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -35,13 +35,13 @@ def backend(request: pytest.FixtureRequest, aws: None) -> Backend:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the toy sink writes to, which processes of this test have."""
     site = tmp_path / "site"
     install(TOY, site)
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     (tmp_path / "sent").mkdir()
-    yield tmp_path / "sent"
+    return tmp_path / "sent"
 
 
 def test_of_any_store_nothing_is_lost(

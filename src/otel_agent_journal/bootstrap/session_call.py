@@ -125,7 +125,7 @@ def _streamed(graph: Any, given: Any, run: Called, how: GraphCall) -> Any:
     recorder = process_recorder()
 
     def record(details: Mapping[str, Any]) -> None:
-        recorder.record(run.session_id, STREAM_PART, fitted({**details, "run": run.run}), level="DEBUG")
+        recorder.record(run.session_id, STREAM_PART, fitted({**details, "run": run.run}, exact=True), level="DEBUG")
 
     parts = called.Parts(record if recorder.content else None, run.attempt * ATTEMPT)
     return called.call_graph(graph, given, run.session_id, how, parts)

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from otel_agent_journal.codec import DIGEST_BYTES, encode_value
-from otel_agent_journal.event import EMPTY, PROCESS, ErrorInfo
+from otel_agent_journal.event import AGENT_INVOCATION_SUCCEEDED, EMPTY, PROCESS, STREAM_PART, ErrorInfo
 from otel_agent_journal.mapping.facts import BlobKept, Fact, encode_fact
 from otel_agent_journal.mapping.harmless import CUT, METADATA, REDACTED, SAID, harmless_details, harmless_fact
 from otel_agent_journal.mapping.media import BLOB, WITHIN, Medium, hints_at_media, media_within, without_media
@@ -28,7 +28,8 @@ FIELD_LIMIT_BYTES: Final = 64 * 1024  # an event with six such fields stays belo
 MAX_BLOB_BYTES: Final = 64 * 1024 * 1024  # a value over this is not kept; its reference says so
 PREVIEW_CHARACTERS: Final = 256
 _LOOKED_AT: Final = 2_000  # values of details that are searched for media
-_LOOKED_AT_EXACTLY: Final = 1_000_000  # the same of a model call, which is kept whole
+_LOOKED_AT_EXACTLY: Final = 1_000_000  # the same of what is kept whole
+WHOLE: Final = frozenset((STREAM_PART, AGENT_INVOCATION_SUCCEEDED))  # events that are kept whole as a model call is
 
 _FIELDS: Final[Mapping[str, str]] = {"stack": "error.stack"}  # what a redactor knows a detail as, where by another name
 
@@ -80,7 +81,7 @@ class ContentEncoder:
     def _with_care(self, fact: Fact, details: Mapping[str, Any]) -> tuple[bytes, tuple[bytes, ...]]:
         if not details:
             return encode_fact(fact), ()
-        exact = getattr(fact, "kind", None) == "MODEL"
+        exact = getattr(fact, "kind", None) == "MODEL" or getattr(fact, "type", None) in WHOLE
         session_id = cast("str", fact.session_id)  # type: ignore[union-attr]
         details, found = without_media(details, _LOOKED_AT_EXACTLY if exact else _LOOKED_AT)
         media = _kept(session_id, found)
@@ -92,9 +93,9 @@ class ContentEncoder:
         kept, blobs = self._cut_out(session_id, fitting)
         return encode_fact(msgspec.structs.replace(fact, details=kept)), tuple(map(encode_fact, (*media, *blobs)))
 
-    def details(self, details: Mapping[str, Any]) -> Mapping[str, Any]:
+    def details(self, details: Mapping[str, Any], *, exact: bool = False) -> Mapping[str, Any]:
         """Return the details as they may be journaled: without content where it is off, redacted where asked."""
-        return self._allowed(details if self.redactor is None else fitted(details))
+        return self._allowed(details if self.redactor is None else fitted(details, exact=exact))
 
     def redacted(self, field: str, value: Any) -> Any:
         """Return what the redactor makes of a field; a field that it fails on is left out."""
@@ -207,7 +208,7 @@ def fitted(details: Mapping[str, Any], *, exact: bool = False) -> dict[str, Any]
 
     Args:
         details: of an event.
-        exact: of a model call: all of it is kept as whole as a message.
+        exact: of a model call, a part of a stream, a result: all of it is kept as whole as a message.
     """
     budget = Budget(whole=MESSAGES) if exact else Budget()
     kept, cut = budget.fit_all(details)

@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 from otel_agent_journal.event import EMPTY, RUN_RESUMED, STAGE_CHANGED, ErrorInfo, time_ordered_id
 from otel_agent_journal.mapping.facts import FailureNoted, Heartbeat, SessionNoted
 from otel_agent_journal.pipeline.clock import Clock, RandomIds
-from otel_agent_journal.pipeline.content import ContentEncoder
+from otel_agent_journal.pipeline.content import WHOLE, ContentEncoder
 from otel_agent_journal.pipeline.fact_writer import Appender, FactWriter
 from otel_agent_journal.pipeline.introductions import Introductions
 from otel_agent_journal.pipeline.step import SESSION_KEY, STEP_KEY, Step
@@ -100,7 +100,7 @@ class SessionWriter(FactWriter):
         if (replay := replaying()) is not None:
             session_id = replay.session_of(session_id)
         if self._details_change:
-            details = self.encoder.details(details)
+            details = self.encoder.details(details, exact=event_type in WHOLE)
         if error is not None and level == "ERROR":
             details = {**details, **self.told_of(error, failed or step)}
         now_ns = self._now()

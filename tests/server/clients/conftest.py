@@ -16,7 +16,10 @@ ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
 TOKEN = "a-token-of-these-tests"
 LONG_S = 110.0  # the machine is shared; none of it takes a tenth of that alone
-AGENTS = "".join(f'{name} = "tests.sessions.graphs:{name}"\n' for name in ("chat", "booking", "sleeper", "broken"))
+AGENTS = "".join(
+    f'{name} = "tests.sessions.graphs:{name}"\n' for name in ("chat", "booking", "sleeper", "broken", "large")
+)
+AGENTS += "".join(f'{name} = "tests.sessions.scripted:{name}"\n' for name in ("echo", "talker"))
 
 
 class Serving(NamedTuple):
@@ -42,7 +45,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
     def start(*options: str, over: Serving | None = None, write: bool = True, **environ: str) -> Serving:
         folder = tmp_path_factory.mktemp("served") if over is None else over.folder
-        (folder / "agents.toml").write_text(f'[agents]\n{AGENTS}echo = "tests.sessions.scripted:echo"\n')
+        (folder / "agents.toml").write_text(f"[agents]\n{AGENTS}")
         (folder / "journal.db").touch()
         paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         command = ["serve", "--port", "0", "--store", f"sqlite:///{folder}/journal.db", *options]

@@ -75,6 +75,28 @@ async def test_a_task_asks_is_answered_and_ends(http: httpx.AsyncClient) -> None
     assert shown["status"] == "INTERRUPTED"
 
 
+def said(stream: list[Any]) -> list[tuple[str, bool, bool]]:
+    """Return the texts of a stream's artifacts, whether each goes on the one before, and whether it ends it."""
+    found = [one.artifact_update for one in stream if one.HasField("artifact_update")]
+    assert len({one.artifact.artifact_id for one in found}) <= 1
+    return [(one.artifact.parts[0].text, one.append, one.last_chunk) for one in found]
+
+
+@pytest.mark.parametrize("agent", ["chat", "talker"])
+async def test_words_are_streamed_as_they_are_said(http: httpx.AsyncClient, agent: str) -> None:
+    """The words of a graph's model, or of a step of any agent, grow an artifact, which the result replaces."""
+    client = await client_of(http, agent)
+    stream = await all_of(client.send_message(says("Is it free?")))
+    *words, (result, goes_on, ends) = said(stream)
+    assert (result, goes_on, ends) == ("The seat is free.", False, True)
+    assert "".join(text for text, _, _ in words) == result
+    assert [(append, last) for _, append, last in words] == [(number > 0, False) for number in range(len(words))]
+    assert len(words) > 1 or agent == "chat"
+    assert stream[-1].status_update.status.state == TaskState.TASK_STATE_COMPLETED
+    (artifact,) = (await client.get_task(GetTaskRequest(id=stream[0].task.id))).artifacts
+    assert artifact.parts[0].text == result
+
+
 async def test_a_task_is_cancelled_while_others_look(http: httpx.AsyncClient) -> None:
     """Sent without waiting it is there at once; who subscribes is told that it was cancelled; it ends so once."""
     client = await client_of(http, "sleeper", streaming=False)

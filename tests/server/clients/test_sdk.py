@@ -17,6 +17,7 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
 
 from tests.server.clients.conftest import LONG_S, TOKEN, Serve, Serving
+from tests.sessions.graphs import BULK
 
 pytestmark = [pytest.mark.timeout(3 * LONG_S), pytest.mark.asyncio]
 HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "Is it free?"}]}
@@ -117,6 +118,46 @@ async def test_whole_messages_and_events_are_streamed(client: LangGraphClient) -
     assert {"on_chain_start", "on_chat_model_stream", "on_chain_end"} <= kinds
 
 
+async def test_a_large_part_is_streamed_whole(client: LangGraphClient) -> None:
+    """Parts and states of more than a megabyte come whole, and so does what a run has answered."""
+    thread = (await client.threads.create())["thread_id"]
+    parts = await parts_of(client.runs.stream(thread, "large", input=HELLO, stream_mode=MODES))
+    assert parts[-1].event == "end"
+    assert not [part.data for part in parts if part.event == "error"]
+    assert [len(part.data["page"]) for part in parts if part.event == "custom" and "page" in part.data] == [BULK]
+    values = [part.data for part in parts if part.event == "values"]
+    assert [list(map(len, one["notes"])) for one in values if one.get("notes")] == [[BULK], [BULK, 8]]
+    assert values[-1]["messages"][-1]["content"] == "The seat is free."
+    (run,) = await client.runs.list(thread)
+    assert await client.runs.join(thread, run["run_id"]) == values[-1]
+    assert (await client.threads.get_state(thread))["values"] == values[-1]
+
+
+async def test_what_was_run_without_a_checkpointer_is_a_thread(client: LangGraphClient, served: Serving) -> None:
+    """Of a run of the session API it has status, runs and result; asked for a state, it says that it has none."""
+    async with httpx.AsyncClient(base_url=served.url, headers={"x-api-key": TOKEN}, timeout=LONG_S) as http:
+        for name, agent in (("bare", "chat"), ("bare question", "booking")):
+            submitted = await http.post("/api/sessions", json={"agent": agent, "input": HELLO, "session_id": name})
+            assert submitted.status_code == 202
+            await client.runs.join(name, submitted.json()["run"])
+    thread = await client.threads.get("bare")
+    assert (thread["status"], thread["metadata"]["graph_id"]) == ("idle", "chat")
+    values: Any = thread["values"]
+    assert values["notes"] == ["answered"]
+    (run,) = await client.runs.list("bare")
+    assert (run["status"], await client.runs.join("bare", run["run_id"])) == ("success", values)
+    told = await parts_of(client.runs.join_stream("bare", run["run_id"]))
+    assert [(part.event, part.data) for part in told[1:]] == [("values", values), ("end", None)]
+    with pytest.raises(NotFoundError, match="has no state"):
+        await client.threads.get_state("bare")
+    assert await client.threads.get_history("bare") == []
+    assert (await client.threads.get("bare question"))["status"] == "interrupted"
+    with refused(409):
+        await client.runs.wait("bare question", "booking", command={"resume": "yes"})
+    done: Any = await client.runs.wait("bare question", "chat", input=HELLO)
+    assert (await client.threads.get_state("bare question"))["values"] == done
+
+
 async def test_what_fails_says_so(client: LangGraphClient) -> None:
     """A graph that raises ends its stream with its error, its run as error, and waiting raises."""
     thread = (await client.threads.create())["thread_id"]
@@ -206,7 +247,7 @@ async def test_ids_are_those_of_sessions(client: LangGraphClient, served: Servin
 async def test_assistants_are_the_agents(client: LangGraphClient) -> None:
     """They are listed, and say what their graph looks like and takes; one that is no graph says that."""
     names = [one["assistant_id"] for one in await client.assistants.search()]
-    assert names == ["chat", "booking", "sleeper", "broken", "echo"]
+    assert names == ["chat", "booking", "sleeper", "broken", "large", "echo", "talker"]
     assert (await client.assistants.get("chat"))["graph_id"] == "chat"
     graph = await client.assistants.get_graph("booking")
     assert [edge["target"] for edge in graph["edges"]] == ["answer", "ask", "__end__"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from a2a.server.request_handlers.request_handler import RequestHandler
 from a2a.types import (
+    Artifact,
     ListTasksResponse,
     Task,
     TaskArtifactUpdateEvent,
@@ -24,21 +28,24 @@ from a2a.utils.errors import (
     TaskNotFoundError,
     UnsupportedOperationError,
 )
-from anyio import sleep, to_thread
+from anyio import to_thread
 
 from otel_agent_journal.errors import JournalError
-from otel_agent_journal.server.a2a.tasks import TERMINAL, Tasks, Turn, given_by
+from otel_agent_journal.server.a2a.tasks import TERMINAL, Tasks, Turn, artifact_said, given_by
+from otel_agent_journal.server.a2a.words import Words
+from otel_agent_journal.server.arrivals import arrivals
 from otel_agent_journal.sessions.runs import Refused, checked_id
 from otel_agent_journal.store.protocol import SessionFilter
 
 if TYPE_CHECKING:
     from a2a.server.context import ServerCallContext
 
+    from otel_agent_journal.server.ears import Ear
+    from otel_agent_journal.server.hub import Hub
     from otel_agent_journal.server.journals import Journals
+    from otel_agent_journal.server.langgraph.following import RunFollowed
     from otel_agent_journal.sessions.service import SessionService
 
-_LOOK_S: Final = 0.1
-_LONGEST_LOOK_S: Final = 0.5
 _CANCEL_S: Final = 20.0
 _PAGE: Final = 50
 _MOST: Final = 100
@@ -48,9 +55,10 @@ _Found = TypeVar("_Found")
 class Handler(RequestHandler):
     """Answers for one agent."""
 
-    def __init__(self, service: SessionService, journals: Journals, agent: str) -> None:
+    def __init__(self, service: SessionService, journals: Journals, hub: Hub, agent: str) -> None:
         self._tasks = Tasks(service, journals, agent)
         self._journals = journals
+        self._hub = hub
 
     # --- sending ---
 
@@ -59,13 +67,9 @@ class Handler(RequestHandler):
         turn = await self._sent(params)
         most = _most(params.configuration)
         run = self._tasks.followed(turn)
-        task = await to_thread.run_sync(self._tasks.told, turn, run, most)
-        pause = _LOOK_S
-        while not params.configuration.return_immediately and not _rests(task):
-            await sleep(pause)
-            pause = min(pause * 1.3, _LONGEST_LOOK_S)
-            task = await to_thread.run_sync(self._tasks.told, turn, run, most)
-        return task
+        if params.configuration.return_immediately:
+            return await to_thread.run_sync(self._tasks.told, turn, run, most)
+        return await self._task_once(turn, run, _rests, most)
 
     async def on_message_send_stream(self, params: Any, context: ServerCallContext) -> AsyncGenerator[Any]:
         """Take a message, and tell what becomes of it."""
@@ -109,22 +113,45 @@ class Handler(RequestHandler):
         return await self._asked(lambda: self._tasks.answer(turn, given, key))
 
     async def _told(self, turn: Turn, most: int | None) -> AsyncGenerator[Any]:
-        run = self._tasks.followed(turn)
-        last = await to_thread.run_sync(self._tasks.told, turn, run, most)
-        yield last
-        pause = _LOOK_S
-        while not _rests(last):
-            await sleep(pause)
-            pause = min(pause * 1.3, _LONGEST_LOOK_S)
-            task = await to_thread.run_sync(self._tasks.told, turn, run, most)
-            for artifact in task.artifacts:
-                yield TaskArtifactUpdateEvent(
-                    task_id=turn.task_id, context_id=turn.session_id, artifact=artifact, last_chunk=True
-                )
-            if (task.status.state, task.status.message) != (last.status.state, last.status.message):
-                pause = _LOOK_S
-                yield TaskStatusUpdateEvent(task_id=turn.task_id, context_id=turn.session_id, status=task.status)
-            last = task
+        """Tell a task as it is now, then its words as they come and each state that it gets into."""
+        run, words, last = self._tasks.followed(turn), Words(), None
+        async with aclosing(arrivals(await self._ear(turn))) as arrived:
+            async for _ in arrived:
+                if last is None:
+                    last = await to_thread.run_sync(partial(self._tasks.told, turn, run, most, words=words))
+                    yield last
+                more = not _rests(last)
+                while more:
+                    parts, more = await to_thread.run_sync(run.look)
+                    for text, goes_on in words.take(parts):
+                        yield _artifact(turn, artifact_said(turn, text), append=goes_on)
+                if not _rests(last):
+                    task = await to_thread.run_sync(partial(self._tasks.told, turn, run, most, reads=False))
+                    for one in _changes(turn, last, task):
+                        yield one
+                    last = task
+                if _rests(last):
+                    return
+
+    async def _ear(self, turn: Turn) -> Ear:
+        return await to_thread.run_sync(self._hub.ear, turn.session_id)
+
+    async def _task_once(
+        self,
+        turn: Turn,
+        run: RunFollowed,
+        holds: Callable[[Task], bool],
+        most: int | None = None,
+        within_s: float = inf,
+    ) -> Task:
+        """Return a task once something holds of it; as it is, where the time is up or the server ends."""
+        deadline = time.monotonic() + within_s
+        async with aclosing(arrivals(await self._ear(turn))) as arrived:
+            async for _ in arrived:
+                task = await to_thread.run_sync(self._tasks.told, turn, run, most)
+                if holds(task) or time.monotonic() > deadline:
+                    return task
+        return await to_thread.run_sync(self._tasks.told, turn, run, most)
 
     # --- looking ---
 
@@ -175,12 +202,7 @@ class Handler(RequestHandler):
             await to_thread.run_sync(self._tasks.cancel, turn)
         except Refused as error:
             raise TaskNotCancelableError(f"task {params.id} has no run that could be stopped: {error}") from error
-        deadline = time.monotonic() + _CANCEL_S
-        task = await to_thread.run_sync(self._tasks.told, turn, run)
-        while task.status.state not in TERMINAL and time.monotonic() < deadline:
-            await sleep(_LOOK_S)
-            task = await to_thread.run_sync(self._tasks.told, turn, run)
-        return task
+        return await self._task_once(turn, run, _has_ended, within_s=_CANCEL_S)
 
     async def _turn(self, task_id: str) -> Turn:
         found = await self._asked(lambda: self._tasks.find(task_id))
@@ -212,8 +234,26 @@ class Handler(RequestHandler):
         raise ExtendedAgentCardNotConfiguredError
 
 
+def _changes(turn: Turn, last: Task, task: Task) -> Iterator[Any]:
+    """Yield what a client is told of a task that is not as it was."""
+    for artifact in task.artifacts:
+        yield _artifact(turn, artifact, ends=True)
+    if (task.status.state, task.status.message) != (last.status.state, last.status.message):
+        yield TaskStatusUpdateEvent(task_id=turn.task_id, context_id=turn.session_id, status=task.status)
+
+
+def _artifact(turn: Turn, artifact: Artifact, *, append: bool = False, ends: bool = False) -> TaskArtifactUpdateEvent:
+    return TaskArtifactUpdateEvent(
+        task_id=turn.task_id, context_id=turn.session_id, artifact=artifact, append=append, last_chunk=ends
+    )
+
+
+def _has_ended(task: Task) -> bool:
+    return task.status.state in TERMINAL
+
+
 def _rests(task: Task) -> bool:
-    return task.status.state in TERMINAL or task.status.state == TaskState.TASK_STATE_INPUT_REQUIRED
+    return _has_ended(task) or task.status.state == TaskState.TASK_STATE_INPUT_REQUIRED
 
 
 def _most(params: Any) -> int | None:

@@ -50,7 +50,8 @@ class Agents:
         """Answer `POST /a2a/{agent}`."""
         name = self._named(call)
         if name not in self._dispatchers:
-            self._dispatchers[name] = JsonRpcDispatcher(request_handler=Handler(self._service, call.journals, name))
+            handler = Handler(self._service, call.journals, call.hub, name)
+            self._dispatchers[name] = JsonRpcDispatcher(request_handler=handler)
         call.request.scope["root_path"] = ""
         return await self._dispatchers[name].handle_requests(call.request)
 

@@ -17,7 +17,17 @@ from google.protobuf.struct_pb2 import Value
 from otel_agent_journal.codec import encode_value
 from otel_agent_journal.event import derived_id
 from otel_agent_journal.pipeline.graph_calls import GraphCall
-from otel_agent_journal.server.langgraph.following import ASKS, ERROR, PENDING, STOPPED, SUCCESS, TIMEOUT, RunFollowed
+from otel_agent_journal.server.a2a.words import Words, text_of
+from otel_agent_journal.server.langgraph.following import (
+    ASKS,
+    ERROR,
+    PENDING,
+    STOPPED,
+    SUCCESS,
+    TIMEOUT,
+    RunFollowed,
+    runs_of,
+)
 from otel_agent_journal.server.langgraph.notes import RunNote, note_run, run_note
 from otel_agent_journal.sessions.runs import Asked, Submitted
 
@@ -37,6 +47,7 @@ _STATES: Final = {
 }
 _ROLES: Final = {"human": Role.ROLE_USER, "user": Role.ROLE_USER, "ai": Role.ROLE_AGENT, "assistant": Role.ROLE_AGENT}
 RESULT: Final = "result"
+_MODES: Final = ("values", "messages-tuple")
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -68,7 +79,7 @@ class Tasks:
         with self._journals.one() as journal:
             head = None if session_id is None else journal.exact(session_id)
             cursor = None if session_id is None else journal.store.tip(session_id)
-        how = GraphCall(modes=("values",), says=True)
+        how = GraphCall(modes=_MODES, says=True)
         done = self._service.ask(
             Asked(agent=self.agent, input=given, session_id=session_id, on_busy="enqueue", graph=how), key=key
         )
@@ -79,7 +90,7 @@ class Tasks:
         """Answer what a task asks."""
         with self._journals.one() as journal:
             cursor = journal.store.tip(turn.session_id)
-        how = GraphCall(modes=("values",), command={"resume": given}, says=True)
+        how = GraphCall(modes=_MODES, command={"resume": given}, says=True)
         asked = Asked(agent=self.agent, input=given, session_id=turn.session_id, graph=how)
         return self._noted(self._service.ask(asked, key=key), turn.task_id, cursor)
 
@@ -103,8 +114,6 @@ class Tasks:
 
     def of_session(self, journal: Journal, session_id: str) -> list[Turn]:
         """Return the tasks of a session, each at its latest run; of other agents none."""
-        from otel_agent_journal.server.langgraph.following import runs_of
-
         if not session_id or journal.exact(session_id) is None:
             return []
         found: dict[str, Turn] = {}
@@ -121,11 +130,23 @@ class Tasks:
 
     def followed(self, turn: Turn) -> RunFollowed:
         """Return the run that a task is at."""
-        return RunFollowed(self._journals, turn.session_id, turn.run_id)
+        return RunFollowed(self._journals, turn.session_id, turn.run_id, chunks=True)
 
-    def told(self, turn: Turn, run: RunFollowed, most: int | None = None) -> Task:
-        """Return a task as A2A has it, of the run that it is at. `most`: messages of its history."""
-        run.read()
+    def told(
+        self, turn: Turn, run: RunFollowed, most: int | None = None, *, words: Words | None = None, reads: bool = True
+    ) -> Task:
+        """Return a task as A2A has it, of the run that it is at.
+
+        Args:
+            turn: the task.
+            run: its run.
+            most: messages of its history.
+            words: takes what was said so far.
+            reads: whether the run is read first, as far as it has come.
+        """
+        parts = run.read() if reads else []
+        if words is not None:
+            words.take(parts)
         with self._journals.one() as journal:
             status = run.status(journal)
             stage = self._service.watched.progress(turn.session_id).stage if run.ended is None else None
@@ -137,6 +158,8 @@ class Tasks:
         task.history.extend(history if most is None else history[max(0, len(history) - most) :])
         if run.ended is not None and status == SUCCESS:
             task.artifacts.append(artifact_of(turn, output))
+        elif run.ended is None and words is not None and words.text:
+            task.artifacts.append(artifact_said(turn, words.text))
         return task
 
     def _input(self, journal: Journal, turn: Turn) -> Any:
@@ -169,7 +192,7 @@ def history_of(turn: Turn, given: Any, output: Any) -> list[Message]:
     for number, one in enumerate(cast("list[Any]", messages) if isinstance(messages, list) else []):
         said = _mapping(one)
         role = _ROLES.get(str(said.get("type") or said.get("role")))
-        text = _text(said.get("content")) if role is not None else ""
+        text = text_of(said.get("content")) if role is not None else ""
         if role is not None and text:
             found.append(_message(turn, role, [Part(text=text)], f"{turn.session_id}:{said.get('id') or number}"))
     if not found and given is not None:
@@ -182,9 +205,14 @@ def artifact_of(turn: Turn, output: Any) -> Artifact:
     parts: list[Part] = []
     messages: Any = _mapping(output).get("messages")
     if isinstance(messages, list) and messages:
-        text = _text(_mapping(cast("list[Any]", messages)[-1]).get("content"))
+        text = text_of(_mapping(cast("list[Any]", messages)[-1]).get("content"))
         parts += [Part(text=text)] if text else []
     return Artifact(artifact_id=derived_id(f"{turn.run_id}:{RESULT}"), name=RESULT, parts=[*parts, _part(output)])
+
+
+def artifact_said(turn: Turn, text: str) -> Artifact:
+    """Return what an agent says so far as what its task will have come to, which takes its place."""
+    return Artifact(artifact_id=derived_id(f"{turn.run_id}:{RESULT}"), name=RESULT, parts=[Part(text=text)])
 
 
 def given_by(parts: Sequence[Part]) -> Any:
@@ -225,13 +253,6 @@ def _question(output: Any) -> str:
     asks: Any = _mapping(output).get(ASKS)
     said = [_mapping(one).get("value", one) for one in (cast("list[Any]", asks) if isinstance(asks, list) else [])]
     return "\n".join(one if isinstance(one, str) else encode_value(one).decode() for one in said)
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    blocks = cast("list[Any]", content) if isinstance(content, list) else []
-    return "".join(one if isinstance(one, str) else str(_mapping(one).get("text", "")) for one in blocks)
 
 
 def _message(turn: Turn, role: Any, parts: list[Part], name: str) -> Message:

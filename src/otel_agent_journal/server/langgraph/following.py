@@ -15,6 +15,7 @@ from otel_agent_journal import event as ev
 from otel_agent_journal.pipeline.graph_calls import ATTEMPT, END, VALUES, Changes
 from otel_agent_journal.projections.head import AWAITING_INPUT, CANCELLED, COMPLETED, INTERRUPTED
 from otel_agent_journal.projections.lifecycle import is_submission
+from otel_agent_journal.reading.endings import INVOCATION_ENDINGS
 from otel_agent_journal.server.langgraph.notes import RunNote, run_note
 from otel_agent_journal.sessions.queue import Lines
 from otel_agent_journal.sessions.runs import STARTED
@@ -35,6 +36,7 @@ OVER: Final = frozenset((SUCCESS, ERROR, TIMEOUT, STOPPED))
 ASKS: Final = "__interrupt__"
 _LATE_S: Final = 5.0  # for the last parts of a run that is said to have ended
 _PAGE: Final = 500
+_OF_CHUNKS: Final = frozenset((ev.AGENT_INVOCATION_STARTED, ev.CHUNK))
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -63,22 +65,25 @@ class RunFollowed:
         journals: where its events are.
         session_id: its session.
         run_id: the run.
+        chunks: whether text that its steps stream is a part, too, where it is no graph: of mode CHUNK, by its step.
     """
 
-    def __init__(self, journals: Journals, session_id: str, run_id: str) -> None:
+    def __init__(self, journals: Journals, session_id: str, run_id: str, *, chunks: bool = False) -> None:
         self._journals = journals
         self.session_id = session_id
         self.run_id = run_id
         self.note = RunNote()
         self.agent: str | None = None
         self.at_ns = 0
-        self.began = False
         self.ended: Ended | None = None
         self._cursor: str | None = None
         self._noted = False
         self._next = 1
         self._early: dict[int, Mapping[str, Any]] = {}
         self._states: dict[tuple[str, ...], Changes] = {}
+        self._torn: set[tuple[str, ...]] = set()
+        self._chunks = chunks
+        self._runs = False  # whether what its steps stream is of this run
         self._said_all = False
         self._later = False  # whether another run was asked for behind it
         self._ended_s = 0.0
@@ -131,18 +136,35 @@ class RunFollowed:
 
     def _take(self, journal: Journal, event: JournalEvent) -> list[Part]:
         details = event.details
+        if event.type in _OF_CHUNKS and self._chunks:
+            return self._said(journal, event)
         if is_submission(event):
             if details["run"] == self.run_id:
                 self.agent, self.at_ns = str(details.get("agent") or ""), event.timestamp_ns
             elif self.is_known:
                 self._later = True
         elif details.get("run") != self.run_id:
-            return []
+            if event.type in INVOCATION_ENDINGS and self._runs and "run" in details:
+                self._runs = False
+                return [Part(0, ev.CHUNK, (), None)]
         elif event.type == ev.STREAM_PART:
             self._early[int(details["n"])] = details
             return self._in_turn(journal)
-        elif event.type in (ev.AGENT_INVOCATION_SUCCEEDED, ev.AGENT_INVOCATION_FAILED):
+        elif event.type in INVOCATION_ENDINGS:
             self.ended = self._end_of(journal, event)
+        return []
+
+    def _said(self, journal: Journal, event: JournalEvent) -> list[Part]:
+        """Return a text that a step streams. Which run begins is not said by its first event: the line knows.
+
+        Where that is looked at late it may be another; then that one's end takes back what was told.
+        """
+        if event.type == ev.AGENT_INVOCATION_STARTED:
+            line = Lines(journal.store).get(self.session_id) if self.is_known else None
+            run = None if line is None else line.find(self.run_id)
+            self._runs = self.is_known and (run is None or run.state == STARTED)
+        elif self._runs and self._next % ATTEMPT == 1 and not self._early:  # a graph's words are among its own parts
+            return [Part(0, ev.CHUNK, (event.step_id or "",), str(event.details.get("text") or ""))]
         return []
 
     def _in_turn(self, journal: Journal) -> list[Part]:
@@ -154,15 +176,17 @@ class RunFollowed:
         while (details := self._early.pop(self._next, None)) is not None:
             number, self._next = self._next, self._next + 1
             mode, ns = str(details.get("mode")), tuple(map(str, details.get("ns", ())))
-            if ev_cut(details):
-                found.append(Part(number, ERROR, ns, {"error": "TooLarge", "message": _TOO_LARGE.format(mode)}))
-                continue
             data = journal.resolved(self.session_id, details.get("data"))
             if mode == END:
                 self._said_all = True
+            elif ev_cut(details) or _is_lost(data):
+                self._torn |= {ns} if mode == VALUES else set()  # what is told by changes is not known from here on
+                found.append(_too_large(number, mode, ns))
             elif mode == VALUES:
                 state = self._states.setdefault(ns, Changes())
-                if state.take(data):
+                if ns in self._torn:
+                    found += [] if data.get("more") else [_too_large(number, mode, ns)]
+                elif state.take(data):
                     found.append(Part(number, mode, ns, state.state))
             else:
                 found.append(Part(number, mode, ns, data))
@@ -199,8 +223,17 @@ class RunFollowed:
 
 
 _TOO_LARGE: Final = (
-    "a part of the stream, of mode {}, is over what one event holds, and was not kept whole; ask for the thread's state"
+    "a part of the stream, of mode {}, is over 64 MB, and was not kept whole; ask for the thread's state"
 )
+
+
+def _too_large(number: int, mode: str, ns: tuple[str, ...]) -> Part:
+    return Part(number, ERROR, ns, {"error": "TooLarge", "message": _TOO_LARGE.format(mode)})
+
+
+def _is_lost(data: Any) -> bool:
+    """Tell whether a part was kept apart and is not there, as one over what is kept."""
+    return isinstance(data, dict) and "$blob" in data
 
 
 def ev_cut(details: Mapping[str, Any]) -> bool:

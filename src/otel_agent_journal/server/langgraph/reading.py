@@ -34,7 +34,7 @@ from otel_agent_journal.server.langgraph.wire import (
 from otel_agent_journal.server.problems import Refused
 from otel_agent_journal.sessions.queue import Lines
 from otel_agent_journal.sessions.runs import STARTED
-from otel_agent_journal.sessions.watched import ENDINGS
+from otel_agent_journal.sessions.watched import ENDINGS, Watched
 from otel_agent_journal.store.protocol import SessionFilter
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ _BY_STATUS: Final[Mapping[str, tuple[str, ...]]] = {
     "idle": (COMPLETED, INTERRUPTED, PENDING),
 }
 _Body = TypeVar("_Body", bound=msgspec.Struct)
+_STATELESS: Final = (
+    "thread {} has no state: no client of LangGraph has run it, and a graph without a checkpointer keeps none; what its"
+    " runs came to is at GET /threads/{{thread_id}}/runs/{{run_id}}/join"
+)
 _SORTS: Final = ("thread_id", "created_at", "updated_at", "state_updated_at")
 
 
@@ -119,6 +123,8 @@ class Threads:
         found = self.standing(journal, head.session_id, checkpoint_id=checkpoint, ns=ns, nested=nested)
         if not found and checkpoint is not None:
             raise Refused(404, f"thread {head.session_id} has no checkpoint {checkpoint[:200]}; its history lists them")
+        if not found and thread_note(journal.store, head.session_id) is None:
+            raise Refused(404, _STATELESS.format(head.session_id[:200]))
         if not found:
             return msgspec.json.encode(_nothing(head.session_id))
         return encode_value(msgspec.to_builtins(state_of(head.session_id, found[0])))
@@ -163,6 +169,23 @@ class Threads:
             if standing is None
             else {task["id"]: task["interrupts"] for task in standing.tasks if task["interrupts"]},
         )
+
+    def told(self, journal: Journal, session_id: str) -> LangGraphThread:
+        """Return one thread; where it has no state, what its last run says: which agent's, and what it has answered.
+
+        Raises:
+            Refused: there is none.
+        """
+        head = head_of(journal, session_id)
+        thread = self.thread(journal, head)
+        if thread.values is not None or thread_note(journal.store, session_id) is not None:
+            return thread
+        watched = Watched(journal)
+        agent = watched.progress(session_id).agent or head.agent
+        named = {} if agent is None else {"graph_id": agent, "assistant_id": agent}
+        result: Any = watched.result(session_id) if head.status == COMPLETED else None
+        values = cast("Any", result if isinstance(result, dict) else None)
+        return msgspec.structs.replace(thread, metadata=thread.metadata | named, values=values)
 
     def _standing_now(self, journal: Journal, head: SessionHead) -> Standing | None:
         try:

@@ -22,7 +22,7 @@ from otel_agent_journal.pipeline.graph_calls import GraphCall
 from otel_agent_journal.server import sse
 from otel_agent_journal.server.langgraph.asking import asked_of, checkpoint_of, metadata_of, modes_of
 from otel_agent_journal.server.langgraph.following import ASKS, Ended, RunFollowed, runs_of
-from otel_agent_journal.server.langgraph.notes import RunNote, note_run, note_thread
+from otel_agent_journal.server.langgraph.notes import RunNote, note_run, note_thread, thread_note
 from otel_agent_journal.server.langgraph.reading import Threads, body_of, bounded, chosen, head_of
 from otel_agent_journal.server.langgraph.streams import number_of, streamed, waited
 from otel_agent_journal.server.langgraph.wire import LangGraphRun, RunCreate, StateUpdate
@@ -41,6 +41,10 @@ _PAUSE_S: Final = 0.1
 _NO_CONTENT: Final = (
     "this server journals no content (AGENT_JOURNAL_CONTENT), so that nothing of a run can be streamed; ask for it by"
     " POST /threads/{thread_id}/runs, and wait for its end"
+)
+
+_NOWHERE: Final = (
+    "thread {} cannot be answered: it was run without a checkpointer, and has no state to go on from; give it an input"
 )
 
 
@@ -89,6 +93,7 @@ class Runs:
             if journal.exact(session_id) is None and body.if_not_exists != "create":
                 head_of(journal, session_id)
             cursor = journal.store.tip(session_id)
+            self._check_answerable(journal, session_id, body)
         if body.assistant_id not in service.agents:
             raise Refused(
                 404, f"there is no assistant {body.assistant_id[:80]}; there are: {', '.join(service.agents)}"
@@ -105,6 +110,13 @@ class Runs:
         note_run(journal.store, done.session_id, done.run, note)
         note_thread(journal.store, done.session_id, {"graph_id": body.assistant_id, "assistant_id": body.assistant_id})
         return RunFollowed(call.journals, done.session_id, done.run)
+
+    def _check_answerable(self, journal: Journal, session_id: str, body: RunCreate) -> None:
+        """Refuse an answer to what a thread without a state has asked: the graph does not know where it stood."""
+        if not body.command or body.command.get("resume") is None or thread_note(journal.store, session_id) is not None:
+            return
+        if not self._threads.standing(journal, session_id):
+            raise Refused(409, _NOWHERE.format(session_id[:200]))
 
     def create(self, call: Call, journal: Journal) -> Response:
         """Answer `POST /threads/{thread_id}/runs`, and `POST /runs`."""

@@ -89,7 +89,7 @@ class Writing:
         return self._told(journal, made)
 
     def _told(self, journal: Journal, session_id: str) -> bytes:
-        return encode_value(msgspec.to_builtins(self._threads.thread(journal, head_of(journal, session_id))))
+        return encode_value(msgspec.to_builtins(self._threads.told(journal, session_id)))
 
 
 def _checked(metadata: dict[str, Any] | None) -> dict[str, Any]:
