@@ -39,6 +39,8 @@ MORE = (
     "SELECT session_id FROM sessions WHERE started_at <= '2026-01-01 03:00:00' AND updated_at >= '2026-01-01 01:30:00'",
     "SELECT count(*), min(timestamp), max(timestamp) FROM events WHERE timestamp >= '2026-01-02 00:00:00'",
     "SELECT session_id, name FROM tools WHERE ended_at >= '2026-01-02 00:00:00'",
+    "SELECT name, count(*) FROM model_calls WHERE ended_at >= '2026-01-02 00:00:00' GROUP BY name",
+    "SELECT * FROM tool_calls",
     "SELECT s.agent, count(*) FROM sessions s JOIN steps USING (session_id) WHERE s.status = 'ERROR' GROUP BY ALL",
 )
 

@@ -30,6 +30,7 @@ ALL = SESSIONS * EACH
         ("WITH e AS (SELECT * FROM events) SELECT count(*) FROM e WHERE session_id = 's5'", ["s5"], EACH),
         ("SELECT count(*) FROM steps WHERE session_id = 's3'", ["s3"], EACH),
         ("SELECT count(*) FROM tools JOIN models USING (session_id) WHERE session_id = 's3'", ["s3", "s3"], 2 * EACH),
+        ("SELECT count(*) FROM model_calls WHERE session_id = 's3'", ["s3"], EACH),
         ("SELECT * FROM events WHERE session_id LIKE 's2%'", ["s2"], EACH),
         ("SELECT * FROM events WHERE starts_with(session_id, 's2')", ["s2"], EACH),
         ("SELECT * FROM events WHERE timestamp >= '2026-01-01 04:00:00'", ["s4", "s5"], 2 * EACH),

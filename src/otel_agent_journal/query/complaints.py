@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import duckdb
 
 from otel_agent_journal.errors import QueryError, QueryFailed
-from otel_agent_journal.query.tables import TABLES
+from otel_agent_journal.query.tables import OTHER_NAMES, TABLES
 
 _TIMES: Final = "type TIMESTAMP_NS and type TIMESTAMP WITH TIME ZONE"
 _LONGEST: Final = 300  # characters of what DuckDB says; candidates of a function fill a screen
@@ -103,7 +103,8 @@ def _hint(said: dict[str, Any], message: str, sql: str) -> str:
     if said.get("error_subtype") == "MISSING_ENTRY" and said.get("type") == "Table":
         return f"; there are {', '.join(TABLES)}"
     if said.get("error_subtype") == "COLUMN_NOT_FOUND" or "does not have a column named" in message:
-        named = [name for name in TABLES if re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
+        known = {**{name: name for name in TABLES}, **OTHER_NAMES}
+        named = dict.fromkeys(of for name, of in known.items() if re.search(rf"\b{name}\b", sql, re.IGNORECASE))
         if named:
             return "; " + "; ".join(
                 f"{name} has {', '.join(column.name for column in TABLES[name].columns)}" for name in named

@@ -23,7 +23,7 @@ from otel_agent_journal.query.latest import latest_of
 from otel_agent_journal.query.limits import TimeLimit
 from otel_agent_journal.query.reading import TableRead
 from otel_agent_journal.query.sources import Source
-from otel_agent_journal.query.tables import SESSIONS, TABLES
+from otel_agent_journal.query.tables import OTHER_NAMES, SESSIONS, TABLES
 from otel_agent_journal.query.values import plain_columns
 
 RESULT_ROWS: Final = 2_048
@@ -128,6 +128,8 @@ class Query:
             self._connection.register(f"journal.{name}", self._source.dataset(table, self._watched))
             columns = ", ".join(f'"{name}.{column.name}" AS "{column.name}"' for column in table.columns)
             self._connection.execute(f'CREATE VIEW "{name}" AS SELECT {columns} FROM "journal.{name}"')  # noqa: S608
+        for name, of in OTHER_NAMES.items():
+            self._connection.execute(f'CREATE VIEW "{name}" AS FROM "{of}"')
         self._connection.execute("CREATE MACRO ago(span) AS (now()::TIMESTAMP - span)::TIMESTAMP_NS")
         self._connection.execute("SET lock_configuration = true")
 

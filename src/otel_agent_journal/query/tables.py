@@ -336,3 +336,5 @@ MODELS: Final = Table(
 )
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in (SESSIONS, STEPS, EVENTS, TOOLS, MODELS)}
+
+OTHER_NAMES: Final = {"model_calls": MODELS.name, "tool_calls": TOOLS.name}  # what a lake's files are named
