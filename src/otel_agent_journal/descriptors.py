@@ -101,6 +101,11 @@ def put_back_all() -> None:
             borrowed.put_back()
 
 
+def open_here() -> set[tuple[int, int] | None]:
+    """Return which files this process has open, by device and inode; empty where that cannot be told."""
+    return {_identity(number) for number in _open_numbers()} - {None}
+
+
 def _open_numbers() -> list[int]:
     with contextlib.suppress(OSError):
         return [int(path.name) for path in Path("/dev/fd").iterdir() if path.name.isdecimal()]

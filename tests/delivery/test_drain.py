@@ -24,6 +24,7 @@ from otel_agent_journal.spool.locks import FileLock, is_held
 from otel_agent_journal.spool.set_aside import count, kept
 from otel_agent_journal.spool.survey import writer_folders
 from otel_agent_journal.store.memory import MemoryStore
+from otel_agent_journal.store.sqlite import SqliteStore
 from tests.spool.spooling import BASE_NS, ended, eventually, heartbeat, new_writer, noted, started
 
 
@@ -770,6 +771,31 @@ def test_a_deleted_folder_that_its_writer_makes_anew_is_left_to_it(tmp_path, mon
     assert writer_folders(tmp_path) == [writer.folder]
     Drain(tmp_path, store, only_writer=writer.writer).drain_once()
     assert [event.type for event in store.read("s1")] == ["TOOL_START", "TOOL_START"]
+
+
+@pytest.mark.parametrize("after_the_head", [False, True])
+def test_what_went_with_a_deleted_store_is_delivered_again(tmp_path, drains, after_the_head):
+    """What is acknowledged is in a file that has its name: a flush says True of nothing that was deleted before."""
+    path, deletes = tmp_path / "journal.db", [True]
+
+    class Deleted(SqliteStore):
+        def write_head(self, head):
+            written = super().write_head(head) if after_the_head else None
+            if deletes:
+                deletes.pop()
+                for part in tmp_path.glob("journal.db*"):
+                    part.unlink()
+            return super().write_head(head) if written is None else written
+
+    store, writer = Deleted(path), new_writer(tmp_path / "spool")
+    for number in range(3):
+        writer.append(noted(number))
+    assert drains(writer.root, store, only_writer=writer.writer).flush(20)
+    assert not deletes
+    fresh = SqliteStore(path, create=False)
+    assert numbers(fresh) == [0, 1, 2]
+    assert fresh.head("s1").events == 3
+    fresh.close()
 
 
 def test_a_folder_that_somebody_drains_is_left_to_them(tmp_path):

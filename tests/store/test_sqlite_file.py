@@ -21,6 +21,7 @@ import pytest
 
 from otel_agent_journal.errors import EventTooLarge, NewerSchema, StoreError, StoreUnreachable
 from otel_agent_journal.store.sqlite import SqliteStore, open_store
+from otel_agent_journal.store.sqlite_file import SqliteFile
 from otel_agent_journal.store.sqlite_tables import APPLICATION_ID, TABLES_VERSION
 from otel_agent_journal.testing.builders import a_head, an_event, events
 
@@ -361,6 +362,41 @@ def test_a_journal_that_was_removed(path: Path, store: SqliteStore) -> None:
     assert list(store.read("s1")) == events(2, first=3)
     fresh = SqliteStore(path, create=False)
     assert list(fresh.read("s1")) == events(2, first=3)
+    fresh.close()
+
+
+@pytest.mark.parametrize("gone", ["journal.db*", "journal.db", "journal.db-wal"])
+def test_a_journal_that_is_removed_as_it_is_opened(path: Path, monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
+    """Nothing is written to a file without a name: the call is refused, and the next one makes a new file."""
+    opened, removes = SqliteFile._opened, [True]
+
+    def opened_and_removed(file: SqliteFile) -> sqlite3.Connection:
+        connection = opened(file)
+        if removes:
+            removes.pop()
+            for part in path.parent.glob(gone):
+                part.unlink()
+        return connection
+
+    monkeypatch.setattr(SqliteFile, "_opened", opened_and_removed)
+    store, fresh = SqliteStore(path), SqliteStore(path, create=False)
+    with pytest.raises(StoreUnreachable, match="removed or replaced as it was opened"):
+        store.append(events(1))
+    store.append(events(1))
+    assert list(fresh.read("s1")) == events(1)
+    fresh.close()
+    store.close()
+
+
+def test_a_log_that_was_removed(path: Path, store: SqliteStore) -> None:
+    """Where somebody removes the write-ahead log alone, what it had and what comes next is in the journal."""
+    store.append(events(3))
+    before = store.incarnation()
+    path.with_name("journal.db-wal").unlink()
+    assert store.incarnation() != before
+    store.append(events(2, first=3))
+    fresh = SqliteStore(path, create=False)
+    assert list(fresh.read("s1")) == events(5)
     fresh.close()
 
 

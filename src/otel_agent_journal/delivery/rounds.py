@@ -1,6 +1,7 @@
 """One round of the drain: every folder in hand read once, delivered, its heads written, then acknowledged.
 
-A record is acknowledged once its events, and the heads that they moved, are in the store. A dead writer's folder,
+A record is acknowledged once its events, and the heads that they moved, are in the store; where somebody removed the
+store's file meanwhile, it is read and delivered again. A dead writer's folder,
 read to its end, gets its open steps interrupted and is removed; while the store cannot list what it left open, it
 waits, and no other folder with it. Threads and waiting are `drain`'s.
 """
@@ -22,7 +23,7 @@ from otel_agent_journal.mapping.facts import FlushAsked
 from otel_agent_journal.projections.head import KILLED, SessionHead
 from otel_agent_journal.spool.folder import Position, SpoolFolder
 from otel_agent_journal.spool.home import FlushAnswer, WriterInfo
-from otel_agent_journal.store.protocol import JournalStore
+from otel_agent_journal.store.protocol import JournalStore, Vanishes
 
 _log = logging.getLogger("otel_agent_journal.spool")
 
@@ -67,6 +68,8 @@ class Rounds:
         self._heads = heads
         self._forward = forward
         self._read_bytes = read_bytes
+        self._vanishes = store if isinstance(store, Vanishes) else None
+        self._incarnation = 0  # of the store, as the first of what is not acknowledged was delivered
         self._reached: dict[str, Position] = {}
         self._asked: dict[str, int] = {}  # of writers that wait for a flush, its number
         self._spans_pending = spans_pending
@@ -113,7 +116,8 @@ class Rounds:
         if not insist and time.monotonic() < self._list_at:
             ended = [folder for folder in ended if folder.writer not in self._unlisted]
         if settle or ended or time.monotonic() - self._settled_at >= HEADS_EVERY_S:
-            self._settle()
+            if not self._settle():
+                return Round(records, caught_up=False)
         elif self._heads.has_new:
             self._heads.write_new()
         if self._asked:
@@ -138,6 +142,8 @@ class Rounds:
             return 0
         writer = folder.writer
         try:
+            if not self._reached:
+                self._incarnation = self._incarnation_now()
             for piece in folder.take_damaged():
                 self._delivery.set_aside_record(piece, writer, "damaged in the spool")
             facts = self._delivery.decode((payload for _, payload in records), writer)
@@ -157,14 +163,42 @@ class Rounds:
             self.asked_at = time.monotonic()
         return len(records)
 
-    def _settle(self) -> None:
-        self._settled_at = time.monotonic()
+    def _settle(self) -> bool:
+        """Write heads and acknowledge; return whether what was delivered was still in the store then."""
+        if self._reached and not self._is_there():
+            return False
         self._heads.write()
+        if self._reached and not self._is_there():
+            return False
+        self._settled_at = time.monotonic()
         for writer, position in self._reached.items():
             folder = self._adoption.get(writer)
             if folder is not None:
                 folder.acknowledge(position)
         self._reached.clear()
+        return True
+
+    def _is_there(self) -> bool:
+        """Tell whether the store still has what was delivered and not acknowledged; else that is read again."""
+        if self._incarnation_now() == self._incarnation:
+            return True
+        _log.info(
+            "store=<%s> | was removed, or opened anew; what was not acknowledged is delivered again", self._store.url
+        )
+        for writer in self._reached:
+            folder = self._adoption.get(writer)
+            if folder is not None:
+                folder.rewind()
+            self._asked.pop(writer, None)
+        self._reached.clear()
+        self._heads.forget()
+        return False
+
+    def _incarnation_now(self) -> int:
+        store, found = self._vanishes, [0]
+        if store is not None:
+            self._delivery.insist(lambda: reach(lambda: found.append(store.incarnation())))
+        return found[-1]
 
     def _answer(self) -> None:
         """Tell writers that wait for a flush how many spans are not at the backend yet, until none are."""

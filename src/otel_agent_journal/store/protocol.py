@@ -377,6 +377,15 @@ class Erases(Protocol):
 
 
 @runtime_checkable
+class Vanishes(Protocol):
+    """A store that somebody may remove while it is written to, as a file."""
+
+    def incarnation(self) -> int:
+        """Return a number that stays while all that was written is there; another one says that it may be gone."""
+        ...
+
+
+@runtime_checkable
 class Wakes(Protocol):
     """A store that tells followers when there is something new, so that they need not look so often."""
 

@@ -377,6 +377,11 @@ class SqliteStore:
         with self._file.reading() as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
+    def incarnation(self) -> int:
+        """Return how often the file was opened: what was written before may have been removed with it."""
+        with self._file.reading():
+            return self._file.openings
+
     def init_plan(self) -> list[str]:
         """Return what of the file and its tables is not there yet."""
         return [*self._file.missing()]

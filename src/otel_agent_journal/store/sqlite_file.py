@@ -8,7 +8,8 @@ A connection must not cross a fork, nor may a child open a second one beside it:
 a process, and would take the parent's for the child's own. So a fork waits for the statement that runs, and the child
 closes what it inherited before it opens the file again; a child that was not waited for has no store.
 
-A file that was removed or replaced while open is opened anew, else all that is written would vanish with it.
+A file that was removed or replaced while open is opened anew, else all that is written would vanish with it. So is one
+whose write-ahead log was: what is committed lies there first. `openings` tells who wrote before that it may be gone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Final, Literal
 from urllib.parse import quote
 
 from otel_agent_journal import forks
-from otel_agent_journal.descriptors import Borrowed, keep_for_ever
+from otel_agent_journal.descriptors import Borrowed, keep_for_ever, open_here
 from otel_agent_journal.errors import NewerSchema, StoreError, StoreUnreachable, StoreUnusable
 from otel_agent_journal.pasting import pasted
 from otel_agent_journal.places import make_file, make_folder
@@ -74,7 +75,8 @@ class SqliteFile:
         self._synchronous = synchronous
         self._lock = RLock()
         self._connection: sqlite3.Connection | None = None
-        self._inode: tuple[int, int] | None = None
+        self._named: dict[Path, tuple[int, int] | None] = {}  # the files in use by name, and which they are
+        self.openings = 0
         self._sealed = False
         self._closed = False
         self._lost = ""
@@ -143,16 +145,30 @@ class SqliteFile:
                 f"journal {self.path} was being written to when this process {self._lost}, which can therefore not use"
                 " it; another process will deliver what is in the spool"
             )
-        if self._connection is not None and (self._sealed or _inode_of(self.path) != self._inode):
+        if self._connection is not None and (self._sealed or not self._is_named()):
             self._drop()
-        if self._connection is None:
-            with _Opening.lock:
-                before = Borrowed(self._files).numbers
-                self._connection = self._opened()
-                self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # all its files are open now
-                self._inode = _inode_of(self.path)
-                self._numbers = Borrowed(self._files, before)
-        return self._connection
+        return self._open() if self._connection is None else self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        with _Opening.lock:
+            before = Borrowed(self._files).numbers
+            self._connection = connection = self._opened()
+            self.openings += not self._sealed
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # all its files are open now
+            (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+            files = (self.path, self._log) if mode == "wal" and not self._sealed else (self.path,)
+            self._named = {path: _inode_of(path) for path in files}
+            self._numbers = Borrowed(self._files, before)
+            held = open_here()
+        named = self._named.values()
+        if None in named or (held and not held.issuperset(named)):  # what SQLite has open has no name any more
+            self._drop()
+            raise StoreUnreachable(f"journal {self.path} was removed or replaced as it was opened; retry")
+        return connection
+
+    def _is_named(self) -> bool:
+        """Tell whether the files in use are still those of their names: nobody has removed or replaced one."""
+        return all(inode is not None and _inode_of(path) == inode for path, inode in self._named.items())
 
     def _take_back(self) -> None:
         """Let go of a connection whose descriptors the program has closed, as a daemon does.
