@@ -22,8 +22,8 @@ class Descriptor:
     __slots__ = ("_identity", "_number")
 
     def __init__(self, number: int) -> None:
-        self._number = number
         self._identity = _identity(number)
+        self._number = number
 
     @property
     def number(self) -> int:
@@ -47,14 +47,14 @@ class Descriptor:
 
     def close(self) -> None:
         """Close it, if it is still ours to close. May be called twice."""
-        with contextlib.suppress(OSError):
-            ours = self.number
-            self._number = -1
-            os.close(ours)
-        self._number = -1
+        number, self._number = self._number, -1  # in one step: whoever interrupts us here closes nothing twice
+        if number >= 0 and _identity(number) == self._identity:
+            with contextlib.suppress(OSError):
+                os.close(number)
 
     def __del__(self) -> None:
-        self.close()
+        with contextlib.suppress(AttributeError):  # one that was interrupted as it was made
+            self.close()
 
 
 class Borrowed:

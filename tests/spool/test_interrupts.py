@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from otel_agent_journal.descriptors import Descriptor
 from otel_agent_journal.spool.writer import SpoolWriter
 from tests.spool.spooling import everything
 
@@ -78,6 +79,14 @@ def apart(work: Callable[[], None]) -> None:
         pool.submit(work).result()
 
 
+def full_writer(root: Path) -> SpoolWriter:
+    """A writer whose next append begins another segment."""
+    writer = SpoolWriter(root, writer=uuid4().hex, segment_bytes=64 * 1024, retry_s=0)
+    assert writer.append(b"." * 60_000)
+    writer._prepare_next = lambda: None  # no thread makes it ready
+    return writer
+
+
 def check(root: Path, at: int, again: int | None = None) -> None:
     """Interrupt the first append of a writer, which makes its folder and segment; the next one must be taken."""
     writer = SpoolWriter(root / f"{at}-{again}", writer=uuid4().hex, segment_bytes=64 * 1024, retry_s=0)
@@ -115,6 +124,54 @@ def test_an_interrupt_at_any_line(tmp_path: Path, lines: int) -> None:
             check(tmp_path, line)
 
     apart(work)
+
+
+@pytest.mark.long_form
+def test_an_interrupt_at_any_line_of_a_rotation(tmp_path: Path) -> None:
+    """As above, of an append for which another segment is made; of every ninth line in the short form."""
+    whole = full_writer(tmp_path / "whole")
+    lines = lines_of(lambda: whole.append(b"x" * 8000))
+    whole.close()
+    assert lines > 50
+
+    def work() -> None:
+        for line in range(1, lines + 1, 1 if LONG else 9):
+            writer = full_writer(tmp_path / str(line))
+            lines_of(lambda writer=writer: writer.append(b"x" * 8000), line)
+            assert writer.append(b"goes on"), f"interrupted at {line}: {writer.last_refusal}"
+            writer.close()
+            records = everything(writer.folder)
+            assert [records[0], records[-1]] == [b"." * 60_000, b"goes on"], line
+            assert records[1:-1] in ([], [b"x" * 8000]), line
+
+    apart(work)
+
+
+def test_a_close_within_a_close(tmp_path: Path) -> None:
+    """Whoever closes a file while it is being closed, a signal handler say, has no number closed that is another's."""
+    for line in range(1, 10):
+        mine = Descriptor(os.open(tmp_path / "mine", os.O_RDWR | os.O_CREAT))
+        others: list[int] = []
+        lines = 0
+
+        def trace(
+            frame: FrameType, event: str, _: Any, at: int = line, mine: Descriptor = mine, others: list[int] = others
+        ) -> Any:
+            nonlocal lines
+            lines += event == "line" and frame.f_code is Descriptor.close.__code__
+            if lines == at and not others:
+                sys.settrace(None)
+                mine.close()
+                others.append(os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT))
+            return trace
+
+        sys.settrace(trace)
+        try:
+            mine.close()
+        finally:
+            sys.settrace(None)
+        for other in others:
+            os.close(other)  # which is open still
 
 
 @pytest.mark.long_form
