@@ -61,16 +61,17 @@ class Receipts:
 
     Args:
         by_id: calls whose results are served to calls of the same id, the last of each id where that has a result:
-            those of which the context that is gone on from knows nothing yet.
+            those of which the context that is gone on from knows nothing yet. Where a model has given one id to calls
+            with several arguments, these decide.
         once: calls that are served by tool and arguments, too, and not made again with others.
     """
 
     def __init__(self, by_id: Iterable[ToolCall], once: Iterable[ToolCall] = ()) -> None:
         self._lock = Lock()
-        self._by_id: dict[tuple[str, str], ToolCall] = {}
+        self._by_id: dict[tuple[str, str], dict[bytes, ToolCall]] = {}
         for call in by_id:
             if call.call_id is not None:
-                self._by_id[call.name, call.call_id] = call
+                self._by_id.setdefault((call.name, call.call_id), {})[_key(call.arguments)] = call
         self._once: dict[str, deque[ToolCall]] = {}
         for call in once:
             if _usable(call):
@@ -82,7 +83,8 @@ class Receipts:
         Raises:
             AlreadyHappened: the tool was called with other arguments, and calls are made once.
         """
-        known = None if call_id is None else self._by_id.get((tool, call_id))
+        of_id = {} if call_id is None else self._by_id.get((tool, call_id), {})
+        known = next(iter(of_id.values())) if len(of_id) == 1 else of_id.get(_key(arguments))
         if known is not None and _usable(known):
             return _receipt(known)
         with self._lock:

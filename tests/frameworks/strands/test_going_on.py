@@ -127,6 +127,31 @@ def test_an_interrupted_agent_takes_its_answers() -> None:
         assert str(kept(store, [say("done")])(answers(asked))) == "done\n"
 
 
+def test_completed_calls_of_one_id_are_served_each_its_own() -> None:
+    """The arguments decide where a model has given one id to several calls."""
+    calls = [
+        ToolCall(
+            session_id="s1",
+            number=number,
+            step_id=f"step{number}",
+            name="count",
+            call_id="c1",
+            arguments={"a": number},
+            outcome="ok",
+            whole=True,
+            output=number,
+            start_ns=number,
+        )
+        for number in range(2)
+    ]
+    receipts = Receipts(calls)
+    for number in (1, 0):
+        found = receipts.find("count", "c1", {"a": number})
+        assert found is not None
+        assert found.output == number
+    assert receipts.find("count", "c1", {"a": 2}) is None
+
+
 def test_tools_that_were_completed_are_not_called_again(recording: StrandsRecording) -> None:
     """Their results are served, and their steps say so; the others are called."""
     store = MemoryStore()

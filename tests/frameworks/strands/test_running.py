@@ -86,6 +86,18 @@ def test_many_tools(scenario: StrandsRecording, snapshot: Any, executor: str) ->
     scenario.matches(snapshot, parallel=True)
 
 
+@pytest.mark.parametrize("executor", ["concurrent", "sequential"])
+def test_calls_of_one_id(recording: StrandsRecording, executor: str) -> None:
+    """Where a model gives the calls of one answer the same id, each has its step and its own result."""
+    options: Any = {"tool_executor": SequentialToolExecutor()} if executor == "sequential" else {}
+    calls = [("add", {"a": number, "b": 1}, "c1") for number in range(3)]
+    agents.agent([call(*calls), say("done")], **options)("go")
+    found = [step for step in recording.steps.walk() if step.name == "add"]
+    assert len({step.step_id for step in found}) == 3
+    results = [(step.last.details_start["input"]["a"], step.last.details_end["output"]["content"]) for step in found]
+    assert sorted(results) == [(0, "1"), (1, "2"), (2, "3")]
+
+
 async def test_tools_at_once_overlap(recording: StrandsRecording) -> None:
     """Tools that run at once are open at once, and each has its own result."""
     together = asyncio.Barrier(3)

@@ -123,7 +123,7 @@ class ToolSteps(Invocations):
                 UNKNOWN_TOOL if context.tool is None else str(use.get("name")),
                 session_id=session_id,
                 parent=around if invocation is None or (not in_loop and around is not None) else invocation.step,
-                step_id=_step_id(invocation, agent, call_id) if in_loop and call_id else None,
+                step_id=_step_id(invocation, agent, use) if in_loop and call_id else None,
                 attributes=attributes,
                 details={
                     **point_details(agent),
@@ -196,10 +196,19 @@ def _asked(context: Any) -> dict[str, Any]:
     return {"input": use.get("input"), **({"tool": use.get("name")} if context.tool is None else {})}
 
 
-def _step_id(invocation: Invocation | None, agent: Any, call_id: Any) -> str | None:
+def _step_id(invocation: Invocation | None, agent: Any, use: Mapping[str, Any]) -> str | None:
     """Return the call's step id: by the message that asked for it, which an agent that is resumed still has."""
     if invocation is None:
         return None
-    asking: Any = agent.messages[-1].get("tracking_id") if agent.messages else None
-    asked_by = f"{invocation.step.session_id}:{asking}" if asking else invocation.step.step_id
-    return derived_id(f"{asked_by}:tool:{call_id}")
+    asking: Any = agent.messages[-1] if agent.messages else {}
+    message_id, call_id = asking.get("tracking_id"), use.get("toolUseId")
+    asked_by = f"{invocation.step.session_id}:{message_id}" if message_id else invocation.step.step_id
+    before = _before(asking, use)
+    return derived_id(f"{asked_by}:tool:{call_id}" + (f":{before}" if before else ""))
+
+
+def _before(asking: Mapping[str, Any], use: Mapping[str, Any]) -> int:
+    """Return how many calls of the same id stand before this one, of which a hook gets a copy with its own input."""
+    blocks = [block["toolUse"] for block in asking.get("content") or () if "toolUse" in block]
+    same = [one.get("input") for one in blocks if one.get("toolUseId") == use.get("toolUseId")]
+    return next((number for number, given in enumerate(same) if given is use.get("input")), 0)
