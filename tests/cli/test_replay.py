@@ -12,7 +12,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from otel_agent_journal import replay
+from otel_agent_journal.replays.errors import Diverged
+from otel_agent_journal.testing.builders import JournalBuilder, an_event
 from tests.cli.command_line import PROGRAM, cli, rows
+from tests.cli.conftest import Seeded
 
 AGENT = str(Path(__file__).parent / "reading_agent.py")
 
@@ -254,3 +258,22 @@ def test_replays_in_one_process_are_sessions_of_their_own(home: Path) -> None:
     done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert done.stderr == ""
     assert done.stdout.split() == ["twice-1~replay-1", "twice-1~replay-2"]
+
+
+def test_a_fork_is_refused_before_anything_runs(journal: Seeded) -> None:
+    """It has only what came after the point that it began at; what has the beginning is named."""
+    fork = JournalBuilder("what-if")
+    agent = fork.start("AGENT", "reader")
+    fork.end(fork.start("MODEL", "claude", parent=agent), details={"output": "yes"})
+    fork.end(agent)
+    said = {"base": "reading-7", "fork": "what-if", "step": 3}
+    journal.store.append([an_event(0, session_id="what-if", type="SESSION_FORKED", details=said)])
+    journal.keep(fork)
+    plan = cli("replay", "--dry-run", "what-if")
+    assert (plan.exit_code, rows(plan)[0]["refused"].endswith("; replay reading-7")) == (5, True)
+    done = cli("replay", "what-if", "--", sys.executable, AGENT)
+    assert (done.exit_code, done.stdout, called()) == (5, "", [])
+    assert "session what-if was forked from reading-7, and has only what came after that" in done.stderr
+    assert rows(cli("replay", "--all", "--", sys.executable, AGENT)) == []
+    with pytest.raises(Diverged, match="was forked from reading-7"):
+        replay("what-if")

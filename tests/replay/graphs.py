@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from langchain_core.documents import Document
 from langchain_core.language_models import BaseLLM
 from langchain_core.outputs import Generation, LLMResult
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
@@ -24,6 +26,8 @@ from langgraph.types import Command, RetryPolicy, Send, interrupt
 from otel_agent_journal.testing.scripted import ScriptedModel, reply
 
 Calls = list[str]
+SLOW_S = 0.002  # at most, of what a program does beside its calls: they come in another order each time
+MANY = 20 if os.environ.get("AGENT_JOURNAL_SOAK") else 5
 THREAD: Any = {"configurable": {"thread_id": "reading-7"}}
 
 
@@ -31,6 +35,16 @@ class Notes(TypedDict, total=False):
     """A state of texts that only grows."""
 
     notes: Annotated[list[str], operator.add]
+
+
+def pause() -> None:
+    """Take a while."""
+    time.sleep(random.random() * SLOW_S)
+
+
+async def apause() -> None:
+    """Take a while, and let others go on."""
+    await asyncio.sleep(random.random() * SLOW_S)
 
 
 class Noting(ScriptedModel):
@@ -86,6 +100,13 @@ def an_agent(calls: Calls, script: Sequence[Any] = SCRIPT, slow_s: float = 0.0, 
     return create_agent(model, name="researcher", **options)
 
 
+def alike(calls: Calls) -> Any:
+    """An agent that calls a tool eight times at a time, with the same arguments."""
+    ids = [str(number) for number in range(8)]
+    script = [reply("see", calls=[("search", {"query": "a"})] * len(ids), call_ids=ids), reply("It is a.")]
+    return said(an_agent(calls, script, SLOW_S).invoke(question(), THREAD))
+
+
 def question(text: str = "what?") -> dict[str, Any]:
     """A first message."""
     return {"messages": [("user", text)]}
@@ -130,6 +151,7 @@ def sent(calls: Calls, count: int = 20, slow_s: float = 0.0) -> Any:
     search = searching(calls, slow_s)
 
     def work(part: Any) -> Notes:
+        pause()
         model = Noting(script=[reply(f"part {part['number']} {random.random()}")], calls=calls, slow_s=slow_s)
         answer = model.invoke(f"do {part['number']}")
         found = [search.invoke({"query": "same"}), search.invoke({"query": "same"})]
@@ -148,6 +170,7 @@ def sent_into_subgraphs(calls: Calls, slow_s: float = 0.0) -> Any:
     """A fan-out into graphs whose nodes have equal names, and one that is called twice from a node."""
 
     def ask(state: Any) -> Notes:
+        pause()
         model = Noting(script=[reply(f"{random.random()}")], calls=calls, slow_s=slow_s)
         return {"notes": [model.invoke("same question").text]}
 
@@ -174,9 +197,12 @@ def at_once(calls: Calls, slow_s: float = 0.0) -> Any:
     """A node that asks several models at a time, by itself."""
     model = Noting(script=[lambda messages: f"{messages[-1].content} {random.random()}"], calls=calls, slow_s=slow_s)
 
+    async def one(number: int) -> str:
+        await apause()
+        return (await model.ainvoke(f"question {number}")).text
+
     async def ask(state: Any) -> Notes:
-        answers = await asyncio.gather(*(model.ainvoke(f"question {n}") for n in range(8)))
-        return {"notes": [one.text for one in answers]}
+        return {"notes": list(await asyncio.gather(*map(one, range(8))))}
 
     builder = StateGraph(Notes)
     builder.add_node("ask", ask)
@@ -266,6 +292,7 @@ def functional(calls: Calls) -> Any:
 
     @task
     def ask(text: str) -> str:
+        pause()
         return model.invoke(text).text
 
     @entrypoint()
@@ -273,6 +300,69 @@ def functional(calls: Calls) -> Any:
         return [one.result() for one in [ask(f"q{n}") for n in range(count)]]
 
     return flow.invoke(5, THREAD)
+
+
+DEEP: Sequence[Any] = (
+    reply("see", calls=[("search", {"query": "same"}), ("search", {"query": "same"})], call_ids=["1", "2"]),
+    reply("said"),
+)
+
+
+def deep(calls: Calls, count: int = MANY) -> Any:
+    """A fan-out, of one name, into graphs of graphs of agents that call a tool twice, by the same ids everywhere."""
+    agent = an_agent(calls, DEEP)
+
+    def found(result: Any) -> Notes:
+        return {"notes": [str(said(result))]}
+
+    def ask(state: Any) -> Notes:
+        pause()
+        return found(agent.invoke(question("same")))
+
+    async def aask(state: Any) -> Notes:
+        await apause()
+        return found(await agent.ainvoke(question("same")))
+
+    graph: Any = RunnableLambda(ask, aask)
+    for name in ("ask", "inner", "middle"):
+        builder = StateGraph(Notes)
+        builder.add_node(name, graph)
+        builder.add_edge(START, name)
+        graph = builder.compile(name=f"around {name}")
+    builder = StateGraph(Notes)
+    builder.add_node("deep", lambda state: {"notes": graph.invoke({"notes": []})["notes"]})
+    builder.add_node("sent", graph)
+    builder.add_conditional_edges(START, lambda _: [Send("sent", {"notes": []}) for _ in range(count)], ["sent"])
+    builder.add_edge("sent", "deep")
+    return builder.compile(name="outer")
+
+
+def deep_invoked(calls: Calls) -> Any:
+    """`invoke`."""
+    return deep(calls).invoke({"notes": []}, THREAD)["notes"]
+
+
+def deep_ainvoked(calls: Calls) -> Any:
+    """`ainvoke`."""
+    return asyncio.run(deep(calls).ainvoke({"notes": []}, THREAD))["notes"]
+
+
+def deep_streamed(calls: Calls) -> Any:
+    """`stream` of values, and of the messages of all graphs below."""
+    modes = ["values", "messages"]
+    parts = [*deep(calls).stream({"notes": []}, THREAD, stream_mode=modes, subgraphs=True)]
+    return [value for path, mode, value in parts if mode == "values" and not path][-1]["notes"]
+
+
+def deep_astreamed(calls: Calls) -> Any:
+    """`astream` of the same."""
+
+    async def run() -> Any:
+        modes = ["values", "messages"]
+        parts = deep(calls).astream({"notes": []}, THREAD, stream_mode=modes, subgraphs=True)
+        return [value async for path, mode, value in parts if mode == "values" and not path][-1]["notes"]
+
+    return asyncio.run(run())
 
 
 class Finding(BaseRetriever):
@@ -332,6 +422,10 @@ SCENARIOS: dict[str, Callable[[Calls], Any]] = {
         astreamed,
         sent,
         sent_into_subgraphs,
+        deep_invoked,
+        deep_ainvoked,
+        deep_streamed,
+        deep_astreamed,
         at_once,
         retried,
         failed,

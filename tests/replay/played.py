@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from otel_agent_journal.bootstrap.replaying import recording_in, report_in
 from otel_agent_journal.frameworks.langgraph import LangGraphInstrumentor
+from otel_agent_journal.projections.steps import Attempt
 from otel_agent_journal.reading.journal import Journal
 from otel_agent_journal.replays.current import replayed
-from otel_agent_journal.replays.replaying import Replay
+from otel_agent_journal.replays.replaying import Begun, Replay
 from otel_agent_journal.replays.report import Report
 from otel_agent_journal.replays.rules import Rules
 from tests.frameworks.langgraph.recording import recording_at
@@ -20,6 +23,15 @@ from tests.frameworks.strands.recording import strands_recording_at
 
 Program = Callable[[list[str]], Any]
 """A program: it notes each call that it makes live, and returns what it gives."""
+
+
+class Hurried(Replay):
+    """A replay whose answers take another while each time, so that threads come in another order."""
+
+    def serve(self, step: Begun) -> Attempt | None:
+        """Return what stands for a call."""
+        time.sleep(random.random() * 0.001)
+        return super().serve(step)
 
 
 class Played:
@@ -66,7 +78,7 @@ class Played:
         recorded = recording_in(self.journal, self.session)
         calls: list[str] = []
         with self._at(folder, **options) as recording:
-            with replayed(Replay(asked, lambda: recorded)):
+            with replayed(Hurried(asked, lambda: recorded)):
                 gave = _run(program, calls)
             recording.drain()
         self.events = list(recording.store.read(asked.name))

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from strands import Agent, ToolContext, tool
+from strands.hooks import BeforeModelCallEvent, BeforeToolCallEvent
 from strands.types.exceptions import ModelThrottledException
 
 from otel_agent_journal.testing.scripted_strands import ScriptedModel, call, say
@@ -68,7 +69,15 @@ def tools(calls: Calls) -> list[Any]:
 
 def an_agent(calls: Calls, turns: Sequence[Any], **options: Any) -> Agent:
     """An agent on a noting model."""
-    return agent([], model=noting(calls, turns), **({"tools": tools(calls)} | options))
+    one = agent([], model=noting(calls, turns), **({"tools": tools(calls)} | options))
+    one.add_hook(a_while, BeforeModelCallEvent)
+    one.add_hook(a_while, BeforeToolCallEvent)
+    return one
+
+
+async def a_while(event: Any) -> None:
+    """Take a while, so that calls come in another order each time."""
+    await asyncio.sleep(random.random() * 0.002)
 
 
 def said(result: Any) -> Any:
@@ -80,6 +89,12 @@ def a_call(calls: Calls) -> Any:
     """Tools at a time, then an answer."""
     turns = [call(("draw", {"a": 1}), ("draw", {"a": 2}), ("draw", {"a": 3})), call(("draw", {"a": 4})), say("Done.")]
     one = an_agent(calls, turns)
+    return said(one("go")), [message["content"] for message in one.messages]
+
+
+def alike(calls: Calls) -> Any:
+    """A tool that is called eight times at a time, with the same arguments."""
+    one = an_agent(calls, [call(*[("draw", {"a": 1})] * 8), say("Done.")])
     return said(one("go")), [message["content"] for message in one.messages]
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from otel_agent_journal.codec import decode_line, encode_line, intact, sealed
+from otel_agent_journal.codec import PLAIN_FIELDS, decode_line, encode_line, intact, sealed
 from otel_agent_journal.errors import CodecError
 from otel_agent_journal.event import ErrorInfo, JournalEvent
-from otel_agent_journal.seals.entries import CHUNK, Entry, chunks, entries_in
+from otel_agent_journal.seals.entries import CHUNK, Entry, chunk_of, chunks, entries_in
 from otel_agent_journal.seals.leaves import ERASED, NO_SALT, Unsealable, disclosed, erased, is_erased, leaf_of
 from otel_agent_journal.seals.records import Deleted, Erased, Followed, Sealed, line_of, record_of
 from tests.seals.sessions import a_session
@@ -53,6 +53,28 @@ def test_an_erased_event_has_its_leaf(event: JournalEvent, salt: bytes, data: st
     assert leaf_of(again, NO_SALT) == leaf_of(event, salt)
     assert again.details.keys() == {ERASED}
     assert disclosed(again, NO_SALT).fields == {}
+
+
+@given(any_events)
+def test_a_leaf_is_json_with_sorted_keys_and_says_all_of_an_event(event: JournalEvent) -> None:
+    """Its bytes are what any JSON library writes of it, and must stay so: seals of years ago are checked by them."""
+    event = decode_line(encode_line(event))
+    assume(ERASED not in event.details)
+    leaf = leaf_of(event, SALT)
+    told = msgspec.json.decode(leaf)
+    assert msgspec.json.Encoder(order="sorted").encode(told) == leaf
+    there = msgspec.to_builtins(event)
+    plain = {name: there[name] for name in (*PLAIN_FIELDS, "usage") if there[name] is not None}
+    always = {name: there[name] for name in ("event_id", "level", "schema_version", "session_id", "type")}
+    always |= {"digest": event.digest is not None, "timestamp_ns": str(event.timestamp_ns)}
+    hidden = {"details": told["details"]} | ({} if event.error is None else {"error": told["error"]})
+    assert told == plain | always | hidden
+    assert told["details"].keys() == event.details.keys()
+    assert all(set(one) == {"sha256"} for one in told["details"].values())
+    if event.error is not None:
+        message = told["error"].pop("message")
+        assert told["error"] == {"code": event.error.code, "type": event.error.type}
+        assert set(message) == {"sha256"}
 
 
 def test_the_same_content_has_another_commitment_each_time() -> None:
@@ -113,7 +135,7 @@ def test_a_message_that_was_erased_cannot_come_back() -> None:
 def test_lists_come_back_as_they_were() -> None:
     """In chunks of a bounded number; what is none is refused."""
     entries = [Entry(number, f"{number:x}", bytes(32), SALT) for number in range(CHUNK + 1)]
-    packed = list(chunks(entries))
+    packed = list(map(chunk_of, chunks(entries)))
     assert [len(entries_in(one)) for one in packed] == [CHUNK, 1]
     assert [one for chunk in packed for one in entries_in(chunk)] == entries
     assert list(chunks(())) == []

@@ -469,3 +469,5 @@ def test_entries_are_sorted_in_bounded_memory() -> None:
     """What is too much to be sorted at once comes in the same order; what comes twice comes once."""
     entries = [Entry(number * 7 % 101, f"{number:x}", bytes(32), bytes(16)) for number in range(300)]
     assert list(in_order(iter([*entries, *entries[:50]]), run=16)) == sorted(entries, key=lambda one: one.position)
+    ordered = sorted(entries, key=lambda one: one.position)  # runs that do not overlap, but for one at both their ends
+    assert list(in_order(iter([*ordered[:16], ordered[15], *ordered[16:]]), run=16)) == ordered

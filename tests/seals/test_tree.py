@@ -127,6 +127,8 @@ def test_a_frontier_goes_on_where_it_was_left(data: list[bytes], at: int) -> Non
         later.push(leaf)
     assert (later.root(), later.size) == (root_of(leaves), len(leaves))
     assert len(later.nodes) == len(leaves).bit_count()
+    begun.extend(leaves[at:])  # all at once
+    assert (begun.size, begun.nodes) == (later.size, later.nodes)
 
 
 @pytest.mark.parametrize(("size", "nodes"), [(-1, 0), (3, 1), (0, 1)])

@@ -23,6 +23,7 @@ from otel_agent_journal.reading.session_view import SessionView
 from otel_agent_journal.replays.current import begin_replay, end_replay
 from otel_agent_journal.replays.errors import Diverged, ReplayEnded
 from otel_agent_journal.replays.files import read_recording
+from otel_agent_journal.replays.matching import UNREPLAYABLE
 from otel_agent_journal.replays.recording import Recording
 from otel_agent_journal.replays.replaying import Replay
 from otel_agent_journal.replays.report import Divergence, Report
@@ -47,6 +48,9 @@ class Replayed:
             self._recorded = _opened(store)
             session_id = self._recorded.session(str(source)).session_id
         self.recording: Recording = recording_in(self._recorded, session_id)
+        if (why := self.recording.refusal) is not None:
+            self._recorded.close()
+            raise Diverged(UNREPLAYABLE, session_id, why)
         if STATE.agent is None:
             self._folder = Path(tempfile.mkdtemp(prefix="agent-journal-replay-"))
             configure(store=f"sqlite:///{self._folder}/journal.db", spool=self._folder / "spool")
@@ -139,6 +143,7 @@ def replay(
 
     Raises:
         SessionNotFound: there is neither such a file nor such a session.
+        Diverged: the session cannot be replayed: it is a fork.
         ConfigError: one of the arguments is none of what it can be.
         StoreUnreachable: and other errors of the store.
     """

@@ -79,7 +79,7 @@ def command(
         unable = unreplayable(source.recording, rules)
         if dry_run:
             return dry_run_of(output, source.recording, rules, unable)
-        check(unable)
+        check(source.recording, unable)
         agree_to_repeat(source.recording, rules, yes=asked.yes)
         program = list(cmd) or recorded_program(source)
         done = replayed(invocation, source, rules, program, asked)

@@ -66,11 +66,12 @@ def replay_all(
 
 
 def _chosen(journal: Journal, agent: str | None, since_ns: int | None, sample: int | None) -> list[SessionHead]:
-    """Return the sessions to replay, the oldest first: those that are over, and are no replays themselves."""
+    """Return the sessions to replay, the oldest first: those that are over, and are no replays or forks."""
     from otel_agent_journal.store.protocol import SessionFilter
 
     wanted = SessionFilter(agent=agent, since_ns=since_ns)
-    found = [head for head in journal.heads(wanted) if _TAG not in head.about.tags and head.status != "PROCESSING"]
+    over = (head for head in journal.heads(wanted) if head.status != "PROCESSING")
+    found = [head for head in over if _TAG not in head.about.tags and head.forked_from is None]
     found.reverse()
     if sample is None or sample >= len(found):
         return found

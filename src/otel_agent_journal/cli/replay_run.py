@@ -45,8 +45,10 @@ def unreplayable(recording: Recording, asked: Rules) -> list[tuple[Attempt, str]
 
 def dry_run_of(output: Output, recording: Recording, asked: Rules, unable: Sequence[tuple[Attempt, str]]) -> int:
     """Say what cannot be served, and why; return the exit code."""
-    calls = len(recording.calls())
-    if output.for_people:
+    calls, refusal = len(recording.calls()), recording.refusal
+    if output.for_people and refusal is not None:
+        output.text(refusal)
+    elif output.for_people:
         for line in _unable_lines(recording, unable):
             output.text(line)
         served = readable.plural(calls - len(unable), "call")
@@ -56,8 +58,8 @@ def dry_run_of(output: Output, recording: Recording, asked: Rules, unable: Seque
             {"number": recording.number(one), "kind": one.kind, "name": one.name, "step_id": one.step_id, "why": why}
             for one, why in unable
         ]
-        output.record({"session": recording.session_id, "calls": calls, "unreplayable": rows})
-    return _DIVERGED if unable else 0
+        output.record({"session": recording.session_id, "calls": calls, "unreplayable": rows, "refused": refusal})
+    return _DIVERGED if unable or refusal is not None else 0
 
 
 def _unable_lines(recording: Recording, unable: Sequence[tuple[Attempt, str]]) -> Iterator[str]:
@@ -67,12 +69,14 @@ def _unable_lines(recording: Recording, unable: Sequence[tuple[Attempt, str]]) -
         yield f"       and {len(unable) - _MAX_SHOWN} more"
 
 
-def check(unable: Sequence[tuple[Attempt, str]]) -> None:
-    """Refuse what would call something that nobody has asked for.
+def check(recording: Recording, unable: Sequence[tuple[Attempt, str]]) -> None:
+    """Refuse what cannot be replayed at all, or would call something that nobody has asked for.
 
     Raises:
-        CliError: the recording has calls that were told by spans alone: today's code would make them.
+        CliError: it is a fork; or has calls that were told by spans alone: today's code would make them.
     """
+    if recording.refusal is not None:
+        raise CliError(recording.refusal, _DIVERGED)
     told = [(attempt, why) for attempt, why in unable if "span of another" in why]
     if told:
         attempt, why = told[0]

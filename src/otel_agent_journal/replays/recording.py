@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, cast
 from otel_agent_journal.event import CHUNK, REASONING, JournalEvent
 from otel_agent_journal.mapping.genai import TOOL_CALL_ID
 from otel_agent_journal.mapping.harmless import CUT, REDACTED
+from otel_agent_journal.projections.links import fork_of
 from otel_agent_journal.projections.steps import Attempt, Step, StepTree, fold_steps
 from otel_agent_journal.reading.answers import answer_of
 from otel_agent_journal.reading.blobs import refers_to_blob
@@ -51,12 +52,25 @@ class Recording:
     ) -> None:
         self.session_id = session_id
         self._resolved = resolved
-        self.tree: StepTree = fold_steps(events, lost_writers=lost_writers)
+        kept = list(events)
+        made = (pair[0] for event in kept if (pair := fork_of(event)) is not None and pair[1] == session_id)
+        self.forked_from: str | None = next(made, None)
+        self.tree: StepTree = fold_steps(kept, lost_writers=lost_writers)
         self._steps: dict[str, Step] = {step.step_id: step for step in self.tree.steps}
         self._inputs: dict[str, bytes] = {}
         self._first_step: dict[str, int] = {}
         self._tools: defaultdict[str, list[Attempt]] | None = None
         self._parents = {one.key: above for above in self.tree.attempts for one in self.tree.beneath(above)}
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the session cannot be replayed at all; None where it can."""
+        if self.forked_from is None:
+            return None
+        return (
+            f"session {self.session_id} was forked from {self.forked_from}, and has only what came after that:"
+            f" a program begins at its beginning; replay {self.forked_from}"
+        )
 
     @property
     def is_in_a_session_of_others(self) -> bool:

@@ -13,7 +13,7 @@ from hashlib import blake2b
 import msgspec
 
 from otel_agent_journal.codec import DIGEST_BYTES
-from otel_agent_journal.seals.entries import MEDIA_TYPE, Entry, chunks
+from otel_agent_journal.seals.entries import MEDIA_TYPE, Entry, chunk_of, chunks
 from otel_agent_journal.seals.state import Seals, State
 from otel_agent_journal.store.protocol import Blob, BlobStore, JournalStore
 
@@ -45,7 +45,7 @@ def _put(
     assert isinstance(target, BlobStore)
     lists: list[str] = []
     for number, entries in seals.by_seal(state):
-        for chunk in chunks(entries):
+        for chunk in map(chunk_of, chunks(entries)):
             digest = blake2b(chunk, digest_size=DIGEST_BYTES).hexdigest()
             target.put_blobs(session_id, {digest: Blob(chunk, MEDIA_TYPE)})
             lists.append(f"{number}:{digest}")
@@ -75,9 +75,9 @@ def written_out(store: JournalStore, session_id: str, changed: Callable[[Entry],
     if state is None:
         return None
     lists = tuple(
-        (number, b64encode(chunk).decode())
+        (number, b64encode(chunk_of(some)).decode())
         for number, entries in seals.by_seal(state)
-        for chunk in chunks(map(changed, entries))
+        for some in chunks(map(changed, entries))
     )
     return Carried(session_id=session_id, state=msgspec.structs.replace(state, lists=(), earlier=0), lists=lists)
 

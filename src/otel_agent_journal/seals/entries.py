@@ -7,6 +7,7 @@ signed is made of it. Salts are in it because they must go with the content that
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 import msgspec
@@ -37,16 +38,16 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[Entry]).decode
 
 
-def chunks(entries: Iterable[Entry]) -> Iterator[bytes]:
-    """Yield entries as chunks of bytes, `CHUNK` in each but the last."""
-    some: list[Entry] = []
-    for entry in entries:
-        some.append(entry)
-        if len(some) == CHUNK:
-            yield _encode(some)
-            some = []
-    if some:
-        yield _encode(some)
+def chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Yield entries in lists, `CHUNK` in each but the last."""
+    left = iter(entries)
+    while some := list(islice(left, CHUNK)):
+        yield some
+
+
+def chunk_of(entries: list[Entry]) -> bytes:
+    """Return entries as bytes."""
+    return _encode(entries)
 
 
 def entries_in(chunk: bytes) -> list[Entry]:
@@ -59,6 +60,6 @@ def entries_in(chunk: bytes) -> list[Entry]:
         found = _decode(chunk)
     except (msgspec.DecodeError, ValueError) as error:
         raise CodecError(f"not a list of sealed events: {error}") from error
-    if not all(len(one.leaf) == HASH_BYTES and len(one.salt) == SALT_BYTES for one in found):
+    if any(len(leaf) != HASH_BYTES or len(salt) != SALT_BYTES for _, _, leaf, salt in found):
         raise CodecError("not a list of sealed events: a hash or a salt has another length")
     return found

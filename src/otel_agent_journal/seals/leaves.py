@@ -11,12 +11,13 @@ is still there. `digest` is in no leaf: it is made of the content without a salt
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from hashlib import blake2b, sha256
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
-from otel_agent_journal.codec import PLAIN_FIELDS, encode_canonical, sealed
+from otel_agent_journal.codec import encode_canonical, sealed
 from otel_agent_journal.event import JournalEvent
 
 SALT_BYTES: Final = 16
@@ -25,7 +26,8 @@ ERASED: Final = "$erased"
 MESSAGE_GONE: Final = "erased"  # in the place of an error's message
 _PERSON: Final = b"journal-salt"
 _MESSAGE: Final = b"\x01"  # apart from every field of details, whose names are text behind a zero byte
-_to_json: Final = msgspec.json.Encoder(order="sorted").encode
+_to_json: Final = msgspec.json.Encoder(order="deterministic").encode
+_to_sorted_json: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 class Unsealable(ValueError):
@@ -47,10 +49,10 @@ def leaf_of(event: JournalEvent, salt: bytes) -> bytes:
         return _leaf(event, *_commitments_of_erased(event, salt))
     error = event.error
     message = None if error is None else _commitment(_salt(salt, _MESSAGE), _text(error.message))
-    fields = {
-        name: {"sha256": _commitment(_salt(salt, _name(name)), encode_canonical(value))}
-        for name, value in details.items()
-    }
+    fields: dict[str, _Committed] = {}
+    for name, value in details.items():  # `_salt` and `_commitment`, here where each event comes by
+        own = blake2b(_name(name), digest_size=SALT_BYTES, key=salt, person=_PERSON).digest()
+        fields[name] = _Committed(sha256(own + encode_canonical(value)).hexdigest())
     return _leaf(event, fields, message)
 
 
@@ -127,26 +129,73 @@ def _redigested(changed: JournalEvent, event: JournalEvent) -> JournalEvent:
     return changed if event.digest is None else sealed(changed)
 
 
-def _leaf(event: JournalEvent, fields: Mapping[str, Any], message: str | None) -> bytes:
-    leaf: dict[str, Any] = {
-        "details": fields,
-        "digest": event.digest is not None,
-        "event_id": event.event_id,
-        "level": event.level,
-        "schema_version": event.schema_version,
-        "session_id": event.session_id,
-        "timestamp_ns": str(event.timestamp_ns),
-        "type": event.type,
-    }
-    for name in PLAIN_FIELDS:
-        value = getattr(event, name)
-        if value is not None:
-            leaf[name] = value
-    if event.error is not None:
-        leaf["error"] = {"type": event.error.type, "code": event.error.code, "message": {"sha256": message}}
-    if event.usage is not None:
-        leaf["usage"] = event.usage
-    return _to_json(leaf)
+def _leaf(event: JournalEvent, fields: Mapping[str, _Committed], message: str | None) -> bytes:
+    error, usage = event.error, event.usage
+    return _to_json(
+        _Leaf(
+            event.attempt,
+            fields,
+            event.digest is not None,
+            event.duration_ns,
+            None if error is None else _LeafError(error.code, _Committed(message), error.type),
+            event.event_id,
+            event.instance_id,
+            event.level,
+            event.name,
+            event.outcome,
+            event.parent_step_id,
+            event.schema_version,
+            event.seq,
+            event.session_id,
+            event.span_id,
+            event.step_id,
+            str(event.timestamp_ns),
+            event.trace_id,
+            event.type,
+            None if usage is None else msgspec.Raw(_to_sorted_json(usage)),
+            event.writer,
+        )
+    )
+
+
+class _Committed(msgspec.Struct, frozen=True):
+    """What stands for content."""
+
+    sha256: str | None
+
+
+class _LeafError(msgspec.Struct, frozen=True):
+    """An error as a leaf has it."""
+
+    code: str | None
+    message: _Committed
+    type: str
+
+
+class _Leaf(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A leaf: every field of an event, in the order of their names, since it is encoded as they stand here."""
+
+    attempt: int | None = None
+    details: Mapping[str, _Committed] | None = None  # always there
+    digest: bool | None = None
+    duration_ns: int | None = None
+    error: _LeafError | None = None
+    event_id: str | None = None
+    instance_id: str | None = None
+    level: str | None = None
+    name: str | None = None
+    outcome: str | None = None
+    parent_step_id: str | None = None
+    schema_version: int | None = None
+    seq: int | None = None
+    session_id: str | None = None
+    span_id: str | None = None
+    step_id: str | None = None
+    timestamp_ns: str | None = None
+    trace_id: str | None = None
+    type: str | None = None
+    usage: msgspec.Raw | None = None
+    writer: str | None = None
 
 
 class _Erased(msgspec.Struct, frozen=True):
@@ -179,15 +228,16 @@ def _erased(event: JournalEvent) -> _Erased | None:
     return _Erased(fields, salts, message, message_salt)
 
 
-def _commitments_of_erased(event: JournalEvent, salt: bytes) -> tuple[dict[str, Any], str | None]:
+def _commitments_of_erased(event: JournalEvent, salt: bytes) -> tuple[dict[str, _Committed], str | None]:
     own = _erased(event)
     assert own is not None
-    fields: dict[str, Any] = {name: {"sha256": one} for name, one in own.fields.items()}
+    fields = {name: _Committed(one) for name, one in own.fields.items()}
     shown = disclosed(event, salt)
-    fields |= {name: {"sha256": _commitment(*one)} for name, one in shown.fields.items()}
+    fields |= {name: _Committed(_commitment(*one)) for name, one in shown.fields.items()}
     return fields, own.message if shown.message is None else _commitment(*shown.message)
 
 
+@lru_cache(maxsize=1_024)
 def _name(name: str) -> bytes:
     return b"\x00" + name.encode("utf-8", "surrogatepass")
 

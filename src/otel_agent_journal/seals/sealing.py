@@ -17,7 +17,7 @@ import msgspec
 from otel_agent_journal.codec import DIGEST_BYTES, format_timestamp
 from otel_agent_journal.errors import JournalError, StoreError
 from otel_agent_journal.event import JournalEvent
-from otel_agent_journal.seals.entries import MEDIA_TYPE, Entry, chunks
+from otel_agent_journal.seals.entries import MEDIA_TYPE, Entry, chunk_of, chunks
 from otel_agent_journal.seals.keys import Signer
 from otel_agent_journal.seals.leaves import SALT_BYTES, Unsealable, is_erased, leaf_of
 from otel_agent_journal.seals.log import Log, signed_checkpoint, trusted_frontier
@@ -104,7 +104,9 @@ class Sealer:
             before, reader = frontier.size, _Reader(self._store, seals, state)
             lists: list[str] = []
             number = 1 if state is None else state.number + 1
-            for chunk in chunks(_pushed(frontier, in_order(reader.entries()))):
+            for some in chunks(in_order(reader.entries())):
+                frontier.extend([entry.leaf for entry in some])
+                chunk = chunk_of(some)
                 digest = blake2b(chunk, digest_size=DIGEST_BYTES).hexdigest()
                 self._blobs.put_blobs(session_id, {digest: Blob(chunk, MEDIA_TYPE)})
                 lists.append(f"{number}:{digest}")
@@ -181,7 +183,7 @@ class _Reader:
         """Yield the new events as entries, as they arrived, each with a salt of its own."""
         known, salts, at = self._known(), b"", 0
         for event in self._events():
-            if (event.timestamp_ns, event.event_id) not in known:
+            if not known or (event.timestamp_ns, event.event_id) not in known:
                 if at == len(salts):  # many at once: each call of the system's costs as much as a leaf
                     salts, at = os.urandom(SALT_BYTES * _SALTS), 0
                 salt, at = salts[at : at + SALT_BYTES], at + SALT_BYTES
@@ -210,12 +212,6 @@ class _Reader:
         if state is None or (state.cursor is not None and not isinstance(self._store, PutByOthers)):
             return set()
         return {entry.position for entry in self._seals.entries(state)}
-
-
-def _pushed(frontier: Frontier, entries: Iterable[Entry]) -> Iterator[Entry]:
-    for entry in entries:
-        frontier.push(entry.leaf)
-        yield entry
 
 
 def _made(session_id: str, state: State, new: int, frontier: Frontier) -> Made:

@@ -6,9 +6,11 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from heapq import merge
+from itertools import chain
+from operator import le
 from typing import BinaryIO, Final
 
-from otel_agent_journal.seals.entries import Entry, chunks, entries_in
+from otel_agent_journal.seals.entries import Entry, chunk_of, chunks, entries_in
 
 RUN: Final = 65_536  # entries that are sorted in memory: some 20 MB
 
@@ -18,24 +20,29 @@ def in_order(entries: Iterable[Entry], run: int = RUN) -> Iterator[Entry]:
     with ExitStack() as files:
         runs: list[Iterator[Entry]] = []
         some: list[Entry] = []
+        ends: list[Entry] = []  # the first and the last of each run
         for entry in entries:
             some.append(entry)
             if len(some) == run:
+                some.sort()  # as tuples, which begin with the position: a key for each would take longer than the rest
+                ends += some[0], some[-1]
                 runs.append(_from_file(_filed(files, some)))
                 some = []
-        some.sort()  # as tuples, which begin with the position: a key for each would take longer than the rest
-        last = None
-        for entry in merge(*runs, some) if runs else some:
-            position = entry[:2]
-            if position != last:
-                last = position
+        some.sort()
+        ends += some[:1]
+        runs.append(iter(some))
+        last: Entry | None = None
+        # What came in order is in order: to merge runs that do not overlap takes longer than to sort them.
+        for entry in chain.from_iterable(runs) if all(map(le, ends, ends[1:])) else merge(*runs):
+            if last is None or entry[1] != last[1] or entry[0] != last[0]:
+                last = entry
                 yield entry
 
 
 def _filed(files: ExitStack, some: list[Entry]) -> BinaryIO:
-    some.sort()
     file = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - it is read as long as all of them
-    for chunk in chunks(some):
+    for part in chunks(some):
+        chunk = chunk_of(part)
         file.write(len(chunk).to_bytes(4, "big") + chunk)
     file.seek(0)
     return file

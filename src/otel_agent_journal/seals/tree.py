@@ -39,13 +39,29 @@ class Frontier:
 
     def push(self, leaf: bytes) -> None:
         """Add a leaf by its hash."""
-        nodes, size = self.nodes, self.size
-        node = leaf
+        self._add(leaf, 0)
+
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Add leaves by their hashes; as `push` of each, in less time."""
+        at = 0
+        while at < len(leaves):
+            fits = (len(leaves) - at).bit_length() - 1
+            height = min(fits, (self.size & -self.size).bit_length() - 1) if self.size else fits
+            nodes = leaves[at : at + (1 << height)]
+            at += len(nodes)
+            while len(nodes) > 1:
+                pairs = iter(nodes)
+                nodes = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
+            self._add(nodes[0], height)
+
+    def _add(self, node: bytes, height: int) -> None:
+        """Add a whole subtree of 2 ** height leaves, of which the tree has a multiple."""
+        nodes, size = self.nodes, self.size >> height
         while size & 1:
             node = sha256(b"\x01" + nodes.pop() + node).digest()
             size >>= 1
         nodes.append(node)
-        self.size += 1
+        self.size += 1 << height
 
     def root(self) -> bytes:
         """Return the root of what was added by now."""

@@ -76,9 +76,9 @@ def _rebuilt(answer: Mapping[str, Any]) -> tuple[Any, Any, list[str]]:
     whole = classes.pop("", None)
     fields = {name: plain[name] for name in _IN_PLAIN if name in plain}
     if "tool_calls" in plain:
-        fields["tool_calls"] = [{**call, "type": "tool_call"} for call in plain["tool_calls"]]
+        fields["tool_calls"] = [_in_order(call, "tool_call") for call in plain["tool_calls"]]
     if "invalid_tool_calls" in plain:
-        fields["invalid_tool_calls"] = [{**call, "type": "invalid_tool_call"} for call in plain["invalid_tool_calls"]]
+        fields["invalid_tool_calls"] = [_in_order(call, "invalid_tool_call") for call in plain["invalid_tool_calls"]]
     fields.update(raw)
     fields, lost = with_classes(fields, classes, _made)
     info = fields.get("generation_info")
@@ -87,6 +87,11 @@ def _rebuilt(answer: Mapping[str, Any]) -> tuple[Any, Any, list[str]]:
         fields["role"] = plain.get("role")
     message = kind.model_construct(**{name: value for name, value in fields.items() if name not in _BESIDE})
     return message, info, lost if found else ["", *lost]
+
+
+def _in_order(call: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return a call of a tool as LangChain makes one: programs write it into their prompts as it stands."""
+    return {"name": call.get("name"), "args": call.get("args"), **call, "type": kind}
 
 
 def _class_of(named: str, whole: str | None) -> tuple[Any, bool]:
