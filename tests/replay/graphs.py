@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import operator
-import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +15,6 @@ from langchain_core.documents import Document
 from langchain_core.language_models import BaseLLM
 from langchain_core.outputs import Generation, LLMResult
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
@@ -27,7 +25,6 @@ from otel_agent_journal.testing.scripted import ScriptedModel, reply
 
 Calls = list[str]
 SLOW_S = 0.002  # at most, of what a program does beside its calls: they come in another order each time
-MANY = 20 if os.environ.get("AGENT_JOURNAL_SOAK") else 5
 THREAD: Any = {"configurable": {"thread_id": "reading-7"}}
 
 
@@ -302,69 +299,6 @@ def functional(calls: Calls) -> Any:
     return flow.invoke(5, THREAD)
 
 
-DEEP: Sequence[Any] = (
-    reply("see", calls=[("search", {"query": "same"}), ("search", {"query": "same"})], call_ids=["1", "2"]),
-    reply("said"),
-)
-
-
-def deep(calls: Calls, count: int = MANY) -> Any:
-    """A fan-out, of one name, into graphs of graphs of agents that call a tool twice, by the same ids everywhere."""
-    agent = an_agent(calls, DEEP)
-
-    def found(result: Any) -> Notes:
-        return {"notes": [str(said(result))]}
-
-    def ask(state: Any) -> Notes:
-        pause()
-        return found(agent.invoke(question("same")))
-
-    async def aask(state: Any) -> Notes:
-        await apause()
-        return found(await agent.ainvoke(question("same")))
-
-    graph: Any = RunnableLambda(ask, aask)
-    for name in ("ask", "inner", "middle"):
-        builder = StateGraph(Notes)
-        builder.add_node(name, graph)
-        builder.add_edge(START, name)
-        graph = builder.compile(name=f"around {name}")
-    builder = StateGraph(Notes)
-    builder.add_node("deep", lambda state: {"notes": graph.invoke({"notes": []})["notes"]})
-    builder.add_node("sent", graph)
-    builder.add_conditional_edges(START, lambda _: [Send("sent", {"notes": []}) for _ in range(count)], ["sent"])
-    builder.add_edge("sent", "deep")
-    return builder.compile(name="outer")
-
-
-def deep_invoked(calls: Calls) -> Any:
-    """`invoke`."""
-    return deep(calls).invoke({"notes": []}, THREAD)["notes"]
-
-
-def deep_ainvoked(calls: Calls) -> Any:
-    """`ainvoke`."""
-    return asyncio.run(deep(calls).ainvoke({"notes": []}, THREAD))["notes"]
-
-
-def deep_streamed(calls: Calls) -> Any:
-    """`stream` of values, and of the messages of all graphs below."""
-    modes = ["values", "messages"]
-    parts = [*deep(calls).stream({"notes": []}, THREAD, stream_mode=modes, subgraphs=True)]
-    return [value for path, mode, value in parts if mode == "values" and not path][-1]["notes"]
-
-
-def deep_astreamed(calls: Calls) -> Any:
-    """`astream` of the same."""
-
-    async def run() -> Any:
-        modes = ["values", "messages"]
-        parts = deep(calls).astream({"notes": []}, THREAD, stream_mode=modes, subgraphs=True)
-        return [value async for path, mode, value in parts if mode == "values" and not path][-1]["notes"]
-
-    return asyncio.run(run())
-
-
 class Finding(BaseRetriever):
     """A retriever that notes its calls."""
 
@@ -422,10 +356,6 @@ SCENARIOS: dict[str, Callable[[Calls], Any]] = {
         astreamed,
         sent,
         sent_into_subgraphs,
-        deep_invoked,
-        deep_ainvoked,
-        deep_streamed,
-        deep_astreamed,
         at_once,
         retried,
         failed,

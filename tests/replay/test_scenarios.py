@@ -10,19 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.replay import graphs, strands_programs
+from tests.replay import deep, graphs, strands_programs
 from tests.replay.played import Played, Program, langgraph_played, strands_played
 
 SOAK = bool(os.environ.get("AGENT_JOURNAL_SOAK"))
 TIMES = 50 if SOAK else 1
 SWAPS = 200 if SOAK else 3
+LANGGRAPH = graphs.SCENARIOS | deep.SCENARIOS
 
 
 @pytest.mark.long_form
-@pytest.mark.parametrize("name", graphs.SCENARIOS)
+@pytest.mark.parametrize("name", LANGGRAPH)
 def test_langgraph(name: str, tmp_path: Path) -> None:
     """A program of LangGraph is served all that it asks for."""
-    check(langgraph_played(tmp_path), graphs.SCENARIOS[name])
+    check(langgraph_played(tmp_path), LANGGRAPH[name])
 
 
 @pytest.mark.long_form
