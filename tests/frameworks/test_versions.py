@@ -9,14 +9,18 @@ import pytest
 
 from tests.frameworks.versions import NEWEST, OLDEST, ROOT, environment, required
 
-SCENARIOS = ("tests/frameworks/langgraph", "tests/frameworks/strands")
+SCENARIOS = (
+    "tests/frameworks/langgraph",
+    "tests/frameworks/strands",
+    *(f"tests/replay/test_{name}.py" for name in ("scenarios", "others", "seams")),
+)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)  # of which pip may take minutes, once
 @pytest.mark.parametrize("which", [OLDEST, NEWEST])
 def test_scenarios(which: str) -> None:
-    """Every scenario, answers and requests rebuilt, in an environment of its own."""
+    """Every scenario, answers and requests rebuilt, recorded and replayed, in an environment of its own."""
     python = environment(which)
     others = {key: value for key, value in os.environ.items() if key not in ("AGENT_JOURNAL_SOAK", "PYTHONPATH")}
     command = [python, "-m", "pytest", "-q", "-n", "2", "--timeout", "600", "--tb", "short", *SCENARIOS]

@@ -18,6 +18,8 @@ from langgraph.graph import START, StateGraph
 from otel_agent_journal.bootstrap.no_network import forbid_network
 from otel_agent_journal.replays.errors import Diverged
 from otel_agent_journal.replays.report import CLASSES
+from otel_agent_journal.testing.scripted_strands import say
+from tests.replay import strands_programs
 from tests.replay.graphs import THREAD, Calls, Notes, Noting, an_agent, question, retried, said
 from tests.replay.played import Program, langgraph_played, strands_played
 from tests.replay.strands_programs import throttled
@@ -217,6 +219,31 @@ def test_a_uuid_in_a_prompt_is_drift_until_it_is_ignored_and_counted(tmp_path: P
     ]
     report, _, _ = played.replay(program(made_up), ignore=("uuid",))
     assert (classes(report), report.hidden) == ([], 1)
+
+
+def strands_agent(*texts: str, prompt: str = "Be brief.") -> Program:
+    """An agent of Strands that is asked one after the other."""
+
+    def run(calls: Calls) -> Any:
+        one = strands_programs.an_agent(calls, [say("one"), say("two"), say("three")], system_prompt=prompt)
+        return [strands_programs.said(one(text)) for text in texts]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("verdict", "changed"),
+    [
+        ("DRIFT", strands_agent("a", "b", prompt="Be briefer.")),
+        ("NEW", strands_agent("a", "b", "c")),
+        ("MISSING", strands_agent("a")),
+    ],
+)
+def test_an_agent_of_strands_that_was_changed(verdict: str, changed: Program, tmp_path: Path) -> None:
+    """The class is the only one, and nothing is called."""
+    played = strands_played(tmp_path).record(strands_agent("a", "b"))
+    report, _, calls = played.replay(changed)
+    assert (set(classes(report)), calls) == ({verdict}, [])
 
 
 def test_a_model_that_was_throttled_fails_again_and_then_answers(tmp_path: Path) -> None:
