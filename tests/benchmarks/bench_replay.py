@@ -1,6 +1,6 @@
 """A session of 10,000 steps replayed: CPU of the whole and of serving a step, and that both are linear.
 
-    python tests/benchmarks/bench_replay.py                 10,000 steps by hand, beside 1,000; an agent of LangGraph
+    python tests/benchmarks/bench_replay.py                 10,000 steps by hand and of LangGraph, beside 1,000
     python tests/benchmarks/bench_replay.py --steps 5000    fewer
     python tests/benchmarks/bench_replay.py --json FILE     figures for machines as well
 
@@ -29,6 +29,9 @@ BOUND_WHOLE_S: Final = 10.0  # of 10,000 steps
 BOUND_STEP_MS: Final = 1.0
 BOUND_GROWTH: Final = 13.0  # of ten times the steps
 
+LOOPS: Final = 4  # of an agent: a model and a tool, each in its node
+STEPS_OF_AGENT: Final = 4 * LOOPS + 3
+
 Program = Callable[[str, int], None]
 
 
@@ -56,7 +59,7 @@ def by_hand(name: str, steps: int) -> None:
 
 
 def langgraph(name: str, steps: int) -> None:
-    """An agent of LangGraph: a model and a tool in turn, each in its node."""
+    """An agent of LangGraph that is asked again and again: a model and a tool in turn, each in its node."""
     from langchain.agents import create_agent
     from langchain_core.tools import tool
 
@@ -67,13 +70,10 @@ def langgraph(name: str, steps: int) -> None:
         """Look something up."""
         return f"found {query}"
 
-    loops = max(1, steps // 4)
-    script = [reply("", calls=[("search", {"query": f"q{n}"})], call_ids=[str(n)]) for n in range(loops)]
+    script = [reply("", calls=[("search", {"query": f"q{n}"})], call_ids=[str(n)]) for n in range(LOOPS)]
     agent: Any = create_agent(ScriptedModel(script=[*script, reply("done")], by_turn=True), [search])
-    agent.invoke(
-        {"messages": [("user", "what?")]},
-        {"configurable": {"thread_id": name}, "recursion_limit": 4 * loops + 10},
-    )
+    for number in range(max(1, steps // STEPS_OF_AGENT)):
+        agent.invoke({"messages": [("user", f"question {number}")]}, {"configurable": {"thread_id": name}})
 
 
 def measured(program: Program, steps: int) -> Took:
@@ -106,12 +106,13 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     steps = 1_000 if options.quick else options.steps
-    few, many, agent = measured(by_hand, steps // 10), measured(by_hand, steps), measured(langgraph, steps // 10)
-    growth = many.whole / few.whole
+    few, many = measured(by_hand, steps // 10), measured(by_hand, steps)
+    few_nodes, nodes = measured(langgraph, steps // 10), measured(langgraph, steps)
+    growth = max(many.whole / few.whole, nodes.whole / few_nodes.whole)
     passed = many.whole * 10_000 / many.steps <= BOUND_WHOLE_S and growth <= BOUND_GROWTH
-    passed = passed and all(one.served_ms <= BOUND_STEP_MS for one in (few, many, agent))
+    passed = passed and all(one.served_ms <= BOUND_STEP_MS for one in (few, many, few_nodes, nodes))
     if options.json:
-        named = {"by_hand_few": few, "by_hand": many, "langgraph": agent}
+        named = {"by_hand_few": few, "by_hand": many, "langgraph_few": few_nodes, "langgraph": nodes}
         write_json(
             options.json,
             {name: one._asdict() | {"served_ms": one.served_ms} for name, one in named.items()}
@@ -119,11 +120,12 @@ def main() -> int:
         )
     table = Table("CPU of a replay, beside that of the same program as it is recorded")
     table.columns("program", "steps", "recorded", "replayed", "the whole replay", "more than recorded, a step")
-    for name, one in (("by hand", few), ("by hand", many), ("an agent of LangGraph", agent)):
+    programs = ("by hand", few), ("by hand", many), ("agents of LangGraph", few_nodes), ("agents of LangGraph", nodes)
+    for name, one in programs:
         times = (f"{one.recorded:.2f} s", f"{one.served:.2f} s", f"{one.whole:.2f} s", f"{one.served_ms:.2f} ms")
         table.row(name, f"{one.steps:,}", *times)
     table.print()
-    print(f"ten times the steps take {growth:.1f} times as long")
+    print(f"ten times the steps take at most {growth:.1f} times as long")
     print("passed" if passed else "FAILED")
     return 0 if passed else 5
 

@@ -7,8 +7,13 @@ assert view.cost < 0.10
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import Any
 
+import msgspec
+
+from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.steps import Step, StepTree, fold_steps
 from otel_agent_journal.reading.answers import answer_of
 from otel_agent_journal.reading.journal import Journal
@@ -20,22 +25,37 @@ class ModelCall:
 
     Attributes:
         name: of the model.
-        prompt: the messages that it was shown: role, content, and tool calls.
-        tools: the definitions of the tools that it was offered.
-        params: what else it was called with.
         answer: what it said: role, content, and tool calls; None where it failed.
         input_tokens, output_tokens: what the call counted.
     """
 
-    def __init__(self, step: Step, prompt: dict[str, Any], answer: Any) -> None:
+    def __init__(self, step: Step, asked: Callable[[], dict[str, Any] | None], answer: Any) -> None:
         usage = step.last.usage
         self.name = step.name
-        self.prompt: list[dict[str, Any]] = prompt.get("messages") or []
-        self.tools: list[dict[str, Any]] = prompt.get("tools") or []
-        self.params: dict[str, Any] = prompt.get("params") or {}
+        self._ask = asked
         self.answer = answer
         self.input_tokens = usage.input_tokens if usage else 0
         self.output_tokens = usage.output_tokens if usage else 0
+
+    @cached_property
+    def _asked(self) -> dict[str, Any]:
+        """The request: made when somebody looks at it, since each is as long as all that was said before."""
+        return self._ask() or {}
+
+    @property
+    def prompt(self) -> list[dict[str, Any]]:
+        """The messages that it was shown: role, content, and tool calls."""
+        return self._asked.get("messages") or []
+
+    @property
+    def tools(self) -> list[dict[str, Any]]:
+        """The definitions of the tools that it was offered."""
+        return self._asked.get("tools") or []
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What else it was called with."""
+        return self._asked.get("params") or {}
 
 
 class ToolCall:
@@ -69,7 +89,7 @@ class SessionView:
 
     def __init__(self, journal: Journal, session_id: str) -> None:
         head = journal.session(session_id)
-        events = list(journal.events(session_id, head))
+        events = [_whole(journal, event) for event in journal.events(session_id, head)]
         tree: StepTree = fold_steps(events, lost_writers=journal.silent(head))
         usd = journal.cost(head).usd
         self.session_id = session_id
@@ -80,13 +100,12 @@ class SessionView:
         self._tools: list[ToolCall] = []
         for step in tree.steps:
             if step.kind == "MODEL":
-                prompt = prompt_of(lambda: events, session_id, step, journal.resolved) or {}
-                answer = (answer_of(session_id, step, journal.resolved) or {}).get("output")
-                self._models.append((_around(tree, step), ModelCall(step, prompt, answer)))
+                asked = partial(prompt_of, lambda: events, session_id, step, _as_it_is)
+                answer = (answer_of(session_id, step, _as_it_is) or {}).get("output")
+                self._models.append((_around(tree, step), ModelCall(step, asked, answer)))
             elif step.kind == "TOOL":
                 start, end = step.last.details_start, step.last.details_end
-                given, output = (journal.resolved(session_id, one) for one in (start.get("input"), end.get("output")))
-                self._tools.append(ToolCall(step, given, output))
+                self._tools.append(ToolCall(step, start.get("input"), end.get("output")))
 
     @property
     def tools(self) -> list[str]:
@@ -125,6 +144,15 @@ class SessionView:
             known = sorted({one for around, _ in self._models for one in around})
             raise LookupError(f"no model was called in {name}; what has one: {', '.join(known) or 'nothing'}")
         return found
+
+
+def _whole(journal: Journal, event: JournalEvent) -> JournalEvent:
+    """Return an event with the values that it keeps apart: the store may be gone when somebody looks at them."""
+    return msgspec.structs.replace(event, details=journal.resolved(event.session_id, event.details))
+
+
+def _as_it_is(_: str, value: Any) -> Any:
+    return value
 
 
 def _around(tree: StepTree, step: Step) -> tuple[str, ...]:
