@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from otel_agent_journal.cli.replay_asked import Asked, Source
     from otel_agent_journal.config import Settings
     from otel_agent_journal.projections.steps import Attempt
+    from otel_agent_journal.reading.tool_calls import ToolCall
     from otel_agent_journal.replays.recording import Recording
     from otel_agent_journal.replays.report import Report
     from otel_agent_journal.replays.rules import Rules
@@ -94,15 +95,21 @@ def agree_to_repeat(recording: Recording, asked: Rules, *, yes: bool) -> None:
     from otel_agent_journal.cli.going_back import shown
     from otel_agent_journal.reading.tool_calls import tool_calls
 
-    def is_live(number: int, name: str) -> bool:
-        return asked.calls("TOOL", name) or (asked.since is not None and number >= asked.since)
+    steps = {step.step_id: step for step in recording.tree.steps}
+    remote = {step_id: around for step_id, step in steps.items() if (around := recording.remote_around(step.last))}
+
+    def is_live(call: ToolCall) -> bool:
+        around = remote.get(call.step_id)  # tools of a remote agent are called where that is
+        kind, name = ("TOOL", call.name) if around is None else (around.kind, around.name)
+        number = call.number if around is None else recording.number(around)
+        return asked.calls(kind, name) or (asked.since is not None and number >= asked.since)
 
     calls = [
         call
         for call in tool_calls(recording.session_id, recording.tree, lambda _, value: recording.resolved(value))
-        if call.may_have_changed_the_world and is_live(call.number, call.name)
+        if call.may_have_changed_the_world and is_live(call) and (not asked.once or call.step_id in remote)
     ]
-    if calls and not asked.once:
+    if calls:
         agree(f"to call tools of {recording.session_id} again, which have done this already", shown(calls), yes=yes)
 
 

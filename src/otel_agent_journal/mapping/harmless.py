@@ -183,6 +183,7 @@ _DETAILS: Final[Mapping[str, Callable[[Any], Any]]] = {
             "progress",
             "raised_at",
             "reason",
+            "remote",
             "request_id",
             "resumes",
             "run",

@@ -21,6 +21,7 @@ from otel_agent_journal.mapping.media import BLOB, WITHIN, Medium, hints_at_medi
 from otel_agent_journal.mapping.processes import OF_PROCESS, harmless_process
 from otel_agent_journal.mapping.references import MESSAGE_FIELDS, with_messages
 from otel_agent_journal.plain import MESSAGES, Budget, light
+from otel_agent_journal.replays.words import REMOTE
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class ContentEncoder:
     def _with_care(self, fact: Fact, details: Mapping[str, Any]) -> tuple[bytes, tuple[bytes, ...]]:
         if not details:
             return encode_fact(fact), ()
-        exact = getattr(fact, "kind", None) == "MODEL" or getattr(fact, "type", None) in WHOLE
+        exact = getattr(fact, "kind", None) == "MODEL" or getattr(fact, "type", None) in WHOLE or REMOTE in details
         session_id = cast("str", fact.session_id)  # type: ignore[union-attr]
         details, found = without_media(details, _LOOKED_AT_EXACTLY if exact else _LOOKED_AT)
         media = _kept(session_id, found)
@@ -95,7 +96,8 @@ class ContentEncoder:
 
     def details(self, details: Mapping[str, Any], *, exact: bool = False) -> Mapping[str, Any]:
         """Return the details as they may be journaled: without content where it is off, redacted where asked."""
-        return self._allowed(details if self.redactor is None else fitted(details, exact=exact))
+        whole = exact or REMOTE in details
+        return self._allowed(details if self.redactor is None else fitted(details, exact=whole))
 
     def redacted(self, field: str, value: Any) -> Any:
         """Return what the redactor makes of a field; a field that it fails on is left out."""
@@ -208,7 +210,8 @@ def fitted(details: Mapping[str, Any], *, exact: bool = False) -> dict[str, Any]
 
     Args:
         details: of an event.
-        exact: of a model call, a part of a stream, a result: all of it is kept as whole as a message.
+        exact: of the call of a model or a remote agent, a part of a stream, a result: all of it is kept as whole as a
+            message.
     """
     budget = Budget(whole=MESSAGES) if exact else Budget()
     kept, cut = budget.fit_all(details)

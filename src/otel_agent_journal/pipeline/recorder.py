@@ -300,8 +300,11 @@ class Recorder(SessionWriter):
             ending.info = self.error_info(error)
             if ending.outcome == "error":
                 ending.told = self.told_of(error, step)
-        if step.recorded is not None and step.recorded.is_served:
-            ending.was_served(step.recorded.attempt.step_id)
+        claim = step.recorded
+        if claim is not None and claim.is_served:
+            ending.was_served(claim.attempt.step_id)
+        elif claim is not None and claim.is_told and not claim.is_live:
+            ending.costs_nothing()
         elif step.kind == "MODEL":
             self.metrics.model_ended(step, ending)
         attributes = span.leaves(ending.attributes, details)

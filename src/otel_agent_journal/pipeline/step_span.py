@@ -33,6 +33,10 @@ class Ending(msgspec.Struct):
     def was_served(self, step_id: str) -> None:
         """Say that a recorded step stands for a call that was not made: what that one cost is not spent again."""
         self.details[SERVED] = step_id
+        self.costs_nothing()
+
+    def costs_nothing(self) -> None:
+        """Leave out what it cost: that was spent when it was recorded."""
         self.usage = None
         for values in (self.attributes, self.on_span):
             if values is not None:

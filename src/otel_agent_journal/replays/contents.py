@@ -26,6 +26,7 @@ from otel_agent_journal.reading.differing import first_within, without_ids
 from otel_agent_journal.reading.references import Referred, replaced
 from otel_agent_journal.replays.ignoring import Ignoring
 from otel_agent_journal.replays.recording import comparable
+from otel_agent_journal.replays.words import PARAMETERS
 
 _LISTS_KEPT: Final = 16
 _PARTS: Final = ("model", "messages", *DEFINED)
@@ -138,6 +139,12 @@ class Comparison:
         self._sides = (recorded, replayed)
         self._ignoring = ignoring
         self.hidden = 0
+
+    def count_hidden(self, recorded: Attempt, replayed: Attempt) -> None:
+        """Count what rules have hidden of what two calls take that are the same by them."""
+        if self._ignoring:
+            for name in ("input", PARAMETERS):
+                self.differs(recorded, replayed, name)
 
     def parts(self, recorded: Attempt, replayed: Attempt) -> list[str]:
         """Return which parts of two requests have other digests."""

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from otel_agent_journal.errors import ConfigError
 
-_FIELDS: Final = ("messages", "tools", "params", "input", "output")
+_FIELDS: Final = ("messages", "tools", "params", "input", "parameters", "output")
 _TEXTS: Final = {
     "time": (
         re.compile(
@@ -33,7 +33,7 @@ class Ignoring:
     """Rules of `--ignore`.
 
     Args:
-        rules: `time`, `uuid`, or a path that begins with messages, tools, params, input or output.
+        rules: `time`, `uuid`, or a path that begins with messages, tools, params, input, parameters or output.
 
     Raises:
         ConfigError: one is none of these.
@@ -63,7 +63,7 @@ class Ignoring:
         """Return a value without what is ignored in it.
 
         Args:
-            field: messages, tools, params, input or output.
+            field: messages, tools, params, input, parameters or output.
             value: plain data; it is not changed.
         """
         paths = self._paths.get(field, ())

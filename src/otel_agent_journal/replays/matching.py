@@ -20,12 +20,13 @@ from otel_agent_journal.replays.ignoring import Ignoring
 from otel_agent_journal.replays.recording import (
     Place,
     Recording,
+    asked_of,
     call_id_of,
     comparable,
     place_of,
     request_of,
 )
-from otel_agent_journal.replays.words import SERVED_KINDS
+from otel_agent_journal.replays.words import PARAMETERS, REMOTE, SERVED_KINDS
 
 SAME: Final = "SAME"
 DRIFT: Final = "DRIFT"
@@ -39,7 +40,18 @@ _LOOKED_AT: Final = 32  # of calls that may be meant: so many at a time, at most
 class Claim:
     """What of the recording a step is that runs now. `attempt` is None where the recording does not have it."""
 
-    __slots__ = ("attempt", "differs", "first_step", "is_live", "is_served", "name", "verdict", "why")
+    __slots__ = (
+        "attempt",
+        "differs",
+        "first_step",
+        "is_live",
+        "is_remote",
+        "is_served",
+        "is_told",
+        "name",
+        "verdict",
+        "why",
+    )
 
     def __init__(
         self, name: str, attempt: Attempt | None, verdict: str, *, differs: Sequence[str] = (), why: str = ""
@@ -51,6 +63,8 @@ class Claim:
         self.why = why
         self.is_live = False
         self.is_served = False
+        self.is_remote = False  # it is a call whose answer tells what is below it
+        self.is_told = False  # by the answer of such a call, around it
         self.first_step: int | None = None  # LangGraph's number of the first step below it
 
 
@@ -144,7 +158,15 @@ class Matcher:
         self._names.add(name)
 
     def claim(
-        self, kind: str, name: str, step_id: str, parent: Claim | None, details: Mapping[str, Any], *, anywhere: bool
+        self,
+        kind: str,
+        name: str,
+        step_id: str,
+        parent: Claim | None,
+        details: Mapping[str, Any],
+        *,
+        anywhere: bool,
+        in_order: bool = False,
     ) -> Claim:
         """Return what a step is; it is nothing else's from here on.
 
@@ -156,6 +178,7 @@ class Matcher:
             details: of its START, as the program has them.
             anywhere: a tool call is looked for in the whole session, by what it takes: models that are called live ask
                 with ids of their own.
+            in_order: steps come in the order in which they were recorded, also those that ran at the same time.
         """
         if parent is not None and parent.attempt is None:
             found = self._elsewhere(name, self._given(kind, details)) if anywhere and kind == "TOOL" else None
@@ -170,7 +193,7 @@ class Matcher:
             if found is None:
                 return Claim(name, None, NEW, why="it was not tried again")
             return self._made(found, kind, name, step_id, above, details)
-        found, why = self._found(left, kind, name, parent, details)
+        found, why = self._found(left, kind, name, parent, details, in_order=in_order)
         if found is None and kind == "TOOL" and anywhere:
             found = self._elsewhere(name, self._given(kind, details))
         if found is None:
@@ -205,7 +228,14 @@ class Matcher:
         return known
 
     def _found(
-        self, left: _Beneath, kind: str, name: str, parent: Claim | None, details: Mapping[str, Any]
+        self,
+        left: _Beneath,
+        kind: str,
+        name: str,
+        parent: Claim | None,
+        details: Mapping[str, Any],
+        *,
+        in_order: bool,
     ) -> tuple[Attempt | None, str]:
         place, call_id = place_of(details), call_id_of(details)
         if kind == "NODE" and place is not None and parent is not None:
@@ -218,7 +248,7 @@ class Matcher:
         others = alike or list(islice(left.named(kind, name), _LOOKED_AT))
         if not others:
             return None, ""
-        if len(others) > 1 and self._may_be_any(others if alike else _beside(others)):
+        if not in_order and len(others) > 1 and self._may_be_any(others if alike else _beside(others)):
             return None, f"{len(others)} that ran at the same time fit, and gave different results"
         return others[0], ""
 
@@ -249,23 +279,26 @@ class Matcher:
             differs = [name for name in ("model", "messages", "tools", "params") if ours.get(name) != theirs.get(name)]
             if differs or "messages" in ours:
                 return differs
+        if details.get(REMOTE):
+            return [name for name in ("input", PARAMETERS) if self._differs(found, details, name)]
         if "input" not in found.details_start:
             return []
         if self._given(kind, details) == _taken(self._recording, found):
             return []
-        if self._ignoring:
-            ours = self._ignoring.cleaned("input", self._recording.resolved(found.details_start["input"]))
-            theirs = self._ignoring.cleaned("input", plain(details.get("input")))
-            if comparable(ours, self._names) == comparable(theirs, self._names):
-                return []
-        return ["input"]
+        return ["input"] if not self._ignoring or self._differs(found, details, "input") else []
+
+    def _differs(self, found: Attempt, details: Mapping[str, Any], name: str) -> bool:
+        """Tell whether a part of what two steps take differs, but for what is ignored."""
+        ours = self._ignoring.cleaned(name, without_ids(self._recording.resolved(found.details_start.get(name))))
+        theirs = self._ignoring.cleaned(name, without_ids(plain(details.get(name))))
+        return comparable(ours, self._names) != comparable(theirs, self._names)
 
     def _given(self, kind: str, details: Mapping[str, Any]) -> Any:
         """Return what a step takes that begins now, as `_taken` has it of one that was recorded."""
         request = request_of(details) if kind == "MODEL" else None
         if request is not None and "messages" in request:
             return canonical(request)
-        value = plain(details.get("input"))
+        value = plain(asked_of(details))
         return comparable(value if kind in SERVED_KINDS else without_ids(value), self._names)
 
 
@@ -275,7 +308,7 @@ def _taken(recording: Recording, one: Attempt) -> Any:
         return canonical(request)
     if one.kind in SERVED_KINDS:
         return recording.given(one)
-    return comparable(without_ids(recording.resolved(one.details_start.get("input"))), (recording.session_id,))
+    return comparable(without_ids(recording.resolved(asked_of(one.details_start))), (recording.session_id,))
 
 
 def _called(kind: str, name: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from otel_agent_journal.reading.answers import answer_of
 from otel_agent_journal.reading.blobs import refers_to_blob
 from otel_agent_journal.reading.differing import canonical
 from otel_agent_journal.reading.values import mappings_in
-from otel_agent_journal.replays.words import BY_HAND, READ, SERVABLE, SERVED_KINDS
+from otel_agent_journal.replays.words import BY_HAND, PARAMETERS, READ, REMOTE, SERVABLE, is_call
 
 _LEAST_NAME: Final = 6  # characters; a shorter id stands in words that do not mean it
 
@@ -87,16 +87,28 @@ class Recording:
         return self._tools.get(tool, ())
 
     def calls(self) -> list[Attempt]:
-        """Return the calls that are served: not those within a tool that is served as a whole."""
-        return [one for one in self.tree.attempts if one.kind in SERVED_KINDS and not self._is_served_with(one)]
+        """Return the calls that are served: not those within one that is served as a whole."""
+        return [one for one in self.tree.attempts if self.is_call(one)]
 
-    def _is_served_with(self, attempt: Attempt) -> bool:
+    def is_call(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt is a call that is served by itself."""
+        if not is_call(attempt.kind, attempt.details_start):
+            return False
         above = self.parent(attempt)
         while above is not None:
+            if above.details_start.get(REMOTE):
+                return False
             if above.kind == "TOOL" and above.details_start.get("effects") != READ:
-                return True
+                return False
             above = self.parent(above)
-        return False
+        return True
+
+    def remote_around(self, attempt: Attempt) -> Attempt | None:
+        """Return the call whose answer tells of an attempt, where there is one."""
+        above = self.parent(attempt)
+        while above is not None and not above.details_start.get(REMOTE):
+            above = self.parent(above)
+        return above
 
     @property
     def roots(self) -> list[Attempt]:
@@ -137,7 +149,7 @@ class Recording:
         """Return what a step took, in a form that is the same for what is equal."""
         known = self._inputs.get(attempt.key)
         if known is None:
-            value = self.resolved(attempt.details_start.get("input"))
+            value = self.resolved(asked_of(attempt.details_start))
             known = self._inputs[attempt.key] = comparable(value, (self.session_id,))
         return known
 
@@ -171,8 +183,12 @@ class Recording:
             return "the program makes this call by itself; have it do so in step.served(...)"
         if attempt.outcome is None or (attempt.outcome == "interrupted" and not end.get("interrupts")):
             return "it was running when the recording ended"
+        if start.get(REMOTE) and "raw" in end:
+            return self._lacking(end)
         if attempt.outcome == "cancelled":
             return "it was cancelled"
+        if start.get(REMOTE):
+            return "what it answered is not in the journal: content is off, or it was too much to be kept"
         if attempt.outcome == "error":
             return None if attempt.error is not None else "it failed, and the journal does not say by what"
         if attempt.outcome == "ok" and attempt.kind == "MODEL" and "output" not in end:
@@ -189,6 +205,13 @@ class Recording:
         if any(map(refers_to_blob, mappings_in(found, lambda mapping: not refers_to_blob(mapping)))):
             return "a value of it is kept apart, and is not there"
         return None
+
+
+def asked_of(details: Mapping[str, Any]) -> Any:
+    """Return what a step takes: its input; of a call that is remote all that it is asked."""
+    if not details.get(REMOTE):
+        return details.get("input")
+    return [details.get("input"), details.get(PARAMETERS)]
 
 
 def place_of(details: Mapping[str, Any]) -> Place | None:

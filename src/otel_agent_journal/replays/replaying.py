@@ -18,7 +18,7 @@ from otel_agent_journal.replays.ignoring import Ignoring
 from otel_agent_journal.replays.matching import AMBIGUOUS, CHANGED_ARGS, NEW, SAME, UNREPLAYABLE, Claim, Matcher
 from otel_agent_journal.replays.recording import Recording
 from otel_agent_journal.replays.rules import Rules
-from otel_agent_journal.replays.words import READ, SERVED_KINDS
+from otel_agent_journal.replays.words import READ, REMOTE, is_call
 from otel_agent_journal.threads import Lock
 
 _log = logging.getLogger(__name__)
@@ -124,21 +124,26 @@ class Replay:
         if step.parent is None and step.session_id != rules.name:
             return Claim(step.name, None, NEW, why=f"it is of another session than {rules.session}, which is replayed")
         above: Any = step.parent.recorded if step.parent is not None else None
+        is_told = above is not None and (above.is_remote or above.is_told)
         claim = self._matcher.claim(
             step.kind,
             step.name,
             step.step_id,
             above,
             details,
-            anywhere=rules.once if self._past else rules.calls_models,
+            anywhere=(rules.once if self._past else rules.calls_models) and not is_told,
+            in_order=is_told,
         )
+        claim.is_told, claim.is_remote = is_told, bool(details.get(REMOTE))
         number = None if claim.attempt is None else recording.number(claim.attempt)
         if number is not None and rules.until is not None and number >= rules.until:
             self._stopped = self._stopped or ReplayEnded(f"the replay ends before step {rules.until}")
         if rules.since is not None and (self._past or (number is not None and number >= rules.since)):
             self._past = True
             claim.is_live = claim.attempt is None or number is None or number >= rules.since
-        if step.kind not in SERVED_KINDS:
+        if above is not None and is_told:
+            claim.is_live = above.is_live
+        if is_told or not is_call(step.kind, details):
             return claim
         claim.is_live = claim.is_live or self._is_called(step, claim)
         if claim.attempt is not None and not claim.is_live and (why := recording.why_not(claim.attempt)):
@@ -154,10 +159,10 @@ class Replay:
     def serve(self, step: Begun) -> Attempt | None:
         """Return the recorded attempt that stands for a call; None where the call is made.
 
-        What ran within it is served with it: nothing of that is made here.
+        What ran within it is served with it: nothing of that is made here. Of what is remote the answer tells it.
 
         Args:
-            step: of the call: a model, a tool, or a retrieval.
+            step: of the call: a model, a tool, a retrieval, or an agent that is remote.
 
         Raises:
             Answered: a tool is answered that it failed, in place of a call.
@@ -174,7 +179,8 @@ class Replay:
                 if attempt is not None:
                     claim.is_served = True
                     assert self._matcher is not None
-                    self._matcher.within(claim)
+                    if not claim.is_remote:
+                        self._matcher.within(claim)
                 return attempt
             except JournalError as error:
                 if not isinstance(error, Answered):
@@ -222,16 +228,29 @@ class Replay:
         """Return what a recorded call raised."""
         return recorded_error(attempt.error)
 
-    def refused(self, what: str) -> Diverged:
+    def is_called_within(self, step: Begun | None) -> bool:
+        """Tell whether what is no step by itself may call: within a call that is made live, or where all is."""
+        if self._stopped is not None:
+            return False
+        while step is not None:
+            if step.recorded is not None and step.recorded.is_live:
+                return True
+            step = step.parent
+        return self._past
+
+    def refused(self, what: str, why: str = "the program connects to what is not on this machine") -> Diverged:
         """Return the error of something that the program does and the recording does not have; nothing is served on."""
-        with self._lock:
-            found = Diverged(NEW, what, "the program connects to what is not on this machine")
-            self._stopped = self._stopped or found
-            return found
+        return self._stop(Diverged(NEW, what, why))
 
     def lost(self, what: str) -> Diverged:
         """Return the error of a call of which nobody knows which it is: nothing is called any more."""
+        return self._stop(Diverged(NEW, what, "it could not be told which of the recorded ones it is"))
+
+    def read_on(self, what: str) -> Diverged:
+        """Return the error of a stream that is read on from where the recorded program had left it."""
+        return self._stop(Diverged(UNREPLAYABLE, what, "the recorded program read no further"))
+
+    def _stop(self, found: Diverged) -> Diverged:
         with self._lock:
-            found = Diverged(NEW, what, "it could not be told which of the recorded ones it is")
             self._stopped = self._stopped or found
             return found

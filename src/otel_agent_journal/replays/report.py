@@ -13,11 +13,13 @@ from typing import Any, Final, cast
 import msgspec
 
 from otel_agent_journal.event import REPLAY
-from otel_agent_journal.projections.steps import Attempt, Step, StepTree
+from otel_agent_journal.projections.steps import Attempt, StepTree
+from otel_agent_journal.replays.causes import around, cause_of_drift
 from otel_agent_journal.replays.contents import Comparison
 from otel_agent_journal.replays.matching import AMBIGUOUS, CHANGED_ARGS, DRIFT, NEW, SAME, UNREPLAYABLE
 from otel_agent_journal.replays.recording import Recording, call_id_of, place_of
-from otel_agent_journal.replays.words import SERVED_KINDS
+from otel_agent_journal.replays.remote import is_remote, told_by_calls
+from otel_agent_journal.replays.words import SERVED_KINDS, is_call
 
 MISSING: Final = "MISSING"
 REORDERED: Final = "REORDERED"
@@ -158,7 +160,8 @@ def report_of(both: Both) -> Report:
         found.insert(at + 1, one)
     steps = _in_order(found, missing)
     first = next((one for one in steps if one.verdict != SAME), None)
-    calls = [attempt for attempt in attempts if attempt.kind in SERVED_KINDS]
+    told = told_by_calls(replay)
+    calls = [one for one in attempts if is_call(one.kind, one.details_start) and one.key not in told]
     served = sum("served" in one.details_end for one in calls)
     return Report(
         session=recording.session_id,
@@ -189,9 +192,12 @@ def _recorded(recording: Recording, told: Mapping[str, Any]) -> Attempt | None:
 def _judged(both: Both, attempt: Attempt, recorded: Attempt | None, told: Mapping[str, Any], number: int) -> Divergence:
     verdict, at, ours, theirs = str(told.get("verdict", NEW)), None, None, None
     differs = tuple(str(name) for name in told.get("differs", ()))
+    called = is_call(attempt.kind, attempt.details_start)
     if recorded is not None and verdict == SAME and attempt.kind == "MODEL":
         differs = tuple(both.contents.parts(recorded, attempt))
         verdict = DRIFT if differs else SAME
+    elif recorded is not None and verdict == SAME and called:
+        both.contents.count_hidden(recorded, attempt)
     if recorded is not None and verdict in (DRIFT, CHANGED_ARGS):
         places = {name: both.contents.differs(recorded, attempt, name) for name in differs}
         differs = tuple(name for name, place in places.items() if place is not None)
@@ -200,8 +206,9 @@ def _judged(both: Both, attempt: Attempt, recorded: Attempt | None, told: Mappin
         else:
             at, ours, theirs = places[differs[0]] or (None, None, None)
     why = str(told["why"]) if "why" in told else None
-    if verdict == SAME and attempt.kind in SERVED_KINDS and attempt.error and attempt.error.type == _STOPS[0]:
-        verdict, why = NEW, attempt.error.message  # something that is no step has stopped the replay before it
+    if verdict == SAME and called and attempt.error and attempt.error.type == _STOPS[0]:
+        # Something that is no step has stopped the replay before it; or the program reads on where it had not.
+        verdict, why = UNREPLAYABLE if "served" in attempt.details_end else NEW, attempt.error.message
     return Divergence(
         verdict=verdict,
         kind=attempt.kind,
@@ -237,7 +244,8 @@ def _refused(attempt: Attempt, number: int) -> Iterator[Divergence]:
 
 def _is_reached(attempt: Attempt) -> bool:
     """Tell whether an attempt is not the call before which the replay was to end."""
-    return attempt.kind not in SERVED_KINDS or attempt.error is None or attempt.error.type != _STOPS[1]
+    is_stop = attempt.error is not None and attempt.error.type == _STOPS[1]
+    return not is_stop or not is_call(attempt.kind, attempt.details_start)
 
 
 def _judge_outcomes(both: Both, attempts: Sequence[Attempt], found: list[Divergence]) -> None:
@@ -373,27 +381,10 @@ def _cause(both: Both, first: Divergence) -> str:
     tree: StepTree = both.recording.tree if first.replay_step_id is None else both.replay
     step = tree.step(first.replay_step_id or first.step_id or "")
     if first.verdict == DRIFT:
-        return _cause_of_drift(first)
+        return cause_of_drift(first.kind, first.name, first.differs, first.at, step)
     if first.verdict == UNREPLAYABLE:
         return "the recording, and not the code"
     if first.live:
         return "a call that was made live"
-    return f"code in {_around(tree, step, itself=first.kind not in SERVED_KINDS)}, and not a served answer"
-
-
-def _cause_of_drift(first: Divergence) -> str:
-    part = first.differs[0] if first.differs else "messages"
-    if part != "messages":
-        words = {"model": "another model", "tools": "the tools that it is offered", "params": "its parameters"}
-        return words.get(part, "what the program was given")
-    place = (first.at or "").split("/")
-    number = place[1] if len(place) > 1 else "0"
-    return f"a prompt, or code that makes one: message {number}"
-
-
-def _around(tree: StepTree, step: Step | None, *, itself: bool) -> str:
-    """Return the name of the innermost step around one that is code."""
-    while step is not None and (step.kind in SERVED_KINDS or not itself):
-        itself = True
-        step = tree.step(step.parent_step_id) if step.parent_step_id else None
-    return "the program" if step is None else f'{step.kind.lower()} "{step.name}"'
+    is_code = first.kind not in SERVED_KINDS and not is_remote(step)
+    return f"code in {around(tree, step, itself=is_code)}, and not a served answer"

@@ -12,7 +12,12 @@ MODELS: Final = "models"
 TOOLS: Final = "tools"
 ON_DRIFT: Final = ("serve", "stop", "live")
 ON_NEW: Final = ("stop", "error", "live")
-_KINDS: Final = {"MODEL": (MODELS, "model"), "TOOL": (TOOLS, "tool"), "RETRIEVAL": (TOOLS, "tool")}
+_KINDS: Final = {
+    "MODEL": (MODELS, "model"),
+    "AGENT": (MODELS, "model"),  # one that is remote
+    "TOOL": (TOOLS, "tool"),
+    "RETRIEVAL": (TOOLS, "tool"),
+}
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

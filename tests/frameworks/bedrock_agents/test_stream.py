@@ -14,6 +14,7 @@ from opentelemetry import trace as trace_api
 from otel_agent_journal.frameworks.bedrock_agents import BedrockAgentsInstrumentor
 from otel_agent_journal.frameworks.bedrock_agents.answers import AnswerFold
 from otel_agent_journal.frameworks.bedrock_agents.invocation import Invocation, Memory
+from otel_agent_journal.frameworks.bedrock_agents.kept import Kept
 from otel_agent_journal.pipeline.streams import journaled
 from otel_agent_journal.testing.bedrock import BedrockServer, Reply, break_off, fail, stream, throttle
 from tests.frameworks.bedrock_agents import asking
@@ -219,7 +220,7 @@ class Other:
 def test_streams_of_other_kinds(recording: Recording, read: str, outcome: str) -> None:
     """A stream that is an iterator and a context manager stays both, and ends its invocation as it is used."""
     root = recording.recorder.start_step("AGENT", "other", session_id="s1")
-    proxy = journaled(Other(read == "lost"), Invocation(root, AnswerFold(), Memory()))
+    proxy = journaled(Other(read == "lost"), Invocation(root, AnswerFold(), Memory(), Kept("completion", content=True)))
     with contextlib.suppress(OSError), proxy as entered:
         assert entered is proxy
         if read == "next":

@@ -258,6 +258,8 @@ def without_requests(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     hidden = ("request", "tools", "params") if "request" in value else ("digest",) if "role" in value else ()
+    if "remote" in value:  # of an agent of Bedrock's, for `tests/replay`: what it is asked, and all that it answered
+        hidden = (*hidden, "remote", "parameters", "raw")
     if list(value.get("raw") or ()) == ["metrics"]:  # of Strands: how long it took
         hidden = (*hidden, "raw")
     return {name: without_requests(item) for name, item in value.items() if name not in hidden}

@@ -16,6 +16,7 @@ from opentelemetry import context as context_api
 
 from otel_agent_journal.frameworks.bedrock_agents import retries
 from otel_agent_journal.frameworks.bedrock_agents.invocation import NOT_JOURNALED, Invocation, Memory, begin
+from otel_agent_journal.frameworks.bedrock_agents.replaying import answer_of, asking
 from otel_agent_journal.frameworks.bedrock_agents.requests import SERVICE, STREAMS, request_of
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.patching import Instrumentor, Patch
@@ -63,7 +64,8 @@ class BedrockAgentsInstrumentor(Instrumentor):
                 return original(client, operation_name, api_params, *args, **kwargs)
             token = cast("Token[Any]", context_api.attach(invocation.root.context()))
             try:
-                response = original(client, operation_name, api_params, *args, **kwargs)
+                with asking(invocation.root):
+                    response = original(client, operation_name, api_params, *args, **kwargs)
             except BaseException as error:
                 invocation.died(error)
                 raise
@@ -72,6 +74,14 @@ class BedrockAgentsInstrumentor(Instrumentor):
             return self._follow(invocation, response, STREAMS[operation_name])
 
         self.replace(module.BaseClient, "_make_api_call", original, with_journal)
+        send = module.BaseClient._make_request  # noqa: SLF001 - around it all is as with a service that answers
+
+        @functools.wraps(send)
+        def served(client: Any, operation_model: Any, *args: Any, **kwargs: Any) -> Any:
+            found = answer_of(operation_model) if self.enabled else None
+            return send(client, operation_model, *args, **kwargs) if found is None else found
+
+        self.replace(module.BaseClient, "_make_request", send, served)
 
     # --- an invocation ---
 

@@ -16,8 +16,9 @@ from otel_agent_journal.event import FINAL_RESPONSE, derived_id
 from otel_agent_journal.frameworks.bedrock_agents.actions import ROOT, Action, Begin, End, Ending, Note, Stage, Text
 from otel_agent_journal.frameworks.bedrock_agents.answers import AnswerFold
 from otel_agent_journal.frameworks.bedrock_agents.flows import FlowFold
+from otel_agent_journal.frameworks.bedrock_agents.kept import DIED, LEFT, Kept
 from otel_agent_journal.frameworks.bedrock_agents.prompts import Prompts
-from otel_agent_journal.frameworks.bedrock_agents.requests import Request
+from otel_agent_journal.frameworks.bedrock_agents.requests import STREAMS, Request
 from otel_agent_journal.frameworks.bedrock_agents.shapes import REQUEST_ID, mapping, text
 from otel_agent_journal.frameworks.bedrock_agents.traces import CODE_INTERPRETER
 from otel_agent_journal.mapping.content import content_attributes
@@ -25,6 +26,7 @@ from otel_agent_journal.pipeline.failure import error_info, is_cancel
 from otel_agent_journal.pipeline.marked import take_entries
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step
+from otel_agent_journal.replays.words import PARAMETERS, REMOTE
 
 NOT_JOURNALED: Final = "an invocation could not be journaled"
 _MAX_INTERRUPTED: Final = 1_000  # interrupted invocations that a later one in this process can be joined to
@@ -52,8 +54,9 @@ class Memory:
 class Invocation:
     """An invocation from its request to the end of its stream. Made by `begin`."""
 
-    def __init__(self, root: Step, fold: AnswerFold | FlowFold, memory: Memory) -> None:
+    def __init__(self, root: Step, fold: AnswerFold | FlowFold, memory: Memory, kept: Kept) -> None:
         self.root = root
+        self._kept = kept
         self._fold = fold
         self._memory = memory
         self._steps: dict[int, Step] = {ROOT: root}
@@ -64,18 +67,27 @@ class Invocation:
     def answered(self, response: Mapping[str, Any]) -> None:
         """Take from the response what is known before its stream begins."""
         try:
-            request_id = text(mapping(response.get("ResponseMetadata")).get("RequestId"))
-            if request_id:
-                self._response = {REQUEST_ID: request_id}
-            if isinstance(self._fold, FlowFold):
-                self._fold.execution_id = text(response.get("executionId")) or self._fold.execution_id
+            self._identified(response)
+            self._kept.answered(response)
         except Exception:  # noqa: BLE001 - the one boundary: the agent must not feel it
             self._failed()
+
+    def _identified(self, response: Mapping[str, Any]) -> None:
+        request_id = text(mapping(response.get("ResponseMetadata")).get("RequestId"))
+        if request_id:
+            self._response = {REQUEST_ID: request_id}
+        if isinstance(self._fold, FlowFold):
+            self._fold.execution_id = text(response.get("executionId")) or self._fold.execution_id
 
     def part(self, event: Any) -> None:
         """Journal one part of the stream, before the program sees it."""
         if not self.root.ended and isinstance(event, Mapping):
-            self._do(self._fold.part(cast("Mapping[str, Any]", event)))
+            part = cast("Mapping[str, Any]", event)
+            try:
+                self._kept.part(part)
+            except Exception:  # noqa: BLE001 - the one boundary
+                self._failed()
+            self._do(self._fold.part(part))
 
     def ended(self) -> None:
         """The stream is over."""
@@ -94,9 +106,10 @@ class Invocation:
         if is_cancel(error):
             self.root.end("cancelled", error=error)
             return
-        self.answered(mapping(getattr(error, "response", None)))
         try:
-            self._end(Ending("error", self._fold.ending().details, error_info(error)), error)
+            self._identified(mapping(getattr(error, "response", None)))
+            details = self._fold.ending().details
+            self._end(Ending("error", details, error_info(error)), DIED, error)
         except Exception:  # noqa: BLE001 - the one boundary
             self._failed()
             self.root.end("error", error=error)
@@ -107,15 +120,23 @@ class Invocation:
             return
         try:
             if self._fold.is_answered:  # and has what it asked for
-                self._end(self._fold.ending())
+                self._end(self._fold.ending(), LEFT)
                 return
-            details = self._fold.ending().details
+            ending = self._fold.ending().details
+            details = {**ending, **self._whole(ending, LEFT)}
         except Exception:  # noqa: BLE001 - the one boundary
             self._failed()
             details = {}
         self.root.end("cancelled", details=details)
 
-    def _end(self, ending: Ending, error: BaseException | None = None) -> None:
+    def _whole(
+        self, details: Mapping[str, Any], ends: str | None, error: BaseException | None = None
+    ) -> dict[str, Any]:
+        """Return what of the answer stands for the call in a replay."""
+        raw = self._kept.raw(details.get("output"), ends, error)
+        return {} if raw is None else {REMOTE: True, "raw": raw}
+
+    def _end(self, ending: Ending, ends: str | None = None, error: BaseException | None = None) -> None:
         recorder = recorder_of(self.root)
         self._do(self._fold.left_open(ending))
         for step in reversed(list(self._steps.values())[1:]):
@@ -127,7 +148,7 @@ class Invocation:
             ending.outcome,
             error=error or ending.error,
             attributes=self._response,
-            details=ending.details,
+            details={**ending.details, **self._whole(ending.details, ends, error)},
             on_span=_on_span(recorder, self.root, "AGENT", ending.details),
         )
 
@@ -214,15 +235,16 @@ def begin(recorder: Recorder, operation: str, request: Request, memory: Memory) 
         request.name,
         session_id=session_id,
         attributes=request.attributes,
-        details=dict(request.details),
+        details={**request.details, REMOTE: True, PARAMETERS: request.parameters},
         on_span=_on_span(recorder, None, "AGENT", request.details),
         links=(Link(before[1]),) if before is not None and before[1].is_valid else (),
     )
     if request.resumes:
         recorder.resumed(step, request.resumes)
+    kept = Kept(STREAMS[operation], content=recorder.content)
     if operation == "InvokeFlow":
-        return Invocation(step, FlowFold(request.resumes), memory)
-    return Invocation(step, AnswerFold(request.resumes, request.answers), memory)
+        return Invocation(step, FlowFold(request.resumes), memory, kept)
+    return Invocation(step, AnswerFold(request.resumes, request.answers), memory, kept)
 
 
 def _on_span(recorder: Recorder, step: Step | None, kind: str, details: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from otel_agent_journal.event import EMPTY
 from otel_agent_journal.frameworks.bedrock_agents import shapes
 from otel_agent_journal.frameworks.bedrock_agents.shapes import PROVIDER, mapping, present, text
 from otel_agent_journal.mapping.genai import (
@@ -41,10 +42,15 @@ class Request(NamedTuple):
     resumes: str = ""
     answers: tuple[str, ...] = ()
     traced: bool = False
+    parameters: Mapping[str, Any] = EMPTY
+
+
+_TOLD: Final = frozenset(("executionId", "inputText", "inputs", "sessionId"))  # as input, and as the session
 
 
 def request_of(operation: str, given: Mapping[str, Any], endpoint: str) -> Request:
     """Return what a request says."""
+    parameters = {name: value for name, value in given.items() if name not in _TOLD}
     attributes: dict[str, Any] = {PROVIDER_NAME: PROVIDER}
     address = urlsplit(endpoint)
     if address.hostname:
@@ -52,7 +58,7 @@ def request_of(operation: str, given: Mapping[str, Any], endpoint: str) -> Reque
         attributes[SERVER_PORT] = address.port or (80 if address.scheme == "http" else 443)
     traced = given.get("enableTrace") is True
     if operation == "InvokeFlow":
-        return _flow(given, attributes, traced=traced)
+        return _flow(given, attributes, traced=traced)._replace(parameters=parameters)
     if operation == "InvokeAgent":
         name = text(given.get("agentId"))
         attributes |= present(**{AGENT_ID: name, ALIAS_ID: given.get("agentAliasId")})
@@ -75,6 +81,7 @@ def request_of(operation: str, given: Mapping[str, Any], endpoint: str) -> Reque
         resumes=text(state.get("invocationId")),
         answers=tuple(shapes.action_name(mapping(body)) for result in results for body in result.values()),
         traced=traced,
+        parameters=parameters,
     )
 
 
