@@ -27,7 +27,7 @@ BEDROCK_PLACES: dict[str, Kind] = {
     "input": CONTENT,
     "session attribute": CONTENT,
     "prompt session attribute": CONTENT,
-    "instruction": NOWHERE,
+    "instruction": CONTENT,
     "prompt": CONTENT,
     "thought": CONTENT,
     "rationale": CONTENT,

@@ -178,7 +178,7 @@ def test_other_calls_of_bedrock_are_refused(tmp_path: Path) -> None:
     assert [(one.verdict, one.kind, one.name) for one in report.divergences] == [
         ("NEW", "STEP", "bedrock-agent-runtime.Retrieve")
     ]
-    assert report.stopped
+    assert (report.stopped, report.cause) == (True, "code in the program, and not a served answer")
 
 
 def by_hand(client: Any, *, served: bool) -> Any:

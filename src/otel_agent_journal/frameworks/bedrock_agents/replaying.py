@@ -22,6 +22,7 @@ from otel_agent_journal.projections.steps import Attempt
 from otel_agent_journal.replays.current import replaying
 from otel_agent_journal.replays.replaying import Replay
 from otel_agent_journal.replays.rules import MODELS, TOOLS
+from otel_agent_journal.replays.words import REMOTE
 
 FENCED: Final = {"bedrock-runtime": MODELS, "bedrock-agent-runtime": TOOLS}
 """Services whose calls never go out unasked, and what `live` names where the program makes those that are no steps."""
@@ -69,7 +70,7 @@ def _refused(replay: Replay, what: str) -> Exception:
     error = replay.refused(what, "the program calls Bedrock in a way that no recording is served to")
     recorder = get_recorder()
     if recorder is not None:
-        recorder.start_step("STEP", what).end("error", error=error)
+        recorder.start_step("STEP", what, details={REMOTE: True}).end("error", error=error)
     return error
 
 
