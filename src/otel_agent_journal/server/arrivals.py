@@ -15,15 +15,20 @@ LONGEST_S: Final = 1.0  # between two looks: that a process is gone arrives as n
 _RESYNC: Final = Frame("resync", b"{}")
 
 
-async def arrivals(ear: Ear, longest_s: float = LONGEST_S) -> AsyncGenerator[None]:
-    """Yield at once, then whenever something has arrived, or nothing has for `longest_s`; ends with the server."""
+async def arrivals(ear: Ear, longest_s: float = LONGEST_S) -> AsyncGenerator[bool]:
+    """Yield True at once and whenever something has arrived, False where nothing has for a while; ends with the server.
+
+    Args:
+        ear: hears of the session's events.
+        longest_s: that while.
+    """
     feed = Feed(_RESYNC)
     ear.readers.add(feed)
     frames = feed.frames(longest_s)
     try:
-        yield
-        async for _ in frames:
-            yield
+        yield True
+        async for frame in frames:
+            yield frame is not None
     finally:
         await frames.aclose()
         ear.readers.discard(feed)

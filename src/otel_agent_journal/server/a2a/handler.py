@@ -116,7 +116,7 @@ class Handler(RequestHandler):
         """Tell a task as it is now, then its words as they come and each state that it gets into."""
         run, words, last = self._tasks.followed(turn), Words(), None
         async with aclosing(arrivals(await self._ear(turn))) as arrived:
-            async for _ in arrived:
+            async for is_news in arrived:
                 if last is None:
                     last = await to_thread.run_sync(partial(self._tasks.told, turn, run, most, words=words))
                     yield last
@@ -125,7 +125,7 @@ class Handler(RequestHandler):
                     parts, more = await to_thread.run_sync(run.look)
                     for text, goes_on in words.take(parts):
                         yield _artifact(turn, artifact_said(turn, text), append=goes_on)
-                if not _rests(last):
+                if not _rests(last) and (is_news or run.ended is not None):
                     task = await to_thread.run_sync(partial(self._tasks.told, turn, run, most, reads=False))
                     for one in _changes(turn, last, task):
                         yield one
