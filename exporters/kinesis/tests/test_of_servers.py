@@ -24,7 +24,7 @@ from tests.real.fault_proxy import APPLIED_RESET, PARTIAL, RESET, AtRandom
 
 pytestmark = pytest.mark.real
 TOY = Path(__file__).resolve().parents[3] / "tests" / "sinks" / "toy_sink"
-EVENTS, SESSIONS = 560, 60  # over the 500 that a sink is brought at a time
+EVENTS, SESSIONS = 200, 20
 QUICK: Final = (PARTIAL, PARTIAL, RESET, APPLIED_RESET)  # faults that keep nobody waiting
 
 
