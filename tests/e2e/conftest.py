@@ -6,10 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+from otel_agent_journal.cli.app import group
+from otel_agent_journal.event import EMPTY
 
 BIN = Path(sys.executable).parent
 TIMEOUT_S = 90
@@ -58,14 +63,23 @@ class Workdir:
 
     def sessions(self) -> list[dict[str, Any]]:
         """Return what `ls` lists."""
-        done = self.journal("ls")
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return self._read("ls", env={})
 
-    def events(self, session: str, **options: Any) -> list[dict[str, Any]]:
+    def events(self, session: str, *, env: Mapping[str, str] = EMPTY) -> list[dict[str, Any]]:
         """Return a session's events."""
-        done = self.journal("show", session, "--events", **options)
-        assert done.returncode == 0, done.stderr
+        return self._read("show", session, "--events", env=env)
+
+    def _read(self, *arguments: str, env: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return the lines that a command prints; run in this process, which has it imported."""
+        environ = {**self.env, **env}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.path)
+            for name in os.environ.keys() - environ.keys():
+                patch.delenv(name)
+            for name, value in environ.items():
+                patch.setenv(name, value)
+            done = CliRunner().invoke(group, arguments)
+        assert done.exit_code == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
 
