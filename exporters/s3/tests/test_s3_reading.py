@@ -17,7 +17,7 @@ from otel_agent_journal.store.protocol import ContextTip
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import ids
-from otel_agent_journal_s3 import S3Store, contents, open_store, reading
+from otel_agent_journal_s3 import S3Store, contents, known, open_store, reading
 from otel_agent_journal_s3.contents import ANYTHING, MOST, NOTHING, Contents, Told, contents_of, offset_of, told_by
 from otel_agent_journal_s3.lines import Line, key_at, line_of
 
@@ -142,7 +142,8 @@ def test_late_events_in_old_segments(store: S3Store, reader: S3Store) -> None:
 def test_any_place(store: S3Store, url: str, compacting: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind any place is read what reading all gives behind it: late events, context, marks, prunes, two writers."""
     monkeypatch.setattr(contents, "MOST", 4)
-    monkeypatch.setattr(reading, "_LAST_BYTES", 700)
+    monkeypatch.setattr(reading, "LAST_BYTES", 700)
+    monkeypatch.setattr(known, "LAST_BYTES", 700)
     other = open_store(url)
     made = events(60)
     order = [made[(number * 37) % 60] for number in range(60)]
@@ -246,6 +247,38 @@ def test_context_of_many(store: S3Store, url: str) -> None:
                 assert [event.seq for event in read] == list(range(from_seq, 20))[:limit], name
         assert store.context_tip(name) == ContextTip("s1", 20)
     assert sorted(store.instances("s1")) == names
+
+
+def test_context_behind_what_a_client_has_seen(store: S3Store, reader: S3Store) -> None:
+    """Whoever has read a session's context once lists what came since, and no more; a prune between is seen."""
+    made = context_events(6)
+    for number in range(4):
+        store.append_context("i1", number, [made[number]])
+    assert list(reader.read_context("i1")) == made[:4]
+    store.append_context("i1", 4, [made[4]])
+    listed = Listed(Wire(reader))
+    assert list(reader.read_context("i1")) == made[:5]
+    assert reader.context_tip("i1") == ContextTip("s1", 5)
+    assert listed.names == 2 + 1  # from the last one seen on
+    assert store.delete_session("s1", store.tip("s1"), 0)
+    assert list(reader.read_context("i1")) == []
+    assert reader.context_tip("i1") is None
+    store.append_context("i1", 0, made[:2])
+    assert list(reader.read_context("i1")) == made[:2]
+
+
+class Listed:
+    """Counts the names that listings give."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.names = 0
+        wire.fault = self
+
+    def __call__(self, request: Any, send: Send) -> Any:
+        got = send(request)
+        if "list-type" in request.url:
+            self.names += got.content.count(b"<Contents>")
+        return got
 
 
 def test_metadata_is_small(store: S3Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -14,11 +15,12 @@ from exporters.s3.tests.wire import Send, Wire, answer, name_of
 from otel_agent_journal.codec import sealed
 from otel_agent_journal.errors import StoreUnreachable, WrongExpectedSequence
 from otel_agent_journal.event import JournalEvent
+from otel_agent_journal.store.protocol import Document
 from otel_agent_journal.store.rules import current_sessions, prune
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
 from otel_agent_journal.testing.contract_setup import everything, ids
-from otel_agent_journal_s3 import S3Store, deleting, known, open_store
+from otel_agent_journal_s3 import S3Store, contents, deleting, known, open_store
 from tests.real.children import wait_status
 
 UPDATED_NS = EPOCH_2026_NS + 10**9
@@ -100,6 +102,52 @@ def test_pruned_by_another(
     store.append_context("i1", 0, context_events(2))
     assert list(other.read_context("i1")) == context_events(2)
     assert len(everything(other)[0]) == count + 2
+
+
+@pytest.mark.parametrize("compacting", [None, 3])
+def test_writers_that_begin_anew(url: str, compacting: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has written nothing yet reads what may be later than its events, and repeats none; late ones come too."""
+    monkeypatch.setattr(contents, "MOST", 4)
+    monkeypatch.setattr(known, "LAST_BYTES", 700)
+    made = events(40)
+    order = [made[(number * 27) % 40] for number in range(40)]
+    for number in range(10):
+        client = open_store(url)
+        client.append(order[max(0, number * 4 - 3) : number * 4 + 4])
+        if number % 3 == 0:
+            client.append_context("i1", number // 3, context_events(1, first=number // 3))
+        client.append(order[number * 4 : number * 4 + 4])
+        if compacting and number % compacting == 0:
+            client.compact("s1")
+        client.close()
+    with closing(open_store(url)) as reader:
+        arrived = reader.follow(None, session_id="s1", limit=1_000).events
+        assert len({event.event_id for event in arrived}) == len(arrived) == 44
+        assert list(reader.read("s1")) == sorted(arrived, key=lambda event: (event.timestamp_ns, event.event_id))
+        assert list(reader.read_context("i1")) == context_events(4)
+
+
+def test_a_new_writer_of_a_long_session(store: S3Store, other: S3Store) -> None:
+    """What it asks for does not grow with the session: an event later than all others is behind each segment."""
+    for number in range(30):
+        store.append([an_event(number)])
+    wire = Wire(other)
+    other.append([an_event(1_000)])
+    assert wire.requests["GET"] <= 3
+    assert ids(store.read("s1")) == ids([*map(an_event, range(30)), an_event(1_000)])
+
+
+def test_a_document_that_its_writer_replaces(store: S3Store, other: S3Store) -> None:
+    """It is not looked at first; where another was there meanwhile, that is seen."""
+    one = store.put_document(Document(scope="a", name="n", data=b"1", version=0))
+    assert one is not None
+    wire = Wire(store)
+    two = store.put_document(msgspec.structs.replace(one, data=b"2"))
+    assert (dict(wire.requests), two is not None) == ({"PUT": 1}, True)
+    assert two is not None
+    three = other.put_document(msgspec.structs.replace(two, data=b"3"))
+    assert store.put_document(msgspec.structs.replace(two, data=b"4")) is None
+    assert store.get_document("a", "n") == three
 
 
 def test_repetition_of_many(store: S3Store, wire: Wire) -> None:

@@ -3,6 +3,9 @@
 It is complete up to that number, and a segment is written under a number only if nobody else has it: so whoever
 writes knows of every event before its own, and a repetition is never written. A number that is lost to another writer
 is read, and then known too. Marks among the segments end what was known, or what was promised.
+
+Who writes events without numbers need not know of those before their time: what may have later ones is read, by what
+the last segments tell of the others, and no more. Whoever writes an earlier event, or context, reads the rest.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from otel_agent_journal.errors import ConflictError
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.sequence import content_of, verdict
 from otel_agent_journal_s3.announcements import now_s
-from otel_agent_journal_s3.contents import NOTHING, UNKNOWN, Contents, Told, contents_of, told_by
+from otel_agent_journal_s3.contents import NOTHING, UNKNOWN, Contents, Told, contents_of, offset_of, told_by
 from otel_agent_journal_s3.layout import Layout
 from otel_agent_journal_s3.lease import Lease
 from otel_agent_journal_s3.lines import Line, read_body
@@ -34,6 +37,7 @@ from otel_agent_journal_s3.segments import (
 
 MAX_KEYS: Final = 1_000_000  # events of all sessions together that a writer remembers: about 150 bytes each
 _GROWS: Final = 10_000  # by so many they may be more, since counting takes a look at each session
+LAST_BYTES: Final = 64 * 1024  # of a journal, that are fetched with what it says of itself
 COVERS: Final = "covers"  # metadata of a journal: the number of the first segment that is not in it
 SPENT: Final = "spent"  # metadata of a journal: bytes of all its rewritings so far
 
@@ -44,10 +48,12 @@ class Known:
     `marked`: a marker says that it may be unsettled, which was put when `next` was known. Such a marker holds until
     a mark is met among the segments: who put that one may have deleted it.
     `rested`: the number behind the last segment after which the session rests, as far as that is known.
+    `since_ns`: of which time on the events are known; with 0 all, and the sequences of the instances.
     """
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, since_ns: int = 0) -> None:
         self.key = key
+        self.since_ns = since_ns
         self.began = 0  # the number behind the last prune
         self.next = 0
         self.end = 0  # the number behind the last segment with events
@@ -190,27 +196,27 @@ class KnownSessions:
                 self._known.move_to_end(key)
             return known
 
-    def load(self, key: str, lease: Lease) -> Known:
-        """Read what has to be known of a session: one LIST where it is new."""
-        known, began = Known(key), now_s()
+    def load(self, key: str, lease: Lease, since_ns: int = 0) -> Known:
+        """Read what has to be known of a session, of a time on: one LIST where it is new."""
+        known, began = Known(key, since_ns), now_s()
         items = list(self._bucket.list(self._layout.session(key), self._layout.behind_values(key)))
         segments = segments_of(items)
         if any(item.name == self._layout.journal(key) for item in items):
-            journal = self._bucket.get(self._layout.journal(key))
-            if journal is not None:
-                self._take_journal(known, journal)
+            self._take_journal(known)
         first = last_pruned(segments) + 1
         if first > known.covers:  # the journal is of before that
-            known = Known(key)
+            known = Known(key, since_ns)
         known.began, first = first, max(first, known.covers)
         bodies = [one for one in segments if one.number >= first and one.has_events]
-        looks = self._bucket.each(self._bucket.look, [one.name for one in bodies])
-        found = [stored for stored, _ in looks]
-        for one, (stored, looked_s) in zip(bodies, looks, strict=True):
+        found: dict[int, Stored | None] = {}
+        for one, (stored, looked_s) in self._looks(bodies, since_ns):
+            found[one.number] = stored
             if stored is not None:
                 known.take(stored.data)
                 known.see_late(one.number, stored, looked_s, lease)
-        known.told = self._told(segments, dict(zip((one.number for one in bodies), found, strict=True)))
+        if len(found) == len(bodies) and known.covers == 0:
+            known.since_ns = 0  # which is all of it
+        known.told = self._told(segments, found)
         known.covered_bytes = sum(one.size_bytes for one in segments if one.number < known.covers)
         known.size_bytes = sum(one.size_bytes for one in segments)
         known.next = segments[-1].number + 1 if segments else 0
@@ -252,7 +258,29 @@ class KnownSessions:
             told = told.behind(NOTHING)
         return told
 
-    def _take_journal(self, known: Known, journal: Stored) -> None:
+    def _looks(self, segments: list[Segment], since_ns: int) -> Iterable[tuple[Segment, tuple[Stored | None, float]]]:
+        """Return those of the segments that may have events of this time or a later one, and the last, with both."""
+        look, last = self._bucket.look, segments[-1:] if since_ns else []
+        looks = [look(one.name) for one in last]
+        stored = looks[0][0] if looks else None
+        told, end = UNKNOWN if stored is None else told_by(stored.metadata), segments[-1].number if segments else 0
+
+        def may_have_later(number: int) -> bool:
+            back = end - number
+            return (told.nearest[back] if back < len(told.nearest) else told.earlier).may_be_after(since_ns)
+
+        rest = [one for one in segments[: len(segments) - len(last)] if may_have_later(one.number)]
+        return zip([*rest, *last], [*self._bucket.each(look, [one.name for one in rest]), *looks], strict=True)
+
+    def _take_journal(self, known: Known) -> None:
+        name = self._layout.journal(known.key)
+        journal = self._bucket.get_last(name, LAST_BYTES) if known.since_ns else self._bucket.get(name)
+        if journal is not None and len(journal.data) < journal.size_bytes:
+            start = offset_of(journal.metadata, known.since_ns) - (journal.size_bytes - len(journal.data))
+            whole = None if start >= 0 else self._bucket.get(name)
+            journal = journal._replace(data=journal.data[max(0, start) :]) if whole is None else whole
+        if journal is None:
+            return
         known.take(journal.data)
         known.covers = int(journal.metadata.get(COVERS, "0"))
         known.spent_bytes = int(journal.metadata.get(SPENT, "0"))

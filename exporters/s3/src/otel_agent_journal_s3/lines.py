@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from otel_agent_journal.codec import decode_line, digest, encode_line, format_timestamp
+from otel_agent_journal.codec import decode_line, digest, encode_line, format_timestamp, parse_timestamp
 from otel_agent_journal.errors import CodecError, NewerSchema
 from otel_agent_journal.event import JournalEvent
 
@@ -47,6 +47,15 @@ def line_of(event: JournalEvent) -> Line:
 def key_at(timestamp_ns: int, event_id: str) -> bytes:
     """Return the key of an event of this time and id."""
     return format_timestamp(timestamp_ns).encode() + event_id.encode("utf-8", "backslashreplace")
+
+
+def earliest_of(lines: Iterable[Line]) -> int:
+    """Return the time of the earliest of these lines; 0 where it says none, or there is no line."""
+    first = min((line.key for line in lines), default=b"")
+    try:
+        return max(0, parse_timestamp(first[:TIME_BYTES].decode()))
+    except (CodecError, ValueError):
+        return 0
 
 
 def body_of(lines: Iterable[Line]) -> bytes:

@@ -10,17 +10,18 @@ from otel_agent_journal.codec import decode_line
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.store.keys import session_of
 from otel_agent_journal_s3.answers import Item
-from otel_agent_journal_s3.contents import UNKNOWN, Contents, offset_of, told_by
-from otel_agent_journal_s3.known import COVERS
+from otel_agent_journal_s3.contents import Contents, offset_of, told_by
+from otel_agent_journal_s3.known import COVERS, LAST_BYTES
 from otel_agent_journal_s3.layout import Layout
 from otel_agent_journal_s3.lines import Line, Read, key_at, read_body
 from otel_agent_journal_s3.objects import Bucket
-from otel_agent_journal_s3.segments import Segment, last_pruned, segments_of
+from otel_agent_journal_s3.segments import PRUNED, Segment, last_pruned, segments_of
 
-_LAST_BYTES: Final = 64 * 1024  # of a journal, that are fetched with what it says of itself
 _TOLD_BYTES: Final = 4 * 1024  # of a segment, with what it says of itself and those before it
 _AT_ONCE: Final = 8
 _TRIES: Final = 3
+_SEEN: Final = 1024  # sessions
+_NOT_LISTED: Final = 1 << 40  # the size of a segment that is taken to be there
 
 
 class _Wanted(NamedTuple):
@@ -28,6 +29,29 @@ class _Wanted(NamedTuple):
 
     name: str
     body: bytes | None
+
+
+class Seen:
+    """The last segment of each session that a client reads context of: what comes next is listed from there on."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+
+    def segments(self, bucket: Bucket, layout: Layout, key: str) -> list[Segment]:
+        """Return a session's segments with events; of those before the last one seen, whatever their names may have."""
+        last = self._last.get(key, 0)
+        listed = segments_of(bucket.list(layout.segments(key), layout.segment(key, last - 1) if last else ""))
+        if last and (not listed or listed[0].number != last):
+            last, listed = 0, segments_of(bucket.list(layout.segments(key)))
+        if listed:
+            self._last.pop(key, None)
+            self._last[key] = listed[-1].number
+            for oldest in list(self._last)[:-_SEEN]:
+                self._last.pop(oldest, None)
+        pruned = last_pruned(listed)
+        before = range(last if pruned < 0 else 0)
+        named = [Segment(layout.segment(key, number), number, _NOT_LISTED, 0.0) for number in before]
+        return named + _behind(listed, pruned)
 
 
 class Whole:
@@ -108,7 +132,7 @@ def read(bucket: Bucket, layout: Layout, key: str, after: tuple[int, str] | None
 
 def instances_in(bucket: Bucket, layout: Layout, key: str) -> list[str]:
     """Return the instances that have context events in a session, out of the segments with context alone."""
-    wanted = _wanted(bucket, _with_events(bucket, layout, key), lambda contents: bool(contents.instances))
+    wanted = _wanted(bucket, Seen().segments(bucket, layout, key), lambda contents: bool(contents.instances))
     found = (read for body in _bodies(bucket, wanted) for read in read_body(body))
     return list({read.instance_id: None for read in found if read.seq is not None and read.instance_id is not None})
 
@@ -120,6 +144,7 @@ def read_instance(
     instance_id: str,
     from_seq: int,
     *,
+    seen: Seen,
     limit: int | None = None,
     newest_first: bool = False,
 ) -> list[Line]:
@@ -127,7 +152,7 @@ def read_instance(
 
     Of the segments with context those that have them are fetched.
     """
-    wanted = _wanted(bucket, _with_events(bucket, layout, key), lambda contents: contents.may_have(instance_id))
+    wanted = _wanted(bucket, seen.segments(bucket, layout, key), lambda contents: contents.may_have(instance_id))
     if limit is not None and not newest_first:
         of_old = list(wanted)[::-1]
         wanted = iter(of_old[_place_of(bucket, of_old, instance_id, from_seq) :])
@@ -173,11 +198,6 @@ def _lines_after(bucket: Bucket, layout: Layout, key: str, after: tuple[int, str
     return in_order([one.line for body in bodies for one in read_body(body) if one.line.key > beyond])
 
 
-def _with_events(bucket: Bucket, layout: Layout, key: str) -> list[Segment]:
-    listed = segments_of(bucket.list(layout.segments(key)))
-    return _behind(listed, last_pruned(listed))
-
-
 def _behind(listed: list[Segment], pruned: int) -> list[Segment]:
     return [one for one in listed if one.number > pruned and one.has_events]
 
@@ -185,7 +205,7 @@ def _behind(listed: list[Segment], pruned: int) -> list[Segment]:
 def _journal_after(bucket: Bucket, name: str, timestamp_ns: int) -> tuple[bytes, int]:
     """Return the lines of a journal that may be of a time or later, and the first segment that is not in it."""
     for _ in range(_TRIES):
-        end = bucket.get_last(name, _LAST_BYTES)
+        end = bucket.get_last(name, LAST_BYTES)
         if end is None:
             return b"", 0
         covers = int(end.metadata.get(COVERS, "0"))
@@ -200,18 +220,23 @@ def _journal_after(bucket: Bucket, name: str, timestamp_ns: int) -> tuple[bytes,
 
 
 def _wanted(bucket: Bucket, segments: list[Segment], is_wanted: Callable[[Contents], bool]) -> Iterator[_Wanted]:
-    """Yield the segments that may have what is wanted, by what the last ones tell: the last first."""
+    """Yield the segments that may have what is wanted, by what the last ones tell: the last first.
+
+    One that is gone or empty was pruned, and with it all before it.
+    """
     rest = segments
     while rest:
         nearest = rest[-1]
         last = bucket.get_first(nearest.name, _TOLD_BYTES)
-        told = UNKNOWN if last is None else told_by(last.metadata)
+        if last is None or last.data == PRUNED:
+            return
+        told = told_by(last.metadata)
         first = nearest.number + 1 - max(1, len(told.nearest))  # the last one is read where it tells nothing
         near, rest = [one for one in rest if one.number >= first], [one for one in rest if one.number < first]
         for one in reversed(near):
             if not told.nearest or is_wanted(told.nearest[nearest.number - one.number]):
-                is_whole = one is nearest and last is not None and len(last.data) == last.size_bytes
-                yield _Wanted(one.name, last.data if is_whole and last is not None else None)
+                is_whole = one is nearest and len(last.data) == last.size_bytes
+                yield _Wanted(one.name, last.data if is_whole else None)
         if not is_wanted(told.earlier):
             return
 

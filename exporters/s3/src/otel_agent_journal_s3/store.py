@@ -42,7 +42,7 @@ from otel_agent_journal_s3.lines import Line, line_of
 from otel_agent_journal_s3.listing import ENDED
 from otel_agent_journal_s3.objects import AT_ONCE, Bucket
 from otel_agent_journal_s3.place import Place, place_of
-from otel_agent_journal_s3.reading import instances_in, read, read_instance, session_ids
+from otel_agent_journal_s3.reading import Seen, instances_in, read, read_instance, session_ids
 from otel_agent_journal_s3.segments import place_of_cursor
 from otel_agent_journal_s3.settling import Settling
 from otel_agent_journal_s3.writing import Segments
@@ -75,6 +75,7 @@ class S3Store:
         self._settling = Settling(self._bucket, self._layout)
         self._documents = Documents(self._bucket, self._layout)
         self._instances = Instances(self._bucket, self._layout)
+        self._seen = Seen()
         self._segments = Segments(
             self._bucket,
             self._layout,
@@ -137,9 +138,7 @@ class S3Store:
         session_id = self._instances.session_of(instance_id)
         if session_id is not None:
             key, limit = key_of(session_id), at_most(limit)
-            found = read_instance(
-                self._bucket, self._layout, key, instance_id, from_seq, limit=limit, newest_first=newest_first
-            )
+            found = self._of_instance(key, instance_id, from_seq, limit=limit, newest_first=newest_first)
             lines = islice(reversed(found) if newest_first else found, limit)
             yield from (decode_line(line.text) for line in lines)
 
@@ -150,8 +149,11 @@ class S3Store:
         if session_id is None:
             return None
         key = key_of(session_id)
-        last = read_instance(self._bucket, self._layout, key, instance_id, 0, limit=1, newest_first=True)
+        last = self._of_instance(key, instance_id, 0, limit=1, newest_first=True)
         return ContextTip(session_id, (decode_line(last[-1].text).seq or 0) + 1) if last else None
+
+    def _of_instance(self, key: str, instance_id: str, from_seq: int, **bounds: Any) -> list[Line]:
+        return read_instance(self._bucket, self._layout, key, instance_id, from_seq, seen=self._seen, **bounds)
 
     def instances(self, session_id: str) -> Iterator[str]:
         """Yield the instances that have context events in a session."""

@@ -22,7 +22,7 @@ from otel_agent_journal_s3.contents import contents_of
 from otel_agent_journal_s3.instances import Instances
 from otel_agent_journal_s3.known import Known, KnownSessions
 from otel_agent_journal_s3.layout import Layout, number_of_segment
-from otel_agent_journal_s3.lines import Line, body_of
+from otel_agent_journal_s3.lines import Line, body_of, earliest_of
 from otel_agent_journal_s3.objects import BY, Bucket
 from otel_agent_journal_s3.segments import ANNOUNCED, PRUNED, RESTS, SETTLED
 from otel_agent_journal_s3.settling import Settling
@@ -38,6 +38,7 @@ class _Lines:
 
     def __init__(self, lines: list[Line]) -> None:
         self.lines = lines
+        self.since_ns = earliest_of(lines)  # what must be known of the session, to decide
 
     def decide(self, known: Known) -> list[Line]:
         """Return what is to be written, by what is known; it may be refused."""
@@ -57,6 +58,7 @@ class _Numbered(_Lines):
         self, instances: Instances, instance_id: str, seq: int, events: Sequence[JournalEvent], lines: list[Line]
     ) -> None:
         super().__init__(lines)
+        self.since_ns = 0
         self._instances = instances
         self._instance_id = instance_id
         self.instance_ids = (instance_id,)
@@ -111,11 +113,11 @@ class Segments:
         self._by = {BY: uuid.uuid4().hex}
         self._late.clear()
 
-    def known(self, key: str) -> Known:
-        """Return what is known of a session, read where it was not known."""
+    def known(self, key: str, since_ns: int | None = None) -> Known:
+        """Return what is known of a session, read where it was not known from that time on; None: any will do."""
         known = self._sessions.get(key)
-        if known is None:
-            known = self._sessions.load(key, self._announcements.lease)
+        if known is None or (since_ns is not None and since_ns < known.since_ns):
+            known = self._sessions.load(key, self._announcements.lease, since_ns or 0)
             self._see_late(known)
         return known
 
@@ -170,7 +172,7 @@ class Segments:
         return Arrived(arrived[0].after, arrived[-1].cursor)
 
     def _lacks(self, key: str, lines: Sequence[Line], began: float) -> bool:
-        return not (self.known(key).has_all(lines) and self._find_end(key, began).has_all(lines))
+        return not (self.known(key, earliest_of(lines)).has_all(lines) and self._find_end(key, began).has_all(lines))
 
     def _decided(self, key: str, batch: _Lines, began: float) -> tuple[Known, list[Line]]:
         """Return what is known of a session, and what of a batch is to be written.
@@ -178,7 +180,7 @@ class Segments:
         That it refuses, or finds nothing to write, counts only on what was seen since `began`: another client may have
         written or pruned the session.
         """
-        known = self.known(key)
+        known = self.known(key, batch.since_ns)
         if known.probed < began:
             try:
                 lines = batch.decide(known)
