@@ -40,7 +40,7 @@ _to_json: Final = msgspec.json.Encoder().encode
 
 def valid_text(text: str) -> str:
     r"""Return `text` with each lone surrogate, which UTF-8 cannot carry, as its escape: `\udc80`."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def light(value: Mapping[str, Any] | list[Any], most: int) -> bool:

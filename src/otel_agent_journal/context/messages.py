@@ -184,7 +184,7 @@ def taken_apart(details: dict[str, Any], blobs: dict[str, Blob]) -> dict[str, An
     places: list[list[Any]] = []
 
     def copy(value: Any, place: list[Any]) -> Any:
-        if isinstance(value, Mapping):
+        if type(value) is not str and isinstance(value, dict | Mapping):  # the one that is quick comes first
             mapping = cast("Mapping[str, Any]", value)
             return {key: copy(item, [*place, key]) for key, item in mapping.items()}
         if isinstance(value, list | tuple):

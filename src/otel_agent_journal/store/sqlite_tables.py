@@ -227,7 +227,7 @@ def _error_row(error: ErrorInfo) -> Row:
 
 def with_valid_text(row: Row) -> Row:
     """Return a row with its lone surrogates, which SQLite cannot hold, as their escapes."""
-    return tuple(valid_text(value) if isinstance(value, str) else value for value in row)
+    return tuple([value if not isinstance(value, str) or value.isascii() else valid_text(value) for value in row])
 
 
 def event_of(row: Row) -> JournalEvent:
