@@ -270,7 +270,7 @@ def test_a_fork_is_refused_before_anything_runs(journal: Seeded) -> None:
     journal.store.append([an_event(0, session_id="what-if", type="SESSION_FORKED", details=said)])
     journal.keep(fork)
     plan = cli("replay", "--dry-run", "what-if")
-    assert (plan.exit_code, rows(plan)[0]["refused"].endswith("; replay reading-7")) == (5, True)
+    assert (plan.exit_code, rows(plan)[0]["refusal"].endswith("; replay reading-7")) == (5, True)
     done = cli("replay", "what-if", "--", sys.executable, AGENT)
     assert (done.exit_code, done.stdout, called()) == (5, "", [])
     assert "session what-if was forked from reading-7, and has only what came after that" in done.stderr

@@ -59,7 +59,7 @@ def dry_run_of(output: Output, recording: Recording, asked: Rules, unable: Seque
             {"number": recording.number(one), "kind": one.kind, "name": one.name, "step_id": one.step_id, "why": why}
             for one, why in unable
         ]
-        output.record({"session": recording.session_id, "calls": calls, "unreplayable": rows, "refused": refusal})
+        output.record({"session": recording.session_id, "calls": calls, "unreplayable": rows, "refusal": refusal})
     return _DIVERGED if unable or refusal is not None else 0
 
 
