@@ -1,4 +1,4 @@
-"""The seams of LangChain and Strands that a replay stands on, private ones among them: they are as they were.
+"""The seams of LangChain, Strands and botocore that a replay stands on, private ones among them: they are as they were.
 
 A replay that does not find its seam would call a model. So each one is named here with what it takes. A release in
 which it takes something else fails here first, and by name; `test_versions` runs this with the oldest and the newest.
@@ -16,6 +16,7 @@ import pytest
 
 LANGCHAIN: Final = "src/otel_agent_journal/frameworks/langgraph/replaying.py"
 TOOLS: Final = "src/otel_agent_journal/frameworks/langgraph/receipts.py"
+BEDROCK: Final = "src/otel_agent_journal/frameworks/bedrock_agents/replaying.py"
 STRANDS: Final = "src/otel_agent_journal/frameworks/strands/replaying.py"
 _CHAT: Final = "langchain_core.language_models.chat_models:BaseChatModel."
 _TEXT: Final = "langchain_core.language_models.llms:BaseLLM."
@@ -53,6 +54,10 @@ SEAMS: Final = {
     "strands.interrupt:Interrupt": ("id name reason response", STRANDS),
     "strands.interrupt:InterruptException": ("interrupt", STRANDS),
     "strands.session.file_session_manager:FileSessionManager": ("session_id storage_dir", STRANDS),
+    "botocore.client:BaseClient._make_api_call": ("self operation_name api_params", BEDROCK),
+    "botocore.client:BaseClient._make_request": ("self operation_model request_dict request_context", BEDROCK),
+    "botocore.eventstream:EventStream": ("raw_stream output_shape parser operation_name", BEDROCK),
+    "botocore.eventstream:EventStream._parse_event": ("self event", BEDROCK),
 }
 CONTEXTS: Final = {"InvokeModelContext": ("agent",), "ExecuteToolContext": ("agent", "tool", "tool_use")}
 

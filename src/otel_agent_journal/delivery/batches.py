@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -39,6 +39,8 @@ from otel_agent_journal.mapping.facts import (
 from otel_agent_journal.store.protocol import Arrived, BlobStore, JournalStore
 
 _log = logging.getLogger("otel_agent_journal.spool")
+
+_Given = TypeVar("_Given")
 
 BATCH_EVENTS: Final = 1000
 RECEIVED_BATCH_EVENTS: Final = 4000  # of many sessions at once, and a store on S3 writes an object for each
@@ -157,12 +159,12 @@ class Delivery:
         """Append events; those refused by themselves are set aside. Raises StoreUnreachable as `deliver` does."""
         self._judge(self._append(events))
 
-    def insist(self, call: Callable[[], object]) -> None:
-        """Call until it succeeds, is refused, or patience ends, which raises StoreUnreachable."""
+    def insist(self, call: Callable[[], _Given]) -> _Given:
+        """Call until it succeeds, is refused, or patience ends, which raises StoreUnreachable; return what it gives."""
         tries = unexpected = 0
         while True:
             try:
-                call()
+                given = call()
             except (StoreUnreachable, OSError) as error:
                 problem = error
             except JournalError:
@@ -174,7 +176,7 @@ class Delivery:
                 problem = error
             else:
                 self.count.failing = False
-                return
+                return given
             self._note(problem)
             if not self._patience.wait(tries, getattr(problem, "retry_after_s", 0.0)):
                 raise StoreUnreachable(f"store {self._store.url} cannot be reached: {problem}") from problem
@@ -299,9 +301,9 @@ class Delivery:
         self.count.retried += 1
 
 
-def reach(call: Callable[[], object]) -> None:
+def reach(call: Callable[[], _Given]) -> _Given:
     """Call a store; where it is unusable, or set up wrong, no event is to blame, and none is set aside."""
     try:
-        call()
+        return call()
     except (StoreUnusable, NewerSchema, ConfigError) as error:
         raise StoreUnreachable(str(error)) from error

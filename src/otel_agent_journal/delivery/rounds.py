@@ -195,10 +195,8 @@ class Rounds:
         return False
 
     def _incarnation_now(self) -> int:
-        store, found = self._vanishes, [0]
-        if store is not None:
-            self._delivery.insist(lambda: reach(lambda: found.append(store.incarnation())))
-        return found[-1]
+        store = self._vanishes
+        return 0 if store is None else self._delivery.insist(lambda: reach(store.incarnation))
 
     def _answer(self) -> None:
         """Tell writers that wait for a flush how many spans are not at the backend yet, until none are."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from otel_agent_journal import event as ev
+from otel_agent_journal.mapping.media import BLOB
 from otel_agent_journal.pipeline.graph_calls import ATTEMPT, END, VALUES, Changes
 from otel_agent_journal.projections.head import AWAITING_INPUT, CANCELLED, COMPLETED, INTERRUPTED
 from otel_agent_journal.projections.lifecycle import is_submission
@@ -233,7 +234,7 @@ def _too_large(number: int, mode: str, ns: tuple[str, ...]) -> Part:
 
 def _is_lost(data: Any) -> bool:
     """Tell whether a part was kept apart and is not there, as one over what is kept."""
-    return isinstance(data, dict) and "$blob" in data
+    return isinstance(data, dict) and BLOB in data
 
 
 def ev_cut(details: Mapping[str, Any]) -> bool:

@@ -58,7 +58,8 @@ def langgraph_routes(threads: Threads, runs: Runs, assistants: Assistants) -> tu
 
 
 def _thread_routes(threads: Threads, writing: Writing, runs: Runs) -> tuple[Route, ...]:
-    post, thread, state = partial(Route, method="POST"), wire.LangGraphThread, wire.LangGraphState
+    get, post = partial(Route, method="GET"), partial(Route, method="POST")
+    thread, state = wire.LangGraphThread, wire.LangGraphState
     return (
         post(
             path=_THREADS,
@@ -75,7 +76,7 @@ def _thread_routes(threads: Threads, writing: Writing, runs: Runs) -> tuple[Rout
             takes=wire.ThreadSearch,
             does=threads.search,
         ),
-        Route(method="GET", path=_THREAD, about="One thread.", answers=thread, does=writing.get),
+        get(path=_THREAD, about="One thread.", answers=thread, does=writing.get),
         Route(
             method="PATCH",
             path=_THREAD,
@@ -87,9 +88,8 @@ def _thread_routes(threads: Threads, writing: Writing, runs: Runs) -> tuple[Rout
         ),
         Route(method="DELETE", path=_THREAD, about="Delete a thread.", does=writing.delete, writes=True, status=204),
         post(path=f"{_THREAD}/copy", about="Fork a thread.", answers=thread, does=writing.copy, writes=True),
-        Route(method="GET", path=f"{_THREAD}/state", about="Where a thread stands.", answers=state, does=threads.state),
-        Route(
-            method="GET",
+        get(path=f"{_THREAD}/state", about="Where a thread stands.", answers=state, does=threads.state),
+        get(
             path=f"{_THREAD}/state/{{checkpoint_id}}",
             about="Where a thread stood.",
             answers=state,
