@@ -270,6 +270,28 @@ def test_in_python(paid: str) -> None:
         pass
 
 
+def test_what_was_recorded_just_now_is_gone_back_to(home: Path) -> None:
+    """In one process: a step is known to `rewind`, and an end to `fork`, as soon as it has been recorded."""
+    script = """
+import otel_agent_journal as journal
+journal.configure()
+for name in "abc":
+    context = journal.ContextService(instance_id=name)
+    with journal.session(name) as session:
+        for turn in range(3):
+            context.append_message("user", str(turn))
+            with session.step("tool", "look") as step:
+                step.complete(turn)
+    point = journal.rewind(name, 3)
+    forked = journal.ContextService(instance_id=journal.fork(name))
+    print(point.asked, [one["content"] for one in forked.get_messages()])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, encoding="utf-8", timeout=60, check=False
+    )
+    assert (done.stdout, done.returncode) == ("3 ['0', '1']\n" * 3, 0), done.stderr
+
+
 def test_once(paid: str) -> None:
     """What was returned after the point is served to calls with the same arguments, once; others are refused."""
     made = fork(paid, at=3)

@@ -25,7 +25,7 @@ from otel_agent_journal.spool.set_aside import count, kept
 from otel_agent_journal.spool.survey import writer_folders
 from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.sqlite import SqliteStore
-from tests.spool.spooling import BASE_NS, ended, eventually, heartbeat, new_writer, noted, started
+from tests.spool.spooling import BASE_NS, die, ended, eventually, heartbeat, new_writer, noted, started
 
 
 class FaultyStore(MemoryStore):
@@ -510,11 +510,6 @@ def test_a_forwarder_that_raises_holds_up_nothing(tmp_path):
 
 
 # --- dead writers -------------------------------------------------------------------------------------------------
-
-
-def die(writer) -> None:
-    """End a writer as SIGKILL does: the lock goes, nothing is sealed or marked."""
-    writer._segments.drop()
 
 
 def test_a_dead_writers_open_steps_are_interrupted(tmp_path):

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from otel_agent_journal.delivery.drain import Drain
 from otel_agent_journal.errors import SessionNotFound, StoreUnreachable
 from otel_agent_journal.event import JournalEvent
 from otel_agent_journal.projections.head import SessionHead
 from otel_agent_journal.reading.journal import AmbiguousSession, Journal
+from otel_agent_journal.spool.home import DRAIN_LOCK
+from otel_agent_journal.spool.locks import FileLock, is_held
+from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.store.rules import current_sessions
 from otel_agent_journal.testing.builders import a_head, an_event, events
 from tests.projections.test_links import link
 from tests.reading.counting import CountingStore
+from tests.spool.spooling import die, eventually, new_writer, started
 
 SIDE_BY_SIDE = 4
 
@@ -136,3 +143,49 @@ def test_what_comes_for_a_part_is_its_sessions() -> None:
     store.append(linked)
     assert [head.session_id for head in current_sessions(store)] == ["chat"]
     assert sorted(head.session_id for head in current_sessions(store, SessionFilter(parts=True))) == [*parts, "chat"]
+
+
+class HeldStore(MemoryStore):
+    """Takes events once it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = threading.Event()
+
+    def append(self, events: Iterable[JournalEvent]) -> None:
+        """Append."""
+        assert self.let.wait(20)
+        super().append(events)
+
+
+def test_what_another_takes_in_is_waited_for(tmp_path: Path) -> None:
+    """What a dead process left may be under way by another's hand: a reader that has patience finds it."""
+    writer, store = new_writer(tmp_path), HeldStore()
+    writer.append(started(1, "cut"))
+    die(writer)
+    another = threading.Thread(target=Drain(tmp_path, store).drain_once)
+    another.start()
+    eventually(lambda: is_held(writer.folder / DRAIN_LOCK))
+    journal = Journal(store, tmp_path, take_in=lambda: pytest.fail("another is at it"))
+    began_s = time.monotonic()
+    journal.take_in_dead()
+    journal.take_in_dead(patience_s=0.1)
+    assert time.monotonic() - began_s < 5
+    assert journal.exact("cut") is None
+    threading.Timer(0.2, store.let.set).start()
+    journal.take_in_dead(patience_s=20)
+    assert journal.session("cut").session_id == "cut"
+    another.join(20)
+
+
+def test_what_another_lets_go_of_is_taken_in(tmp_path: Path) -> None:
+    """Where who was at it dies as well, a reader that has patience takes it in itself."""
+    writer, store = new_writer(tmp_path), MemoryStore()
+    writer.append(started(1, "cut"))
+    die(writer)
+    held = FileLock.take(writer.folder / DRAIN_LOCK)
+    assert held is not None
+    threading.Timer(0.2, held.close).start()
+    journal = Journal(store, tmp_path, take_in=Drain(tmp_path, store).drain_once)
+    journal.take_in_dead(patience_s=20)
+    assert journal.session("cut").session_id == "cut"

@@ -211,7 +211,7 @@ def test_fifty_viewers_cost_the_store_what_one_costs() -> None:
         with served(store) as server:
             room = server.app.hub.room(told.SESSION)
             held = [_listener(server) for _ in range(viewers)]
-            until(lambda room=room, held=held: len(room.feeds) == len(held), "all look")
+            until(lambda room=room, held=held: len(room.readers) == len(held), "all look")
             store.follows = store.reads = 0
             began = time.monotonic()
             for event in events[1:]:

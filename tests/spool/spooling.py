@@ -17,6 +17,11 @@ def new_writer(root: Path, **options) -> SpoolWriter:
     return SpoolWriter(root, writer=uuid4().hex, **options)
 
 
+def die(writer: SpoolWriter) -> None:
+    """End a writer as SIGKILL does: the lock goes, nothing is sealed or marked."""
+    writer._segments.drop()
+
+
 def started(number: int, session_id: str = "s1", *, parent: str | None = None, at_ns: int | None = None) -> bytes:
     """A START; without `parent` a root's."""
     at_ns = BASE_NS + number * 1000 if at_ns is None else at_ns

@@ -22,6 +22,7 @@ from otel_agent_journal.codec import sealed
 from otel_agent_journal.errors import StoreError, WrongExpectedSequence
 from otel_agent_journal.event import CONTEXT_REWOUND, SESSION_REWOUND, JournalEvent, derived_id, time_ordered_id
 from otel_agent_journal.pasting import pasted
+from otel_agent_journal.pipeline.current import get_flush
 from otel_agent_journal.pipeline.resuming import Resumption, begin_resumption, end_resumption
 from otel_agent_journal.pipeline.session import checked_session
 from otel_agent_journal.pipeline.session_writer import SESSION_KEY
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 
 _MAX_NAMED: Final = 10_000  # forks of a session that are given a name by themselves
 _MAX_TRIES: Final = 100
-_TAKEN_IN_S: Final = 1.0  # patience with who takes in what a dead process left
+TAKEN_IN_S: Final = 10.0  # patience with who takes in what a dead process left
+_ENDED_S: Final = 1.0  # and until that is seen in the session
 _LOOK_EVERY_S: Final = 0.1
 
 
@@ -164,7 +166,7 @@ def not_running(journal: Journal, head: SessionHead) -> None:
     Raises:
         SessionRuns: it is; says where.
     """
-    deadline = time.monotonic() + _TAKEN_IN_S
+    deadline = time.monotonic() + _ENDED_S
     judged = journal.judged(head)
     while judged.status == PROCESSING and time.monotonic() < deadline:
         time.sleep(_LOOK_EVERY_S)
@@ -277,9 +279,13 @@ def _names(session_id: str) -> Iterator[str]:
 
 @contextmanager
 def _journal(note: Callable[[str], object] = lambda line: None) -> Generator[Journal]:
+    """Yield the journal of this process, with what it recorded and what dead ones left."""
     settings, _ = settings_of_process()
+    if (flush := get_flush()) is not None:
+        flush.deliver(TAKEN_IN_S)
     journal = open_journal(settings, note=note)
     try:
+        journal.take_in_dead(patience_s=TAKEN_IN_S)
         yield journal
     finally:
         journal.close()

@@ -42,6 +42,7 @@ _Result = TypeVar("_Result")
 _SPARE: Final = 4  # sessions beyond a limit that are listed with it, in place of ours
 _MAX_NAMED: Final = 5  # candidates that an error names
 _MAX_LISTED: Final = 50  # sessions whose ids begin so that are looked at: the replays of one may be among them
+_LOOK_EVERY_S: Final = 0.02  # while others take in
 _SECOND_NS: Final = 1_000_000_000
 _RECENT_NS: Final = 600 * _SECOND_NS  # how far before its last event a running step is looked for in a listing
 
@@ -102,10 +103,19 @@ class Journal:
             self.prices.listed.keep()
         self.store.close()
 
-    def take_in_dead(self) -> None:
-        """Deliver what dead writers left in the spool, where there are any that nobody has taken in yet."""
+    def take_in_dead(self, *, patience_s: float = 0.0) -> None:
+        """Deliver what dead writers left in the spool, where there are any that nobody has taken in yet.
+
+        Args:
+            patience_s: to wait for others that are at it, the drain of this very process among them.
+        """
         if has_dead(self.spool):
             self._take_in()
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline and is_taken_in(self.spool):
+            time.sleep(_LOOK_EVERY_S)
+            if has_dead(self.spool):  # they let go of it
+                self._take_in()
 
     def heads(
         self, wanted: SessionFilter, tags: Collection[str] = (), labels: Collection[tuple[str, str]] = ()
@@ -323,6 +333,11 @@ def _without_replays(heads: list[SessionHead]) -> list[SessionHead]:
     """Return those that are no replays of one of them; a replay begins with the id of what it is of."""
     there = {head.session_id for head in heads}
     return [head for head in heads if head.about.labels.get(REPLAY_OF) not in there]
+
+
+def is_taken_in(spool: Path) -> bool:
+    """Tell whether somebody is just taking in what a writer that is gone left in a spool."""
+    return any(not one.alive and one.drained_now and one.pending_bytes for one in survey(spool).folders)
 
 
 def has_dead(spool: Path) -> bool:

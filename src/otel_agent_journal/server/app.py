@@ -94,12 +94,15 @@ class App:
             close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; one that is cut off by the server's end with 503."""
-        began = False
+        """Answer a request; one that is cut off by the server's end with 503, a stream of messages by its own end."""
+        began = streams = False
 
         async def noted(message: Message) -> None:
-            nonlocal began
-            began = True
+            nonlocal began, streams
+            if message["type"] == "http.response.start":
+                began, streams = True, _is_stream(message)
+            elif not message.get("more_body"):
+                streams = False
             await send(message)
 
         try:
@@ -109,6 +112,8 @@ class App:
                 raise
             if not began:
                 await _ENDING(scope, receive, send)
+            elif streams:  # its reader comes again and is answered then; any other answer is seen to be cut off
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -168,3 +173,7 @@ class App:
         assert route.does is not None
         with self._journals.one() as journal:
             return route.does(call, journal)
+
+
+def _is_stream(start: Message) -> bool:
+    return any(name == b"content-type" and value.startswith(EVENTS.encode()) for name, value in start["headers"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +22,7 @@ async def arrivals(ear: Ear, longest_s: float = LONGEST_S) -> AsyncGenerator[boo
         longest_s: that while.
     """
     feed = Feed(_RESYNC)
-    ear.readers.add(feed)
+    ear.readers.attach(feed)
     frames = feed.frames(longest_s)
     try:
         yield True
@@ -31,5 +30,4 @@ async def arrivals(ear: Ear, longest_s: float = LONGEST_S) -> AsyncGenerator[boo
             yield frame is not None
     finally:
         await frames.aclose()
-        ear.readers.discard(feed)
-        ear.used_s = time.monotonic()
+        ear.detach(feed)

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from otel_agent_journal.projections.links import part_named_by
+from otel_agent_journal.server.feeds import Readers
 from otel_agent_journal.store.linked import parts_in
 
 if TYPE_CHECKING:
@@ -27,11 +28,16 @@ class Ear:
     def __init__(self, session_id: str, store: JournalStore) -> None:
         self.session_id = session_id
         self.ready = threading.Event()  # whatever arrives from here on is told
-        self.readers: set[Feed] = set()
+        self.readers = Readers()
         self.used_s = self._arrived_s = time.monotonic()
         self._looked_s = 0.0
         self._store = store
         self._cursors: dict[str, str | None] = {}
+
+    def detach(self, feed: Feed) -> None:
+        """Tell a reader no longer."""
+        self.readers.detach(feed)
+        self.used_s = time.monotonic()
 
     def is_due(self, now_s: float) -> bool:
         """Tell whether to look now: the longer nothing has come, the less often, up to a bound."""
@@ -62,6 +68,6 @@ class Ear:
                     self._cursors.setdefault(part, None)
         if came:
             self._arrived_s = self._looked_s
-            for feed in list(self.readers):
+            for feed in self.readers:
                 feed.nudge()
         return came

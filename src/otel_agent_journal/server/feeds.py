@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Final, NamedTuple
 
 MOST_BYTES: Final = 4 * 1024 * 1024
@@ -92,3 +92,33 @@ class Feed:
                 await asyncio.wait_for(self._ready.wait(), heartbeat_s)
             except TimeoutError:
                 yield None
+
+
+class Readers:
+    """The feeds of one thing that is followed, from any thread. Once it has ended, one that comes late ends at once."""
+
+    def __init__(self) -> None:
+        self._feeds: set[Feed] = set()
+        self._closed = False
+
+    def attach(self, feed: Feed) -> None:
+        """Take one in."""
+        self._feeds.add(feed)
+        if self._closed:
+            feed.close()
+
+    def detach(self, feed: Feed) -> None:
+        """Let go of one."""
+        self._feeds.discard(feed)
+
+    def close(self) -> None:
+        """End all that are there and all that will come."""
+        self._closed = True
+        for feed in self:
+            feed.close()
+
+    def __iter__(self) -> Iterator[Feed]:
+        return iter(tuple(self._feeds))
+
+    def __len__(self) -> int:
+        return len(self._feeds)

@@ -79,9 +79,8 @@ class Hub:
             self._ending.set()
             rooms, ears = list(self._rooms.values()), list(self._ears.values())
         self._nudge.set()
-        for feeds in (*(room.feeds for room in rooms), *(ear.readers for ear in ears)):
-            for feed in list(feeds):
-                feed.close()
+        for one in (*rooms, *ears):
+            one.readers.close()
         for room in rooms:
             room.loaded.set()
         for ear in ears:
@@ -213,8 +212,7 @@ class Hub:
             with self._lock:
                 self._ears.pop(ear.session_id, None)
             ear.ready.set()
-            for feed in list(ear.readers):
-                feed.close()
+            ear.readers.close()
             raise
 
     def _look(self, room: Room) -> bool:
@@ -261,12 +259,11 @@ class Hub:
         """Tell those that wait for a session, or look at it, that it cannot be read; who asks again begins anew."""
         room.broken = error if isinstance(error, JournalError) else StoreError(f"{type(error).__name__}: {error}")
         room.loaded.set()
-        for feed in room.feeds:
-            feed.close()
         with self._lock:
             self._forget(room)
 
     def _forget(self, room: Room) -> None:
+        room.readers.close()  # also who comes to it only now: he asks again, and begins anew
         self._rooms.pop(room.session_id, None)
         for kept in (self._looked, self._published, self._judged):
             kept.pop(room.session_id, None)
@@ -274,7 +271,7 @@ class Hub:
     def _tell(self, message: Delayed) -> None:
         frame = Frame("delayed", encode(message))
         for room in list(self._rooms.values()):
-            for feed in list(room.feeds):
+            for feed in room.readers:
                 feed.put([frame])
 
     def _pause(self) -> None:
@@ -291,6 +288,7 @@ class Hub:
         with self._lock:
             for ear in list(self._ears.values()):
                 if not ear.readers and now - ear.used_s > ADOPT_S:
+                    ear.readers.close()
                     del self._ears[ear.session_id]
             idle = sorted((room for room in self._rooms.values() if not room.watched), key=lambda room: -room.used_s)
             for place, room in enumerate(idle):

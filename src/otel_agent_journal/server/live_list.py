@@ -197,6 +197,7 @@ class LiveList:
         self._room = room
         self._lock = threading.Lock()
         self._feeds: dict[Feed, Wanted] = {}
+        self._closed = False
         self._shown: OrderedDict[str, tuple[object, SessionRow, int]] = OrderedDict()
         self._epoch = uuid4().hex[:12]
         self._revision = 0
@@ -212,8 +213,10 @@ class LiveList:
 
     def close(self) -> None:
         """End every stream."""
-        for feed in list(self._feeds):
-            feed.close()
+        with self._lock:
+            self._closed = True
+            for feed in self._feeds:
+                feed.close()
 
     def attach(self, feed: Feed, wanted: Wanted, after: str | None) -> None:
         """Tell a reader from now on, and before that what has changed since it was told last."""
@@ -224,6 +227,8 @@ class LiveList:
                 changed = [self._frame(row, at) for _, row, at in self._shown.values() if known and at > int(revision)]
                 feed.put(changed if known else [Frame("resync", msgspec.json.encode(Resync()), "list", self._at)])
             self._feeds[feed] = wanted
+            if self._closed:
+                feed.close()
 
     def detach(self, feed: Feed) -> None:
         """Tell a reader no longer."""

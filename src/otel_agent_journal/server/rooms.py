@@ -12,7 +12,7 @@ import msgspec
 
 from otel_agent_journal.projections.verdict import judged, silent_writers
 from otel_agent_journal.reading.following import Followed
-from otel_agent_journal.server.feeds import Feed, Frame
+from otel_agent_journal.server.feeds import Feed, Frame, Readers
 from otel_agent_journal.server.fold import SessionFold
 from otel_agent_journal.server.nodes import Place
 from otel_agent_journal.server.rows import row_of, session_row, waits_of
@@ -41,7 +41,7 @@ class Room:
         self.lock = threading.RLock()
         self.fold = SessionFold(session_id, journal.price)
         self.loaded = threading.Event()
-        self.feeds: set[Feed] = set()
+        self.readers = Readers()
         self.used_s = time.monotonic()
         self.arrived_s = self.used_s  # when anything came
         self.broken: JournalError | None = None  # why it cannot be read
@@ -61,7 +61,7 @@ class Room:
     @property
     def watched(self) -> bool:
         """Whether anybody looks."""
-        return bool(self.feeds)
+        return bool(self.readers)
 
     @property
     def is_known(self) -> bool:
@@ -119,7 +119,7 @@ class Room:
     def publish(self) -> None:
         """Tell those who look what has changed since this was last called."""
         with self.lock:
-            if not self.feeds:
+            if not self.readers:
                 self._published = self.fold.revision
                 list(self.fold.told())
                 self._told = None
@@ -130,7 +130,7 @@ class Room:
             if row != self._told:
                 self._told = row
                 frames.append(self._frame("session", row))
-            for feed in self.feeds:
+            for feed in self.readers:
                 feed.put(frames)
 
     def _frames(self, since: int) -> Iterator[Frame]:
@@ -164,12 +164,12 @@ class Room:
                 frame = self._frame("resync", Resync(session_id=self.session_id))
                 feed.put(list(self._frames(int(revision))) if known else [frame])
             feed.put([self._frame("session", self.row())])
-            self.feeds.add(feed)
+            self.readers.attach(feed)
 
     def detach(self, feed: Feed) -> None:
         """Tell a reader no longer."""
         with self.lock:
-            self.feeds.discard(feed)
+            self.readers.detach(feed)
             self.used_s = time.monotonic()
 
     def tree(self, first: int = 1, most: int = MOST_ROWS) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -165,7 +164,7 @@ class _Wanted:
 
 async def _streamed(ear: Ear, events: Events, wanted: Any) -> AsyncGenerator[bytes]:
     feed = Feed(_RESYNC)
-    ear.readers.add(feed)
+    ear.readers.attach(feed)
     frames = feed.frames(HEARTBEAT_S)
     try:
         while True:
@@ -180,8 +179,7 @@ async def _streamed(ear: Ear, events: Events, wanted: Any) -> AsyncGenerator[byt
                 yield sse.BEAT
     finally:
         await frames.aclose()
-        ear.readers.discard(feed)
-        ear.used_s = time.monotonic()
+        ear.detach(feed)
 
 
 async def _lines(events: Events, wanted: Any, limit: int) -> AsyncGenerator[bytes]:

@@ -83,7 +83,7 @@ async def streamed(
         left: called where the client leaves before the run ends.
     """
     feed = Feed(_RESYNC)
-    ear.readers.add(feed)
+    ear.readers.attach(feed)
     frames = feed.frames(_LOOK_S)
     told = Told(modes)
     beat_s = time.monotonic()
@@ -118,8 +118,7 @@ async def streamed(
                     yield sse.BEAT
     finally:
         await frames.aclose()
-        ear.readers.discard(feed)
-        ear.used_s = time.monotonic()
+        ear.detach(feed)
         if left is not None and not done and run.ended is None and not feed.closed:
             left()
 
@@ -129,7 +128,7 @@ async def waited(
 ) -> AsyncGenerator[bytes]:
     """Yield a run's result as JSON once it has ended, and line ends meanwhile, which JSON does not mind."""
     feed = Feed(_RESYNC)
-    ear.readers.add(feed)
+    ear.readers.attach(feed)
     frames = feed.frames(_LOOK_S)
     beat_s = time.monotonic()
     done = False
@@ -148,8 +147,7 @@ async def waited(
                 yield b"\n"
     finally:
         await frames.aclose()
-        ear.readers.discard(feed)
-        ear.used_s = time.monotonic()
+        ear.detach(feed)
         if left is not None and not done and not feed.closed:
             left()
 
