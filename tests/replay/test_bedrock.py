@@ -11,7 +11,7 @@ import pytest
 from otel_agent_journal.reading.journal import Journal
 from otel_agent_journal.replays.errors import Diverged
 from otel_agent_journal.store.memory import MemoryStore
-from otel_agent_journal.testing.bedrock import BedrockServer, say, stream
+from otel_agent_journal.testing.bedrock import stream
 from tests.frameworks.bedrock_agents import asking
 from tests.frameworks.bedrock_agents.asking import ask, read
 from tests.replay import bedrock_programs as programs
@@ -179,44 +179,6 @@ def test_other_calls_of_bedrock_are_refused(tmp_path: Path) -> None:
         ("NEW", "STEP", "bedrock-agent-runtime.Retrieve")
     ]
     assert (report.stopped, report.cause) == (True, "code in the program, and not a served answer")
-
-
-def by_hand(client: Any, *, served: bool) -> Any:
-    """A program that asks a model by botocore, in a step of its own where it is served."""
-    from otel_agent_journal import session
-
-    def ask_model() -> Any:
-        messages = [{"role": "user", "content": [{"text": "Where to?"}]}]
-        return client.converse(modelId="some-model", messages=messages)["output"]["message"]["content"]
-
-    with session("by-hand-1") as run:
-        if not served:
-            with run.step("step", "plan"):
-                return ask_model()
-        with run.step("model", "some-model", input="Where to?") as step:
-            return step.served(ask_model)
-
-
-def test_models_by_botocore_are_refused_but_in_steps_that_are_served(tmp_path: Path) -> None:
-    """A call that is no step is not made in a replay, but where models are live."""
-    replies = [say("To Rome."), say("To Rome.")]
-    for served in (False, True):
-        with BedrockServer() as server:
-            server.script(*replies)
-            client = server.client("bedrock-runtime")
-            played = bedrock_played(tmp_path / str(served)).record(
-                lambda _, it=client, so=served: by_hand(it, served=so)
-            )
-            report, gave, _ = played.replay(lambda _, it=client, so=served: by_hand(it, served=so), live=("models",))
-            assert (gave, report.divergences, len(server.requests)) == (played.gave, [], 2)
-        report, gave, _ = played.replay(lambda _, so=served: by_hand(nowhere("bedrock-runtime"), served=so))
-        if served:
-            assert (gave, report.divergences, report.served) == (played.gave, [], 1)
-        else:
-            assert isinstance(gave, Diverged)
-            assert ("NEW", "STEP", "bedrock-runtime.Converse") in [
-                (one.verdict, one.kind, one.name) for one in report.divergences
-            ]
 
 
 def test_live_agents_are_called(tmp_path: Path) -> None:

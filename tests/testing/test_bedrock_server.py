@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from botocore.eventstream import EventStreamBuffer
 from botocore.exceptions import ClientError, EventStreamError
 from urllib3.exceptions import ProtocolError
 
-from otel_agent_journal.testing.bedrock import BedrockServer, hold, say, slow, stream, throttle
+from otel_agent_journal.testing.bedrock import BedrockServer, Usage, body, hold, say, slow, stream, throttle
 from otel_agent_journal.testing.bedrock.frames import event_frame, exception_frame
 
 ONCE = Config(retries={"total_max_attempts": 1})
@@ -75,10 +76,30 @@ def test_a_mistake_in_a_script_reaches_the_client(server):
 
 
 def test_an_operation_that_is_not_served_is_refused(server):
-    """InvokeModel is not served: the client gets UnknownOperationException, and no request is counted."""
+    """ApplyGuardrail is not served: the client gets UnknownOperationException, and no request is counted."""
     with pytest.raises(ClientError, match="UnknownOperationException"):
-        server.client().invoke_model(modelId="model", body=b"{}")
+        server.client().apply_guardrail(guardrailIdentifier="g", guardrailVersion="1", source="INPUT", content=[])
     assert server.requests == ()
+
+
+def test_a_body_is_what_invoke_model_answers_with(server):
+    """Bytes as they are, JSON, or a message in Anthropic's form; headers count tokens; no other operation takes one."""
+    server.script(body(b"\x00\x01"), body({"a": 1}), say("Hello", usage=Usage(input_tokens=3)))
+    server.script(body({}), body({}), stream())
+    client = server.client()
+    answers = [client.invoke_model(modelId="model", body=b"{}") for _ in range(3)]
+    read = [one["body"].read() for one in answers]
+    assert read[0] == b"\x00\x01"
+    assert json.loads(read[1]) == {"a": 1}
+    assert answers[0]["ResponseMetadata"]["HTTPHeaders"]["x-amzn-bedrock-input-token-count"] == "10"
+    said = json.loads(read[2])
+    assert (said["content"], said["usage"]["input_tokens"]) == ([{"type": "text", "text": "Hello"}], 3)
+    with pytest.raises(ClientError, match="a body is no answer to Converse"):
+        client.converse(modelId="model", messages=[])
+    with pytest.raises(ClientError, match="a body is no answer to InvokeModelWithResponseStream"):
+        client.invoke_model_with_response_stream(modelId="model", body=b"{}")
+    with pytest.raises(ClientError, match="a stream of parts is no answer to InvokeModel"):
+        client.invoke_model(modelId="model", body=b"{}")
 
 
 def test_times_repeats_an_entry(server):

@@ -230,6 +230,12 @@ def request_details(
     return details
 
 
+def answered(said: Sequence[dict[str, Any]], history: History) -> Any:
+    """Return a model's answer, told as messages, which is in the journal from here on: one alone by itself."""
+    told = [history.origin(one) for one in said]
+    return told[0] if len(told) == 1 else told
+
+
 def without_digests(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return messages as they were said."""
     return [{name: value for name, value in message.items() if name != DIGEST} for message in messages]

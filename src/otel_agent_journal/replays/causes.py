@@ -19,7 +19,7 @@ def cause_of_drift(kind: str, name: str, differs: Sequence[str], at: str | None,
         at: a JSON pointer to where the first of them does.
         step: the step.
     """
-    if is_remote(step):
+    if is_remote(step) and kind != "MODEL":
         return f"what {kind.lower()} {name} is asked"
     part = differs[0] if differs else "messages"
     if part != "messages":

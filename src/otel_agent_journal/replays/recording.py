@@ -100,6 +100,8 @@ class Recording:
                 return False
             if above.kind == "TOOL" and above.details_start.get("effects") != READ:
                 return False
+            if above.kind in ("MODEL", "RETRIEVAL"):
+                return False
             above = self.parent(above)
         return True
 

@@ -101,14 +101,14 @@ def test_connection_that_is_lost(recording: Recording, server: BedrockServer) ->
 
 @pytest.mark.parametrize("operation", ["converse", "converse_stream"])
 def test_model_that_is_called_by_hand(recording: Recording, server: BedrockServer, operation: str) -> None:
-    """A throttled call of bedrock-runtime is told within whatever step encloses it."""
+    """A throttled call of bedrock-runtime is told within the step that it is, below the one that makes it."""
     server.script(throttle(), say("hello"))
     client = server.client("bedrock-runtime", config=patient())
     with a_step(recording):
         response = getattr(client, operation)(**HELLO)
         list(response.get("stream", ()))
     (warning,) = warnings_of(recording)
-    assert (warning.name, warning.details["operation"]) == ("clerk", operation.title().replace("_", ""))
+    assert (warning.name, warning.details["operation"]) == (MODEL, operation.title().replace("_", ""))
 
 
 def test_call_outside_of_any_step(recording: Recording, server: BedrockServer) -> None:

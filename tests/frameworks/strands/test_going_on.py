@@ -294,7 +294,7 @@ def test_a_result_is_made_again_of_its_receipt(result: dict[str, Any]) -> None:
     """Exactly, bytes included."""
     import msgspec
 
-    from otel_agent_journal.frameworks.strands.messages import plain_result
+    from otel_agent_journal.mapping.converse import plain_result
     from otel_agent_journal.plain import plain
 
     kept_as = msgspec.to_builtins(plain({"output": plain_result(result), "raw": raw_of_result(result)}))

@@ -10,20 +10,23 @@ import functools
 import logging
 from collections.abc import Mapping
 from contextvars import Token
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from opentelemetry import context as context_api
 
-from otel_agent_journal.frameworks.bedrock_agents import retries
+from otel_agent_journal.frameworks.bedrock_agents import model_calls, retries
 from otel_agent_journal.frameworks.bedrock_agents.invocation import NOT_JOURNALED, Invocation, Memory, begin
+from otel_agent_journal.frameworks.bedrock_agents.model_calls import ModelCall
 from otel_agent_journal.frameworks.bedrock_agents.replaying import answer_of, asking
 from otel_agent_journal.frameworks.bedrock_agents.requests import SERVICE, STREAMS, request_of
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.patching import Instrumentor, Patch
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.streams import journaled
+from otel_agent_journal.replays.current import replaying
 
 _log = logging.getLogger(__name__)
+_STREAMS: Final[Mapping[str, str | None]] = {**STREAMS, **model_calls.STREAMS}
 
 
 class BedrockAgentsInstrumentor(Instrumentor):
@@ -59,9 +62,11 @@ class BedrockAgentsInstrumentor(Instrumentor):
 
         @functools.wraps(original)
         def with_journal(client: Any, operation_name: Any, api_params: Any, *args: Any, **kwargs: Any) -> Any:
-            invocation = self._begin(client, operation_name, api_params) if operation_name in STREAMS else None
+            invocation = self._begin(client, operation_name, api_params) if operation_name in _STREAMS else None
             if invocation is None:
                 return original(client, operation_name, api_params, *args, **kwargs)
+            if isinstance(invocation, ModelCall):
+                api_params = model_calls.changed(replaying(), invocation, operation_name, api_params)
             token = cast("Token[Any]", context_api.attach(invocation.root.context()))
             try:
                 with asking(invocation.root):
@@ -71,7 +76,7 @@ class BedrockAgentsInstrumentor(Instrumentor):
                 raise
             finally:
                 token.var.reset(token)
-            return self._follow(invocation, response, STREAMS[operation_name])
+            return self._follow(invocation, response, _STREAMS[operation_name])
 
         self.replace(module.BaseClient, "_make_api_call", original, with_journal)
         send = module.BaseClient._make_request  # noqa: SLF001 - around it all is as with a service that answers
@@ -85,16 +90,19 @@ class BedrockAgentsInstrumentor(Instrumentor):
 
     # --- an invocation ---
 
-    def _begin(self, client: Any, operation: str, given: Any) -> Invocation | None:
+    def _begin(self, client: Any, operation: str, given: Any) -> Invocation | ModelCall | None:
         recorder = get_recorder()
         if recorder is None or not self.enabled:
             return None
         try:
-            if client.meta.service_model.service_name != SERVICE:
+            service, endpoint = client.meta.service_model.service_name, str(client.meta.endpoint_url)
+            if service == model_calls.SERVICE and operation in model_calls.STREAMS:
+                return model_calls.begin(recorder, operation, given, endpoint)
+            if service != SERVICE:
                 return None
             if recorder is not self._recorder:  # what another one's journal holds is not in this one's
                 self._recorder, self._memory = recorder, Memory()
-            request = request_of(operation, given, str(client.meta.endpoint_url))
+            request = request_of(operation, given, endpoint)
             if not request.traced:
                 self._say_untraced(operation)
             return begin(recorder, operation, request, self._memory)
@@ -102,11 +110,11 @@ class BedrockAgentsInstrumentor(Instrumentor):
             recorder.failed(NOT_JOURNALED)
             return None
 
-    def _follow(self, invocation: Invocation, response: Any, member: str) -> Any:
+    def _follow(self, invocation: Invocation | ModelCall, response: Any, member: str | None) -> Any:
         """Put what journals it in the place of the response's stream; without one the invocation is over."""
         try:
             invocation.answered(response)
-            stream = response.get(member)
+            stream = None if member is None else response.get(member)
             if stream is not None:
                 response[member] = journaled(stream, invocation)
                 return response

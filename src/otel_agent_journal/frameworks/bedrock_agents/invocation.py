@@ -149,7 +149,7 @@ class Invocation:
             error=error or ending.error,
             attributes=self._response,
             details={**ending.details, **self._whole(ending.details, ends, error)},
-            on_span=_on_span(recorder, self.root, "AGENT", ending.details),
+            on_span=on_span(recorder, self.root, "AGENT", ending.details),
         )
 
     # --- actions ---
@@ -201,7 +201,7 @@ class Invocation:
             step_id=derived_id(f"{root.session_id}:{action.identity}") if action.identity else None,
             attributes=dict(action.attributes) or None,
             details=dict(details),
-            on_span=_on_span(recorder, parent, action.kind, details),
+            on_span=on_span(recorder, parent, action.kind, details),
         )
 
     def _finish(self, action: End) -> None:
@@ -217,7 +217,7 @@ class Invocation:
             usage=action.usage,
             attributes=action.attributes or None,
             details=dict(details),
-            on_span=_on_span(recorder_of(step), step, step.kind, details),
+            on_span=on_span(recorder_of(step), step, step.kind, details),
         )
 
     def _failed(self) -> None:
@@ -236,7 +236,7 @@ def begin(recorder: Recorder, operation: str, request: Request, memory: Memory) 
         session_id=session_id,
         attributes=request.attributes,
         details={**request.details, REMOTE: True, PARAMETERS: request.parameters},
-        on_span=_on_span(recorder, None, "AGENT", request.details),
+        on_span=on_span(recorder, None, "AGENT", request.details),
         links=(Link(before[1]),) if before is not None and before[1].is_valid else (),
     )
     if request.resumes:
@@ -247,7 +247,7 @@ def begin(recorder: Recorder, operation: str, request: Request, memory: Memory) 
     return Invocation(step, AnswerFold(request.resumes, request.answers), memory, kept)
 
 
-def _on_span(recorder: Recorder, step: Step | None, kind: str, details: Mapping[str, Any]) -> dict[str, Any] | None:
+def on_span(recorder: Recorder, step: Step | None, kind: str, details: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the content that a span takes, where spans take any. `step`: whose span it is, or the one above."""
     if not details or not recorder.shows_content(step):
         return None

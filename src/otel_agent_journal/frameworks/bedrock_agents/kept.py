@@ -38,7 +38,7 @@ class Kept:
     def answered(self, response: Mapping[str, Any]) -> None:
         """Keep what the service answered, without its stream."""
         if self._is_kept:
-            self._raw["response"] = _plain({name: one for name, one in response.items() if name != self._member})
+            self._raw["response"] = as_plain({name: one for name, one in response.items() if name != self._member})
 
     def part(self, event: Mapping[str, Any]) -> None:
         """Keep a part of the stream."""
@@ -48,11 +48,14 @@ class Kept:
         if isinstance(data, bytes):
             self._text += data
             event = {**event, "chunk": {**event["chunk"], "bytes": ""}}
-        kept = cast("dict[str, Any]", _plain(event))
+        kept = cast("dict[str, Any]", as_plain(event))
         if isinstance(data, bytes):
             kept["chunk"]["bytes"] = data
-        self._parts.append(kept)
-        self._length += len(encode_value(kept))
+        self._keep(kept)
+
+    def _keep(self, part: dict[str, Any]) -> None:
+        self._parts.append(part)
+        self._length += len(encode_value(part))
         if self._length > MAX_BYTES:
             self._is_kept = False
             self._parts.clear()
@@ -72,14 +75,14 @@ class Kept:
         if ends is not None:
             raw["ends"] = ends
         if isinstance(response := getattr(error, "response", None), Mapping):
-            raw["error"] = _plain(response)
+            raw["error"] = as_plain(response)
         is_output = isinstance(output, str) and output.encode("utf-8", "surrogatepass") == bytes(self._text)
         if self._parts:
             raw["events"] = [_told(one) if is_output else one for one in self._parts]
         return raw
 
 
-def _plain(value: Any) -> Any:
+def as_plain(value: Any) -> Any:
     """Return a value as plain data, with times as text that is read again."""
     return plain(_timed(value))
 

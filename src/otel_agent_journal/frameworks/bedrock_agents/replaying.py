@@ -1,4 +1,4 @@
-"""Calls of Bedrock in a process that is replayed: agents and flows answer from the recording, all else is refused.
+"""Calls of Bedrock in a process that is replayed: models, agents and flows answer from the recording, no other.
 
 The one method of botocore that sends a request gives what was recorded. All around it is botocore's: it checks what
 it is given, tells its hooks, makes errors of what the service said, and its stream is an `EventStream`.
@@ -11,10 +11,12 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, cast
 
 from otel_agent_journal.frameworks.bedrock_agents.kept import DIED, LEFT, events_in
+from otel_agent_journal.frameworks.bedrock_agents.kept_models import body_again, given_again
 from otel_agent_journal.frameworks.bedrock_agents.shapes import mapping
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.step import Step, current_step
@@ -81,10 +83,15 @@ def _recorded(replay: Replay, step: Step, attempt: Attempt, operation: Any) -> t
         if "error" not in raw:
             raise replay.error(attempt)
         return _http(raw["error"], _REFUSED), dict(raw["error"])
-    parsed = restored(raw["response"], operation.output_shape)
+    told = dict(raw["response"])
+    body = told.pop("body", None) if operation.has_streaming_output else None
+    parsed = restored(told, operation.output_shape)
+    if operation.has_streaming_output:
+        parsed["body"] = _body(None if body is None else body_again(body), replay, attempt)
     shape = operation.get_event_stream_output()
     if shape is not None:
-        events = [restored(one, shape) for one in events_in(raw, output)]
+        kept = given_again(raw, events_in(raw, output)) if step.kind == "MODEL" else events_in(raw, output)
+        events = [restored(one, shape) for one in kept]
         member = operation.output_shape.event_stream_name
         parsed[member] = _stream(operation, shape, _Parts(replay, step, attempt, raw, events))
     return _http(parsed, _OK), parsed
@@ -172,6 +179,29 @@ class _Parts:
         if "error" not in self._raw:
             raise self._replay.error(self._attempt)
         yield _Part(dict(self._raw["error"]), _REFUSED)
+
+
+class Broken:
+    """Stands for what a body is read from, where that broke."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def read(self, *_: Any) -> bytes:
+        raise self._error
+
+    readinto = readline = stream = read
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _body(data: bytes | None, replay: Replay, attempt: Attempt) -> Any:
+    """Return a body that is read as the recorded one: None is one that broke."""
+    from botocore.response import StreamingBody
+
+    source: Any = Broken(replay.error(attempt)) if data is None else BytesIO(data)
+    return StreamingBody(source, None if data is None else len(data))
 
 
 def _stream(operation: Any, shape: Any, parts: _Parts) -> Any:

@@ -51,11 +51,7 @@ _TOLD: Final = frozenset(("executionId", "inputText", "inputs", "sessionId"))  #
 def request_of(operation: str, given: Mapping[str, Any], endpoint: str) -> Request:
     """Return what a request says."""
     parameters = {name: value for name, value in given.items() if name not in _TOLD}
-    attributes: dict[str, Any] = {PROVIDER_NAME: PROVIDER}
-    address = urlsplit(endpoint)
-    if address.hostname:
-        attributes[SERVER_ADDRESS] = address.hostname
-        attributes[SERVER_PORT] = address.port or (80 if address.scheme == "http" else 443)
+    attributes = service_attributes(endpoint)
     traced = given.get("enableTrace") is True
     if operation == "InvokeFlow":
         return _flow(given, attributes, traced=traced)._replace(parameters=parameters)
@@ -83,6 +79,16 @@ def request_of(operation: str, given: Mapping[str, Any], endpoint: str) -> Reque
         traced=traced,
         parameters=parameters,
     )
+
+
+def service_attributes(endpoint: str) -> dict[str, Any]:
+    """Return the attributes that say where the service is."""
+    attributes: dict[str, Any] = {PROVIDER_NAME: PROVIDER}
+    address = urlsplit(endpoint)
+    if address.hostname:
+        attributes[SERVER_ADDRESS] = address.hostname
+        attributes[SERVER_PORT] = address.port or (80 if address.scheme == "http" else 443)
+    return attributes
 
 
 def _flow(given: Mapping[str, Any], attributes: dict[str, Any], *, traced: bool) -> Request:

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from otel_agent_journal.codec import encode_value
 from otel_agent_journal.context.history import OWN_STATE
 from otel_agent_journal.context.service import Context
-from otel_agent_journal.frameworks.strands.messages import plain_messages
+from otel_agent_journal.mapping.converse import plain_messages
 from otel_agent_journal.reading.agents import AgentContext
 from otel_agent_journal.reading.keepers import ContextKeeper
 from otel_agent_journal.store.protocol import JournalStore

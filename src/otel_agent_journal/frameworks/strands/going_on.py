@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from otel_agent_journal.frameworks.strands.messages import plain_messages
+from otel_agent_journal.mapping.converse import plain_messages
 from otel_agent_journal.pipeline.resuming import Resumption
 from otel_agent_journal.pipeline.session import session
 

@@ -1,8 +1,4 @@
-"""Messages of Strands as plain data, each journaled once a session.
-
-Strands has Bedrock's shape: a role and content blocks, a tool's result being a block of a user message. The journal has
-one message for each thing said, and one for each result of a tool.
-"""
+"""Messages of Strands, which are those of Converse, each journaled once a session."""
 
 from __future__ import annotations
 
@@ -13,67 +9,9 @@ from otel_agent_journal.event import Usage
 from otel_agent_journal.foreign import is_a, type_of
 from otel_agent_journal.mapping import usage
 from otel_agent_journal.mapping.classes import CLASSES, classes_in
-from otel_agent_journal.pipeline.conversation import Conversation
+from otel_agent_journal.mapping.converse import message_of, plain_messages
+from otel_agent_journal.pipeline.conversation import Conversation, answered
 from otel_agent_journal.pipeline.history import History
-
-
-def plain_messages(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what a message says, in order: each tool's result as a message, blocks and calls between them as one."""
-    role = str(message.get("role", "user"))
-    found: list[dict[str, Any]] = []
-    said: list[Any] = []
-    calls: list[dict[str, Any]] = []
-    blocks: Any = message.get("content") or ()
-    for block in cast("Sequence[Any]", blocks if is_a(blocks, list, tuple) else [blocks]):
-        named = cast("Mapping[str, Any]", block if is_a(block, dict) else {})
-        if "toolUse" in named:
-            use: Any = named["toolUse"]
-            calls.append({"id": use.get("toolUseId"), "name": use.get("name"), "args": use.get("input")})
-        elif "toolResult" in named:
-            if said or calls:
-                found.append(_message(message, role, said, calls))
-                said, calls = [], []
-            found.append(plain_result(named["toolResult"]))
-        else:
-            said.append(block)
-    if said or calls or not found:
-        found.append(_message(message, role, said, calls))
-    return found
-
-
-def _message(message: Mapping[str, Any], role: str, said: list[Any], calls: list[dict[str, Any]]) -> dict[str, Any]:
-    plain: dict[str, Any] = {"role": role, "content": content_of(said)}
-    own_id: Any = message.get("tracking_id") if role == "user" else None  # an answer has none yet as it is journaled
-    if own_id:
-        plain["id"] = str(own_id)
-    if calls:
-        plain["tool_calls"] = calls
-    return plain
-
-
-def content_of(blocks: list[Any]) -> Any:
-    """Return content blocks as the content of a message: a text alone as text, anything else as it is."""
-    if not blocks:
-        return ""
-    only: Any = blocks[0]
-    if len(blocks) == 1 and is_a(only, dict):
-        block = cast("Mapping[str, Any]", only)
-        if len(block) == 1 and type(block.get("text")) is str:
-            return block["text"]
-    return only if len(blocks) == 1 and type(only) is str else blocks
-
-
-def plain_result(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tool's result as a message."""
-    given: Any = result.get("content") or ()
-    plain: dict[str, Any] = {
-        "role": "tool",
-        "content": content_of(list(cast("Sequence[Any]", given if is_a(given, list, tuple) else [given]))),
-        "tool_call_id": result.get("toolUseId"),
-    }
-    if result.get("status") == "error":
-        plain["status"] = "error"
-    return plain
 
 
 def said_in(message: Mapping[str, Any]) -> str:
@@ -95,22 +33,6 @@ def printed_in(result: Mapping[str, Any]) -> Iterator[Any]:
             data: Any = cast("Mapping[str, Any]", block).get("json")
             if is_a(data, dict):
                 yield from (cast("Mapping[str, Any]", data).get(name) for name in ("stdout", "output"))
-
-
-def system_message(prompt: Any) -> dict[str, Any]:
-    """Return a system prompt, a text or blocks, as a message."""
-    return {"role": "system", "content": prompt if type(prompt) is list else [{"text": prompt}]}
-
-
-def reasoning_of(message: Mapping[str, Any]) -> str:
-    """Return what a model thought before it answered."""
-    texts: list[str] = []
-    for block in cast("Sequence[Any]", message.get("content") or ()):
-        if is_a(block, dict) and "reasoningContent" in block:
-            thought: Any = cast("Mapping[str, Any]", block).get("reasoningContent") or {}
-            text: Any = thought.get("reasoningText") or {}
-            texts.append(str(text.get("text") or ""))
-    return "\n".join(filter(None, texts))
 
 
 def conversation() -> Conversation:
@@ -144,22 +66,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 def answer(message: Mapping[str, Any], history: History) -> Any:
     """Return a model's answer as plain data, which is in the journal from here on."""
-    said = [history.origin(one) for one in plain_messages(message)]
-    return said[0] if len(said) == 1 else said
-
-
-def message_of(plain: Any) -> dict[str, Any]:
-    """Return the message that an answer is the plain form of: texts and other blocks, and behind them the calls."""
-    blocks: list[Any] = []
-    role = "assistant"
-    for one in cast("Sequence[Mapping[str, Any]]", plain if type(plain) is list else [plain]):
-        role, content = one["role"], one["content"]
-        blocks += content if type(content) is list else [{"text": content}] if content else []
-        blocks += [
-            {"toolUse": {"toolUseId": call["id"], "name": call["name"], "input": call["args"]}}
-            for call in one.get("tool_calls", ())
-        ]
-    return {"role": role, "content": blocks}
+    return answered(plain_messages(message), history)
 
 
 def counted_of(usage: Usage | None) -> dict[str, int]:

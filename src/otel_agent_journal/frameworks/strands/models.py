@@ -16,10 +16,11 @@ from otel_agent_journal.event import REASONING, REQUEST, WARNING, derived_id
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.contexts import context_of
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations
-from otel_agent_journal.frameworks.strands.messages import answer, raw_of, reasoning_of, system_message, usage_of
+from otel_agent_journal.frameworks.strands.messages import answer, raw_of, usage_of
 from otel_agent_journal.frameworks.strands.points import point_details
 from otel_agent_journal.frameworks.strands.replaying import model_events
 from otel_agent_journal.frameworks.strands.requests import Asked, asked_of, offered
+from otel_agent_journal.mapping.converse import reasoning_of, system_message
 from otel_agent_journal.mapping.genai import (
     RESPONSE_FINISH_REASONS,
     RESPONSE_TIME_TO_FIRST_CHUNK,

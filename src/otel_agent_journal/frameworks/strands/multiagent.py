@@ -18,9 +18,9 @@ from otel_agent_journal.foreign import is_a
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.contexts import call_of, context_of
 from otel_agent_journal.frameworks.strands.invocations import Invocations
-from otel_agent_journal.frameworks.strands.messages import plain_messages
 from otel_agent_journal.frameworks.strands.opened import Opened
 from otel_agent_journal.frameworks.strands.said import said_of, session_id_of
+from otel_agent_journal.mapping.converse import plain_messages
 from otel_agent_journal.mapping.genai import INVOKE_WORKFLOW, OPERATION_NAME
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn, cast
 
-from otel_agent_journal.frameworks.strands.messages import counted_of, message_of
+from otel_agent_journal.frameworks.strands.messages import counted_of
 from otel_agent_journal.mapping.classes import CLASSES, with_classes
+from otel_agent_journal.mapping.converse import message_of
 
 
 class Answered(NamedTuple):

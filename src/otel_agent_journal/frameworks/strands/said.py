@@ -6,7 +6,8 @@ from typing import Any, Final, cast
 
 from otel_agent_journal.foreign import is_a, own
 from otel_agent_journal.frameworks.strands.contexts import Call
-from otel_agent_journal.frameworks.strands.messages import plain_messages, said_in
+from otel_agent_journal.frameworks.strands.messages import said_in
+from otel_agent_journal.mapping.converse import plain_messages
 from otel_agent_journal.mapping.genai import CONVERSATION_ID
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
 from otel_agent_journal.pipeline.step import Step

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, cast
 
-from otel_agent_journal.frameworks.strands.messages import plain_result
 from otel_agent_journal.mapping.classes import CLASSES, classes_in, with_classes
+from otel_agent_journal.mapping.converse import plain_result
 from otel_agent_journal.pipeline.resuming import AlreadyHappened, Receipt, resumption
 
 

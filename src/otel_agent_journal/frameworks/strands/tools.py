@@ -12,11 +12,12 @@ from otel_agent_journal.foreign import is_a, own
 from otel_agent_journal.frameworks.strands import outcomes
 from otel_agent_journal.frameworks.strands.contexts import context_of
 from otel_agent_journal.frameworks.strands.invocations import Invocation, Invocations
-from otel_agent_journal.frameworks.strands.messages import plain_result, printed_in, said_in
+from otel_agent_journal.frameworks.strands.messages import printed_in, said_in
 from otel_agent_journal.frameworks.strands.points import point_details
 from otel_agent_journal.frameworks.strands.replaying import tool_result
 from otel_agent_journal.frameworks.strands.said import session_id_of
 from otel_agent_journal.frameworks.strands.serving import raw_of_result, receipt_for, served
+from otel_agent_journal.mapping.converse import plain_result
 from otel_agent_journal.mapping.genai import TOOL_CALL_ID, TOOL_DESCRIPTION
 from otel_agent_journal.pipeline.current import get_recorder
 from otel_agent_journal.pipeline.effects import effects_hinted

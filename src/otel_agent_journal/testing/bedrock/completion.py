@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from otel_agent_journal.testing.bedrock.agent_parts import alias_arn, chunk
 from otel_agent_journal.testing.bedrock.converse import converse_parts, words
 from otel_agent_journal.testing.bedrock.flow_parts import flow_completion, flow_output
+from otel_agent_journal.testing.bedrock.invoke import invoke_chunks
 from otel_agent_journal.testing.bedrock.replies import Message, Part, Parts
 from otel_agent_journal.testing.bedrock.requests import Request
 
@@ -23,6 +24,8 @@ def parts_of(body: Message | Parts, request: Request) -> Iterable[Part]:
         return body.parts
     if request.operation == "ConverseStream":
         return converse_parts(body, request.number)
+    if request.operation == "InvokeModelWithResponseStream":
+        return invoke_chunks(body, request.number)
     text = "".join(block["text"] for block in body.blocks if "text" in block)
     if request.operation == "InvokeFlow":
         return (flow_output(text), flow_completion())

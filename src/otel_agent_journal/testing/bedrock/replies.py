@@ -7,6 +7,7 @@ A reply is a value. `slow`, `hold`, `die` and `break_off` take one and return an
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,14 @@ class Parts:
     parts: tuple[Part, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What `InvokeModel` answers with, byte by byte, and headers that count its tokens."""
+
+    data: bytes
+    headers: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """An error instead of an answer; without a code the connection is closed with no answer at all."""
@@ -106,7 +115,7 @@ class Delivery:
 class Reply:
     """The answer to one request, or to `times` of them."""
 
-    body: Message | Parts | Failure
+    body: Message | Parts | Body | Failure
     delivery: Delivery = Delivery()
     times: int = 1
 
@@ -135,6 +144,16 @@ def message(*blocks: str | Block, usage: Usage | None = None, stop_reason: str =
     content = tuple({"text": block} if isinstance(block, str) else block for block in blocks)
     reason = stop_reason or ("tool_use" if any("toolUse" in block for block in content) else "end_turn")
     return Reply(Message(blocks=content, stop_reason=reason, usage=usage or Usage(), latency_ms=latency_ms))
+
+
+def body(data: bytes | Mapping[str, Any], *, usage: Usage | None = None) -> Reply:
+    """Answer `InvokeModel` with the body of a provider: bytes, or what becomes JSON. Headers count its tokens."""
+    counted = usage or Usage()
+    headers = {
+        "x-amzn-bedrock-input-token-count": str(counted.input_tokens),
+        "x-amzn-bedrock-output-token-count": str(counted.output_tokens),
+    }
+    return Reply(Body(data if isinstance(data, bytes) else json.dumps(data).encode(), headers))
 
 
 def tool_use(name: str, arguments: Mapping[str, Any] | None = None, *, tool_use_id: str = "") -> Block:

@@ -13,6 +13,8 @@ _ROUTES: Final[Mapping[str, re.Pattern[str]]] = {
     # From the `requestUri`s of the service models. Ids are percent-encoded, so that no slash is inside one.
     "Converse": re.compile(r"/model/(?P<model_id>[^/]+)/converse"),
     "ConverseStream": re.compile(r"/model/(?P<model_id>[^/]+)/converse-stream"),
+    "InvokeModel": re.compile(r"/model/(?P<model_id>[^/]+)/invoke"),
+    "InvokeModelWithResponseStream": re.compile(r"/model/(?P<model_id>[^/]+)/invoke-with-response-stream"),
     "InvokeAgent": re.compile(
         r"/agents/(?P<agent_id>[^/]+)/agentAliases/(?P<alias_id>[^/]+)/sessions/(?P<session_id>[^/]+)/text"
     ),

@@ -22,7 +22,18 @@ from typing import Any, Final, cast
 from otel_agent_journal.testing.bedrock import frames
 from otel_agent_journal.testing.bedrock.completion import TRACES, complete, parts_of
 from otel_agent_journal.testing.bedrock.converse import converse_body
-from otel_agent_journal.testing.bedrock.replies import Death, Delivery, Failure, Message, Part, Parts, Reply, failure
+from otel_agent_journal.testing.bedrock.invoke import invoke_body
+from otel_agent_journal.testing.bedrock.replies import (
+    Body,
+    Death,
+    Delivery,
+    Failure,
+    Message,
+    Part,
+    Parts,
+    Reply,
+    failure,
+)
 from otel_agent_journal.testing.bedrock.requests import Request, read_request
 
 _LONGEST_HOLD_S: Final = 30.0
@@ -100,14 +111,17 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         self._wait(delivery.first_s)
         if isinstance(reply.body, Failure):
             self._send_error(reply.body)
-        elif request.operation == "Converse":
+        elif request.operation in ("Converse", "InvokeModel"):
             self._deliver_whole(reply.body, reply.delivery, request)
+        elif isinstance(reply.body, Body):
+            self._send_error(failure("ValidationException", f"a body is no answer to {request.operation}"))
         else:
             self._deliver_stream(reply.body, reply.delivery, request)
 
-    def _deliver_whole(self, said: Message | Parts, delivery: Delivery, request: Request) -> None:
-        if not isinstance(said, Message):
-            self._send_error(failure("ValidationException", "a stream of parts is no answer to Converse"))
+    def _deliver_whole(self, said: Message | Parts | Body, delivery: Delivery, request: Request) -> None:
+        if isinstance(said, Parts) or (isinstance(said, Body) and request.operation == "Converse"):
+            kind = "a stream of parts" if isinstance(said, Parts) else "a body"
+            self._send_error(failure("ValidationException", f"{kind} is no answer to {request.operation}"))
             return
         self._pass(delivery.gate)
         broken = None if delivery.breaks_after is None else delivery.breaks_by
@@ -115,8 +129,9 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             code = broken.name[:1].upper() + broken.name[1:]
             self._send_error(failure(code, broken.payload["message"]))
             return
-        body = json.dumps(converse_body(said, request.number)).encode()
-        self._send_head(200, request, {"Content-Type": "application/json", "Content-Length": str(len(body))})
+        body, headers = _whole(said, request)
+        head = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+        self._send_head(200, request, head)
         if broken is None:
             self.wfile.write(body)
         else:
@@ -197,6 +212,13 @@ def _frames(body: Message | Parts, request: Request) -> Iterator[bytes]:
             continue
         payload = complete(part, request, datetime.now(UTC))
         yield frames.exception_frame(part.name, payload) if part.exception else frames.event_frame(part.name, payload)
+
+
+def _whole(said: Message | Body, request: Request) -> tuple[bytes, Mapping[str, str]]:
+    if isinstance(said, Body):
+        return said.data, said.headers
+    make = converse_body if request.operation == "Converse" else invoke_body
+    return json.dumps(make(said, request.number)).encode(), {}
 
 
 def _headers_of(request: Request) -> dict[str, str]:
