@@ -56,6 +56,7 @@ SEAMS: Final = {
     "strands.session.file_session_manager:FileSessionManager": ("session_id storage_dir", STRANDS),
     "botocore.client:BaseClient._make_api_call": ("self operation_name api_params", BEDROCK),
     "botocore.client:BaseClient._make_request": ("self operation_model request_dict request_context", BEDROCK),
+    "botocore.response:StreamingBody": ("raw_stream content_length", BEDROCK),
     "botocore.eventstream:EventStream": ("raw_stream output_shape parser operation_name", BEDROCK),
     "botocore.eventstream:EventStream._parse_event": ("self event", BEDROCK),
 }
