@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_agent_journal import session
 from otel_agent_journal.frameworks.bedrock_agents import BedrockAgentsInstrumentor
 from otel_agent_journal.frameworks.bedrock_agents.bodies import answer_in, asked_by_body, events_in_chunk
+from otel_agent_journal.frameworks.bedrock_agents.model_calls import begin
 from otel_agent_journal.frameworks.bedrock_agents.spoken import Spoken
 from otel_agent_journal.frameworks.langgraph import LangGraphInstrumentor
 from otel_agent_journal.projections.steps import Attempt
@@ -242,3 +244,35 @@ def test_a_body_of_any_shape_is_read(data: Any) -> None:
     for event in events_in_chunk(data):
         list(spoken.take(event))
     assert spoken.answer is not None
+
+
+def test_a_long_answer_costs_what_arrives() -> None:
+    """Ten times the words are folded in about ten times the work: no word is copied again for the next."""
+    events = [{"contentBlockDelta": {"delta": {"text": "word "}, "contentBlockIndex": 0}}] * 50_000
+    spoken = Spoken()
+    tracemalloc.start()
+    for event in events:
+        for _ in spoken.take(event):
+            pass
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4_000_000  # a list of words that are one; a text that grows would be copied at each
+    assert spoken.answer.message == {"role": "assistant", "content": [{"text": "word " * 50_000}]}
+
+
+class Interrupted:
+    """A body that is left by Ctrl-C."""
+
+    def read(self) -> bytes:
+        """Be interrupted."""
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_a_body_is_read(recording: Recording) -> None:
+    """It is the program's, and the step is cancelled."""
+    with session("s1"):
+        call = begin(recording.recorder, "InvokeModel", {"modelId": MODEL, "body": b"{}"}, "http://127.0.0.1")
+        assert call is not None
+        with pytest.raises(KeyboardInterrupt):
+            call.answered({"body": Interrupted()})
+    assert [one.outcome for one in models(recording)] == ["cancelled"]

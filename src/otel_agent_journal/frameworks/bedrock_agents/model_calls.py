@@ -23,7 +23,7 @@ from otel_agent_journal.frameworks.bedrock_agents.bodies import (
 from otel_agent_journal.frameworks.bedrock_agents.invocation import NOT_JOURNALED, on_span
 from otel_agent_journal.frameworks.bedrock_agents.kept import DIED, LEFT
 from otel_agent_journal.frameworks.bedrock_agents.kept_models import KeptModel
-from otel_agent_journal.frameworks.bedrock_agents.replaying import Broken
+from otel_agent_journal.frameworks.bedrock_agents.replaying import Broken, body_of
 from otel_agent_journal.frameworks.bedrock_agents.requests import service_attributes
 from otel_agent_journal.frameworks.bedrock_agents.shapes import REQUEST_ID, mapping, model_name, text
 from otel_agent_journal.frameworks.bedrock_agents.spoken import Spoken
@@ -98,15 +98,15 @@ class ModelCall:
 
     def _read(self, response: dict[str, Any]) -> None:
         """Read the body, and give the program another that it reads as the first."""
-        body = response["body"]
-        kind: Any = cast("type[Any]", type(body))
         try:
-            data = body.read()
-        except Exception as error:  # noqa: BLE001 - it is raised where the program reads
-            response["body"] = kind(Broken(error), None)
+            data = response["body"].read()
+        except BaseException as error:
             self.died(error)
+            if not isinstance(error, Exception):
+                raise
+            response["body"] = body_of(Broken(error), None)  # it is raised where the program reads
             return
-        response["body"] = kind(BytesIO(data), len(data))
+        response["body"] = body_of(BytesIO(data), len(data))
         self._kept.body(data)
         told = decoded(data)
         self._answer = answer_in(told)

@@ -196,12 +196,21 @@ class Broken:
         """Nothing is open."""
 
 
-def _body(data: bytes | None, replay: Replay, attempt: Attempt) -> Any:
-    """Return a body that is read as the recorded one: None is one that broke."""
+def body_of(source: Any, length: int | None) -> Any:
+    """Return a body as botocore gives one.
+
+    Args:
+        source: what it is read from.
+        length: how many bytes there are to be; None: nobody knows.
+    """
     from botocore.response import StreamingBody
 
-    source: Any = Broken(replay.error(attempt)) if data is None else BytesIO(data)
-    return StreamingBody(source, None if data is None else len(data))
+    return StreamingBody(source, length)
+
+
+def _body(data: bytes | None, replay: Replay, attempt: Attempt) -> Any:
+    """Return a body that is read as the recorded one: None is one that broke."""
+    return body_of(Broken(replay.error(attempt)), None) if data is None else body_of(BytesIO(data), len(data))
 
 
 def _stream(operation: Any, shape: Any, parts: _Parts) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 from otel_agent_journal.event import CHUNK, REASONING
 from otel_agent_journal.frameworks.bedrock_agents.bodies import Answer, decoded
@@ -18,7 +18,7 @@ class Spoken:
         self._role = "assistant"
         self._stop = ""
         self._usage: dict[str, Any] = {}
-        self._blocks: dict[Any, dict[str, Any]] = {}
+        self._blocks: dict[Any, _Block] = {}
 
     def take(self, event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Take an event; yield what of it is text: CHUNK or REASONING, and the text."""
@@ -28,9 +28,9 @@ class Spoken:
                 case "messageStart":
                     self._role = text(said.get("role")) or self._role
                 case "contentBlockStart":
-                    self._block(said).update(mapping(said.get("start")))
+                    self._block(said).started.update(mapping(said.get("start")))
                 case "contentBlockDelta":
-                    yield from self._delta(self._block(said), mapping(said.get("delta")))
+                    yield from self._block(said).take(mapping(said.get("delta")))
                 case "messageStop":
                     self._stop = text(said.get("stopReason"))
                     self.is_over = True
@@ -42,43 +42,53 @@ class Spoken:
     @property
     def answer(self) -> Answer:
         """What was said so far."""
-        blocks = [_whole(one) for _, one in sorted(self._blocks.items(), key=lambda pair: str(pair[0]).zfill(9))]
+        blocks = [self._blocks[index].whole() for index in sorted(self._blocks)]
         message = {"role": self._role, "content": blocks} if blocks or self.is_over else None
         return Answer(message, self._stop, self._usage or None)
 
-    def _block(self, said: Mapping[str, Any]) -> dict[str, Any]:
-        return self._blocks.setdefault(said.get("contentBlockIndex", 0), {})
+    def _block(self, said: Mapping[str, Any]) -> _Block:
+        index = said.get("contentBlockIndex")
+        return self._blocks.setdefault(index if type(index) is int else 0, _Block())
 
-    def _delta(self, block: dict[str, Any], delta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+
+class _Block:
+    """One block of the answer: how it began, and the pieces of its texts."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, Any] = {}
+        self._pieces: dict[tuple[str, str], list[str]] = {}
+        self._others: dict[str, list[Any]] = {}
+
+    def take(self, delta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for name, found in delta.items():
             if isinstance(found, str):
-                block[name] = text(block.get(name)) + found
+                self._add(name, "", found)
                 if name == "text":
                     yield CHUNK, found
             elif name == "toolUse":
-                use = dict(mapping(block.get(name)))
-                block[name] = {**use, "input": text(use.get("input")) + text(mapping(found).get("input"))}
-            elif name == "reasoningContent":
-                yield from self._thought(block, mapping(found))
+                self._add(name, "input", text(mapping(found).get("input")))
+            elif name == "reasoningContent" and "redactedContent" not in mapping(found):
+                for part, said in mapping(found).items():
+                    self._add(name, part, text(said))
+                if thought := text(mapping(found).get("text")):
+                    yield REASONING, thought
             else:
-                block.setdefault(name, []).append(found)
+                self._others.setdefault(name, []).append(found)
 
-    def _thought(self, block: dict[str, Any], found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        if "redactedContent" in found:
-            block["reasoningContent"] = dict(found)
-            return
-        known = dict(mapping(mapping(block.get("reasoningContent")).get("reasoningText")))
-        for name, said in found.items():
-            known[name] = text(known.get(name)) + text(said)
-        block["reasoningContent"] = {"reasoningText": known}
-        if thought := text(found.get("text")):
-            yield REASONING, thought
+    def _add(self, name: str, part: str, said: str) -> None:
+        self._pieces.setdefault((name, part), []).append(said)
 
-
-def _whole(block: dict[str, Any]) -> dict[str, Any]:
-    use = block.get("toolUse")
-    if use is None:
-        return block
-    said: Any = cast("Mapping[str, Any]", use).get("input", "")
-    asked: Any = decoded(said) if said else {}
-    return {**block, "toolUse": {**use, "input": said if asked is None else asked}}
+    def whole(self) -> dict[str, Any]:
+        found = {**self.started, **{name: one[0] if len(one) == 1 else one for name, one in self._others.items()}}
+        for (name, part), pieces in self._pieces.items():
+            said = "".join(pieces)
+            if name == "reasoningContent":
+                known = mapping(mapping(found.get(name)).get("reasoningText"))
+                found[name] = {"reasoningText": {**known, part: said}}
+            elif not part:
+                found[name] = said
+        if "toolUse" in found:
+            said = "".join(self._pieces.get(("toolUse", "input"), ()))
+            asked: Any = decoded(said) if said else {}
+            found["toolUse"] = {**mapping(found["toolUse"]), "input": said if asked is None else asked}
+        return found
