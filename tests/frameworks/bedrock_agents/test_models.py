@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from langchain_aws import BedrockEmbeddings, ChatBedrockConverse
+from langchain_aws import BedrockEmbeddings, ChatBedrock, ChatBedrockConverse
 from opentelemetry.sdk.trace import TracerProvider
+from pydantic import BaseModel
+from strands import Agent
+from strands.models import BedrockModel
 
 from otel_agent_journal import session
 from otel_agent_journal.frameworks.bedrock_agents import BedrockAgentsInstrumentor
@@ -20,10 +25,11 @@ from otel_agent_journal.frameworks.bedrock_agents.bodies import answer_in, asked
 from otel_agent_journal.frameworks.bedrock_agents.model_calls import begin
 from otel_agent_journal.frameworks.bedrock_agents.spoken import Spoken
 from otel_agent_journal.frameworks.langgraph import LangGraphInstrumentor
-from otel_agent_journal.projections.steps import Attempt
-from otel_agent_journal.testing.bedrock import BedrockServer, Usage, body, message, reasoning, say, slow
+from otel_agent_journal.projections.steps import Attempt, fold_steps
+from otel_agent_journal.testing.bedrock import BedrockServer, Usage, body, call_tool, message, reasoning, say, slow
 from tests.frameworks.bedrock_agents.asking import patient
 from tests.frameworks.langgraph.recording import Recording, recording_at
+from tests.frameworks.strands.recording import strands_recording_at
 from tests.replay import bedrock_models as programs
 from tests.replay.bedrock_models import ANTHROPIC, HELLO, MODEL, SCENARIOS, converse, invoke, streamed
 
@@ -100,7 +106,7 @@ def test_the_request_is_in_the_journal_whole(recording: Recording, server: Bedro
     assert [call.details_start["request"]["messages"]["count"] for call in models(recording)] == [1, 3, 5]
 
 
-def test_what_a_framework_asks_is_told_once(server: BedrockServer, client: Any, tmp_path: Any) -> None:
+def test_what_a_framework_asks_is_told_once(server: BedrockServer, client: Any, tmp_path: Path) -> None:
     """LangChain's model is a step, and its call of Bedrock none; numbers for a text, not told by it, are one."""
     from langgraph.graph import START, MessagesState, StateGraph
 
@@ -129,6 +135,81 @@ def test_what_a_framework_asks_is_told_once(server: BedrockServer, client: Any, 
     assert calls[1].usage is not None
     assert calls[1].usage.input_tokens == 10
     assert "raw" not in calls[0].details_end or "response" not in calls[0].details_end["raw"]
+
+
+ASKED: dict[str, Callable[[Any, Any], Any]] = {
+    "one": lambda model, asked: model.invoke(asked),
+    "several at a time": lambda model, asked: model.batch([asked, asked]),
+    "several in one call": lambda model, asked: model.generate([asked, asked]),
+    "a stream": lambda model, asked: list(model.stream(asked)),
+    "again, and another instead": lambda model, asked: model.with_retry().with_fallbacks([model]).invoke(asked),
+    "async": lambda model, asked: asyncio.run(model.ainvoke(asked)),
+    "async, several": lambda model, asked: asyncio.run(model.abatch([asked, asked])),
+    "async, several in one call": lambda model, asked: asyncio.run(model.agenerate([asked, asked])),
+    "an async stream": lambda model, asked: asyncio.run(_all(model.astream(asked))),
+    "events": lambda model, asked: asyncio.run(_all(model.astream_events(asked))),
+}
+
+
+async def _all(parts: Any) -> list[Any]:
+    return [part async for part in parts]
+
+
+@pytest.mark.parametrize("kind", [ChatBedrockConverse, ChatBedrock])
+@pytest.mark.parametrize("how", ASKED)
+def test_in_each_way_that_a_framework_asks(
+    server: BedrockServer, client: Any, tmp_path: Path, how: str, kind: Any
+) -> None:
+    """As many steps as there are requests, and each is the framework's."""
+    from langgraph.graph import START, MessagesState, StateGraph
+
+    server.script(say("To Rome."), say("To Rome."))
+    model = kind(client=client, bedrock_client=client, model=MODEL)
+
+    def call(state: MessagesState) -> Any:
+        ASKED[how](model, state["messages"])
+        return {}
+
+    bedrock = BedrockAgentsInstrumentor()
+    with recording_at(tmp_path, provider=TracerProvider(), instrumentor=LangGraphInstrumentor()) as recording:
+        bedrock.instrument()
+        try:
+            graph = StateGraph(MessagesState)
+            graph.add_node("call", call)
+            graph.add_edge(START, "call")
+            graph.compile().invoke({"messages": [("user", "Where to?")]})
+        finally:
+            bedrock.uninstrument()
+        calls = models(recording)
+    assert len(calls) == len(server.requests)
+    assert not [one for one in calls if "remote" in one.details_start]
+
+
+@pytest.mark.filterwarnings("ignore:Agent.structured_output method:DeprecationWarning")
+@pytest.mark.parametrize("streaming", [True, False])
+def test_strands_asks_once(server: BedrockServer, tmp_path: Path, streaming: bool) -> None:
+    """Its own model call is the step; what it asks by itself for a structured answer is one of Bedrock."""
+    server.script(say("To Rome."), call_tool("Place", {"name": "Rome"}))
+    model = BedrockModel(boto_session=server.session(), endpoint_url=server.url, model_id=MODEL, streaming=streaming)
+    bedrock = BedrockAgentsInstrumentor()
+    with strands_recording_at(tmp_path) as recording:
+        bedrock.instrument()
+        try:
+            agent = Agent(model=model, callback_handler=None)
+            agent("Where to?")
+            agent.structured_output(Place, "Where?")
+        finally:
+            bedrock.uninstrument()
+            model.client.close()
+        recording.drain()
+        told = [one for events in recording.sessions.values() for one in fold_steps(events).attempts]
+    assert [one.details_start.get("remote", False) for one in told if one.kind == "MODEL"] == [False, True]
+
+
+class Place(BaseModel):
+    """Where to."""
+
+    name: str
 
 
 def test_a_model_step_by_hand_is_the_step(recording: Recording, server: BedrockServer, client: Any) -> None:
@@ -186,7 +267,7 @@ def test_a_stream_that_is_let_go_of(recording: Recording, server: BedrockServer,
 
 
 @pytest.mark.parametrize("how", [converse, streamed, invoke, programs.invoke_streamed])
-def test_without_content(server: BedrockServer, client: Any, tmp_path: Any, how: Any) -> None:
+def test_without_content(server: BedrockServer, client: Any, tmp_path: Path, how: Any) -> None:
     """Digests and tokens alone: nothing of what was said."""
     server.script(say("To the eternal city."))
     with recording_at(tmp_path, instrumentor=BedrockAgentsInstrumentor(), content=False) as recording:
