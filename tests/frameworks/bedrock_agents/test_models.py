@@ -185,7 +185,7 @@ def test_in_each_way_that_a_framework_asks(
     assert not [one for one in calls if "remote" in one.details_start]
 
 
-@pytest.mark.filterwarnings("ignore:Agent.structured_output method:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Agent.structured_output:DeprecationWarning")
 @pytest.mark.parametrize("streaming", [True, False])
 def test_strands_asks_once(server: BedrockServer, tmp_path: Path, streaming: bool) -> None:
     """Its own model call is the step; what it asks by itself for a structured answer is one of Bedrock."""
