@@ -148,13 +148,23 @@ def test_calls_that_are_no_steps_are_refused(tmp_path: Path) -> None:
     played = recorded(tmp_path, ([say("To Rome.")], asks(converse)))
     counted = {"converse": {"messages": HELLO}}
     others = (
-        (asks(lambda client: client.count_tokens(modelId=MODEL, input=counted)), "CountTokens"),
-        (converse, "Converse"),
+        (asks(lambda client: client.count_tokens(modelId=MODEL, input=counted)), "bedrock-runtime.CountTokens"),
+        (converse, f"model {MODEL}"),
     )
     for call, name in others:
         _, gave, _ = played.replay(lambda _, call=call: call(gone()))
         assert isinstance(gave, Diverged)
-        assert f"bedrock-runtime.{name}" in str(gave)
+        assert name in str(gave)
+
+
+def test_roots_of_a_session_with_a_name_are_served(tmp_path: Path) -> None:
+    """A program that says nothing of a session, recorded with `--session`, is replayed without it."""
+    program = programs.loop
+    replies, _ = programs.SCENARIOS["a loop"]
+    played = recorded(tmp_path, (replies, program), session_id="trip-3")
+    assert played.session == "trip-3"
+    report, gave, _ = played.replay(lambda _: program(gone()))
+    assert (gave, report.divergences, report.served) == (played.gave, [], 3)
 
 
 def test_steps_that_are_served_by_hand_keep_their_calls(tmp_path: Path) -> None:

@@ -227,6 +227,19 @@ def test_outside_of_any_step_nothing_is_told(recording: Recording, server: Bedro
     assert not recording.sessions
 
 
+def test_outside_of_any_step_in_a_session_with_a_name(server: BedrockServer, client: Any, tmp_path: Path) -> None:
+    """`--session` has each call be a root of it, so that an agent by hand need say nothing."""
+    server.script(say("To Rome."), say("To Paris."))
+    with recording_at(tmp_path, instrumentor=BedrockAgentsInstrumentor(), session_id="trip-3") as recording:
+        converse(client)
+        streamed(client)
+        (session_id,) = recording.sessions
+        assert session_id == "trip-3"
+        assert [(one.kind, one.parent_step_id, one.outcome) for one in recording.steps.attempts] == [
+            ("MODEL", None, "ok")
+        ] * 2
+
+
 def test_what_the_program_gave_is_left_to_it(recording: Recording, server: BedrockServer, client: Any) -> None:
     """A body in a file is not read here: it goes out whole."""
     server.script(say("To Rome."))

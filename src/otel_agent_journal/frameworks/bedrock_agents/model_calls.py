@@ -1,7 +1,7 @@
 """A model that the program itself asks by `bedrock-runtime`, as a step of what asks.
 
 A model that a framework asks is a step already, and all that is told of it there. So a call is one here only in a step
-of another kind: a node, a tool, a session by hand.
+of another kind: a node, a tool, a session by hand; or outside of any, in a process whose session has a name.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ from otel_agent_journal.pipeline.answers import say_if_stopped
 from otel_agent_journal.pipeline.conversation import Conversation, answered, request_details
 from otel_agent_journal.pipeline.failure import error_info, is_cancel
 from otel_agent_journal.pipeline.recorder import Recorder, recorder_of
-from otel_agent_journal.pipeline.step import Step, current_step
+from otel_agent_journal.pipeline.step import Step, current_context, current_step
+from otel_agent_journal.replays.current import replaying
 from otel_agent_journal.replays.replaying import LIVE, Replay
 from otel_agent_journal.replays.words import REMOTE
 
@@ -192,16 +193,19 @@ class ModelCall:
 
 
 def begin(recorder: Recorder, operation: str, given: Mapping[str, Any], endpoint: str) -> ModelCall | None:
-    """Open the step of a call, where it is made in one that is no model's; its START is durable when this returns."""
-    step = current_step()
-    if step is None or step.ended or step.kind == "MODEL":
+    """Open the step of a call; its START is durable when this returns. None: a model's step is around it, or none.
+
+    Outside of any step it is a root of the session that is named for all (`--session`); where none is, it is no step.
+    """
+    session_id = _session_of(recorder)
+    if session_id is None:
         return None
     model = text(given.get("modelId"))
     asked = _asked(operation, given)
     attributes = {**service_attributes(endpoint), REQUEST_MODEL: model, **_settings(asked.params)}
     if "embed" in model:
         attributes[OPERATION_NAME] = EMBEDDINGS
-    details = _request(recorder, step.session_id, model, asked)
+    details = _request(recorder, session_id, model, asked)
     root = recorder.start_step(
         "MODEL",
         model_name(model) if model.startswith("arn:") else model or "model",
@@ -210,6 +214,15 @@ def begin(recorder: Recorder, operation: str, given: Mapping[str, Any], endpoint
         on_span=on_span(recorder, None, "MODEL", details),
     )
     return ModelCall(root, operation, content=recorder.content)
+
+
+def _session_of(recorder: Recorder) -> str | None:
+    """Return the session in which a call is a step; None where it is none."""
+    step = current_step()
+    if step is not None and not step.ended:
+        return None if step.kind == "MODEL" else step.session_id
+    named, replay = recorder.session_fixed(current_context()), replaying()
+    return named if replay is None else replay.session_of(named or "")
 
 
 def _asked(operation: str, given: Mapping[str, Any]) -> Asked:
