@@ -220,6 +220,14 @@ SCENARIOS: dict[str, Scenario] = {
         [body({"generation": "Rome", "stop_reason": "stop", "prompt_token_count": 3, "generation_token_count": 4})],
         asks(lambda client: invoke(client, {"prompt": "Where to?", "max_gen_len": 9})),
     ),
+    "a body of Cohere's": (
+        [body({"text": "Rome", "finish_reason": "COMPLETE"})],
+        asks(lambda client: invoke(client, {"message": "Where to?", "temperature": 0.5})),
+    ),
+    "a body of Mistral's": (
+        [body({"outputs": [{"text": "Rome", "stop_reason": "stop"}]})],
+        asks(lambda client: invoke(client, {"prompt": "<s>[INST] Where to? [/INST]"})),
+    ),
     "a stream of Titan's": (
         [chunks({"outputText": "Ro", "index": 0}, {"outputText": "me", "index": 0, "completionReason": "FINISH"})],
         asks(lambda client: invoke_streamed(client, {"inputText": "Where to?"})),

@@ -88,6 +88,22 @@ def test_what_is_told_of_an_answer(recording: Recording, server: BedrockServer, 
     assert ("gen_ai.response.time_to_first_chunk" in call.details_end["attributes"]) == is_stream
 
 
+@pytest.mark.parametrize("name", [one for one in SCENARIOS if "'s" in one])
+def test_bodies_of_providers_are_read(recording: Recording, server: BedrockServer, client: Any, name: str) -> None:
+    """Who was asked what, and the answer, are told as of any model."""
+    replies, program = SCENARIOS[name]
+    server.script(*replies)
+    program(client)
+    (call,) = models(recording)
+    asked = [one["content"] for one in call.details_start["messages"] if one["role"] == "user"]
+    assert "Where to?" in str(asked[0])
+    answer = call.details_end["output"]
+    assert answer["role"] == "assistant"
+    assert answer["content"] in ("Rome", "I look.") or {"text": "To Rome."} in answer["content"]
+    assert call.details_end["attributes"]["gen_ai.response.finish_reasons"] or "Amazon" in name
+    assert call.usage is not None or "stream" in name
+
+
 def test_the_request_is_in_the_journal_whole(recording: Recording, server: BedrockServer, client: Any) -> None:
     """What an agent by hand shows its model grows; each message is journaled once, one changed in place anew."""
     server.script(say("a"), say("b"), say("c"))

@@ -16,7 +16,7 @@ from otel_agent_journal.mapping.converse import system_message
 from otel_agent_journal.masking import is_secret_parameter
 
 _TOLD: Final = frozenset(("messages", "modelId", "system", "toolConfig", "tools", "body"))
-_PROMPTS: Final = ("prompt", "inputText", "input")
+_PROMPTS: Final = ("prompt", "inputText", "input", "message")
 _TEXTS: Final = ("generation", "outputText", "completion", "text")
 _STOPS: Final = ("stopReason", "stop_reason", "completionReason", "finish_reason")
 _EVENTS: Final = frozenset(
