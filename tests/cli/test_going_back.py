@@ -15,11 +15,14 @@ import pytest
 
 from otel_agent_journal import ContextService, fork, resume, rewind
 from otel_agent_journal.bootstrap.going_back import SessionRuns
-from otel_agent_journal.errors import ConfigError, SessionNotFound, StoreError
+from otel_agent_journal.errors import ConfigError, SessionNotFound, StoreError, StoreUnreachable
 from otel_agent_journal.reading.points import NoSuchPoint
+from otel_agent_journal.spool.home import DRAIN_LOCK
+from otel_agent_journal.spool.locks import FileLock
 from otel_agent_journal.testing.builders import JournalBuilder
 from tests.cli.command_line import PROGRAM, cli, program, rows, terminal
 from tests.cli.conftest import URL, Seeded
+from tests.spool.spooling import die, new_writer, started
 
 AGENT = str(Path(__file__).parent / "paying_agent.py")
 
@@ -290,6 +293,28 @@ for name in "abc":
         [sys.executable, "-c", script], capture_output=True, encoding="utf-8", timeout=60, check=False
     )
     assert (done.stdout, done.returncode) == ("3 ['0', '1']\n" * 3, 0), done.stderr
+
+
+@pytest.mark.parametrize("command", ["copy cut@1", "overwrite cut@1", "resume cut -- true"])
+def test_what_another_is_still_taking_in_is_not_guessed_at(
+    home: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Where a dead process's session stands is not known before all of it is there: nothing is done, and it is said."""
+    monkeypatch.setattr("otel_agent_journal.bootstrap.going_back._TAKEN_IN_S", 0.2)
+    spool = home / ".agent-journal" / "spool"
+    writer = new_writer(spool)
+    writer.append(started(1, "cut"))
+    die(writer)
+    held = FileLock.take(writer.folder / DRAIN_LOCK)
+    assert held is not None
+    try:
+        found = cli(*command.split())
+        assert found.exit_code == 4
+        assert "is just being delivered by another" in found.stderr
+        with pytest.raises(StoreUnreachable, match="is just being delivered by another"):
+            fork("cut")
+    finally:
+        held.close()
 
 
 def test_once(paid: str) -> None:

@@ -168,12 +168,12 @@ def test_what_another_takes_in_is_waited_for(tmp_path: Path) -> None:
     eventually(lambda: is_held(writer.folder / DRAIN_LOCK))
     journal = Journal(store, tmp_path, take_in=lambda: pytest.fail("another is at it"))
     began_s = time.monotonic()
-    journal.take_in_dead()
-    journal.take_in_dead(patience_s=0.1)
+    assert not journal.take_in_dead()
+    assert not journal.take_in_dead(patience_s=0.1)
     assert time.monotonic() - began_s < 5
     assert journal.exact("cut") is None
     threading.Timer(0.2, store.let.set).start()
-    journal.take_in_dead(patience_s=20)
+    assert journal.take_in_dead(patience_s=20)
     assert journal.session("cut").session_id == "cut"
     another.join(20)
 

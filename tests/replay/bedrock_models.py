@@ -216,6 +216,18 @@ SCENARIOS: dict[str, Scenario] = {
         ],
         asks(lambda client: invoke_streamed(client, {"messages": [{"role": "user", "content": "Where to?"}]})),
     ),
+    "a stream of OpenAI's, with calls": (
+        [
+            chunks(
+                {"choices": [{"delta": {"role": "assistant", "content": "I look."}}]},
+                {"choices": [{"delta": {"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "look"}}]}}]},
+                {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": '{"at": '}}]}}]},
+                {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": '"map"}'}}]}}]},
+                {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]},
+            )
+        ],
+        asks(lambda client: invoke_streamed(client, {"messages": [{"role": "user", "content": "Where to?"}]})),
+    ),
     "a body of Meta's": (
         [body({"generation": "Rome", "stop_reason": "stop", "prompt_token_count": 3, "generation_token_count": 4})],
         asks(lambda client: invoke(client, {"prompt": "Where to?", "max_gen_len": 9})),

@@ -19,8 +19,9 @@ from otel_agent_journal.bootstrap.openers import open_journal
 from otel_agent_journal.bootstrap.resuming import Resume, lines_of, resumption_of
 from otel_agent_journal.bootstrap.settings import settings_of_process
 from otel_agent_journal.codec import sealed
-from otel_agent_journal.errors import StoreError, WrongExpectedSequence
+from otel_agent_journal.errors import StoreError, StoreUnreachable, WrongExpectedSequence
 from otel_agent_journal.event import CONTEXT_REWOUND, SESSION_REWOUND, JournalEvent, derived_id, time_ordered_id
+from otel_agent_journal.masking import masked
 from otel_agent_journal.pasting import pasted
 from otel_agent_journal.pipeline.current import get_flush
 from otel_agent_journal.pipeline.resuming import Resumption, begin_resumption, end_resumption
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 _MAX_NAMED: Final = 10_000  # forks of a session that are given a name by themselves
 _MAX_TRIES: Final = 100
-TAKEN_IN_S: Final = 10.0  # patience with who takes in what a dead process left
+_TAKEN_IN_S: Final = 10.0  # patience with who takes in what a dead process left
 _ENDED_S: Final = 1.0  # and until that is seen in the session
 _LOOK_EVERY_S: Final = 0.1
 
@@ -156,6 +157,19 @@ def resume_of(journal: Journal, head: SessionHead, *, once: bool = False) -> Res
     judged, bases = journal.judged(head), tuple(lines_of(journal.store, head.session_id))
     cut_off = judged.status == INTERRUPTED and judged.reason in (KILLED, LOST)
     return Resume(session=head.session_id, once=once, bases=bases, cut_off=cut_off)
+
+
+def settle(journal: Journal) -> None:
+    """Wait until all that dead processes left on this machine is in the store: before, nobody knows where one stood.
+
+    Raises:
+        StoreUnreachable: another process is still at it.
+    """
+    if not journal.take_in_dead(patience_s=_TAKEN_IN_S):
+        raise StoreUnreachable(
+            f"what a process that is gone left in {journal.spool} is just being delivered by another; before, it is not"
+            " known where a session stands; try again: agent-journal doctor says how much there is"
+        )
 
 
 def not_running(journal: Journal, head: SessionHead) -> None:
@@ -281,11 +295,14 @@ def _names(session_id: str) -> Iterator[str]:
 def _journal(note: Callable[[str], object] = lambda line: None) -> Generator[Journal]:
     """Yield the journal of this process, with what it recorded and what dead ones left."""
     settings, _ = settings_of_process()
-    if (flush := get_flush()) is not None:
-        flush.deliver(TAKEN_IN_S)
+    if (flush := get_flush()) is not None and (pending := flush.deliver(_TAKEN_IN_S).pending):
+        raise StoreUnreachable(
+            f"{pending} records of this process are not in {masked(settings.store)} yet; before, it is not known where"
+            " a session stands; try again: agent-journal doctor says what keeps them"
+        )
     journal = open_journal(settings, note=note)
     try:
-        journal.take_in_dead(patience_s=TAKEN_IN_S)
+        settle(journal)
         yield journal
     finally:
         journal.close()

@@ -121,9 +121,10 @@ def open_journal(
     Raises:
         StoreUnreachable: there is none; says how to make one.
     """
-    from otel_agent_journal.reading.journal import Journal, has_dead
+    from otel_agent_journal.reading.journal import Journal, has_dead, is_taken_in
 
-    store = open_store(settings, create=create or has_dead(settings.spool))
+    awaited = has_dead(settings.spool) or is_taken_in(settings.spool)
+    store = open_store(settings, create=create or awaited)
     journal = Journal(
         store,
         settings.spool,

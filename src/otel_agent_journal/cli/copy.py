@@ -35,7 +35,7 @@ def command(
     STEP is a number that `show` prints, or another name of a step: the fork goes on before it, by default from the end.
     Nothing is copied, and the session stays as it is. Prints the fork's id; then: agent-journal resume ID -- CMD
     """
-    from otel_agent_journal.bootstrap.going_back import fork_at
+    from otel_agent_journal.bootstrap.going_back import fork_at, settle
     from otel_agent_journal.cli.choosing import need_session
     from otel_agent_journal.cli.going_back import found_point, happened_after, shown
 
@@ -44,6 +44,7 @@ def command(
     if not session:
         raise need_session(journal, "copy")
     state = None if file is None else _state(file)
+    settle(journal)
     head, point = found_point(journal, session, sequence=sequence)
     made = fork_at(journal, point, new, state)
     calls = happened_after(journal, head, point.at_ns)

@@ -37,10 +37,9 @@ def found_point(
         CliError: both were given, or `sequence` is no number.
         SessionNotFound, NoSuchStep, NoSuchPoint: there is none.
     """
-    from otel_agent_journal.bootstrap.going_back import TAKEN_IN_S, point_of
+    from otel_agent_journal.bootstrap.going_back import point_of
     from otel_agent_journal.reading.points import point_at_event
 
-    journal.take_in_dead(patience_s=TAKEN_IN_S)
     head, step = journal.session_and_step(text)
     if sequence is None:
         point = point_of(journal, head, step)

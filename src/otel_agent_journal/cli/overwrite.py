@@ -22,7 +22,7 @@ def command(invocation: Invocation, session: str | None, sequence: str | None, y
     STEP is a number that `show` prints, or another name of a step: the session goes on before it. What came after
     counts no more, is not deleted, and can be shown and forked still. Then: agent-journal resume SESSION -- CMD
     """
-    from otel_agent_journal.bootstrap.going_back import not_running, rewind_to
+    from otel_agent_journal.bootstrap.going_back import not_running, rewind_to, settle
     from otel_agent_journal.cli.choosing import need_session
     from otel_agent_journal.cli.going_back import found_point, happened_after, shown
 
@@ -30,6 +30,7 @@ def command(invocation: Invocation, session: str | None, sequence: str | None, y
     journal = invocation.journal()
     if not session:
         raise need_session(journal, "overwrite")
+    settle(journal)
     head, point = found_point(journal, session, sequence=sequence, option="--from-point")
     if point.number is None and sequence is None:
         raise click.UsageError(

@@ -48,7 +48,7 @@ def command(
     again. As in: agent-journal resume reading-7 -- python my_agent.py
     """
     from otel_agent_journal.bootstrap import run_agent
-    from otel_agent_journal.bootstrap.going_back import TAKEN_IN_S, not_running, resume_of
+    from otel_agent_journal.bootstrap.going_back import not_running, resume_of, settle
     from otel_agent_journal.bootstrap.resuming import resume_for_env
     from otel_agent_journal.cli.choosing import need_session
     from otel_agent_journal.config import CHECKPOINT, RESUME
@@ -58,7 +58,7 @@ def command(
     journal = invocation.journal()
     if not session:
         raise need_session(journal, "resume")
-    journal.take_in_dead(patience_s=TAKEN_IN_S)
+    settle(journal)
     head, step = journal.session_and_step(session)
     if step is not None:
         raise click.UsageError(

@@ -103,8 +103,8 @@ class Journal:
             self.prices.listed.keep()
         self.store.close()
 
-    def take_in_dead(self, *, patience_s: float = 0.0) -> None:
-        """Deliver what dead writers left in the spool, where there are any that nobody has taken in yet.
+    def take_in_dead(self, *, patience_s: float = 0.0) -> bool:
+        """Deliver what dead writers left in the spool; return whether nobody else is at it any more.
 
         Args:
             patience_s: to wait for others that are at it, the drain of this very process among them.
@@ -112,10 +112,13 @@ class Journal:
         if has_dead(self.spool):
             self._take_in()
         deadline = time.monotonic() + patience_s
-        while time.monotonic() < deadline and is_taken_in(self.spool):
+        while is_taken_in(self.spool):
+            if time.monotonic() >= deadline:
+                return False
             time.sleep(_LOOK_EVERY_S)
             if has_dead(self.spool):  # they let go of it
                 self._take_in()
+        return True
 
     def heads(
         self, wanted: SessionFilter, tags: Collection[str] = (), labels: Collection[tuple[str, str]] = ()

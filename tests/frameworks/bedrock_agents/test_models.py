@@ -99,6 +99,8 @@ def test_bodies_of_providers_are_read(recording: Recording, server: BedrockServe
     assert "Where to?" in str(asked[0])
     answer = call.details_end["output"]
     assert answer["role"] == "assistant"
+    if "calls" in name:
+        assert answer["tool_calls"] == [{"id": "c1", "name": "look", "args": {"at": "map"}}]
     assert answer["content"] in ("Rome", "I look.") or {"text": "To Rome."} in answer["content"]
     assert call.details_end["attributes"]["gen_ai.response.finish_reasons"] or "Amazon" in name
     assert call.usage is not None or "stream" in name
@@ -122,21 +124,12 @@ def test_the_request_is_in_the_journal_whole(recording: Recording, server: Bedro
     assert [call.details_start["request"]["messages"]["count"] for call in models(recording)] == [1, 3, 5]
 
 
-def test_what_a_framework_asks_is_told_once(server: BedrockServer, client: Any, tmp_path: Path) -> None:
-    """LangChain's model is a step, and its call of Bedrock none; numbers for a text, not told by it, are one."""
+def in_a_node(call: Callable[[Any], Any], root: Path) -> list[Attempt]:
+    """The model calls of a graph of one node, LangChain and botocore being instrumented."""
     from langgraph.graph import START, MessagesState, StateGraph
 
-    server.script(say("To Rome."), body({"embedding": [0.5], "inputTextTokenCount": 3}))
-    model = ChatBedrockConverse(client=client, bedrock_client=client, model=MODEL)
-    embedding = BedrockEmbeddings(client=client, model_id="amazon.titan-embed-text-v2:0")
-
-    def call(state: MessagesState) -> Any:
-        answer = model.invoke(state["messages"])
-        assert embedding.embed_query("Rome") == [0.5]
-        return {"messages": [answer]}
-
     bedrock = BedrockAgentsInstrumentor()
-    with recording_at(tmp_path, provider=TracerProvider(), instrumentor=LangGraphInstrumentor()) as recording:
+    with recording_at(root, provider=TracerProvider(), instrumentor=LangGraphInstrumentor()) as recording:
         bedrock.instrument()
         try:
             graph = StateGraph(MessagesState)
@@ -145,7 +138,21 @@ def test_what_a_framework_asks_is_told_once(server: BedrockServer, client: Any, 
             graph.compile().invoke({"messages": [("user", "Where to?")]})
         finally:
             bedrock.uninstrument()
-        calls = models(recording)
+        return models(recording)
+
+
+def test_what_a_framework_asks_is_told_once(server: BedrockServer, client: Any, tmp_path: Path) -> None:
+    """LangChain's model is a step, and its call of Bedrock none; numbers for a text, not told by it, are one."""
+    server.script(say("To Rome."), body({"embedding": [0.5], "inputTextTokenCount": 3}))
+    model = ChatBedrockConverse(client=client, bedrock_client=client, model=MODEL)
+    embedding = BedrockEmbeddings(client=client, model_id="amazon.titan-embed-text-v2:0")
+
+    def call(state: Any) -> Any:
+        answer = model.invoke(state["messages"])
+        assert embedding.embed_query("Rome") == [0.5]
+        return {"messages": [answer]}
+
+    calls = in_a_node(call, tmp_path)
     assert [one.name for one in calls] == [MODEL, "amazon.titan-embed-text-v2:0"]
     assert calls[1].details_start["attributes"]["gen_ai.operation.name"] == "embeddings"
     assert calls[1].usage is not None
@@ -177,26 +184,14 @@ def test_in_each_way_that_a_framework_asks(
     server: BedrockServer, client: Any, tmp_path: Path, how: str, kind: Any
 ) -> None:
     """As many steps as there are requests, and each is the framework's."""
-    from langgraph.graph import START, MessagesState, StateGraph
-
     server.script(say("To Rome."), say("To Rome."))
     model = kind(client=client, bedrock_client=client, model=MODEL)
 
-    def call(state: MessagesState) -> Any:
+    def call(state: Any) -> Any:
         ASKED[how](model, state["messages"])
         return {}
 
-    bedrock = BedrockAgentsInstrumentor()
-    with recording_at(tmp_path, provider=TracerProvider(), instrumentor=LangGraphInstrumentor()) as recording:
-        bedrock.instrument()
-        try:
-            graph = StateGraph(MessagesState)
-            graph.add_node("call", call)
-            graph.add_edge(START, "call")
-            graph.compile().invoke({"messages": [("user", "Where to?")]})
-        finally:
-            bedrock.uninstrument()
-        calls = models(recording)
+    calls = in_a_node(call, tmp_path)
     assert len(calls) == len(server.requests)
     assert not [one for one in calls if "remote" in one.details_start]
 

@@ -22,7 +22,7 @@ _STOPS: Final = ("stopReason", "stop_reason", "completionReason", "finish_reason
 _EVENTS: Final = frozenset(
     ("messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop")
 )
-METRICS: Final = "amazon-bedrock-invocationMetrics"
+_METRICS: Final = "amazon-bedrock-invocationMetrics"
 
 
 class Asked(NamedTuple):
@@ -162,18 +162,28 @@ def events_in_chunk(data: Any) -> Iterator[dict[str, Any]]:
     elif "type" in chunk:
         yield from _of_anthropic(chunk)
     else:
-        one = _first(chunk)
-        found = next((one[name] for name in _TEXTS if isinstance(one.get(name), str)), None)
-        found = found or mapping(one.get("delta")).get("content")
-        if isinstance(found, str) and found:
-            yield _delta(0, {"text": found})
-        for name in _STOPS:
-            if one.get(name):
-                yield {"messageStop": {"stopReason": text(one[name])}}
-    for name in ("metadata", METRICS):
+        yield from _of_others(_first(chunk))
+    for name in ("metadata", _METRICS):
         counted = mapping(chunk.get(name))
         if counted:
             yield {"metadata": {"usage": counted.get("usage", counted)}}
+
+
+def _of_others(chunk: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    delta = mapping(chunk.get("delta"))
+    found = next((chunk[name] for name in _TEXTS if isinstance(chunk.get(name), str)), None) or delta.get("content")
+    if isinstance(found, str) and found:
+        yield _delta(0, {"text": found})
+    for call in items(delta.get("tool_calls")):  # OpenAI's, numbered by themselves: they stand behind the text
+        number: Any = call.get("index")
+        index, function = (number if type(number) is int else 0) + 1, mapping(call.get("function"))
+        if call.get("id"):
+            use = {"toolUseId": call["id"], "name": function.get("name")}
+            yield {"contentBlockStart": {"start": {"toolUse": use}, "contentBlockIndex": index}}
+        yield _delta(index, {"toolUse": {"input": text(function.get("arguments"))}})
+    for name in _STOPS:
+        if chunk.get(name):
+            yield {"messageStop": {"stopReason": text(chunk[name])}}
 
 
 def _of_anthropic(chunk: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

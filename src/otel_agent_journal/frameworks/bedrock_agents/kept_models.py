@@ -19,9 +19,10 @@ from otel_agent_journal.mapping.media import MAX_BYTES
 TEXTS: Final = "texts"
 _CHARS: Final = "$chars"
 _JSON: Final = "json"
-_CUT: Final = frozenset(
-    ("text", "input", "partial_json", "thinking", "generation", "outputText", "completion", "content")
+_NAMES: Final = frozenset(
+    ("id", "finish_reason", "model", "name", "object", "role", "stopReason", "stop_reason", "toolUseId", "type")
 )
+"""Fields whose text is a name, and stands whole in each part. Any other may be a piece of what a stream has cut."""
 _MAX_DEPTH: Final = 32
 
 
@@ -99,7 +100,7 @@ def body_again(told: Any) -> bytes:
 
 
 def _mapped(value: Any, change: Callable[[str, Any], Any], block: Any = 0, depth: int = 0) -> Any:
-    """Return a value with what stands under the names of texts changed; told is of which block of the answer it is."""
+    """Return a value with its texts changed, each told with its name, behind the block of the answer that it is of."""
     if depth > _MAX_DEPTH:
         return value
     if isinstance(value, list):
@@ -110,6 +111,6 @@ def _mapped(value: Any, change: Callable[[str, Any], Any], block: Any = 0, depth
     block = fields.get("contentBlockIndex", fields.get("index", block))
     found: dict[str, Any] = {}
     for name, one in fields.items():
-        changed = change(f"{block}.{name}", one) if name in _CUT else one
+        changed = one if name in _NAMES else change(f"{block}.{name}", one)
         found[name] = changed if changed is not one else _mapped(one, change, block, depth + 1)
     return found

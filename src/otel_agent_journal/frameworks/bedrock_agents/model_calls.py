@@ -118,7 +118,7 @@ class ModelCall:
         request_id, headers = text(told.get("RequestId")), mapping(told.get("HTTPHeaders"))
         if request_id:
             self._attributes[REQUEST_ID] = request_id
-        self._counted = {ours: headers[name] for name, ours in _COUNTS.items() if name in headers}
+        self._counted |= {ours: headers[name] for name, ours in _COUNTS.items() if name in headers}
 
     def part(self, event: Any) -> None:
         """Journal one part of the stream, before the program sees it."""
