@@ -168,17 +168,19 @@ def test_roots_of_a_session_with_a_name_are_served(tmp_path: Path) -> None:
 
 
 def test_steps_that_are_served_by_hand_keep_their_calls(tmp_path: Path) -> None:
-    """A step by hand whose function asks a model is served as a whole, and that call with it."""
+    """A step by hand whose function asks a model is served as a whole: that call is not one beside it."""
 
     def program(client: Any) -> Any:
+        found: list[Any] = []
         with session("by-hand-1") as run:
-            with run.step("tool", "ask") as step:
-                found = step.served(lambda: converse(client))
-            with run.step("model", "claude") as step:
-                return found, step.served(lambda: converse(client))
+            for kind in ("tool", "retrieval", "model"):
+                with run.step(kind, "ask") as step:
+                    found.append(step.served(lambda: converse(client)))
+        return found
 
-    played = recorded(tmp_path, ([say("To Rome."), say("To Paris.")], program))
-    kinds = [one.kind for one in played.recording().tree.attempts]
-    assert sorted(kinds) == ["AGENT", "MODEL", "MODEL", "TOOL"]  # of the model by hand there is one
+    played = recorded(tmp_path, ([say("To Rome."), say("To Paris."), say("Home.")], program))
+    kinds = sorted(one.kind for one in played.recording().tree.attempts)
+    assert kinds == ["AGENT", "MODEL", "MODEL", "MODEL", "RETRIEVAL", "TOOL"]  # within the model by hand there is none
+    assert sorted(one.name for one in played.recording().calls()) == ["ask", "ask", "ask"]
     report, gave, _ = played.replay(lambda _: program(gone()))
-    assert (gave, report.divergences) == (played.gave, [])
+    assert (gave, report.divergences, report.served) == (played.gave, [], 3)
