@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import Callable
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from otel_agent_journal import Sessions
 from otel_agent_journal.errors import ConfigError
@@ -116,6 +118,25 @@ def test_a_task_whose_run_was_lost_fails(opened: Callable[..., Sessions], states
     assert Notices(sessions).tell(session_id, run)
     (one,) = states.asked
     assert (one.action, one.json["error"]) == ("SendTaskFailure", "Lost")
+
+
+def test_a_task_that_nobody_answers_for_is_told_again(
+    opened: Callable[..., Sessions], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where Step Functions gives no answer it is asked again later, and the log says that there was none."""
+
+    class Silent:
+        def send_task_failure(self, **_: str) -> None:
+            raise ReadTimeoutError(endpoint_url="https://states.example")
+
+    sessions = opened()
+    session_id, run = ended(sessions, task_token="token-4")
+    with caplog.at_level(logging.INFO, "otel_agent_journal"):
+        assert not Notices(sessions, states=Silent).tell(session_id, run)
+    assert "Read timeout" in caplog.text
+    line = sessions.lines.get(session_id)
+    assert line is not None
+    assert (line.runs[0].state, line.runs[0].tries) == (ENDED, 1)
 
 
 def test_a_task_that_waits_for_a_person_gets_heartbeats(opened: Callable[..., Sessions], states: Wire) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import BotoCoreError
 
 from otel_agent_journal.errors import (
     ConfigError,
@@ -24,7 +25,7 @@ from otel_agent_journal_aws import Refusal
 from otel_agent_journal_dynamodb import DynamoDBStore, open_store
 from otel_agent_journal_dynamodb import appending as module
 from scripts.ports import reserved_port
-from tests.real.fault_proxy import FAILED, THROTTLED, Call, Scripted
+from tests.real.fault_proxy import APPLIED_RESET, APPLIED_SILENT, FAILED, RESET, THROTTLED, Call, Scripted
 from tests.real.fault_proxy_http import DynamoDBProxy, Request, Response, S3Proxy
 from tests.real.servers import KEY, SECRET, DynamoDB, Minio
 
@@ -144,6 +145,23 @@ def test_what_may_pass(refused: Callable[..., DynamoDBStore], code: str, status:
     for call in every_call(store):
         with pytest.raises(StoreUnreachable, match=says):
             call()
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [(RESET, "no answer|nothing answers"), (APPLIED_SILENT, "no answer in time"), (APPLIED_RESET, "no answer")],
+)
+def test_no_answer(store: DynamoDBStore, dynamodb_server: DynamoDB, fault: str, says: str) -> None:
+    """A connection that ends, or says nothing, is told as that, and not as what our own code made of it."""
+    store.append(events(1))
+    with DynamoDBProxy(dynamodb_server.port, lambda call: fault if fault in call.can else None, silence_s=1) as proxy:
+        other = open_store(store.url.replace(str(dynamodb_server.port), str(proxy.port)) + "&timeout=0.3")
+        other._connection.sleep = lambda _: None
+        for call in (lambda: other.append(events(2)), lambda: other.delete_document("scope", "name", 1)):
+            with pytest.raises(StoreUnreachable, match=says) as refusal:
+                call()
+            assert isinstance(refusal.value.__cause__, BotoCoreError), repr(refusal.value.__cause__)
+            assert "AttributeError" not in str(refusal.value)
 
 
 def test_what_will_not_pass(refused: Callable[..., DynamoDBStore]) -> None:

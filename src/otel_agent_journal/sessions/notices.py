@@ -131,8 +131,12 @@ class Notices:
                 cause = encode_value(told["error"] or {"reason": reason}).decode()[:_MAX_CAUSE]
                 states.send_task_failure(taskToken=run.task_token, error=name, cause=cause)
         except Exception as error:
-            code = getattr(error, "response", {}).get("Error", {}).get("Code")
-            if code not in ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken"):  # else nobody waits any more
+            answer: dict[str, Any] = getattr(error, "response", None) or {}  # None: none came
+            if answer.get("Error", {}).get("Code") not in (
+                "TaskTimedOut",
+                "TaskDoesNotExist",
+                "InvalidToken",
+            ):  # else nobody waits any more
                 raise
 
 

@@ -64,7 +64,7 @@ class Connection(Service[Place]):
         try:
             answer = method(**given)
         except Exception as error:
-            self._hear(getattr(error, "response", {}))
+            self._hear(getattr(error, "response", None) or {})  # None of a botocore error without an answer
             raise
         self._hear(answer)
         return _decode(answer[_BODY]) if self._own_json else answer
