@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -20,8 +20,8 @@ CHUNK: Final = 4_096  # entries kept together: some 400 KB
 MEDIA_TYPE: Final = "application/vnd.agent-journal.seal"
 
 
-class Entry(NamedTuple):
-    """One sealed event: its place in the session's order, the hash of its leaf, its salt."""
+class Entry(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+    """One sealed event: its place in the session's order, the hash of its leaf, its salt. Sorts by its place."""
 
     timestamp_ns: int
     event_id: str
@@ -60,6 +60,6 @@ def entries_in(chunk: bytes) -> list[Entry]:
         found = _decode(chunk)
     except (msgspec.DecodeError, ValueError) as error:
         raise CodecError(f"not a list of sealed events: {error}") from error
-    if any(len(leaf) != HASH_BYTES or len(salt) != SALT_BYTES for _, _, leaf, salt in found):
+    if any(len(one.leaf) != HASH_BYTES or len(one.salt) != SALT_BYTES for one in found):
         raise CodecError("not a list of sealed events: a hash or a salt has another length")
     return found

@@ -150,7 +150,7 @@ def _without_content(event: JournalEvent, salt: bytes) -> JournalEvent:
 
 
 def _forgotten(entry: Entry, gone: frozenset[str]) -> Entry:
-    return entry._replace(salt=NO_SALT) if entry.event_id in gone else entry
+    return msgspec.structs.replace(entry, salt=NO_SALT) if entry.event_id in gone else entry
 
 
 def _salts(store: JournalStore, session_id: str) -> dict[tuple[int, str], bytes]:

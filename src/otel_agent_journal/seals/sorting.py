@@ -24,7 +24,7 @@ def in_order(entries: Iterable[Entry], run: int = RUN) -> Iterator[Entry]:
         for entry in entries:
             some.append(entry)
             if len(some) == run:
-                some.sort()  # as tuples, which begin with the position: a key for each would take longer than the rest
+                some.sort()
                 ends += some[0], some[-1]
                 runs.append(_from_file(_filed(files, some)))
                 some = []
@@ -34,7 +34,7 @@ def in_order(entries: Iterable[Entry], run: int = RUN) -> Iterator[Entry]:
         last: Entry | None = None
         # What came in order is in order: to merge runs that do not overlap takes longer than to sort them.
         for entry in chain.from_iterable(runs) if all(map(le, ends, ends[1:])) else merge(*runs):
-            if last is None or entry[1] != last[1] or entry[0] != last[0]:
+            if last is None or entry.event_id != last.event_id or entry.timestamp_ns != last.timestamp_ns:
                 last = entry
                 yield entry
 
