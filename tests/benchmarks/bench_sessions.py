@@ -7,9 +7,10 @@
 Each store on its real server on loopback, through a proxy that holds every request back for 5 ms and counts it; SQLite
 is a file, and has no requests. The journal is written without the proxy, which runs in a process of its own. Requests
 and bytes are what the store is asked and answers, the same on any machine; seconds are one machine's, and the server's
-and the proxy's CPU is in them: they share its cores. One session is asked for while it is alone, among a thousand, and
-among all. Exit code 1 where a bound is broken: `ls` 1 s, a query by status and time and counts by agent 10 s, 10,000
-sessions pruned in two minutes; for `status`, `show`, `tail` and `wait_for` of one session as many requests each time.
+and the proxy's CPU is in them, since they share its cores: what is ours of them is told beside it. One session is asked
+for while it is alone, among a thousand, and among all. Exit code 1 where a bound is broken: `ls` 1 s, a query by status
+and time and counts by agent 10 s, 10,000 sessions pruned in two minutes; for `status`, `show`, `tail` and `wait_for` of
+one session as many requests each time.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ PROGRAMS: Final = {"dynamodb": "dynamodb", "s3": "minio", "postgresql": "postgre
 
 
 class Figure(NamedTuple):
-    """What one question took."""
+    """What one question took. `cpu_s` is this process's own: the rest of `seconds` is the server and the proxy."""
 
     seconds: float
+    cpu_s: float
     requests: int
     kilobytes: float
 
@@ -129,11 +131,12 @@ def _wait(session_id: str) -> str:
 
 
 def _figure(asked: Asked, at: Place) -> Figure:
-    before = at.counted()
+    before, cpu_s = at.counted(), time.process_time()
     seconds, answer = took(asked.ask)
+    cpu_s = time.process_time() - cpu_s
     assert answer, asked.name
     after = at.counted()
-    figure = Figure(seconds, after[0] - before[0], (after[1] - before[1]) / 1000)
+    figure = Figure(seconds, cpu_s, after[0] - before[0], (after[1] - before[1]) / 1000)
     print(f"  {asked.name}: {figure}", flush=True)
     return figure
 
@@ -166,12 +169,21 @@ def main() -> int:
         failed = broken(by_size, of_all_there)
         said[name] = {"by_size": by_size, "of_all": of_all_there, "broken": failed}
         table = Table(f"{name}: {count:,} sessions of {EACH} events, {LATENCY_S * 1000:g} ms a request")
-        table.columns("asked", f"requests among {', '.join(f'{size:,}' for size in by_size)}", "kB", "seconds", "")
+        table.columns(
+            "asked",
+            f"requests among {', '.join(f'{size:,}' for size in by_size)}",
+            "kB",
+            "seconds",
+            "of it our CPU",
+            "",
+        )
         for asked, figure in (by_size[count] | of_all_there).items():
             sizes = by_size.values() if asked in by_size[count] else (of_all_there,)
             requests = ", ".join(f"{figures[asked].requests:,}" for figures in sizes)
             verdict = Table.verdict(asked not in failed if asked in {*BOUNDS_S, *OF_ONE, "prune"} else None)
-            table.row(asked, requests, f"{figure.kilobytes:,.0f}", f"{figure.seconds:.2f}", verdict)
+            table.row(
+                asked, requests, f"{figure.kilobytes:,.0f}", f"{figure.seconds:.2f}", f"{figure.cpu_s:.2f}", verdict
+            )
         tables.append(table)
     if options.json:
         write_json(options.json, {"sessions": count, "stores": said})

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -18,7 +19,7 @@ from boto3.dynamodb.conditions import Attr, Key
 from otel_agent_journal.codec import encode_line, format_timestamp
 from otel_agent_journal.errors import StoreUnreachable
 from otel_agent_journal.event import AGENT_BACKGROUND_TASK_COMPLETED, ErrorInfo
-from otel_agent_journal.store.protocol import SessionFilter
+from otel_agent_journal.store.protocol import BRIEF, SessionFilter
 from otel_agent_journal.store.rules import prune
 from otel_agent_journal.testing.builders import a_head, an_event, context_events, events
 from otel_agent_journal.testing.clocks import EPOCH_2026_NS
@@ -369,13 +370,41 @@ def test_a_head_that_is_listed_twice(store: DynamoDBStore, monkeypatch: pytest.M
     store.write_head(a_head())
     real = store._heads._listed
 
-    def twice(share: int, wanted: SessionFilter) -> Iterator[tuple[int, str, str]]:
-        for place in real(share, wanted):
-            yield place
-            yield (place[0] + 1, *place[1:])
+    def twice(share: str, wanted: SessionFilter) -> Iterator[Any]:
+        for entry in real(share, wanted):
+            yield entry
+            yield entry._replace(negative_ns=entry.negative_ns + 1)
 
     monkeypatch.setattr(store._heads, "_listed", twice)
     assert [head.session_id for head in store.sessions()] == ["s1"]
+
+
+def test_a_count_asks_the_index_alone(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A brief listing of sessions that have ended reads no head, and of an index that knows less all of them."""
+    for number in range(30):
+        store.write_head(a_head(session_id=f"s{number}", status="PROCESSING" if number == 7 else "ERROR"))
+    counted = Counter[str]()
+    real = store._connection.call
+
+    def call(operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        counted[operation] += 1
+        answer = real(operation, body)
+        if knows_less and operation == "Query":
+            for item in answer["Items"]:
+                item.pop("Brief", None)
+        return answer
+
+    monkeypatch.setattr(store._connection, "call", call)
+    listed: list[list[tuple[Any, ...]]] = []
+    ended = SessionFilter(brief=True, statuses=("ERROR",))
+    for knows_less in (False, True):
+        counted.clear()
+        assert len(list(store.sessions(ended))) == 29
+        assert counted["BatchGetItem"] == int(knows_less)
+        found = store.sessions(SessionFilter(brief=True))
+        listed.append([tuple(getattr(head, name) for name in BRIEF) for head in found])
+    assert listed[0] == listed[1]
+    assert len(listed[0]) == 30
 
 
 def test_init_completes_a_table(aws: None, moto_server: Moto) -> None:

@@ -305,6 +305,8 @@ PLACEHOLDERS = (
     "listing/notes",
     "listing/a/b/c/d",
     "listing/1/a/b/c/d",
+    "listing/000000010002/a/b/c/d",
+    "listing/00000001/2/a/b/c/d",
     "journals/",
     "journals/s1/",
     "journals/s1/segments/",

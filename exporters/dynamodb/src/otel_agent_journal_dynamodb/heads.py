@@ -2,7 +2,7 @@
 
 The index `by_updated` has heads alone, in `LISTS` partitions by when they were last updated, those of parts in as many
 of their own. It lags behind the table by some milliseconds, so that a listing may lack what was just written; what it
-shows is read from the table.
+shows is read from the table, but for a brief listing of sessions that have ended, of which the index says all.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import msgspec
@@ -21,12 +21,25 @@ from otel_agent_journal.store.rules import is_wanted, merged_writers
 from otel_agent_journal_aws import Refusal
 from otel_agent_journal_dynamodb.batches import query, read_all
 from otel_agent_journal_dynamodb.connection import Connection, Item
-from otel_agent_journal_dynamodb.items import HEAD_ATTRIBUTES, head_item, head_of, list_of
+from otel_agent_journal_dynamodb.items import HEAD_ATTRIBUTES, brief_head_of, head_item, head_of, list_of
 from otel_agent_journal_dynamodb.keys import BY_UPDATED, HEAD, LISTS, session_key
 
 PAGE: Final = 100  # heads of one BatchGetItem
+BRIEF_PAGE: Final = 1_000  # of which few are asked for
 _MORE: Final = 4  # entries of a partition beyond its share of a listing
 _LATEST_NS: Final = 10**30
+
+
+class _Entry(NamedTuple):
+    """A head in the index; `head` is what that says of one that has ended, where this is enough."""
+
+    negative_ns: int
+    session_id: str
+    partition: str
+    head: SessionHead | None
+
+    def __lt__(self, other: tuple[Any, ...]) -> bool:
+        return self[:3] < other[:3]
 
 
 class Heads:
@@ -82,15 +95,20 @@ class Heads:
         kinds = (False, True) if wanted.parts else (False,)
         streams = [self._listed(list_of(share, parts=parts), wanted) for parts in kinds for share in range(LISTS)]
         # A head that is written at this moment may be in the index twice, and one call may not ask for it twice.
-        found = list(dict.fromkeys(partition for _, _, partition in islice(heapq.merge(*streams), limit)))
-        for start in range(0, len(found), PAGE):
-            page = found[start : start + PAGE]
-            items = read_all(self._connection, ((partition, HEAD) for partition in page), *HEAD_ATTRIBUTES)
-            by_key = {item["PK"]["S"]: head_of(item) for item in items}
-            yield from (by_key[one] for one in page if one in by_key and is_wanted(by_key[one], wanted))
+        found = list({entry.partition: entry.head for entry in islice(heapq.merge(*streams), limit)}.items())
+        size = BRIEF_PAGE if wanted.brief else PAGE
+        for start in range(0, len(found), size):
+            page = found[start : start + size]
+            keys = ((partition, HEAD) for partition, head in page if head is None)
+            items = read_all(self._connection, keys, *HEAD_ATTRIBUTES)
+            read = {item["PK"]["S"]: head_of(item) for item in items}
+            for partition, said in page:
+                head = said or read.get(partition)
+                if head is not None and is_wanted(head, wanted):
+                    yield head
 
-    def _listed(self, place: str, wanted: SessionFilter) -> Iterator[tuple[int, str, str]]:
-        """Yield when (negative), id and partition of the heads in one partition of the index."""
+    def _listed(self, place: str, wanted: SessionFilter) -> Iterator[_Entry]:
+        """Yield the entries of one partition of the index."""
         values: dict[str, Any] = {
             ":list": {"S": place},
             ":since": {"N": str(wanted.since_ns or 0)},
@@ -121,15 +139,19 @@ class Heads:
             "ExpressionAttributeValues": values,
             "ProjectionExpression": "PK, UpdatedNs, SessionId",
         }
+        if wanted.brief:
+            request["ProjectionExpression"] += ", SessionStatus, #agent, Brief"
+            names["#agent"] = "Agent"
         if conditions:
             request["FilterExpression"] = " AND ".join(conditions)
         if wanted.limit is not None:
             # A filter passes over entries that count as well. Else each partition has about its share of the latest.
             request["Limit"] = max(PAGE, wanted.limit) if conditions else wanted.limit // LISTS + _MORE
-        group: list[tuple[int, str, str]] = []
+        group: list[_Entry] = []
         for item in query(self._connection, **request):
-            one = (-int(item["UpdatedNs"]["N"]), item["SessionId"]["S"], item["PK"]["S"])
-            if group and group[0][0] != one[0]:  # equal times come in no order of the ids
+            head = brief_head_of(item) if wanted.brief else None
+            one = _Entry(-int(item["UpdatedNs"]["N"]), item["SessionId"]["S"], item["PK"]["S"], head)
+            if group and group[0].negative_ns != one.negative_ns:  # equal times come in no order of the ids
                 yield from sorted(group)
                 group = []
             group.append(one)

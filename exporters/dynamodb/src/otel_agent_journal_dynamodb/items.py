@@ -25,7 +25,7 @@ from otel_agent_journal.codec import (
 from otel_agent_journal.errors import CodecError, NewerSchema
 from otel_agent_journal.event import EMPTY, SCHEMA_VERSION, ErrorInfo, JournalEvent, Usage
 from otel_agent_journal.projections.about import NOTHING, decode_about, encode_about
-from otel_agent_journal.projections.head import SessionHead
+from otel_agent_journal.projections.head import ENDED, SessionHead
 from otel_agent_journal_dynamodb.connection import Item, binary
 from otel_agent_journal_dynamodb.keys import (
     EVENT,
@@ -293,7 +293,24 @@ def head_item(head: SessionHead) -> Item:
     for attribute, named in (("Parts", head.parts), ("Forks", head.forks)):
         if named:
             item[attribute] = {"S": encode_value(named).decode()}
+    if head.status in ENDED and not (head.part_of or head.parts or head.forks):
+        item["Brief"] = {"S": f"{head.version} {head.cursor or ''}"}
     return item
+
+
+def brief_head_of(item: Item) -> SessionHead | None:
+    """Return what the index `by_updated` says of a head; None where that is not all of a brief one."""
+    if "Brief" not in item:
+        return None
+    version, _, cursor = item["Brief"]["S"].partition(" ")
+    return SessionHead(
+        session_id=item["SessionId"]["S"],
+        status=item["SessionStatus"]["S"],
+        agent=item["Agent"]["S"] if "Agent" in item else None,
+        updated_ns=int(item["UpdatedNs"]["N"]),
+        version=int(version),
+        cursor=cursor or None,
+    )
 
 
 # What a listing has of them: all but the snapshot.

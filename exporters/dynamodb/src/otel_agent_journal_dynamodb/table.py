@@ -16,7 +16,7 @@ POLL_S: Final = 0.5
 _INDEX_OF_HEADS: Final = {
     "IndexName": BY_UPDATED,
     "KeySchema": [{"AttributeName": "List", "KeyType": "HASH"}, {"AttributeName": "UpdatedNs", "KeyType": "RANGE"}],
-    "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["SessionId", "SessionStatus", "Agent"]},
+    "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["SessionId", "SessionStatus", "Agent", "Brief"]},
 }
 _INDEX_OF_SEQUENCES: Final = {
     "IndexName": BY_SEQ,

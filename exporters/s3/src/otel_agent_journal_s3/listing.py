@@ -1,6 +1,6 @@
 """The listing of sessions, newest first: an object for each, its *place*, whose name says what it is listed by.
 
-Below `listing/`, in slots of ten seconds, the newest first:
+Below `listing/`, in slots of ten seconds, the newest first, as `parts.written` has them:
 
     {slot}/{status}/{agent}/{key}/{by}
     {slot}/{status}/{agent}/{key}/{by}.{version}.{updated}.{end}   of a session that has ended: all of a brief head
@@ -20,16 +20,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from otel_agent_journal.codec import valid_text
-from otel_agent_journal.projections.head import COMPLETED, ERROR, INTERRUPTED, SessionHead
+from otel_agent_journal.projections.head import ENDED, SessionHead
 from otel_agent_journal.store.keys import session_of
 from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal_s3.layout import Layout, key_of
 from otel_agent_journal_s3.objects import Bucket
-from otel_agent_journal_s3.parts import in_parts
+from otel_agent_journal_s3.parts import in_parts, number_in, written
 from otel_agent_journal_s3.segments import cursor_of, place_of_cursor
 
 PART: Final = "PART"  # in place of the status of a session that is part of another
-ENDED: Final = (COMPLETED, ERROR, INTERRUPTED)
 _NOBODY: Final = "~nobody"  # which no agent's key is
 _AGENT_BYTES: Final = 120  # of an agent's key: all names together are bounded
 _SLOT_NS: Final = 10 * 10**9
@@ -59,6 +58,10 @@ def slot_of(updated_ns: int) -> int:
     return max(0, min(updated_ns // _SLOT_NS, _LAST_SLOT))
 
 
+def _written(slot: int) -> str:
+    return written(_LAST_SLOT - slot)
+
+
 def _agent_key(agent: str | None) -> str:
     """Return how an agent's name stands in that of a place; one that is long is hashed."""
     return _NOBODY if agent is None else key_of(agent, _AGENT_BYTES)
@@ -75,14 +78,14 @@ def name_of(key: str, head: SessionHead, by: str) -> str:
 
 def place_of(name: str, size_bytes: int = 0) -> Place | None:
     """Return what the name of a place says; None for what somebody else put there."""
-    words = name.split("/")
-    if len(words) != 5:
+    words, slot = name.split("/"), number_in(name)
+    if len(words) != 6 or slot is None:
         return None
-    slot, status, agent, key, said = words
+    _, _, status, agent, key, said = words
     by, *more = said.split(".")
-    if len(by) != _BY or len(more) not in (0, 3) or not all(one.isdecimal() for one in (slot, *more[:2])):
+    if len(by) != _BY or len(more) not in (0, 3) or not all(one.isdecimal() for one in more[:2]):
         return None
-    place = Place(name, _LAST_SLOT - int(slot), status, agent, key)
+    place = Place(name, _LAST_SLOT - slot, status, agent, key)
     if not more:
         return place
     head = _head_of(place, int(more[0]), int(more[1]), more[2])
@@ -102,7 +105,7 @@ def stays(name: str, key: str, head: SessionHead) -> bool:
 
 def _above(key: str, head: SessionHead) -> str:
     status = key_of(head.status) if head.part_of is None else PART
-    return f"{_LAST_SLOT - slot_of(head.updated_ns):012d}/{status}/{_agent_key(head.agent)}/{key}"
+    return f"{_written(slot_of(head.updated_ns))}/{status}/{_agent_key(head.agent)}/{key}"
 
 
 def _says_all(key: str, head: SessionHead) -> bool:
@@ -176,12 +179,12 @@ class Listing:
 
         Of whom a `few` may be enough they are asked for first.
         """
-        after = "" if wanted.until_ns is None else self.path(f"{_LAST_SLOT - slot_of(wanted.until_ns):012d}/")
+        after = "" if wanted.until_ns is None else self.path(_written(slot_of(wanted.until_ns)) + "/")
         least = max(oldest or 0, 0 if wanted.since_ns is None else slot_of(wanted.since_ns))
         may_be_wanted = _may_be_wanted(wanted)
         listing = self._layout.listing
         if few is None:
-            items = in_parts(self._bucket, listing, after, self.path(f"{_LAST_SLOT - least + 1:012d}"))
+            items = in_parts(self._bucket, listing, after, self.path(_written(least - 1)))
         else:
             items = self._bucket.list(listing, after, few)
         for item in items:

@@ -1,8 +1,9 @@
 """A long listing, read at several places at once.
 
 A listing goes on from the last name of its page before, so that a hundred pages are a hundred answers to wait for.
-Names here begin with a number; how far one page goes tells about where those behind it begin. What is between two such
-numbers is a part, read to its end whatever is in it: a guess that is wrong costs a request, and leaves nothing out.
+Names here begin with a number, in folders of 10,000 numbers, since a server that keeps objects on a file system reads
+the names of a folder all at once. How far one page goes tells about where those behind it begin. What is between two
+such numbers is a part, read to its end whatever is in it: a wrong guess costs a request, and leaves nothing out.
 """
 
 from __future__ import annotations
@@ -14,9 +15,23 @@ from otel_agent_journal.threads import side_by_side
 from otel_agent_journal_s3.answers import Item
 from otel_agent_journal_s3.objects import AT_ONCE, PAGE, Bucket
 
-_DIGITS: Final = 12
+DIGITS: Final = 12
+_OF_FOLDER: Final = 8  # digits
 _FIRST: Final = 4  # pages that are read one after the other: more is a long listing
 _PAGES: Final = 4  # that a part should have
+
+
+def written(number: int) -> str:
+    """Return a number below 10 ** `DIGITS` as names begin with it."""
+    digits = f"{number:0{DIGITS}d}"
+    return f"{digits[:_OF_FOLDER]}/{digits[_OF_FOLDER:]}"
+
+
+def number_in(name: str) -> int | None:
+    """Return the number that a name begins with; None for what somebody else put there."""
+    digits = name[:_OF_FOLDER] + name[_OF_FOLDER + 1 : DIGITS + 1]
+    is_one = len(digits) == DIGITS and digits.isdecimal() and name[_OF_FOLDER] == "/"
+    return int(digits) if is_one else None
 
 
 def in_parts(bucket: Bucket, folder: str, after: str, until: str, size: int = PAGE) -> Iterator[Item]:
@@ -35,8 +50,8 @@ def in_parts(bucket: Bucket, folder: str, after: str, until: str, size: int = PA
         yield from items
         if not more or not items or items[-1].name >= until:
             return
-        first, after = first or _number(items[0].name, folder) or 0, items[-1].name
-    last = _number(after, folder)
+        first, after = first or number_in(items[0].name.removeprefix(folder)) or 0, items[-1].name
+    last = number_in(after.removeprefix(folder))
     if last is None:
         yield from bucket.list(folder, after)
         return
@@ -61,7 +76,7 @@ class _Parts:
         begin, self._width = self._after, width
         while not self._is_over and begin < self._until:
             number = max(number, self._next) + self._width
-            end = f"{self._folder}{number:0{_DIGITS}d}" if number < 10**_DIGITS else self._until
+            end = f"{self._folder}{written(number)}" if number < 10**DIGITS else self._until
             yield begin, end
             begin = end
 
@@ -76,7 +91,7 @@ class _Parts:
             within = [item for item in items if item.name < end]
             found += within
             if len(within) < len(items):
-                self._next = max(self._next, _number(items[len(within)].name, self._folder) or 0)
+                self._next = max(self._next, number_in(items[len(within)].name.removeprefix(self._folder)) or 0)
             elif more and items:
                 after = items[-1].name
                 continue
@@ -88,8 +103,3 @@ class _Parts:
         elif 2 * len(found) < self._size:
             self._width *= 2
         return found
-
-
-def _number(name: str, folder: str) -> int | None:
-    text = name[len(folder) : len(folder) + _DIGITS]
-    return int(text) if len(text) == _DIGITS and text.isdecimal() else None
