@@ -28,6 +28,7 @@ _FIRST_WAIT_S: Final = 15.0
 _LONGEST_WAIT_S: Final = 12 * 3600.0
 _MAX_TASK_OUTPUT: Final = 256 * 1024  # bytes that Step Functions takes
 _MAX_CAUSE: Final = 32_768
+_NOBODY_WAITS: Final = ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
 _SECOND_NS: Final = 1_000_000_000
 
 
@@ -132,11 +133,7 @@ class Notices:
                 states.send_task_failure(taskToken=run.task_token, error=name, cause=cause)
         except Exception as error:
             answer: dict[str, Any] = getattr(error, "response", None) or {}  # None: none came
-            if answer.get("Error", {}).get("Code") not in (
-                "TaskTimedOut",
-                "TaskDoesNotExist",
-                "InvalidToken",
-            ):  # else nobody waits any more
+            if answer.get("Error", {}).get("Code") not in _NOBODY_WAITS:
                 raise
 
 
