@@ -95,7 +95,10 @@ class Heads:
         kinds = (False, True) if wanted.parts else (False,)
         streams = [self._listed(list_of(share, parts=parts), wanted) for parts in kinds for share in range(LISTS)]
         # A head that is written at this moment may be in the index twice, and one call may not ask for it twice.
-        found = list({entry.partition: entry.head for entry in islice(heapq.merge(*streams), limit)}.items())
+        by_partition: dict[str, SessionHead | None] = {}
+        for entry in islice(heapq.merge(*streams), limit):
+            by_partition.setdefault(entry.partition, entry.head)
+        found = list(by_partition.items())
         size = BRIEF_PAGE if wanted.brief else PAGE
         for start in range(0, len(found), size):
             page = found[start : start + size]
