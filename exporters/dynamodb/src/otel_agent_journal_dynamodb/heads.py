@@ -25,6 +25,7 @@ from otel_agent_journal_dynamodb.items import HEAD_ATTRIBUTES, brief_head_of, he
 from otel_agent_journal_dynamodb.keys import BY_UPDATED, HEAD, LISTS, session_key
 
 PAGE: Final = 100  # heads of one BatchGetItem
+INDEX_PAGE: Final = 1_000  # entries; without a limit DynamoDB Local looks through the whole partition for each page
 BRIEF_PAGE: Final = 1_000  # of which few are asked for
 _MORE: Final = 4  # entries of a partition beyond its share of a listing
 _LATEST_NS: Final = 10**30
@@ -147,6 +148,7 @@ class Heads:
             names["#agent"] = "Agent"
         if conditions:
             request["FilterExpression"] = " AND ".join(conditions)
+        request["Limit"] = INDEX_PAGE
         if wanted.limit is not None:
             # A filter passes over entries that count as well. Else each partition has about its share of the latest.
             request["Limit"] = max(PAGE, wanted.limit) if conditions else wanted.limit // LISTS + _MORE
