@@ -410,6 +410,30 @@ def test_a_count_asks_the_index_alone(store: DynamoDBStore, monkeypatch: pytest.
     assert len(listed[0]) == 30
 
 
+def test_the_index_is_not_believed_of_what_goes_on(store: DynamoDBStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a session that has just gone on, a brief listing says what its head does, however late the index is."""
+    failed = store.write_head(a_head(status="ERROR", updated_ns=5))
+    assert failed is not None
+    real = store._connection.call
+    late: dict[str, Any] = {}
+
+    def call(operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        if operation != "Query" or "IndexName" not in body:
+            return real(operation, body)
+        share = body["ExpressionAttributeValues"][":list"]["S"]
+        return late.setdefault(share, real(operation, body))
+
+    monkeypatch.setattr(store._connection, "call", call)
+    brief = SessionFilter(brief=True)
+    assert [head.status for head in store.sessions(brief)] == ["ERROR"]
+    for status, condition in (("PROCESSING", brief), ("COMPLETED", brief), ("COMPLETED", SessionFilter())):
+        store.append([an_event(1)])
+        head = store.head("s1")
+        assert head is not None
+        assert store.write_head(msgspec.structs.replace(head, status=status)) is not None
+        assert [one.status for one in store.sessions(condition)] == [status]
+
+
 def test_init_completes_a_table(aws: None, moto_server: Moto) -> None:
     """Of a table that has the keys and lacks the rest, `init` adds what can be added, and says so before."""
     # DynamoDB Local, once it has made many tables, never finishes an index that is added.

@@ -112,6 +112,12 @@ class Activity:
         end_ns = min(ends_ns)
         return Sights(sorted(sight for sight in found if sight.at_ns <= end_ns), end_ns, is_all=False)
 
+    def lately(self) -> set[str]:
+        """Return the partitions of the sessions in which something has arrived within `WINDOW_NS`."""
+        now_ns = self.now_ns()
+        start_ns, end_ns = now_ns - WINDOW_NS, now_ns + SECOND_NS  # answers give the time in whole seconds
+        return {sight.partition for share in range(LISTS) for sight in self._of(share, start_ns, end_ns)}
+
     def _of(self, share: int, start_ns: int, now_ns: int) -> Iterator[Sight]:
         for hour in range(start_ns // HOUR_NS, now_ns // HOUR_NS + 1):
             first_ns = max(start_ns, hour * HOUR_NS)

@@ -1,14 +1,15 @@
 """The heads of sessions: compare-and-set by version, and their listing through a sparse index.
 
 The index `by_updated` has heads alone, in `LISTS` partitions by when they were last updated, those of parts in as many
-of their own. It lags behind the table by some milliseconds, so that a listing may lack what was just written; what it
-shows is read from the table, but for a brief listing of sessions that have ended, of which the index says all.
+of their own. It lags behind the table by some milliseconds, so that a listing may lack what was just written. What a
+listing shows is read from the table. A brief one believes the index of a session that has ended, unless something has
+arrived there lately: that may be a session which goes on, or has ended anew, and the index does not know it yet.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
@@ -44,10 +45,11 @@ class _Entry(NamedTuple):
 
 
 class Heads:
-    """The heads in one table."""
+    """The heads in one table. `lately` returns the partitions of the sessions in which something has arrived lately."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, lately: Callable[[], set[str]]) -> None:
         self._connection = connection
+        self._lately = lately
 
     def get(self, session_id: str) -> SessionHead | None:
         """Return a session's head by a consistent read."""
@@ -93,12 +95,13 @@ class Heads:
         limit = None if wanted.limit is None else max(0, wanted.limit)
         if limit == 0:
             return
+        lately = self._lately() if wanted.brief else set[str]()  # before the index, which is to know of all others
         kinds = (False, True) if wanted.parts else (False,)
         streams = [self._listed(list_of(share, parts=parts), wanted) for parts in kinds for share in range(LISTS)]
         # A head that is written at this moment may be in the index twice, and one call may not ask for it twice.
         by_partition: dict[str, SessionHead | None] = {}
         for entry in islice(heapq.merge(*streams), limit):
-            by_partition.setdefault(entry.partition, entry.head)
+            by_partition.setdefault(entry.partition, None if entry.partition in lately else entry.head)
         found = list(by_partition.items())
         size = BRIEF_PAGE if wanted.brief else PAGE
         for start in range(0, len(found), size):
@@ -142,13 +145,13 @@ class Heads:
             "ExpressionAttributeNames": names,
             "ExpressionAttributeValues": values,
             "ProjectionExpression": "PK, UpdatedNs, SessionId",
+            "Limit": INDEX_PAGE,
         }
         if wanted.brief:
             request["ProjectionExpression"] += ", SessionStatus, #agent, Brief"
             names["#agent"] = "Agent"
         if conditions:
             request["FilterExpression"] = " AND ".join(conditions)
-        request["Limit"] = INDEX_PAGE
         if wanted.limit is not None:
             # A filter passes over entries that count as well. Else each partition has about its share of the latest.
             request["Limit"] = max(PAGE, wanted.limit) if conditions else wanted.limit // LISTS + _MORE

@@ -75,7 +75,7 @@ class DynamoDBStore:
         self._arrivals = Arrivals(self._connection, self._marks.forget, self._expiry)
         self._following = Following(self._connection, self._arrivals)
         self._blobs = Blobs(self._connection)
-        self._heads = Heads(self._connection)
+        self._heads = Heads(self._connection, self._arrivals.activity.lately)
         self._documents = Documents(self._connection)
         self._reading = Reading(self._connection, self._blobs)
         self._sequences = Sequences(self._connection, self._arrivals, self._reading.events)
