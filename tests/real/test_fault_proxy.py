@@ -7,6 +7,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from functools import cache
 from typing import Any
 
@@ -341,12 +342,11 @@ def test_postgresql_passes_everything_on(postgresql: PostgreSQLProxy, database: 
 def test_postgresql_is_cut_off_before_the_commit(postgresql: PostgreSQLProxy, database: str, fault: str) -> None:
     """A connection that ends before its commit was heard has changed nothing."""
     postgresql.plan = Scripted(fault, on=["COMMIT"])
-    connection = psycopg.connect(postgresql.url(database))
-    connection.execute("insert into numbers values (1)")
     error = psycopg.OperationalError if fault == RESET else psycopg.errors.AdminShutdown
-    with pytest.raises(error):
-        connection.commit()
-    assert connection.broken
+    with closing(psycopg.connect(postgresql.url(database))) as connection:
+        connection.execute("insert into numbers values (1)")
+        with pytest.raises(error):
+            connection.commit()
     assert numbers(database) == []
     assert postgresql.injected == {fault: 1}
 
@@ -356,11 +356,11 @@ def test_postgresql_is_cut_off_after_the_commit(postgresql: PostgreSQLProxy, dat
     postgresql.silence_s = 0.3
     for number, fault in enumerate((APPLIED_RESET, APPLIED_SILENT)):
         postgresql.plan = Scripted(fault, on=["COMMIT"])
-        connection = psycopg.connect(postgresql.url(database))
-        connection.execute("insert into numbers values (%s)", (number,))
-        begun = time.monotonic()
-        with pytest.raises(psycopg.OperationalError):
-            connection.commit()
+        with closing(psycopg.connect(postgresql.url(database))) as connection:
+            connection.execute("insert into numbers values (%s)", (number,))
+            begun = time.monotonic()
+            with pytest.raises(psycopg.OperationalError):
+                connection.commit()
         assert (time.monotonic() - begun >= 0.3) == (fault == APPLIED_SILENT)
         assert numbers(database) == list(range(number + 1))
     assert postgresql.injected == {APPLIED_RESET: 1, APPLIED_SILENT: 1}
@@ -369,7 +369,7 @@ def test_postgresql_is_cut_off_after_the_commit(postgresql: PostgreSQLProxy, dat
 def test_postgresql_is_cut_off_midway(postgresql: PostgreSQLProxy, database: str) -> None:
     """A reset in the middle of a query comes at once, and the server works on without knowing."""
     postgresql.plan = Scripted(MIDWAY, on=["INSERT"])
-    with psycopg.connect(postgresql.url(database), autocommit=True) as connection:
+    with closing(psycopg.connect(postgresql.url(database), autocommit=True)) as connection:
         begun = time.monotonic()
         with pytest.raises(psycopg.OperationalError):
             connection.execute("insert into numbers select 7 from pg_sleep(3)")
@@ -385,13 +385,13 @@ def test_postgresql_refuses_slows_and_goes(postgresql: PostgreSQLProxy, database
         psycopg.connect(url)
     postgresql.slow_s = 0.3
     begun = time.monotonic()
-    connection = psycopg.connect(url)
-    assert time.monotonic() - begun >= 0.3
-    with postgresql.outage():
-        with pytest.raises(psycopg.OperationalError):
-            connection.execute("select 1")
-        with pytest.raises(psycopg.OperationalError, match="refused"):
-            psycopg.connect(url)
+    with closing(psycopg.connect(url)) as connection:
+        assert time.monotonic() - begun >= 0.3
+        with postgresql.outage():
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("select 1")
+            with pytest.raises(psycopg.OperationalError, match="refused"):
+                psycopg.connect(url)
     psycopg.connect(url).close()
     assert postgresql.injected == {THROTTLED: 1, SLOW: 1, OUTAGE: 1}
 

@@ -9,10 +9,11 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 import pytest
+from psycopg.abc import PQGen
 from sqlalchemy import Connection
 
 from exporters.postgresql.tests.others import appending, outside
@@ -401,6 +402,32 @@ class _Relay:
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+
+
+def test_a_reset_that_psycopg_does_not_read(
+    store: PostgreSQLStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that psycopg gives up in the middle of a call is closed: the call is made again, on another.
+
+    poll() shows a reset as an error alone once in thousands of times. psycopg then raises, and libpq, which has not
+    read it, still has the connection for one in use.
+    """
+    store.append(events(1))
+    wait = psycopg.waiting.wait
+    given_up: list[int] = []
+
+    def once(gen: PQGen[object], fileno: int, *args: Any, **options: Any) -> object:
+        if given_up:
+            return wait(gen, fileno, *args, **options)
+        next(gen)  # which sends the call
+        given_up.append(fileno)
+        raise psycopg.OperationalError("connection socket closed")
+
+    monkeypatch.setattr(psycopg.waiting, "wait", once)
+    store.append(events(1, first=1))
+    assert given_up
+    assert list(store.read("s1")) == events(2)
+    assert not caplog.records
 
 
 def test_broken_connections(store: PostgreSQLStore, url: str) -> None:

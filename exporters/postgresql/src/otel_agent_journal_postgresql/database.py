@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar, cast
 
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -48,10 +49,19 @@ class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
     patience_s: float | None = None
 
     def wait(self, gen: PQGen[Result], *args: Any, **options: Any) -> Result:
-        """Wait as psycopg does, `patience_s` at the longest; then the connection is closed."""
+        """Wait as psycopg does, `patience_s` at the longest; then the connection is closed.
+
+        So is one that psycopg gives up in the middle of a call ("connection socket closed": a reset, as poll() shows it
+        once in thousands of times). It would pass for one in use, and whoever finds it in the pool could do nothing.
+        """
         if self.patience_s is not None:
             gen = self._bounded(gen, self.patience_s)
-        return super().wait(gen, *args, **options)
+        try:
+            return super().wait(gen, *args, **options)
+        except psycopg.OperationalError as problem:
+            if problem.sqlstate is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
 
     def _bounded(self, gen: PQGen[Result], patience_s: float) -> PQGen[Result]:
         deadline = time.monotonic() + patience_s
