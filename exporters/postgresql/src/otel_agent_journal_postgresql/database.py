@@ -51,8 +51,8 @@ class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
     def wait(self, gen: PQGen[Result], *args: Any, **options: Any) -> Result:
         """Wait as psycopg does, `patience_s` at the longest; then the connection is closed.
 
-        So is one that psycopg gives up in the middle of a call ("connection socket closed": a reset, as poll() shows it
-        once in thousands of times). It would pass for one in use, and whoever finds it in the pool could do nothing.
+        So is one that psycopg gives up in the middle of a call. It says "connection socket closed" where poll() shows a
+        reset as an error alone, and leaves the connection open. The pool would then take it back as one in use.
         """
         if self.patience_s is not None:
             gen = self._bounded(gen, self.patience_s)
