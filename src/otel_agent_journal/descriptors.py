@@ -41,9 +41,7 @@ class Descriptor:
 
     def is_named(self, path: Path | str) -> bool:
         """Tell whether it is, or was, the file of that name: not one that was removed or replaced since."""
-        with contextlib.suppress(OSError):
-            return _key(Path(path).stat()) == self._identity
-        return False
+        return _key_of(path) == self._identity is not None
 
     def close(self) -> None:
         """Close it, if it is still ours to close. May be called twice."""
@@ -64,7 +62,7 @@ class Borrowed:
     """
 
     def __init__(self, paths: Iterable[Path], before: Container[int] = ()) -> None:
-        wanted = {_key(path.stat()): path for path in paths if path.exists()}
+        wanted = {key: path for path in paths if (key := _key_of(path)) is not None}
         open_now = [(number, _identity(number)) for number in _open_numbers() if number not in before]
         self.numbers = {number: key for number, key in open_now if key is not None and key in wanted}
         self._paths = {number: wanted[key] for number, key in self.numbers.items()}
@@ -123,6 +121,13 @@ def keep_for_ever(owner: Any) -> None:
 def _identity(number: int) -> tuple[int, int] | None:
     try:
         return _key(os.fstat(number))
+    except OSError:
+        return None
+
+
+def _key_of(path: Path | str) -> tuple[int, int] | None:
+    try:
+        return _key(Path(path).stat())
     except OSError:
         return None
 

@@ -121,10 +121,9 @@ def open_journal(
     Raises:
         StoreUnreachable: there is none; says how to make one.
     """
-    from otel_agent_journal.reading.journal import Journal, has_dead, is_taken_in
+    from otel_agent_journal.reading.journal import Journal, has_dead
 
-    awaited = has_dead(settings.spool) or is_taken_in(settings.spool)
-    store = open_store(settings, create=create or awaited)
+    store = open_store(settings, create=create or has_dead(settings.spool))
     journal = Journal(
         store,
         settings.spool,

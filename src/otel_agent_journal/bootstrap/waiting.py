@@ -241,7 +241,7 @@ class _Watch:
             return
         self._adopt_at = time.monotonic() + _ADOPT_EVERY_S
         folders = survey(self._settings.spool).folders
-        if any(not folder.alive and not folder.drained_now for folder in folders):
+        if any(folder.is_left for folder in folders):
             with contextlib.suppress(OSError, StoreError):  # it is read all the same
                 drain = open_drain(self._settings, store, only_writer=NO_LIVE_WRITER)
                 drain.drain_once(patience_s=_ADOPT_S)

@@ -168,7 +168,7 @@ def _spool(settings: Settings) -> Iterator[Check]:
     problem = _unwritable(settings)
     if problem:
         yield Check("spool", "red", problem, "agents can record nothing there: free it, or set AGENT_JOURNAL_SPOOL")
-    dead = [folder for folder in found.folders if not folder.alive and not folder.drained_now]
+    dead = [folder for folder in found.folders if folder.is_left]
     if dead:
         left = readable.size(sum(folder.pending_bytes for folder in dead))
         what = f"{readable.plural(len(dead), 'dead writer')} left {left}"

@@ -109,16 +109,17 @@ class Journal:
         Args:
             patience_s: to wait for others that are at it, the drain of this very process among them.
         """
-        if has_dead(self.spool):
-            self._take_in()
         deadline = time.monotonic() + patience_s
-        while is_taken_in(self.spool):
+        while True:
+            folders = survey(self.spool).folders
+            if any(folder.is_left for folder in folders):  # or whoever was at it let go of it
+                self._take_in()
+                folders = survey(self.spool).folders
+            if not any(folder.is_taken_in for folder in folders):
+                return True
             if time.monotonic() >= deadline:
                 return False
             time.sleep(_LOOK_EVERY_S)
-            if has_dead(self.spool):  # they let go of it
-                self._take_in()
-        return True
 
     def heads(
         self, wanted: SessionFilter, tags: Collection[str] = (), labels: Collection[tuple[str, str]] = ()
@@ -338,11 +339,6 @@ def _without_replays(heads: list[SessionHead]) -> list[SessionHead]:
     return [head for head in heads if head.about.labels.get(REPLAY_OF) not in there]
 
 
-def is_taken_in(spool: Path) -> bool:
-    """Tell whether somebody is just taking in what a writer that is gone left in a spool."""
-    return any(not one.alive and one.drained_now and one.pending_bytes for one in survey(spool).folders)
-
-
 def has_dead(spool: Path) -> bool:
-    """Tell whether a spool holds something of a writer that is gone, and nobody is taking it in."""
-    return any(not folder.alive and not folder.drained_now for folder in survey(spool).folders)
+    """Tell whether a spool holds something of a writer that is gone, be it that somebody is taking it in."""
+    return any(folder.is_left or folder.is_taken_in for folder in survey(spool).folders)

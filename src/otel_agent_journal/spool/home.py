@@ -172,11 +172,12 @@ def remove_abandoned(root: Path, now_s: float) -> None:
 
 
 def is_remnant(path: Path) -> bool:
-    """Tell whether a folder is what somebody's removal left: there is no writer to it any more, and no log."""
-    with contextlib.suppress(OSError):
+    """Tell whether somebody's removal left this: nothing, or a folder with no log and no writer to it any more."""
+    try:
         names = os.listdir(path)
-        return WRITER_LOCK not in names and not any(name.endswith(SEGMENT_SUFFIX) for name in names)
-    return False
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
+    return WRITER_LOCK not in names and not any(name.endswith(SEGMENT_SUFFIX) for name in names)
 
 
 def _removal(name: str) -> int:

@@ -108,10 +108,15 @@ class KeptFiles:
             return
         with os.scandir(self._folder) as entries:
             found = [entry for entry in entries if entry.name != _KEY]
-        if len(found) >= MAX_FILES:
-            for entry in sorted(found, key=lambda entry: entry.stat().st_mtime)[: MAX_FILES // 2]:
-                with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
+        if len(found) < MAX_FILES:
+            return
+        ages: list[tuple[float, str]] = []
+        for entry in found:
+            with contextlib.suppress(OSError):  # another process has just removed it
+                ages.append((entry.stat().st_mtime, entry.path))
+        for _, path in sorted(ages)[: MAX_FILES // 2]:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
     def _shared_key(self) -> bytes | None:
         path = os.path.join(self._folder, _KEY)

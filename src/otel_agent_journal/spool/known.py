@@ -7,6 +7,7 @@ nothing depends on them, and no failure to write or read one is anybody's concer
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -43,14 +44,16 @@ def others(root: Path) -> list[Path]:
 
 def _noted() -> Iterator[Path]:
     try:
-        for note in _notes().iterdir():
+        notes = list(_notes().iterdir())
+    except (OSError, RuntimeError):
+        return
+    for note in notes:
+        with contextlib.suppress(OSError, ValueError):  # another `doctor` has just thrown it away, or it is no note
             path = Path(os.fsdecode(note.read_bytes()))
             if path.is_dir():
                 yield path
             else:
                 note.unlink(missing_ok=True)
-    except (OSError, RuntimeError, ValueError):
-        return
 
 
 def _beside(here: Path) -> Iterator[Path]:

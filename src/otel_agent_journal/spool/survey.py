@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import msgspec
 from otel_agent_journal.spool import set_aside
 from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.frames import writer_state_of
-from otel_agent_journal.spool.home import DRAIN_LOCK, is_home, segment_name, segment_numbers
+from otel_agent_journal.spool.home import DRAIN_LOCK, is_home, is_remnant, segment_name, segment_numbers
 from otel_agent_journal.spool.locks import is_held
 from otel_agent_journal.spool.quota import header_page
 
@@ -34,6 +35,16 @@ class FolderSurvey(msgspec.Struct, frozen=True, kw_only=True):
     def waits(self) -> bool:
         """Tell whether events of this writer may still come: its silence in the store proves nothing."""
         return self.alive or self.pending_bytes > 0
+
+    @property
+    def is_left(self) -> bool:
+        """Tell whether its writer is gone, and nobody is taking in what it left."""
+        return not self.alive and not self.drained_now
+
+    @property
+    def is_taken_in(self) -> bool:
+        """Tell whether its writer is gone, and somebody is just taking in what it left."""
+        return not self.alive and self.drained_now and self.pending_bytes > 0
 
 
 class SpoolSurvey(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,14 +81,14 @@ def writer_folders(root: Path) -> list[Path]:
         names = sorted(os.listdir(root))
     except OSError:
         return []
-    return [path for name in names if (path := root / name).is_dir() and is_home(path)]
+    return [path for name in names if is_home(path := root / name)]
 
 
 def survey(root: Path) -> SpoolSurvey:
-    """Return what is in a spool now. An absent spool is an empty one."""
+    """Return what is in a spool now, without what goes meanwhile. An absent spool is an empty one."""
     return SpoolSurvey(
         root=root,
-        folders=tuple(_folder(path) for path in writer_folders(root)),
+        folders=tuple(folder for path in writer_folders(root) if (folder := _folder(path)) is not None),
         set_aside=set_aside.count(root),
     )
 
@@ -95,14 +106,16 @@ def pending_records(folder: Path) -> int | None:
         return None
 
 
-def _folder(path: Path) -> FolderSurvey:
+def _folder(path: Path) -> FolderSurvey | None:
+    """Look at a folder; None where it is gone by now: a drainer may remove it, file by file, at any line here."""
     folder, disk, refused = SpoolFolder(path), 0, 0
     for number in segment_numbers(path):
         segment = path / segment_name(number)
         refused = max(refused, writer_state_of(header_page(segment)).refused)
-        disk += segment.stat().st_size if segment.exists() else 0
+        with contextlib.suppress(FileNotFoundError):
+            disk += segment.stat().st_size
     info = folder.info
-    return FolderSurvey(
+    found = FolderSurvey(
         writer=folder.writer,
         path=path,
         pid=info.pid,
@@ -115,3 +128,4 @@ def _folder(path: Path) -> FolderSurvey:
         disk_bytes=disk,
         refused=refused,
     )
+    return None if is_remnant(path) else found
