@@ -148,7 +148,8 @@ def _of_s3(operation: str, params: dict[str, Any]) -> Iterator[Asked]:
         yield Asked(f"s3:{operation}", f"{bucket}/{asked['Key']}", {})
     elif operation == "DeleteObjects":
         for one in asked["Delete"]["Objects"]:
-            yield Asked("s3:DeleteObject", f"{bucket}/{one['Key']}", {})
+            action = "DeleteObjectVersion" if "VersionId" in one else "DeleteObject"
+            yield Asked(f"s3:{action}", f"{bucket}/{one['Key']}", {})
     else:
         context = {"s3:prefix": [asked["Prefix"]]} if "Prefix" in asked else {}
         yield Asked(f"s3:{OF_BUCKETS.get(operation, operation)}", bucket, context)

@@ -23,11 +23,16 @@ class _Object(NamedTuple):
 
 
 class Server:
-    """Objects by name, and the time. `before` is called before each write is done, by the name that is written."""
+    """Objects by name, and the time. `before` is called before each write is done, by the name that is written.
 
-    def __init__(self) -> None:
+    `replaced`: where it is versioned, what each name was before, the latest last; None for a deletion's marker.
+    """
+
+    def __init__(self, *, versioned: bool = False) -> None:
         self.now_s = 1.8e9
+        self.versioned = versioned
         self.objects: dict[str, _Object] = {}
+        self.replaced: dict[str, list[_Object | None]] = {}
         self.before: Callable[[str], None] = lambda name: None
         self.asked = 0
         self._versions = 0
@@ -43,8 +48,10 @@ class Server:
         ):
             raise self._error("PreconditionFailed")
         self._versions += 1
+        self._keep(Key)
         self.objects[Key] = _Object(bytes(Body), str(self._versions), self.now_s, Metadata)
-        return {"ETag": str(self._versions), **self._dated()}
+        version = {"VersionId": str(self._versions)} if self.versioned else {}
+        return {"ETag": str(self._versions), **version, **self._dated()}
 
     def get_object(self, Bucket: str, Key: str, **of: str) -> dict[str, Any]:
         """Read, always the whole."""
@@ -64,10 +71,31 @@ class Server:
         return {"Contents": contents, "IsTruncated": len(names) > MaxKeys, **self._dated()}
 
     def delete_objects(self, Bucket: str, Delete: dict[str, Any]) -> dict[str, Any]:
-        """Delete what is there."""
+        """Delete what is there, or one version for good: what was there before it is back then."""
         for one in Delete["Objects"]:
-            self.objects.pop(one["Key"], None)
+            name, version = one["Key"], one.get("VersionId")
+            if version is None:
+                self._keep(name, deleted=True)
+                self.objects.pop(name, None)
+                continue
+            there, older = self.objects.get(name), self.replaced.get(name, [])
+            if there is not None and there.etag == version:
+                back = older.pop() if older else None
+                self.objects.pop(name) if back is None else self.objects.update({name: back})
+            else:
+                self.replaced[name] = [kept for kept in older if kept is None or kept.etag != version]
         return self._dated()
+
+    def left(self, prefix: str) -> list[str]:
+        """Return the names of which versions or markers are left, and nothing else."""
+        return [name for name, kept in self.replaced.items() if kept and name.startswith(prefix)]
+
+    def _keep(self, name: str, *, deleted: bool = False) -> None:
+        if self.versioned:
+            kept = self.replaced.setdefault(name, [])
+            there = self.objects.get(name)
+            kept += [there] if there is not None else []
+            kept += [None] if deleted else []
 
     def close(self) -> None:
         """Do nothing: as a client it has no connections."""

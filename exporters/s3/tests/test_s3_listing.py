@@ -120,11 +120,19 @@ def act(store: S3Store, what: str) -> None:
     store.write_head(msgspec.structs.replace(head or a_head("s1"), agent="a", **{"part_of": None, **HEADS[what]}))
 
 
-@pytest.mark.parametrize(("first", "then", "meanwhile"), list(product(HEADS, ACTS, ACTS)))
-def test_a_brief_listing_is_true_wherever_writers_are_killed(first: str, then: str, meanwhile: str) -> None:
+OTHER_AT, KILLED_AT = range(8), range(9)  # before which write the other acts, the one is killed; 0: neither
+CASES = [*product(HEADS, ACTS, ACTS, (True,)), *product(("ends",), ACTS, ACTS, (False,))]
+
+
+@pytest.mark.parametrize(("first", "then", "meanwhile", "versioned"), CASES)
+def test_a_brief_listing_is_true_wherever_writers_are_killed(
+    first: str, then: str, meanwhile: str, versioned: bool
+) -> None:
     """Two writers of a head, one within the other, killed before any of its writes: a brief listing says the same."""
-    for other_at, killed_at in product(range(7), range(8)):
-        server = Deleting()
+    for other_at, killed_at in product(OTHER_AT, KILLED_AT):
+        if 0 < killed_at < other_at:
+            continue  # there is nothing to act in
+        server = Deleting(versioned=versioned)
         store, other = store_at(server), store_at(server)
         act(store, first)
         writes = 0

@@ -63,6 +63,10 @@ def test_writer(held: Held) -> None:
     """A writer may do what agents and their drains do, and deletes places in listings and markers alone."""
     held("admin")[0].init()
     store, iam = held("writer")
+    another = open_store(store.url)
+    another.append(told("s1", "before"))
+    settle(another, "s1")
+    another.append(told("s1", "beyond"))
     write(store)
     assert iam.denied == []
     assert iam.unused == set()

@@ -101,9 +101,9 @@ class Administration:
         """Return what a role needs, as an AWS policy document."""
         made, root = Policy(self._bucket.place, role), self._layout.root
         made.allow_objects("Objects", _OBJECTS[role], self._name, root)
-        if role == "writer":
+        if role in _PASSING:
             passing = (self._layout.listing, self._layout.unsettled)
-            made.allow("Passing", ["s3:DeleteObject"], [made.bucket(self._name, f"{prefix}*") for prefix in passing])
+            made.allow("Passing", _PASSING[role], [made.bucket(self._name, f"{prefix}*") for prefix in passing])
         if role == "admin":
             made.allow("Prepare", _PREPARE, [made.bucket(self._name)])
         key = self._bucket.place.kms or key_of_bucket(self._bucket, self._name, note, "kms")
@@ -246,6 +246,10 @@ _PREPARE: Final = (
     "s3:PutLifecycleConfiguration", "s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock",
     "s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration",
 )  # fmt: skip
+_PASSING: Final[Mapping[str, Sequence[str]]] = {  # what comes and goes with each session
+    "writer": ("s3:DeleteObject", "s3:DeleteObjectVersion"),
+    "admin": ("s3:DeleteObjectVersion",),
+}
 _OBJECTS: Final[Mapping[str, Sequence[str]]] = {
     "reader": ("s3:GetObject",),
     "writer": ("s3:GetObject", "s3:PutObject"),

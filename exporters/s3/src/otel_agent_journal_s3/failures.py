@@ -14,6 +14,7 @@ from otel_agent_journal_aws import Refusal, failures
 
 MISSING: Final = frozenset(("404", "NoSuchKey", "NotFound"))
 EMPTY: Final = frozenset(("416", "InvalidRange"))  # no part of an object can be had
+FORBIDDEN: Final = frozenset(("403", "AccessDenied"))
 LOST: Final = frozenset(("412", "PreconditionFailed"))
 # It is the name or the bytes of this one object that are refused, and they will be. Whatever else a server says is said
 # of the bucket, the account or the server, and what was to be written waits.

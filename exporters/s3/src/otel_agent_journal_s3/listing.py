@@ -26,6 +26,7 @@ from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal_s3.layout import Layout, key_of
 from otel_agent_journal_s3.objects import Bucket
 from otel_agent_journal_s3.parts import in_parts, number_in, written
+from otel_agent_journal_s3.passing import Passing
 from otel_agent_journal_s3.segments import cursor_of, place_of_cursor
 
 PART: Final = "PART"  # in place of the status of a session that is part of another
@@ -141,30 +142,31 @@ class Listing:
     def __init__(self, bucket: Bucket, layout: Layout) -> None:
         self._bucket = bucket
         self._layout = layout
+        self._passing = Passing(bucket)
 
     def put(self, name: str) -> str:
         """Write a place that no head names yet; return its ETag."""
-        return self._bucket.put(self.path(name)).etag
+        return self._passing.make(self.path(name)).etag
 
     def make_sure(self, name: str, etag: str) -> None:
         """Say that the head that names a place was put, unless somebody has touched the place since."""
         place = place_of(name)
         if place is not None and place.head is not None:
-            self._bucket.put_over(self.path(name), _SURE, etag)
+            self._passing.replace(self.path(name), _SURE, etag)
 
     def doubt(self, name: str) -> bool:
         """Say that the head that names a place may be written over from now on; tell whether that had to be said."""
         place = place_of(name)
         if place is None or place.head is None:
             return False
-        self._bucket.put(self.path(name), _DOUBT)
+        self._passing.replace(self.path(name), _DOUBT)
         return True
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete places."""
         paths = [self.path(name) for name in names]
         if paths:
-            self._bucket.delete(paths)
+            self._passing.delete(paths)
 
     def has(self, name: str) -> bool:
         """Tell whether a place is there."""

@@ -10,12 +10,13 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
+from itertools import count
 from typing import Any, Final, NamedTuple, TypeVar
 
 from otel_agent_journal.codec import JSON
 from otel_agent_journal_aws import Refusal, Service
 from otel_agent_journal_s3.answers import Item, page_of, read_ourselves
-from otel_agent_journal_s3.failures import EMPTY, LOST, MISSING, error_of
+from otel_agent_journal_s3.failures import EMPTY, FORBIDDEN, LOST, MISSING, error_of
 from otel_agent_journal_s3.place import Place
 
 PAGE: Final = 1000  # keys in a page of a listing, and in a call that deletes
@@ -43,6 +44,14 @@ class Written(NamedTuple):
 
     etag: str
     at_s: float
+    version: str | None = None  # where the bucket has versions, and this is the only one that the call can have made
+
+
+class Version(NamedTuple):
+    """An object to be deleted: one version of it for good, or the object, of which its versions stay."""
+
+    name: str
+    id: str | None = None
 
 
 class Bucket(Service[Place]):
@@ -182,12 +191,16 @@ class Bucket(Service[Place]):
 
     def delete(self, names: Sequence[str]) -> None:
         """Delete objects; those that are not there are no error."""
-        for start in range(0, len(names), PAGE):
-            part = names[start : start + PAGE]
-            self.call(
-                f"DELETE of {len(part)} objects, the first {part[0]}",
-                lambda client, part=part: self._delete(client, part),
-            )
+        for what, part in _parts([Version(name) for name in names]):
+            self.call(what, lambda client, part=part: self._delete(client, part))
+
+    def delete_versions(self, versions: Sequence[Version]) -> bool:
+        """Delete versions for good; tell whether that is permitted. Those that are not there are no error."""
+        deletions = (
+            self.call_for(FORBIDDEN, what, lambda client, part=part: self._delete(client, part))
+            for what, part in _parts(versions)
+        )
+        return all(deleted is not None for deleted in deletions)
 
     def call(self, what: str, work: Callable[[Any], Result]) -> Result:
         """Do a request; see `Service.ask`.
@@ -219,21 +232,33 @@ class Bucket(Service[Place]):
         return Stored(data, answer["ETag"], modified_s, answer["Metadata"], media_type, size_bytes), _date(answer)
 
     def _put(self, name: str, data: bytes, metadata: Mapping[str, str] | None, **options: str) -> Written | None:
+        attempts = count(1)
+
         def put(client: Any) -> Written:
+            attempt = next(attempts)
             answer = client.put_object(
                 Bucket=self.place.bucket, Key=name, Body=data, Metadata=dict(metadata or {}), **options
             )
-            return Written(answer["ETag"], _date(answer))
+            return Written(answer["ETag"], _date(answer), answer.get("VersionId") if attempt == 1 else None)
 
         # A condition on an object that was deleted is answered with «no such key».
         lost = LOST | MISSING if "IfMatch" in options else LOST
         return self.call_for(lost, f"PUT {name}", put)
 
-    def _delete(self, client: Any, names: Sequence[str]) -> None:
-        objects = [{"Key": name} for name in names]
+    def _delete(self, client: Any, versions: Sequence[Version]) -> int:
+        """Delete up to a page of versions, and return how many."""
+        objects = [{"Key": one.name} | ({"VersionId": one.id} if one.id else {}) for one in versions]
         answer = client.delete_objects(Bucket=self.place.bucket, Delete={"Objects": objects, "Quiet": True})
         for failed in answer.get("Errors", ()):
             raise Refusal(f"DELETE {failed.get('Key')}", failed.get("Code", ""), failed.get("Message", ""), 200, failed)
+        return len(versions)
+
+
+def _parts(versions: Sequence[Version]) -> Iterator[tuple[str, Sequence[Version]]]:
+    """Yield what can be deleted at once, and how that is called."""
+    for start in range(0, len(versions), PAGE):
+        part = versions[start : start + PAGE]
+        yield f"DELETE of {len(part)} objects, the first {part[0].name}", part
 
 
 def _date(answer: Mapping[str, Any]) -> float:

@@ -19,6 +19,7 @@ from otel_agent_journal.errors import StoreError
 from otel_agent_journal.store.keys import session_of
 from otel_agent_journal_s3.layout import Layout
 from otel_agent_journal_s3.objects import Bucket
+from otel_agent_journal_s3.passing import Passing
 from otel_agent_journal_s3.segments import SETTLED, Segment
 
 _TRIES: Final = 100  # marks behind one another, of which each but the last had its markers left
@@ -32,12 +33,13 @@ class Settling:
     def __init__(self, bucket: Bucket, layout: Layout) -> None:
         self._bucket = bucket
         self._layout = layout
+        self._passing = Passing(bucket)
         self._marked: set[str] | None = None  # the sessions that had a marker when these were last listed
 
     def mark(self, key: str, session_id: str) -> None:
         """Say that a session may be unsettled, by a name that was never used, so that a late deletion hits no other."""
         name = f"{self._layout.markers(key)}{uuid.uuid4().hex}"
-        self._bucket.put(name, valid_text(session_id).encode())
+        self._passing.make(name, valid_text(session_id).encode())
 
     def markers(self, key: str) -> list[str]:
         """Return the names of a session's markers."""
@@ -76,7 +78,7 @@ class Settling:
             markers = self.markers(key)
             number = self._mark_end(key, end) if markers else None
             if number is not None:
-                self._bucket.delete(markers)
+                self._passing.delete(markers)
         except StoreError as error:
             _log.warning("session=<%s>, error=<%s> | not settled, tried again with its next ending", key, error)
             return None
