@@ -159,8 +159,8 @@ class Minio(Server):
         return {"MINIO_ROOT_USER": KEY, "MINIO_ROOT_PASSWORD": SECRET, "MINIO_UPDATE": "off"}
 
     def is_up(self) -> bool:
-        """Tell whether it takes requests."""
-        return self.answers("/minio/health/ready")
+        """Tell whether it takes requests; that it is `ready` it says before it does, with `offline` in a header."""
+        return self.answers("/minio/health/cluster")
 
     def url(self, bucket: str, prefix: str = "", *, endpoint: str | None = None, **options: str) -> str:
         """Return the URL of a store in a bucket, which has to be made first."""
