@@ -31,8 +31,8 @@ def test_wait_for(store: PostgreSQLStore, tmp_path: Path, monkeypatch: pytest.Mo
     ended: list[float] = []
 
     def end() -> None:
+        ended.append(time.monotonic())  # before it can be seen
         store.append([ending] if not isinstance(ending, list) else ending)
-        ended.append(time.monotonic())
 
     timer = Timer(2 + 3 * QUIET_S, end)
     timer.start()
