@@ -41,7 +41,8 @@ class Descriptor:
 
     def is_named(self, path: Path | str) -> bool:
         """Tell whether it is, or was, the file of that name: not one that was removed or replaced since."""
-        return _key_of(path) == self._identity is not None
+        key = _key_of(path)
+        return key is not None and key == self._identity
 
     def close(self) -> None:
         """Close it, if it is still ours to close. May be called twice."""

@@ -87,7 +87,7 @@ class Server:
         return self._dated()
 
     def left(self, prefix: str) -> list[str]:
-        """Return the names of which versions or markers are left, and nothing else."""
+        """Return the names below a prefix that have older versions or markers."""
         return [name for name, kept in self.replaced.items() if kept and name.startswith(prefix)]
 
     def _keep(self, name: str, *, deleted: bool = False) -> None:

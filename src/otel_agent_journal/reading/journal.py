@@ -340,5 +340,5 @@ def _without_replays(heads: list[SessionHead]) -> list[SessionHead]:
 
 
 def has_dead(spool: Path) -> bool:
-    """Tell whether a spool holds something of a writer that is gone, be it that somebody is taking it in."""
+    """Tell whether a spool holds something of a writer that is gone, whether or not somebody takes it in."""
     return any(folder.is_left or folder.is_taken_in for folder in survey(spool).folders)

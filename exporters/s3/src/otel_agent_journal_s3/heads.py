@@ -23,6 +23,7 @@ from otel_agent_journal.store.rules import is_wanted, merged_writers
 from otel_agent_journal_s3.layout import Layout, key_of
 from otel_agent_journal_s3.listing import Listing, Place, name_of, slot_of, stays
 from otel_agent_journal_s3.objects import AT_ONCE, Bucket, Stored
+from otel_agent_journal_s3.passing import Passing
 from otel_agent_journal_s3.segments import place_of_cursor
 from otel_agent_journal_s3.settling import Settling
 
@@ -62,11 +63,11 @@ class Found(NamedTuple):
 class Heads:
     """The heads of a store. Thread-safe."""
 
-    def __init__(self, bucket: Bucket, layout: Layout, settling: Settling) -> None:
+    def __init__(self, bucket: Bucket, layout: Layout, settling: Settling, passing: Passing) -> None:
         self._bucket = bucket
         self._layout = layout
         self._settling = settling
-        self._listing = Listing(bucket, layout)
+        self._listing = Listing(bucket, layout, passing)
         self._last: OrderedDict[str, Found] = OrderedDict()  # those written here, without snapshots
 
     def head(self, session_id: str) -> SessionHead | None:

@@ -139,10 +139,10 @@ def _head_of(place: Place, version: int, updated_ns: int, end: str) -> SessionHe
 class Listing:
     """The places of a store."""
 
-    def __init__(self, bucket: Bucket, layout: Layout) -> None:
+    def __init__(self, bucket: Bucket, layout: Layout, passing: Passing) -> None:
         self._bucket = bucket
         self._layout = layout
-        self._passing = Passing(bucket)
+        self._passing = passing
 
     def put(self, name: str) -> str:
         """Write a place that no head names yet; return its ETag."""

@@ -48,6 +48,7 @@ class Passing:
         if all(self._bucket.delete_versions(part) for part in (older, newest)):
             return
         self._may = False
+        self._versions.clear()
         self._bucket.delete(names)
         _log.warning(
             "store=<%s> | s3:DeleteObjectVersion is refused below listing/ and unsettled/, so a marker stays of each"

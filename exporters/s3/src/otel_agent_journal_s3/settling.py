@@ -30,10 +30,10 @@ _log: Final = logging.getLogger(__name__)
 class Settling:
     """The markers of a store. Thread-safe."""
 
-    def __init__(self, bucket: Bucket, layout: Layout) -> None:
+    def __init__(self, bucket: Bucket, layout: Layout, passing: Passing) -> None:
         self._bucket = bucket
         self._layout = layout
-        self._passing = Passing(bucket)
+        self._passing = passing
         self._marked: set[str] | None = None  # the sessions that had a marker when these were last listed
 
     def mark(self, key: str, session_id: str) -> None:

@@ -41,6 +41,7 @@ from otel_agent_journal_s3.lease import Lease
 from otel_agent_journal_s3.lines import Line, line_of
 from otel_agent_journal_s3.listing import ENDED
 from otel_agent_journal_s3.objects import AT_ONCE, Bucket
+from otel_agent_journal_s3.passing import Passing
 from otel_agent_journal_s3.place import Place, place_of
 from otel_agent_journal_s3.reading import Seen, instances_in, read, read_instance, session_ids
 from otel_agent_journal_s3.segments import place_of_cursor
@@ -72,7 +73,8 @@ class S3Store:
         self._bucket = Bucket(place)
         self._announcements = Announcements(self._bucket, self._layout, lease)
         self._compactor = Compactor(self._bucket, self._layout)
-        self._settling = Settling(self._bucket, self._layout)
+        passing = Passing(self._bucket)
+        self._settling = Settling(self._bucket, self._layout, passing)
         self._documents = Documents(self._bucket, self._layout)
         self._instances = Instances(self._bucket, self._layout)
         self._seen = Seen()
@@ -85,7 +87,7 @@ class S3Store:
             instances=self._instances,
         )
         self._follower = Follower(self._bucket, self._layout, self._announcements)
-        self._heads = Heads(self._bucket, self._layout, self._settling)
+        self._heads = Heads(self._bucket, self._layout, self._settling, passing)
         self._deletion = Deletion(self._bucket, self._layout, self._heads, self._settling)
         self._administration = Administration(self._bucket, self._layout)
         self._writing = RLock()
