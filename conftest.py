@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import os
 import signal
@@ -13,11 +14,13 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 pytest_plugins = ["tests.real.fixtures"]
 pytest.register_assert_rewrite("otel_agent_journal.testing.contract_setup")  # some tests use it without the contract
 
+_GRACE_S = 60.0  # beyond the limit of a test, before its worker dies
 _SAID_OF_A_FAILURE = 40_000  # characters: a whole example of a state machine, which may not come again
 
 KEPT = frozenset(("AGENT_JOURNAL_SOAK", "AGENT_JOURNAL_TEST_SERVERS"))
@@ -98,8 +101,30 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Bound each phase of a test by itself, from outside of Python.
+
+    The timer of pytest-timeout is one for all three, is put out by the first failure, and is a signal, which code in C
+    and a callback that swallows what is raised do not hear: a test that failed could wait for its own end for ever. A
+    worker that is stuck says where each of its threads stands, and dies; xdist names the test, and goes on.
+    """
+    marker = item.get_closest_marker("timeout")
+    limit_s = marker.args[0] if marker else float(item.config.getoption("timeout") or item.config.getini("timeout"))
+    faulthandler.dump_traceback_later(
+        limit_s + _GRACE_S, exit=True, file=item.config.stash[fault_handler_stderr_fd_key]
+    )
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+pytest_runtest_call = pytest_runtest_teardown = pytest_runtest_setup
+
+
 class _SaysAtOnce:
-    """Long runs say at once what failed, and do not keep it for an end that may be hours away."""
+    """What failed is said at once, and not kept for an end that may be hours away, or never come."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._plugins = config.pluginmanager
@@ -113,8 +138,8 @@ class _SaysAtOnce:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Add what the long forms want."""
-    if os.environ.get("AGENT_JOURNAL_SOAK") and "PYTEST_XDIST_WORKER" not in os.environ:
+    """Where several workers are at it: who looks at a single file gets pytest's own order."""
+    if config.getoption("numprocesses", None):
         config.pluginmanager.register(_SaysAtOnce(config))
 
 

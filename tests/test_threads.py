@@ -24,6 +24,7 @@ from otel_agent_journal.threads import (
     start_thread,
     watch_collections,
 )
+from tests.clock import by_the_clock
 
 GREEN = """
 import sys, time
@@ -60,6 +61,7 @@ def test_a_bell_rings_before_or_while_one_waits() -> None:
     assert bell.wait(5)
 
 
+@by_the_clock
 def test_changes_are_seen_whenever_they_come() -> None:
     """Who waits for a state sees it as soon as it is told, by any number of threads, and gives up in time."""
     changes, state, seen = Changes(), [0], Turns()

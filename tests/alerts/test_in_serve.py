@@ -17,6 +17,7 @@ from otel_agent_journal.store.rules import current
 from otel_agent_journal.testing.builders import JournalBuilder
 from tests.alerts.conftest import SECRET, hook
 from tests.alerts.receiver import LocalReceiver
+from tests.processes import started
 
 BIN = Path(sys.executable).parent
 PATIENCE_S = 60.0
@@ -45,7 +46,7 @@ def test_a_server_judges_and_shows(tmp_path: Path, receiver: LocalReceiver) -> N
     store.close()
     command = [BIN / "agent-journal", "serve", "--port", "0", "--store", url, "--alerts"]
     environ = {**os.environ, "HOOK_SECRET": SECRET}
-    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True) as process:
+    with started(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         link = urlsplit(process.stdout.readline().strip())
         headers = {"authorization": f"Bearer {parse_qs(link.query)['token'][0]}"}

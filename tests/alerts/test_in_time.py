@@ -16,11 +16,13 @@ from otel_agent_journal.store.registry import open_store
 from otel_agent_journal.testing.builders import JournalBuilder
 from tests.alerts.conftest import SECRET, hook
 from tests.alerts.receiver import LocalReceiver
+from tests.clock import by_the_clock
 
 EVERY_S = 1.0
 IN_A_ROW = 3
 
 
+@by_the_clock
 @pytest.mark.serial
 @pytest.mark.parametrize(
     "rule",

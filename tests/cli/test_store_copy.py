@@ -28,6 +28,7 @@ from otel_agent_journal.store.rules import current
 from otel_agent_journal.testing.builders import JournalBuilder, an_event, context_events, events
 from tests.cli.command_line import PROGRAM, cli, rows, terminal
 from tests.cli.conftest import URL, Seeded, absolute
+from tests.clock import by_the_clock
 
 COPY = "sqlite:///copy.db"
 COPIES = Path(".agent-journal/copies")
@@ -203,6 +204,7 @@ def test_a_bar_is_drawn_on_a_terminal(whole: Seeded) -> None:
     assert cli("store", "copy", URL, "sqlite:///second.db").stderr == ""
 
 
+@by_the_clock
 @pytest.mark.parametrize(
     ("source", "target", "code"),
     [(URL, URL, 2), ("sqlite:///none.db", COPY, 4), (URL, "foo://x", 2), ("nothing", COPY, 2)],
@@ -399,6 +401,7 @@ def test_what_a_copy_cannot_find_is_said(capsys: pytest.CaptureFixture[str]) -> 
     assert (code, "not copied is what programs put by themselves" in line) == (0, True)
 
 
+@by_the_clock
 def test_a_store_that_stops_answering_is_tried_for_a_while(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

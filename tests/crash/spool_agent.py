@@ -8,6 +8,7 @@ Each thread writes, after each append that returned, how many have, into its eig
 from __future__ import annotations
 
 import mmap
+import signal
 import struct
 import sys
 import threading
@@ -20,7 +21,11 @@ from otel_agent_journal.spool.writer import SpoolWriter
 BASE_NS = 1_760_000_000_000_000_000
 
 
+LIMIT_S = 600  # should nobody kill it
+
+
 def main(spool: str, writer_id: str, counts: str, threads: str, pause_s: str) -> None:
+    signal.alarm(LIMIT_S)
     writer = SpoolWriter(Path(spool), writer=writer_id, segment_bytes=128 * 1024)
     with Path(counts).open("r+b") as file:
         shared = mmap.mmap(file.fileno(), 0)

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from otel_agent_journal.projections.steps import fold_steps
 from otel_agent_journal.reading.prompts import prompt_of
 from otel_agent_journal.store.registry import open_store
+from tests.processes import started
 
 AGENT = Path(__file__).with_name("resumable_agent.py")
 KILLS = 100 if os.environ.get("AGENT_JOURNAL_SOAK") else 20
@@ -32,10 +33,8 @@ SESSION = "errand"
 class Agents:
     """The agent's process, which forks one for each run."""
 
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(AGENT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
 
     def run(self, what: str, folder: Path, *, kill_at: int | None = None, delay_s: float = 0.0) -> tuple[int, int]:
         """Run an agent; kill it once it has said so many bytes. Return its exit code, and how many it said."""
@@ -63,12 +62,12 @@ class Agents:
 @pytest.fixture(scope="module")
 def agents() -> Iterator[Agents]:
     """One process for all runs."""
-    made = Agents()
-    with made.process:
-        yield made
-        assert made.process.stdin
-        made.process.stdin.close()
-        made.process.wait(TIMEOUT_S)
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with started([sys.executable, str(AGENT)], **pipes) as process:
+        yield Agents(process)
+        assert process.stdin
+        process.stdin.close()
+        process.wait(TIMEOUT_S)
 
 
 def lines(file: Path) -> list[Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 import os
+import signal
 import sys
 from typing import Annotated, Any, TypedDict
 
@@ -77,7 +78,8 @@ def witness(pipe: int) -> None:
 
 
 def main() -> None:
-    """Run until killed."""
+    """Run until killed, at the latest after ten minutes."""
+    signal.alarm(600)
     pipe = int(sys.argv[1])
     agent = graph()
     witness(pipe)

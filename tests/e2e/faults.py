@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from otel_agent_journal.store.registry import open_store
+from tests.processes import started
 
 _LOCKER = """
 import sqlite3, sys
@@ -34,15 +35,12 @@ def new_journal(file: Path) -> None:
 def locked(file: Path) -> Iterator[None]:
     """Another process is in a transaction on this journal all the time."""
     new_journal(file)
-    with subprocess.Popen(
+    with started(
         [sys.executable, "-c", _LOCKER, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as locker:
         assert locker.stdout is not None
         assert locker.stdout.readline() == "locked\n"
-        try:
-            yield
-        finally:
-            locker.kill()
+        yield
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.projections.head import COMPLETED, INTERRUPTED, LOST, PROCESSING
 from otel_agent_journal.projections.verdict import SILENCE_NS, judged
 from otel_agent_journal.store.registry import open_store
+from tests.clock import by_the_clock
 from tests.crash.test_agent_kill import check_sessions, events_in, kill_one
 from tests.e2e.conftest import BIN, WALKER, Workdir
 from tests.e2e.faults import locked
@@ -161,6 +162,7 @@ def test_killed_at_each_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, u
         store.close()
 
 
+@by_the_clock
 def test_a_killed_step_was_seen_until_it_died(workdir: Workdir) -> None:
     """Of a killed agent's running step the journal says that it was alive until its parent saw it die."""
     write_agent(

@@ -17,6 +17,7 @@ import pytest
 from otel_agent_journal import JournalEvent
 from scripts.ports import reserved_port
 from tests.e2e.conftest import BIN, WALKER, Workdir
+from tests.processes import started
 from tests.receiver.collecting import ANY, Collecting, eventually
 
 AGENT = (
@@ -64,21 +65,16 @@ def last_of(collecting: Collecting) -> JournalEvent | None:
 def under_run(workdir: Workdir, store: str) -> Generator[tuple[subprocess.Popen[bytes], int]]:
     """Run the agent that hangs under `run`; yield that, and the agent's process id once it hangs."""
     workdir.write("agent.py", HANGS)
-    process = subprocess.Popen(
+    with started(
         [BIN / "agent-journal", "run", "--", sys.executable, "agent.py"],
         cwd=workdir.path,
         env={**workdir.env, "AGENT_JOURNAL_STORE": store},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    with process:
-        try:
-            assert process.stdout is not None
-            yield process, int(process.stdout.readline())
-            process.wait(60)
-        finally:
-            process.kill()
+    ) as process:
+        assert process.stdout is not None
+        yield process, int(process.stdout.readline())
+        process.wait(60)
 
 
 @pytest.fixture

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import BIN, Workdir
+from tests.processes import started
 
 WORK = """
 import os, sys, time
@@ -233,8 +234,7 @@ def test_a_wrapper_that_is_killed(workdir: Workdir) -> None:
         "with journal.session('a', agent='helper') as session:\n    time.sleep(8)\n"
         "print(journal.flush(20) is True, stored('a'), flush=True)\n",
     )
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        assert workdir.run("app.py").stdout == "True 4\n"
+    assert workdir.run("app.py").stdout == "True 4\n"
 
 
 @pytest.mark.parametrize("isolated", [False, True])
@@ -267,23 +267,21 @@ sys.exit(7)
 """
 
 
-def wrapper_of(workdir: Workdir, *program: str) -> subprocess.Popen[bytes]:
+def wrapper_of(workdir: Workdir, *program: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """Start `run` in a group of its own within this session."""
-    return subprocess.Popen(
+    return started(
         [BIN / "agent-journal", "run", "--", *program],
         cwd=workdir.path,
         env=workdir.env,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        process_group=0,
     )
 
 
 def test_every_signal_reaches_the_program(workdir: Workdir) -> None:
     """Each is handed on once, none ends or stops the wrapper, and it ends as the program does."""
     workdir.write("app.py", LISTENS)
-    wrapper = wrapper_of(workdir, sys.executable, "app.py")
-    try:
+    with wrapper_of(workdir, sys.executable, "app.py") as wrapper:
         assert wrapper.stdout is not None
         assert wrapper.stdout.readline() == b"ready\n"
         numbers = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD})
@@ -293,9 +291,6 @@ def test_every_signal_reaches_the_program(workdir: Workdir) -> None:
         (workdir.path / "over").touch()
         assert wrapper.wait(60) == 7
         assert wrapper.stdout.read() == b""
-    finally:
-        wrapper.kill()
-        wrapper.communicate()
 
 
 def state_of(pid: int) -> str:
@@ -305,18 +300,18 @@ def state_of(pid: int) -> str:
 
 def test_a_program_that_stops_stops_the_wrapper(workdir: Workdir) -> None:
     """As a shell expects of a job: stopped by SIGTSTP both stand still, and SIGCONT has both go on."""
-    wrapper = wrapper_of(workdir, sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(60)")
-
-    def both(state: str) -> bool:
-        end = time.monotonic() + 20
+    waits = "import time; print('ready', flush=True); time.sleep(60)"
+    with wrapper_of(workdir, sys.executable, "-c", waits) as wrapper:
         children = Path(f"/proc/{wrapper.pid}/task/{wrapper.pid}/children")
-        while time.monotonic() < end:
-            if {state_of(wrapper.pid), *map(state_of, map(int, children.read_text().split()))} == {state}:
-                return True
-            time.sleep(0.05)
-        return False
 
-    try:
+        def both(state: str) -> bool:
+            end = time.monotonic() + 20
+            while time.monotonic() < end:
+                if {state_of(wrapper.pid), *map(state_of, map(int, children.read_text().split()))} == {state}:
+                    return True
+                time.sleep(0.05)
+            return False
+
         assert wrapper.stdout is not None
         assert wrapper.stdout.readline() == b"ready\n"
         os.kill(wrapper.pid, signal.SIGTSTP)
@@ -325,6 +320,3 @@ def test_a_program_that_stops_stops_the_wrapper(workdir: Workdir) -> None:
         assert both("S")
         os.kill(wrapper.pid, signal.SIGTERM)
         assert wrapper.wait(60) == 128 + signal.SIGTERM
-    finally:
-        wrapper.kill()
-        wrapper.communicate()

@@ -7,7 +7,6 @@ import errno
 import inspect
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -25,7 +24,9 @@ from otel_agent_journal.pipeline.current import Flush, set_flush
 from otel_agent_journal.pipeline.flushing import Flusher
 from otel_agent_journal.spool.writer import _reason
 from otel_agent_journal.threads import Bell
+from tests.clock import by_the_clock
 from tests.e2e.conftest import Workdir
+from tests.processes import started
 
 
 class Context:
@@ -167,6 +168,7 @@ def test_without_a_context(delivered: Delivered, arguments: tuple[Any, ...]) -> 
     assert delivered == [2.0]
 
 
+@by_the_clock
 def test_who_hangs_is_not_waited_for(
     delivered: Delivered, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -266,22 +268,19 @@ def test_frozen_as_the_handler_returned(workdir: Workdir, durability: str) -> No
     store = f"sqlite:///{workdir.path}/journal.db"
     env = {**workdir.env, "AGENT_JOURNAL_STORE": store, "AGENT_JOURNAL_DURABILITY": durability}
     env["AGENT_JOURNAL_SPOOL"] = str(workdir.path / "spool")
-    with subprocess.Popen([sys.executable, program], cwd=workdir.path, env=env) as process:
-        try:
-            for session, last in (
-                ("s1", ["AGENT_INVOCATION_SUCCEEDED", "AGENT_END"]),
-                ("s2", ["AGENT_ERROR", "AGENT_INVOCATION_FAILED"]),
-            ):
-                _, state = os.waitpid(process.pid, os.WUNTRACED)
-                assert os.WIFSTOPPED(state), state
-                opened = open_store(store, create=False)
-                assert [event.type for event in opened.read(session)] == [*EVENTS, *last]
-                opened.close()
-                spans = Path(workdir.path / "spans").read_text().split("\n")
-                assert spans.count("execute_tool search") == ("s1", "s2").index(session) + 1
-                process.send_signal(signal.SIGCONT)
-        finally:
-            process.kill()
+    with started([sys.executable, program], cwd=workdir.path, env=env) as process:
+        for session, last in (
+            ("s1", ["AGENT_INVOCATION_SUCCEEDED", "AGENT_END"]),
+            ("s2", ["AGENT_ERROR", "AGENT_INVOCATION_FAILED"]),
+        ):
+            _, state = os.waitpid(process.pid, os.WUNTRACED)
+            assert os.WIFSTOPPED(state), state
+            opened = open_store(store, create=False)
+            assert [event.type for event in opened.read(session)] == [*EVENTS, *last]
+            opened.close()
+            spans = Path(workdir.path / "spans").read_text().split("\n")
+            assert spans.count("execute_tool search") == ("s1", "s2").index(session) + 1
+            process.send_signal(signal.SIGCONT)
 
 
 def test_a_spool_that_cannot_be_written_says_what_to_do() -> None:

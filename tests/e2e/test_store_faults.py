@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from otel_agent_journal.delivery.drain import FAILING_S, HUNG_S
+from tests.clock import by_the_clock
 from tests.e2e.conftest import BIN, WALKER, Workdir
 from tests.e2e.faults import damaged, forbidden, full, locked, new_journal, small_disk
 
@@ -118,6 +119,7 @@ def disk(workdir: Workdir) -> Iterator[None]:
         yield
 
 
+@by_the_clock
 @pytest.mark.long_form
 @pytest.mark.usefixtures("disk")
 @pytest.mark.timeout(600)
@@ -173,6 +175,7 @@ def compare(bare: list[Ran], journaled: list[Ran]) -> None:
     assert median(journaled, "process_s") < limit, (bare, journaled)
 
 
+@by_the_clock
 @pytest.mark.parametrize("door", DOORS[1:])
 def test_a_store_that_hangs(workdir: Workdir, door: str) -> None:
     """A store that never answers is waited for at most HUNG_S at the end, and the program is done."""

@@ -23,7 +23,9 @@ from otel_agent_journal.errors import ConfigError, WaitTimeout
 from otel_agent_journal.projections.status import fold
 from otel_agent_journal.projections.verdict import head_of
 from otel_agent_journal.store.protocol import JournalStore
+from tests.clock import by_the_clock
 from tests.e2e.conftest import Workdir
+from tests.processes import started
 from tests.projections import told
 from tests.projections.test_links import link
 
@@ -139,6 +141,7 @@ def test_what_was_before_is_no_ending(store: JournalStore) -> None:
 # --- a wait in vain -----------------------------------------------------------------------------------------------
 
 
+@by_the_clock
 def test_it_gives_up_in_time(store: JournalStore) -> None:
     """A wait ends in time, with an error that is a TimeoutError too and says what was seen last."""
     has(store, told.said("SESSION_INITIATED", 1), told.said("AGENT_INVOCATION_STARTED", 2))
@@ -218,7 +221,7 @@ with invocation("s1", agent="helper", input="hi"):
     )
     monkeypatch.chdir(workdir.path)
     monkeypatch.delenv("AGENT_JOURNAL_STORE", raising=False)
-    with subprocess.Popen([sys.executable, program], cwd=workdir.path, stdout=subprocess.PIPE) as process:
+    with started([sys.executable, program], cwd=workdir.path, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"in\n"
         with pytest.raises(WaitTimeout):

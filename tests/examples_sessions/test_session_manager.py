@@ -17,6 +17,7 @@ import pytest
 from otel_agent_journal.testing.bedrock import BedrockServer, throttle
 from tests.examples_aws import stack
 from tests.examples_aws.test_template import complaints
+from tests.processes import started
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "session_manager"
 LONG_S = 110.0
@@ -38,12 +39,11 @@ pytestmark = pytest.mark.timeout(240)
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The service, as its first lines say it is started."""
     monkeypatch.setenv("ASSESSMENT_PACE_S", "0.1")
-    with subprocess.Popen(
-        [sys.executable, str(FOLDER / "app.py")], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with started([sys.executable, str(FOLDER / "app.py")], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
         process.terminate()
+        process.wait(LONG_S)
 
 
 def polled(client: Any, path: str) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from otel_agent_journal.forwarding.spans import with_blobs
 from otel_agent_journal.mapping.span_record import SpanRecord
 from otel_agent_journal.otlp.answers import BatchRefused, SendFailed
 from otel_agent_journal.otlp.target import default_resource
+from tests.clock import by_the_clock
 
 WRITER = SimpleNamespace(writer="w", resource={"service.name": "agent"})
 TRACE = "1" * 32
@@ -244,6 +245,7 @@ def test_oversize_values_are_read_from_the_store() -> None:
     assert with_blobs(small, None) is small
 
 
+@by_the_clock
 def test_the_drain_never_waits_for_a_backend_that_hangs(forwarder_to: Make) -> None:
     """Events go on being taken in; what is over the capacity is dropped, oldest first, and counted."""
     hang = threading.Event()

@@ -5,18 +5,20 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from scripts.ports import reserved_port
+from tests.processes import started
 
 ROOT = Path(__file__).resolve().parents[2]
 ASKING = "from scripts.ports import reserved_port\nprint(reserved_port({}), flush=True)\ninput()\n"
 
 
-def asking(preferred: int | None) -> subprocess.Popen[str]:
+def asking(preferred: int | None) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start a process that reserves a port, says which, and goes on until its input ends."""
     command = [sys.executable, "-c", ASKING.format(preferred)]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return started(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_port_is_given_once() -> None:
@@ -27,7 +29,6 @@ def test_a_port_is_given_once() -> None:
         theirs = int(one.stdout.readline())
         assert theirs != ours
         assert reserved_port(theirs) != theirs
-        one.kill()
     assert reserved_port(theirs) == theirs
     assert reserved_port(theirs) != theirs  # it is ours already
 

@@ -17,7 +17,9 @@ from otel_agent_journal.delivered import ALL, UNKNOWN, Delivered
 from otel_agent_journal.pipeline.current import Flush, set_flush
 from otel_agent_journal.pipeline.flushing import Flusher, Lane, flush_timeout_s
 from otel_agent_journal.threads import Bell
+from tests.clock import by_the_clock
 
+pytestmark = by_the_clock
 BOUND_S = 1.5
 
 

@@ -17,6 +17,7 @@ import pytest
 from otel_agent_journal.pipeline import stack
 from otel_agent_journal.pipeline.failure import message_of
 from otel_agent_journal.pipeline.stack import MAX_STACK_CHARACTERS, raise_site, related, stack_of
+from tests.clock import by_the_clock
 
 
 def raised(function: Callable[..., object], *args: object) -> BaseException:
@@ -102,6 +103,7 @@ def test_a_cycle_of_causes_ends() -> None:
     assert stack_of(first)
 
 
+@by_the_clock
 def test_a_deep_recursion_is_soon_told() -> None:
     """A recursion of thousands of frames is told once, in bounded time and space."""
 

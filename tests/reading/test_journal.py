@@ -21,6 +21,7 @@ from otel_agent_journal.store.memory import MemoryStore
 from otel_agent_journal.store.protocol import SessionFilter
 from otel_agent_journal.store.rules import current_sessions
 from otel_agent_journal.testing.builders import a_head, an_event, events
+from tests.clock import by_the_clock
 from tests.projections.test_links import link
 from tests.reading.counting import CountingStore
 from tests.spool.spooling import die, eventually, new_writer, started
@@ -158,6 +159,7 @@ class HeldStore(MemoryStore):
         super().append(events)
 
 
+@by_the_clock
 def test_what_another_takes_in_is_waited_for(tmp_path: Path) -> None:
     """What a dead process left may be under way by another's hand: a reader that has patience finds it."""
     writer, store = new_writer(tmp_path), HeldStore()

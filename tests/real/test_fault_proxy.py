@@ -17,6 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
+from tests.clock import by_the_clock
 from tests.real.fault_proxy import (
     ALL,
     APPLIED_RESET,
@@ -366,6 +367,7 @@ def test_postgresql_is_cut_off_after_the_commit(postgresql: PostgreSQLProxy, dat
     assert postgresql.injected == {APPLIED_RESET: 1, APPLIED_SILENT: 1}
 
 
+@by_the_clock
 def test_postgresql_is_cut_off_midway(postgresql: PostgreSQLProxy, database: str) -> None:
     """A reset in the middle of a query comes at once, and the server works on without knowing."""
     postgresql.plan = Scripted(MIDWAY, on=["INSERT"])

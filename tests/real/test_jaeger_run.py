@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import started
 from tests.real.jaeger import Jaeger
 from tests.real.jaeger_spans import JaegerSpan, each_once, spans_of_service
 
@@ -109,17 +110,16 @@ class Project:
         return self.command("run", *options, "--", sys.executable, "my_agent.py", **variables)
 
     def run_and_kill(self, *options: str, after_s: float = 0.0, **variables: str) -> None:
-        process = subprocess.Popen(
+        with started(
             [*RUN, "run", *options, "--", sys.executable, "my_agent.py"],
             cwd=self.folder,
             env=self.environ(HANG="1", **variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-        )
-        assert process.stdout is not None
-        with process, process.stdout as output:
-            assert output.readline() == "hanging\n"
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "hanging\n"
             time.sleep(after_s)
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             for child in children:
@@ -280,7 +280,7 @@ def test_a_drain_after_the_kill_sends_the_rest(jaeger: Jaeger, project: Project)
     """A program that drained for itself is killed: its steps left open are sent by whoever adopts its spool."""
     project.write(before=f"from otel_agent_journal import configure\nconfigure(otlp={jaeger.otlp_http!r})")
     environ = project.environ(HANG="1")
-    with subprocess.Popen(
+    with started(
         [sys.executable, "my_agent.py"], cwd=project.folder, env=environ, stdout=subprocess.PIPE, text=True
     ) as agent:
         assert agent.stdout is not None

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from otel_agent_journal.server.wire import Row
+from tests.processes import started
 from tests.real.backends import Backend
 from tests.real.servers import AWS
 
@@ -33,7 +34,7 @@ def client(backend: Backend, tmp_path: Path) -> Iterator[httpx.Client]:
     (tmp_path / "agents.toml").write_text('[agents]\ncounting = "tests.real.served_agent:counting"\n')
     command = [BIN / "agent-journal", "serve", "--port", "0", "--write", "--agents", "agents.toml"]
     environ = {**os.environ, **AWS, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
-    with subprocess.Popen(
+    with started(
         [*command, "--store", backend.fresh()], cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
@@ -42,6 +43,7 @@ def client(backend: Backend, tmp_path: Path) -> Iterator[httpx.Client]:
         with httpx.Client(base_url=f"{url.scheme}://{url.netloc}", headers=headers, timeout=PATIENCE_S) as client:
             yield client
         process.terminate()
+        assert process.wait(PATIENCE_S) == 0
 
 
 def messages(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:

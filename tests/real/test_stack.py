@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import BIN
+from tests.processes import started
 from tests.real.fixtures import server_program
 from tests.real.servers import ROOT, tied
 
@@ -29,16 +30,10 @@ STACK = [sys.executable, str(ROOT / "scripts" / "stack.py")]
 class Running:
     """A stack in a process of its own, and what it says."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
         self.folder = folder
         self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [*tied("TERM"), *STACK, "--folder", str(folder)],
-            env={**os.environ, "AGENT_JOURNAL_DEMO_PACE": "0.005"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self.process = process
 
     def until(self, text: str) -> str:
         """Read up to the line that has a text, and return that line."""
@@ -74,11 +69,17 @@ def stack(tmp_path: Path, jaeger_program: Path) -> Iterator[Running]:
         with contextlib.suppress(OSError):  # somebody has it: that will do
             taken.bind(("127.0.0.1", 4317))
             taken.listen()
-        running = Running(tmp_path / "stack")
-        with running.process:
-            yield running
-            if running.process.poll() is None:
-                running.process.terminate()
+        with started(
+            [*tied("TERM"), *STACK, "--folder", str(tmp_path / "stack")],
+            env={**os.environ, "AGENT_JOURNAL_DEMO_PACE": "0.005"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            yield Running(tmp_path / "stack", process)
+            if process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=LIMIT_S)
 
 
 def test_a_demo_agent_in_both(stack: Running) -> None:

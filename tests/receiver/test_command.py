@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from tests.e2e.conftest import BIN, Workdir
+from tests.processes import started
 from tests.receiver.collecting import ANY, TRACES, Collecting, eventually, request
 
 
@@ -73,17 +74,17 @@ def test_the_sdks_exporters(tmp_path: Path, protocol: str, gzip: bool) -> None:
 def test_one_door_alone(tmp_path: Path) -> None:
     """Either door can be left out, but not both."""
     assert refused(tmp_path, "--no-grpc", "--no-http")[0] == 2
-    done = subprocess.Popen(
+    with started(
         [BIN / "agent-journal", "collect", "--store", f"sqlite:///{tmp_path}/journal.db", "--no-http", "--grpc", ANY],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    with done:
+    ) as done:
         assert done.stderr is not None
         said = [done.stderr.readline() for _ in range(2)]
         done.terminate()
         rest = done.stderr.read()
+        done.wait(30)
     assert "OTLP/grpc" in said[1]
     assert "OTLP/http" not in rest
     assert done.returncode == 0

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from tests.clock import by_the_clock
 from tests.receiver.serving import MIB, Serving
 
 WHO = {"authorization": "Bearer t"}
@@ -85,6 +86,7 @@ def test_sent_again(name: str) -> None:
         exporter.shutdown()
 
 
+@by_the_clock
 @pytest.mark.parametrize("name", NAMES)
 def test_dropped(name: str) -> None:
     """Without the right token it gives up at once."""

@@ -14,6 +14,7 @@ import pytest
 from otel_agent_journal.mapping.from_otlp import span_records
 from otel_agent_journal.mapping.to_events import step_id_of
 from otel_agent_journal.receiver.intake import STORE_PATIENCE_S
+from tests.clock import by_the_clock
 from tests.e2e.faults import locked
 from tests.receiver.asking import METHODS, PROTOBUF, Told, ask, over_http, spans
 from tests.receiver.collecting import ANY, Collecting, eventually
@@ -125,6 +126,7 @@ def test_what_is_in_hand_is_answered(tmp_path: Path) -> None:
         assert len(steps(collecting)) == (2 if failure is None else 1)
 
 
+@by_the_clock
 def test_sigterm_twice(tmp_path: Path) -> None:
     """The second SIGTERM ends it at once, however long the store would still be waited for; what it has stays there."""
     with Collecting(tmp_path, *DOORS) as collecting:

@@ -22,6 +22,7 @@ from otel_agent_journal.bootstrap.serving import Door, checked_root, open_server
 from otel_agent_journal.config import SERVE_TOKEN, settings_with
 from otel_agent_journal.errors import ConfigError
 from otel_agent_journal.store.sqlite import SqliteStore
+from tests.processes import started
 from tests.projections import told
 from tests.server.served import keep
 
@@ -41,7 +42,7 @@ def journal(tmp_path: Path) -> Path:
 @contextmanager
 def running(*arguments: str, cwd: Path, **environ: str) -> Iterator[subprocess.Popen[str]]:
     """A command that runs; killed in the end if it still does."""
-    process = subprocess.Popen(
+    with started(
         [*PROGRAM, *arguments],
         cwd=cwd,
         env={**os.environ, **environ},
@@ -49,12 +50,8 @@ def running(*arguments: str, cwd: Path, **environ: str) -> Iterator[subprocess.P
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
-    try:
+    ) as process:
         yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def line_of(stream) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from tests.processes import started
 from tests.sessions.conftest import LONG_S, ROOT
 
 pytestmark = pytest.mark.timeout(240)
@@ -28,9 +29,7 @@ def served(tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> I
     )
     Path(store_url.removeprefix("sqlite:///")).touch()
     command = ["serve", "--port", "0", "--write", "--agents", "agents.toml", "--store", store_url]
-    with subprocess.Popen(
-        [BIN / "agent-journal", *command], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with started([BIN / "agent-journal", *command], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = urlsplit(process.stdout.readline().strip())
         (token,) = parse_qs(url.query)["token"]
@@ -38,6 +37,7 @@ def served(tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> I
         with httpx.Client(base_url=f"{url.scheme}://{url.netloc}", headers=headers, timeout=LONG_S) as client:
             yield client
         process.terminate()
+        assert process.wait(LONG_S) == 0
 
 
 def test_a_caller_runs_an_agent_through_the_server(served: httpx.Client) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from otel_agent_journal.spool.folder import SpoolFolder
 from otel_agent_journal.spool.home import DRAIN_LOCK
 from otel_agent_journal.spool.locks import FileLock, is_held
 from otel_agent_journal.spool.survey import writer_folders
+from tests.processes import started
 from tests.spool.spooling import eventually, everything, new_writer
 
 
@@ -84,7 +84,7 @@ def test_a_started_program_does_not_keep_its_parent_alive(tmp_path):
     """A program started by an agent inherits no lock."""
     writer = new_writer(tmp_path)
     writer.append(b"x")
-    with subprocess.Popen(["sleep", "30"]) as program:
+    with started(["sleep", "30"]) as program:
         writer.close()
         assert not SpoolFolder(writer.folder).is_alive()
         program.kill()

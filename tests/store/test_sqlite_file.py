@@ -24,6 +24,7 @@ from otel_agent_journal.store.sqlite import SqliteStore, open_store
 from otel_agent_journal.store.sqlite_file import SqliteFile
 from otel_agent_journal.store.sqlite_tables import APPLICATION_ID, TABLES_VERSION
 from otel_agent_journal.testing.builders import a_head, an_event, events
+from tests.clock import by_the_clock
 
 SOURCES = Path(__file__).parents[2] / "src"
 
@@ -214,6 +215,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         SqliteStore(tmp_path / "file" / "journal.db").append(events(1))
 
 
+@by_the_clock
 def test_locked(path: Path, store: SqliteStore) -> None:
     """While another process writes, an append waits for the timeout and is then refused; reads never wait."""
     store.append(events(1))
@@ -470,6 +472,7 @@ def test_fork_between_threads(path: Path) -> None:
     store.close()
 
 
+@by_the_clock
 def test_fork_in_a_long_write(path: Path) -> None:
     """A fork is not held up by a write that hangs; the child has no store then, and says so instead of spoiling it."""
     store = SqliteStore(path, timeout_s=10)

@@ -18,6 +18,7 @@ from urllib3.exceptions import ProtocolError
 
 from otel_agent_journal.testing.bedrock import BedrockServer, Usage, body, hold, say, slow, stream, throttle
 from otel_agent_journal.testing.bedrock.frames import event_frame, exception_frame
+from tests.clock import by_the_clock
 
 ONCE = Config(retries={"total_max_attempts": 1})
 
@@ -122,6 +123,7 @@ def test_a_test_can_wait_for_requests(server):
         server.wait_for_requests(2, timeout_s=0.05)
 
 
+@by_the_clock
 @pytest.mark.parametrize(
     "reply", [slow(say("one two"), between_s=60), hold(say("one two"), threading.Event(), after=1)]
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.processes import started
 from tests.ui.conftest import OpenPage
 
 AGENT = Path(__file__).with_name("talking_agent.py")
@@ -24,12 +25,8 @@ WAIT_MS = 60_000
 def run(tmp_path: Path, viewer: None) -> Iterator[subprocess.Popen[str]]:
     """The agent, under `run --ui`."""
     command = [*PROGRAM, "run", "--ui", "--ui-stay", "--session", "talking", "--", sys.executable, str(AGENT)]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
-    yield process
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    with started(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        yield process
 
 
 @pytest.mark.timeout(240)

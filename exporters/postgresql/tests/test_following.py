@@ -14,6 +14,7 @@ from otel_agent_journal import wait_for
 from otel_agent_journal.testing.builders import JournalBuilder, events
 from otel_agent_journal_postgresql import PostgreSQLStore
 from otel_agent_journal_postgresql.listening import QUIET_S
+from tests.processes import started
 
 pytestmark = pytest.mark.real
 BIN = Path(sys.executable).parent
@@ -46,7 +47,7 @@ def test_tail(store: PostgreSQLStore, tmp_path: Path) -> None:
     """`tail -f` prints what is there and what arrives."""
     store.append(events(2))
     command = [str(BIN / "agent-journal"), "--store", store.url, "tail", "-f", "s1"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as tail:
+    with started(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as tail:
         killer = Timer(LONG_S, tail.kill)
         killer.start()
         assert tail.stdout is not None

@@ -14,8 +14,9 @@ from otel_agent_journal.store.protocol import Wakes
 from otel_agent_journal.testing.builders import an_event, context_events, events
 from otel_agent_journal_postgresql import PostgreSQLStore, open_store
 from otel_agent_journal_postgresql.listening import QUIET_S
+from tests.clock import by_the_clock
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, by_the_clock]
 LONG_S = 20.0
 SOON_S = 5.0  # on a busy machine; it takes milliseconds
 

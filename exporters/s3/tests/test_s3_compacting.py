@@ -188,6 +188,7 @@ def test_failure(store: S3Store, wire: Wire) -> None:
 
 
 def _compact_forever(url: str) -> None:
+    signal.alarm(600)  # should nobody kill it
     store = open_store(url)
     while True:
         store.compact("s1")

@@ -309,13 +309,15 @@ class HeadContract(ContractSetup):
                     assert len({head.session_id for head in listed}) == len(listed)
                     assert {said_of(head) for head in listed} <= written
                 return
-            for turn in range(6):
-                head = client.head(f"s{number % 2}") or a_head(f"s{number % 2}")
-                status = ("COMPLETED", "PROCESSING", "ERROR")[(turn + number) % 3]
-                new = msgspec.structs.replace(head, status=status, updated_ns=(turn * 7 + number) % 5 * 10**10)
-                written.add(said_of(msgspec.structs.replace(new, version=head.version + 1)))
-                client.write_head(new)
-            ended.append(number)
+            try:
+                for turn in range(6):
+                    head = client.head(f"s{number % 2}") or a_head(f"s{number % 2}")
+                    status = ("COMPLETED", "PROCESSING", "ERROR")[(turn + number) % 3]
+                    new = msgspec.structs.replace(head, status=status, updated_ns=(turn * 7 + number) % 5 * 10**10)
+                    written.add(said_of(msgspec.structs.replace(new, version=head.version + 1)))
+                    client.write_head(new)
+            finally:
+                ended.append(number)
 
         self.in_threads(store, work)
         full, brief = (list(store.sessions(SessionFilter(brief=said))) for said in (False, True))

@@ -15,8 +15,10 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from otel_agent_journal.delivered import ALL, Delivered
 from otel_agent_journal.pipeline.current import Flush, set_flush
+from tests.clock import by_the_clock
 from tests.frameworks.agentcore.serving import Served
 
+pytestmark = by_the_clock
 BOUND_S = 2.0
 
 

@@ -20,6 +20,7 @@ from otel_agent_journal.testing.bedrock import BedrockServer, agent_parts, hold,
 from tests.frameworks.bedrock_agents import asking
 from tests.frameworks.bedrock_agents.asking import OPEN, ask, outcomes, told
 from tests.frameworks.langgraph.recording import Recording
+from tests.processes import started
 
 # What a program does not close it leaves to the collector, with us and without.
 UNCLOSED = pytest.mark.filterwarnings("ignore:unclosed.*socket:ResourceWarning")
@@ -181,9 +182,7 @@ def test_kill_in_the_middle_of_a_stream(tmp_path: Path) -> None:
     script.write_text(KILLED)
     command = [str(Path(sys.executable).with_name("agent-journal")), "run", "--", sys.executable, str(script)]
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as run:
+    with started(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         os.kill(int(run.stdout.readline()), signal.SIGKILL)
         run.communicate(timeout=30)
