@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,11 +49,20 @@ def report(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.fixture(scope="module")
+def journal_of_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the journal of one session, recorded once."""
+    folder = tmp_path_factory.mktemp("recorded")
+    with contextlib.chdir(folder):
+        done = run("run", "--", sys.executable, AGENT)
+        assert (done.returncode, called()) == (0, ["model", "search a", "model", "search b", "model"])
+    return folder
+
+
 @pytest.fixture
-def recorded(home: Path) -> str:
-    """A session that was recorded."""
-    done = run("run", "--", sys.executable, AGENT)
-    assert (done.returncode, called()) == (0, ["model", "search a", "model", "search b", "model"])
+def recorded(home: Path, journal_of_one: Path) -> str:
+    """A session that was recorded, in a journal of the test's own."""
+    shutil.copytree(journal_of_one, home, dirs_exist_ok=True)
     return "reading-7"
 
 
