@@ -18,8 +18,7 @@ def started(command: Sequence[str | Path], **options: Any) -> Iterator[subproces
     `with Popen(…)` waits there instead: for ever, if the test failed before it told the process to end. So does who
     reads a pipe to its end that something which the process started holds open.
     """
-    options.setdefault("process_group", None if options.get("start_new_session") else 0)
-    process = subprocess.Popen(command, **options)
+    process = subprocess.Popen(command, process_group=0, **options)
     try:
         yield process
     finally:
