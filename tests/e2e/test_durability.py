@@ -22,7 +22,7 @@ from otel_agent_journal.pipeline.recorder import Recorder
 from otel_agent_journal.projections.head import COMPLETED, INTERRUPTED, LOST, PROCESSING
 from otel_agent_journal.projections.verdict import SILENCE_NS, judged
 from otel_agent_journal.store.registry import open_store
-from tests.clock import by_the_clock
+from tests.clock import by_the_clock, in_time
 from tests.crash.test_agent_kill import check_sessions, events_in, kill_one
 from tests.e2e.conftest import BIN, WALKER, Workdir
 from tests.e2e.faults import locked
@@ -183,7 +183,7 @@ def test_a_killed_step_was_seen_until_it_died(workdir: Workdir) -> None:
             process.kill()
     (interruption,) = [event for event in workdir.events("s1") if event["event_type"] == "SESSION_INTERRUPTED"]
     assert interruption["details"]["reason"] == "killed"
-    assert abs(seconds(interruption["details"]["last_seen"]) - killed_at) < 1
+    in_time(abs(seconds(interruption["details"]["last_seen"]) - killed_at), 1)
     steps = {step["name"]: step for step in records(workdir, "show", "s1")}
     assert steps["slow"]["status"] == "interrupted"
     assert seconds(steps["slow"]["last_seen_at"]) - seconds(steps["slow"]["started_at"]) > 1.5

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from otel_agent_journal.delivery.drain import FAILING_S, HUNG_S
-from tests.clock import by_the_clock
+from tests.clock import by_the_clock, in_time
 from tests.e2e.conftest import BIN, WALKER, Workdir
 from tests.e2e.faults import damaged, forbidden, full, locked, new_journal, small_disk
 
@@ -169,10 +169,10 @@ def compare(bare: list[Ran], journaled: list[Ran]) -> None:
         return statistics.median(getattr(one, field) for one in runs)
 
     limit = 1.5 * median(bare, "agent_s") + 1
-    assert median(journaled, "agent_s") < limit, (bare, journaled)
+    in_time(median(journaled, "agent_s"), limit)
     # A store that is known to fail is given up after FAILING_S, and SQLite takes 2 s to say that a file is locked.
     limit = 1.5 * median(bare, "process_s") + 1 + FAILING_S + 2
-    assert median(journaled, "process_s") < limit, (bare, journaled)
+    in_time(median(journaled, "process_s"), limit)
 
 
 @by_the_clock
@@ -186,8 +186,8 @@ def test_a_store_that_hangs(workdir: Workdir, door: str) -> None:
         hanging = {"AGENT_JOURNAL_STORE": f"sqlite:///{file}?timeout=60", "AGENT_JOURNAL_SPOOL": "spool"}
         done = run(workdir, door, "s1", **hanging)
     assert (done.code, done.stdout) == (7, bare.stdout)
-    assert done.agent_s < 1.5 * bare.agent_s + 1
-    assert HUNG_S - 1 < done.process_s < 1.5 * bare.process_s + 1 + HUNG_S
+    in_time(done.agent_s, 1.5 * bare.agent_s + 1)
+    assert in_time(done.process_s, 1.5 * bare.process_s + 1 + HUNG_S) > HUNG_S - 1
     assert "in the spool" in done.stderr
     assert workdir.journal("drain", env=hanging).returncode == 0
     assert len(workdir.events("s1", env=hanging)) == len(STEPS)
