@@ -271,7 +271,6 @@ class _Walk:
         self._recorded = known.erased.get(seals.session_id, (set[str](), False))
         self._foreign = state.store != known.store  # a copy: its erasures are in another log
         self._unsealed: list[tuple[tuple[int, str], str]] = []
-        self._not_named = 0
         self._erased = 0
         self._unrecorded = 0
 

@@ -24,7 +24,6 @@ class GroupCommit:
         self._asked = 0
         self._done = 0
         self._leader: int | None = None
-        self.syncs = 0
 
     def sync(self, current: Callable[[], Segment]) -> None:
         """Return once everything put into any segment before this call is on the disk.
@@ -54,7 +53,6 @@ class GroupCommit:
             self._leader = me
             target = self._asked
             current().sync()
-            self.syncs += 1
             if target > self._done:
                 self._done = target
         finally:
